@@ -1,0 +1,4 @@
+"""What crosses the wall between training and serving; the only package that both planes import.
+
+Needs numpy and onnxruntime, and those only where they are used: `errors`, `manifest` and `store` run on the standard library.
+"""
