@@ -1,0 +1,100 @@
+"""The predictor: artifact and schema to answers. `evaluate` judges with it, golden answers are made with it, the server runs it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from contract import schema as feature_schema
+from contract.encoder import Encoder, Row
+from contract.errors import BundleError, Problem
+from contract.schema import FeatureSchema
+
+MODEL_FILE_NAME = "model.onnx"
+GOLDEN_FILE_NAME = "golden.json"
+Answer = dict[str, Any]
+
+
+class Predictor:
+    """Scores rows and tables with an ONNX model, on one thread. Equal input gives bit-equal output, whatever the batch."""
+
+    def __init__(self, model: Path, schema: FeatureSchema) -> None:
+        self.schema = schema
+        self._encoder = Encoder(schema)
+        self._session = _session(model)
+        self._input = self._session.get_inputs()[0].name
+        self._output = self._session.get_outputs()[-1].name
+
+    @classmethod
+    def load(cls, directory: Path) -> Predictor:
+        """The predictor of a directory that holds `model.onnx` and `schema.json`."""
+        try:
+            schema = FeatureSchema.from_bytes((directory / feature_schema.FILE_NAME).read_bytes())
+        except OSError as error:
+            raise BundleError(f"{directory} holds no {feature_schema.FILE_NAME}: {error}") from error
+        return cls(directory / MODEL_FILE_NAME, schema)
+
+    def predict(self, rows: Sequence[Row]) -> list[Answer]:
+        """One answer a row: `probability` of the positive label, the `label`, and `fallbacks` where the encoding took any.
+
+        Raises:
+            InvalidRowsError: rows that break the schema; nothing is predicted then.
+        """
+        if not rows:
+            return []
+        matrix, fallbacks = self._encoder.encode_rows(rows)
+        answers = []
+        for probability, taken in zip(self.score_matrix(matrix).tolist(), fallbacks, strict=True):
+            answer: Answer = {"probability": probability, "label": self._label(probability)}
+            if taken:
+                answer["fallbacks"] = taken
+            answers.append(answer)
+        return answers
+
+    def score_columns(self, columns: Mapping[str, Sequence[Any]]) -> NDArray[np.float32]:
+        """Probability of the positive label for every row of a table, float32 of shape (rows,), in [0, 1]."""
+        return self.score_matrix(self._encoder.encode_columns(columns))
+
+    def score_matrix(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Probability of the positive label for rows already encoded (float32, rows × features, NaN for missing)."""
+        (probabilities,) = self._session.run([self._output], {self._input: matrix})
+        return np.ascontiguousarray(probabilities[:, 1])
+
+    def check_golden(self, golden: Path) -> int:
+        """Answer the golden requests and compare with the answers recorded there. Returns how many there are.
+
+        Raises:
+            BundleError: naming the requests whose answer differs; this artifact is not the one that was judged.
+        """
+        try:
+            cases = json.loads(golden.read_bytes())
+            rows, expected = [case["row"] for case in cases], [case["answer"] for case in cases]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BundleError(f"{golden} holds no golden requests: {error}") from error
+        answers = self.predict(rows)
+        if differing := [index for index, answer in enumerate(answers) if answer != expected[index]]:
+            problems = [Problem(index, None, "the answer differs from the recorded one") for index in differing]
+            raise BundleError(f"{len(differing)} of {len(cases)} golden answers differ", problems)
+        return len(cases)
+
+    def _label(self, probability: float) -> str:
+        return self.schema.target.labels[probability >= self.schema.target.threshold]
+
+
+def _session(model: Path) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(model.read_bytes(), options, providers=["CPUExecutionProvider"])
+    except OSError as error:
+        raise BundleError(f"no model at {model}: {error}") from error
+    except Exception as error:
+        raise BundleError(f"{model} is not a model that ONNX Runtime can load: {error}") from error

@@ -1,0 +1,140 @@
+"""The feature schema: what a request carries, and how it becomes the row of numbers that the model reads.
+
+A *field* is what a caller sends (`carrier`, `scheduled_departure`); a *feature* is a column of the model's matrix, made from one
+or two fields by a named transform. The schema holds all fitted state of the encoding (category codes, lookup tables) and travels
+in the bundle as `schema.json`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from contract.errors import BundleError
+from contract.files import canonical_json
+
+FILE_NAME = "schema.json"
+FORMAT = 1
+
+KINDS = ("number", "boolean", "category", "timestamp")
+TRANSFORMS = ("value", "category", "calendar", "cyclic", "ratio", "log", "lookup")
+
+
+@dataclass(frozen=True)
+class Field:
+    """One key of a request.
+
+    Attributes:
+        kind: `number` (finite, as float64), `boolean`, `category` (text, or an integer taken as text) or `timestamp` (ISO 8601
+            local time without an offset).
+        required: whether a row without it (or with null) is refused. An optional one that is missing is encoded as NaN.
+        unit: of a number, for people.
+        minimum, maximum: inclusive bounds of a number; None where there is none.
+    """
+
+    name: str
+    kind: str
+    required: bool = True
+    unit: str | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    description: str | None = None
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One float32 column of the model's matrix.
+
+    Attributes:
+        inputs: names of the fields that the transform reads.
+        options: by transform:
+            value     none; a number or boolean as it is.
+            category  `categories`: the known ones; the code is the position, an unknown one gets `len(categories)`, missing NaN.
+            calendar  `part` of a timestamp: minute_of_day, hour, weekday (Monday 0), day, month, day_of_year or week (ISO).
+            cyclic    `part` as above, and `function`: sin or cos of 2π · part / period.
+            ratio     first input / second input; NaN where either is missing or the second is 0.
+            log       natural logarithm of 1 + input; NaN where that is not defined.
+            lookup    `table`: key -> number, and `default` for keys that it lacks (null: NaN).
+    """
+
+    name: str
+    transform: str
+    inputs: tuple[str, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is predicted: `labels` are the negative and the positive one; positive from `threshold` on (a probability)."""
+
+    name: str
+    labels: tuple[str, str]
+    threshold: float = 0.5
+
+
+@dataclass(frozen=True)
+class FeatureSchema:
+    name: str
+    task: str
+    target: Target
+    fields: tuple[Field, ...]
+    features: tuple[Feature, ...]
+    format: int = FORMAT
+
+    @property
+    def feature_names(self) -> list[str]:
+        return [feature.name for feature in self.features]
+
+    def to_bytes(self) -> bytes:
+        return canonical_json(asdict(self))
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> FeatureSchema:
+        """The schema that `to_bytes` wrote.
+
+        Raises:
+            BundleError: the content is not such a schema.
+        """
+        try:
+            raw = json.loads(content)
+            if raw.pop("format") != FORMAT:
+                raise ValueError(f"its format is not {FORMAT}")
+            schema = cls(
+                name=raw.pop("name"),
+                task=raw.pop("task"),
+                target=_target(raw.pop("target")),
+                fields=tuple(Field(**entry) for entry in raw.pop("fields")),
+                features=tuple(_feature(entry) for entry in raw.pop("features")),
+            )
+            if raw:
+                raise ValueError(f"unknown keys {sorted(raw)}")
+            _check(schema)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise BundleError(f"not a feature schema of format {FORMAT}: {error}") from error
+        return schema
+
+
+def _target(raw: Mapping[str, Any]) -> Target:
+    known = {entry.name for entry in fields(Target)}
+    if raw.keys() - known:
+        raise ValueError(f"unknown keys {sorted(raw.keys() - known)} in target")
+    negative, positive = raw["labels"]
+    return Target(raw["name"], (negative, positive), float(raw["threshold"]))
+
+
+def _feature(raw: Mapping[str, Any]) -> Feature:
+    return Feature(raw["name"], raw["transform"], tuple(raw["inputs"]), dict(raw["options"]))
+
+
+def _check(schema: FeatureSchema) -> None:
+    names = {entry.name for entry in schema.fields}
+    for entry in schema.fields:
+        if entry.kind not in KINDS:
+            raise ValueError(f"field {entry.name!r} has the kind {entry.kind!r}, not one of {', '.join(KINDS)}")
+    for feature in schema.features:
+        if feature.transform not in TRANSFORMS:
+            raise ValueError(f"feature {feature.name!r} has the transform {feature.transform!r}")
+        if unknown := set(feature.inputs) - names:
+            raise ValueError(f"feature {feature.name!r} reads {sorted(unknown)}, which the schema has no field for")
