@@ -16,6 +16,7 @@ from contract.files import canonical_json, sha256
 
 FILE_NAME = "manifest.json"
 FORMAT = 1
+ARTIFACT = "src/bundle"  # where a bundle holds model, schema, golden requests and limits
 
 
 @dataclass(frozen=True)

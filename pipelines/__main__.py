@@ -1,0 +1,62 @@
+"""`python -m pipelines STAGE`: what the stages of `dvc.yaml` run, and the commands around them."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable
+
+from contract.errors import BulkheadError
+from pipelines import params_file
+
+STAGES = {
+    "collect": "collect one month into a partition",
+    "validate": "check every partition with Great Expectations",
+    "features": "fit the feature schema and encode the training table",
+    "train": "train XGBoost and the linear baseline, export both to ONNX",
+    "champion": "fetch the live model from the bundle store, for the comparison",
+    "evaluate": "judge the exported model on the hold-out, and gate it",
+    "bundle": "build the bundle: a bento, digest-addressed",
+    "publish": "put the bundle into the store as candidate",
+    "monitor": "score the live model on the newest month that has labels",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit code (see `contract.errors`)."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=os.environ.get("BULKHEAD_LOG", "WARNING"), format="%(levelname)s %(name)s: %(message)s")
+    try:
+        code: int = options.run(options)
+    except BulkheadError as error:
+        print(f"\n{options.command} stopped: {error}", file=sys.stderr)
+        return error.exit_code
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m pipelines", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, text in STAGES.items():
+        stage = commands.add_parser(name, help=text, description=text)
+        stage.set_defaults(run=_run_stage)
+        if name == "collect":
+            stage.add_argument("month", help="such as 2013-01")
+    return parser
+
+
+def _run_stage(options: argparse.Namespace) -> int:
+    started = time.perf_counter()
+    settings = params_file.load()
+    run: Callable[..., str] = importlib.import_module(f"pipelines.{options.command}.stage").run
+    summary = run(settings, options.month) if options.command == "collect" else run(settings)
+    print(f"{options.command}: {summary} ({time.perf_counter() - started:.1f} s)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""Building the bento with BentoML, and taking out of it what differs from run to run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import yaml
+
+from contract.errors import BundleError
+
+SERVICE = "bentos.service:Service"
+LOCK_NAME = "requirements.txt"
+_BUILT_AT = "1980-01-01T00:00:00+00:00"  # the time of building would change the digest of an unchanged bundle
+_IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", "*.proto")
+
+
+def stage_sources(project: Path, artifact: Path, context: Path) -> None:
+    """Lay out what goes into the bento's `src/`: the two packages that serve, the artifact, and the serving lock."""
+    for package in ("contract", "bentos"):
+        shutil.copytree(project / package, context / package, ignore=_IGNORED)
+    shutil.copytree(artifact, context / "bundle")
+    shutil.copyfile(project / "requirements" / "serving.txt", context / LOCK_NAME)
+
+
+def build(context: Path, name: str, version: str, target: Path) -> None:
+    """Build the sources in `context` into a bento in `target`.
+
+    Raises:
+        BundleError: with what BentoML said.
+    """
+    config = {
+        "service": SERVICE,
+        "name": name,
+        "description": f"{name}: predictions over HTTP and the Open Inference Protocol. See manifest.json.",
+        "include": ["contract/**", "bentos/**", "bundle/**", LOCK_NAME],
+        "python": {"requirements_txt": f"./{LOCK_NAME}", "lock_packages": False},
+    }
+    (context / "bentofile.yaml").write_text(yaml.safe_dump(config))
+    with tempfile.TemporaryDirectory() as home:
+        done = subprocess.run(
+            [sys.executable, "-m", "bentoml", "build", "--version", version, "--output", "tag", str(context)],
+            env=os.environ | {"BENTOML_HOME": home, "BENTOML_DO_NOT_TRACK": "true", "PYTHONPATH": str(context)},
+            cwd=context,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise BundleError(f"bentoml build failed:\n{done.stdout}{done.stderr}")
+        shutil.copytree(Path(home) / "bentos" / name / version, target)
+    _normalise(target)
+
+
+def _normalise(bento: Path) -> None:
+    path = bento / "bento.yaml"
+    description = yaml.safe_load(path.read_text())
+    description["creation_time"] = _BUILT_AT
+    path.write_text(yaml.safe_dump(description, sort_keys=True))
+    for cache in bento.rglob("__pycache__"):
+        shutil.rmtree(cache)

@@ -1,0 +1,80 @@
+"""Stage `bundle`: the approved model, its schema and the code that serves it, as a bento with a manifest over every byte."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from contract import manifest, schema
+from contract.errors import ModelRejectedError
+from contract.files import canonical_json, sha256, write_atomically
+from contract.manifest import Manifest
+from contract.predictor import GOLDEN_FILE_NAME, MODEL_FILE_NAME, Predictor
+from pipelines import paths
+from pipelines.bundle import bento
+from pipelines.bundle.golden import golden_cases
+from pipelines.params import Params
+
+LIMITS_FILE_NAME = "limits.json"
+_PROJECT = Path(__file__).parents[2]
+
+
+def run(params: Params) -> str:
+    """Build `build/bundle`; the same inputs give the same digest.
+
+    Raises:
+        ModelRejectedError: the model was not approved by `evaluate`.
+    """
+    approval = json.loads(paths.APPROVAL.read_bytes())
+    if not approval["approved"]:
+        raise ModelRejectedError(
+            f"{paths.APPROVAL} says that the model is not approved; a rejected model is not bundled"
+        )
+    with tempfile.TemporaryDirectory() as directory:
+        artifact, context, built = (Path(directory) / name for name in ("artifact", "context", "built"))
+        _write_artifact(params, artifact)
+        context.mkdir()
+        bento.stage_sources(_PROJECT, artifact, context)
+        bento.build(context, params.name.lower(), sha256(artifact / MODEL_FILE_NAME)[:16], built)
+        write_atomically(built / manifest.FILE_NAME, _manifest(params, approval, built).to_bytes())
+        digest = manifest.digest_of(built)
+        manifest.verify(built, digest)
+        shutil.rmtree(paths.BUNDLE, ignore_errors=True)
+        shutil.copytree(built, paths.BUNDLE)
+    return f"bundle {digest[:12]}, {sum(path.stat().st_size for path in paths.BUNDLE.rglob('*')) / 1e6:.1f} MB"
+
+
+def _write_artifact(params: Params, artifact: Path) -> None:
+    """What the predictor reads, with the golden answers of this very artifact."""
+    artifact.mkdir()
+    for name in (MODEL_FILE_NAME, schema.FILE_NAME):
+        shutil.copyfile(paths.BOOSTED / name, artifact / name)
+    golden = golden_cases(Predictor.load(artifact))
+    write_atomically(artifact / GOLDEN_FILE_NAME, canonical_json(golden))
+    write_atomically(artifact / LIMITS_FILE_NAME, canonical_json(params.serving.model_dump()))
+
+
+def _manifest(params: Params, approval: dict[str, Any], built: Path) -> Manifest:
+    lock = f"src/{bento.LOCK_NAME}"
+    validated = json.loads(paths.VALIDATION.read_bytes())
+    return Manifest(
+        name=params.name,
+        task=params.target.task,
+        files=manifest.tree_digests(built),
+        environment={"lock": lock, "lock_sha256": sha256(built / lock)},
+        inputs={
+            "partitions": {month: validated[month]["partition_sha256"] for month in params.data.months},
+            "params": params.model_dump(mode="json", by_alias=True),
+            "pipeline_environment": sha256(_PROJECT / "requirements" / "pipeline.txt"),
+            "pipeline_code": _code_digests(_PROJECT / "pipelines"),
+        },
+        metrics=json.loads(paths.METRICS.read_bytes()),
+        gate=approval,
+    )
+
+
+def _code_digests(package: Path) -> dict[str, str]:
+    return {path.relative_to(package.parent).as_posix(): sha256(path) for path in sorted(package.rglob("*.py"))}

