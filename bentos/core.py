@@ -1,0 +1,127 @@
+"""The core that both front ends are thin over: one verified model, its name and version, its limits and its counters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bentos.metrics import Metrics
+from contract import manifest
+from contract.encoder import Row
+from contract.errors import BundleError, Problem, TooLargeError
+from contract.files import sha256
+from contract.predictor import GOLDEN_FILE_NAME, Answer, Predictor
+from contract.schema import FeatureSchema
+
+LIMITS_FILE_NAME = "limits.json"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one request may cost.
+
+    Attributes:
+        max_rows: rows in one request, over any protocol.
+        body_limit_bytes: body of an HTTP request, message of a gRPC one.
+        body_timeout_s: time for an HTTP body to arrive, from the end of the headers.
+        drain_s: time that calls in flight get when the server is told to stop.
+    """
+
+    max_rows: int = 1000
+    body_limit_bytes: int = 1024 * 1024
+    body_timeout_s: float = 10.0
+    drain_s: float = 10.0
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Limits:
+        """The limits in a `limits.json`; a key that it lacks has its default.
+
+        Raises:
+            BundleError: an unknown key, or a value that is not a positive number.
+        """
+        try:
+            limits = cls(**json.loads(content))
+        except (TypeError, ValueError) as error:
+            raise BundleError(f"{LIMITS_FILE_NAME} holds no limits: {error}") from error
+        for name, value in vars(limits).items():
+            whole = type(getattr(cls, name)) is int
+            if (type(value) is not int and (whole or type(value) is not float)) or not value > 0:
+                raise BundleError(
+                    f"{name} in {LIMITS_FILE_NAME} must be a positive {'whole number' if whole else 'number'}"
+                )
+        return limits
+
+
+class Core:
+    """Answers rows. Exists only for a model whose files are what the manifest says and whose golden answers agree.
+
+    Attributes:
+        name: the model's name.
+        version: the bundle's digest, which every answer names.
+        example: a row that works, from the golden requests.
+        ready: whether both front ends listen.
+    """
+
+    def __init__(self, predictor: Predictor, *, name: str, version: str, limits: Limits, example: Row) -> None:
+        self._predictor = predictor
+        self.schema: FeatureSchema = predictor.schema
+        self.name = name
+        self.version = version
+        self.limits = limits
+        self.example = example
+        self.metrics = Metrics(version)
+        self.ready = False
+
+    @classmethod
+    def load(cls, bundle: Path) -> Core:
+        """The core of a bundle directory.
+
+        Raises:
+            BundleError: a file is missing or changed, or a golden answer differs.
+        """
+        claims = manifest.read(bundle)
+        directory = bundle / manifest.ARTIFACT
+        _check_files(bundle, claims)
+        try:
+            limits = Limits.from_bytes((directory / LIMITS_FILE_NAME).read_bytes())
+        except OSError as error:
+            raise BundleError(f"{directory} holds no {LIMITS_FILE_NAME}: {error}") from error
+        predictor = Predictor.load(directory)
+        if not predictor.check_golden(directory / GOLDEN_FILE_NAME):
+            raise BundleError(f"{GOLDEN_FILE_NAME} holds no request, so nothing shows that this is the judged model")
+        example: dict[str, Any] = json.loads((directory / GOLDEN_FILE_NAME).read_bytes())[0]["row"]
+        version = manifest.digest_of(bundle)
+        return cls(predictor, name=claims.name, version=version, limits=limits, example=example)
+
+    def check_size(self, rows: int) -> None:
+        """Raises TooLargeError for more rows than one request may hold; ask before the rows are built."""
+        if rows > self.limits.max_rows:
+            raise TooLargeError(f"{rows} rows, but one request may hold {self.limits.max_rows} at most")
+
+    def predict(self, rows: Sequence[Row]) -> list[Answer]:
+        """One answer a row, as `contract.predictor.Predictor.predict` gives it.
+
+        Raises:
+            TooLargeError: too many rows.
+            InvalidRowsError: rows that break the schema; nothing is predicted then.
+        """
+        self.check_size(len(rows))
+        answers = self._predictor.predict(rows)
+        self.metrics.count_rows(len(rows))
+        return answers
+
+
+def _check_files(bundle: Path, claims: manifest.Manifest) -> None:
+    """The model's own files against the manifest. The whole bundle is the store's to verify, before its code is run."""
+    names = sorted(name for name in claims.files if name.startswith(f"{manifest.ARTIFACT}/"))
+    problems = [Problem(None, name, "missing") for name in names if not (bundle / name).is_file()]
+    problems += [
+        Problem(None, name, "changed")
+        for name in names
+        if (bundle / name).is_file() and sha256(bundle / name) != claims.files[name]
+    ]
+    if problems:
+        raise BundleError(f"the model in {bundle} is not what its manifest says", problems)

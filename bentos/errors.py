@@ -1,0 +1,60 @@
+"""What can be wrong with a request before its rows are looked at; these extend the error tree of `contract.errors`.
+
+RequestError                     HTTP 400, gRPC INVALID_ARGUMENT
+├── InvalidRowsError (contract)       422, gRPC INVALID_ARGUMENT (OIP over HTTP: 400)
+├── TooLargeError (contract)          413, gRPC RESOURCE_EXHAUSTED
+├── UnsupportedTypeError (contract)   415
+├── NotFoundError                     404, gRPC NOT_FOUND
+├── MethodNotAllowedError             405
+└── BodyTimeoutError                  408
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+
+from contract.errors import RequestError
+
+INTERNAL = "internal"
+_SHOWN = 10
+
+logger = logging.getLogger(__name__)
+
+
+class NotFoundError(RequestError):
+    status = 404
+    code = "not_found"
+
+
+class MethodNotAllowedError(RequestError):
+    """The path exists, but not for this method.
+
+    Attributes:
+        allowed: the methods that it takes, as the `Allow` header has them.
+    """
+
+    status = 405
+    code = "method_not_allowed"
+
+    def __init__(self, allowed: str) -> None:
+        super().__init__(f"this path takes {allowed} only")
+        self.allowed = allowed
+
+
+class BodyTimeoutError(RequestError):
+    status = 408
+    code = "body_timeout"
+
+
+def one_line(error: RequestError) -> str:
+    """The error as one bounded line, for protocols whose errors are plain text."""
+    shown = "; ".join(str(problem) for problem in error.problems[:_SHOWN])
+    more = f"; and {len(error.problems) - _SHOWN} more" if len(error.problems) > _SHOWN else ""
+    return f"{error.message}: {shown}{more}" if shown else error.message
+
+
+def log_defect(error: Exception) -> None:
+    """Log an exception that is our own defect: its type and where it was raised, not its text, which may quote a value."""
+    where = "".join(traceback.format_tb(error.__traceback__))
+    logger.error("a request failed by a defect of the server: %s\n%s", type(error).__name__, where)

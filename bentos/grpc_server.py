@@ -1,0 +1,196 @@
+"""The gRPC front end: the Open Inference Protocol and `grpc.health.v1`, on the event loop that HTTP runs on.
+
+Messages are parsed here, not by gRPC: a body that is no message is the caller's fault (INVALID_ARGUMENT), where gRPC would call it
+the server's (INTERNAL) and log what it could not read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+from typing import Any
+
+import grpc  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from bentos import oip, oip_pb2, tensors
+from bentos.core import Core
+from bentos.errors import INTERNAL, log_defect, one_line
+from bentos.metrics import OK
+from bentos.tensors import Tensor, TensorReader
+from contract.errors import ConfigurationError, InvalidRowsError, Problem, RequestError
+
+SERVICE = "inference.GRPCInferenceService"
+PROTOCOL = "oip-grpc"
+_CODES = {404: grpc.StatusCode.NOT_FOUND, 413: grpc.StatusCode.RESOURCE_EXHAUSTED}
+_TYPED_CONTENTS = {
+    "BOOL": "bool_contents",
+    "BYTES": "bytes_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    "INT64": "int64_contents",
+    "UINT64": "uint64_contents",
+    **{f"INT{bits}": "int_contents" for bits in (8, 16, 32)},
+    **{f"UINT{bits}": "uint_contents" for bits in (8, 16, 32)},
+}
+Handler = Callable[[bytes, Any], Awaitable[bytes]]
+
+
+class InferenceService:
+    """The methods of the protocol, each from a request message to its response message."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._reader = TensorReader(core.schema)
+
+    def server_live(self, _: Any) -> Message:
+        return oip_pb2.ServerLiveResponse(live=True)
+
+    def server_ready(self, _: Any) -> Message:
+        return oip_pb2.ServerReadyResponse(ready=self._core.ready)
+
+    def model_ready(self, request: Any) -> Message:
+        oip.check_model(self._core, request.name, request.version)
+        return oip_pb2.ModelReadyResponse(ready=self._core.ready)
+
+    def server_metadata(self, _: Any) -> Message:
+        return oip_pb2.ServerMetadataResponse(**oip.server_metadata())
+
+    def model_metadata(self, request: Any) -> Message:
+        oip.check_model(self._core, request.name, request.version)
+        return oip_pb2.ModelMetadataResponse(**oip.model_metadata(self._core))
+
+    def model_infer(self, request: Any) -> Message:
+        """Predict; the answer's tensors come raw if the request's did, else typed."""
+        oip.check_model(self._core, request.model_name, request.model_version)
+        names = tensors.requested([output.name for output in request.outputs])
+        answers = self._core.predict(self._reader.rows(self._inputs(request)))
+        outputs = tensors.from_answers(answers, names)
+        response = oip_pb2.ModelInferResponse(
+            model_name=self._core.name, model_version=self._core.version, id=request.id
+        )
+        for output in outputs:
+            entry = response.outputs.add(name=output.name, datatype=output.datatype, shape=[len(output.values)])
+            if request.raw_input_contents:
+                response.raw_output_contents.append(tensors.to_wire(output))
+            elif output.datatype == "BYTES":
+                entry.contents.bytes_contents.extend(value.encode() for value in output.values)
+            else:
+                entry.contents.fp64_contents.extend(output.values)
+        return response
+
+    def _inputs(self, request: Any) -> list[Tensor]:
+        raw = request.raw_input_contents
+        if raw and len(raw) != len(request.inputs):
+            raise RequestError("raw_input_contents must hold one element an input, or none at all")
+        inputs = []
+        for index, entry in enumerate(request.inputs):
+            rows = self._reader.check(entry.name, entry.datatype, entry.shape)
+            self._core.check_size(rows)
+            if not raw:
+                inputs.append(_typed(entry, rows))
+            elif entry.HasField("contents"):
+                raise RequestError("an input has both contents and raw_input_contents")
+            else:
+                inputs.append(tensors.from_wire(entry.name, entry.datatype, rows, raw[index]))
+        return inputs
+
+
+def _typed(entry: Any, rows: int) -> Tensor:
+    values = getattr(entry.contents, _TYPED_CONTENTS[entry.datatype])
+    if entry.datatype == "BYTES":
+        return Tensor(entry.name, "BYTES", tensors.from_texts(entry.name, rows, values))
+    if len(values) != rows:
+        problem = f"holds {len(values)} elements for its datatype, but its shape says {rows}"
+        raise InvalidRowsError("an input does not fit the model", [Problem(None, entry.name, problem)])
+    return Tensor(entry.name, entry.datatype, list(values))
+
+
+class GrpcServer:
+    """A `grpc.aio` server over a core, bound to one address that nobody else may share."""
+
+    def __init__(self, core: Core, host: str, port: int) -> None:
+        self._core = core
+        self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._health = health.aio.HealthServicer()
+        self._server = grpc.aio.server(
+            options=[
+                ("grpc.max_receive_message_length", core.limits.body_limit_bytes),
+                ("grpc.so_reuseport", 0),  # or a second server would silently take half of the calls
+                (
+                    "grpc.compression_enabled_algorithms_bitset",
+                    1,
+                ),  # none: a small message must not unpack to a huge one
+            ]
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self._server.add_generic_rpc_handlers((_handlers(core),))
+
+    async def start(self) -> None:
+        """Listen, then report SERVING.
+
+        Raises:
+            ConfigurationError: the address cannot be had.
+        """
+        try:
+            self._server.add_insecure_port(self._address)
+        except RuntimeError as error:
+            raise ConfigurationError(
+                f"gRPC cannot listen on {self._address}; choose another by BULKHEAD_GRPC_HOST and BULKHEAD_GRPC_PORT"
+            ) from error
+        await self._server.start()
+        for service in ("", SERVICE):
+            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+
+    async def stop(self) -> None:
+        """Report NOT_SERVING, take no new call, and give those in flight `limits.drain_s`."""
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(self._core.limits.drain_s)
+
+
+def _handlers(core: Core) -> grpc.GenericRpcHandler:
+    service = InferenceService(core)
+    methods: dict[str, tuple[type[Message], Callable[[Any], Message]]] = {
+        "ServerLive": (oip_pb2.ServerLiveRequest, service.server_live),
+        "ServerReady": (oip_pb2.ServerReadyRequest, service.server_ready),
+        "ModelReady": (oip_pb2.ModelReadyRequest, service.model_ready),
+        "ServerMetadata": (oip_pb2.ServerMetadataRequest, service.server_metadata),
+        "ModelMetadata": (oip_pb2.ModelMetadataRequest, service.model_metadata),
+        "ModelInfer": (oip_pb2.ModelInferRequest, service.model_infer),
+    }
+    return grpc.method_handlers_generic_handler(
+        SERVICE,
+        {
+            name: grpc.unary_unary_rpc_method_handler(_handler(core, request, method, counted=name == "ModelInfer"))
+            for name, (request, method) in methods.items()
+        },
+    )
+
+
+def _handler(core: Core, request_type: type[Message], method: Callable[[Any], Message], *, counted: bool) -> Handler:
+    """A gRPC handler from bytes to bytes around `method`; what it raises becomes a status."""
+    trailer = (("x-model-version", core.version),)
+
+    async def handle(content: bytes, context: Any) -> bytes:
+        started = perf_counter()
+        outcome, status, message, answer = OK, grpc.StatusCode.OK, "", b""
+        try:
+            answer = method(request_type.FromString(content)).SerializeToString()
+        except DecodeError:
+            outcome, status = RequestError.code, grpc.StatusCode.INVALID_ARGUMENT
+            message = f"the body is not a {request_type.DESCRIPTOR.name}"
+        except RequestError as error:
+            outcome, message = error.code, one_line(error)
+            status = _CODES.get(error.status, grpc.StatusCode.INVALID_ARGUMENT)
+        except Exception as error:  # noqa: BLE001  # the last line of defence: gRPC would tell the caller its text
+            log_defect(error)
+            outcome, status = INTERNAL, grpc.StatusCode.INTERNAL
+            message = "the server failed; the request may be right"
+        if counted:
+            core.metrics.count(PROTOCOL, outcome, perf_counter() - started)
+        if outcome != OK:
+            await context.abort(status, message, trailer)
+        return answer
+
+    return handle

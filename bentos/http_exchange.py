@@ -1,0 +1,122 @@
+"""One HTTP request in, one response out, over ASGI: reading a body within limits, and answering without waiting for the rest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bentos.core import Limits
+from bentos.errors import BodyTimeoutError
+from contract.errors import TooLargeError, UnsupportedTypeError
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers = dict[bytes, bytes]
+
+JSON = b"application/json"
+# A caller that is refused while it still sends gets to read the answer if the rest is no more than this, within this time.
+_LINGER_BYTES = 8 * 1024 * 1024
+_LINGER_S = 2.0
+
+
+class DisconnectedError(Exception):
+    """The caller went away before its request was complete; nobody waits for an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A complete response. `close`: end the connection after it, since the request was not read to its end."""
+
+    status: int
+    body: bytes
+    content_type: bytes = JSON
+    headers: tuple[tuple[bytes, bytes], ...] = field(default=())
+    close: bool = False
+
+
+def media_type(headers: Headers) -> bytes:
+    """The content type, lower-case, without parameters; empty if there is none."""
+    return headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+
+
+def check_encoding(headers: Headers) -> None:
+    """Refuse bodies that would have to be decompressed, and charsets that are not UTF-8."""
+    if headers.get(b"content-encoding", b"identity").strip().lower() not in (b"identity", b""):
+        raise UnsupportedTypeError("compressed bodies are not accepted; send the body without Content-Encoding")
+    parameters = headers.get(b"content-type", b"").partition(b";")[2].lower()
+    _, charset, name = parameters.replace(b" ", b"").replace(b'"', b"").partition(b"charset=")
+    if charset and name.partition(b";")[0] not in (b"utf-8", b"utf8", b"us-ascii"):
+        raise UnsupportedTypeError("the charset must be UTF-8")
+
+
+async def read_body(headers: Headers, receive: Receive, limits: Limits) -> bytes:
+    """The request's body.
+
+    Raises:
+        TooLargeError: more than `limits.body_limit_bytes`, by its declared length or by what arrives.
+        BodyTimeoutError: not complete within `limits.body_timeout_s`.
+        DisconnectedError: the caller is gone.
+    """
+    declared = headers.get(b"content-length", b"")
+    if declared.isdigit() and int(declared) > limits.body_limit_bytes:
+        raise _too_large(limits)
+    chunks: list[bytes] = []
+    size = 0
+    more = True
+    try:
+        async with asyncio.timeout(limits.body_timeout_s):
+            while more:
+                message = await receive()
+                if message["type"] != "http.request":
+                    raise DisconnectedError
+                chunk = message.get("body", b"")
+                more = message.get("more_body", False)
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > limits.body_limit_bytes:
+                    raise _too_large(limits)
+    except TimeoutError:
+        raise BodyTimeoutError(f"the body did not arrive within {limits.body_timeout_s:g} s") from None
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _too_large(limits: Limits) -> TooLargeError:
+    return TooLargeError(f"the body is longer than {limits.body_limit_bytes} bytes")
+
+
+async def respond(response: Response, version: bytes, receive: Receive, send: Send) -> None:
+    """Send the response, naming the model's version in it."""
+    headers = [
+        (b"content-type", response.content_type),
+        (b"content-length", b"%d" % len(response.body)),
+        (b"x-model-version", version),
+        *response.headers,
+    ]
+    if response.close:
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    if response.close:
+        await send({"type": "http.response.body", "body": response.body, "more_body": True})
+        await _linger(receive)
+        await send({"type": "http.response.body", "body": b""})
+    else:
+        await send({"type": "http.response.body", "body": response.body})
+
+
+async def _linger(receive: Receive) -> None:
+    """Read on for a moment: closing while the caller still sends would reset the connection before it reads the answer."""
+    size = 0
+    more = True
+    try:
+        async with asyncio.timeout(_LINGER_S):
+            while more and size < _LINGER_BYTES:
+                message = await receive()
+                size += len(message.get("body", b""))
+                more = message.get("more_body", False)
+    except TimeoutError:
+        pass

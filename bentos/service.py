@@ -1,0 +1,123 @@
+"""The BentoML service: starts both front ends over one core. `bentoml serve` and `bentoml build` import this module.
+
+Everything that only a worker needs is imported inside functions: the supervisor of `bentoml serve` imports this module too, and is
+40 MB smaller without a model runtime.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import socket
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import bentoml
+import click
+
+from contract import manifest
+from contract.errors import BundleError, ConfigurationError
+
+if TYPE_CHECKING:
+    from bentos.core import Core
+    from bentos.http_exchange import Application
+
+BUNDLE = Path(__file__).resolve().parents[2]
+GRPC_PORT = 3001
+_BENTOML_TIMEOUT_S = 10  # of BentoML's own pages; it keeps each of their requests in memory for as long
+
+
+def check_bundle() -> None:
+    """Raises BundleError unless this code lies in a bundle; `bentoml serve` asks before it starts a worker."""
+    if not (BUNDLE / manifest.FILE_NAME).is_file():
+        raise BundleError(
+            f"{BUNDLE} has no {manifest.FILE_NAME}: this service runs inside of a built bundle only. "
+            "Build one with `dvc repro`, then run `bentoml serve` on its directory"
+        )
+
+
+@cache
+def core() -> Core:
+    """The one core of this process."""
+    from bentos.core import Core
+
+    check_bundle()
+    return Core.load(BUNDLE)
+
+
+def grpc_address() -> tuple[str, int]:
+    """Host and port for gRPC: `BULKHEAD_GRPC_HOST` (default: where HTTP listens) and `BULKHEAD_GRPC_PORT` (3001).
+
+    Raises:
+        ConfigurationError: the port is not one.
+    """
+    port = os.environ.get("BULKHEAD_GRPC_PORT", str(GRPC_PORT))
+    if not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ConfigurationError("BULKHEAD_GRPC_PORT must be a port, 1 to 65535")
+    return os.environ.get("BULKHEAD_GRPC_HOST") or _http_host(), int(port)
+
+
+def _http_host() -> str:
+    """The host of the socket that BentoML's supervisor gave this worker to serve HTTP on."""
+    context = click.get_current_context(silent=True)
+    descriptor = context.params.get("fd") if context else None
+    if descriptor is None:
+        return "127.0.0.1"
+    with socket.socket(fileno=os.dup(descriptor)) as http:
+        return str(http.getsockname()[0])
+
+
+class FrontedService(bentoml.Service):  # type: ignore[misc]  # bentoml is not typed
+    """A BentoML service with our HTTP application ahead of BentoML's own."""
+
+    def to_asgi(self, is_main: bool = True) -> Application:
+        from bentos.http_app import HttpApp
+
+        return HttpApp(core(), super().to_asgi(is_main))
+
+
+@bentoml.service(
+    name="predictor",
+    service_class=FrontedService,
+    workers=1,
+    traffic={"timeout": _BENTOML_TIMEOUT_S},
+    logging={"access": {"enabled": False}},
+    tracing={"sample_rate": 0.0},
+    metrics={"enabled": True},
+)
+class Predictor:
+    """Predictions over HTTP and gRPC; both front ends start and stop with BentoML's worker."""
+
+    @staticmethod
+    @bentoml.on_deployment  # type: ignore[untyped-decorator]
+    def check() -> None:
+        """Runs in the supervisor, before there is a worker."""
+        check_bundle()
+
+    def __init__(self) -> None:
+        self._core = core()
+        self._grpc: Any = None
+
+    @bentoml.on_startup  # type: ignore[untyped-decorator]
+    async def start(self) -> None:
+        from bentos.grpc_server import GrpcServer
+
+        self._grpc = GrpcServer(self._core, *grpc_address())
+        await self._grpc.start()
+        self._core.ready = True
+        # What lives by now lives on: the collector need not look at it again with every request.
+        gc.collect()
+        gc.freeze()
+
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]
+    async def stop(self) -> None:
+        self._core.ready = False
+        if self._grpc is not None:
+            await self._grpc.stop()
+
+    async def __is_ready__(self) -> bool:
+        return self._core.ready
+
+    async def __metrics__(self, content: str) -> str:
+        return content + self._core.metrics.text()

@@ -1,0 +1,166 @@
+"""Tensors of the Open Inference Protocol to rows, and answers to tensors; shared by the HTTP and the gRPC front end.
+
+One input tensor stands for one field of the schema and has its name; its shape is [rows] or [rows, 1].
+
+| kind of field       | datatype            | missing, where the field is optional |
+|---------------------|---------------------|--------------------------------------|
+| number              | FP64, FP32, (U)INT* | NaN; null in JSON; no such tensor    |
+| boolean             | BOOL                | null in JSON; no such tensor         |
+| category, timestamp | BYTES               | ""; null in JSON; no such tensor     |
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from contract.encoder import Row
+from contract.errors import InvalidRowsError, Problem, RequestError
+from contract.predictor import Answer
+from contract.schema import FeatureSchema, Field
+
+INTEGERS = frozenset({"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"})
+FLOATS = frozenset({"FP32", "FP64"})
+_WIRE_TYPES = {"FP32": "<f4", "FP64": "<f8"} | {
+    f"{sign}INT{bits}": f"<{sign.lower() or 'i'}{bits // 8}" for sign in ("", "U") for bits in (8, 16, 32, 64)
+}
+_LENGTH = struct.Struct("<I")
+
+DATATYPES = {"number": "FP64", "boolean": "BOOL", "category": "BYTES", "timestamp": "BYTES"}
+_ACCEPTED = {
+    "number": INTEGERS | FLOATS,
+    "boolean": frozenset({"BOOL"}),
+    "category": frozenset({"BYTES"}),
+    "timestamp": frozenset({"BYTES"}),
+}
+OUTPUTS = {"probability": "FP64", "label": "BYTES"}
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A named column: one Python value a row (float, int, bool, str, or None for missing)."""
+
+    name: str
+    datatype: str
+    values: Sequence[Any]
+
+
+class TensorReader:
+    """Checks tensors against a schema and turns them into the rows that `/predict` would have been sent."""
+
+    def __init__(self, schema: FeatureSchema) -> None:
+        self._fields = {field.name: field for field in schema.fields}
+        self._required = [field.name for field in schema.fields if field.required]
+
+    def check(self, name: str, datatype: str, shape: Sequence[int]) -> int:
+        """The number of rows of a tensor whose head fits the schema; to be asked before its values are read."""
+        field = self._fields.get(name)
+        if field is None:
+            raise _invalid(name[:100], "unknown input")
+        if datatype not in _ACCEPTED[field.kind]:
+            raise _invalid(name, f"must have one of the datatypes {', '.join(sorted(_ACCEPTED[field.kind]))}")
+        if len(shape) not in (1, 2) or shape[0] < 0 or (len(shape) == 2 and shape[1] != 1):
+            raise _invalid(name, "must have the shape [rows] or [rows, 1]")
+        return shape[0]
+
+    def rows(self, tensors: Sequence[Tensor]) -> list[Row]:
+        """One row for every position of the tensors, which must be of equal length.
+
+        Raises:
+            InvalidRowsError: a tensor is absent, there twice, or of another length.
+        """
+        names = [tensor.name for tensor in tensors]
+        if absent := [name for name in self._required if name not in names]:
+            raise InvalidRowsError(
+                "inputs are absent", [Problem(None, name, "required, but absent") for name in absent]
+            )
+        if len(set(names)) != len(names):
+            raise RequestError("two inputs have the same name")
+        if len({len(tensor.values) for tensor in tensors}) > 1:
+            raise RequestError("the inputs differ in their number of rows")
+        columns = [_with_missing(self._fields[tensor.name], tensor) for tensor in tensors]
+        return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def _with_missing(field: Field, tensor: Tensor) -> Sequence[Any]:
+    """The values of an optional field with None for the datatype's own spelling of missing."""
+    if field.required or tensor.datatype == "BOOL" or tensor.datatype in INTEGERS:
+        return tensor.values
+    if tensor.datatype == "BYTES":
+        return [value or None for value in tensor.values]
+    return [None if value != value else value for value in tensor.values]  # only NaN differs from itself
+
+
+def from_wire(name: str, datatype: str, size: int, content: bytes) -> Tensor:
+    """The tensor whose values lie in `content` as OIP's raw representation: little-endian numbers, BYTES with lengths."""
+    if datatype == "BYTES":
+        return Tensor(name, datatype, from_texts(name, size, _split(name, content)))
+    width = 1 if datatype == "BOOL" else int(_WIRE_TYPES[datatype][2:])
+    if len(content) != size * width:
+        raise _invalid(name, f"holds {len(content)} bytes, not the {size * width} of its shape and datatype")
+    if datatype == "BOOL":
+        return Tensor(name, datatype, list(map(bool, content)))
+    return Tensor(name, datatype, np.frombuffer(content, _WIRE_TYPES[datatype]).tolist())
+
+
+def _split(name: str, content: bytes) -> list[bytes]:
+    items = []
+    position = 0
+    while position < len(content):
+        start = position + _LENGTH.size
+        if start > len(content):
+            raise _invalid(name, "ends within the length of an element")
+        position = start + _LENGTH.unpack_from(content, start - _LENGTH.size)[0]
+        if position > len(content):
+            raise _invalid(name, "ends within an element")
+        items.append(content[start:position])
+    return items
+
+
+def from_texts(name: str, size: int, items: Iterable[bytes]) -> list[str]:
+    """UTF-8 elements of a BYTES tensor as text.
+
+    Raises:
+        InvalidRowsError: naming the first row that is not UTF-8.
+    """
+    texts: list[str] = []
+    try:
+        texts.extend(item.decode() for item in items)
+    except UnicodeDecodeError:
+        raise _invalid(name, "must be UTF-8", row=len(texts)) from None
+    if len(texts) != size:
+        raise _invalid(name, f"holds {len(texts)} elements, but its shape says {size}")
+    return texts
+
+
+def to_wire(tensor: Tensor) -> bytes:
+    """The values in OIP's raw representation. Datatypes: those of `OUTPUTS`."""
+    if tensor.datatype == "FP64":
+        return np.array(tensor.values, "<f8").tobytes()
+    items = [value.encode() for value in tensor.values]
+    return b"".join(_LENGTH.pack(len(item)) + item for item in items)
+
+
+def requested(names: Sequence[str]) -> Sequence[str]:
+    """The outputs that a request asks for, all of them if it names none.
+
+    Raises:
+        RequestError: one that there is not.
+    """
+    if unknown := [name[:100] for name in names if name not in OUTPUTS]:
+        raise RequestError(f"unknown output {unknown[0]!r}; there are {', '.join(OUTPUTS)}")
+    if len(set(names)) != len(names):
+        raise RequestError("an output is requested twice")
+    return names or list(OUTPUTS)
+
+
+def from_answers(answers: Sequence[Answer], names: Sequence[str]) -> list[Tensor]:
+    return [Tensor(name, OUTPUTS[name], [answer[name] for answer in answers]) for name in names]
+
+
+def _invalid(name: str, problem: str, row: int | None = None) -> InvalidRowsError:
+    return InvalidRowsError("an input does not fit the model", [Problem(row, name, problem)])
