@@ -13,7 +13,7 @@ import yaml
 
 from contract.errors import BundleError
 
-SERVICE = "bentos.service:Service"
+SERVICE = "bentos.service:Predictor"
 LOCK_NAME = "requirements.txt"
 _BUILT_AT = "1980-01-01T00:00:00+00:00"  # the time of building would change the digest of an unchanged bundle
 _IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", "*.proto")
