@@ -1,0 +1,105 @@
+"""The commands about run workspaces: what the tasks of the DAGs call, and people too."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from contract.errors import EXIT_DATA, ConfigurationError
+from pipelines.runs import commands, graph, processes
+from pipelines.runs.workspace import Workspace, close_workspace, open_workspace, open_workspaces, record
+
+
+def add_commands(subparsers: Any) -> None:
+    """Add `open`, `repro`, `exec`, `record`, `close`, `list` and `compile`; each sets `run_command`, a function of the options."""
+    opening = _add(subparsers, "open", _open, "make the workspace of a run, or find it again")
+    opening.add_argument(
+        "--through", default="", metavar="MONTH", help="the last month; as params.yaml lists by default"
+    )
+    opening.add_argument(
+        "--like", default="", metavar="RUN", help="begin with the commit, months and results of this run"
+    )
+    repro = _add(subparsers, "repro", _repro, "run stages in the workspace of a run")
+    repro.add_argument("stages", nargs="+", metavar="STAGE", help="as dvc.yaml names it; `collect` means every month")
+    execute = _add(subparsers, "exec", _execute, "run a command in the workspace of a run")
+    execute.add_argument("arguments", nargs="+", metavar="-- COMMAND")
+    _add(subparsers, "record", _record, "keep the dvc.lock and the reports of a run; prints the record as JSON")
+    _add(subparsers, "close", _close, "record a run and remove its workspace, or keep it if the run failed")
+    _add(subparsers, "list", _list, "the workspaces there are", of_run=False)
+    compiling = _add(subparsers, "compile", _compile, f"write {graph.FILE_NAME} from dvc.yaml", of_run=False)
+    compiling.add_argument("--check", action="store_true", help="write nothing; fail if it is out of date")
+
+
+def _add(
+    subparsers: Any, name: str, run: Callable[[argparse.Namespace], int], text: str, *, of_run: bool = True
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = subparsers.add_parser(name, help=text, description=text)
+    parser.set_defaults(run_command=run)
+    if of_run:
+        parser.add_argument("--run", required=True, help="the run's name; any text will do")
+    return parser
+
+
+def _workspace(run: str) -> Workspace:
+    project = Path.cwd()
+    if not (project / "dvc.yaml").is_file():
+        raise ConfigurationError(f"{project} holds no dvc.yaml; start this in the project's root")
+    return Workspace(project, _var(project), run)
+
+
+def _var(project: Path) -> Path:
+    return project / os.environ.get("BULKHEAD_VAR", "var")
+
+
+def _open(options: argparse.Namespace) -> int:
+    workspace = _workspace(options.run)
+    like = _workspace(options.like) if options.like else None
+    state = open_workspace(workspace, through=options.through or None, like=like)
+    print(f"{workspace.path}: commit {state.commit[:12]}, months {state.months[0]} to {state.months[-1]}")
+    return 0
+
+
+def _repro(options: argparse.Namespace) -> int:
+    workspace = _workspace(options.run)
+    processes.die_with_parent()
+    return commands.repro(workspace, options.stages, commands.environment_of(workspace.project, workspace.var))
+
+
+def _execute(options: argparse.Namespace) -> int:
+    workspace = _workspace(options.run)
+    processes.die_with_parent()
+    return commands.execute(workspace, options.arguments, commands.environment_of(workspace.project, workspace.var))
+
+
+def _record(options: argparse.Namespace) -> int:
+    print(json.dumps(record(_workspace(options.run))))
+    return 0
+
+
+def _close(options: argparse.Namespace) -> int:
+    print(close_workspace(_workspace(options.run)))
+    return 0
+
+
+def _list(_options: argparse.Namespace) -> int:
+    project = Path.cwd()
+    for workspace in open_workspaces(project, _var(project)):
+        state = workspace.state()
+        outcome = f"failed in {state.failed}" if state.failed else "open"
+        print(f"{workspace.path}\t{state.months[0]}..{state.months[-1]}\t{outcome}")
+    return 0
+
+
+def _compile(options: argparse.Namespace) -> int:
+    project = Path.cwd()
+    if options.check:
+        if graph.is_current(project):
+            return 0
+        print(f"{graph.FILE_NAME} is out of date: run `python -m pipelines.runs compile`")
+        return EXIT_DATA
+    print(graph.write(project))
+    return 0

@@ -1,0 +1,69 @@
+"""The months that a run works on: the first one that `params.yaml` lists, through the month that the run is for."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from contract.errors import ConfigurationError
+from contract.files import atomic_path
+
+_MONTH = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
+
+
+def span(first: str, last: str) -> list[str]:
+    """Every month from `first` through `last`, such as `2013-01`.
+
+    Raises:
+        ConfigurationError: one of them is not a month, or `last` is before `first`.
+    """
+    start, end = _number(first), _number(last)
+    if end < start:
+        raise ConfigurationError(f"no months through {last}: params.yaml lists {first} as the first (data.months)")
+    return [f"{number // 12:04d}-{number % 12 + 1:02d}" for number in range(start, end + 1)]
+
+
+def read(path: Path) -> list[str]:
+    """`data.months` of a `params.yaml`.
+
+    Raises:
+        ConfigurationError: there are none.
+    """
+    return [str(month) for month in _listed(_load(path)[1], path)]
+
+
+def cut(path: Path, last: str) -> list[str]:
+    """Set `data.months` to those from the first listed one through `last`; everything else, comments too, stays as it is."""
+    yaml, document = _load(path)
+    listed = _listed(document, path)
+    wanted = span(str(listed[0]), last)
+    if list(listed) != wanted:
+        listed[:] = [type(listed[0])(month) for month in wanted]
+        with atomic_path(path) as temporary:
+            yaml.dump(document, temporary)
+    return wanted
+
+
+def _number(month: str) -> int:
+    match = _MONTH.fullmatch(month)
+    if match is None:
+        raise ConfigurationError(f"{month!r} is not a month; write it like 2013-01")
+    return int(match[1]) * 12 + int(match[2]) - 1
+
+
+def _load(path: Path) -> tuple[Any, Any]:
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 100_000  # never break a line that a person left long
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    return yaml, yaml.load(path.read_text(encoding="utf-8"))
+
+
+def _listed(document: Any, path: Path) -> Any:
+    listed = (document or {}).get("data", {}).get("months")
+    if not isinstance(listed, list) or not listed:
+        raise ConfigurationError(f"{path}: data.months must list the months, such as ['2013-01', '2013-02']")
+    return listed

@@ -1,0 +1,73 @@
+"""Running a command so that nothing of it outlives us: a dead `dvc` would leave its stage writing."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+
+_PR_SET_PDEATHSIG = 1
+_STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class _StoppedError(Exception):
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.exit_code = 128 + number
+
+
+def run_group(command: Sequence[str], *, cwd: Path, env: Mapping[str, str], grace_s: float = 10.0) -> int:
+    """Run a command in a process group of its own, end what is left of the group, and give the command's exit code.
+
+    SIGTERM, SIGINT and SIGHUP to us become SIGTERM to the whole group, and SIGKILL `grace_s` seconds later; the answer is
+    then 128 plus the signal's number.
+    """
+    previous = {number: signal.signal(number, _stop) for number in _STOPPING}
+    process: subprocess.Popen[bytes] | None = None
+    try:
+        process = subprocess.Popen(command, cwd=cwd, env=dict(env), start_new_session=True)
+        code = process.wait()
+    except _StoppedError as stopped:
+        code = stopped.exit_code
+    finally:
+        for number in _STOPPING:
+            signal.signal(number, signal.SIG_IGN)
+        if process is not None:
+            _end_group(process, grace_s)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    return code if code >= 0 else 128 - code
+
+
+def die_with_parent() -> None:
+    """Ask the kernel for a SIGTERM when the process that started us dies, even by kill -9 (Linux; elsewhere nothing)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _stop(number: int, _frame: FrameType | None) -> None:
+    raise _StoppedError(number)
+
+
+def _end_group(process: subprocess.Popen[bytes], grace_s: float) -> None:
+    deadline = time.monotonic() + grace_s
+    _signal_group(process.pid, signal.SIGTERM)
+    while _signal_group(process.pid, 0) and time.monotonic() < deadline:
+        process.poll()
+        time.sleep(0.05)
+    _signal_group(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _signal_group(group: int, number: int) -> bool:
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        return False
+    return True
