@@ -31,6 +31,9 @@ def add_commands(subparsers: Any) -> None:
     _add(subparsers, "close", _close, "record a run and remove its workspace, or keep it if the run failed")
     _add(subparsers, "list", _list, "the workspaces there are", of_run=False)
     compiling = _add(subparsers, "compile", _compile, f"write {graph.FILE_NAME} from dvc.yaml", of_run=False)
+    compiling.add_argument(
+        "--open-ended", action="store_true", help="schedule months beyond those that params.yaml lists"
+    )
     compiling.add_argument("--check", action="store_true", help="write nothing; fail if it is out of date")
 
 
@@ -101,5 +104,5 @@ def _compile(options: argparse.Namespace) -> int:
             return 0
         print(f"{graph.FILE_NAME} is out of date: run `python -m pipelines.runs compile`")
         return EXIT_DATA
-    print(graph.write(project))
+    print(graph.write(project, open_ended=options.open_ended))
     return 0

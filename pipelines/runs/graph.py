@@ -16,8 +16,11 @@ FILE_NAME = "dags/graph.json"
 LAST_STAGES = {"collect_and_validate": "validate", "train_and_evaluate": "evaluate", "bundle_and_deploy": "bundle"}
 
 
-def compile_graph(project: Path) -> dict[str, Any]:
-    """Stage names with the names of the stages directly before them and the DAG that owns them, and the months listed.
+def compile_graph(project: Path, *, open_ended: bool) -> dict[str, Any]:
+    """Stage names with the names of the stages directly before them and the DAG that owns them, and the months to schedule.
+
+    Args:
+        open_ended: whether new months go on arriving; else the schedule ends with the last one that `params.yaml` lists.
 
     Raises:
         ConfigurationError: a stage that no DAG owns, or a DAG without its last stage.
@@ -26,20 +29,25 @@ def compile_graph(project: Path) -> dict[str, Any]:
     owners = _owners(upstream)
     listed = months.read(project / "params.yaml")
     return {
-        "months": {"first": listed[0], "last": listed[-1]},
+        "months": {"first": listed[0], "last": None if open_ended else listed[-1]},
         "stages": {name: {"dag": owners[name], "upstream": sorted(upstream[name])} for name in sorted(upstream)},
     }
 
 
-def write(project: Path) -> Path:
+def write(project: Path, *, open_ended: bool) -> Path:
     path = project / FILE_NAME
-    write_atomically(path, canonical_json(compile_graph(project)))
+    write_atomically(path, canonical_json(compile_graph(project, open_ended=open_ended)))
     return path
 
 
 def is_current(project: Path) -> bool:
+    """Whether the committed graph is what `dvc.yaml` and `params.yaml` say."""
     path = project / FILE_NAME
-    return path.is_file() and json.loads(path.read_bytes()) == compile_graph(project)
+    if not path.is_file():
+        return False
+    graph = json.loads(path.read_bytes())
+    open_ended: bool = graph["months"]["last"] is None
+    return bool(graph == compile_graph(project, open_ended=open_ended))
 
 
 def _upstream_names(project: Path) -> dict[str, set[str]]:

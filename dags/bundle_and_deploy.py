@@ -1,0 +1,43 @@
+"""An approved model becomes a bundle, goes into the store as candidate, and is deployed to the fleet. One at a time."""
+
+from airflow.sdk import DAG, Param, PartitionedAssetTimetable, chain
+from pipeline_tasks import (
+    APPROVED,
+    COMMON,
+    DIGEST,
+    MONTH_PARAMETER,
+    PROJECT,
+    PipelineCommand,
+    close_task,
+    leaves,
+    open_task,
+    roots,
+    run_task,
+    stage_tasks,
+)
+
+# The run that was approved, with its commit and results: what was judged is what is bundled.
+APPROVED_RUN = (
+    "{% for events in triggering_asset_events.values() %}{{ events[-1].extra['run'] }}"
+    "{% else %}{{ params.run or '' }}{% endfor %}"
+)
+
+with DAG(
+    dag_id="bundle_and_deploy",
+    description=__doc__,
+    schedule=PartitionedAssetTimetable(assets=APPROVED),
+    max_active_runs=1,  # the fleet changes its live bundle once at a time
+    params={
+        "through": MONTH_PARAMETER,
+        "run": Param(
+            None, type=["null", "string"], title="Run", description="A recorded run to bundle; else the last commit"
+        ),
+    },
+    **COMMON,
+):
+    opened, closed, stages = open_task(like=APPROVED_RUN), close_task(), stage_tasks("bundle_and_deploy")
+    published = run_task("publish", "publish", result=DIGEST)
+    digest = "{{ ti.xcom_pull(task_ids='publish') }}"
+    deployed = PipelineCommand(task_id="deploy", command=[str(PROJECT / "bin" / "fleet"), "deploy", digest, "--json"])
+    chain(opened, roots(stages))
+    chain(leaves(stages), published, deployed, closed.as_teardown(setups=opened.as_setup()))

@@ -1,0 +1,15 @@
+"""The live model on the newest validated month, now that its labels have arrived. Fails when it is worse than promised."""
+
+from airflow.sdk import DAG, PartitionedAssetTimetable, chain
+from pipeline_tasks import COMMON, MONTH_PARAMETER, VALIDATED, close_task, open_task, run_task, stage_task
+
+with DAG(
+    dag_id="monitor",
+    description=__doc__,
+    schedule=PartitionedAssetTimetable(assets=VALIDATED),
+    max_active_runs=2,
+    params={"through": MONTH_PARAMETER},
+    **COMMON,
+):
+    opened, closed = open_task(), close_task()
+    chain(opened, stage_task("validate"), run_task("monitor", "monitor"), closed.as_teardown(setups=opened.as_setup()))

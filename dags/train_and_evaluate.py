@@ -1,0 +1,34 @@
+"""A model, trained on all months so far and judged. Runs when a month was validated, and monthly, which can be backfilled.
+
+It has the data's stages too, so that it stands alone; when the month is there already they come from the cache.
+"""
+
+from datetime import timedelta
+
+from airflow.sdk import DAG, chain
+from partition_schedule import MonthlyPartitions
+from pipeline_tasks import (
+    APPROVED,
+    COMMON,
+    LAST_MONTH,
+    MONTH_PARAMETER,
+    VALIDATED,
+    close_task,
+    leaves,
+    open_task,
+    record_task,
+    roots,
+    stage_tasks,
+)
+
+with DAG(
+    dag_id="train_and_evaluate",
+    description=__doc__,
+    schedule=MonthlyPartitions(last=LAST_MONTH, asset=VALIDATED, delay=timedelta(days=1)),
+    max_active_runs=2,
+    params={"through": MONTH_PARAMETER},
+    **COMMON,
+):
+    opened, closed, stages = open_task(), close_task(), stage_tasks("train_and_evaluate", with_upstream=True)
+    chain(opened, roots(stages))
+    chain(leaves(stages), record_task(APPROVED), closed.as_teardown(setups=opened.as_setup()))
