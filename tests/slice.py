@@ -1,6 +1,6 @@
 """A two-month slice of the real pipeline, in a directory of its own: the working tree, committed there, and shortened params.
 
-    python -m tests.slice DIRECTORY    # in the pipeline environment: make it, run `dvc repro`, keep what is unchanged
+python -m tests.slice DIRECTORY    # in the pipeline environment: make it, run `dvc repro`, keep what is unchanged
 """
 
 from __future__ import annotations

@@ -113,8 +113,8 @@ def _checks(params: Params, holdout: Holdout, scores: dict[str, Scores]) -> list
         )
 
     checks = [
-        gate.better_than("the prior", against("prior")),
-        gate.better_than("the linear baseline", against("linear")),
+        gate.better_than_prior(against("prior")),
+        gate.better_than_linear(against("linear")),
     ]
     if "champion" in scores:
         checks.append(gate.not_worse_than_live(against("champion"), params.gates.regression_margin))

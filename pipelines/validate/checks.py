@@ -7,6 +7,8 @@ import logging
 import math
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC
 from pathlib import Path
 from typing import Any
@@ -31,19 +33,25 @@ def check_months(params: Params, docs: Path) -> dict[str, list[dict[str, Any]]]:
 
     An outcome holds `type`, `column`, `success`, what was asked (`kwargs`), counts of rows, and no value of any row.
     """
-    import great_expectations as gx
-
-    _quiet()
-    duckdb_views.teach_duckdb()
-    with tempfile.TemporaryDirectory() as directory:
+    with _quiet(), tempfile.TemporaryDirectory() as directory:
         database = Path(directory) / "partitions.duckdb"
         duckdb_views.create_views(database, params.data.months, params.target)
-        context = gx.get_context(mode="ephemeral")
-        context.variables.progress_bars = {"globally": False, "metric_calculations": False}
+        context = _context()
         source = context.data_sources.add_sql("partitions", connection_string=f"duckdb:///{database}")
         outcomes = {month: _check_month(context, source, params, month) for month in params.data.months}
         _build_docs(context, docs)
     return outcomes
+
+
+def _context() -> Any:
+    import great_expectations as gx
+
+    for name in ("great_expectations", "great_expectations.data_context.types.base"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    duckdb_views.teach_duckdb()
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False, "metric_calculations": False}
+    return context
 
 
 def _check_month(context: Any, source: Any, params: Params, month: str) -> list[dict[str, Any]]:
@@ -106,7 +114,9 @@ def _build_docs(context: Any, docs: Path) -> None:
     context.build_data_docs()
 
 
-def _quiet() -> None:
-    warnings.filterwarnings("ignore", module="great_expectations|duckdb_engine|marshmallow")
-    for name in ("great_expectations", "great_expectations.data_context.types.base"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back the deprecation warnings of Great Expectations and what it imports; they are not ours to mend."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,95 @@
+"""Tiny literal tables: six weeks of a shop's deliveries, described by params like anybody's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from copy import deepcopy
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from pipelines.params import Params
+
+RAW: dict[str, Any] = {
+    "name": "deliveries",
+    "data": {
+        "source": {"kind": "files", "path": "deliveries.csv", "version": "1"},
+        "months": ["2024-01", "2024-02", "2024-03"],
+        "time": "promised",
+        "key": ["order"],
+        "columns": {
+            "promised": {"kind": "timestamp"},
+            "depot": {"kind": "category", "values": ["north", "south"]},
+            "distance": {"kind": "number", "unit": "km", "minimum": 0, "maximum": 100},
+            "weight": {"kind": "number", "required": False, "missing": 0.5, "minimum": 0},
+            "order": {"kind": "identifier"},
+        },
+    },
+    "target": {"column": "outcome", "task": "binary", "labels": ["kept", "broken"], "missing": 0.2},
+    "validate": {"rows": [100, 5000], "positive_rate": [0.1, 0.9]},
+    "split": {"kind": "temporal", "holdout": "1mo", "validation": "10d"},
+    "features": {
+        "depot": {"transform": "category"},
+        "distance": {"transform": "value"},
+        "weight": {"transform": "log"},
+        "hour": {"transform": "calendar", "input": "promised", "part": "hour"},
+        "per_kg": {"transform": "ratio", "inputs": ["distance", "weight"]},
+        "depot_share": {"transform": "lookup", "input": "depot", "statistic": "share"},
+    },
+    "train": {"seed": 1, "max_depth": 3, "max_rounds": 60, "early_stopping_rounds": 10},
+    "evaluate": {"slices": [{"column": "depot"}, {"column": "promised", "part": "hour"}], "bootstrap": 200},
+}
+
+
+@pytest.fixture
+def raw() -> dict[str, Any]:
+    """Params as a mapping, to change before parsing."""
+    return deepcopy(RAW)
+
+
+@pytest.fixture
+def params(raw: dict[str, Any]) -> Params:
+    return Params.model_validate(raw)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty working directory, with a bundle store of its own."""
+    before = Path.cwd()
+    os.chdir(tmp_path)
+    monkeypatch.setenv("BULKHEAD_STORE", str(tmp_path / "store"))
+    yield tmp_path
+    os.chdir(before)
+
+
+def deliveries(start: datetime, days: int, *, learnable: bool = True) -> pl.DataFrame:
+    """Twenty deliveries a day. Long distances are late on even days' hours, so that a tree can see what a line cannot."""
+    rows = []
+    for index in range(days * 20):
+        at = start + timedelta(days=index // 20, minutes=index % 20 * 61)
+        distance = float((index * 37) % 100)
+        far, odd = distance > 50, at.hour % 2 == 1
+        late = (far != odd) if learnable else (index * 2654435761 % 1000) < 400
+        rows.append(
+            {
+                "promised": at,
+                "depot": "north" if index % 3 else "south",
+                "distance": distance,
+                "weight": None if index % 4 == 0 else float(index % 9),
+                "order": f"order-{at:%Y%m%d}-{index}",
+                "outcome": None if index % 50 == 0 else ("broken" if late else "kept"),
+            }
+        )
+    return pl.DataFrame(rows, schema_overrides={"promised": pl.Datetime("us"), "weight": pl.Float64})
+
+
+def write_months(directory: Path, *, learnable: bool = True) -> None:
+    """The partitions of the three months, as `collect` writes them."""
+    for month, days in (("2024-01", 31), ("2024-02", 29), ("2024-03", 31)):
+        path = directory / "data" / "partitions" / f"{month}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        deliveries(datetime.strptime(month, "%Y-%m"), days, learnable=learnable).write_parquet(path)

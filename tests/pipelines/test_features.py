@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import json
+import math
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from contract.errors import ConfigurationError, DataRejectedError
+from contract.schema import FeatureSchema
+from pipelines import paths, tables
+from pipelines.features import fit, stage
+from pipelines.params import CategoryFeature, LookupFeature, Params, Split
+from tests.pipelines.conftest import write_months
+
+
+def test_categories_are_sorted_and_rare_ones_left_out() -> None:
+    column = pl.Series("depot", ["b", "a", "b", None, "c", "a", "b"])
+    feature = CategoryFeature(transform="category", minimum_count=2)
+    assert fit.categories(column, feature, "depot") == ["a", "b"]
+
+
+def test_categories_are_refused_when_the_column_identifies() -> None:
+    column = pl.Series("order", [f"order {index}" for index in range(11)])
+    with pytest.raises(
+        ConfigurationError, match=r"features\.order: 11 categories, more than maximum_categories \(10\)"
+    ):
+        fit.categories(column, CategoryFeature(transform="category", maximum_categories=10), "order")
+
+
+def test_lookup_table_holds_shares_or_means_by_key() -> None:
+    table = pl.DataFrame({"depot": ["a", "a", "b", None], "distance": [1.0, 3.0, None, 9.0]})
+    share = LookupFeature(transform="lookup", input="depot", statistic="share")
+    mean = LookupFeature(transform="lookup", input="depot", statistic="mean", of="distance")
+    assert fit.lookup_table(table, share, "x") == {"a": 0.5, "b": 0.25}
+    assert fit.lookup_table(table, mean, "x") == {"a": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("split", "validation", "holdout"),
+    [
+        (Split(kind="temporal"), datetime(2024, 2, 1), datetime(2024, 3, 1)),
+        (Split(kind="temporal", holdout="10d", validation="1mo"), datetime(2024, 2, 22), datetime(2024, 3, 22)),
+    ],
+)
+def test_split_points_count_back_from_the_end_of_the_last_month(
+    split: Split, validation: datetime, holdout: datetime
+) -> None:
+    months = ["2024-01", "2024-02", "2024-03"]
+    assert tables.split_points(months, split) == (validation, holdout, datetime(2024, 4, 1))
+
+
+def test_split_points_say_what_to_do_when_nothing_is_left_to_train_on() -> None:
+    with pytest.raises(ConfigurationError, match="leave nothing to train on in 2024-01 … 2024-02"):
+        tables.split_points(["2024-01", "2024-02"], Split(kind="temporal"))
+
+
+def test_features_encode_each_row_as_declared(workspace: Path, params: Params) -> None:
+    write_months(workspace)
+    stage.run(params)
+    encoded = pl.read_parquet(paths.FEATURES / "train.parquet")
+    months = [pl.read_parquet(paths.partition(month)) for month in ("2024-01", "2024-02")]
+    rows = pl.concat(months).drop_nulls("outcome")
+    assert encoded.height == rows.height
+    assert encoded["hour"].to_list() == [float(at.hour) for at in rows["promised"]]
+    assert encoded["depot"].to_list() == [0.0 if depot == "north" else 1.0 for depot in rows["depot"]]
+    assert encoded[tables.LABEL].to_list() == [1 if outcome == "broken" else 0 for outcome in rows["outcome"]]
+    weight = rows["weight"][1]
+    assert encoded["weight"][1] == pytest.approx(math.log(1 + weight), rel=1e-6)
+    assert math.isnan(encoded["weight"][rows["weight"].is_null().arg_max()])
+
+
+def test_features_learn_nothing_from_the_holdout(workspace: Path, params: Params) -> None:
+    write_months(workspace)
+    stage.run(params)
+    before = {name: (paths.FEATURES / name).read_bytes() for name in ("schema.json", "train.parquet")}
+    path = paths.partition("2024-03")
+    changed = pl.read_parquet(path).with_columns(
+        depot=pl.lit("south"), distance=pl.lit(99.0), outcome=pl.lit("broken"), weight=pl.lit(1000.0)
+    )
+    changed.write_parquet(path)
+    stage.run(params)
+    assert {name: (paths.FEATURES / name).read_bytes() for name in before} == before
+
+
+def test_features_count_rows_without_a_label(workspace: Path, params: Params) -> None:
+    write_months(workspace)
+    stage.run(params)
+    counts = json.loads((paths.FEATURES / "counts.json").read_bytes())
+    assert counts["2024-02"] == {"rows": 580, "unlabelled": 12}
+
+
+def test_features_carry_only_fields_that_a_feature_reads(workspace: Path, params: Params) -> None:
+    write_months(workspace)
+    stage.run(params)
+    schema = FeatureSchema.from_bytes((paths.FEATURES / "schema.json").read_bytes())
+    assert [field.name for field in schema.fields] == ["promised", "depot", "distance", "weight"]
+    assert "order-" not in (paths.FEATURES / "schema.json").read_text()
+
+
+def test_features_stop_when_no_row_has_a_label(workspace: Path, params: Params) -> None:
+    write_months(workspace)
+    for month in ("2024-01", "2024-02"):
+        path = paths.partition(month)
+        pl.read_parquet(path).with_columns(outcome=pl.lit(None, pl.String)).write_parquet(path)
+    with pytest.raises(DataRejectedError, match="no row before 2024-03-01 has a label in 'outcome'"):
+        stage.run(params)

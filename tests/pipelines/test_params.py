@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from contract.errors import EXIT_CONFIGURATION, ConfigurationError
+from pipelines import params_file
+
+PROJECT = Path(__file__).parents[2]
+Change = Callable[[dict[str, Any]], object]
+
+
+def _load(tmp_path: Path, raw: dict[str, Any]) -> object:
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(raw))
+    return params_file.load(path)
+
+
+def test_params_of_the_project_are_valid() -> None:
+    assert params_file.load(PROJECT / "params.yaml").name == "flights"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda raw: raw.update(bogus=1), ["'bogus'", "unknown key", "allowed are: name, data, target"]),
+        (lambda raw: raw.pop("train"), ["'train'", "required"]),
+        (lambda raw: raw["train"].update(depth=3), ["'train.depth'", "max_depth"]),
+        (lambda raw: raw["train"].update(max_depth="deep"), ["'train.max_depth'", "'deep'", "integer"]),
+        (
+            lambda raw: raw["data"]["source"].update(kind="flihgts"),
+            ["'data.source'", "'flihgts'", "'flights', 'files'"],
+        ),
+        (lambda raw: raw["data"]["source"].update(pth="x"), ["'data.source.pth'", "separator"]),
+        (
+            lambda raw: raw["data"]["columns"]["depot"].update(kind="categry"),
+            ["data.columns.depot.kind", "'categry'", "'category'"],
+        ),
+        (lambda raw: raw["data"].update(months=["2024-13"]), ["'data.months.0'", "'2024-13'"]),
+        (lambda raw: raw["data"].update(months=["2024-02", "2024-01"]), ["'data'", "in order"]),
+        (lambda raw: raw["data"].update(time="when"), ["'when'", "depot, distance"]),
+        (lambda raw: raw["data"].update(time="depot"), ["'depot'", "not timestamp"]),
+        (lambda raw: raw["features"].update(size={"transform": "value"}), ["features.size", "'size'"]),
+        (lambda raw: raw["features"].update(order={"transform": "category"}), ["features.order", "identifier"]),
+        (lambda raw: raw["features"]["depot"].update(transform="onehot"), ["'features.depot'", "'onehot'", "'lookup'"]),
+        (lambda raw: raw["features"]["hour"].update(part="year"), ["features.hour", "'year'", "'minute_of_day'"]),
+        (lambda raw: raw["data"]["columns"]["depot"].update(pii=True), ["features.depot", "pii"]),
+        (lambda raw: raw["split"].update(holdout="a while"), ["'split.holdout'", "'a while'"]),
+        (lambda raw: raw["target"].update(task="ranking"), ["'target.task'", "'ranking'", "'binary'"]),
+    ],
+)
+def test_load_names_key_value_and_allowed_when_params_are_malformed(
+    tmp_path: Path, raw: dict[str, Any], change: Change, said: list[str]
+) -> None:
+    change(raw)
+    with pytest.raises(ConfigurationError) as caught:
+        _load(tmp_path, raw)
+    assert caught.value.exit_code == EXIT_CONFIGURATION
+    for words in said:
+        assert words in str(caught.value)
+
+
+def test_load_says_so_when_file_is_missing_or_not_yaml(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="cannot read"):
+        params_file.load(tmp_path / "nowhere.yaml")
+    broken = tmp_path / "params.yaml"
+    broken.write_text("name: [unclosed")
+    with pytest.raises(ConfigurationError, match="not YAML"):
+        params_file.load(broken)
+    broken.write_text("- a list")
+    with pytest.raises(ConfigurationError, match="mapping"):
+        params_file.load(broken)
