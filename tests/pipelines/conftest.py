@@ -74,7 +74,7 @@ def deliveries(start: datetime, days: int, *, learnable: bool = True) -> pl.Data
         at = start + timedelta(days=index // 20, minutes=index % 20 * 61)
         distance = float((index * 37) % 100)
         far, odd = distance > 50, at.hour % 2 == 1
-        late = (far != odd) if learnable else sha256(str(index).encode()).digest()[0] < 100
+        late = (far != odd) if learnable else sha256(str(at).encode()).digest()[0] < 100
         rows.append(
             {
                 "promised": at,
