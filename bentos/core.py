@@ -27,13 +27,13 @@ class Limits:
         max_rows: rows in one request, over any protocol.
         body_limit_bytes: body of an HTTP request, message of a gRPC one.
         body_timeout_s: time for an HTTP body to arrive, from the end of the headers.
-        drain_s: time that calls in flight get when the server is told to stop.
+        drain_s: time that gRPC calls in flight get when the server is told to stop.
     """
 
     max_rows: int = 1000
     body_limit_bytes: int = 1024 * 1024
     body_timeout_s: float = 10.0
-    drain_s: float = 10.0
+    drain_s: float = 5.0
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Limits:

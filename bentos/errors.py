@@ -3,10 +3,11 @@
 RequestError                     HTTP 400, gRPC INVALID_ARGUMENT
 ├── InvalidRowsError (contract)       422, gRPC INVALID_ARGUMENT (OIP over HTTP: 400)
 ├── TooLargeError (contract)          413, gRPC RESOURCE_EXHAUSTED
+│   └── BodyTooLongError              the body was not read to its end
 ├── UnsupportedTypeError (contract)   415
 ├── NotFoundError                     404, gRPC NOT_FOUND
 ├── MethodNotAllowedError             405
-└── BodyTimeoutError                  408
+└── BodyTimeoutError                  408, the body was not read to its end
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import logging
 import traceback
 
-from contract.errors import RequestError
+from contract.errors import RequestError, TooLargeError
 
 INTERNAL = "internal"
 _SHOWN = 10
@@ -40,6 +41,10 @@ class MethodNotAllowedError(RequestError):
     def __init__(self, allowed: str) -> None:
         super().__init__(f"this path takes {allowed} only")
         self.allowed = allowed
+
+
+class BodyTooLongError(TooLargeError):
+    pass
 
 
 class BodyTimeoutError(RequestError):

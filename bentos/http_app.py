@@ -11,7 +11,14 @@ from time import perf_counter
 
 from bentos import openapi
 from bentos.core import Core
-from bentos.errors import INTERNAL, BodyTimeoutError, MethodNotAllowedError, NotFoundError, log_defect
+from bentos.errors import (
+    INTERNAL,
+    BodyTimeoutError,
+    BodyTooLongError,
+    MethodNotAllowedError,
+    NotFoundError,
+    log_defect,
+)
 from bentos.http_exchange import (
     Application,
     DisconnectedError,
@@ -30,7 +37,7 @@ from bentos.http_oip import OipEndpoint
 from bentos.http_predict import PATH as PREDICT_PATH
 from bentos.http_predict import PredictEndpoint
 from bentos.metrics import OK
-from contract.errors import RequestError, TooLargeError, UnsupportedTypeError
+from contract.errors import RequestError, UnsupportedTypeError
 
 _STATIC = (
     "swagger-ui.css",
@@ -119,4 +126,5 @@ class HttpApp:
 def _refusal(endpoint: Endpoint, error: RequestError) -> Response:
     status, body = endpoint.error(error)
     allow = ((b"allow", error.allowed.encode()),) if isinstance(error, MethodNotAllowedError) else ()
-    return Response(status, body, headers=allow, close=isinstance(error, (TooLargeError, BodyTimeoutError)))
+    unread = isinstance(error, (BodyTooLongError, BodyTimeoutError))
+    return Response(status, body, headers=allow, close=unread, linger=isinstance(error, BodyTooLongError))

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bentos.core import Limits
-from bentos.errors import BodyTimeoutError
-from contract.errors import TooLargeError, UnsupportedTypeError
+from bentos.errors import BodyTimeoutError, BodyTooLongError
+from contract.errors import UnsupportedTypeError
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -30,13 +30,19 @@ class DisconnectedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A complete response. `close`: end the connection after it, since the request was not read to its end."""
+    """A complete response.
+
+    Attributes:
+        close: end the connection after it, since the request was not read to its end.
+        linger: read on for a moment before that, since the caller still sends.
+    """
 
     status: int
     body: bytes
     content_type: bytes = JSON
     headers: tuple[tuple[bytes, bytes], ...] = field(default=())
     close: bool = False
+    linger: bool = False
 
 
 def media_type(headers: Headers) -> bytes:
@@ -58,13 +64,13 @@ async def read_body(headers: Headers, receive: Receive, limits: Limits) -> bytes
     """The request's body.
 
     Raises:
-        TooLargeError: more than `limits.body_limit_bytes`, by its declared length or by what arrives.
+        BodyTooLongError: more than `limits.body_limit_bytes`, by its declared length or by what arrives.
         BodyTimeoutError: not complete within `limits.body_timeout_s`.
         DisconnectedError: the caller is gone.
     """
     declared = headers.get(b"content-length", b"")
     if declared.isdigit() and int(declared) > limits.body_limit_bytes:
-        raise _too_large(limits)
+        raise _too_long(limits)
     chunks: list[bytes] = []
     size = 0
     more = True
@@ -79,14 +85,14 @@ async def read_body(headers: Headers, receive: Receive, limits: Limits) -> bytes
                 chunks.append(chunk)
                 size += len(chunk)
                 if size > limits.body_limit_bytes:
-                    raise _too_large(limits)
+                    raise _too_long(limits)
     except TimeoutError:
         raise BodyTimeoutError(f"the body did not arrive within {limits.body_timeout_s:g} s") from None
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-def _too_large(limits: Limits) -> TooLargeError:
-    return TooLargeError(f"the body is longer than {limits.body_limit_bytes} bytes")
+def _too_long(limits: Limits) -> BodyTooLongError:
+    return BodyTooLongError(f"the body is longer than {limits.body_limit_bytes} bytes")
 
 
 async def respond(response: Response, version: bytes, receive: Receive, send: Send) -> None:
@@ -100,7 +106,7 @@ async def respond(response: Response, version: bytes, receive: Receive, send: Se
     if response.close:
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    if response.close:
+    if response.linger:
         await send({"type": "http.response.body", "body": response.body, "more_body": True})
         await _linger(receive)
         await send({"type": "http.response.body", "body": b""})
@@ -109,7 +115,7 @@ async def respond(response: Response, version: bytes, receive: Receive, send: Se
 
 
 async def _linger(receive: Receive) -> None:
-    """Read on for a moment: closing while the caller still sends would reset the connection before it reads the answer."""
+    """Closing while the caller still sends would reset the connection before it reads the answer."""
     size = 0
     more = True
     try:

@@ -7,6 +7,7 @@ Everything that only a worker needs is imported inside functions: the supervisor
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import socket
 from functools import cache
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 BUNDLE = Path(__file__).resolve().parents[2]
 GRPC_PORT = 3001
+logger = logging.getLogger("bentoml.bulkhead")  # BentoML shows its own loggers only
 _BENTOML_TIMEOUT_S = 10  # of BentoML's own pages; it keeps each of their requests in memory for as long
 
 
@@ -74,7 +76,11 @@ class FrontedService(bentoml.Service):  # type: ignore[misc]  # bentoml is not t
     def to_asgi(self, is_main: bool = True) -> Application:
         from bentos.http_app import HttpApp
 
-        return HttpApp(core(), super().to_asgi(is_main))
+        try:
+            return HttpApp(core(), super().to_asgi(is_main))
+        except BundleError as error:
+            logger.critical("this bundle cannot be served: %s", error)
+            raise SystemExit(error.exit_code) from None
 
 
 @bentoml.service(
@@ -89,8 +95,8 @@ class FrontedService(bentoml.Service):  # type: ignore[misc]  # bentoml is not t
 class Predictor:
     """Predictions over HTTP and gRPC; both front ends start and stop with BentoML's worker."""
 
-    @staticmethod
     @bentoml.on_deployment  # type: ignore[untyped-decorator]
+    @staticmethod
     def check() -> None:
         """Runs in the supervisor, before there is a worker."""
         check_bundle()

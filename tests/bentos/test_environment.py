@@ -1,0 +1,46 @@
+"""What is installed where the server runs, rather than what the lock says."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+FORBIDDEN = (
+    "apache-airflow",
+    "dvc",
+    "great-expectations",
+    "scikit-learn",
+    "pandas",
+    "polars",
+    "duckdb",
+    "xgboost",
+    "xgboost-cpu",
+    "onnxmltools",
+)
+PACKAGE = Path(__file__).parents[2] / "bentos"
+
+
+def test_nothing_of_training_is_installed() -> None:
+    # pytest alone comes from a directory beside the environment
+    own = [path for path in sys.path if path.startswith(sys.prefix)]
+    installed = {re.sub(r"[-_.]+", "-", entry.name).lower() for entry in metadata.distributions(path=own)}
+    assert {"bentoml", "onnxruntime", "grpcio", "uvloop", "httptools"} <= installed
+    assert not installed & set(FORBIDDEN)
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.name)
+def test_no_module_imports_pickle(path: Path) -> None:
+    assert not re.search(r"^\s*(import|from)\s+(pickle|cloudpickle|dill|joblib|marshal)\b", path.read_text(), re.M)
+
+
+def test_supervisor_loads_no_model_runtime() -> None:
+    program = "import sys, bentos.service; print(sorted({'numpy', 'onnxruntime', 'grpc'} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=PACKAGE.parent, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,176 @@
+"""Tensors to rows and back, on a literal schema."""
+
+from __future__ import annotations
+
+import math
+import struct
+from typing import Any
+
+import pytest
+
+from bentos import tensors
+from bentos.tensors import Tensor, TensorReader
+from contract.errors import InvalidRowsError, RequestError
+from contract.schema import FeatureSchema, Field, Target
+
+SCHEMA = FeatureSchema(
+    name="toy",
+    task="binary",
+    target=Target("late", ("no", "yes")),
+    fields=(
+        Field("carrier", "category"),
+        Field("gate", "category", required=False),
+        Field("at", "timestamp", required=False),
+        Field("distance", "number"),
+        Field("wind", "number", required=False),
+        Field("night", "boolean", required=False),
+    ),
+    features=(),
+)
+READER = TensorReader(SCHEMA)
+CARRIER = Tensor("carrier", "BYTES", ["AA", "UA"])
+DISTANCE = Tensor("distance", "FP64", [1.0, 2.0])
+
+
+def test_columns_become_rows() -> None:
+    night = Tensor("night", "BOOL", [True, False])
+    assert READER.rows([DISTANCE, CARRIER, night]) == [
+        {"carrier": "AA", "distance": 1.0, "night": True},
+        {"carrier": "UA", "distance": 2.0, "night": False},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tensor", "expected"),
+    [
+        (Tensor("wind", "FP64", [math.nan, 3.0]), [None, 3.0]),
+        (Tensor("wind", "FP32", [None, math.nan]), [None, None]),
+        (Tensor("wind", "INT32", [None, 0]), [None, 0]),
+        (Tensor("gate", "BYTES", ["", "B7"]), [None, "B7"]),
+        (Tensor("at", "BYTES", [None, ""]), [None, None]),
+        (Tensor("night", "BOOL", [None, False]), [None, False]),
+    ],
+)
+def test_optional_field_is_missing_when_its_datatype_says_so(tensor: Tensor, expected: list[Any]) -> None:
+    rows = READER.rows([CARRIER, DISTANCE, tensor])
+    assert [row[tensor.name] for row in rows] == expected
+
+
+def test_required_field_keeps_its_value_so_that_the_schema_can_refuse_it() -> None:
+    (row, _) = READER.rows([Tensor("carrier", "BYTES", ["", "UA"]), Tensor("distance", "FP64", [math.nan, 1.0])])
+    assert row["carrier"] == ""
+    assert math.isnan(row["distance"])
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ([CARRIER], "distance"),
+        ([CARRIER, DISTANCE, DISTANCE], "same name"),
+        ([CARRIER, Tensor("distance", "FP64", [1.0])], "number of rows"),
+    ],
+)
+def test_tensors_are_refused_when_they_make_no_table(given: list[Tensor], complaint: str) -> None:
+    with pytest.raises(RequestError) as error:
+        READER.rows(given)
+    assert complaint in str(error.value)
+
+
+@pytest.mark.parametrize("shape", [[3], [3, 1], [0]])
+def test_shape_is_accepted_when_it_is_one_column(shape: list[int]) -> None:
+    assert READER.check("distance", "FP64", shape) == shape[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "datatype", "shape"),
+    [
+        ("nothing", "FP64", [1]),
+        ("distance", "BYTES", [1]),
+        ("distance", "FP16", [1]),
+        ("distance", "fp64", [1]),
+        ("carrier", "FP64", [1]),
+        ("carrier", "INT64", [1]),
+        ("night", "INT8", [1]),
+        ("at", "INT64", [1]),
+        ("distance", "FP64", []),
+        ("distance", "FP64", [1, 2]),
+        ("distance", "FP64", [1, 1, 1]),
+        ("distance", "FP64", [-1]),
+    ],
+)
+def test_head_is_refused_when_it_does_not_fit_the_schema(name: str, datatype: str, shape: list[int]) -> None:
+    with pytest.raises(InvalidRowsError) as error:
+        READER.check(name, datatype, shape)
+    assert error.value.problems[0].field == name
+
+
+@pytest.mark.parametrize(
+    ("datatype", "code", "values"),
+    [
+        ("FP64", "d", [0.1, -1e300]),
+        ("FP32", "f", [0.5, -2.25]),
+        ("INT8", "b", [-128, 127]),
+        ("INT16", "h", [-32768, 3]),
+        ("INT32", "i", [-(2**31), 3]),
+        ("INT64", "q", [-(2**63), 2**63 - 1]),
+        ("UINT8", "B", [0, 255]),
+        ("UINT16", "H", [0, 65535]),
+        ("UINT32", "I", [0, 2**32 - 1]),
+        ("UINT64", "Q", [0, 2**64 - 1]),
+        ("BOOL", "?", [True, False]),
+    ],
+)
+def test_raw_numbers_are_read_little_endian(datatype: str, code: str, values: list[Any]) -> None:
+    content = struct.pack(f"<2{code}", *values)
+    assert tensors.from_wire("x", datatype, 2, content).values == values
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 15, b"\0" * 17])
+def test_raw_numbers_are_refused_when_their_length_is_wrong(content: bytes) -> None:
+    with pytest.raises(InvalidRowsError):
+        tensors.from_wire("x", "FP64", 2, content)
+
+
+def test_raw_texts_are_read_with_their_lengths() -> None:
+    content = b"\2\0\0\0AA" + b"\0\0\0\0" + b"\3\0\0\0" + "é!".encode()
+    assert tensors.from_wire("x", "BYTES", 3, content).values == ["AA", "", "é!"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\1\0\0",
+        b"\2\0\0\0A",
+        b"\xff\xff\xff\xffA",
+        b"\1\0\0\0A",
+        b"\1\0\0\0A\1\0\0\0B\1\0\0\0C",
+        b"\1\0\0\0A\1\0\0\0\xff",
+    ],
+)
+def test_raw_texts_are_refused_when_they_are_broken(content: bytes) -> None:
+    with pytest.raises(InvalidRowsError):
+        tensors.from_wire("x", "BYTES", 2, content)
+
+
+def test_row_is_named_when_its_text_is_not_utf8() -> None:
+    with pytest.raises(InvalidRowsError) as error:
+        tensors.from_texts("carrier", 3, [b"a", b"\xff", b"c"])
+    assert (error.value.problems[0].row, error.value.problems[0].field) == (1, "carrier")
+
+
+def test_answers_are_written_as_the_protocol_says() -> None:
+    answers = [{"probability": 0.25, "label": "no"}, {"probability": 0.75, "label": "jä"}]
+    probability, label = tensors.from_answers(answers, ["probability", "label"])
+    assert tensors.to_wire(probability) == struct.pack("<2d", 0.25, 0.75)
+    assert tensors.to_wire(label) == b"\2\0\0\0no\3\0\0\0" + "jä".encode()
+
+
+def test_all_outputs_are_meant_when_none_is_named() -> None:
+    assert list(tensors.requested([])) == ["probability", "label"]
+    assert list(tensors.requested(["label"])) == ["label"]
+
+
+@pytest.mark.parametrize("names", [["nothing"], ["label", "label"]])
+def test_outputs_are_refused_when_there_are_no_such(names: list[str]) -> None:
+    with pytest.raises(RequestError, match="output"):
+        tensors.requested(names)
