@@ -25,7 +25,7 @@ def repro(workspace: Workspace, stages: Sequence[str], environment: Mapping[str,
         extra = {"SHELL": str(_STAGE_SHELL), "BULKHEAD_STAGE_EXIT_CODE": str(code_file)}
         command = ["dvc", "--wait-for-lock", "repro", *stages]
         code = _run(workspace, command, {**environment, **extra}, name=" ".join(stages))
-        return int(code_file.read_text()) if code == 1 and code_file.is_file() else code
+        return int(code_file.read_text()) if code and code_file.is_file() else code
 
 
 def execute(workspace: Workspace, command: Sequence[str], environment: Mapping[str, str]) -> int:

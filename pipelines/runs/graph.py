@@ -64,7 +64,7 @@ def _upstream_names(project: Path) -> dict[str, set[str]]:
 
 
 def _name(stage: Any) -> str:
-    return str(stage.addressing).split("@")[0]
+    return str(stage.name).split("@")[0]
 
 
 def _owners(upstream: Mapping[str, set[str]]) -> dict[str, str]:

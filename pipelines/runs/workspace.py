@@ -172,7 +172,7 @@ def close_workspace(workspace: Workspace) -> str:
 
 def open_workspaces(project: Path, var: Path) -> list[Workspace]:
     """All workspaces on disk, oldest first."""
-    states = sorted((var / "runs").glob(f"*/{_STATE}"), key=lambda path: path.stat().st_mtime)
+    states = sorted((var / "runs").glob(f"[!.]*/{_STATE}"), key=lambda path: path.stat().st_mtime)
     return [Workspace(project, var, json.loads(path.read_bytes())["run"]) for path in states]
 
 

@@ -1,0 +1,21 @@
+"""Airflow is set up before it is imported: no database, our plugins, a home that is thrown away."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+PROJECT = Path(__file__).parents[2]
+_HOME = tempfile.mkdtemp(prefix="bulkhead-airflow-")
+atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
+
+os.environ |= {
+    "AIRFLOW_HOME": _HOME,
+    "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
+    "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "dags" / "plugins"),
+    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+}

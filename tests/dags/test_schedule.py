@@ -1,0 +1,80 @@
+"""The monthly schedule: which months it names, and that it survives being stored in the database."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+
+def timetable(**arguments: Any) -> Any:
+    from partition_schedule import MonthlyPartitions  # on the path once airflow has loaded its plugins
+
+    return MonthlyPartitions(**arguments)
+
+
+@pytest.fixture(autouse=True)
+def plugins() -> None:
+    from airflow import plugins_manager, settings
+
+    settings.prepare_syspath_for_config_and_plugins()
+    plugins_manager.get_timetables_plugins()
+
+
+def next_run(schedule: Any, *, after: Any = None, catchup: bool = True) -> Any:
+    from airflow.timetables.base import TimeRestriction
+    from pendulum import datetime as moment
+
+    restriction = TimeRestriction(earliest=moment(2013, 1, 2), latest=None, catchup=catchup)
+    return schedule.next_dagrun_info_v2(last_dagrun_info=after, restriction=restriction)
+
+
+def keys_of_backfill(schedule: Any, start: datetime, end: datetime) -> list[str]:
+    return [info.partition_key for info in schedule.iter_partition_dagrun_infos(earliest=start, latest=end)]
+
+
+def test_a_month_is_due_when_it_is_over() -> None:
+    first = next_run(timetable(last=None))
+    assert (first.partition_key, first.run_after) == ("2013-01", datetime(2013, 2, 1, tzinfo=UTC))
+    second = next_run(timetable(last=None), after=first)
+    assert (second.partition_key, second.run_after) == ("2013-02", datetime(2013, 3, 1, tzinfo=UTC))
+
+
+def test_the_months_follow_each_other_when_the_start_is_delayed() -> None:
+    schedule = timetable(last=None, delay=timedelta(days=1))
+    first = next_run(schedule)
+    second = next_run(schedule, after=first)
+    assert [first.partition_key, second.partition_key] == ["2013-01", "2013-02"]
+    assert second.run_after == datetime(2013, 3, 2, tzinfo=UTC)
+    assert second.partition_date == datetime(2013, 2, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("catchup", [True, False])
+def test_nothing_is_scheduled_after_the_last_month(catchup: bool) -> None:
+    from airflow.timetables.base import DagRunInfo
+
+    november = DagRunInfo(
+        run_after=datetime(2013, 12, 1, tzinfo=UTC), data_interval=None, partition_date=None, partition_key="2013-11"
+    )
+    assert next_run(timetable(last="2013-11"), after=november, catchup=catchup) is None
+    assert next_run(timetable(last=None), after=november, catchup=catchup) is not None
+
+
+def test_backfill_of_a_year_names_its_twelve_months() -> None:
+    year = keys_of_backfill(timetable(last=None), datetime(2013, 1, 1, tzinfo=UTC), datetime(2013, 12, 1, tzinfo=UTC))
+    assert year == [f"2013-{month:02d}" for month in range(1, 13)]
+
+
+def test_the_schedule_survives_being_stored() -> None:
+    from airflow.sdk import Asset
+    from airflow.serialization.decoders import decode_timetable
+    from airflow.serialization.encoders import encode_timetable
+
+    before = timetable(last="2013-12", asset=Asset("data", uri="x-test://data"), delay=timedelta(hours=5))
+    after = decode_timetable(encode_timetable(before))
+    assert after.serialize() == before.serialize()
+    assert after.partitioned
+    assert after.periodic
+    assert [key.name for key, _ in after.asset_condition.iter_assets()] == ["data"]
+    assert after.get_partition_mapper(name="data").to_downstream("2013-01") == "2013-01"

@@ -1,0 +1,126 @@
+"""The DAGs are what dvc.yaml says, and cheap to parse."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+DAGS = PROJECT / "dags"
+GRAPH = json.loads((DAGS / "graph.json").read_bytes())["stages"]
+IDS = {"collect_and_validate", "train_and_evaluate", "bundle_and_deploy", "monitor"}
+pytestmark = pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")  # inside of Airflow
+HEAVY = {
+    "pandas",
+    "polars",
+    "numpy",
+    "sklearn",
+    "xgboost",
+    "dvc",
+    "great_expectations",
+    "bentoml",
+    "contract",
+    "pipelines",
+}
+
+
+@pytest.fixture(scope="module")
+def dags() -> dict[str, Any]:
+    from airflow.dag_processing.dagbag import BundleDagBag
+
+    bag = BundleDagBag(str(DAGS), bundle_path=DAGS, bundle_name="dags")
+    assert bag.import_errors == {}
+    return dict(bag.dags)
+
+
+def stages_of(dag: Any) -> set[str]:
+    return set(dag.task_ids) & set(GRAPH)
+
+
+def stored(timetable: Any) -> Any:
+    """The timetable as the scheduler reads it back from the database."""
+    from airflow.serialization.decoders import decode_timetable
+    from airflow.serialization.encoders import encode_timetable
+
+    return decode_timetable(encode_timetable(timetable))
+
+
+def test_the_four_dags_are_there(dags: dict[str, Any]) -> None:
+    assert set(dags) == IDS
+
+
+def test_every_stage_belongs_to_the_dag_that_the_graph_names(dags: dict[str, Any]) -> None:
+    for name, stage in GRAPH.items():
+        assert name in dags[stage["dag"]].task_ids
+
+
+def test_training_stands_alone_with_all_that_it_needs(dags: dict[str, Any]) -> None:
+    assert stages_of(dags["train_and_evaluate"]) == set(GRAPH) - {"bundle"}
+
+
+@pytest.mark.parametrize("dag_id", sorted(IDS - {"monitor"}))
+def test_tasks_are_wired_as_dvc_yaml_wires_the_stages(dags: dict[str, Any], dag_id: str) -> None:
+    dag = dags[dag_id]
+    for name in stages_of(dag):
+        expected = set(GRAPH[name]["upstream"]) & set(dag.task_ids)
+        assert dag.get_task(name).upstream_task_ids & set(GRAPH) == expected
+        command = dag.get_task(name).command
+        assert command[command.index("pipelines.runs") + 1] == "repro"
+        assert command[-1] == name
+
+
+@pytest.mark.parametrize("dag_id", sorted(IDS))
+def test_every_task_works_in_a_workspace_that_is_opened_first_and_closed_last(
+    dags: dict[str, Any], dag_id: str
+) -> None:
+    dag = dags[dag_id]
+    assert dag.get_task("open").is_setup
+    assert dag.get_task("close").is_teardown
+    others = set(dag.task_ids) - {"open", "close"}
+    assert others <= dag.get_task("open").get_flat_relative_ids(upstream=False)
+    assert others <= dag.get_task("close").get_flat_relative_ids(upstream=True)
+
+
+def test_who_tells_whom(dags: dict[str, Any]) -> None:
+    outlets = {dag_id: [outlet.name for task in dag.tasks for outlet in task.outlets] for dag_id, dag in dags.items()}
+    assert outlets == {
+        "collect_and_validate": ["validated_month"],
+        "train_and_evaluate": ["approved_model"],
+        "bundle_and_deploy": [],
+        "monitor": [],
+    }
+    listens = {
+        dag_id: [key.name for key, _ in stored(dag.timetable).asset_condition.iter_assets()]
+        for dag_id, dag in dags.items()
+        if dag_id != "collect_and_validate"
+    }
+    assert listens == {
+        "train_and_evaluate": ["validated_month"],
+        "bundle_and_deploy": ["approved_model"],
+        "monitor": ["validated_month"],
+    }
+
+
+def test_bundles_are_deployed_one_at_a_time_and_nothing_catches_up(dags: dict[str, Any]) -> None:
+    assert dags["bundle_and_deploy"].max_active_runs == 1
+    assert not any(dag.catchup for dag in dags.values())
+    assert all(dag.end_date is None for dag in dags.values())  # it would stop runs by hand too
+
+
+def test_parsing_imports_nothing_heavy() -> None:
+    program = f"""
+import sys
+sys.path[:0] = [{str(DAGS)!r}, {str(DAGS / "plugins")!r}]
+import airflow.sdk, airflow.timetables.trigger, airflow.plugins_manager, airflow.serialization.decoders
+import airflow.serialization.encoders, airflow.providers.standard.hooks.subprocess
+before = set(sys.modules)
+import collect_and_validate, train_and_evaluate, bundle_and_deploy, monitor
+print(*sorted({{name.split(".")[0] for name in set(sys.modules) - before}} & {HEAVY!r}))
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
