@@ -1,0 +1,162 @@
+"""Rows and tables to the matrix, on a literal schema."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pytest
+
+from contract.encoder import Encoder
+from contract.errors import BundleError, InvalidRowsError
+from contract.schema import Feature, FeatureSchema
+from tests.contract.conftest import ROW, SCHEMA
+
+ENCODER = Encoder(SCHEMA)
+SECRET = "kilroy-was-here"
+
+
+def encode(**changes: Any) -> dict[str, float]:
+    """The features of `ROW` with some fields changed; `...` takes a field out."""
+    row = {name: value for name, value in (ROW | changes).items() if value is not ...}
+    matrix, _ = ENCODER.encode_rows([row])
+    assert (matrix.shape, matrix.dtype) == ((1, len(SCHEMA.features)), np.float32)
+    return dict(zip(SCHEMA.feature_names, matrix[0].tolist(), strict=True))
+
+
+def problems(*rows: Any) -> list[tuple[int | None, str | None, str]]:
+    with pytest.raises(InvalidRowsError) as error:
+        ENCODER.encode_rows(rows)
+    assert SECRET not in str(error.value)
+    return [(problem.row, problem.field, problem.problem) for problem in error.value.problems]
+
+
+def test_row_is_encoded_as_worked_out_by_hand() -> None:
+    assert encode() == {
+        "carrier": 1.0,
+        "gate": 0.25,
+        "minute": 1050.0,
+        "hour_sin": pytest.approx(math.sin(2 * math.pi * 17 / 24), abs=1e-7),
+        "distance": 500.0,
+        "log_wind": pytest.approx(math.log(21), rel=1e-7),
+        "wind_per_mile": pytest.approx(0.04, rel=1e-7),
+        "night": 1.0,
+    }
+
+
+@pytest.mark.parametrize(("carrier", "code"), [("AA", 0.0), ("UA", 1.0), ("ZZ", 2.0), ("aa", 2.0), ("", 2.0), (7, 2.0)])
+def test_category_has_its_position_or_the_code_of_the_unknown(carrier: Any, code: float) -> None:
+    assert encode(carrier=carrier)["carrier"] == code
+
+
+@pytest.mark.parametrize("absent", [None, ...])
+def test_optional_field_is_nan_when_missing(absent: Any) -> None:
+    features = encode(gate=absent, wind=absent, night=absent)
+    assert [name for name, value in features.items() if math.isnan(value)] == [
+        "gate",
+        "log_wind",
+        "wind_per_mile",
+        "night",
+    ]
+
+
+def test_fallbacks_tell_missing_from_unknown() -> None:
+    rows = [ROW, ROW | {"carrier": "ZZ", "gate": "C1"}, ROW | {"gate": None, "wind": None}]
+    _, fallbacks = ENCODER.encode_rows(rows)
+    assert fallbacks == [
+        [],
+        [{"field": "carrier", "problem": "unknown category"}, {"field": "gate", "problem": "unknown category"}],
+        [{"field": "gate", "problem": "missing"}, {"field": "wind", "problem": "missing"}],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("carrier", 1.5),
+        ("carrier", True),
+        ("carrier", [SECRET]),
+        ("at", SECRET),
+        ("at", 1387906200),
+        ("at", "2013-13-24T17:30"),
+        ("at", "2013-12-24T17:30+01:00"),
+        ("at", "2013-12-24T17:30Z"),
+        ("at", ""),
+        ("distance", SECRET),
+        ("distance", "500"),
+        ("distance", True),
+        ("distance", 0.5),
+        ("distance", 6000.1),
+        ("distance", math.nan),
+        ("distance", math.inf),
+        ("distance", 10**400),
+        ("wind", math.nan),
+        ("wind", -math.inf),
+        ("night", 1),
+        ("night", "true"),
+    ],
+)
+def test_field_is_named_when_its_value_breaks_the_schema(field: str, value: Any) -> None:
+    assert [(row, name) for row, name, _ in problems(ROW, ROW | {field: value})] == [(1, field)]
+
+
+@pytest.mark.parametrize("field", ["carrier", "at", "distance"])
+def test_field_is_named_when_it_is_required_and_missing(field: str) -> None:
+    without = {name: value for name, value in ROW.items() if name != field}
+    assert problems(without) == problems(ROW | {field: None}) == [(0, field, "required, but missing")]
+
+
+def test_every_problem_is_reported_at_once() -> None:
+    assert [(row, field) for row, field, _ in problems({"x": 1}, ROW | {"wind": "w", "night": 0}, 5)] == [
+        (0, "x"),
+        (0, "carrier"),
+        (0, "at"),
+        (0, "distance"),
+        (1, "wind"),
+        (1, "night"),
+        (2, None),
+    ]
+
+
+def test_message_has_range_and_unit_but_no_value() -> None:
+    assert problems(ROW | {"distance": 70000.125}) == [(0, "distance", "must be between 1 and 6000 mi")]
+
+
+def test_no_row_gives_an_empty_matrix() -> None:
+    matrix, fallbacks = ENCODER.encode_rows([])
+    assert (matrix.shape, fallbacks) == ((0, len(SCHEMA.features)), [])
+
+
+def test_rows_and_columns_are_encoded_bit_for_bit_alike() -> None:
+    rows = [
+        ROW,
+        ROW | {"carrier": "ZZ", "gate": "C1", "at": "2012-02-29T00:00", "distance": 1, "wind": -0.0, "night": False},
+        ROW | {"gate": None, "wind": None, "night": None, "distance": 10 / 3},
+        ROW | {"at": datetime(2013, 7, 4, 23, 59, 59), "wind": 1e300},
+    ]
+    columns = {name: [row[name] for row in rows] for name in ROW}
+    with np.errstate(over="ignore"):
+        matrix, _ = ENCODER.encode_rows(rows)
+        assert matrix.tobytes() == ENCODER.encode_columns(columns).tobytes()
+
+
+def test_table_value_is_missing_when_a_request_would_be_refused_for_it() -> None:
+    columns: dict[str, list[Any]] = {name: [value, value] for name, value in ROW.items()}
+    columns |= {"distance": [7000.0, math.nan], "carrier": [None, 1.5], "at": [None, "yesterday"], "night": [1, None]}
+    matrix = ENCODER.encode_columns(columns)
+    spoiled = ["carrier", "minute", "hour_sin", "distance", "wind_per_mile", "night"]
+    for name, values in zip(SCHEMA.feature_names, matrix.T.tolist(), strict=True):
+        assert [math.isnan(value) for value in values] == [name in spoiled] * 2
+
+
+def test_table_is_refused_when_it_lacks_a_column() -> None:
+    with pytest.raises(InvalidRowsError, match="night"):
+        ENCODER.encode_columns({name: [value] for name, value in ROW.items() if name != "night"})
+
+
+def test_schema_is_refused_when_a_transform_cannot_be_made() -> None:
+    broken = FeatureSchema("toy", "binary", SCHEMA.target, SCHEMA.fields, (Feature("x", "calendar", ("at",), {}),))
+    with pytest.raises(BundleError, match="calendar"):
+        Encoder(broken)
