@@ -38,8 +38,10 @@ def environment_of(project: Path, var: Path) -> dict[str, str]:
     """What a command in a workspace sees: this environment's programs first, and the shared places by absolute path."""
     programs = Path(sys.executable).parent  # not resolved: a virtual environment is where its link lies
     store = os.environ.get("BULKHEAD_STORE", "store")
+    # Every workspace has a site cache of its own, in .dvc/config.local, over which this variable would win.
+    inherited = {name: value for name, value in os.environ.items() if name != "DVC_SITE_CACHE_DIR"}
     return {
-        **os.environ,
+        **inherited,
         "PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "BULKHEAD_STORE": store if "://" in store else str(project / store),
         "BULKHEAD_VAR": str(var),
