@@ -1,0 +1,56 @@
+"""The examples of docs/serving.md work as they stand there, but for the port."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from contract import manifest
+from tests.bentos.conftest import Case, Server
+
+ROOT = Path(__file__).parents[2]
+CLIENT_PYTHON = ROOT / ".venv" / "client" / "bin" / "python"
+
+
+@pytest.fixture
+def examples(server: Server, case: Case) -> dict[str, str]:
+    """By language, the last code block of the page, spoken to the running server."""
+    name = json.loads((case.bundle / manifest.FILE_NAME).read_bytes())["name"]
+    if name != "flights":
+        pytest.skip(f"the examples are about flights, the bundle is about {name}")
+    text = (ROOT / "docs" / "serving.md").read_text()
+    blocks: dict[str, str] = dict(re.findall(r"```(\w+)\n(.*?)```", text, re.DOTALL))
+    return {
+        language: block.replace("localhost:3000", server.http).replace("localhost:3001", server.grpc)
+        for language, block in blocks.items()
+    }
+
+
+def run(command: list[str | Path]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_curl_example_gives_a_prediction(examples: dict[str, str], case: Case) -> None:
+    answer = json.loads(run(["bash", "-c", examples["sh"].replace("curl", "curl -sS", 1)]))
+    assert answer["model"] == {"name": "flights", "version": case.version}
+    (prediction,) = answer["predictions"]
+    assert {"field": "temp", "problem": "missing"} in prediction["fallbacks"]
+    documented = json.loads(examples["json"])
+    assert documented.keys() == answer.keys()
+    assert documented["predictions"][0].keys() == prediction.keys()
+
+
+def test_tritonclient_example_gives_a_prediction_over_both_protocols(examples: dict[str, str], server: Server) -> None:
+    if not CLIENT_PYTHON.exists():
+        pytest.skip(f"{CLIENT_PYTHON} is not there; `make .venv/client/.lock` makes it")
+    over_http = examples["python"]
+    over_grpc = over_http.replace("tritonclient.http", "tritonclient.grpc").replace(server.http, server.grpc)
+    printed = run([CLIENT_PYTHON, "-c", over_http])
+    assert re.fullmatch(r"\[0\.\d+\] \[b?'(on_time|late)'( dtype=object)?\]\n", printed)
+    assert run([CLIENT_PYTHON, "-c", over_grpc]) == printed

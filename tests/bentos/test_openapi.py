@@ -1,0 +1,63 @@
+"""The OpenAPI document is made from the model's schema."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from bentos import openapi
+from bentos.openapi import field_schema
+from contract.schema import Feature, Field
+from tests.bentos.asgi import Caller
+from tests.bentos.conftest import Case
+
+
+def test_row_has_the_fields_of_the_schema(http: Caller, case: Case) -> None:
+    row = http("GET", "/docs.json").json["components"]["schemas"]["Row"]
+    assert list(row["properties"]) == [field.name for field in case.schema.fields]
+    assert row["required"] == [field.name for field in case.schema.fields if field.required]
+    assert row["additionalProperties"] is False
+
+
+def test_example_is_a_golden_row_that_fits(http: Caller, case: Case) -> None:
+    operation = http("GET", "/docs.json").json["paths"]["/predict"]["post"]
+    example = operation["requestBody"]["content"]["application/json"]["example"]
+    assert example == {"rows": case.rows[:1]}
+    assert http.predict(example["rows"]).json["predictions"] == case.answers[:1]
+
+
+def test_every_reference_leads_somewhere(http: Caller) -> None:
+    content = http("GET", "/docs.json").body.decode()
+    schemas = json.loads(content)["components"]["schemas"]
+    references = set(re.findall(r'"#/components/schemas/(\w+)"', content))
+    assert references
+    assert references <= schemas.keys()
+
+
+def test_every_path_exists(http: Caller) -> None:
+    for path, operations in http("GET", "/docs.json").json["paths"].items():
+        for method in operations:
+            assert http(method.upper(), path).status not in (404, 405)
+
+
+def test_field_says_what_is_allowed() -> None:
+    wind = Field("wind", "number", required=False, unit="mph", minimum=0, maximum=150, description="at the origin")
+    assert field_schema(wind, ()) == {
+        "type": "number",
+        "minimum": 0,
+        "maximum": 150,
+        "nullable": True,
+        "description": "at the origin; unit: mph",
+    }
+    carrier = Field("carrier", "category")
+    known: Any = {"categories": [f"C{index}" for index in range(32)]}
+    schema = field_schema(carrier, (Feature("carrier", "category", ("carrier",), known),))
+    assert schema["description"].startswith("known: C0, C1, ")
+    assert schema["description"].endswith("C29 and 2 more; any other is taken as unknown")
+    assert field_schema(Field("night", "boolean"), ()) == {"type": "boolean"}
+
+
+def test_page_escapes_the_name(http: Caller, monkeypatch: Any) -> None:
+    monkeypatch.setattr(http.app._core, "name", "<script>")
+    assert b"<script>:" not in openapi.page(http.app._core)
