@@ -1,4 +1,4 @@
-# Bulkhead. `make up` sets everything up and runs the main job end to end; `make test` runs every check.
+# Bulkhead. `make up` sets everything up and runs the main job end to end; `make test` sets up and runs every check.
 SHELL := /bin/bash
 .ONESHELL:
 .SHELLFLAGS := -eu -o pipefail -c
@@ -7,31 +7,109 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
 UV := .venv/uv/bin/uv
-ENVIRONMENTS := pipeline serving fleet orchestrator dev client
+PIPELINE := env PATH="$(CURDIR)/.venv/pipeline/bin:$(PATH)"
 export UV_COMPILE_BYTECODE := 1
 export UV_LINK_MODE := hardlink
 export BENTOML_DO_NOT_TRACK := true
+export DVC_SITE_CACHE_DIR ?= $(CURDIR)/var/dvc-site
+# A title, the command, and how long it took.
+step = @timed() { local title="$$1" from=$$SECONDS; shift; echo; echo "── $$title"; "$$@"; echo "── $$title: $$((SECONDS - from)) s"; }; timed
 
 .PHONY: help
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-# ---- environments: one hashed lock each; an environment is current when it holds a copy of its lock ----
+# ── the main job ──
+.PHONY: up
+up: | .venv/pipeline/.lock .venv/serving/.lock .venv/fleet/.lock  ## set up, run the pipeline, publish, start the fleet, ask it
+	$(step) "pipeline: dvc repro" $(PIPELINE) dvc --wait-for-lock repro
+	$(step) "backup: dvc push to the local remote" $(PIPELINE) dvc push --quiet
+	$(step) "bundle store: publish" $(PIPELINE) python -m pipelines publish
+	$(step) "fleet: up" bin/fleet up
+	$(step) "fleet: deploy the candidate" bin/fleet deploy candidate
+	$(step) "smoke: one request over HTTP, one over gRPC" .venv/serving/bin/python bin/smoke
+	@$(PIPELINE) python -m pipelines summary
+
+.PHONY: down
+down:  ## end every process that `make up` and `make airflow` started
+	@if [ -d .venv/fleet ]; then bin/fleet down; fi
+	if [ -d .venv/orchestrator ]; then $(PYTHON) bin/airflow-local down; fi
+
+.PHONY: repro
+repro: | .venv/pipeline/.lock  ## the pipeline alone
+	$(PIPELINE) dvc --wait-for-lock repro
+
+.PHONY: airflow
+airflow: | .venv/pipeline/.lock .venv/serving/.lock .venv/fleet/.lock .venv/orchestrator/.lock  ## Airflow with its UI on 127.0.0.1:8088
+	@$(PYTHON) bin/airflow-local up
+
+# ── checks ──
+TEST := env PYTHONPATH=.venv/test:.
+SLICE := var/test/slice
+PYTEST := -m pytest --quiet
+
+.PHONY: test
+test: check test-pipelines test-contract test-bentos test-fleet test-dags  ## set up, and run all checks and tests
+
+.PHONY: check
+check: | .venv/dev/.lock .venv/pipeline/.lock .venv/serving/.lock .venv/fleet/.lock .venv/orchestrator/.lock  ## ruff, mypy, import-linter
+	.venv/dev/bin/ruff check --quiet .
+	.venv/dev/bin/ruff format --quiet --check .
+	.venv/dev/bin/mypy --python-executable .venv/pipeline/bin/python contract pipelines benchmarks
+	.venv/dev/bin/mypy --python-executable .venv/serving/bin/python contract bentos
+	.venv/dev/bin/mypy --python-executable .venv/fleet/bin/python fleet
+	.venv/dev/bin/mypy --python-executable .venv/orchestrator/bin/python dags
+	.venv/dev/bin/lint-imports
+
+.PHONY: test-pipelines
+test-pipelines: | .venv/pipeline/.lock .venv/serving/.lock .venv/test/.lock
+	$(TEST) .venv/pipeline/bin/python $(PYTEST) tests/structure tests/pipelines tests/runs tests/benchmarks tests/functional
+
+# A real bundle, made by the real pipeline from two real months.
+.PHONY: slice
+slice: | .venv/pipeline/.lock
+	$(PIPELINE) python -m tests.slice $(SLICE)
+
+.PHONY: test-contract
+test-contract: slice | .venv/serving/.lock .venv/pipeline/.lock .venv/test/.lock
+	BULKHEAD_TEST_BUNDLE=$(CURDIR)/$(SLICE)/build/bundle $(TEST) .venv/serving/bin/python $(PYTEST) tests/contract
+	BULKHEAD_TEST_BUNDLE=$(CURDIR)/$(SLICE)/build/bundle $(TEST) .venv/pipeline/bin/python $(PYTEST) tests/contract
+
+.PHONY: test-bentos
+test-bentos: slice | .venv/serving/.lock .venv/client/.lock .venv/test/.lock
+	BULKHEAD_TEST_BUNDLE=$(CURDIR)/$(SLICE)/build/bundle $(TEST) .venv/serving/bin/python $(PYTEST) tests/bentos
+
+.PHONY: test-fleet
+test-fleet: slice | .venv/fleet/.lock .venv/serving/.lock .venv/test/.lock
+	BULKHEAD_TEST_BUNDLE=$(CURDIR)/$(SLICE)/build/bundle $(TEST) .venv/fleet/bin/python $(PYTEST) tests/fleet
+
+.PHONY: test-dags
+test-dags: | .venv/orchestrator/.lock .venv/pipeline/.lock .venv/serving/.lock .venv/fleet/.lock .venv/test/.lock
+	$(TEST) .venv/orchestrator/bin/python $(PYTEST) tests/dags
+
+.PHONY: bench
+bench: | .venv/pipeline/.lock .venv/serving/.lock .venv/orchestrator/.lock .venv/client/.lock .venv/bench/.lock  ## figures with their peers, in one run
+	$(PIPELINE) python -m benchmarks
+
+# ── environments: one hashed lock each; an environment is current when it holds a copy of its lock ──
 $(UV):
+	@echo "── uv"
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 …")'
 	$(PYTHON) -m venv .venv/uv
 	.venv/uv/bin/pip install --quiet --disable-pip-version-check 'uv>=0.13,<1'
 
 .venv/%/.lock: requirements/%.txt | $(UV)
-	@echo "environment $*"
+	@echo "── environment $*"
 	$(UV) venv --quiet --clear --python $(PYTHON) .venv/$*
 	$(UV) pip install --quiet --require-hashes --python .venv/$* -r $<
 	cp $< $@
 .PRECIOUS: .venv/%/.lock
 
+# pytest alone, beside each environment instead of in it: tests run in the very environments that production uses.
 .venv/test/.lock: requirements/test.txt | $(UV)
-	@echo "environment test"
+	@echo "── environment test"
 	rm -rf .venv/test
-	$(UV) pip install --quiet --require-hashes --target .venv/test -r $<
+	$(UV) pip install --quiet --require-hashes --python $(PYTHON) --target .venv/test -r $<
 	cp $< $@
 
 .PHONY: lock
@@ -39,3 +117,7 @@ lock: | $(UV)  ## resolve requirements/*.in again, with hashes
 	for source in requirements/*.in; do
 	  $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header $$source -o $${source%.in}.txt
 	done
+
+.PHONY: clean
+clean: down  ## end everything, and delete all that was made but the environments
+	rm -rf var build data models reports

@@ -23,6 +23,7 @@ STAGES = {
     "bundle": "build the bundle: a bento, digest-addressed",
     "publish": "put the bundle into the store as candidate",
     "monitor": "score the live model on the newest month that has labels",
+    "summary": "print the scores, the places and the next steps",
 }
 
 
@@ -54,7 +55,8 @@ def _run_stage(options: argparse.Namespace) -> int:
     settings = params_file.load()
     run: Callable[..., str] = importlib.import_module(f"pipelines.{options.command}.stage").run
     summary = run(settings, options.month) if options.command == "collect" else run(settings)
-    print(f"{options.command}: {summary} ({time.perf_counter() - started:.1f} s)")
+    took = f"({time.perf_counter() - started:.1f} s)"
+    print(summary if options.command == "summary" else f"{options.command}: {summary} {took}")
     return 0
 
 

@@ -1,0 +1,47 @@
+"""`summary`: what the run gave, and where everything is; the end of `make up`."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from contract.store import Store
+from pipelines import paths
+from pipelines.params import Params
+from pipelines.settings import store_location
+
+
+def run(params: Params) -> str:
+    """The scores beside the baselines, the places and the next steps."""
+    metrics = json.loads(paths.METRICS.read_bytes())
+    http, grpc = (
+        os.environ.get(name, port) for name, port in (("BULKHEAD_HTTP_PORT", "8080"), ("BULKHEAD_GRPC_PORT", "8081"))
+    )
+    live = Store(store_location()).read("live")
+    return f"""{_scores(params, metrics)}
+
+where      HTTP     http://127.0.0.1:{http}      (OpenAPI page at /, POST /predict, /v2, /metrics)
+           gRPC     127.0.0.1:{grpc}             (inference.GRPCInferenceService, grpc.health.v1)
+           report   {paths.EVALUATION.resolve()}
+           data docs {(paths.DATA_DOCS / "index.html").resolve()}
+           bundles  {store_location()}: {live.digest[:12] if live else "nothing"} is live
+
+next       bin/fleet status                    the replicas
+           source .venv/pipeline/bin/activate; dvc metrics show; dvc exp run -S train.max_depth=6
+           make airflow                        the same pipeline on a schedule, with a UI
+           docs/own-table.md                   your own table
+           make down                           end it
+"""
+
+
+def _scores(params: Params, metrics: dict[str, Any]) -> str:
+    models = {"this model": metrics, **metrics["against"]}
+    lines = [f"\n{params.name}: scores on the hold-out, {params.split.holdout} that no model has seen"]
+    lines.append(f"{'':<12}{'ROC-AUC':>9}{'PR-AUC':>9}{'log loss':>10}{'Brier':>8}")
+    for name, measured in models.items():
+        areas = [measured.get(key) for key in ("roc_auc", "pr_auc", "log_loss", "brier")]
+        lines.append(
+            f"{name:<12}" + "".join(f"{value:>{width}.4f}" for value, width in zip(areas, (9, 9, 10, 8), strict=True))
+        )
+    return "\n".join(lines)

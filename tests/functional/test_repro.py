@@ -1,0 +1,82 @@
+"""`dvc repro` on a slice of real months, in a copy of the project: what a DVC user expects of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests import slice as sliced
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    directory = tmp_path_factory.mktemp("project")
+    sliced.copy_project(directory)
+    sliced.repro(directory)
+    return directory
+
+
+def _dvc(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "HOME": str(project),
+        "BULKHEAD_STORE": str(project / "store"),
+    }
+    return subprocess.run(
+        ["dvc", *arguments], cwd=project, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def _digests(project: Path) -> dict[str, str]:
+    stages = yaml.safe_load((project / "dvc.lock").read_text())["stages"]
+    return {out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"]}
+
+
+def test_repro_does_nothing_but_ask_for_the_champion_when_nothing_changed(project: Path) -> None:
+    before = _digests(project)
+    done = _dvc(project, "repro")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Running stage") == 1
+    assert "Running stage 'champion'" in done.stdout
+    assert _digests(project) == before
+
+
+def test_repro_gives_the_same_digests_in_another_copy(project: Path, tmp_path: Path) -> None:
+    sliced.copy_project(tmp_path)
+    sliced.repro(tmp_path)
+    assert _digests(tmp_path) == _digests(project)
+
+
+def test_metrics_and_plots_show(project: Path) -> None:
+    shown = json.loads(_dvc(project, "metrics", "show", "--json").stdout)
+    assert 0.6 < shown[""]["data"]["metrics.json"]["data"]["roc_auc"] < 0.75
+    plots = _dvc(project, "plots", "show", "--out", "plots")
+    assert plots.returncode == 0, plots.stderr
+    page = (project / "plots" / "index.html").read_text()
+    for title in ("ROC curve", "Precision and recall", "Calibration", "Importance of features"):
+        assert title in page
+
+
+def test_repro_trains_again_from_features_when_a_training_param_changes(project: Path) -> None:
+    done = _dvc(project, "exp", "run", "--temp", "--set-param", "train.max_depth=6")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Running stage 'train'" in done.stdout
+    for earlier in ("collect@2013-03", "validate", "features"):
+        assert f"Running stage '{earlier}'" not in done.stdout
+
+
+def test_repro_stops_before_training_when_a_month_is_bad(project: Path, tmp_path: Path) -> None:
+    sliced.copy_project(tmp_path)
+    params = tmp_path / "params.yaml"
+    params.write_text(params.read_text().replace("rows: [20000, 40000]", "rows: [29000, 40000]"))
+    with pytest.raises(subprocess.CalledProcessError):
+        sliced.repro(tmp_path)
+    assert (tmp_path / "reports" / "validation.json").exists()
+    assert not (tmp_path / "data" / "features").exists()
+    assert not (tmp_path / "models").exists()

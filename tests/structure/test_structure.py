@@ -1,0 +1,113 @@
+"""What stays true of the tree itself."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipelines.__main__ import STAGES
+
+PROJECT = Path(__file__).parents[2]
+PLANES = ("contract", "pipelines", "bentos", "fleet", "dags")
+SOURCES = [path for plane in PLANES for path in sorted((PROJECT / plane).rglob("*.py"))]
+
+
+def _tracked() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True, check=True)
+    return [PROJECT / name for name in listed.stdout.split()]
+
+
+def _imports(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.add(node.module or "")
+    return names
+
+
+def test_no_plane_imports_a_pickler() -> None:
+    assert len(SOURCES) > 40
+    picklers = {"pickle", "joblib", "cloudpickle", "dill"}
+    offenders = {
+        path: found for path in SOURCES if (found := {name.split(".")[0] for name in _imports(path)} & picklers)
+    }
+    assert not offenders
+
+
+def test_stages_never_import_each_other() -> None:
+    folders = {path.name for path in (PROJECT / "pipelines").iterdir() if (path / "stage.py").exists()}
+    assert folders == set(STAGES)
+    for stage in folders:
+        for path in (PROJECT / "pipelines" / stage).rglob("*.py"):
+            others = {name.split(".")[1] for name in _imports(path) if name.startswith("pipelines.")} & (
+                folders - {stage}
+            )
+            assert not others, f"{path} imports the stages {others}"
+
+
+def test_every_stage_of_dvc_yaml_is_a_command_that_depends_on_its_own_code() -> None:
+    stages = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
+    assert list(stages) == ["collect", "validate", "features", "train", "champion", "evaluate", "bundle"]
+    for name, stage in stages.items():
+        stage = stage.get("do", stage)
+        assert stage["cmd"].startswith(f"python -m pipelines {name}")
+        if name not in ("collect", "champion"):  # a collected month is immutable; the champion is read anew each time
+            assert {f"pipelines/{name}", "pipelines"} & set(stage["deps"]), name
+
+
+def test_every_param_of_the_table_invalidates_some_stage() -> None:
+    params = yaml.safe_load((PROJECT / "params.yaml").read_text())
+    stages = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
+    listed = {key.split(".")[0] for stage in stages.values() for key in stage.get("do", stage).get("params", [])}
+    assert set(params) == listed
+
+
+@pytest.mark.parametrize("lock", sorted((PROJECT / "requirements").glob("*.txt")), ids=lambda path: path.stem)
+def test_locks_have_hashes_and_name_no_host(lock: Path) -> None:
+    text = lock.read_text()
+    assert "://" not in text
+    assert "--index" not in text
+    for requirement in re.split(r"\n(?=\S)", text.strip()):
+        assert re.search(r"==\S+", requirement), requirement
+        assert "--hash=sha256:" in requirement, requirement
+
+
+def test_serving_lock_has_nothing_of_the_training_plane() -> None:
+    names = {
+        line.split("==")[0]
+        for line in (PROJECT / "requirements" / "serving.txt").read_text().splitlines()
+        if "==" in line
+    }
+    forbidden = {
+        "apache-airflow",
+        "dvc",
+        "great-expectations",
+        "scikit-learn",
+        "pandas",
+        "polars",
+        "duckdb",
+        "xgboost",
+        "xgboost-cpu",
+    }
+    assert not names & forbidden
+
+
+def test_no_data_model_or_secret_is_tracked() -> None:
+    suffixes = {".parquet", ".csv", ".onnx", ".ubj", ".pkl", ".joblib", ".pem", ".key", ".db"}
+    assert not [path for path in _tracked() if path.suffix in suffixes]
+    assert "uv.lock" not in {path.name for path in _tracked()}
+
+
+def test_command_line_starts_without_the_heavy_libraries() -> None:
+    heavy = ["great_expectations", "sklearn", "xgboost", "matplotlib", "pandas", "duckdb", "bentoml", "polars"]
+    code = f"import pipelines.__main__, sys; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
