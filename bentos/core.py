@@ -13,7 +13,8 @@ from contract import manifest
 from contract.encoder import Row
 from contract.errors import BundleError, Problem, TooLargeError
 from contract.files import sha256
-from contract.predictor import GOLDEN_FILE_NAME, Answer, Predictor
+from contract.manifest import GOLDEN_FILE_NAME
+from contract.predictor import Answer, Predictor
 from contract.schema import FeatureSchema
 
 LIMITS_FILE_NAME = "limits.json"

@@ -17,6 +17,7 @@ from contract.files import canonical_json, sha256
 FILE_NAME = "manifest.json"
 FORMAT = 1
 ARTIFACT = "src/bundle"  # where a bundle holds model, schema, golden requests and limits
+GOLDEN_FILE_NAME = "golden.json"
 
 
 @dataclass(frozen=True)

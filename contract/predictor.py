@@ -17,7 +17,6 @@ from contract.errors import BundleError, Problem
 from contract.schema import FeatureSchema
 
 MODEL_FILE_NAME = "model.onnx"
-GOLDEN_FILE_NAME = "golden.json"
 Answer = dict[str, Any]
 
 

@@ -11,8 +11,8 @@ from typing import Any
 from contract import manifest, schema
 from contract.errors import ModelRejectedError
 from contract.files import canonical_json, sha256, write_atomically
-from contract.manifest import Manifest
-from contract.predictor import GOLDEN_FILE_NAME, MODEL_FILE_NAME, Predictor
+from contract.manifest import GOLDEN_FILE_NAME, Manifest
+from contract.predictor import MODEL_FILE_NAME, Predictor
 from pipelines import paths
 from pipelines.bundle import bento
 from pipelines.bundle.golden import golden_cases

@@ -1,0 +1,97 @@
+"""`fleet up | status | deploy | scale | promote | rollback | down`: the serving plane of this machine."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from contract.errors import EXIT_RETRY, BulkheadError
+from fleet.fleet import Fleet
+from fleet.settings import Settings
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit code (see `contract.errors`). `status` gives 75 while not all that is wanted serves."""
+    options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was begun is undone
+    started = time.monotonic()
+    try:
+        fleet = Fleet(Settings.read(os.environ), lambda line: print(line, file=sys.stderr, flush=True))
+        options.run(fleet, options)
+        status = fleet.status()
+    except BulkheadError as error:
+        if options.json:
+            print(json.dumps({"error": {"code": error.exit_code, "message": str(error)}}))
+        print(f"\nfleet {options.command} stopped: {error}", file=sys.stderr)
+        return error.exit_code
+    took = (
+        "" if options.command == "status" else f"fleet {options.command}: done in {time.monotonic() - started:.1f} s\n"
+    )
+    print(json.dumps(status) if options.json else took + describe(status))
+    return EXIT_RETRY if options.command == "status" and not status["ready"] else 0
+
+
+def describe(status: dict[str, Any]) -> str:
+    """A fleet's status for people."""
+    if not status["running"]:
+        return "the fleet is down; `fleet up` starts it"
+    live, canary = status["live"], status["canary"]
+    lines = [
+        f"HTTP    {status['http']}",
+        f"gRPC    {status['grpc']}",
+        f"live    {live['digest'][:12]} since {live['at']} by {live['by']}" if live else "live    nothing yet",
+    ]
+    if canary:
+        lines.append(f"canary  {canary['digest'][:12]} with {canary['percent']} % of the requests")
+    for entry in status["replicas"]:
+        health = "ready" if entry["ready"] else f"not ready ({entry['state']})"
+        lines.append(
+            f"        {entry['name']:<12} {health:<22} pid {entry['pid']:<8} "
+            f"HTTP {entry['http_port']}  gRPC {entry['grpc_port']}"
+        )
+    return "\n".join(lines)
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--json", action="store_true", help="print the fleet's status, or the error, as JSON")
+    parser = argparse.ArgumentParser(prog="fleet", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, text: str, run: Callable[[Fleet, argparse.Namespace], object]) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text, parents=[common])
+        added.set_defaults(run=run)
+        return added
+
+    up = command("up", "start the fleet; serve what is live", lambda fleet, options: fleet.up(options.size))
+    up.add_argument("--size", type=int, help="replicas of the live bundle; default: as before, at first 2")
+    command("status", "what runs and serves", lambda *_: None)
+    deploy = command(
+        "deploy",
+        "serve a bundle: start it, check it, switch to it, drain the old one",
+        lambda fleet, options: fleet.deploy(options.bundle, options.canary),
+    )
+    deploy.add_argument(
+        "bundle", help="a channel such as `candidate`, or a digest or its first eight characters or more"
+    )
+    deploy.add_argument(
+        "--canary", type=int, metavar="PERCENT", help="beside the live bundle, for so many of the requests"
+    )
+    scale = command("scale", "change how many replicas serve", lambda fleet, options: fleet.scale(options.size))
+    scale.add_argument("size", type=int, metavar="N")
+    command("promote", "make the canary the live bundle", lambda fleet, _: fleet.promote())
+    command(
+        "rollback", "take the canary away; without one, back to the bundle before", lambda fleet, _: fleet.rollback()
+    )
+    command("down", "end every process of the fleet", lambda fleet, _: fleet.down())
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

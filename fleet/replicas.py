@@ -1,0 +1,134 @@
+"""One replica: the program that it runs as, its ports, and what it must show before it gets a request."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Callable
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+from contract import manifest
+from contract.errors import BundleError, UnavailableError
+from fleet.processes import REPLICA_MARK
+from fleet.settings import PROJECT
+from fleet.state import Replica, State
+from fleet.supervision import ProcessState, Program
+
+_START_LIMIT_S = 60.0
+_POLL_S = 0.05
+_SLOTS = 1000
+
+
+def plan(digest: str, count: int, first_port: int, state: State) -> list[Replica]:
+    """New replicas of a bundle, on the lowest ports that nobody has.
+
+    Raises:
+        UnavailableError: there are not enough.
+    """
+    taken = {port for entry in state.replicas for port in (entry.http_port, entry.grpc_port)}
+    planned: list[Replica] = []
+    for slot in range(_SLOTS):
+        ports = (first_port + 2 * slot, first_port + 2 * slot + 1)
+        if ports[1] > 65535 or len(planned) == count:
+            break
+        if not taken & set(ports) and all(is_free(port) for port in ports):
+            planned.append(Replica(f"{digest[:8]}-{slot}", digest, *ports))
+    if len(planned) < count:
+        raise UnavailableError(f"no {2 * count} free ports above {first_port} for {count} replicas")
+    return planned
+
+
+def is_free(port: int) -> bool:
+    """Nothing listens there; a connection that has just ended there does not count."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def program(replica: Replica, bundle: Path, serving_python: Path, fleet_python: str, root: Path) -> Program:
+    """`bentoml serve` of the bundle, from a directory and with an environment in which there is nothing else."""
+    home = root / "replicas" / replica.name
+    metrics = home / "metrics"
+    metrics.mkdir(parents=True, exist_ok=True)
+    for left in metrics.iterdir():
+        left.unlink()
+    serve = [str(serving_python), "-m", "bentoml", "serve", str(bundle), "--host", "127.0.0.1"]
+    return Program(
+        name=replica.name,
+        command=[fleet_python, "-m", "fleet.launch", *serve, "--port", str(replica.http_port)],
+        directory=home,
+        environment={
+            REPLICA_MARK: replica.name,
+            "PYTHONPATH": str(PROJECT),  # for the launcher; it does not pass it on
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "BULKHEAD_GRPC_PORT": str(replica.grpc_port),
+            "BENTOML_HOME": str(home),
+            "BENTOML_DO_NOT_TRACK": "true",
+            "PROMETHEUS_MULTIPROC_DIR": str(metrics),
+        },
+    )
+
+
+def wait_until_ready(replica: Replica, state_of: Callable[[], ProcessState | None], log: Callable[[], str]) -> None:
+    """Until the replica says on /readyz that it is ready, and listens for gRPC.
+
+    Raises:
+        BundleError: its process ended meanwhile; with the end of its log.
+        UnavailableError: it is not ready within 60 seconds.
+    """
+    deadline = time.monotonic() + _START_LIMIT_S
+    first: int | None = None
+    while not (is_ready(replica) and not is_free(replica.grpc_port)):
+        process = state_of()
+        if process and process.pid and first is None:
+            first = process.pid
+        ended = process is None or process.state in ("BACKOFF", "FATAL", "EXITED", "STOPPED")
+        if ended or (process and process.pid and process.pid != first):
+            raise BundleError(f"replica {replica.name} ended while it started; the end of its log:\n{log()}")
+        if time.monotonic() > deadline:
+            raise UnavailableError(
+                f"replica {replica.name} was not ready within {_START_LIMIT_S:g} s; the end of its log:\n{log()}"
+            )
+        time.sleep(_POLL_S)
+
+
+def is_ready(replica: Replica) -> bool:
+    try:
+        return _ask(replica, "GET", "/readyz")[0] == 200
+    except (OSError, HTTPException):
+        return False
+
+
+def check_golden(replica: Replica, bundle: Path) -> int:
+    """Ask every golden request over HTTP. Returns how many there are.
+
+    Raises:
+        BundleError: the replica names another bundle, or an answer is not the golden one, bit for bit.
+    """
+    cases = json.loads((bundle / manifest.ARTIFACT / manifest.GOLDEN_FILE_NAME).read_bytes())
+    for index, case in enumerate(cases):
+        status, content = _ask(replica, "POST", "/predict", json.dumps({"rows": [case["row"]]}).encode())
+        if status != 200:
+            raise BundleError(f"replica {replica.name} answers golden request {index} with {status}: {content[:500]!r}")
+        answer = json.loads(content)
+        if answer["model"]["version"] != replica.digest:
+            raise BundleError(f"replica {replica.name} serves {answer['model']['version']}, not {replica.digest}")
+        if answer["predictions"] != [case["answer"]]:
+            raise BundleError(f"replica {replica.name} does not give the golden answer to golden request {index}")
+    return len(cases)
+
+
+def _ask(replica: Replica, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+    connection = HTTPConnection("127.0.0.1", replica.http_port, timeout=5)
+    try:
+        connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()

@@ -1,0 +1,60 @@
+"""What the machine decides: read from the environment once, at the edge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from contract.errors import ConfigurationError
+
+PROJECT = Path(__file__).resolve().parents[1]
+# A Unix socket's path may have 107 bytes on Linux and 103 on macOS; ours are at most `/supervisor.sock.12345678` longer.
+_LONGEST_ROOT = 78
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where a fleet lives and listens.
+
+    Attributes:
+        store: the bundle store; `BULKHEAD_STORE`, default `store`.
+        root: the fleet's own state, absolute; `fleet` below `BULKHEAD_VAR`, default `var`.
+        http_port, grpc_port: where Envoy answers on 127.0.0.1; `BULKHEAD_HTTP_PORT`, `BULKHEAD_GRPC_PORT`.
+        replica_port: the first of the ports that replicas take, two each; `BULKHEAD_REPLICA_PORT`.
+    """
+
+    store: str
+    root: Path
+    http_port: int = 8080
+    grpc_port: int = 8081
+    replica_port: int = 8100
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str], project: Path = PROJECT) -> Settings:
+        """Relative paths are the project's, wherever the command is called.
+
+        Raises:
+            ConfigurationError: a port is not one, or the state's path is too long for a Unix socket.
+        """
+        store = environment.get("BULKHEAD_STORE", "store")
+        root = (project / environment.get("BULKHEAD_VAR", "var") / "fleet").resolve()
+        if len(bytes(root)) > _LONGEST_ROOT:
+            raise ConfigurationError(
+                f"{root} is too long for the Unix sockets in it: set BULKHEAD_VAR to a path of "
+                f"{_LONGEST_ROOT - len('/fleet')} bytes or less"
+            )
+        return cls(
+            store=store if "://" in store else str(project / store),
+            root=root,
+            http_port=_port(environment, "BULKHEAD_HTTP_PORT", cls.http_port),
+            grpc_port=_port(environment, "BULKHEAD_GRPC_PORT", cls.grpc_port),
+            replica_port=_port(environment, "BULKHEAD_REPLICA_PORT", cls.replica_port),
+        )
+
+
+def _port(environment: Mapping[str, str], name: str, default: int) -> int:
+    text = environment.get(name, str(default))
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise ConfigurationError(f"{name} is {text!r}; it must be a port, 1 to 65535")
+    return int(text)

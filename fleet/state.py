@@ -1,0 +1,115 @@
+"""What a fleet serves and with which replicas; kept in `state.json`, from which everything else is derived."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from contract.errors import ConfigurationError
+from contract.files import canonical_json, write_atomically
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """One `bentoml serve`, listening on 127.0.0.1."""
+
+    name: str
+    digest: str
+    http_port: int
+    grpc_port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """A bundle on trial: it gets `percent` of the requests, 1 to 99."""
+
+    digest: str
+    percent: int
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What is served, and by whom.
+
+    Attributes:
+        size: how many replicas serve the live bundle.
+        live: its digest; None: nothing was ever deployed.
+        canary: the bundle on trial beside it.
+        replicas: those that run; in the middle of a change, more than are wanted.
+        draining: names of replicas that get no new requests; not saved, a command that is cut short begins again.
+    """
+
+    size: int = 2
+    live: str | None = None
+    canary: Canary | None = None
+    replicas: tuple[Replica, ...] = ()
+    draining: frozenset[str] = frozenset()
+
+    @property
+    def weights(self) -> dict[str, int]:
+        """Digest -> percent of the requests; empty while nothing is live."""
+        if self.live is None:
+            return {}
+        if self.canary is None:
+            return {self.live: 100}
+        return {self.live: 100 - self.canary.percent, self.canary.digest: self.canary.percent}
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Digest -> how many replicas it is to have: the live one `size`, the canary its share of that, at least one."""
+        if self.live is None:
+            return {}
+        counts = {self.live: self.size}
+        if self.canary is not None:
+            counts[self.canary.digest] = max(1, math.ceil(self.size * self.canary.percent / 100))
+        return counts
+
+    @property
+    def missing(self) -> dict[str, int]:
+        """Digest -> how many replicas are to be started."""
+        lacking = {digest: count - len(self.of(digest)) for digest, count in self.counts.items()}
+        return {digest: count for digest, count in lacking.items() if count > 0}
+
+    @property
+    def surplus(self) -> tuple[Replica, ...]:
+        """The replicas that are to go: those of other bundles, and the newest beyond the count."""
+        kept = {entry.name for digest, count in self.counts.items() for entry in self.of(digest)[:count]}
+        return tuple(entry for entry in self.replicas if entry.name not in kept)
+
+    def of(self, digest: str) -> tuple[Replica, ...]:
+        return tuple(entry for entry in self.replicas if entry.digest == digest)
+
+    def without(self, gone: tuple[Replica, ...]) -> State:
+        names = {entry.name for entry in gone}
+        kept = tuple(entry for entry in self.replicas if entry.name not in names)
+        return replace(self, replicas=kept, draining=self.draining - names)
+
+
+def load(path: Path) -> State:
+    """The state as it was saved; the default one if it never was.
+
+    Raises:
+        ConfigurationError: the file is not a state.
+    """
+    try:
+        saved = json.loads(path.read_bytes())
+        return State(
+            size=saved["size"],
+            live=saved["live"],
+            canary=Canary(**saved["canary"]) if saved["canary"] else None,
+            replicas=tuple(Replica(**entry) for entry in saved["replicas"]),
+        )
+    except FileNotFoundError:
+        return State()
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigurationError(
+            f"{path} is not a fleet's state ({error!r}): run `fleet down`, delete it, and run `fleet up`"
+        ) from error
+
+
+def save(path: Path, state: State) -> None:
+    plain = asdict(state)
+    del plain["draining"]
+    write_atomically(path, canonical_json(plain))
