@@ -58,7 +58,7 @@ check: | .venv/dev/.lock .venv/pipeline/.lock .venv/serving/.lock .venv/fleet/.l
 	.venv/dev/bin/mypy --python-executable .venv/pipeline/bin/python contract pipelines benchmarks
 	.venv/dev/bin/mypy --python-executable .venv/serving/bin/python contract bentos
 	.venv/dev/bin/mypy --python-executable .venv/fleet/bin/python fleet
-	.venv/dev/bin/mypy --python-executable .venv/orchestrator/bin/python dags
+	MYPYPATH=dags:dags/plugins .venv/dev/bin/mypy --python-executable .venv/orchestrator/bin/python dags bin/airflow-local
 	.venv/dev/bin/lint-imports
 
 .PHONY: test-pipelines
