@@ -1,0 +1,1 @@
+"""What runs in the environment `client`: gRPC as a caller has it."""

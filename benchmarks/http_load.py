@@ -1,0 +1,115 @@
+"""HTTP load over keep-alive connections: raw sockets and one epoll loop, so that one core of it outruns one core of any server here.
+
+python -m benchmarks.http_load < job.json      (see benchmarks/load.py; standard library only)
+"""
+
+from __future__ import annotations
+
+import re
+import select
+import socket
+import time
+from collections.abc import Callable
+from itertools import cycle
+
+from benchmarks import load
+from benchmarks.load import Job
+
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
+_CHUNK = 1 << 16
+_LIMIT_S = 10
+
+
+def request(path: str, body: bytes) -> bytes:
+    """A complete `POST` of JSON."""
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+def is_complete(response: bytes) -> bool:
+    """Whether a response with status 200 is there to its end.
+
+    Raises:
+        RuntimeError: another status, or no Content-Length.
+    """
+    end = response.find(b"\r\n\r\n")
+    if end < 0:
+        return False
+    length = _LENGTH.search(response, 0, end + 2)
+    if length is None or not response.startswith(b"HTTP/1.1 200 "):
+        raise RuntimeError(f"the server answered {response[:300]!r}")
+    return len(response) >= end + 4 + int(length[1])
+
+
+def connect(port: int) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", port), _LIMIT_S)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
+def exchange(connection: socket.socket, payload: bytes) -> bytes:
+    """Send a request and wait for its response."""
+    connection.sendall(payload)
+    response = b""
+    while not response or not is_complete(response):
+        chunk = connection.recv(_CHUNK)
+        if not chunk:
+            raise RuntimeError("the server closed the connection")
+        response += chunk
+    return response
+
+
+def one_by_one(job: Job, count: int) -> list[float]:
+    latencies = []
+    with connect(job.port) as connection:
+        payloads = cycle(job.payloads())
+        for _ in range(count):
+            payload = next(payloads)
+            started = time.perf_counter()
+            exchange(connection, payload)
+            latencies.append((time.perf_counter() - started) * 1000)
+    return latencies
+
+
+def saturate(job: Job) -> Callable[[float], int]:
+    connections = [connect(job.port) for _ in range(load.IN_FLIGHT)]
+    payloads = job.payloads()
+    for connection in connections:
+        for index in range(load.WARM_UP // load.IN_FLIGHT):
+            exchange(connection, payloads[index % len(payloads)])
+
+    def measure(seconds: float) -> int:
+        return _flood(connections, payloads, seconds)
+
+    return measure
+
+
+def _flood(connections: list[socket.socket], payloads: list[bytes], seconds: float) -> int:
+    """Keep one request under way on every connection for so many seconds; how many were answered."""
+    turn = cycle(payloads)
+    poll = select.epoll()
+    by_number = {connection.fileno(): connection for connection in connections}
+    partial: dict[int, bytes] = dict.fromkeys(by_number, b"")
+    for number, connection in by_number.items():
+        poll.register(number, select.EPOLLIN)
+        connection.sendall(next(turn))
+    completed = 0
+    deadline = time.perf_counter() + seconds
+    while time.perf_counter() < deadline:
+        for number, _ in poll.poll(_LIMIT_S):
+            connection = by_number[number]
+            chunk = connection.recv(_CHUNK)
+            if not chunk:
+                raise RuntimeError("the server closed a connection")
+            response = partial[number] + chunk
+            if is_complete(response):
+                completed += 1
+                partial[number] = b""
+                connection.sendall(next(turn))
+            else:
+                partial[number] = response
+    return completed
+
+
+if __name__ == "__main__":
+    load.main(one_by_one, saturate)

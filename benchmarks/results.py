@@ -1,0 +1,108 @@
+"""What a benchmark gives: figures with their peer, ratio and bar; the table for people and the file for machines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from contract.files import canonical_json, write_atomically
+
+FILE = Path(__file__).with_name("results.json")
+COMMAND = ".venv/pipeline/bin/python -m benchmarks"
+
+
+@dataclass(frozen=True)
+class Bar:
+    """The bound that is asked for, on the ratio or on the value itself."""
+
+    sense: Literal["≤", "≥"]
+    limit: float
+    of: Literal["ratio", "value"] = "ratio"
+
+    def holds(self, measured: float) -> bool:
+        return measured <= self.limit if self.sense == "≤" else measured >= self.limit
+
+    def text(self, unit: str) -> str:
+        return f"{self.sense} {self.limit:g}" + (f" {unit}" if self.of == "value" else "×")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the results.
+
+    Attributes:
+        value: ours, in `unit`.
+        against: the peer or limit, with what it measured.
+        ratio: ours over the peer's; None without a peer.
+        bar: the bound that is asked for, as text; None where there is none, and then `holds` is None too.
+        command: what measures this figure anew.
+    """
+
+    name: str
+    value: float
+    unit: str
+    against: str
+    ratio: float | None
+    bar: str | None
+    holds: bool | None
+    command: str
+
+
+def figure(
+    name: str, value: float, unit: str, *, peer: str, peer_value: float, benchmark: str, bar: Bar | None = None
+) -> Figure:
+    """The figure `value` beside a peer's `peer_value` in the same unit.
+
+    Raises:
+        ValueError: the peer's value is not positive; there is no ratio to it.
+    """
+    if not peer_value > 0:
+        raise ValueError(f"{name}: the peer {peer!r} measured {peer_value}, to which there is no ratio")
+    ratio = value / peer_value
+    return Figure(
+        name=name,
+        value=value,
+        unit=unit,
+        against=f"{peer}: {number(peer_value)} {unit}",
+        ratio=ratio,
+        bar=bar.text(unit) if bar else None,
+        holds=bar.holds(ratio if bar.of == "ratio" else value) if bar else None,
+        command=f"{COMMAND} {benchmark}",
+    )
+
+
+def number(value: float) -> str:
+    """A number with three significant digits or more, and no exponent."""
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def table(figures: Sequence[Figure]) -> str:
+    """The figures as aligned text."""
+    rows = [("figure", "ours", "ratio", "against", "bar", "holds")]
+    words = {True: "yes", False: "NO", None: ""}
+    for entry in figures:
+        ratio = "" if entry.ratio is None else f"{entry.ratio:.2f}×"
+        ours = f"{number(entry.value)} {entry.unit}"
+        rows.append((entry.name, ours, ratio, entry.against, entry.bar or "", words[entry.holds]))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def merged(stored: Sequence[dict[str, Any]], measured: Sequence[Figure]) -> list[dict[str, Any]]:
+    """The stored figures with the measured ones in place of those of the same name, new ones last."""
+    fresh = {entry.name: asdict(entry) for entry in measured}
+    kept = [fresh.pop(entry["name"], entry) for entry in stored]
+    return [*kept, *fresh.values()]
+
+
+def write(measured: Sequence[Figure], *, keep_others: bool, path: Path = FILE) -> None:
+    """Write the results; `keep_others`: figures that were not measured now stay as they are."""
+    stored = json.loads(path.read_bytes()) if keep_others and path.is_file() else []
+    write_atomically(path, canonical_json(merged(stored, measured)))

@@ -1,0 +1,153 @@
+"""Starting ours and the peers: one replica each, pinned to one core, waited for until it answers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import processes
+from benchmarks.bundles import Bundle
+
+PROJECT = Path(__file__).parents[1]
+SERVING_PYTHON = PROJECT / ".venv/serving/bin/python"
+PEERS_PYTHON = PROJECT / ".venv/bench/bin/python"
+OURS = "bulkhead"
+PREDICT_PROBA = "FastAPI + predict_proba"
+INPLACE_PREDICT = "FastAPI + inplace_predict"
+HELLO = "bare ASGI hello"
+GRPC_HELLO = "bare grpc.aio hello"
+_READY_LIMIT_S = 60
+_PAUSE_S = 0.01
+
+
+class NotReadyError(Exception):
+    """A server ended, or did not answer in time; with the end of its log."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server.
+
+    Attributes:
+        ready_s: from its start to its first 200 on `/readyz`.
+    """
+
+    name: str
+    pid: int
+    port: int
+    ready_s: float
+    grpc_port: int = 0
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [entry.getsockname()[1] for entry in sockets]
+    for entry in sockets:
+        entry.close()
+    return ports
+
+
+@contextmanager
+def ours(bundle: Bundle, scratch: Path) -> Iterator[Server]:
+    """`bentoml serve` of a copy of the bundle, as an operator would start it."""
+    copy = scratch / "bundle"
+    if not copy.exists():
+        shutil.copytree(bundle.path, copy)
+    port, grpc_port = free_ports(2)
+    (scratch / "metrics").mkdir(exist_ok=True)
+    environment = _environment() | {
+        "BENTOML_HOME": str(scratch / "home"),
+        "BENTOML_DO_NOT_TRACK": "true",
+        "PROMETHEUS_MULTIPROC_DIR": str(scratch / "metrics"),
+        "BULKHEAD_GRPC_PORT": str(grpc_port),
+    }
+    command = [str(SERVING_PYTHON), "-m", "bentoml", "serve", str(copy), "--host", "127.0.0.1", "--port", str(port)]
+    with _started(OURS, command, environment, scratch, port, cwd=scratch, grpc_port=grpc_port) as server:
+        yield server
+
+
+@contextmanager
+def peer(name: str, bundle: Bundle, scratch: Path) -> Iterator[Server]:
+    """FastAPI around the model of the bundle: PREDICT_PROBA or INPLACE_PREDICT."""
+    settings = {"PEER_MODEL": str(bundle.model), "PEER_VARIANT": name.rpartition(" ")[2]}
+    with _uvicorn(name, "benchmarks.peers.fastapi_app:app", settings, scratch) as server:
+        yield server
+
+
+@contextmanager
+def hello(scratch: Path) -> Iterator[Server]:
+    """The limit for any ASGI server."""
+    with _uvicorn(HELLO, "benchmarks.peers.hello:app", {}, scratch) as server:
+        yield server
+
+
+@contextmanager
+def _uvicorn(name: str, application: str, settings: dict[str, str], scratch: Path) -> Iterator[Server]:
+    """One worker with uvloop and httptools and without an access log, as fast as uvicorn gets."""
+    (port,) = free_ports(1)
+    command = [
+        *(str(PEERS_PYTHON), "-m", "uvicorn", application, "--host", "127.0.0.1", "--port", str(port)),
+        *("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"),
+    ]
+    with _started(name, command, _environment() | settings, scratch, port, cwd=PROJECT) as server:
+        yield server
+
+
+@contextmanager
+def grpc_hello(scratch: Path) -> Iterator[Server]:
+    """The limit for any `grpc.aio` server, in the serving environment."""
+    (port,) = free_ports(1)
+    command = [str(SERVING_PYTHON), "-m", "benchmarks.peers.grpc_hello", str(port)]
+    with _started(GRPC_HELLO, command, _environment(), scratch, port, cwd=PROJECT, grpc_port=port) as server:
+        yield server
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "BENTOML", "BULKHEAD"))}
+
+
+@contextmanager
+def _started(
+    name: str,
+    command: list[str],
+    environment: dict[str, str],
+    scratch: Path,
+    port: int,
+    *,
+    cwd: Path,
+    grpc_port: int = 0,
+) -> Iterator[Server]:
+    log = scratch / f"{name.replace(' ', '-')}.log"
+    started = time.perf_counter()
+    with processes.running(command, cwd=cwd, env=environment, log=log, core=processes.SERVER_CORE) as process:
+        _wait_until_ready(name, process, port, log, is_http=port != grpc_port)
+        yield Server(name, process.pid, port, time.perf_counter() - started, grpc_port)
+
+
+def _wait_until_ready(name: str, process: subprocess.Popen[bytes], port: int, log: Path, *, is_http: bool) -> None:
+    deadline = time.monotonic() + _READY_LIMIT_S
+    while time.monotonic() < deadline and process.poll() is None:
+        if _answers(port, is_http=is_http):
+            return
+        time.sleep(_PAUSE_S)
+    raise NotReadyError(f"{name} did not become ready:\n{log.read_text(errors='replace')[-3000:]}")
+
+
+def _answers(port: int, *, is_http: bool) -> bool:
+    """Whether `/readyz` says 200 (any status of a server without such a page: the hello); for gRPC, whether it accepts."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), 1) as connection:
+            if not is_http:
+                return True
+            connection.settimeout(5)
+            connection.sendall(b"GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+            return connection.recv(100).startswith(b"HTTP/1.1 200")
+    except OSError:
+        return False

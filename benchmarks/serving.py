@@ -1,0 +1,221 @@
+"""One replica beside its peers: latency, requests per core, memory, time to ready. Every answer is checked before anything is timed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+
+from benchmarks import http_load, load, processes, servers
+from benchmarks.bundles import Bundle
+from benchmarks.load import Job, Outcome
+from benchmarks.measures import median, percentile
+from benchmarks.results import Bar, Figure, figure
+from benchmarks.servers import GRPC_HELLO, HELLO, INPLACE_PREDICT, OURS, PREDICT_PROBA, Server
+
+ROUNDS = 3
+LATENCY_REQUESTS = 1000
+SATURATED_S = 2.0
+_TOLERANCE = 1e-6  # XGBoost's own arithmetic against ONNX Runtime's, in probability
+_MEGABYTE = 1e6
+_RATE = "requests/s per core"
+
+
+class WrongAnswerError(Exception):
+    """A server's answer is not the golden one; its speed would mean nothing."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is measured: a server, how it is asked, and by which generator."""
+
+    server: Server
+    port: int
+    requests: tuple[str, ...]
+    program: str
+
+    def measure(self, *, count: int = 0, seconds: float = 0.0) -> Outcome:
+        job = Job(port=self.port, requests=self.requests, server=self.server.pid, count=count, seconds=seconds)
+        return load.run(self.program, job)
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Medians over the rounds."""
+
+    p50_ms: float
+    p99_ms: float
+    per_core: float
+
+
+def over_http(bundle: Bundle) -> list[Figure]:
+    """One row over HTTP: ours, both FastAPI servers, and the bare hello."""
+    names = (OURS, INPLACE_PREDICT, PREDICT_PROBA, HELLO)
+    with _running(bundle, names) as running:
+        speeds = measure({name: _http_target(bundle, running[name]) for name in names})
+    ours, lean, usual, limit = (speeds[name] for name in names)
+    return _figures(
+        "http",
+        ("http_p50", ours.p50_ms, "ms", INPLACE_PREDICT, lean.p50_ms, Bar("≤", 0.2, of="value")),
+        ("http_p99", ours.p99_ms, "ms", INPLACE_PREDICT, lean.p99_ms, None),
+        ("http_per_core", ours.per_core, _RATE, INPLACE_PREDICT, lean.per_core, Bar("≥", 4)),
+        ("http_per_core_over_predict_proba", ours.per_core, _RATE, PREDICT_PROBA, usual.per_core, None),
+        ("http_per_core_of_limit", ours.per_core, _RATE, HELLO, limit.per_core, Bar("≥", 0.5)),
+    )
+
+
+def over_grpc(bundle: Bundle) -> list[Figure]:
+    """One row over gRPC: beside our own HTTP, the lean FastAPI, and the bare hello of grpc.aio."""
+    with _running(bundle, (OURS, INPLACE_PREDICT, GRPC_HELLO)) as running:
+        messages = _grpc_messages(bundle, running[OURS])
+        speeds = measure(
+            {
+                "gRPC": _grpc_target(running[OURS], messages),
+                "HTTP": _http_target(bundle, running[OURS]),
+                INPLACE_PREDICT: _http_target(bundle, running[INPLACE_PREDICT]),
+                GRPC_HELLO: _grpc_target(running[GRPC_HELLO], messages),
+            }
+        )
+    ours, http, lean, limit = speeds.values()
+    return _figures(
+        "grpc",
+        ("grpc_p50", ours.p50_ms, "ms", INPLACE_PREDICT, lean.p50_ms, None),
+        ("grpc_p99", ours.p99_ms, "ms", INPLACE_PREDICT, lean.p99_ms, None),
+        ("grpc_p50_of_limit", ours.p50_ms, "ms", GRPC_HELLO, limit.p50_ms, None),
+        ("grpc_per_core", ours.per_core, _RATE, "our HTTP", http.per_core, Bar("≥", 0.7)),
+        ("grpc_per_core_over_fastapi", ours.per_core, _RATE, INPLACE_PREDICT, lean.per_core, None),
+        ("grpc_per_core_of_limit", ours.per_core, _RATE, GRPC_HELLO, limit.per_core, None),
+    )
+
+
+def memory(bundle: Bundle) -> list[Figure]:
+    """Resident memory of one replica after it has answered some hundred requests: worker and supervisor apart, and together."""
+    names = (OURS, INPLACE_PREDICT, PREDICT_PROBA)
+    with _running(bundle, names) as running:
+        for name in names:
+            _http_target(bundle, running[name]).measure(count=LATENCY_REQUESTS)
+        worker, supervisor = _memory_of_ours(running[OURS])
+        lean, usual = (_memory(running[name]) for name in names[1:])
+    return _figures(
+        "memory",
+        ("replica_memory_worker", worker, "MB", INPLACE_PREDICT, lean, Bar("≤", 100, of="value")),
+        ("replica_memory_supervisor", supervisor, "MB", INPLACE_PREDICT, lean, None),
+        ("replica_memory", worker + supervisor, "MB", INPLACE_PREDICT, lean, None),
+        ("replica_memory_over_predict_proba", worker + supervisor, "MB", PREDICT_PROBA, usual, None),
+    )
+
+
+def ready(bundle: Bundle) -> list[Figure]:
+    """From the start of the process to the first 200 on /readyz, each server alone on its core."""
+    names = (OURS, INPLACE_PREDICT, PREDICT_PROBA)
+    times: dict[str, list[float]] = {name: [] for name in names}
+    for _ in range(ROUNDS):
+        for name in names:
+            with _running(bundle, (name,)) as running:
+                times[name].append(running[name].ready_s)
+    ours, lean, usual = (median(times[name]) for name in names)
+    return _figures(
+        "ready",
+        ("time_to_ready", ours, "s", INPLACE_PREDICT, lean, Bar("≤", 3.5, of="value")),
+        ("time_to_ready_over_predict_proba", ours, "s", PREDICT_PROBA, usual, None),
+    )
+
+
+def _figures(benchmark: str, *rows: tuple[str, float, str, str, float, Bar | None]) -> list[Figure]:
+    """Each row: name, value, unit, peer, the peer's value, bar."""
+    return [
+        figure(name, value, unit, peer=peer, peer_value=peer_value, bar=bar, benchmark=benchmark)
+        for name, value, unit, peer, peer_value, bar in rows
+    ]
+
+
+def measure(targets: Mapping[str, Target]) -> dict[str, Speed]:
+    """The speed of each target: in every round each is measured once, one after another, so that drift meets all alike."""
+    alone: dict[str, list[Outcome]] = {name: [] for name in targets}
+    flooded: dict[str, list[Outcome]] = {name: [] for name in targets}
+    for _ in range(ROUNDS):
+        for name, target in targets.items():
+            alone[name].append(target.measure(count=LATENCY_REQUESTS))
+        for name, target in targets.items():
+            flooded[name].append(target.measure(seconds=SATURATED_S))
+    return {name: _speed(alone[name], flooded[name]) for name in targets}
+
+
+def _speed(alone: Sequence[Outcome], flooded: Sequence[Outcome]) -> Speed:
+    return Speed(
+        p50_ms=median([percentile(outcome.latencies_ms, 0.5) for outcome in alone]),
+        p99_ms=median([percentile(outcome.latencies_ms, 0.99) for outcome in alone]),
+        per_core=median([outcome.per_core for outcome in flooded]),
+    )
+
+
+@contextmanager
+def _running(bundle: Bundle, names: Sequence[str]) -> Iterator[dict[str, Server]]:
+    """These servers, all on the same core; only one of them is asked at a time."""
+    with tempfile.TemporaryDirectory(prefix="bulkhead-bench-") as scratch, ExitStack() as stack:
+        running = {}
+        for name in names:
+            if name == OURS:
+                context = servers.ours(bundle, Path(scratch))
+            elif name == GRPC_HELLO:
+                context = servers.grpc_hello(Path(scratch))
+            elif name == HELLO:
+                context = servers.hello(Path(scratch))
+            else:
+                context = servers.peer(name, bundle, Path(scratch))
+            running[name] = stack.enter_context(context)
+        yield running
+
+
+def _http_target(bundle: Bundle, server: Server) -> Target:
+    bodies = [json.dumps({"rows": [case["row"]]}).encode() for case in bundle.golden]
+    if server.name != HELLO:
+        _check_answers(bundle, server, bodies)
+    requests = load.encode([http_load.request("/predict", body) for body in bodies])
+    return Target(server, server.port, requests, load.HTTP)
+
+
+def _check_answers(bundle: Bundle, server: Server, bodies: Sequence[bytes]) -> None:
+    """Raises WrongAnswerError unless ours are the golden answers exactly, and the peers' to XGBoost's precision."""
+    tolerance = 0.0 if server.name == OURS else _TOLERANCE
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=10)
+    for case, body in zip(bundle.golden, bodies, strict=True):
+        connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
+        response = json.loads(connection.getresponse().read())
+        got, expected = response.get("predictions", [{}])[0], case["answer"]
+        difference = abs(got.get("probability", 9.0) - expected["probability"])
+        if difference > tolerance or got["label"] != expected["label"]:
+            raise WrongAnswerError(f"{server.name} answered {response} where the golden answer is {expected}")
+    connection.close()
+
+
+def _grpc_messages(bundle: Bundle, server: Server) -> tuple[str, ...]:
+    asked = {"port": server.grpc_port, "model": bundle.name, "kinds": bundle.kinds, "golden": bundle.golden}
+    done = subprocess.run(
+        [str(load.CLIENT_PYTHON), "-m", "benchmarks.client.oip_messages"],
+        cwd=load.PROJECT,
+        input=json.dumps(asked).encode(),
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    return tuple(json.loads(done.stdout))
+
+
+def _grpc_target(server: Server, messages: tuple[str, ...]) -> Target:
+    return Target(server, server.grpc_port, messages, load.GRPC)
+
+
+def _memory_of_ours(server: Server) -> tuple[float, float]:
+    """Worker, and everything else of the tree, in MB."""
+    members = {process: processes.resident_bytes(process) / _MEGABYTE for process in processes.tree(server.pid)}
+    worker = sum(size for process, size in members.items() if "worker.service" in processes.command_line(process))
+    return worker, sum(members.values()) - worker
+
+
+def _memory(server: Server) -> float:
+    return sum(processes.resident_bytes(process) for process in processes.tree(server.pid)) / _MEGABYTE

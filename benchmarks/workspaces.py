@@ -1,0 +1,123 @@
+"""Copies of the project to run the pipeline in, each with a DVC cache and a bundle store of its own; and what a command costs there."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+PROJECT = Path(__file__).parents[1]
+HOME = PROJECT / "var/bench"
+# What differs from params.yaml for a short run: two months, which leave no whole month to stop the boosting on.
+TWO_MONTHS: Mapping[str, Mapping[str, Any]] = {
+    "data": {"months": ["2013-03", "2013-04"]},
+    "split": {"validation": "10d"},
+}
+
+
+class CommandFailedError(Exception):
+    """A command that was to be timed failed; with the end of what it said."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a command took: wall time, and CPU time of it and of all that it waited for."""
+
+    wall_s: float
+    cpu_s: float
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.wall_s + other.wall_s, self.cpu_s + other.cpu_s)
+
+
+def timed(command: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> tuple[Cost, str]:
+    """Run a command to its end: its cost, and what it printed.
+
+    Raises:
+        CommandFailedError: its exit code is not 0.
+    """
+    before, started = _children_cpu_s(), time.perf_counter()
+    done = subprocess.run(command, cwd=cwd, env=dict(env), stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    cost = Cost(time.perf_counter() - started, _children_cpu_s() - before)
+    if done.returncode:
+        raise CommandFailedError(
+            f"{' '.join(command)} ended with {done.returncode}:\n{(done.stdout + done.stderr)[-3000:]}"
+        )
+    return cost, done.stdout
+
+
+def _children_cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def environment() -> dict[str, str]:
+    """This environment's programs first, and no setting of this project, of DVC or of Airflow that happens to be set here."""
+    ours = ("BULKHEAD", "DVC", "AIRFLOW", "BENTOML", "PYTHON")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', os.defpath)}"
+    return kept | {"PATH": programs, "BENTOML_DO_NOT_TRACK": "true"}
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A copy of the project."""
+
+    path: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return environment() | {
+            "BULKHEAD_STORE": str(self.path / "store"),
+            "DVC_SITE_CACHE_DIR": str(self.path / "var/dvc-site"),
+        }
+
+    def run(self, *command: str) -> Cost:
+        """Run a command there and time it."""
+        return timed(command, cwd=self.path, env=self.environment)[0]
+
+    def outputs(self, lock: Path | None = None) -> dict[str, str]:
+        """Digest by path of every output that `dvc.lock`, or a lock recorded elsewhere, names."""
+        stages = yaml.safe_load((lock or self.path / "dvc.lock").read_text())["stages"]
+        return {out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"]}
+
+
+def empty(name: str, changes: Mapping[str, Mapping[str, Any]] | None = None) -> Workspace:
+    """A fresh copy: nothing was computed in it, and its cache is empty."""
+    shutil.rmtree(HOME / name, ignore_errors=True)
+    return copied(name, changes)
+
+
+def copied(name: str, changes: Mapping[str, Mapping[str, Any]] | None = None) -> Workspace:
+    """The working tree, copied over what is there under this name already, with some params changed, and committed."""
+    workspace = Workspace(HOME / name)
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listed, cwd=PROJECT, check=True, capture_output=True).stdout.decode().split("\0")
+    for file in names:
+        if file and file != "dvc.lock" and (PROJECT / file).is_file():
+            target = workspace.path / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(PROJECT / file, target)
+    if changes:
+        _change(workspace.path / "params.yaml", changes)
+    identity = ("-c", "user.name=bench", "-c", "user.email=bench@localhost")
+    workspace.run("git", "init", "--quiet", "--initial-branch=main")
+    workspace.run("git", "add", "--all")
+    workspace.run("git", *identity, "commit", "--quiet", "--allow-empty", "--message=A copy for the benchmarks")
+    return workspace
+
+
+def _change(path: Path, changes: Mapping[str, Mapping[str, Any]]) -> None:
+    params = yaml.safe_load(path.read_text())
+    for section, values in changes.items():
+        params[section] |= values
+    path.write_text(yaml.safe_dump(params, sort_keys=False, allow_unicode=True))
