@@ -1,0 +1,53 @@
+"""`python -m benchmarks [NAME …]`: measure, print a table, write benchmarks/results.json."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+
+from benchmarks import pipeline, results, serving
+from benchmarks.bundles import find
+from benchmarks.results import Figure
+
+BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
+    "repro": pipeline.repro,
+    "noop": pipeline.noop,
+    "airflow": pipeline.airflow,
+    "http": lambda: serving.over_http(find()),
+    "grpc": lambda: serving.over_grpc(find()),
+    "memory": lambda: serving.memory(find()),
+    "ready": lambda: serving.ready(find()),
+}
+
+_IDLE_LOAD = 0.5
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"default: all of {', '.join(BENCHMARKS)}")
+    names = parser.parse_args(arguments).names
+    if unknown := [name for name in names if name not in BENCHMARKS]:
+        parser.error(f"there is no benchmark {unknown[0]!r}; there are {', '.join(BENCHMARKS)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
+    if (load := os.getloadavg()[0]) > _IDLE_LOAD:
+        print(
+            f"this machine is busy (load {load:.1f}): times of both sides will be too long, and less equal",
+            file=sys.stderr,
+        )
+    figures: list[Figure] = []
+    for name in names or BENCHMARKS:
+        started = time.perf_counter()
+        measured = BENCHMARKS[name]()
+        figures += measured
+        print(f"{name}: {len(measured)} figures ({time.perf_counter() - started:.1f} s)", flush=True)
+    results.write(figures, keep_others=bool(names))
+    print(f"\n{results.table(figures)}\n\nwritten to {results.FILE}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
