@@ -52,17 +52,19 @@ PYTEST := -m pytest --quiet
 test: check test-pipelines test-contract test-bentos test-fleet test-dags  ## set up, and run all checks and tests
 
 .PHONY: check
-check: | .venv/dev/.lock .venv/pipeline/.lock .venv/serving/.lock .venv/fleet/.lock .venv/orchestrator/.lock  ## ruff, mypy, import-linter
+check: | .venv/dev/.lock .venv/pipeline/.lock .venv/serving/.lock .venv/fleet/.lock .venv/orchestrator/.lock .venv/client/.lock .venv/bench/.lock  ## ruff, mypy, import-linter
 	.venv/dev/bin/ruff check --quiet .
 	.venv/dev/bin/ruff format --quiet --check .
-	.venv/dev/bin/mypy --python-executable .venv/pipeline/bin/python contract pipelines benchmarks
-	.venv/dev/bin/mypy --python-executable .venv/serving/bin/python contract bentos
+	.venv/dev/bin/mypy --python-executable .venv/pipeline/bin/python contract pipelines benchmarks/*.py benchmarks/peers/bare_*.py
+	.venv/dev/bin/mypy --python-executable .venv/serving/bin/python contract bentos benchmarks/peers/grpc_hello.py
+	.venv/dev/bin/mypy --python-executable .venv/client/bin/python benchmarks/client
+	.venv/dev/bin/mypy --python-executable .venv/bench/bin/python benchmarks/peers/fastapi_app.py benchmarks/peers/encoding.py benchmarks/peers/hello.py
 	.venv/dev/bin/mypy --python-executable .venv/fleet/bin/python fleet
 	MYPYPATH=dags:dags/plugins .venv/dev/bin/mypy --python-executable .venv/orchestrator/bin/python dags bin/airflow-local
 	.venv/dev/bin/lint-imports
 
 .PHONY: test-pipelines
-test-pipelines: | .venv/pipeline/.lock .venv/serving/.lock .venv/test/.lock
+test-pipelines: | .venv/pipeline/.lock .venv/serving/.lock .venv/client/.lock .venv/bench/.lock .venv/test/.lock
 	$(TEST) .venv/pipeline/bin/python $(PYTEST) tests/structure tests/pipelines tests/runs tests/benchmarks tests/functional
 
 # A real bundle, made by the real pipeline from two real months.
@@ -88,7 +90,7 @@ test-dags: | .venv/orchestrator/.lock .venv/pipeline/.lock .venv/serving/.lock .
 	$(TEST) .venv/orchestrator/bin/python $(PYTEST) tests/dags
 
 .PHONY: bench
-bench: | .venv/pipeline/.lock .venv/serving/.lock .venv/orchestrator/.lock .venv/client/.lock .venv/bench/.lock  ## figures with their peers, in one run
+bench: | .venv/pipeline/.lock .venv/serving/.lock .venv/fleet/.lock .venv/orchestrator/.lock .venv/client/.lock .venv/bench/.lock  ## figures with their peers, in one run
 	$(PIPELINE) python -m benchmarks
 
 # ── environments: one hashed lock each; an environment is current when it holds a copy of its lock ──
