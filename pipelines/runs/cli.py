@@ -11,7 +11,9 @@ from typing import Any
 
 from contract.errors import EXIT_DATA, ConfigurationError
 from pipelines.runs import commands, graph, processes
-from pipelines.runs.workspace import Workspace, close_workspace, open_workspace, open_workspaces, record
+from pipelines.runs.workspace import Workspace, close_workspace, open_workspace, open_workspaces, record, uncommitted
+
+_SHOWN = 10
 
 
 def add_commands(subparsers: Any) -> None:
@@ -63,6 +65,9 @@ def _open(options: argparse.Namespace) -> int:
     like = _workspace(options.like) if options.like else None
     state = open_workspace(workspace, through=options.through or None, like=like)
     print(f"{workspace.path}: commit {state.commit[:12]}, months {state.months[0]} to {state.months[-1]}")
+    if changed := uncommitted(workspace.project):
+        more = f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
+        print(f"not part of it, since not committed: changes in {', '.join(changed[:_SHOWN])}{more}")
     return 0
 
 

@@ -176,6 +176,11 @@ def open_workspaces(project: Path, var: Path) -> list[Workspace]:
     return [Workspace(project, var, json.loads(path.read_bytes())["run"]) for path in states]
 
 
+def uncommitted(project: Path) -> list[str]:
+    """The tracked files whose changes no run will see: a run begins with a commit."""
+    return _git(project, "diff", "--name-only", "HEAD").splitlines()
+
+
 def remove_oldest_failed(like: Workspace, keep: int = KEPT_FAILED) -> None:
     """Remove all but the newest failed workspaces; those of runs that go on stay."""
     failed = [workspace for workspace in open_workspaces(like.project, like.var) if workspace.state().failed]

@@ -19,8 +19,11 @@ from pipelines.runs.workspace import (
     open_workspaces,
     remove_oldest_failed,
     safe_name,
+    uncommitted,
 )
 from tests.runs.conftest import commit, git, workspace_of
+
+PROJECT = Path(__file__).parents[2]
 
 
 def repro_in(workspace: Workspace, *stages: str) -> int:
@@ -51,6 +54,23 @@ def test_open_gives_the_last_commit_and_not_the_working_tree(project: Path, work
     state = open_workspace(workspace)
     assert state.commit == git(project, "rev-parse", "HEAD").strip()
     assert "raise SystemExit(65)" in (workspace.path / "check.py").read_text()
+
+
+def test_uncommitted_names_changed_and_staged_files_but_no_new_ones(project: Path) -> None:
+    assert uncommitted(project) == []
+    (project / "check.py").write_text("")
+    (project / "params.yaml").unlink()
+    git(project, "add", "params.yaml")
+    (project / "new.yaml").touch()
+    assert uncommitted(project) == ["check.py", "params.yaml"]
+
+
+def test_open_says_which_changes_the_run_will_not_see(project: Path) -> None:
+    (project / "check.py").write_text("")
+    opening = [sys.executable, "-m", "pipelines.runs", "open", "--run", "r"]
+    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
+    done = subprocess.run(opening, cwd=project, env=environment, check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "not part of it, since not committed: changes in check.py"
 
 
 def test_open_finds_the_workspace_again_as_it_was_left(workspace: Workspace) -> None:
