@@ -57,10 +57,6 @@ def resident_bytes(process: int) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) * 1024
 
 
-def command_line(process: int) -> str:
-    return Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-
-
 def pin(core: int) -> None:
     """Keep this process, and what it starts, on one core; on a machine that lacks this core, leave it as it is."""
     with suppress(OSError):

@@ -211,10 +211,9 @@ def _grpc_target(server: Server, messages: tuple[str, ...]) -> Target:
 
 
 def _memory_of_ours(server: Server) -> tuple[float, float]:
-    """Worker, and everything else of the tree, in MB."""
-    members = {process: processes.resident_bytes(process) / _MEGABYTE for process in processes.tree(server.pid)}
-    worker = sum(size for process, size in members.items() if "worker.service" in processes.command_line(process))
-    return worker, sum(members.values()) - worker
+    """The worker, which is the largest process of the tree, and everything else of it, in MB."""
+    sizes = sorted(processes.resident_bytes(process) / _MEGABYTE for process in processes.tree(server.pid))
+    return sizes[-1], sum(sizes[:-1])
 
 
 def _memory(server: Server) -> float:
