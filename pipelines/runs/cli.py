@@ -97,7 +97,8 @@ def _list(_options: argparse.Namespace) -> int:
     project = Path.cwd()
     for workspace in open_workspaces(project, _var(project)):
         state = workspace.state()
-        outcome = f"failed in {state.failed}" if state.failed else "open"
+        doing = "works on" if workspace.is_busy else "failed in"
+        outcome = f"{doing} {state.failed}" if state.failed else "open"
         print(f"{workspace.path}\t{state.months[0]}..{state.months[-1]}\t{outcome}")
     return 0
 

@@ -87,11 +87,26 @@ class Workspace:
     @contextmanager
     def guard(self) -> Iterator[None]:
         """Wait until nobody else works in this workspace; two attempts of one task must never mix their files."""
-        guards = self.var / "runs" / ".guards"
-        guards.mkdir(parents=True, exist_ok=True)
-        with (guards / self.name).open("w") as stream:
+        self._guard.parent.mkdir(parents=True, exist_ok=True)
+        with self._guard.open("w") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
             yield
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether somebody works in this workspace now."""
+        try:
+            with self._guard.open() as stream:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+    @property
+    def _guard(self) -> Path:
+        return self.var / "runs" / ".guards" / self.name
 
 
 def safe_name(run: str) -> str:
@@ -183,7 +198,9 @@ def uncommitted(project: Path) -> list[str]:
 
 def remove_oldest_failed(like: Workspace, keep: int = KEPT_FAILED) -> None:
     """Remove all but the newest failed workspaces; those of runs that go on stay."""
-    failed = [workspace for workspace in open_workspaces(like.project, like.var) if workspace.state().failed]
+    # One in which a command runs is marked as failed until the command has succeeded.
+    idle = [workspace for workspace in open_workspaces(like.project, like.var) if not workspace.is_busy]
+    failed = [workspace for workspace in idle if workspace.state().failed]
     for workspace in failed[: max(0, len(failed) - keep)]:
         _remove(workspace.path)
 

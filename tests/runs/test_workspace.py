@@ -170,6 +170,18 @@ def test_only_the_newest_failed_workspaces_are_kept(project: Path) -> None:
     assert {workspace.run for workspace in open_workspaces(project, project / "var")} == {"run0", "run2", "run3"}
 
 
+def test_a_workspace_in_which_a_command_runs_is_not_removed_with_the_failed_ones(project: Path) -> None:
+    wanted = [workspace_of(project, f"run{number}") for number in range(2)]
+    for workspace in wanted:
+        open_workspace(workspace)
+        run_in(workspace, "false")
+    with wanted[0].guard():
+        assert [workspace.is_busy for workspace in wanted] == [True, False]
+        remove_oldest_failed(wanted[0], keep=0)
+    assert not wanted[0].is_busy
+    assert [workspace.run for workspace in open_workspaces(project, project / "var")] == ["run0"]
+
+
 def test_open_like_an_earlier_run_begins_where_that_one_ended(project: Path, workspace: Workspace) -> None:
     before = open_workspace(workspace, through="2013-01")
     repro_in(workspace, "evaluate")
