@@ -21,7 +21,7 @@ help:  ## this list
 
 # ── the main job ──
 .PHONY: up
-up: | .venv/pipeline/.lock .venv/serving/.lock .venv/fleet/.lock  ## set up, run the pipeline, publish, start the fleet, ask it
+up: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt  ## set up, run the pipeline, publish, start the fleet, ask it
 	$(step) "pipeline: dvc repro" $(PIPELINE) dvc --wait-for-lock repro
 	$(step) "backup: dvc push to the local remote" $(PIPELINE) dvc push --quiet
 	$(step) "bundle store: publish" $(PIPELINE) python -m pipelines publish
@@ -36,11 +36,11 @@ down:  ## end every process that `make up` and `make airflow` started
 	if [ -d .venv/orchestrator ]; then $(PYTHON) bin/airflow-local down; fi
 
 .PHONY: repro
-repro: | .venv/pipeline/.lock  ## the pipeline alone
+repro: | .venv/pipeline/installed.txt  ## the pipeline alone
 	$(PIPELINE) dvc --wait-for-lock repro
 
 .PHONY: airflow
-airflow: | .venv/pipeline/.lock .venv/serving/.lock .venv/fleet/.lock .venv/orchestrator/.lock  ## Airflow with its UI on 127.0.0.1:8088
+airflow: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt .venv/orchestrator/installed.txt  ## Airflow with its UI on 127.0.0.1:8088
 	@$(PYTHON) bin/airflow-local up
 
 # ── checks ──
@@ -52,7 +52,7 @@ PYTEST := -m pytest --quiet
 test: check test-pipelines test-contract test-bentos test-fleet test-dags  ## set up, and run all checks and tests
 
 .PHONY: check
-check: | .venv/dev/.lock .venv/pipeline/.lock .venv/serving/.lock .venv/fleet/.lock .venv/orchestrator/.lock .venv/client/.lock .venv/bench/.lock  ## ruff, mypy, import-linter
+check: | .venv/dev/installed.txt .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt .venv/orchestrator/installed.txt .venv/client/installed.txt .venv/bench/installed.txt  ## ruff, mypy, import-linter
 	.venv/dev/bin/ruff check --quiet .
 	.venv/dev/bin/ruff format --quiet --check .
 	.venv/dev/bin/mypy --python-executable .venv/pipeline/bin/python contract pipelines benchmarks/*.py benchmarks/peers/bare_*.py
@@ -64,51 +64,51 @@ check: | .venv/dev/.lock .venv/pipeline/.lock .venv/serving/.lock .venv/fleet/.l
 	.venv/dev/bin/lint-imports
 
 .PHONY: test-pipelines
-test-pipelines: | .venv/pipeline/.lock .venv/serving/.lock .venv/client/.lock .venv/bench/.lock .venv/test/.lock
+test-pipelines: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/client/installed.txt .venv/bench/installed.txt .venv/test/installed.txt
 	$(TEST) .venv/pipeline/bin/python $(PYTEST) tests/structure tests/pipelines tests/runs tests/benchmarks tests/functional
 
 # A real bundle, made by the real pipeline from two real months.
 .PHONY: slice
-slice: | .venv/pipeline/.lock
+slice: | .venv/pipeline/installed.txt
 	$(PIPELINE) python -m tests.slice $(SLICE)
 
 .PHONY: test-contract
-test-contract: slice | .venv/serving/.lock .venv/pipeline/.lock .venv/test/.lock
+test-contract: slice | .venv/serving/installed.txt .venv/pipeline/installed.txt .venv/test/installed.txt
 	BULKHEAD_TEST_BUNDLE=$(CURDIR)/$(SLICE)/build/bundle $(TEST) .venv/serving/bin/python $(PYTEST) tests/contract
 	BULKHEAD_TEST_BUNDLE=$(CURDIR)/$(SLICE)/build/bundle $(TEST) .venv/pipeline/bin/python $(PYTEST) tests/contract
 
 .PHONY: test-bentos
-test-bentos: slice | .venv/serving/.lock .venv/client/.lock .venv/test/.lock
+test-bentos: slice | .venv/serving/installed.txt .venv/client/installed.txt .venv/test/installed.txt
 	BULKHEAD_TEST_BUNDLE=$(CURDIR)/$(SLICE)/build/bundle $(TEST) .venv/serving/bin/python $(PYTEST) tests/bentos
 
 .PHONY: test-fleet
-test-fleet: slice | .venv/fleet/.lock .venv/serving/.lock .venv/test/.lock
+test-fleet: slice | .venv/fleet/installed.txt .venv/serving/installed.txt .venv/test/installed.txt
 	BULKHEAD_TEST_BUNDLE=$(CURDIR)/$(SLICE)/build/bundle $(TEST) .venv/fleet/bin/python $(PYTEST) tests/fleet
 
 .PHONY: test-dags
-test-dags: | .venv/orchestrator/.lock .venv/pipeline/.lock .venv/serving/.lock .venv/fleet/.lock .venv/test/.lock
+test-dags: | .venv/orchestrator/installed.txt .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt .venv/test/installed.txt
 	$(TEST) .venv/orchestrator/bin/python $(PYTEST) tests/dags
 
 .PHONY: bench
-bench: | .venv/pipeline/.lock .venv/serving/.lock .venv/fleet/.lock .venv/orchestrator/.lock .venv/client/.lock .venv/bench/.lock  ## figures with their peers, in one run
+bench: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt .venv/orchestrator/installed.txt .venv/client/installed.txt .venv/bench/installed.txt  ## figures with their peers, in one run
 	$(PIPELINE) python -m benchmarks
 
-# ── environments: one hashed lock each; an environment is current when it holds a copy of its lock ──
+# ── environments: one hashed lock each; an environment is complete when it holds a copy of its lock ──
 $(UV):
 	@echo "── uv"
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 …")'
 	$(PYTHON) -m venv .venv/uv
 	.venv/uv/bin/pip install --quiet --disable-pip-version-check 'uv>=0.13,<1'
 
-.venv/%/.lock: requirements/%.txt | $(UV)
+.venv/%/installed.txt: requirements/%.txt | $(UV)
 	@echo "── environment $*"
 	$(UV) venv --quiet --clear --python $(PYTHON) .venv/$*
 	$(UV) pip install --quiet --require-hashes --python .venv/$* -r $<
 	cp $< $@
-.PRECIOUS: .venv/%/.lock
+.PRECIOUS: .venv/%/installed.txt
 
 # pytest alone, beside each environment instead of in it: tests run in the very environments that production uses.
-.venv/test/.lock: requirements/test.txt | $(UV)
+.venv/test/installed.txt: requirements/test.txt | $(UV)
 	@echo "── environment test"
 	rm -rf .venv/test
 	$(UV) pip install --quiet --require-hashes --python $(PYTHON) --target .venv/test -r $<

@@ -7,9 +7,10 @@ Everything that only a worker needs is imported inside functions: the supervisor
 from __future__ import annotations
 
 import gc
-import logging
 import os
 import socket
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 BUNDLE = Path(__file__).resolve().parents[2]
 GRPC_PORT = 3001
-logger = logging.getLogger("bentoml.bulkhead")  # BentoML shows its own loggers only
 _BENTOML_TIMEOUT_S = 10  # of BentoML's own pages; it keeps each of their requests in memory for as long
 
 
@@ -76,11 +76,7 @@ class FrontedService(bentoml.Service):  # type: ignore[misc]  # bentoml is not t
     def to_asgi(self, is_main: bool = True) -> Application:
         from bentos.http_app import HttpApp
 
-        try:
-            return HttpApp(core(), super().to_asgi(is_main))
-        except BundleError as error:
-            logger.critical("this bundle cannot be served: %s", error)
-            raise SystemExit(error.exit_code) from None
+        return HttpApp(core(), super().to_asgi(is_main))
 
 
 @bentoml.service(
@@ -98,8 +94,11 @@ class Predictor:
     @bentoml.on_deployment  # type: ignore[untyped-decorator]
     @staticmethod
     def check() -> None:
-        """Runs in the supervisor, before there is a worker."""
+        """Runs in the supervisor before there is a worker: one that cannot load its bundle would be started again for ever."""
         check_bundle()
+        loaded = subprocess.run([sys.executable, "-m", "bentos", str(BUNDLE)], cwd=BUNDLE / "src", check=False)
+        if loaded.returncode:
+            raise SystemExit(loaded.returncode)
 
     def __init__(self) -> None:
         self._core = core()

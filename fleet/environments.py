@@ -12,6 +12,8 @@ from contract.files import sha256
 from contract.manifest import Manifest
 from fleet.settings import PROJECT
 
+_INSTALLED = "installed.txt"  # in an environment that is complete: a copy of its lock
+
 
 def python_for(bundle: Path, manifest: Manifest, root: Path, project: Path = PROJECT) -> Path:
     """The interpreter of an environment with exactly the packages of the bundle's lock.
@@ -28,10 +30,10 @@ def python_for(bundle: Path, manifest: Manifest, root: Path, project: Path = PRO
         raise BundleError(f"{lock} is not the lock that the bundle's manifest names")
     digest = manifest.environment["lock_sha256"]
     ready_made = project / ".venv" / "serving"
-    if (ready_made / ".lock").is_file() and sha256(ready_made / ".lock") == digest:
+    if (ready_made / _INSTALLED).is_file() and sha256(ready_made / _INSTALLED) == digest:
         return ready_made / "bin" / "python"
     environment = root / digest[:16]
-    if not (environment / ".lock").is_file():
+    if not (environment / _INSTALLED).is_file():
         _build(lock, environment, _uv(project))
     return environment / "bin" / "python"
 
@@ -53,7 +55,7 @@ def _build(lock: Path, environment: Path, uv: str) -> None:
         )
         if done.returncode:
             raise UnavailableError(f"the serving environment of {lock} cannot be built:\n{done.stdout}{done.stderr}")
-    shutil.copyfile(lock, environment / ".lock")
+    shutil.copyfile(lock, environment / _INSTALLED)
 
 
 def _uv(project: Path) -> str:

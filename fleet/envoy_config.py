@@ -139,7 +139,8 @@ def _cluster(protocol: str, digest: str, directory: Path) -> dict[str, Any]:
         },
         "circuit_breakers": {"thresholds": [limits]},
         # With not one healthy replica left, trying all beats refusing all; with one left, it alone is asked.
-        "common_lb_config": {"healthy_panic_threshold": {"value": 1}},
+        # What is learned of a replica's health counts at once, not a second later.
+        "common_lb_config": {"healthy_panic_threshold": {"value": 1}, "update_merge_window": "0s"},
         "ignore_health_on_host_removal": True,
     }
 
@@ -180,7 +181,7 @@ def _retry_policy(protocol: str) -> dict[str, Any]:
                 },
             }
         ],
-        "host_selection_retry_max_attempts": "5",
+        "host_selection_retry_max_attempts": "10",
     }
 
 
@@ -205,6 +206,8 @@ def _listener(protocol: str, port: int, directory: Path) -> dict[str, Any]:
 
 def _connection_manager(protocol: str, directory: Path) -> dict[str, Any]:
     router = {"@type": f"{_TYPES}.extensions.filters.http.router.v3.Router", "suppress_envoy_headers": True}
+    # gRPC has its own form for errors.
+    replies = {"local_reply_config": _local_replies()} if protocol == "http" else {}
     return {
         "@type": f"{_TYPES}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": protocol,
@@ -215,13 +218,13 @@ def _connection_manager(protocol: str, directory: Path) -> dict[str, Any]:
         },
         "http_filters": [{"name": "envoy.filters.http.router", "typed_config": router}],
         "server_header_transformation": "PASS_THROUGH",
-        "local_reply_config": _local_replies(),
         # Who sends slowly does not hold a connection for long.
         "request_headers_timeout": "5s",
         "request_timeout": "15s",
         "stream_idle_timeout": "15s",
         "common_http_protocol_options": {"idle_timeout": "300s"},
         "http2_protocol_options": {"max_concurrent_streams": 1000},
+        **replies,
     }
 
 

@@ -46,7 +46,7 @@ class Fleet:
     def up(self, size: int | None = None) -> None:
         """Start what does not run, and serve what the channel `live` names; does nothing where all that is so already."""
         with self._exclusive():
-            self._start_supervisor()
+            self._start()
             wanted = self._wanted()
             self._converge(replace(wanted, size=_checked_size(size or wanted.size)))
 
@@ -200,7 +200,8 @@ class Fleet:
         count = replicas.check_golden(replica, self._store.path(replica.digest))
         self._tell(f"{replica.name} is ready: {count} golden answers of {count} are right")
 
-    def _start_supervisor(self) -> None:
+    def _start(self) -> None:
+        """Start supervisord, if it does not run, after everything that an earlier one left has ended."""
         if self._supervisor.is_running():
             return
         self._supervisor.start({name: os.environ[name] for name in _INHERITED if name in os.environ})

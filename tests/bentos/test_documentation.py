@@ -48,7 +48,7 @@ def test_curl_example_gives_a_prediction(examples: dict[str, str], case: Case) -
 
 def test_tritonclient_example_gives_a_prediction_over_both_protocols(examples: dict[str, str], server: Server) -> None:
     if not CLIENT_PYTHON.exists():
-        pytest.skip(f"{CLIENT_PYTHON} is not there; `make .venv/client/.lock` makes it")
+        pytest.skip(f"{CLIENT_PYTHON} is not there; `make .venv/client/installed.txt` makes it")
     over_http = examples["python"]
     over_grpc = over_http.replace("tritonclient.http", "tritonclient.grpc").replace(server.http, server.grpc)
     printed = run([CLIENT_PYTHON, "-c", over_http])

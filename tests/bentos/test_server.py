@@ -63,7 +63,7 @@ def resident_mib(pid: int) -> float:
 def triton(server: Server, case: Case, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What tritonclient got, over HTTP and gRPC, for the golden rows."""
     if not CLIENT_PYTHON.exists():
-        pytest.skip(f"{CLIENT_PYTHON} is not there; `make .venv/client/.lock` makes it")
+        pytest.skip(f"{CLIENT_PYTHON} is not there; `make .venv/client/installed.txt` makes it")
     job = tmp_path_factory.mktemp("triton") / "job.json"
     model = json.loads((case.bundle / manifest.FILE_NAME).read_bytes())["name"]
     fields = {field.name: field.kind for field in case.schema.fields}
@@ -303,6 +303,25 @@ def test_request_in_flight_is_answered_when_the_server_is_told_to_stop(
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["predictions"] == case.answers[:1]
     assert statuses.get(timeout=10) == health_pb2.HealthCheckResponse.NOT_SERVING
     assert running.process.wait(20) == 0
+
+
+def test_server_ends_with_the_reason_when_its_bundle_was_changed(bundle: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(bundle, broken)
+    (broken / manifest.ARTIFACT / "limits.json").write_bytes(b"{}")
+    (port,) = free_ports(1)
+    done = subprocess.run(
+        [sys.executable, "-m", "bentoml", "serve", str(broken), "--port", str(port)],
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "BENTOML_HOME": str(tmp_path), "BENTOML_DO_NOT_TRACK": "true"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 65
+    assert "this bundle cannot be served" in done.stderr
+    assert "limits.json" in done.stderr
 
 
 def test_server_says_what_is_missing_when_it_is_started_outside_of_a_bundle(tmp_path: Path) -> None:

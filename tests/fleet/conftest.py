@@ -1,0 +1,160 @@
+"""A real fleet with a store of its own, and bundles that differ: the one from the pipeline, another version of it, and a broken one."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contract import manifest
+from contract.files import canonical_json
+from contract.store import Store
+from fleet.processes import FLEET_MARK, marked
+from tests.fleet import load
+
+PROJECT = Path(__file__).parents[2]
+VARIABLE = "BULKHEAD_TEST_BUNDLE"
+
+
+@dataclass
+class Bundles:
+    """Digests of bundles in the store, and the directory that the first one came from."""
+
+    source: Path
+    first: str
+    second: str
+    broken: str
+
+
+@dataclass
+class FleetCommand:
+    """The command `fleet` on a fleet of its own."""
+
+    store: Store
+    root: Path
+    http_port: int
+    grpc_port: int
+    bundles: Bundles
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return os.environ | {
+            "BULKHEAD_STORE": str(self.store.root),
+            "BULKHEAD_VAR": str(self.root),
+            "BULKHEAD_HTTP_PORT": str(self.http_port),
+            "BULKHEAD_GRPC_PORT": str(self.grpc_port),
+            "BULKHEAD_REPLICA_PORT": "18300",
+        }
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "fleet", *arguments, "--json"]
+        return subprocess.run(
+            command, cwd=PROJECT, env=self.environment, capture_output=True, text=True, check=False, timeout=120
+        )
+
+    def __call__(self, *arguments: str) -> dict[str, Any]:
+        """Run a command that must succeed; the status that it prints."""
+        done = self.run(*arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        status: dict[str, Any] = json.loads(done.stdout)
+        return status
+
+    def serve(self, reference: str, size: int) -> dict[str, Any]:
+        """Up, with so many replicas of that bundle and no canary."""
+        if self("up", "--size", str(size))["canary"]:
+            self("rollback")
+        self("deploy", reference)
+        wait(lambda: self.run("status").returncode == 0, "all replicas to be ready")
+        return self("status")
+
+    def under_load(self) -> Any:
+        return load.running(self.http_port, self.grpc_port, self.bundles.source)
+
+    def processes(self) -> set[int]:
+        return marked({FLEET_MARK: str(self.root / "fleet")})
+
+    def golden_request(self) -> str:
+        golden = json.loads((self.bundles.source / manifest.ARTIFACT / manifest.GOLDEN_FILE_NAME).read_bytes())
+        return json.dumps({"rows": [golden[0]["row"]]})
+
+
+@pytest.fixture(scope="session")
+def source() -> Path:
+    given = os.environ.get(VARIABLE)
+    if not given:
+        pytest.skip(f"{VARIABLE} is not set; `make test` sets it to a bundle that the pipeline built")
+    return Path(given)
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return Store(str(tmp_path_factory.mktemp("store")))
+
+
+@pytest.fixture(scope="session")
+def bundles(source: Path, store: Store, tmp_path_factory: pytest.TempPathFactory) -> Bundles:
+    def raise_limit(artifact: Path) -> None:
+        limits = json.loads((artifact / "limits.json").read_bytes())
+        (artifact / "limits.json").write_bytes(canonical_json(limits | {"max_rows": limits["max_rows"] + 1}))
+
+    def spoil_answer(artifact: Path) -> None:
+        golden = json.loads((artifact / manifest.GOLDEN_FILE_NAME).read_bytes())
+        golden[0]["answer"]["probability"] /= 2
+        (artifact / manifest.GOLDEN_FILE_NAME).write_bytes(canonical_json(golden))
+
+    directory = tmp_path_factory.mktemp("bundles")
+    return Bundles(
+        source=source,
+        first=store.put(source),
+        second=store.put(changed(source, directory / "second", raise_limit)),
+        broken=store.put(changed(source, directory / "broken", spoil_answer)),
+    )
+
+
+@pytest.fixture(scope="session")
+def fleet(store: Store, bundles: Bundles, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetCommand]:
+    command = FleetCommand(store, tmp_path_factory.mktemp("var"), *free_ports(2), bundles)
+    yield command
+    command.run("down")
+
+
+def changed(source: Path, target: Path, change: Callable[[Path], None]) -> Path:
+    """A copy of a bundle with something changed in its artifact, and a manifest that is right about it."""
+    shutil.copytree(source, target)
+    change(target / manifest.ARTIFACT)
+    claims = replace(manifest.read(target), files=manifest.tree_digests(target))
+    (target / manifest.FILE_NAME).write_bytes(claims.to_bytes())
+    return target
+
+
+def wait(condition: Callable[[], bool], what: str, limit_s: float = 40) -> None:
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.1)
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [entry.getsockname()[1] for entry in sockets]
+    for entry in sockets:
+        entry.close()
+    return ports
+
+
+@contextmanager
+def listening() -> Iterator[int]:
+    """A port that somebody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]

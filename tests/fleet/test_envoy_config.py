@@ -1,0 +1,81 @@
+"""What Envoy is told. That Envoy accepts it, and does it, is shown by test_fleet.py."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fleet import envoy_config
+from fleet.settings import Settings
+from fleet.state import Canary, Replica, State
+
+SETTINGS = Settings(store="store", root=Path("/var/fleet"), http_port=8080, grpc_port=8081)
+OLD, NEW = "a" * 64, "b" * 64
+REPLICAS = (Replica("old-0", OLD, 8100, 8101), Replica("new-0", NEW, 8102, 8103))
+STATE = State(size=1, live=OLD, canary=Canary(NEW, 10), replicas=REPLICAS)
+
+
+def resources(state: State) -> dict[str, list[dict[str, Any]]]:
+    return {name: entry["resources"] for name, entry in envoy_config.resources(SETTINGS, state).items()}
+
+
+def addresses(value: Any) -> Iterator[tuple[str, int]]:
+    """Every host and port in a configuration."""
+    if isinstance(value, dict):
+        if "socket_address" in value:
+            yield value["socket_address"]["address"], value["socket_address"]["port_value"]
+        for entry in value.values():
+            yield from addresses(entry)
+    elif isinstance(value, list):
+        for entry in value:
+            yield from addresses(entry)
+
+
+def test_every_address_is_on_the_loopback_interface() -> None:
+    found = dict.fromkeys(addresses(resources(STATE)))
+    assert {host for host, _ in found} == {"127.0.0.1"}
+    assert {port for _, port in found} == {8080, 8081, 8100, 8101, 8102, 8103}
+
+
+def test_admin_interface_is_a_private_unix_socket() -> None:
+    bootstrap = envoy_config.bootstrap(SETTINGS, Path("/var/fleet/envoy.sock"))
+    assert bootstrap["admin"] == {"address": {"pipe": {"path": "/var/fleet/envoy.sock", "mode": 0o600}}}
+    assert not list(addresses(bootstrap))
+
+
+def test_bundle_has_a_cluster_for_each_protocol_with_its_replicas() -> None:
+    files = resources(STATE)
+    assert [cluster["name"] for cluster in files["cds.json"]] == [
+        f"{protocol}-{digest[:16]}" for digest in (OLD, NEW) for protocol in ("http", "grpc")
+    ]
+    assert list(addresses(files[f"eds/grpc-{NEW[:16]}.json"])) == [("127.0.0.1", 8103)]
+
+
+def test_requests_are_shared_by_weight() -> None:
+    (route,) = resources(STATE)["rds-http.json"][0]["virtual_hosts"][0]["routes"]
+    shares = {entry["name"]: entry["weight"] for entry in route["route"]["weighted_clusters"]["clusters"]}
+    assert shares == {f"http-{OLD[:16]}": 90, f"http-{NEW[:16]}": 10}
+
+
+def test_requests_are_refused_with_a_reason_when_nothing_is_live() -> None:
+    (route,) = resources(State())["rds-http.json"][0]["virtual_hosts"][0]["routes"]
+    assert route["direct_response"]["status"] == 503
+    assert "fleet deploy" in route["direct_response"]["body"]["inline_string"]
+
+
+def test_draining_replica_stays_an_endpoint_that_gets_no_new_request() -> None:
+    draining = State(live=OLD, replicas=REPLICAS, draining=frozenset({"old-0"}))
+    (endpoint,) = resources(draining)[f"eds/http-{OLD[:16]}.json"][0]["endpoints"][0]["lb_endpoints"]
+    assert endpoint["health_status"] == "DRAINING"
+
+
+def test_version_changes_only_when_the_content_does() -> None:
+    one, same = envoy_config.resources(SETTINGS, STATE), envoy_config.resources(SETTINGS, STATE)
+    other = envoy_config.resources(SETTINGS, State(live=OLD, replicas=REPLICAS))
+    assert json.dumps(one) == json.dumps(same)
+    assert {name for name in one if one[name]["version_info"] != other[name]["version_info"]} == {
+        "rds-http.json",
+        "rds-grpc.json",
+    }

@@ -1,0 +1,172 @@
+"""The fleet as its users see it: the real command, Envoy, supervisord and replicas, under load where requests could be lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+from tests.fleet.conftest import PROJECT, FleetCommand, listening, wait
+from tests.fleet.load import ask
+
+SMOKE = [str(PROJECT / ".venv" / "serving" / "bin" / "python"), str(PROJECT / "bin" / "smoke")]
+
+
+def test_requests_are_refused_with_a_reason_while_nothing_is_live(fleet: FleetCommand) -> None:
+    status = fleet("up", "--size", "2")
+    assert (status["live"], status["replicas"], status["ready"]) == (None, [], False)
+    code, answer = ask(fleet.http_port, body=fleet.golden_request())
+    assert (code, answer["error"]["code"]) == (503, "unavailable")
+    assert "fleet deploy" in answer["error"]["message"]
+    assert ask(fleet.http_port, "/v2/health/ready") == (503, {"error": answer["error"]["message"]})
+    assert fleet.run("status").returncode == 75
+
+
+def test_deployed_bundle_gives_its_golden_answers_over_http_and_grpc(fleet: FleetCommand) -> None:
+    status = fleet.serve(fleet.bundles.first, size=2)
+    assert status["ready"]
+    assert [entry["digest"] for entry in status["replicas"]] == [fleet.bundles.first] * 2
+    asked = subprocess.run(SMOKE, env=fleet.environment, capture_output=True, text=True, check=False)
+    assert asked.returncode == 0, asked.stdout + asked.stderr
+
+
+def test_no_work_is_done_when_up_is_repeated(fleet: FleetCommand) -> None:
+    before = fleet.serve(fleet.bundles.first, size=2)
+    processes = fleet.processes()
+    assert fleet("up") == before
+    assert fleet("deploy", fleet.bundles.first) == before
+    assert fleet.processes() == processes
+
+
+def test_no_request_fails_when_another_bundle_is_deployed_and_rolled_back(fleet: FleetCommand) -> None:
+    first, second = fleet.bundles.first, fleet.bundles.second
+    fleet.serve(first, size=2)
+    with fleet.under_load() as load:
+        assert fleet("deploy", second)["live"]["digest"] == second
+        assert ask(fleet.http_port, body=fleet.golden_request())[1]["model"]["version"] == second
+        rolled_back = fleet("rollback")
+        assert (rolled_back["live"]["digest"], rolled_back["live"]["by"]) == (first, "fleet rollback")
+        time.sleep(0.5)
+    load.check(first, second)
+    assert [entry["digest"] for entry in rolled_back["replicas"]] == [first] * 2
+
+
+def test_no_request_fails_when_the_fleet_is_scaled_up_and_down(fleet: FleetCommand) -> None:
+    fleet.serve(fleet.bundles.first, size=1)
+    with fleet.under_load() as load:
+        sizes = [len(fleet("scale", str(size))["replicas"]) for size in (3, 1)]
+    assert sizes == [3, 1]
+    load.check(fleet.bundles.first)
+
+
+def test_no_request_fails_and_replica_returns_when_its_worker_is_killed(fleet: FleetCommand) -> None:
+    parent = fleet.serve(fleet.bundles.first, size=2)["replicas"][0]["pid"]
+    killed = _workers(parent)
+    with fleet.under_load() as load:
+        os.kill(*killed, signal.SIGKILL)
+        wait(lambda: _workers(parent) not in ([], killed) and fleet.run("status").returncode == 0, "a new worker")
+        time.sleep(0.5)
+    load.check(fleet.bundles.first)
+
+
+def test_no_request_fails_and_replica_returns_when_its_parent_is_killed(fleet: FleetCommand) -> None:
+    before = fleet.serve(fleet.bundles.first, size=2)["replicas"][0]
+    (orphan,) = _workers(before["pid"])
+    with fleet.under_load() as load:
+        os.kill(before["pid"], signal.SIGKILL)
+        wait(lambda: not Path(f"/proc/{orphan}").exists(), "the orphan to end")
+        wait(lambda: fleet.run("status").returncode == 0, "the replica to be ready")
+        time.sleep(0.5)
+    load.check(fleet.bundles.first)
+    assert fleet("status")["replicas"][0]["pid"] != before["pid"]
+
+
+def test_live_bundle_serves_on_when_a_broken_one_is_deployed(fleet: FleetCommand) -> None:
+    before = fleet.serve(fleet.bundles.first, size=2)
+    with fleet.under_load() as load:
+        refused = fleet.run("deploy", fleet.bundles.broken)
+    assert refused.returncode == 65
+    error = json.loads(refused.stdout)["error"]
+    assert error["code"] == 65
+    assert "golden answers differ" in error["message"]
+    load.check(fleet.bundles.first)
+    assert fleet("status") == before
+
+
+def test_canary_gets_its_share_and_is_promoted_or_taken_away(fleet: FleetCommand) -> None:
+    first, second = fleet.bundles.first, fleet.bundles.second
+    fleet.serve(first, size=2)
+    with fleet.under_load() as load:
+        assert fleet("deploy", second, "--canary", "30")["canary"] == {"digest": second, "percent": 30}
+        answers = Counter(ask(fleet.http_port, body=fleet.golden_request())[1]["model"]["version"] for _ in range(400))
+        # 400 draws at .3: five standard deviations are 46.
+        assert 74 <= answers[second] <= 166
+        assert fleet("rollback")["live"]["digest"] == first
+        fleet("deploy", second, "--canary", "30")
+        promoted = fleet("promote")
+    load.check(first, second)
+    assert (promoted["live"]["digest"], promoted["canary"]) == (second, None)
+    assert [entry["digest"] for entry in promoted["replicas"]] == [second] * 2
+    assert fleet.run("promote").returncode == 78
+
+
+def test_nothing_is_left_behind_when_a_deployment_is_killed(fleet: FleetCommand) -> None:
+    before = fleet.serve(fleet.bundles.first, size=1)
+    processes = fleet.processes()
+    command = [sys.executable, "-m", "fleet", "deploy", fleet.bundles.second]
+    with subprocess.Popen(command, cwd=PROJECT, env=fleet.environment, stderr=subprocess.PIPE) as deployment:
+        assert deployment.stderr is not None
+        deployment.stderr.readline()  # it is starting replicas
+        time.sleep(0.3)
+        deployment.kill()
+    assert fleet.processes() > processes
+    assert fleet("up") == before
+    assert fleet.processes() == processes
+
+
+def test_fleet_serves_on_and_up_repairs_it_when_supervisord_is_killed(fleet: FleetCommand) -> None:
+    fleet.serve(fleet.bundles.first, size=1)
+    os.kill(int((fleet.root / "fleet" / "supervisord.pid").read_text()), signal.SIGKILL)
+    assert ask(fleet.http_port, body=fleet.golden_request())[0] == 200
+    assert fleet.run("scale", "2").returncode == 75
+    assert fleet("up")["ready"]
+    assert ask(fleet.http_port, body=fleet.golden_request())[0] == 200
+
+
+def test_live_bundle_of_the_store_is_served_when_another_fleet_moved_it(fleet: FleetCommand) -> None:
+    first, second = fleet.bundles.first, fleet.bundles.second
+    fleet.serve(first, size=1)
+    fleet.store.move("live", second, expected=fleet.store.read("live"), by="another fleet")
+    assert [entry["digest"] for entry in fleet("up")["replicas"]] == [second]
+
+
+def test_no_process_is_left_when_the_fleet_goes_down(fleet: FleetCommand) -> None:
+    before = fleet.serve(fleet.bundles.first, size=2)
+    assert len(fleet.processes()) >= 6  # supervisord, Envoy, and two processes a replica
+    assert not fleet("down")["running"]
+    assert fleet.processes() == set()
+    assert fleet.run("deploy", fleet.bundles.first).returncode == 75
+    after = fleet("up")
+    assert (after["live"], after["size"], after["ready"]) == (before["live"], 2, True)
+
+
+def test_reason_is_given_when_the_port_is_taken(fleet: FleetCommand, tmp_path: Path) -> None:
+    with listening() as port:
+        other = replace(fleet, root=tmp_path, http_port=port)
+        refused = other.run("up")
+        other.run("down")
+    assert refused.returncode == 78
+    assert f"port {port} is in use" in refused.stderr
+    assert "BULKHEAD_HTTP_PORT" in refused.stderr
+
+
+def _workers(parent: int) -> list[int]:
+    """The worker, if it lives, below the parent process of a `bentoml serve`."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return [int(pid) for pid in children if b"worker.service" in Path(f"/proc/{pid}/cmdline").read_bytes()]

@@ -1,0 +1,32 @@
+from pathlib import Path
+
+import pytest
+
+from contract.errors import ConfigurationError
+from fleet.settings import Settings
+
+PROJECT = Path("/project")
+
+
+def test_defaults_lie_in_the_project_wherever_the_command_is_called() -> None:
+    settings = Settings.read({}, PROJECT)
+    assert (settings.store, settings.root) == ("/project/store", Path("/project/var/fleet"))
+    assert (settings.http_port, settings.grpc_port) == (8080, 8081)
+
+
+def test_environment_wins_over_defaults() -> None:
+    settings = Settings.read(
+        {"BULKHEAD_STORE": "file:///bundles", "BULKHEAD_VAR": "/state", "BULKHEAD_HTTP_PORT": "9000"}, PROJECT
+    )
+    assert (settings.store, settings.root, settings.http_port) == ("file:///bundles", Path("/state/fleet"), 9000)
+
+
+@pytest.mark.parametrize("port", ["", "http", "0", "65536", "-1"])
+def test_port_is_named_when_it_is_none(port: str) -> None:
+    with pytest.raises(ConfigurationError, match="BULKHEAD_GRPC_PORT"):
+        Settings.read({"BULKHEAD_GRPC_PORT": port}, PROJECT)
+
+
+def test_state_too_deep_for_a_socket_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="BULKHEAD_VAR"):
+        Settings.read({"BULKHEAD_VAR": "/" + "x" * 80}, PROJECT)

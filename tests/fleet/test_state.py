@@ -1,0 +1,58 @@
+from pathlib import Path
+
+import pytest
+
+from contract.errors import ConfigurationError
+from fleet import state as fleet_state
+from fleet.state import Canary, Replica, State
+
+OLD, NEW = "a" * 64, "b" * 64
+
+
+def replica(name: str, digest: str, slot: int = 0) -> Replica:
+    return Replica(name, digest, 8100 + 2 * slot, 8101 + 2 * slot)
+
+
+def test_live_bundle_gets_all_requests_when_there_is_no_canary() -> None:
+    state = State(size=3, live=OLD)
+    assert (state.weights, state.counts) == ({OLD: 100}, {OLD: 3})
+
+
+def test_canary_has_its_share_of_requests_and_of_replicas_rounded_up() -> None:
+    assert State(size=4, live=OLD, canary=Canary(NEW, 30)).weights == {OLD: 70, NEW: 30}
+    assert State(size=4, live=OLD, canary=Canary(NEW, 30)).counts == {OLD: 4, NEW: 2}
+    assert State(size=2, live=OLD, canary=Canary(NEW, 1)).counts == {OLD: 2, NEW: 1}
+
+
+def test_nothing_is_wanted_when_nothing_is_live() -> None:
+    state = State(replicas=(replica("x", OLD),))
+    assert (state.weights, state.missing) == ({}, {})
+    assert [entry.name for entry in state.surplus] == ["x"]
+
+
+def test_missing_and_surplus_are_what_leads_to_the_wanted_replicas() -> None:
+    running = tuple(replica(f"old-{slot}", OLD, slot) for slot in range(3))
+    assert State(size=5, live=OLD, replicas=running).missing == {OLD: 2}
+    assert [entry.name for entry in State(size=1, live=OLD, replicas=running).surplus] == ["old-1", "old-2"]
+    replaced = State(size=2, live=NEW, replicas=running)
+    assert replaced.missing == {NEW: 2}
+    assert replaced.surplus == running
+
+
+def test_replicas_that_are_gone_drain_no_longer() -> None:
+    one, other = replica("one", OLD), replica("other", OLD, 1)
+    state = State(replicas=(one, other), draining=frozenset({"one"})).without((one,))
+    assert (state.replicas, state.draining) == ((other,), frozenset())
+
+
+def test_state_is_the_same_when_it_was_saved_and_loaded(tmp_path: Path) -> None:
+    state = State(size=3, live=OLD, canary=Canary(NEW, 5), replicas=(replica("one", OLD),))
+    fleet_state.save(tmp_path / "state.json", state)
+    assert fleet_state.load(tmp_path / "state.json") == state
+    assert fleet_state.load(tmp_path / "other.json") == State()
+
+
+def test_damaged_state_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_text('{"size": 2}')
+    with pytest.raises(ConfigurationError, match=r"state\.json is not a fleet's state .*fleet down.*fleet up"):
+        fleet_state.load(tmp_path / "state.json")
