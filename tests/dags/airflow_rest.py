@@ -11,11 +11,13 @@ FINISHED = {"success", "failed"}
 
 
 class Airflow:
-    """Airflow at a URL, as a user with a password."""
+    """Airflow at a URL."""
 
-    def __init__(self, url: str, user: str, password: str) -> None:
+    def __init__(self, url: str) -> None:
         self.url = url
         self._token = ""
+
+    def log_in(self, user: str, password: str) -> None:
         self._token = self.call("POST", "/auth/token", {"username": user, "password": password})["access_token"]
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
@@ -57,6 +59,11 @@ class Airflow:
         number = self.tasks(dag_id, run_id)[task_id]["try_number"]
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{number}?full_content=true"
         return json.dumps(self.call("GET", path)["content"])
+
+    def failures(self, dag_id: str, run_id: str) -> dict[str, str]:
+        """How the logs of a run's failed tasks end."""
+        tasks = self.tasks(dag_id, run_id)
+        return {name: self.log(dag_id, run_id, name)[-4000:] for name in tasks if tasks[name]["state"] == "failed"}
 
     def _state(self, dag_id: str, run_id: str) -> str:
         return str(self.call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"])

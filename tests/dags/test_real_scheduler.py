@@ -1,18 +1,17 @@
-"""A real Airflow runs the real pipeline on a two-month slice, and gives what `dvc repro` gives, digest by digest.
+"""A real Airflow runs the real pipeline on a two-month slice, gives what `dvc repro` gives, and deploys it to a real fleet.
 
-Two copies of the working tree, each with its own cache: `dvc repro` in one, Airflow's supervisor in the other. Three minutes.
+Two copies of the working tree, each with its own cache: `dvc repro` in one, Airflow's supervisor and a fleet in the other.
+Two minutes. The limits are far above what anything takes: the machine may have other work.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+import urllib.request
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,19 @@ import pytest
 import yaml
 
 from tests.dags.airflow_rest import Airflow
+from tests.dags.machine import free_port, listening_addresses, processes_in, wait_until, without_airflow
 from tests.slice import MONTHS, copy_project
 
 PROJECT = Path(__file__).parents[2]
 PIPELINE_PYTHON = PROJECT / ".venv" / "pipeline" / "bin" / "python"
+FLIGHT = {
+    "carrier": "B6",
+    "origin": "JFK",
+    "dest": "BOS",
+    "distance": 187,
+    "scheduled_departure": "2013-05-24T17:30",
+    "scheduled_arrival": "2013-05-24T18:45",
+}
 
 pytestmark = pytest.mark.skipif(not PIPELINE_PYTHON.exists(), reason="needs the pipeline environment beside this one")
 
@@ -36,6 +44,9 @@ class Site:
     root: Path
     environment: dict[str, str]
     airflow: Airflow
+
+    def control(self, verb: str) -> None:
+        subprocess.run([sys.executable, self.root / "bin" / "airflow-local", verb], env=self.environment, check=True)
 
     def lock(self, run: str) -> dict[str, Any]:
         """The recorded `dvc.lock` of a run, by the name that the run's event carries."""
@@ -60,23 +71,47 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         "BULKHEAD_AIRFLOW_PORT": str(port),
         "BULKHEAD_HTTP_PORT": str(free_port()),
         "BULKHEAD_GRPC_PORT": str(free_port()),
+        "BULKHEAD_REPLICA_PORT": "18100",  # it takes the first from there that are free
+        "BULKHEAD_STORE": str(root / "store"),
+        "BULKHEAD_VAR": str(root / "var"),
     }
-    control = [sys.executable, root / "bin" / "airflow-local"]
+    made = Site(root, environment, Airflow(f"http://127.0.0.1:{port}"))
     try:
-        subprocess.run([*control, "up"], env=environment, check=True)
-        password = json.loads((root / "var" / "airflow" / "passwords.json").read_bytes())["admin"]
-        yield Site(root, environment, Airflow(f"http://127.0.0.1:{port}", "admin", password))
+        made.control("up")
+        made.airflow.log_in("admin", json.loads((root / "var" / "airflow" / "passwords.json").read_bytes())["admin"])
+        yield made
     finally:
-        subprocess.run([*control, "down"], env=environment, check=True)
+        made.control("down")
         assert processes_in(root) == []
 
 
 @pytest.fixture(scope="module")
-def trained(site: Site) -> str:
+def fleet(site: Site) -> Iterator[None]:
+    """A running fleet that serves nothing yet, on ports, store and state of the site's own."""
+    try:
+        status = ask_fleet(site, "up")
+        assert (status["running"], status["live"]) == (True, None)
+        yield
+    finally:
+        ask_fleet(site, "down")
+
+
+@pytest.fixture(scope="module")
+def trained(site: Site, fleet: None) -> str:
     """A run of `train_and_evaluate`, triggered through REST, that went well. Its id."""
     run = site.airflow.trigger("train_and_evaluate", partition_key=MONTHS[-1])
-    state = site.airflow.wait("train_and_evaluate", run, 150)
-    assert state == "success", site.airflow.tasks("train_and_evaluate", run)
+    state = site.airflow.wait("train_and_evaluate", run, 400)
+    assert state == "success", site.airflow.failures("train_and_evaluate", run)
+    return run
+
+
+@pytest.fixture(scope="module")
+def deployed(site: Site, trained: str) -> str:
+    """The run of `bundle_and_deploy` that the approved model brought about, which went well. Its id."""
+    run = site.airflow.wait_for_run("bundle_and_deploy", 60)
+    assert site.airflow.wait("bundle_and_deploy", run, 400) == "success", site.airflow.failures(
+        "bundle_and_deploy", run
+    )
     return run
 
 
@@ -117,13 +152,16 @@ def test_only_digests_and_names_travel_between_tasks(site: Site, trained: str) -
         assert site.airflow.call("GET", path)["xcom_entries"] == []
 
 
-def test_the_approved_model_is_bundled_and_published(site: Site, trained: str, plain: dict[str, Any]) -> None:
-    run = site.airflow.wait_for_run("bundle_and_deploy", 30)
-    assert wait_until(lambda: finished(site, run, "publish"), 60)
-    published = xcom(site, run, "publish")
+def test_the_approved_model_goes_live_on_the_running_fleet(site: Site, deployed: str, plain: dict[str, Any]) -> None:
+    assert site.lock(recorded_name(site, "bundle_and_deploy")) == plain
+    published = xcom(site, deployed, "publish")
     assert re.fullmatch(r"[0-9a-f]{64}", published)
-    candidate = json.loads((site.root / "store" / "channels" / "candidate.json").read_bytes())
-    assert candidate["digest"] == published
+    status = ask_fleet(site, "status")
+    assert status["live"]["digest"] == published
+    assert [replica["digest"] for replica in status["replicas"] if replica["ready"]] == [published] * status["size"]
+    answer = predict(status["http"], FLIGHT)
+    assert answer["model"]["version"] == published
+    assert 0 < answer["predictions"][0]["probability"] < 1
 
 
 def test_a_wrong_month_fails_at_once_with_the_reason_in_the_log(site: Site) -> None:
@@ -133,6 +171,16 @@ def test_a_wrong_month_fails_at_once_with_the_reason_in_the_log(site: Site) -> N
     assert (tasks["open"]["state"], tasks["open"]["try_number"]) == ("failed", 1)
     assert tasks["collect"]["state"] == "upstream_failed"
     assert f"params.yaml lists {MONTHS[0]} as the first" in site.airflow.log("collect_and_validate", run, "open")
+
+
+def test_down_in_the_middle_of_a_run_leaves_no_process_and_up_goes_on_with_it(site: Site, deployed: str) -> None:
+    run = site.airflow.trigger("monitor", conf={"through": MONTHS[-1]})
+    assert wait_until(lambda: site.airflow.tasks("monitor", run)["validate"]["state"] == "running", 60)
+    site.control("down")
+    assert [line for line in processes_in(site.root) if "airflow" in line or "pipelines" in line] == []
+    site.control("up")
+    assert site.airflow.wait("monitor", run, 200) == "success", site.airflow.failures("monitor", run)
+    assert "when approved" in site.airflow.log("monitor", run, "monitor")
 
 
 def outputs(lock: Path) -> dict[str, Any]:
@@ -148,48 +196,21 @@ def recorded_name(site: Site, dag_id: str) -> str:
     return records[0].stem
 
 
-def finished(site: Site, run: str, task: str) -> bool:
-    return site.airflow.tasks("bundle_and_deploy", run)[task]["state"] in {"success", "failed", "upstream_failed"}
-
-
 def xcom(site: Site, run: str, task: str) -> str:
     path = f"/api/v2/dags/bundle_and_deploy/dagRuns/{run}/taskInstances/{task}/xcomEntries/return_value"
     return str(site.airflow.call("GET", path)["value"])
 
 
-def without_airflow() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if "AIRFLOW" not in name}
+def ask_fleet(site: Site, verb: str) -> dict[str, Any]:
+    command = [site.root / "bin" / "fleet", verb, "--json"]
+    done = subprocess.run(command, env=site.environment, check=True, stdout=subprocess.PIPE)
+    status: dict[str, Any] = json.loads(done.stdout)
+    return status
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def listening_addresses(port: int) -> set[str]:
-    """The local addresses, as the kernel writes them, on which somebody listens to the port; IPv4 and IPv6."""
-    lines = [
-        line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]
-    ]
-    return {line[1].split(":")[0] for line in lines if line[3] == "0A" and int(line[1].split(":")[1], 16) == port}
-
-
-def processes_in(root: Path) -> list[str]:
-    """What still runs with the copy's path on its command line."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if str(root) in words:
-            found.append(words)
-    return found
-
-
-def wait_until(condition: Callable[[], bool], limit_s: float = 20) -> bool:
-    deadline = time.monotonic() + limit_s
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.2)
-    return condition()
+def predict(url: str, row: dict[str, Any]) -> dict[str, Any]:
+    content = json.dumps({"rows": [row]}).encode()
+    request = urllib.request.Request(f"{url}/predict", data=content, headers={"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        prediction: dict[str, Any] = json.load(answer)
+    return prediction
