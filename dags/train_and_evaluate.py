@@ -25,7 +25,7 @@ with DAG(
     dag_id="train_and_evaluate",
     description=__doc__,
     schedule=MonthlyPartitions(last=LAST_MONTH, asset=VALIDATED, delay=timedelta(days=1)),
-    max_active_runs=2,
+    max_active_runs=1,  # month by month: the model of an older month must not replace that of a newer one
     params={"through": MONTH_PARAMETER},
     **COMMON,
 ):

@@ -106,7 +106,8 @@ def test_who_tells_whom(dags: dict[str, Any]) -> None:
     }
 
 
-def test_bundles_are_deployed_one_at_a_time_and_nothing_catches_up(dags: dict[str, Any]) -> None:
+def test_models_are_trained_and_deployed_one_at_a_time_and_nothing_catches_up(dags: dict[str, Any]) -> None:
+    assert dags["train_and_evaluate"].max_active_runs == 1
     assert dags["bundle_and_deploy"].max_active_runs == 1
     assert not any(dag.catchup for dag in dags.values())
     assert all(dag.end_date is None for dag in dags.values())  # it would stop runs by hand too
