@@ -204,6 +204,8 @@ class Serving(_Model):
 
 
 class Params(_Model):
+    """The whole file. Every section must be there, if only as `{}`: dvc.yaml names them as what its stages depend on."""
+
     name: Name
     data: Data
     target: TargetParams
@@ -211,9 +213,9 @@ class Params(_Model):
     split: Split
     features: Annotated[dict[Name, FeatureParams], Field(min_length=1)]
     train: Train
-    evaluate: Evaluate = Evaluate()
-    gates: Gates = Gates()
-    serving: Serving = Serving()
+    evaluate: Evaluate
+    gates: Gates
+    serving: Serving
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -27,14 +27,12 @@ class Load:
     grpc_answers: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
 
-    def check(self, *versions: str, over_grpc: bool = True) -> None:
+    def check(self, *versions: str) -> None:
         """Not one request failed, and each of these versions, and no other, has answered."""
         assert not self.failures, f"{len(self.failures)} failed; the first: {self.failures[:3]}"
         assert set(self.answers) == set(versions)
-        assert sum(self.answers.values()) > 50
-        if over_grpc:
-            assert set(self.grpc_answers) <= set(versions)
-            assert sum(self.grpc_answers.values()) > 50
+        assert set(self.grpc_answers) <= set(versions)
+        assert min(sum(self.answers.values()), sum(self.grpc_answers.values())) > 20
 
 
 @contextmanager

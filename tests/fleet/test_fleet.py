@@ -87,6 +87,16 @@ def test_no_request_fails_and_replica_returns_when_its_parent_is_killed(fleet: F
     assert fleet("status")["replicas"][0]["pid"] != before["pid"]
 
 
+def test_no_request_fails_when_a_replica_freezes(fleet: FleetCommand) -> None:
+    frozen = _workers(fleet.serve(fleet.bundles.first, size=2)["replicas"][0]["pid"])
+    with fleet.under_load() as load:
+        os.kill(*frozen, signal.SIGSTOP)
+        wait(lambda: fleet.run("status").returncode == 75, "Envoy to see it")
+        os.kill(*frozen, signal.SIGCONT)
+        wait(lambda: fleet.run("status").returncode == 0, "the replica to return")
+    load.check(fleet.bundles.first)
+
+
 def test_live_bundle_serves_on_when_a_broken_one_is_deployed(fleet: FleetCommand) -> None:
     before = fleet.serve(fleet.bundles.first, size=2)
     with fleet.under_load() as load:

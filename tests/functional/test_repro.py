@@ -26,6 +26,10 @@ def _dvc(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
         "HOME": str(project),
+        "GIT_AUTHOR_NAME": "somebody",
+        "GIT_AUTHOR_EMAIL": "somebody@localhost",
+        "GIT_COMMITTER_NAME": "somebody",
+        "GIT_COMMITTER_EMAIL": "somebody@localhost",
         "BULKHEAD_STORE": str(project / "store"),
     }
     return subprocess.run(

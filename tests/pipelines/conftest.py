@@ -43,6 +43,8 @@ RAW: dict[str, Any] = {
     },
     "train": {"seed": 1, "max_depth": 3, "max_rounds": 60, "early_stopping_rounds": 10},
     "evaluate": {"slices": [{"column": "depot"}, {"column": "promised", "part": "hour"}], "bootstrap": 200},
+    "gates": {},
+    "serving": {},
 }
 
 
