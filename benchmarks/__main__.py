@@ -43,8 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
         started = time.perf_counter()
         measured = BENCHMARKS[name]()
         figures += measured
+        results.write(figures, keep_others=bool(names))  # at once: what comes after may fail
         print(f"{name}: {len(measured)} figures ({time.perf_counter() - started:.1f} s)", flush=True)
-    results.write(figures, keep_others=bool(names))
     print(f"\n{results.table(figures)}\n\nwritten to {results.FILE}")
     return 0
 

@@ -69,15 +69,15 @@ def noop() -> list[Figure]:
 
 def airflow() -> list[Figure]:
     """One run of `train_and_evaluate` on two months in a real scheduler, beside `dvc repro` of the same stages; both cold."""
-    plain = workspaces.empty("plain", TWO_MONTHS)
-    alone = plain.run(*REPRO, "evaluate")
-    site = workspaces.empty("airflow", TWO_MONTHS)
+    plain, site = (workspaces.empty(name, TWO_MONTHS) for name in ("plain", "airflow"))
     try:
+        alone = plain.run(*REPRO, "evaluate")
         with Airflow(site) as running:
             wall_s = running.time_run("train_and_evaluate", partition_key=TWO_MONTHS["data"]["months"][-1])
         (lock,) = (site.path / "var/runs/locks").glob("train_and_evaluate.*.dvc.lock")
-        if site.outputs(lock) != plain.outputs():
-            raise OtherWorkError("Airflow's run and `dvc repro` gave different outputs")
+        if differing := plain.outputs().items() ^ site.outputs(lock).items():
+            paths = sorted({path for path, _ in differing})
+            raise OtherWorkError(f"Airflow's run and `dvc repro` gave different {', '.join(paths)}")
     finally:
         for workspace in (site, plain):
             shutil.rmtree(workspace.path, ignore_errors=True)
