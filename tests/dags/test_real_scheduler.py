@@ -7,7 +7,9 @@ Two minutes. The limits are far above what anything takes: the machine may have 
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import urllib.request
@@ -129,6 +131,7 @@ def test_it_listens_on_the_loopback_interface_only(site: Site) -> None:
 
 def test_secrets_are_readable_by_their_owner_only(site: Site) -> None:
     home = site.root / "var" / "airflow"
+    assert home.stat().st_mode & 0o077 == 0
     for name in ("jwt-secret", "api-secret", "passwords.json"):
         assert (home / name).stat().st_mode & 0o077 == 0
     password = json.loads((home / "passwords.json").read_bytes())["admin"]
@@ -177,10 +180,15 @@ def test_down_in_the_middle_of_a_run_leaves_no_process_and_up_goes_on_with_it(si
     run = site.airflow.trigger("monitor", conf={"through": MONTHS[-1]})
     assert wait_until(lambda: site.airflow.tasks("monitor", run)["validate"]["state"] == "running", 60)
     site.control("down")
-    assert [line for line in processes_in(site.root) if "airflow" in line or "pipelines" in line] == []
+    assert not_of_the_fleet(site) == []
     site.control("up")
     assert site.airflow.wait("monitor", run, 200) == "success", site.airflow.failures("monitor", run)
     assert "when approved" in site.airflow.log("monitor", run, "monitor")
+
+
+def test_nothing_is_left_when_the_supervisor_is_killed(site: Site) -> None:
+    os.kill(int((site.root / "var" / "airflow" / "supervisor.pid").read_text()), signal.SIGKILL)
+    assert wait_until(lambda: not_of_the_fleet(site) == [], 60), not_of_the_fleet(site)
 
 
 def outputs(lock: Path) -> dict[str, Any]:
@@ -194,6 +202,10 @@ def recorded_name(site: Site, dag_id: str) -> str:
     records = list((site.root / "var" / "runs" / "locks").glob(f"{dag_id}.*.json"))
     assert len(records) == 1
     return records[0].stem
+
+
+def not_of_the_fleet(site: Site) -> list[str]:
+    return [line for line in processes_in(site.root) if "airflow" in line or "pipelines" in line]
 
 
 def xcom(site: Site, run: str, task: str) -> str:
