@@ -37,7 +37,8 @@ next       bin/fleet status                    the replicas
 
 def _scores(params: Params, metrics: dict[str, Any]) -> str:
     models = {"this model": metrics, **metrics["against"]}
-    lines = [f"\n{params.name}: scores on the hold-out, {params.split.holdout} that no model has seen"]
+    months = " and ".join(metrics["by_month"])
+    lines = [f"\n{params.name}: scores on the hold-out, the {metrics['holdout']['rows']:,} rows of {months}"]
     lines.append(f"{'':<12}{'ROC-AUC':>9}{'PR-AUC':>9}{'log loss':>10}{'Brier':>8}")
     for name, measured in models.items():
         areas = [measured.get(key) for key in ("roc_auc", "pr_auc", "log_loss", "brier")]

@@ -55,6 +55,8 @@ def check_parity(
 
 
 def _bytes(model: Any) -> bytes:
-    model.graph.name = "model"  # the converters put a random name there, and equal models must have equal bytes
+    # Equal models must have equal bytes: the converters make up a name, and list the operator sets in the order of a Python set.
+    model.graph.name = "model"
+    model.opset_import.sort(key=lambda operators: operators.domain)
     content: bytes = model.SerializeToString(deterministic=True)
     return content

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from contract.schema import FeatureSchema
 
@@ -31,5 +30,4 @@ def train(matrix: NDArray[np.float32], labels: NDArray[np.int8], schema: Feature
         ColumnTransformer([("coded", encode, coded), ("numeric", scale, numeric)]),
         LogisticRegression(max_iter=300),
     )
-    with threadpool_limits(1):  # sums over threads come out different under load
-        return model.fit(matrix, labels)
+    return model.fit(matrix, labels)

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+EXPORT = """
+import hashlib
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from xgboost import DMatrix, train
+from pipelines.train.export import booster_to_onnx, linear_to_onnx
+
+features = np.arange(40, dtype=np.float32).reshape(20, 2) % 7
+labels = (features.sum(axis=1) > 6).astype(int)
+linear = make_pipeline(StandardScaler(), LogisticRegression()).fit(features, labels)
+booster = train({"objective": "binary:logistic"}, DMatrix(features, labels), 3)
+for content in (linear_to_onnx(linear, 2), booster_to_onnx(booster, 2)):
+    print(hashlib.sha256(content).hexdigest())
+"""
+
+
+def test_exports_have_the_same_bytes_whatever_the_seed_of_hashes() -> None:
+    def export(seed: int) -> str:
+        environment = os.environ | {"PYTHONHASHSEED": str(seed), "PYTHONPATH": str(Path(__file__).parents[2])}
+        command = [sys.executable, "-c", EXPORT]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+    digests = export(0)
+    assert len(set(digests.split())) == 2
+    assert {export(seed) for seed in range(1, 5)} == {digests}
