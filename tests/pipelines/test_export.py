@@ -8,17 +8,19 @@ from pathlib import Path
 EXPORT = """
 import hashlib
 import numpy as np
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from xgboost import DMatrix, train
+from contract.schema import Feature, FeatureSchema, Field, Target
+from pipelines.train import linear
 from pipelines.train.export import booster_to_onnx, linear_to_onnx
 
-features = np.arange(40, dtype=np.float32).reshape(20, 2) % 7
-labels = (features.sum(axis=1) > 6).astype(int)
-linear = make_pipeline(StandardScaler(), LogisticRegression()).fit(features, labels)
+schema = FeatureSchema(
+    "m", "binary", Target("y", ("no", "yes")), (Field("a", "category"), Field("b", "number")),
+    (Feature("a", "category", ("a",), {"categories": ["x", "y"]}), Feature("b", "value", ("b",))),
+)
+features = np.array([[number % 4 - 1, number * 7 % 11] for number in range(60)], dtype=np.float32)
+labels = (features.sum(axis=1) > 6).astype(np.int8)
 booster = train({"objective": "binary:logistic"}, DMatrix(features, labels), 3)
-for content in (linear_to_onnx(linear, 2), booster_to_onnx(booster, 2)):
+for content in (linear_to_onnx(linear.train(features, labels, schema), 2), booster_to_onnx(booster, 2)):
     print(hashlib.sha256(content).hexdigest())
 """
 
