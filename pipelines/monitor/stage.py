@@ -23,18 +23,32 @@ def run(params: Params) -> str:
     The alarm is raised when even the upper 95 % bound of the month's ROC-AUC (days resampled) is more than
     `gates.regression_margin` below what the model showed when it was approved.
 
+    A month that the live model was made from says little about it; the report says so (`seen`). While nothing is live there is
+    nothing to watch, and no report.
+
     Raises:
         ModelRejectedError: the alarm; retrain, or roll back.
-        BundleError: no model is live.
     """
     store = Store(store_location())
-    digest = store.resolve("live")
-    promised = manifest.verify(store.path(digest), digest).metrics["roc_auc"]
+    live = store.read("live")
+    if live is None:
+        return "nothing is live yet, so there is nothing to watch"
+    digest = live.digest
+    claims = manifest.verify(store.path(digest), digest)
+    promised = claims.metrics["roc_auc"]
     month = params.data.months[-1]
-    report = {"model": digest, "month": month, "promised_roc_auc": promised, **_measure(params, month, store, digest)}
+    seen = month in claims.inputs["partitions"]
+    report = {
+        "model": digest,
+        "month": month,
+        "seen": seen,
+        "promised_roc_auc": promised,
+        **_measure(params, month, store, digest),
+    }
     report["alarm"] = report["roc_auc_upper_bound"] < promised - params.gates.regression_margin
     write_atomically(paths.MONITOR, canonical_json(report))
-    summary = f"{digest[:12]} on {month}: ROC-AUC {report['roc_auc']:.4f}, {promised:.4f} when approved"
+    known = ", which it was made from" if seen else ""
+    summary = f"{digest[:12]} on {month}{known}: ROC-AUC {report['roc_auc']:.4f}, {promised:.4f} when approved"
     if report["alarm"]:
         raise ModelRejectedError(
             f"{summary}; the live model is worse than it was. Retrain, or roll back (`bin/fleet rollback`)"
