@@ -121,5 +121,6 @@ lock: | $(UV)  ## resolve requirements/*.in again, with hashes
 	done
 
 .PHONY: clean
-clean: down  ## end everything, and delete all that was made but the environments
-	rm -rf var build data models reports
+clean: down  ## end everything, and delete all that was made, published bundles too, but not the environments
+	if [ -d store ]; then chmod -R u+w store; fi
+	rm -rf var build data models reports store .dvc/cache .dvc/tmp
