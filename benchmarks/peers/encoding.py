@@ -70,4 +70,4 @@ def _step(feature: Schema) -> Callable[[Any], float]:
         return _PARTS[options["part"]]
     if feature["transform"] == "value":
         return lambda value: math.nan if value is None else value
-    raise NotImplementedError(f"the peers do not know the transform {feature['transform']!r}")
+    raise ValueError(f"the peers do not know the transform {feature['transform']!r}")

@@ -22,6 +22,7 @@ from bentos.http_app import HttpApp
 from contract import manifest
 from contract.schema import FeatureSchema, Field
 from tests.bentos.asgi import Caller
+from tests.ports import free_ports
 
 VARIABLE = "BULKHEAD_TEST_BUNDLE"
 START_TIMEOUT_S = 60
@@ -112,14 +113,6 @@ class Server:
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(30)
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [entry.getsockname()[1] for entry in sockets]
-    for entry in sockets:
-        entry.close()
-    return ports
 
 
 def start_server(bundle: Path, directory: Path) -> Server:

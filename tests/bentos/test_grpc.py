@@ -15,7 +15,8 @@ from bentos.core import Core
 from bentos.grpc_server import GrpcServer
 from bentos.tensors import DATATYPES
 from contract.errors import ConfigurationError
-from tests.bentos.conftest import Case, free_ports
+from tests.bentos.conftest import Case
+from tests.ports import free_ports
 
 SECRET = "kilroy-was-here"
 

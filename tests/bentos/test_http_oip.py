@@ -246,7 +246,7 @@ def test_too_many_rows_are_refused_before_they_are_read(http: Caller, core: Core
     ids=lambda request: repr(request)[:40],
 )
 def test_request_is_refused_when_it_cannot_be_understood(http: Caller, core: Core, request_: Any) -> None:
-    refusal(infer(http, core, request_))
+    assert refusal(infer(http, core, request_))
 
 
 @pytest.mark.parametrize(
@@ -270,18 +270,18 @@ def test_request_is_refused_when_it_cannot_be_understood(http: Caller, core: Cor
 )
 def test_tensor_is_refused_when_it_is_malformed(http: Caller, core: Core, case: Case, change: dict[str, Any]) -> None:
     first, *rest = json_tensors(case, case.rows[:1])
-    refusal(infer(http, core, {"inputs": [{**first, **change}, *rest]}))
+    assert refusal(infer(http, core, {"inputs": [{**first, **change}, *rest]}))
 
 
 @pytest.mark.parametrize("length", ["-1", "x", "", "999999", "1" * 50, "1.0", "²"])
 def test_request_is_refused_when_the_length_of_its_json_is_impossible(http: Caller, core: Core, length: str) -> None:
-    refusal(infer(http, core, b'{"inputs": []}', **{"inference-header-content-length": length}))
+    assert refusal(infer(http, core, b'{"inputs": []}', **{"inference-header-content-length": length}))
 
 
 def test_request_is_refused_when_bytes_are_left_over(http: Caller, core: Core, case: Case) -> None:
     body, length = binary_request(case, case.rows)
-    refusal(infer(http, core, body + b"x", **{"inference-header-content-length": str(length)}))
-    refusal(infer(http, core, body[:-1], **{"inference-header-content-length": str(length)}))
+    assert refusal(infer(http, core, body + b"x", **{"inference-header-content-length": str(length)}))
+    assert refusal(infer(http, core, body[:-1], **{"inference-header-content-length": str(length)}))
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])

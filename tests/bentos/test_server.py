@@ -21,7 +21,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
 
 from contract import manifest
-from tests.bentos.conftest import Case, Server, free_ports, start_server
+from tests.bentos.conftest import Case, Server, start_server
+from tests.ports import free_ports
 
 ROOT = Path(__file__).parents[2]
 CLIENT_PYTHON = ROOT / ".venv" / "client" / "bin" / "python"
@@ -265,7 +266,7 @@ def test_memory_stays_bounded_when_a_body_is_far_too_long(
 
 
 def test_bundle_is_unchanged_when_it_was_served(server: Server, case: Case) -> None:
-    manifest.verify(case.bundle, case.version)
+    assert manifest.verify(case.bundle, case.version) == manifest.read(case.bundle)
 
 
 def test_request_in_flight_is_answered_when_the_server_is_told_to_stop(

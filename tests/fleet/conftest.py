@@ -22,6 +22,7 @@ from contract.files import canonical_json
 from contract.store import Store
 from fleet.processes import FLEET_MARK, marked
 from tests.fleet import load
+from tests.ports import free_ports
 
 PROJECT = Path(__file__).parents[2]
 VARIABLE = "BULKHEAD_TEST_BUNDLE"
@@ -143,14 +144,6 @@ def wait(condition: Callable[[], bool], what: str, limit_s: float = 40) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"waited in vain for {what}"
         time.sleep(0.1)
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [entry.getsockname()[1] for entry in sockets]
-    for entry in sockets:
-        entry.close()
-    return ports
 
 
 @contextmanager

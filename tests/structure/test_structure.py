@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -78,36 +77,3 @@ def test_locks_have_hashes_and_name_no_host(lock: Path) -> None:
     for requirement in re.split(r"\n(?=\S)", text.strip()):
         assert re.search(r"==\S+", requirement), requirement
         assert "--hash=sha256:" in requirement, requirement
-
-
-def test_serving_lock_has_nothing_of_the_training_plane() -> None:
-    names = {
-        line.split("==")[0]
-        for line in (PROJECT / "requirements" / "serving.txt").read_text().splitlines()
-        if "==" in line
-    }
-    forbidden = {
-        "apache-airflow",
-        "dvc",
-        "great-expectations",
-        "scikit-learn",
-        "pandas",
-        "polars",
-        "duckdb",
-        "xgboost",
-        "xgboost-cpu",
-    }
-    assert not names & forbidden
-
-
-def test_no_data_model_or_secret_is_tracked() -> None:
-    suffixes = {".parquet", ".csv", ".onnx", ".ubj", ".pkl", ".joblib", ".pem", ".key", ".db"}
-    assert not [path for path in _tracked() if path.suffix in suffixes]
-    assert "uv.lock" not in {path.name for path in _tracked()}
-
-
-def test_command_line_starts_without_the_heavy_libraries() -> None:
-    heavy = ["great_expectations", "sklearn", "xgboost", "matplotlib", "pandas", "duckdb", "bentoml", "polars"]
-    code = f"import pipelines.__main__, sys; print([name for name in {heavy} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
