@@ -115,18 +115,19 @@ class Server:
         return self.process.wait(30)
 
 
-def start_server(bundle: Path, directory: Path) -> Server:
-    """`bentoml serve` of the bundle from an unrelated directory, waited for until /readyz says yes."""
+def start_server(bundle: Path, directory: Path, command: list[str] | None = None) -> Server:
+    """`bentoml serve` of the bundle, or `command`, in a directory, waited for until /readyz says yes."""
     http_port, grpc_port = free_ports(2)
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "BENTOML", "BULKHEAD"))}
     environment = {
         **kept,
         "BENTOML_HOME": str(directory / "home"),
         "BENTOML_DO_NOT_TRACK": "true",
+        "BENTOML_PORT": str(http_port),
         "BULKHEAD_GRPC_PORT": str(grpc_port),
     }
     log = directory / "server.log"
-    command = [sys.executable, "-m", "bentoml", "serve", str(bundle), "--host", "127.0.0.1", "--port", str(http_port)]
+    command = command or [sys.executable, "-m", "bentoml", "serve", str(bundle), "--host", "127.0.0.1"]
     with log.open("wb") as stream:
         process = subprocess.Popen(command, cwd=directory, env=environment, stdout=stream, stderr=stream)
     server = Server(f"127.0.0.1:{http_port}", f"127.0.0.1:{grpc_port}", process, log)

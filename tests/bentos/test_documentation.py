@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from contract import manifest
-from tests.bentos.conftest import Case, Server
+from tests.bentos.conftest import Case, Server, start_server
 
 ROOT = Path(__file__).parents[2]
 CLIENT_PYTHON = ROOT / ".venv" / "client" / "bin" / "python"
@@ -34,6 +36,14 @@ def run(command: list[str | Path]) -> str:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_documented_command_starts_the_server(bundle: Path, tmp_path: Path) -> None:
+    shutil.copytree(bundle, tmp_path / "build" / "bundle")
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv" / "serving").symlink_to(sys.prefix)
+    command, *_ = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "serving.md").read_text(), re.DOTALL)
+    assert start_server(bundle, tmp_path, ["bash", "-c", f"exec {command}"]).stop() == 0
 
 
 def test_curl_example_gives_a_prediction(examples: dict[str, str], case: Case) -> None:
