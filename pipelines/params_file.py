@@ -16,6 +16,7 @@ FILE_NAME = "params.yaml"
 
 # Parts of an error's location that lead into one of several models, or into the entries of a mapping or list.
 _NESTED: dict[str, Any] = {
+    **params.SPLITS,
     "flights": params.FlightsSource,
     "files": params.FilesSource,
     "value": params.ValueFeature,
@@ -53,7 +54,7 @@ def load(path: Path = Path(FILE_NAME)) -> params.Params:
 
 def _problem(entry: Any) -> Problem:
     location = [str(part) for part in entry["loc"]]
-    tags = {"flights", "files", *params.KINDS_OF}
+    tags = {"flights", "files", *params.KINDS_OF, *params.SPLITS}
     parent = location[:-1]
     key = ".".join(part for i, part in enumerate(location) if not (part in tags and i and _is_tag(location, i)))
     value = "" if isinstance(entry["input"], (dict, list)) else f" (it is {entry['input']!r})"
@@ -68,7 +69,7 @@ def _problem(entry: Any) -> Problem:
 def _is_tag(location: list[str], index: int) -> bool:
     """Whether this part of an error's location is the tag of a union, which is no key of the file."""
     before = location[index - 1]
-    return before == "source" or (index == 2 and location[0] == "features")
+    return before == "source" or (index == 2 and location[0] == "features") or (index == 1 and before == "split")
 
 
 def _allowed_keys(location: list[str]) -> list[str]:

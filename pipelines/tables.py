@@ -12,7 +12,7 @@ import polars as pl
 from contract.errors import ConfigurationError, DataRejectedError
 from contract.files import atomic_path
 from pipelines import paths
-from pipelines.params import Split, TargetParams
+from pipelines.params import TargetParams, TemporalSplit
 
 # Columns of the encoded training table beside the features.
 LABEL = "__label__"
@@ -57,7 +57,7 @@ def offset(at: datetime, period: str) -> datetime:
     return moved
 
 
-def split_points(months: Sequence[str], split: Split) -> tuple[datetime, datetime, datetime]:
+def split_points(months: Sequence[str], split: TemporalSplit) -> tuple[datetime, datetime, datetime]:
     """Where validation, hold-out and the future begin.
 
     Raises:

@@ -12,7 +12,7 @@ from contract.errors import ConfigurationError, DataRejectedError
 from contract.schema import FeatureSchema
 from pipelines import paths, tables
 from pipelines.features import fit, stage
-from pipelines.params import CategoryFeature, LookupFeature, Params, Split
+from pipelines.params import CategoryFeature, LookupFeature, Params, TemporalSplit
 from tests.pipelines.conftest import write_months
 
 
@@ -41,12 +41,12 @@ def test_lookup_table_holds_shares_or_means_by_key() -> None:
 @pytest.mark.parametrize(
     ("split", "validation", "holdout"),
     [
-        (Split(kind="temporal"), datetime(2024, 2, 1), datetime(2024, 3, 1)),
-        (Split(kind="temporal", holdout="10d", validation="1mo"), datetime(2024, 2, 22), datetime(2024, 3, 22)),
+        (TemporalSplit(kind="temporal"), datetime(2024, 2, 1), datetime(2024, 3, 1)),
+        (TemporalSplit(kind="temporal", holdout="10d", validation="1mo"), datetime(2024, 2, 22), datetime(2024, 3, 22)),
     ],
 )
 def test_split_points_count_back_from_the_end_of_the_last_month(
-    split: Split, validation: datetime, holdout: datetime
+    split: TemporalSplit, validation: datetime, holdout: datetime
 ) -> None:
     months = ["2024-01", "2024-02", "2024-03"]
     assert tables.split_points(months, split) == (validation, holdout, datetime(2024, 4, 1))
@@ -54,7 +54,7 @@ def test_split_points_count_back_from_the_end_of_the_last_month(
 
 def test_split_points_say_what_to_do_when_nothing_is_left_to_train_on() -> None:
     with pytest.raises(ConfigurationError, match="leave nothing to train on in 2024-01 … 2024-02"):
-        tables.split_points(["2024-01", "2024-02"], Split(kind="temporal"))
+        tables.split_points(["2024-01", "2024-02"], TemporalSplit(kind="temporal"))
 
 
 def test_features_encode_each_row_as_declared(workspace: Path, params: Params) -> None:
