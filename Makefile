@@ -12,6 +12,8 @@ export UV_COMPILE_BYTECODE := 1
 export UV_LINK_MODE := hardlink
 export BENTOML_DO_NOT_TRACK := true
 export DVC_SITE_CACHE_DIR ?= $(CURDIR)/var/dvc-site
+# Exit code 65: something is lost, and named; dvc repro makes it anew.
+VERIFY = bash -c '$(PIPELINE) python -m pipelines verify || [ $$? -eq 65 ]'
 # A title, the command, and how long it took.
 step = @timed() { local title="$$1" from=$$SECONDS; shift; echo; echo "── $$title"; "$$@"; echo "── $$title: $$((SECONDS - from)) s"; }; timed
 
@@ -22,6 +24,7 @@ help:  ## this list
 # ── the main job ──
 .PHONY: up
 up: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt  ## set up, run the pipeline, publish, start the fleet, ask it
+	$(step) "integrity: what DVC keeps" $(VERIFY)
 	$(step) "pipeline: dvc repro" $(PIPELINE) dvc --wait-for-lock repro
 	$(step) "backup: dvc push to the local remote" $(PIPELINE) dvc push --quiet
 	$(step) "bundle store: publish" $(PIPELINE) python -m pipelines publish
@@ -37,6 +40,7 @@ down:  ## end every process that `make up` and `make airflow` started
 
 .PHONY: repro
 repro: | .venv/pipeline/installed.txt  ## the pipeline alone
+	$(VERIFY)
 	$(PIPELINE) dvc --wait-for-lock repro
 
 .PHONY: airflow

@@ -22,6 +22,7 @@ STAGES = {
     "evaluate": "judge the exported model on the hold-out, and gate it",
     "bundle": "build the bundle: a bento, digest-addressed",
     "publish": "put the bundle into the store as candidate",
+    "verify": "check every byte that DVC keeps, and heal what decayed from a good copy",
     "monitor": "score the live model on the newest month that has labels",
     "summary": "print the scores, the places and the next steps",
 }

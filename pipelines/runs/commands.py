@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pipelines.integrity.check import check
 from pipelines.runs.processes import run_group
 from pipelines.runs.workspace import Workspace
 
@@ -22,10 +23,18 @@ def repro(workspace: Workspace, stages: Sequence[str], environment: Mapping[str,
     with workspace.guard():
         code_file = workspace.path / ".git" / "stage-exit-code"
         code_file.unlink(missing_ok=True)
+        _verify(workspace)
         extra = {"SHELL": str(_STAGE_SHELL), "BULKHEAD_STAGE_EXIT_CODE": str(code_file)}
         command = ["dvc", "--wait-for-lock", "repro", *stages]
         code = _run(workspace, command, {**environment, **extra}, name=" ".join(stages))
         return int(code_file.read_text()) if code and code_file.is_file() else code
+
+
+def _verify(workspace: Workspace) -> None:
+    """Heal what decayed before a stage uses it; DVC makes anew what is lost."""
+    findings = check(workspace.path)
+    for line in (*findings.healed, *map(str, findings.lost)):
+        print(f"decayed: {line}", flush=True)
 
 
 def execute(workspace: Workspace, command: Sequence[str], environment: Mapping[str, str]) -> int:

@@ -5,21 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tests import slice as sliced
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    directory = tmp_path_factory.mktemp("project")
-    sliced.copy_project(directory)
-    sliced.repro(directory)
-    return directory
 
 
 def _dvc(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

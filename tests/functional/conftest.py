@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests import slice as sliced
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project in which `dvc repro` has run on two real months."""
+    directory = tmp_path_factory.mktemp("project")
+    sliced.copy_project(directory)
+    sliced.repro(directory)
+    return directory
