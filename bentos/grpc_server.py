@@ -18,7 +18,7 @@ from bentos import oip, oip_pb2, tensors
 from bentos.core import Core
 from bentos.errors import INTERNAL, log_defect, one_line
 from bentos.metrics import OK
-from bentos.tensors import Tensor, TensorReader
+from bentos.tensors import Tensor, TensorReader, TensorWriter
 from contract.errors import ConfigurationError, InvalidRowsError, Problem, RequestError
 
 SERVICE = "inference.GRPCInferenceService"
@@ -43,6 +43,7 @@ class InferenceService:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._reader = TensorReader(core.schema)
+        self._writer = TensorWriter(core.schema)
 
     def server_live(self, _: Any) -> Message:
         return oip_pb2.ServerLiveResponse(live=True)
@@ -64,14 +65,14 @@ class InferenceService:
     def model_infer(self, request: Any) -> Message:
         """Predict; the answer's tensors come raw if the request's did, else typed."""
         oip.check_model(self._core, request.model_name, request.model_version)
-        names = tensors.requested([output.name for output in request.outputs])
+        names = self._writer.requested([output.name for output in request.outputs])
         answers = self._core.predict(self._reader.rows(self._inputs(request)))
-        outputs = tensors.from_answers(answers, names)
+        outputs = self._writer.tensors(answers, names)
         response = oip_pb2.ModelInferResponse(
             model_name=self._core.name, model_version=self._core.version, id=request.id
         )
         for output in outputs:
-            entry = response.outputs.add(name=output.name, datatype=output.datatype, shape=[len(output.values)])
+            entry = response.outputs.add(name=output.name, datatype=output.datatype, shape=output.shape)
             if request.raw_input_contents:
                 response.raw_output_contents.append(tensors.to_wire(output))
             elif output.datatype == "BYTES":

@@ -9,7 +9,7 @@ from bentos import json_body, oip, tensors
 from bentos.core import Core
 from bentos.errors import MethodNotAllowedError, NotFoundError, one_line
 from bentos.http_exchange import JSON, Headers, Response, check_encoding, media_type
-from bentos.tensors import Tensor, TensorReader
+from bentos.tensors import Tensor, TensorReader, TensorWriter
 from contract.errors import InvalidRowsError, Problem, RequestError, UnsupportedTypeError
 
 PREFIX = "/v2"
@@ -32,6 +32,7 @@ class OipEndpoint:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._reader = TensorReader(core.schema)
+        self._writer = TensorWriter(core.schema)
         self._gets: dict[tuple[str, ...], Callable[[], Response]] = {
             (): lambda: _json(oip.server_metadata()),
             ("health", "live"): lambda: _json({"live": True}),
@@ -98,12 +99,12 @@ class OipEndpoint:
         request = json_body.decode(body[:length])
         inputs = self._inputs(_list_of_objects(request, "inputs"), body[length:])
         outputs = _list_of_objects(request, "outputs")
-        names = tensors.requested([_text(entry, "name") for entry in outputs])
+        names = self._writer.requested([_text(entry, "name") for entry in outputs])
         answers = self._core.predict(self._reader.rows(inputs))
         head: dict[str, Any] = {"model_name": self._core.name, "model_version": self._core.version}
         if "id" in request:
             head["id"] = _text(request, "id")
-        return _response(head, tensors.from_answers(answers, names), _binary_outputs(request, outputs))
+        return _response(head, self._writer.tensors(answers, names), _binary_outputs(request, outputs, names))
 
     def _inputs(self, entries: Sequence[Mapping[str, Any]], binary: bytes) -> list[Tensor]:
         """The input tensors; binary ones lie in `binary`, one after the other."""
@@ -200,11 +201,13 @@ def _json_values(name: str, datatype: str, rows: int, entry: Mapping[str, Any]) 
     return data
 
 
-def _binary_outputs(request: Mapping[str, Any], outputs: Sequence[Mapping[str, Any]]) -> frozenset[str]:
-    """The outputs that are wanted as binary tensors: by their own parameter, or else by the request's."""
+def _binary_outputs(
+    request: Mapping[str, Any], outputs: Sequence[Mapping[str, Any]], names: Sequence[str]
+) -> frozenset[str]:
+    """Those of `names` that are wanted as binary tensors: by their own parameter, or else by the request's."""
     default = _parameters(request).get("binary_data_output") is True
     wanted = {entry["name"]: _parameters(entry).get("binary_data", default) is True for entry in outputs}
-    return frozenset(name for name in tensors.OUTPUTS if wanted.get(name, default))
+    return frozenset(name for name in names if wanted.get(name, default))
 
 
 def _response(head: dict[str, Any], outputs: Sequence[Tensor], binary: frozenset[str]) -> Response:
@@ -214,7 +217,7 @@ def _response(head: dict[str, Any], outputs: Sequence[Tensor], binary: frozenset
         entry: dict[str, Any] = {
             "name": output.name,
             "datatype": output.datatype,
-            "shape": [len(output.values)],
+            "shape": output.shape,
         }
         if output.name in binary:
             tail.append(tensors.to_wire(output))

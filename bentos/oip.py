@@ -7,7 +7,7 @@ from typing import Any
 from bentos import VERSION
 from bentos.core import Core
 from bentos.errors import NotFoundError
-from bentos.tensors import DATATYPES, OUTPUTS
+from bentos.tensors import DATATYPES, TensorWriter
 
 SERVER_NAME = "bulkhead"
 PLATFORM = "onnxruntime_onnx"
@@ -34,5 +34,5 @@ def model_metadata(core: Core) -> dict[str, Any]:
         "inputs": [
             {"name": field.name, "datatype": DATATYPES[field.kind], "shape": [-1]} for field in core.schema.fields
         ],
-        "outputs": [{"name": name, "datatype": datatype, "shape": [-1]} for name, datatype in OUTPUTS.items()],
+        "outputs": TensorWriter(core.schema).metadata(),
     }

@@ -8,7 +8,7 @@ from typing import Any
 
 from bentos import VERSION
 from bentos.core import Core
-from contract.schema import Feature, Field
+from contract.schema import Feature, FeatureSchema, Field
 
 _KINDS: dict[str, dict[str, Any]] = {
     "number": {"type": "number"},
@@ -127,15 +127,6 @@ def _example(core: Core) -> dict[str, Any]:
 def _schemas(core: Core) -> dict[str, Any]:
     fields = {field.name: field_schema(field, core.schema.features) for field in core.schema.fields}
     problem = _object({"row": _integer(nullable=True), "field": _string(nullable=True), "problem": _string()})
-    fallback = _object({"field": _string(), "problem": _string()})
-    answer = _object(
-        {
-            "probability": {"type": "number", "minimum": 0, "maximum": 1},
-            "label": {"type": "string", "enum": list(core.schema.target.labels)},
-            "fallbacks": {"type": "array", "items": fallback},
-        },
-        optional=("fallbacks",),
-    )
     rows = {"type": "array", "maxItems": core.limits.max_rows, "items": _reference("Row")}
     error = _object({"code": _string(), "message": _string(), "details": {"type": "array", "items": problem}})
     tensor = _object(
@@ -153,7 +144,7 @@ def _schemas(core: Core) -> dict[str, Any]:
         "PredictResponse": _object(
             {
                 "model": _object({"name": _string(), "version": _string()}),
-                "predictions": {"type": "array", "items": answer},
+                "predictions": {"type": "array", "items": answer_schema(core.schema)},
             }
         ),
         "Error": _object({"error": error}),
@@ -161,6 +152,21 @@ def _schemas(core: Core) -> dict[str, Any]:
         "InferResponse": _object({"model_name": _string(), "model_version": _string(), "outputs": tensors}),
         "OipError": _object({"error": _string()}),
     }
+
+
+def answer_schema(schema: FeatureSchema) -> dict[str, Any]:
+    """The JSON schema of the answer to one row."""
+    chance = {"type": "number", "minimum": 0, "maximum": 1}
+    label = {"type": "string", "enum": list(schema.target.labels)}
+    if schema.task == "binary":
+        answer = {"probability": chance, "label": label}
+    elif schema.task == "multiclass":
+        answer = {"probabilities": _object(dict.fromkeys(schema.target.labels, chance)), "label": label}
+    else:
+        unit = {"description": f"unit: {schema.target.unit}"} if schema.target.unit else {}
+        answer = {"value": {"type": "number"} | unit}
+    fallback = _object({"field": _string(), "problem": _string()})
+    return _object(answer | {"fallbacks": {"type": "array", "items": fallback}}, optional=("fallbacks",))
 
 
 def field_schema(field: Field, features: tuple[Feature, ...]) -> dict[str, Any]:

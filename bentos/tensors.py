@@ -7,6 +7,9 @@ One input tensor stands for one field of the schema and has its name; its shape 
 | number              | FP64, FP32, (U)INT* | NaN; null in JSON; no such tensor    |
 | boolean             | BOOL                | null in JSON; no such tensor         |
 | category, timestamp | BYTES               | ""; null in JSON; no such tensor     |
+
+Outputs: `probability` and `label` of a binary target; `probabilities`, of shape [rows, labels] in the order of the target's labels,
+and `label` of a multiclass one; `value` of a regression.
 """
 
 from __future__ import annotations
@@ -37,16 +40,25 @@ _ACCEPTED = {
     "category": frozenset({"BYTES"}),
     "timestamp": frozenset({"BYTES"}),
 }
-OUTPUTS = {"probability": "FP64", "label": "BYTES"}
+OUTPUTS = {
+    "binary": {"probability": "FP64", "label": "BYTES"},
+    "multiclass": {"probabilities": "FP64", "label": "BYTES"},
+    "regression": {"value": "FP64"},
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A named column: one Python value a row (float, int, bool, str, or None for missing)."""
+    """A named column: `width` Python values a row (float, int, bool, str, or None for missing), row after row."""
 
     name: str
     datatype: str
     values: Sequence[Any]
+    width: int | None = None
+
+    @property
+    def shape(self) -> list[int]:
+        return [len(self.values)] if self.width is None else [len(self.values) // self.width, self.width]
 
 
 class TensorReader:
@@ -145,21 +157,40 @@ def to_wire(tensor: Tensor) -> bytes:
     return b"".join(_LENGTH.pack(len(item)) + item for item in items)
 
 
-def requested(names: Sequence[str]) -> Sequence[str]:
-    """The outputs that a request asks for, all of them if it names none.
+class TensorWriter:
+    """Turns answers into the output tensors of a task."""
 
-    Raises:
-        RequestError: one that there is not.
-    """
-    if unknown := [name[:100] for name in names if name not in OUTPUTS]:
-        raise RequestError(f"unknown output {unknown[0]!r}; there are {', '.join(OUTPUTS)}")
-    if len(set(names)) != len(names):
-        raise RequestError("an output is requested twice")
-    return names or list(OUTPUTS)
+    def __init__(self, schema: FeatureSchema) -> None:
+        self._outputs = OUTPUTS[schema.task]
+        self._labels = schema.target.labels
 
+    def requested(self, names: Sequence[str]) -> Sequence[str]:
+        """The outputs that a request asks for, all of them if it names none.
 
-def from_answers(answers: Sequence[Answer], names: Sequence[str]) -> list[Tensor]:
-    return [Tensor(name, OUTPUTS[name], [answer[name] for answer in answers]) for name in names]
+        Raises:
+            RequestError: one that there is not.
+        """
+        if unknown := [name[:100] for name in names if name not in self._outputs]:
+            raise RequestError(f"unknown output {unknown[0]!r}; there are {', '.join(self._outputs)}")
+        if len(set(names)) != len(names):
+            raise RequestError("an output is requested twice")
+        return names or list(self._outputs)
+
+    def tensors(self, answers: Sequence[Answer], names: Sequence[str]) -> list[Tensor]:
+        return [self._tensor(answers, name) for name in names]
+
+    def metadata(self) -> list[dict[str, Any]]:
+        """Name, datatype and shape of every output, as the model's metadata say it."""
+        return [
+            {"name": name, "datatype": datatype, "shape": [-1, len(self._labels)] if name == "probabilities" else [-1]}
+            for name, datatype in self._outputs.items()
+        ]
+
+    def _tensor(self, answers: Sequence[Answer], name: str) -> Tensor:
+        if name == "probabilities":
+            values = [answer[name][label] for answer in answers for label in self._labels]
+            return Tensor(name, self._outputs[name], values, len(self._labels))
+        return Tensor(name, self._outputs[name], [answer[name] for answer in answers])
 
 
 def _invalid(name: str, problem: str, row: int | None = None) -> InvalidRowsError:

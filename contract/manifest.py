@@ -26,7 +26,7 @@ class Manifest:
 
     Attributes:
         name: the model's name, as answers give it.
-        task: `binary`.
+        task: `binary`, `multiclass` or `regression`.
         files: relative POSIX path -> SHA-256 of every file but the manifest.
         environment: `lock` (path within the bundle) and `lock_sha256` of the serving environment.
         inputs: digests of what went in: data partitions, params, code.

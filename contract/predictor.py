@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,9 @@ class Predictor:
         self._session = _session(model)
         self._input = self._session.get_inputs()[0].name
         self._output = self._session.get_outputs()[-1].name
+        self._threshold = schema.target.threshold or 0.0
+        answers: dict[str, Callable[[Any], Answer]] = {"binary": self._chance, "multiclass": self._chances}
+        self._answer = answers.get(schema.task, _value)
 
     @classmethod
     def load(cls, directory: Path) -> Predictor:
@@ -40,7 +43,10 @@ class Predictor:
         return cls(directory / MODEL_FILE_NAME, schema)
 
     def predict(self, rows: Sequence[Row]) -> list[Answer]:
-        """One answer a row: `probability` of the positive label, the `label`, and `fallbacks` where the encoding took any.
+        """One answer a row, with `fallbacks` where the encoding took any.
+
+        binary: `probability` of the positive label, and the `label`; multiclass: `probabilities` by label, and the most probable
+        `label`; regression: the `value`.
 
         Raises:
             InvalidRowsError: rows that break the schema; nothing is predicted then.
@@ -49,21 +55,27 @@ class Predictor:
             return []
         matrix, fallbacks = self._encoder.encode_rows(rows)
         answers = []
-        for probability, taken in zip(self.score_matrix(matrix).tolist(), fallbacks, strict=True):
-            answer: Answer = {"probability": probability, "label": self._label(probability)}
+        for score, taken in zip(self.score_matrix(matrix).tolist(), fallbacks, strict=True):
+            answer = self._answer(score)
             if taken:
                 answer["fallbacks"] = taken
             answers.append(answer)
         return answers
 
     def score_columns(self, columns: Mapping[str, Sequence[Any]]) -> NDArray[np.float32]:
-        """Probability of the positive label for every row of a table, float32 of shape (rows,), in [0, 1]."""
+        """The scores of every row of a table, as `score_matrix` gives them."""
         return self.score_matrix(self._encoder.encode_columns(columns))
 
     def score_matrix(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probability of the positive label for rows already encoded (float32, rows × features, NaN for missing)."""
-        (probabilities,) = self._session.run([self._output], {self._input: matrix})
-        return np.ascontiguousarray(probabilities[:, 1])
+        """Scores of rows already encoded (float32, rows × features, NaN for missing), as float32.
+
+        Shape (rows,) for the probability of the positive label, or the value of a regression; (rows, labels) for the
+        probabilities of a multiclass target.
+        """
+        (scores,) = self._session.run([self._output], {self._input: matrix})
+        if self.schema.task == "binary":
+            return np.ascontiguousarray(scores[:, 1])
+        return np.ascontiguousarray(scores if self.schema.task == "multiclass" else scores.reshape(-1))
 
     def check_golden(self, golden: Path) -> int:
         """Answer the golden requests and compare with the answers recorded there. Returns how many there are.
@@ -82,8 +94,17 @@ class Predictor:
             raise BundleError(f"{len(differing)} of {len(cases)} golden answers differ", problems)
         return len(cases)
 
-    def _label(self, probability: float) -> str:
-        return self.schema.target.labels[probability >= self.schema.target.threshold]
+    def _chance(self, probability: float) -> Answer:
+        return {"probability": probability, "label": self.schema.target.labels[probability >= self._threshold]}
+
+    def _chances(self, probabilities: list[float]) -> Answer:
+        labels = self.schema.target.labels
+        first_best = probabilities.index(max(probabilities))
+        return {"probabilities": dict(zip(labels, probabilities, strict=True)), "label": labels[first_best]}
+
+
+def _value(value: float) -> Answer:
+    return {"value": value}
 
 
 def _session(model: Path) -> onnxruntime.InferenceSession:

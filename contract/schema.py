@@ -19,6 +19,7 @@ FILE_NAME = "schema.json"
 FORMAT = 1
 
 KINDS = ("number", "boolean", "category", "timestamp")
+TASKS = ("binary", "multiclass", "regression")
 TRANSFORMS = ("value", "category", "calendar", "cyclic", "ratio", "log", "lookup")
 
 
@@ -67,15 +68,29 @@ class Feature:
 
 @dataclass(frozen=True)
 class Target:
-    """What is predicted: `labels` are the negative and the positive one; positive from `threshold` on (a probability)."""
+    """What is predicted.
+
+    Attributes:
+        labels: binary: the negative and the positive one; multiclass: three or more, in the order of the model's probabilities;
+            regression: none.
+        threshold: binary: the probability from which the label is the positive one.
+        unit: of a regression's number, for people.
+    """
 
     name: str
-    labels: tuple[str, str]
-    threshold: float = 0.5
+    labels: tuple[str, ...] = ()
+    threshold: float | None = None
+    unit: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Only what the task has."""
+        return {key: value for key, value in asdict(self).items() if value not in (None, ())}
 
 
 @dataclass(frozen=True)
 class FeatureSchema:
+    """All that a request needs to be read, encoded and answered; `task` is one of `TASKS`."""
+
     name: str
     task: str
     target: Target
@@ -88,7 +103,7 @@ class FeatureSchema:
         return [feature.name for feature in self.features]
 
     def to_bytes(self) -> bytes:
-        return canonical_json(asdict(self))
+        return canonical_json(asdict(self) | {"target": self.target.as_dict()})
 
     @classmethod
     def from_bytes(cls, content: bytes) -> FeatureSchema:
@@ -120,8 +135,13 @@ def _target(raw: Mapping[str, Any]) -> Target:
     known = {entry.name for entry in fields(Target)}
     if raw.keys() - known:
         raise ValueError(f"unknown keys {sorted(raw.keys() - known)} in target")
-    negative, positive = raw["labels"]
-    return Target(raw["name"], (negative, positive), float(raw["threshold"]))
+    threshold = raw.get("threshold")
+    return Target(
+        raw["name"],
+        tuple(raw.get("labels", ())),
+        None if threshold is None else float(threshold),
+        raw.get("unit"),
+    )
 
 
 def _feature(raw: Mapping[str, Any]) -> Feature:
@@ -129,6 +149,7 @@ def _feature(raw: Mapping[str, Any]) -> Feature:
 
 
 def _check(schema: FeatureSchema) -> None:
+    _check_target(schema.task, schema.target)
     names = {entry.name for entry in schema.fields}
     for entry in schema.fields:
         if entry.kind not in KINDS:
@@ -138,3 +159,13 @@ def _check(schema: FeatureSchema) -> None:
             raise ValueError(f"feature {feature.name!r} has the transform {feature.transform!r}")
         if unknown := set(feature.inputs) - names:
             raise ValueError(f"feature {feature.name!r} reads {sorted(unknown)}, which the schema has no field for")
+
+
+def _check_target(task: str, target: Target) -> None:
+    if task not in TASKS:
+        raise ValueError(f"the task is {task!r}, not one of {', '.join(TASKS)}")
+    count = len(target.labels)
+    if not {"binary": count == 2, "multiclass": count > 2, "regression": count == 0}[task]:
+        raise ValueError(f"{count} labels do not go with the task {task}")
+    if (target.threshold is None) == (task == "binary"):
+        raise ValueError("a threshold goes with the task binary, and only with it")

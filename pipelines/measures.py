@@ -1,6 +1,10 @@
-"""Measures of a binary classifier, and the day-clustered comparison of two; pure functions on arrays.
+"""Measures of a model by its task; pure functions on arrays without NaN.
 
-`labels` are 0 or 1, `scores` probabilities of 1 in [0, 1], float; both of shape (rows,), no NaN.
+| task       | `outcomes`, of shape (rows,) | `scores`                                          |
+|------------|------------------------------|---------------------------------------------------|
+| binary     | 0 or 1 (also `labels`)       | probabilities of 1, of shape (rows,)              |
+| multiclass | the index of the label       | probabilities of each, of shape (rows, labels)    |
+| regression | the number                   | the predicted number, of shape (rows,)            |
 """
 
 from __future__ import annotations
@@ -8,16 +12,37 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
+Outcomes = NDArray[Any]
 Labels = NDArray[np.int8]
 Scores = NDArray[np.float64]
 
 _BINS = 10
+# What a measure is called, and how it is to be read.
+NAMES = {
+    "roc_auc": ("ROC-AUC", "higher is better; 0.5 is chance"),
+    "pr_auc": ("PR-AUC", "higher is better; the positive share is chance"),
+    "accuracy": ("accuracy", "higher is better"),
+    "log_loss": ("log loss", "lower is better"),
+    "brier": ("Brier score", "lower is better"),
+    "rmse": ("RMSE", "lower is better; in the unit of the target"),
+    "mae": ("MAE", "lower is better; in the unit of the target"),
+    "r2": ("R²", "higher is better; 1 is perfect, 0 is the mean"),
+    "calibration_error": ("calibration error", "lower is better"),
+}
+# The measure that a line about a model gives.
+HEADLINE = {"binary": "roc_auc", "multiclass": "log_loss", "regression": "rmse"}
 
 
-def measure(labels: Labels, scores: Scores) -> dict[str, float]:
+def measure(task: str, outcomes: Outcomes, scores: Scores) -> dict[str, float]:
+    """The measures of the task, by name; those that have no meaning on these rows are left out."""
+    return {"binary": measure_binary, "multiclass": measure_multiclass, "regression": measure_regression}[task](
+        outcomes, scores
+    )
+
+
+def measure_binary(labels: Labels, scores: Scores) -> dict[str, float]:
     """ROC-AUC, PR-AUC (average precision), log loss (nats), Brier score and expected calibration error.
 
     Where only one class is there, the two areas are left out: they have no meaning.
@@ -33,6 +58,51 @@ def measure(labels: Labels, scores: Scores) -> dict[str, float]:
         measures["roc_auc"] = float(roc_auc_score(labels, scores))
         measures["pr_auc"] = float(average_precision_score(labels, scores))
     return measures
+
+
+def measure_multiclass(codes: Outcomes, scores: Scores) -> dict[str, float]:
+    """Log loss (nats), accuracy, macro ROC-AUC (one against the rest) and the calibration error of the most probable label.
+
+    ROC-AUC is left out where not every label is there.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    best = scores.argmax(axis=1)
+    measures = {
+        "log_loss": float(losses("multiclass", codes, scores).mean()),
+        "accuracy": float((best == codes).mean()),
+        "calibration_error": calibration_error((best == codes).astype(np.int8), scores.max(axis=1)),
+    }
+    labels = range(scores.shape[1])
+    if len(np.unique(codes)) == len(labels):
+        measures["roc_auc"] = float(np.mean([roc_auc_score(codes == label, scores[:, label]) for label in labels]))
+    return measures
+
+
+def measure_regression(values: Outcomes, scores: Scores) -> dict[str, float]:
+    """Root mean squared error and mean absolute error, in the target's unit, and R², left out where all values are equal."""
+    squared = losses("regression", values, scores)
+    measures = {"rmse": float(np.sqrt(squared.mean())), "mae": float(np.abs(values - scores).mean())}
+    if (spread := float(np.var(values))) > 0:
+        measures["r2"] = 1 - float(squared.mean()) / spread
+    return measures
+
+
+def describe(task: str, outcomes: Outcomes) -> dict[str, float]:
+    """What the outcomes themselves are like: the positive share, or the mean."""
+    if task == "multiclass":
+        return {}
+    return {"positive_rate" if task == "binary" else "mean": float(outcomes.mean())}
+
+
+def losses(task: str, outcomes: Outcomes, scores: Scores) -> Scores:
+    """The loss of each row: log loss (nats; probabilities from the smallest float64 step up) or squared error."""
+    if task == "multiclass":
+        chances = scores[np.arange(len(outcomes)), outcomes]
+        log_losses: Scores = -np.log(np.clip(chances, np.finfo(np.float64).eps, 1.0))
+        return log_losses
+    squared: Scores = (outcomes - scores) ** 2
+    return squared
 
 
 def calibration_error(labels: Labels, scores: Scores, bins: int = _BINS) -> float:
@@ -89,21 +159,3 @@ def auc_by_resampled_days(
     with np.errstate(invalid="ignore"):
         areas: Scores = np.einsum("bi,ij,bj->b", weights, concordant, weights, optimize=True) / pairs
     return areas
-
-
-def auc_difference(
-    labels: Labels, scores: Scores, others: Scores, days: NDArray[np.int64], *, resamples: int, seed: int
-) -> dict[str, Any]:
-    """ROC-AUC of `scores` minus that of `others`, with its one-sided 95 % lower bound from resampling whole days, paired."""
-    net = concordance(labels, scores, days) - concordance(labels, others, days)
-    differences = auc_by_resampled_days(labels, net, days, resamples=resamples, seed=seed)
-    return {
-        "difference": float(differences[0]),
-        "lower_bound": float(np.nanpercentile(differences[1:], 5)),
-        "days": int(days.max()) + 1,
-    }
-
-
-def number_days(times: pl.Series) -> NDArray[np.int64]:
-    """The calendar day of each row, numbered from 0 without gaps: the unit of resampling."""
-    return np.unique(times.dt.date().to_physical().to_numpy(), return_inverse=True)[1]

@@ -232,6 +232,8 @@ class Params(Model):
             raise ValueError("split.kind temporal needs data.time; without it use stratified, predefined or grouped")
         if isinstance(self.split, (PredefinedSplit, GroupedSplit)) and self.split.column is not None:
             _require_columns("split.column", (self.split.column,), self.data.columns)
+        if isinstance(self.split, PredefinedSplit) and self.split.column is not None:
+            _check_values(self.split.column, self.split.holdout, self.data.columns[self.split.column])
 
 
 # Kinds of column that each transform reads.
@@ -257,6 +259,19 @@ def _require_columns(key: str, names: tuple[str, ...], columns: dict[str, Column
     for name in names:
         if name not in columns:
             raise ValueError(f"{key} names the column {name!r}, which data.columns does not have: {', '.join(columns)}")
+
+
+def _check_values(name: str, values: tuple[str, ...], column: Column) -> None:
+    if column.kind == "number" and (wrong := [value for value in values if not _is_number(value)]):
+        raise ValueError(f"split.holdout lists {wrong[0]!r}, but {name!r} is of kind number")
+
+
+def _is_number(value: str) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_feature_kind(name: str, transform: str, column: Column, column_name: str) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipelines.params_types import Model, Period
+from pipelines.params_types import Model, Period, Text
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
@@ -58,7 +58,7 @@ class PredefinedSplit(Model):
 
     kind: Literal["predefined"]
     column: str | None = None
-    holdout: tuple[str, ...] = ()
+    holdout: tuple[Text, ...] = ()
     first: Annotated[int, Field(ge=1)] | None = None
     validation: Fraction = 0.2
     seed: int = 0

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from pipelines.params_types import Model, Name, Share
+from pipelines.params_types import Model, Name, Share, Text
 
 
 class TargetParams(Model):
@@ -22,7 +22,7 @@ class TargetParams(Model):
 
     column: Name
     task: Literal["binary", "multiclass", "regression"]
-    labels: tuple[str, ...] = ()
+    labels: tuple[Text, ...] = ()
     unit: str | None = None
     missing: Share = 0.0
     threshold: Share = 0.5

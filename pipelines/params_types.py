@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 WHOLE = "all"  # the only "month" of a table without time
 Month = Annotated[str, Field(pattern=r"^(\d{4}-(0[1-9]|1[0-2])|all)$")]
 Period = Annotated[str, Field(pattern=r"^[1-9]\d*(mo|d)$")]
+Text = Annotated[str, Field(coerce_numbers_to_str=True)]  # `0` in YAML is the text that a file holds
 Share = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,99}$")]
 Part = Literal["minute_of_day", "hour", "weekday", "day", "month", "day_of_year", "week"]

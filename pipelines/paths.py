@@ -4,6 +4,8 @@ from pathlib import Path
 
 PARTITIONS = Path("data/partitions")
 FEATURES = Path("data/features")
+PARTS = FEATURES / "parts.parquet"
+COUNTS = FEATURES / "counts.json"
 MODELS = Path("models")
 BOOSTED = MODELS / "boosted"
 LINEAR = MODELS / "linear"

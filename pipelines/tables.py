@@ -1,4 +1,4 @@
-"""Reading and writing tables, and the calendar of partitions and splits."""
+"""Reading and writing tables, and the calendar of partitions."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 import polars as pl
 
-from contract.errors import ConfigurationError, DataRejectedError
+from contract.errors import DataRejectedError
 from contract.files import atomic_path
 from pipelines import paths
-from pipelines.params import TargetParams, TemporalSplit
+from pipelines.params import TargetParams
 
 # Columns of the encoded training table beside the features.
 LABEL = "__label__"
-TIME = "__time__"
+VALIDATION = "__validation__"
 
 
 def write(table: pl.DataFrame, path: Path) -> None:
@@ -57,29 +57,19 @@ def offset(at: datetime, period: str) -> datetime:
     return moved
 
 
-def split_points(months: Sequence[str], split: TemporalSplit) -> tuple[datetime, datetime, datetime]:
-    """Where validation, hold-out and the future begin.
-
-    Raises:
-        ConfigurationError: nothing is left to train on.
-    """
-    first, (_, end) = month_bounds(months[0])[0], month_bounds(months[-1])
-    holdout = offset(end, f"-{split.holdout}")
-    validation = offset(holdout, f"-{split.validation}")
-    if validation <= first:
-        raise ConfigurationError(
-            f"split: a hold-out of {split.holdout} and a validation of {split.validation} leave nothing to train on in "
-            f"{months[0]} … {months[-1]}; collect more months (data.months), or shorten split.holdout or split.validation"
-        )
-    return validation, holdout, end
-
-
 def columns_of(table: pl.DataFrame, names: Sequence[str]) -> dict[str, list[Any]]:
     """The named columns as Python lists, as the encoder takes them."""
     return {name: table[name].to_list() for name in names}
 
 
-def positives(table: pl.DataFrame, target: TargetParams) -> pl.Series:
-    """The label as Int8: 1 for the positive value, 0 for the negative one, null for none."""
-    codes = {target.labels[0]: 0, target.labels[1]: 1}
-    return table[target.column].replace_strict(codes, default=None, return_dtype=pl.Int8)
+def outcomes(table: pl.DataFrame, target: TargetParams) -> pl.Series:
+    """What is to be predicted, null where there is none: the index of the label in `target.labels`, or the number.
+
+    Int8 (1 positive, 0 negative) for a binary target, Int16 for a multiclass one, Float64 for a regression.
+    """
+    column = table[target.column]
+    if target.task == "regression":
+        return column.cast(pl.Float64, strict=False).fill_nan(None)
+    codes = {label: code for code, label in enumerate(target.labels)}
+    dtype = pl.Int8 if target.task == "binary" else pl.Int16
+    return column.cast(pl.String).replace_strict(codes, default=None, return_dtype=dtype)

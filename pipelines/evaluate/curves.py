@@ -9,34 +9,71 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.measures import Labels, Scores, calibration
+from pipelines.measures import Outcomes, Scores, calibration
+from pipelines.params import TargetParams
 
 _POINTS = 200
+_RESIDUAL_BINS = 40
 
 
-def roc(labels: Labels, scores: Scores) -> list[dict[str, float]]:
+def roc(labels: Outcomes, scores: Scores) -> list[dict[str, float]]:
     from sklearn.metrics import roc_curve
 
     false_positive, true_positive, _ = roc_curve(labels, scores)
     return _thin({"fpr": false_positive, "tpr": true_positive})
 
 
-def precision_recall(labels: Labels, scores: Scores) -> list[dict[str, float]]:
+def precision_recall(labels: Outcomes, scores: Scores) -> list[dict[str, float]]:
     from sklearn.metrics import precision_recall_curve
 
     precision, recall, _ = precision_recall_curve(labels, scores)
     return _thin({"recall": recall[::-1], "precision": precision[::-1]})
 
 
-def curves(labels: Labels, scores: Scores, importance: dict[str, float]) -> dict[str, list[dict[str, Any]]]:
-    """`roc`, `pr`, `calibration` and `importance` as rows."""
+def curves(
+    target: TargetParams, outcomes: Outcomes, scores: Scores, importance: dict[str, float]
+) -> dict[str, list[dict[str, Any]]]:
+    """What is drawn, as rows: `calibration` and `importance`; for labels `roc`, `pr` and `confusion`; for numbers `predicted`
+    and `residuals`.
+
+    The ROC and precision-recall curves of three or more labels take every label against the rest, all together.
+    """
     ranked = sorted(importance.items(), key=lambda entry: -entry[1])
+    importances = [{"feature": name, "importance": share} for name, share in ranked]
+    if target.task == "regression":
+        return {
+            "predicted": _thin({"actual": np.sort(outcomes), "predicted": scores[np.argsort(outcomes, kind="stable")]}),
+            "residuals": residuals(outcomes, scores),
+            "calibration": calibration(outcomes, scores),
+            "importance": importances,
+        }
+    if target.task == "binary":
+        labels, chances, best = outcomes, scores, (scores >= target.threshold).astype(int)
+        calibrated = calibration(outcomes, scores)
+    else:
+        labels, chances, best = (
+            (outcomes[:, None] == np.arange(scores.shape[1])).ravel(),
+            scores.ravel(),
+            scores.argmax(1),
+        )
+        calibrated = calibration((best == outcomes).astype(np.int8), scores.max(axis=1))
     return {
-        "roc": roc(labels, scores),
-        "pr": precision_recall(labels, scores),
-        "calibration": calibration(labels, scores),
-        "importance": [{"feature": name, "importance": share} for name, share in ranked],
+        "roc": roc(labels, chances),
+        "pr": precision_recall(labels, chances),
+        "confusion": [
+            {"actual": target.labels[actual], "predicted": target.labels[predicted]}
+            for actual, predicted in zip(outcomes, best, strict=True)
+        ],
+        "calibration": calibrated,
+        "importance": importances,
     }
+
+
+def residuals(values: Outcomes, scores: Scores) -> list[dict[str, float]]:
+    """Actual less predicted: the middle and the number of rows of bins of equal width."""
+    counts, edges = np.histogram(values - scores, bins=_RESIDUAL_BINS)
+    middles = (edges[:-1] + edges[1:]) / 2
+    return [{"residual": float(middle), "rows": int(count)} for middle, count in zip(middles, counts, strict=True)]
 
 
 def to_csv(rows: Sequence[dict[str, Any]]) -> bytes:

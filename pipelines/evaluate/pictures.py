@@ -3,44 +3,109 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from typing import Any
 
 Rows = list[dict[str, Any]]
+_FEW_LABELS = 12  # for so many, each cell of the confusion matrix has room for its number
 _MODEL, _CHANCE = "#2456a6", "#9aa3ad"
 
 
-def pictures(curves: dict[str, Rows], positive_rate: float) -> dict[str, str]:
-    """`roc`, `pr`, `calibration` and `importance` as SVG elements."""
+def pictures(curves: dict[str, Rows], task: str, positive_rate: float | None) -> dict[str, str]:
+    """By caption, what `curves.curves` gives for the task as SVG elements."""
     import matplotlib
 
     matplotlib.use("svg")
     with matplotlib.rc_context(
         {"svg.hashsalt": "bulkhead", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
     ):
-        return {
-            "roc": _line(curves["roc"], "fpr", "tpr", "false positive rate", "true positive rate", [(0, 0), (1, 1)]),
-            "pr": _line(
-                curves["pr"], "recall", "precision", "recall", "precision", [(0, positive_rate), (1, positive_rate)]
-            ),
-            "calibration": _calibration(curves["calibration"]),
-            "importance": _bars(curves["importance"][:15]),
+        importance = {"Importance of features": _bars(curves["importance"][:15])}
+        if task == "regression":
+            return {
+                "Predicted and actual": _scatter(curves["predicted"]),
+                "Residuals: actual less predicted": _histogram(curves["residuals"]),
+                "Calibration, ten bins of equal count": _calibration(
+                    curves["calibration"], "mean predicted", "mean actual"
+                ),
+            } | importance
+        calibrated = {
+            "binary": ("mean predicted probability", "share of positives"),
+            "multiclass": ("mean probability of the answered label", "share of right answers"),
+        }[task]
+        base = [] if positive_rate is None else [(0.0, positive_rate), (1.0, positive_rate)]
+        roc = _line(curves["roc"], "fpr", "tpr", "false positive rate", "true positive rate", [(0, 0), (1, 1)])
+        first = {
+            "ROC curve": roc,
+            "Precision and recall": _line(curves["pr"], "recall", "precision", "recall", "precision", base),
         }
+        if task == "multiclass":
+            first = {
+                "Confusion matrix": _matrix(curves["confusion"]),
+                "ROC curve, every label against the rest": roc,
+            }
+        return (
+            first
+            | {"Calibration, ten bins of equal count": _calibration(curves["calibration"], *calibrated)}
+            | importance
+        )
 
 
 def _line(rows: Rows, x: str, y: str, x_label: str, y_label: str, chance: list[tuple[float, float]]) -> str:
     figure, axes = _figure()
-    axes.plot(*zip(*chance, strict=True), color=_CHANCE, linestyle="--", linewidth=1)
+    if chance:
+        axes.plot(*zip(*chance, strict=True), color=_CHANCE, linestyle="--", linewidth=1)
     axes.plot([row[x] for row in rows], [row[y] for row in rows], color=_MODEL)
     axes.set(xlabel=x_label, ylabel=y_label, xlim=(0, 1), ylim=(0, 1.01))
     return _svg(figure)
 
 
-def _calibration(rows: Rows) -> str:
+def _calibration(rows: Rows, x_label: str, y_label: str) -> str:
     figure, axes = _figure()
-    top = 1.05 * max(max(row["score"], row["rate"]) for row in rows)
-    axes.plot([0, top], [0, top], color=_CHANCE, linestyle="--", linewidth=1)
+    values = [row[key] for row in rows for key in ("score", "rate")]
+    low, high = min(0.0, 1.05 * min(values)), 1.05 * max(values)
+    axes.plot([low, high], [low, high], color=_CHANCE, linestyle="--", linewidth=1)
     axes.plot([row["score"] for row in rows], [row["rate"] for row in rows], color=_MODEL, marker="o", markersize=4)
-    axes.set(xlabel="mean predicted probability", ylabel="share of positives", xlim=(0, top), ylim=(0, top))
+    axes.set(xlabel=x_label, ylabel=y_label, xlim=(low, high), ylim=(low, high))
+    return _svg(figure)
+
+
+def _scatter(rows: Rows) -> str:
+    figure, axes = _figure()
+    actual = [row["actual"] for row in rows]
+    axes.plot([actual[0], actual[-1]], [actual[0], actual[-1]], color=_CHANCE, linestyle="--", linewidth=1)
+    axes.plot(
+        actual, [row["predicted"] for row in rows], color=_MODEL, marker="o", markersize=3, linestyle="", alpha=0.5
+    )
+    axes.set(xlabel="actual", ylabel="predicted")
+    return _svg(figure)
+
+
+def _histogram(rows: Rows) -> str:
+    figure, axes = _figure()
+    middles = [row["residual"] for row in rows]
+    axes.bar(middles, [row["rows"] for row in rows], width=middles[1] - middles[0], color=_MODEL)
+    axes.set(xlabel="actual less predicted", ylabel="rows")
+    return _svg(figure)
+
+
+def _matrix(rows: Rows) -> str:
+    """Rows by actual and predicted label; the shade is the share of the actual label."""
+    labels = sorted({row[key] for row in rows for key in ("actual", "predicted")})
+    counts = Counter((row["actual"], row["predicted"]) for row in rows)
+    totals = Counter(row["actual"] for row in rows)
+    figure, axes = _figure()
+    shades = [[counts[actual, label] / max(1, totals[actual]) for label in labels] for actual in labels]
+    axes.pcolormesh(shades, cmap="Blues", vmin=0, vmax=1, edgecolors="white")
+    for y, actual in enumerate(labels):
+        for x, label in enumerate(labels):
+            if len(labels) <= _FEW_LABELS:
+                color = "white" if shades[y][x] > 0.5 else "black"
+                axes.text(x + 0.5, y + 0.5, counts[actual, label], ha="center", va="center", color=color)
+    places = [place + 0.5 for place in range(len(labels))]
+    axes.set_xticks(places, labels, rotation=45 if len(labels) > 3 else 0)
+    axes.set_yticks(places, labels)
+    axes.set(xlabel="predicted", ylabel="actual")
+    axes.invert_yaxis()
     return _svg(figure)
 
 

@@ -9,15 +9,19 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pipelines.evaluate import gate
 from pipelines.evaluate.pictures import pictures
-from pipelines.params import Params
+from pipelines.measures import NAMES
+from pipelines.params import GroupedSplit, Params, PredefinedSplit, TargetParams, TemporalSplit
 
-# Measure -> what it is called, and how it is to be read.
-_MEASURES = {
-    "roc_auc": ("ROC-AUC", "higher is better; 0.5 is chance"),
-    "pr_auc": ("PR-AUC", "higher is better; the positive share is chance"),
-    "log_loss": ("log loss", "lower is better"),
-    "brier": ("Brier score", "lower is better"),
-    "calibration_error": ("calibration error", "lower is better"),
+# The measures that a slice is shown with.
+_SLICED = {
+    "binary": ("roc_auc", "calibration_error"),
+    "multiclass": ("log_loss", "accuracy"),
+    "regression": ("rmse", "mae", "r2"),
+}
+_UNITS = {
+    "days": "whole days, paired: rows of one day are not independent",
+    "entities": "whole entities, paired: rows of one entity are not independent",
+    "rows": "rows, paired",
 }
 _NAMES = {"champion": "live model", "linear": "linear baseline", "prior": "prior"}
 
@@ -42,16 +46,52 @@ def render(
     models = {"this model": metrics} | {
         _NAMES[name]: metrics["against"][name] for name in _NAMES if name in metrics["against"]
     }
+    breakdown = ({"month": metrics["by_month"]} if "by_month" in metrics else {}) | slices
     return environment.get_template("report.html.j2").render(
         params=params,
         metrics=metrics,
         models=models,
-        measures=_MEASURES,
+        measures={key: NAMES[key] for key in NAMES if any(key in measured for measured in models.values())},
+        question=_question(params.target),
+        described=_described(params.target, metrics["holdout"]),
+        held_out=_held_out(params),
+        unit=_UNITS[next(unit for unit in _UNITS if unit in approval["checks"][0])],
         approval=approval,
-        reasons=[(check["passed"], gate.reason(check)) for check in approval["checks"]],
-        slices={"month": metrics["by_month"], **slices},
+        reasons=[(check["passed"], gate.reason(check, params.target.task)) for check in approval["checks"]],
+        slices=breakdown,
+        sliced={key: NAMES[key][0] for key in _SLICED[params.target.task]},
         counts=counts,
         training=training,
-        pictures=pictures(curves, metrics["holdout"]["positive_rate"]),
-        months=params.data.months,
+        pictures=pictures(curves, params.target.task, metrics["holdout"].get("positive_rate")),
     )
+
+
+def _question(target: TargetParams) -> str:
+    if target.task == "binary":
+        return f"will “{target.column}” be “{target.labels[1]}”?"
+    if target.task == "multiclass":
+        return f"which “{target.column}”: {', '.join(target.labels)}?"
+    return f"how much “{target.column}”{f' ({target.unit})' if target.unit else ''}?"
+
+
+def _described(target: TargetParams, holdout: dict[str, Any]) -> str:
+    if target.task == "binary":
+        return f"{holdout['positive_rate']:.1%} of them are “{target.labels[1]}”."
+    if target.task == "multiclass":
+        shares = (f"{share:.1%} “{label}”" for label, share in holdout["shares"].items())
+        return f"Of them are {', '.join(shares)}."
+    return f"Their mean is {holdout['mean']:,.6g}{f' {target.unit}' if target.unit else ''}."
+
+
+def _held_out(params: Params) -> str:
+    """Which rows were held out, in words."""
+    split = params.split
+    if isinstance(split, TemporalSplit):
+        return f"the last {split.holdout} of {params.data.months[0]} … {params.data.months[-1]}"
+    if isinstance(split, PredefinedSplit):
+        if split.column is None:
+            return f"all but the first {split.first:,}"
+        return f"those whose {split.column} is {' or '.join(split.holdout)}"
+    if isinstance(split, GroupedSplit):
+        return f"{split.holdout:.0%} by chance, every {split.column} as a whole"
+    return f"{split.holdout:.0%} by chance"

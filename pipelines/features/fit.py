@@ -16,6 +16,7 @@ from pipelines.params import (
     CyclicFeature,
     LookupFeature,
     Params,
+    TargetParams,
     inputs_of,
 )
 
@@ -28,10 +29,15 @@ def fit_schema(params: Params, training: pl.DataFrame) -> FeatureSchema:
     return FeatureSchema(
         name=params.name,
         task=params.target.task,
-        target=Target(params.target.column, params.target.labels, params.target.threshold),
+        target=_target(params.target),
         fields=tuple(_field(name, column) for name, column in columns.items() if name in used),
         features=features,
     )
+
+
+def _target(target: TargetParams) -> Target:
+    threshold = target.threshold if target.task == "binary" else None
+    return Target(target.column, target.labels, threshold, target.unit)
 
 
 def _field(name: str, column: Column) -> Field:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from contract import manifest
-from contract.errors import DataRejectedError, ModelRejectedError
+from contract.errors import ConfigurationError, DataRejectedError, ModelRejectedError
 from contract.files import canonical_json, write_atomically
 from contract.predictor import Predictor
 from contract.store import Store
-from pipelines import measures, paths, tables
+from pipelines import comparisons, measures, paths, tables
 from pipelines.params import Params
 from pipelines.settings import store_location
 
@@ -20,8 +19,8 @@ from pipelines.settings import store_location
 def run(params: Params) -> str:
     """Write `reports/monitor.json`.
 
-    The alarm is raised when even the upper 95 % bound of the month's ROC-AUC (days resampled) is more than
-    `gates.regression_margin` below what the model showed when it was approved.
+    The alarm is raised when even the bound of the month's ROC-AUC, log loss or RMSE that favours the model (95 %, resampled) is
+    worse than what it showed when it was approved, by more than `gates.regression_margin`.
 
     A month that the live model was made from says little about it; the report says so (`seen`). While nothing is live there is
     nothing to watch, and no report.
@@ -35,47 +34,52 @@ def run(params: Params) -> str:
         return "nothing is live yet, so there is nothing to watch"
     digest = live.digest
     claims = manifest.verify(store.path(digest), digest)
-    promised = claims.metrics["roc_auc"]
+    if claims.task != params.target.task:
+        raise ConfigurationError(
+            f"target.task is {params.target.task}, but the live model {digest[:12]} is one for {claims.task}; "
+            "it cannot be watched with these params"
+        )
+    key = measures.HEADLINE[claims.task]
+    promised = claims.metrics[key]
     month = params.data.months[-1]
     seen = month in claims.inputs["partitions"]
-    report = {
-        "model": digest,
-        "month": month,
-        "seen": seen,
-        "promised_roc_auc": promised,
-        **_measure(params, month, store, digest),
-    }
-    report["alarm"] = report["roc_auc_upper_bound"] < promised - params.gates.regression_margin
+    measured, bound, alarm = _measure(params, month, store, digest, promised)
+    report = {"model": digest, "month": month, "seen": seen, f"promised_{key}": promised, **measured, **bound}
+    report["alarm"] = alarm
     write_atomically(paths.MONITOR, canonical_json(report))
     known = ", which it was made from" if seen else ""
-    summary = f"{digest[:12]} on {month}{known}: ROC-AUC {report['roc_auc']:.4f}, {promised:.4f} when approved"
-    if report["alarm"]:
+    name = measures.NAMES[key][0]
+    summary = f"{digest[:12]} on {month}{known}: {name} {report[key]:.4f}, {promised:.4f} when approved"
+    if alarm:
         raise ModelRejectedError(
             f"{summary}; the live model is worse than it was. Retrain, or roll back (`bin/fleet rollback`)"
         )
     return summary
 
 
-def _measure(params: Params, month: str, store: Store, digest: str) -> dict[str, Any]:
+def _measure(
+    params: Params, month: str, store: Store, digest: str, promised: float
+) -> tuple[dict[str, Any], dict[str, float], bool]:
+    """The measures of the month, the bound that favours the model, and whether even that is too bad."""
     predictor = Predictor.load(store.path(digest) / manifest.ARTIFACT)
-    table = tables.read(paths.partition(month)).filter(pl.col(params.target.column).is_not_null())
-    labels = tables.positives(table, params.target).to_numpy()
-    if not 0 < labels.sum() < len(labels):
+    table = tables.read(paths.partition(month))
+    table = table.filter(tables.outcomes(table, params.target).is_not_null())
+    outcomes, task = tables.outcomes(table, params.target).to_numpy(), params.target.task
+    if not len(outcomes) or (task == "binary" and not 0 < outcomes.sum() < len(outcomes)):
         raise DataRejectedError(f"{month} has no labels of both kinds yet; wait for them to arrive")
     fields = [field.name for field in predictor.schema.fields]
     scores = predictor.score_columns(tables.columns_of(table, fields)).astype(np.float64)
-    days = measures.number_days(table[params.data.time])
-    areas = measures.auc_by_resampled_days(
-        labels,
-        measures.concordance(labels, scores, days),
-        days,
-        resamples=params.evaluate.bootstrap,
-        seed=params.train.seed,
-    )
-    return {
-        **measures.measure(labels, scores),
-        "roc_auc_upper_bound": float(np.nanpercentile(areas[1:], 95)),
-        "rows": table.height,
-        "positive_rate": float(labels.mean()),
-        "mean_score": float(scores.mean()),
-    }
+    measured = {**measures.measure(task, outcomes, scores), "rows": table.height, **measures.describe(task, outcomes)}
+    if task != "multiclass":
+        measured["mean_score"] = float(scores.mean())
+    clusters, _ = comparisons.clusters(table, params.data.time, params.split)
+    resamples, seed, margin = params.evaluate.bootstrap, params.train.seed, params.gates.regression_margin
+    if task == "binary":
+        areas = comparisons.areas(outcomes, scores, clusters, resamples=resamples, seed=seed)
+        upper = float(np.nanpercentile(areas[1:], 95))
+        return measured, {"roc_auc_upper_bound": upper}, upper < promised - margin
+    losses = comparisons.resampled_means(measures.losses(task, outcomes, scores), clusters, resamples=resamples, seed=seed)
+    lower = float(np.percentile(losses[1:], 5))
+    if task == "multiclass":
+        return measured, {"log_loss_lower_bound": lower}, lower > promised * (1 + margin)
+    return measured, {"rmse_lower_bound": float(np.sqrt(lower))}, lower > promised**2 * (1 + margin)

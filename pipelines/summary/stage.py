@@ -8,6 +8,7 @@ from typing import Any
 
 from contract.store import Store
 from pipelines import paths
+from pipelines.measures import NAMES
 from pipelines.params import Params
 from pipelines.settings import store_location
 
@@ -37,12 +38,11 @@ next       bin/fleet status                    the replicas
 
 def _scores(params: Params, metrics: dict[str, Any]) -> str:
     models = {"this model": metrics, **metrics["against"]}
-    months = " and ".join(metrics["by_month"])
-    lines = [f"\n{params.name}: scores on the hold-out, the {metrics['holdout']['rows']:,} rows of {months}"]
-    lines.append(f"{'':<12}{'ROC-AUC':>9}{'PR-AUC':>9}{'log loss':>10}{'Brier':>8}")
+    of = f" of {' and '.join(metrics['by_month'])}" if "by_month" in metrics else ""
+    keys = [key for key in NAMES if key in metrics and key != "calibration_error"]
+    lines = [f"\n{params.name}: scores on the hold-out, the {metrics['holdout']['rows']:,} rows{of}"]
+    lines.append(f"{'':<12}" + "".join(f"{NAMES[key][0]:>13}" for key in keys))
     for name, measured in models.items():
-        areas = [measured.get(key) for key in ("roc_auc", "pr_auc", "log_loss", "brier")]
-        lines.append(
-            f"{name:<12}" + "".join(f"{value:>{width}.4f}" for value, width in zip(areas, (9, 9, 10, 8), strict=True))
-        )
+        values = [f"{measured[key]:,.4f}" if key in measured else "–" for key in keys]
+        lines.append(f"{name:<12}" + "".join(f"{value:>13}" for value in values))
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""XGBoost: how many rounds, learned on the validation period; then the model, trained on all rows before the hold-out."""
+"""XGBoost: how many rounds, learned on the validation rows; then the model, trained on all rows before the hold-out."""
 
 from __future__ import annotations
 
@@ -7,32 +7,43 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from contract.schema import FeatureSchema
 from pipelines.params import Train
 
 Matrix = NDArray[np.float32]
-Labels = NDArray[np.int8]
+Outcomes = NDArray[Any]
+
+# Task -> XGBoost's objective, its measure of the validation, and what that is called here.
+_OBJECTIVES = {
+    "binary": ("binary:logistic", "logloss", "log_loss"),
+    "multiclass": ("multi:softprob", "mlogloss", "log_loss"),
+    "regression": ("reg:squarederror", "rmse", "rmse"),
+}
 
 
 def train(
-    matrix: Matrix, labels: Labels, is_validation: NDArray[np.bool_], settings: Train
+    matrix: Matrix, outcomes: Outcomes, is_validation: NDArray[np.bool_], settings: Train, schema: FeatureSchema
 ) -> tuple[Any, dict[str, Any]]:
-    """The booster, and what is known of its training: rounds and the validation's log loss.
+    """The booster, and what is known of its training: rounds, and the validation's log loss or root mean squared error.
 
     Args:
         matrix: float32, rows × features, NaN for missing.
-        labels: 0 or 1 a row.
-        is_validation: the rows that stop the boosting; they come last in time.
+        outcomes: the index of the label, or the number, of each row.
+        is_validation: the rows that stop the boosting.
         settings: `train` of `params.yaml`.
+        schema: for its task and labels.
 
     The same input gives the same bytes, whatever `threads` is.
     """
     import xgboost
 
-    learned = _quantised(matrix[~is_validation], labels[~is_validation], settings)
-    held = xgboost.QuantileDMatrix(matrix[is_validation], labels[is_validation], ref=learned)
+    _, measure, name = _OBJECTIVES[schema.task]
+    asked = _settings(settings, schema)
+    learned = _quantised(matrix[~is_validation], outcomes[~is_validation], settings)
+    held = xgboost.QuantileDMatrix(matrix[is_validation], outcomes[is_validation], ref=learned)
     log: dict[str, Any] = {}
     stopped = xgboost.train(
-        _settings(settings),
+        asked,
         learned,
         num_boost_round=settings.max_rounds,
         evals=[(held, "validation")],
@@ -41,8 +52,8 @@ def train(
         verbose_eval=False,
     )
     rounds = stopped.best_iteration + 1
-    booster = xgboost.train(_settings(settings), _quantised(matrix, labels, settings), num_boost_round=rounds)
-    return booster, {"rounds": rounds, "validation_log_loss": log["validation"]["logloss"][rounds - 1]}
+    booster = xgboost.train(asked, _quantised(matrix, outcomes, settings), num_boost_round=rounds)
+    return booster, {"rounds": rounds, f"validation_{name}": log["validation"][measure][rounds - 1]}
 
 
 def importance(booster: Any, names: list[str]) -> dict[str, float]:
@@ -52,16 +63,18 @@ def importance(booster: Any, names: list[str]) -> dict[str, float]:
     return {name: gains.get(f"f{index}", 0.0) / total for index, name in enumerate(names)}
 
 
-def _quantised(matrix: Matrix, labels: Labels, settings: Train) -> Any:
+def _quantised(matrix: Matrix, outcomes: Outcomes, settings: Train) -> Any:
     import xgboost
 
-    return xgboost.QuantileDMatrix(matrix, labels, nthread=settings.threads)
+    return xgboost.QuantileDMatrix(matrix, outcomes, nthread=settings.threads)
 
 
-def _settings(settings: Train) -> dict[str, Any]:
-    return {
-        "objective": "binary:logistic",
-        "eval_metric": "logloss",
+def _settings(settings: Train, schema: FeatureSchema) -> dict[str, Any]:
+    objective, measure, _ = _OBJECTIVES[schema.task]
+    classes = {"num_class": len(schema.target.labels)} if schema.task == "multiclass" else {}
+    return classes | {
+        "objective": objective,
+        "eval_metric": measure,
         "tree_method": "hist",
         "seed": settings.seed,
         "max_depth": settings.max_depth,

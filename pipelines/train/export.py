@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from contract.errors import ModelRejectedError
 
-# Largest difference that an export may show against its own library, in probability.
+# Largest difference that an export may show against its own library: in probability, or as a share of the largest value.
 TOLERANCE = 1e-6
 _OPSET = 15
 
@@ -27,26 +27,32 @@ def linear_to_onnx(model: Any, features: int) -> bytes:
     from skl2onnx import to_onnx
     from skl2onnx.common.data_types import FloatTensorType
 
-    classifier = model.steps[-1][1]
+    last = model.steps[-1][1]
+    options = {id(last): {"zipmap": False}} if hasattr(last, "classes_") else None
     return _bytes(
         to_onnx(
             model,
             initial_types=[("features", FloatTensorType([None, features]))],
-            options={id(classifier): {"zipmap": False}},
+            options=options,
             target_opset=_OPSET,
         )
     )
 
 
 def check_parity(
-    name: str, expected: NDArray[np.float32], exported: NDArray[np.float32], tolerance: float = TOLERANCE
+    name: str, expected: NDArray[Any], exported: NDArray[Any], tolerance: float = TOLERANCE, *, relative: bool = False
 ) -> float:
-    """The largest difference between a library's probabilities and the exported model's.
+    """The largest difference between what a library's model says and what the exported one does.
+
+    Where it is `relative`, it is a share of the largest value that the library's model gives: values have a scale of their own.
 
     Raises:
         ModelRejectedError: it is more than `tolerance`; the export is not the model.
     """
-    difference = float(np.max(np.abs(expected.astype(np.float64) - exported.astype(np.float64)), initial=0.0))
+    expected = expected.astype(np.float64)
+    difference = float(np.max(np.abs(expected - exported.astype(np.float64)), initial=0.0))
+    if relative:
+        difference /= float(np.max(np.abs(expected), initial=0.0)) or 1.0
     if not difference <= tolerance:
         raise ModelRejectedError(
             f"the ONNX export of the {name} model differs from it by up to {difference:.2g}, more than {tolerance:g}"

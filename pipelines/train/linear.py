@@ -1,4 +1,4 @@
-"""The linear baseline: logistic regression on one-hot categories and scaled numbers, by scikit-learn."""
+"""The linear baseline: logistic or ridge regression on one-hot categories and scaled numbers, by scikit-learn."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from contract.schema import FeatureSchema
 _MISSING = -1.0
 
 
-def train(matrix: NDArray[np.float32], labels: NDArray[np.int8], schema: FeatureSchema) -> Any:
+def train(matrix: NDArray[np.float32], outcomes: NDArray[Any], schema: FeatureSchema) -> Any:
     """The fitted scikit-learn pipeline; it takes the same float32 matrix as the booster, NaN for missing."""
     from sklearn.compose import ColumnTransformer
     from sklearn.impute import SimpleImputer
-    from sklearn.linear_model import LogisticRegression
+    from sklearn.linear_model import LogisticRegression, Ridge
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
@@ -28,6 +28,15 @@ def train(matrix: NDArray[np.float32], labels: NDArray[np.int8], schema: Feature
     scale = make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler())
     model = make_pipeline(
         ColumnTransformer([("coded", encode, coded), ("numeric", scale, numeric)]),
-        LogisticRegression(max_iter=300),
+        Ridge() if schema.task == "regression" else LogisticRegression(max_iter=300),
     )
-    return model.fit(matrix, labels)
+    return model.fit(matrix, outcomes)
+
+
+def scores(model: Any, matrix: NDArray[np.float32], schema: FeatureSchema) -> NDArray[np.float64]:
+    """What the fitted pipeline says, in the shapes of `contract.predictor.Predictor.score_matrix`."""
+    if schema.task == "regression":
+        predicted: NDArray[np.float64] = model.predict(matrix)
+        return predicted
+    probabilities: NDArray[np.float64] = model.predict_proba(matrix)
+    return probabilities[:, 1] if schema.task == "binary" else probabilities

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from contract import schema as feature_schema
 from contract.files import canonical_json, write_atomically
@@ -25,16 +24,14 @@ def run(params: Params) -> str:
     """Write `models/boosted`, `models/linear` (each `model.onnx` and `schema.json`), `model.ubj` and `training.json`."""
     schema = FeatureSchema.from_bytes((paths.FEATURES / feature_schema.FILE_NAME).read_bytes())
     table = tables.read(paths.FEATURES / "train.parquet")
-    validation, _, _ = tables.split_points(params.data.months, params.split)
     matrix = np.ascontiguousarray(table.select(schema.feature_names).to_numpy(), dtype=np.float32)
-    labels = table[tables.LABEL].to_numpy()
-    is_validation = table.select(pl.col(tables.TIME) >= validation).to_series().to_numpy()
+    outcomes = table[tables.LABEL].to_numpy()
 
-    booster, training = boosting.train(matrix, labels, is_validation, params.train)
-    baseline = linear.train(matrix, labels, schema)
+    booster, training = boosting.train(matrix, outcomes, table[tables.VALIDATION].to_numpy(), params.train, schema)
+    baseline = linear.train(matrix, outcomes, schema)
     training |= {
-        "rows": len(labels),
-        "prior": float(labels.mean()),
+        "rows": len(outcomes),
+        "prior": _prior(outcomes, schema),
         "importance": boosting.importance(booster, schema.feature_names),
         "export_difference": {
             "boosted": _export_booster(booster, matrix, schema),
@@ -42,19 +39,37 @@ def run(params: Params) -> str:
         },
     }
     write_atomically(paths.TRAINING, canonical_json(training))
-    return f"{training['rounds']} rounds on {len(labels):,} rows, validation log loss {training['validation_log_loss']:.4f}"
+    name, value = next((key, value) for key, value in training.items() if key.startswith("validation_"))
+    return f"{training['rounds']} rounds on {len(outcomes):,} rows, {name.replace('_', ' ')} {value:.4f}"
+
+
+def _prior(outcomes: Any, schema: FeatureSchema) -> float | list[float]:
+    """What is known without any feature: the positive share, the share of every label, or the mean."""
+    if schema.task == "multiclass":
+        shares: list[float] = (np.bincount(outcomes, minlength=len(schema.target.labels)) / len(outcomes)).tolist()
+        return shares
+    return float(outcomes.mean())
 
 
 def _export_booster(booster: Any, matrix: Any, schema: FeatureSchema) -> float:
     model = _save(paths.BOOSTED, export.booster_to_onnx(booster, matrix.shape[1]), schema)
     write_atomically(paths.BOOSTED / "model.ubj", bytes(booster.save_raw("ubj")))
-    return export.check_parity("boosted", booster.inplace_predict(matrix), model.score_matrix(matrix))
+    return export.check_parity(
+        "boosted",
+        booster.inplace_predict(matrix),
+        model.score_matrix(matrix),
+        relative=schema.task == "regression",
+    )
 
 
 def _export_linear(baseline: Any, matrix: Any, schema: FeatureSchema) -> float:
     model = _save(paths.LINEAR, export.linear_to_onnx(baseline, matrix.shape[1]), schema)
     return export.check_parity(
-        "linear", baseline.predict_proba(matrix)[:, 1], model.score_matrix(matrix), _LINEAR_TOLERANCE
+        "linear",
+        linear.scores(baseline, matrix, schema),
+        model.score_matrix(matrix),
+        _LINEAR_TOLERANCE,
+        relative=schema.task == "regression",
     )
 
 

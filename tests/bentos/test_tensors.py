@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from bentos import tensors
-from bentos.tensors import Tensor, TensorReader
+from bentos.tensors import Tensor, TensorReader, TensorWriter
 from contract.errors import InvalidRowsError, RequestError
 from contract.schema import FeatureSchema, Field, Target
 
 SCHEMA = FeatureSchema(
     name="toy",
     task="binary",
-    target=Target("late", ("no", "yes")),
+    target=Target("late", ("no", "yes"), 0.5),
     fields=(
         Field("carrier", "category"),
         Field("gate", "category", required=False),
@@ -28,6 +28,7 @@ SCHEMA = FeatureSchema(
     features=(),
 )
 READER = TensorReader(SCHEMA)
+WRITER = TensorWriter(SCHEMA)
 CARRIER = Tensor("carrier", "BYTES", ["AA", "UA"])
 DISTANCE = Tensor("distance", "FP64", [1.0, 2.0])
 
@@ -160,17 +161,37 @@ def test_row_is_named_when_its_text_is_not_utf8() -> None:
 
 def test_answers_are_written_as_the_protocol_says() -> None:
     answers = [{"probability": 0.25, "label": "no"}, {"probability": 0.75, "label": "jä"}]
-    probability, label = tensors.from_answers(answers, ["probability", "label"])
+    probability, label = WRITER.tensors(answers, ["probability", "label"])
     assert tensors.to_wire(probability) == struct.pack("<2d", 0.25, 0.75)
     assert tensors.to_wire(label) == b"\2\0\0\0no\3\0\0\0" + "jä".encode()
 
 
 def test_all_outputs_are_meant_when_none_is_named() -> None:
-    assert list(tensors.requested([])) == ["probability", "label"]
-    assert list(tensors.requested(["label"])) == ["label"]
+    assert list(WRITER.requested([])) == ["probability", "label"]
+    assert list(WRITER.requested(["label"])) == ["label"]
 
 
 @pytest.mark.parametrize("names", [["nothing"], ["label", "label"]])
 def test_outputs_are_refused_when_there_are_no_such(names: list[str]) -> None:
     with pytest.raises(RequestError, match="output"):
-        tensors.requested(names)
+        WRITER.requested(names)
+
+
+def test_probabilities_of_many_labels_are_one_tensor_in_the_order_of_the_labels() -> None:
+    schema = FeatureSchema("toy", "multiclass", Target("kind", ("a", "b", "c")), SCHEMA.fields, ())
+    writer = TensorWriter(schema)
+    answers = [
+        {"probabilities": {"c": 0.5, "a": 0.25, "b": 0.25}, "label": "c"},
+        {"probabilities": {"a": 1.0, "b": 0.0, "c": 0.0}, "label": "a"},
+    ]
+    probabilities, label = writer.tensors(answers, writer.requested([]))
+    assert (probabilities.name, probabilities.datatype, probabilities.shape) == ("probabilities", "FP64", [2, 3])
+    assert tensors.to_wire(probabilities) == struct.pack("<6d", 0.25, 0.25, 0.5, 1, 0, 0)
+    assert (label.values, label.shape) == (["c", "a"], [2])
+    assert [entry["shape"] for entry in writer.metadata()] == [[-1, 3], [-1]]
+
+
+def test_number_is_one_tensor() -> None:
+    writer = TensorWriter(FeatureSchema("toy", "regression", Target("price"), SCHEMA.fields, ()))
+    (value,) = writer.tensors([{"value": 2.5}, {"value": -1.0}], writer.requested([]))
+    assert (value.name, value.shape, tensors.to_wire(value)) == ("value", [2], struct.pack("<2d", 2.5, -1))

@@ -14,7 +14,7 @@ from contract.schema import Feature, FeatureSchema, Field, Target
 SCHEMA = FeatureSchema(
     name="toy",
     task="binary",
-    target=Target("late", ("on_time", "late")),
+    target=Target("late", ("on_time", "late"), 0.5),
     fields=(
         Field("carrier", "category"),
         Field("gate", "category", required=False),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from contract.errors import BundleError
-from contract.schema import FeatureSchema
+from contract.schema import FeatureSchema, Target
 from tests.contract.conftest import SCHEMA
 
 
@@ -17,6 +18,16 @@ def test_schema_is_the_same_when_written_and_read() -> None:
     again = FeatureSchema.from_bytes(SCHEMA.to_bytes())
     assert again == SCHEMA
     assert again.to_bytes() == SCHEMA.to_bytes()
+
+
+@pytest.mark.parametrize(
+    ("task", "target"),
+    [("multiclass", Target("kind", ("a", "b", "c"))), ("regression", Target("price", unit="EUR"))],
+)
+def test_target_says_only_what_its_task_has(task: str, target: Target) -> None:
+    schema = replace(SCHEMA, task=task, target=target)
+    assert FeatureSchema.from_bytes(schema.to_bytes()) == schema
+    assert "threshold" not in json.loads(schema.to_bytes())["target"]
 
 
 def change(edit: Callable[[dict[str, Any]], Any]) -> bytes:
@@ -37,6 +48,11 @@ def change(edit: Callable[[dict[str, Any]], Any]) -> bytes:
         lambda raw: raw["features"][0].update(inputs=["nothing"]),
         lambda raw: raw["target"].update(labels=["one"]),
         lambda raw: raw["target"].update(extra=1),
+        lambda raw: raw["target"].pop("threshold"),
+        lambda raw: raw["target"].update(labels=["a", "b", "c"]),
+        lambda raw: raw.update(task="ranking"),
+        lambda raw: raw.update(task="multiclass"),
+        lambda raw: raw.update(task="regression"),
         lambda raw: raw.update(target=None),
     ],
 )

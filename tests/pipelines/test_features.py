@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import math
-from datetime import datetime
 from pathlib import Path
 
 import polars as pl
@@ -12,7 +11,7 @@ from contract.errors import ConfigurationError, DataRejectedError
 from contract.schema import FeatureSchema
 from pipelines import paths, tables
 from pipelines.features import fit, stage
-from pipelines.params import CategoryFeature, LookupFeature, Params, TemporalSplit
+from pipelines.params import CategoryFeature, LookupFeature, Params
 from tests.pipelines.conftest import write_months
 
 
@@ -36,25 +35,6 @@ def test_lookup_table_holds_shares_or_means_by_key() -> None:
     mean = LookupFeature(transform="lookup", input="depot", statistic="mean", of="distance")
     assert fit.lookup_table(table, share, "x") == {"a": 0.5, "b": 0.25}
     assert fit.lookup_table(table, mean, "x") == {"a": 2.0}
-
-
-@pytest.mark.parametrize(
-    ("split", "validation", "holdout"),
-    [
-        (TemporalSplit(kind="temporal"), datetime(2024, 2, 1), datetime(2024, 3, 1)),
-        (TemporalSplit(kind="temporal", holdout="10d", validation="1mo"), datetime(2024, 2, 22), datetime(2024, 3, 22)),
-    ],
-)
-def test_split_points_count_back_from_the_end_of_the_last_month(
-    split: TemporalSplit, validation: datetime, holdout: datetime
-) -> None:
-    months = ["2024-01", "2024-02", "2024-03"]
-    assert tables.split_points(months, split) == (validation, holdout, datetime(2024, 4, 1))
-
-
-def test_split_points_say_what_to_do_when_nothing_is_left_to_train_on() -> None:
-    with pytest.raises(ConfigurationError, match="leave nothing to train on in 2024-01 … 2024-02"):
-        tables.split_points(["2024-01", "2024-02"], TemporalSplit(kind="temporal"))
 
 
 def test_features_encode_each_row_as_declared(workspace: Path, params: Params) -> None:
@@ -105,5 +85,5 @@ def test_features_stop_when_no_row_has_a_label(workspace: Path, params: Params) 
     for month in ("2024-01", "2024-02"):
         path = paths.partition(month)
         pl.read_parquet(path).with_columns(outcome=pl.lit(None, pl.String)).write_parquet(path)
-    with pytest.raises(DataRejectedError, match="no row before 2024-03-01 has a label in 'outcome'"):
+    with pytest.raises(DataRejectedError, match="no row of the training part has a value in 'outcome'"):
         stage.run(params)

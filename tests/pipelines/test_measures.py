@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-from datetime import datetime
 from itertools import product
 
 import numpy as np
-import polars as pl
 import pytest
 
 from pipelines import measures
@@ -21,7 +19,7 @@ def _auc_by_pairs(labels: np.ndarray, scores: np.ndarray) -> float:
 
 
 def test_measure_agrees_with_the_formulas() -> None:
-    measured = measures.measure(LABELS, SCORES)
+    measured = measures.measure("binary", LABELS, SCORES)
     assert measured["roc_auc"] == pytest.approx(_auc_by_pairs(LABELS, SCORES))
     assert measured["brier"] == pytest.approx(np.mean((SCORES - LABELS) ** 2))
     expected = -np.mean(np.where(LABELS == 1, np.log(SCORES), np.log(1 - SCORES)))
@@ -29,7 +27,7 @@ def test_measure_agrees_with_the_formulas() -> None:
 
 
 def test_measure_leaves_areas_out_when_one_class_is_missing() -> None:
-    assert "roc_auc" not in measures.measure(np.zeros(4, np.int8), SCORES[:4])
+    assert "roc_auc" not in measures.measure("binary", np.zeros(4, np.int8), SCORES[:4])
 
 
 def test_calibration_error_is_the_weighted_gap_of_the_bins() -> None:
@@ -46,38 +44,50 @@ def test_concordance_counts_ordered_pairs_by_day() -> None:
     assert pairs[0, 1] == 3.5
 
 
-def test_auc_difference_resamples_whole_days_in_pairs() -> None:
-    random = np.random.default_rng(5)
-    days = np.repeat(np.arange(20), 30)
-    labels = (random.random(600) < 0.4).astype(np.int8)
-    good = labels * 0.5 + random.random(600)
-    bad = random.random(600)
-    found = measures.auc_difference(labels, good, bad, days, resamples=500, seed=1)
-    assert found["difference"] == pytest.approx(_auc_by_pairs(labels, good) - _auc_by_pairs(labels, bad))
-    # the same bound by brute force: whole days drawn, both areas measured on the same rows
-    brute = []
-    for _ in range(300):
-        rows = np.concatenate([np.flatnonzero(days == day) for day in random.integers(0, 20, 20)])
-        both = [measures.measure(labels[rows], values[rows] / 2)["roc_auc"] for values in (good, bad)]
-        brute.append(both[0] - both[1])
-    assert found["lower_bound"] == pytest.approx(np.percentile(brute, 5), abs=0.02)
-    assert found["days"] == 20
+def test_measure_of_many_labels_agrees_with_scikit_learn() -> None:
+    from sklearn import metrics
+
+    random = np.random.default_rng(3)
+    codes, scores = random.integers(0, 3, 200).astype(np.int16), random.dirichlet([1, 2, 3], 200)
+    measured = measures.measure("multiclass", codes, scores)
+    assert measured["log_loss"] == pytest.approx(metrics.log_loss(codes, scores))
+    assert measured["roc_auc"] == pytest.approx(
+        metrics.roc_auc_score(codes, scores, multi_class="ovr", average="macro")
+    )
+    assert measured["accuracy"] == np.mean(
+        [scores[row].tolist().index(max(scores[row])) == codes[row] for row in range(200)]
+    )
+    assert "roc_auc" not in measures.measure("multiclass", codes[codes < 2], scores[codes < 2])
 
 
-def test_auc_difference_of_a_model_with_itself_is_nothing() -> None:
-    found = measures.auc_difference(LABELS, SCORES, SCORES, DAYS, resamples=100, seed=1)
-    assert found["difference"] == found["lower_bound"] == 0
+def test_calibration_of_many_labels_is_that_of_the_most_probable_one() -> None:
+    scores = np.tile([0.7, 0.2, 0.1], (10, 1))
+    codes = np.array([0] * 6 + [1, 1, 2, 2])  # right in six of ten, at a confidence of 0.7; ten bins of one row
+    expected = (6 * abs(0.7 - 1) + 4 * 0.7) / 10
+    assert measures.measure("multiclass", codes, scores)["calibration_error"] == pytest.approx(expected)
 
 
-def test_number_days_has_no_gaps() -> None:
-    times = pl.Series([datetime(2024, 1, 5, 3), datetime(2024, 1, 9), datetime(2024, 1, 5, 23)])
-    assert measures.number_days(times).tolist() == [0, 1, 0]
+def test_log_loss_is_finite_when_a_label_was_given_no_chance() -> None:
+    assert 30 < measures.losses("multiclass", np.array([0]), np.array([[0.0, 1.0]]))[0] < 40
+
+
+def test_measure_of_numbers_agrees_with_scikit_learn() -> None:
+    from sklearn import metrics
+
+    random = np.random.default_rng(4)
+    values = random.normal(50, 10, 300)
+    scores = values + random.normal(1, 3, 300)
+    measured = measures.measure("regression", values, scores)
+    assert measured["rmse"] == pytest.approx(metrics.root_mean_squared_error(values, scores))
+    assert measured["mae"] == pytest.approx(metrics.mean_absolute_error(values, scores))
+    assert measured["r2"] == pytest.approx(metrics.r2_score(values, scores))
+    assert "r2" not in measures.measure("regression", np.ones(4), np.zeros(4))
 
 
 @pytest.mark.parametrize(("difference", "passed"), [(0.01, True), (0.0, False), (-0.01, False)])
 def test_gate_asks_for_a_difference_above_zero_against_a_baseline(difference: float, passed: bool) -> None:
     found = {"difference": difference, "lower_bound": -1.0, "days": 3}
-    assert gate.better_than_linear(found)["passed"] is passed
+    assert gate.better_than_linear(found, 0.0)["passed"] is passed
     assert gate.better_than_prior(found | {"lower_bound": difference})["passed"] is passed
 
 
@@ -85,4 +95,11 @@ def test_gate_asks_for_a_difference_above_zero_against_a_baseline(difference: fl
 def test_gate_asks_for_confidence_against_the_live_model(bound: float, passed: bool) -> None:
     check = gate.not_worse_than_live({"difference": 0.02, "lower_bound": bound, "days": 3}, margin=0.01)
     assert check["passed"] is passed
-    assert f"{bound:+.4f}" in gate.reason(check)
+    assert f"{bound:+.4f}" in gate.reason(check, "binary")
+
+
+@pytest.mark.parametrize(("difference", "passed"), [(-0.019, True), (-0.021, False)])
+def test_gate_lets_a_model_lose_the_linear_margin(difference: float, passed: bool) -> None:
+    check = gate.better_than_linear({"difference": difference, "lower_bound": -1.0, "rows": 50}, 0.02)
+    assert (check["passed"], check["asks"]) == (passed, "a difference above -0.02")
+    assert "over 50 rows" in gate.reason(check, "regression")
