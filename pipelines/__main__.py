@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from contract.errors import BulkheadError
 from pipelines import params_file
+from pipelines.quarantine import cli as quarantine
 
 STAGES = {
     "collect": "collect one month into a partition",
@@ -48,6 +49,8 @@ def _parser() -> argparse.ArgumentParser:
         stage.set_defaults(run=_run_stage)
         if name == "collect":
             stage.add_argument("month", help="such as 2013-01")
+    text = "the batches of data: accepted, quarantined, released or dropped"
+    quarantine.add_commands(commands.add_parser("quarantine", help=text, description=text))
     return parser
 
 

@@ -97,10 +97,14 @@ class Expectation(Model):
 
 
 class Validate(Model):
-    """Bounds for a month, both inclusive: number of rows, and share of the positive label."""
+    """Bounds for a month, both inclusive: number of rows, and share of the positive label.
+
+    `budget` is the largest share of rows that may be split off for failing a row check; beyond it, the month is refused.
+    """
 
     rows: tuple[int, int]
     positive_rate: tuple[Share, Share] = (0.0, 1.0)
+    budget: Share = 0.0
     expectations: tuple[Expectation, ...] = ()
 
 

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 PARTITIONS = Path("data/partitions")
+ACCEPTED = Path("data/accepted")
+QUARANTINED = Path("data/quarantine")
 FEATURES = Path("data/features")
 PARTS = FEATURES / "parts.parquet"
 COUNTS = FEATURES / "counts.json"
@@ -25,3 +27,8 @@ BUNDLE = Path("build/bundle")
 def partition(month: str) -> Path:
     """The Parquet file of a month such as `2013-01`."""
     return PARTITIONS / f"{month}.parquet"
+
+
+def accepted(month: str) -> Path:
+    """The rows of a month that `validate` let through: what every later stage reads."""
+    return ACCEPTED / f"{month}.parquet"

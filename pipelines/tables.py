@@ -25,14 +25,14 @@ def write(table: pl.DataFrame, path: Path) -> None:
         table.write_parquet(temporary, compression="zstd", statistics=True)
 
 
-def read(path: Path) -> pl.DataFrame:
-    """Read one Parquet file.
+def read(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
+    """Read one Parquet file, or some of its columns.
 
     Raises:
         DataRejectedError: the file is missing, cut or changed so that it cannot be read.
     """
     try:
-        return pl.read_parquet(path, memory_map=False)
+        return pl.read_parquet(path, columns=None if columns is None else list(columns), memory_map=False)
     except (OSError, pl.exceptions.PolarsError) as error:
         reason = str(error).splitlines()[0][:200]
         raise DataRejectedError(
@@ -40,9 +40,9 @@ def read(path: Path) -> pl.DataFrame:
         ) from error
 
 
-def read_partitions(months: Sequence[str]) -> pl.DataFrame:
-    """The rows of these months, in their order."""
-    return pl.concat([read(paths.partition(month)) for month in months])
+def read_partitions(months: Sequence[str], columns: Sequence[str] | None = None) -> pl.DataFrame:
+    """The accepted rows of these months, in their order."""
+    return pl.concat([read(paths.accepted(month), columns) for month in months])
 
 
 def month_bounds(month: str) -> tuple[datetime, datetime]:

@@ -62,7 +62,7 @@ def _measure(
 ) -> tuple[dict[str, Any], dict[str, float], bool]:
     """The measures of the month, the bound that favours the model, and whether even that is too bad."""
     predictor = Predictor.load(store.path(digest) / manifest.ARTIFACT)
-    table = tables.read(paths.partition(month))
+    table = tables.read(paths.accepted(month))
     table = table.filter(tables.outcomes(table, params.target).is_not_null())
     outcomes, task = tables.outcomes(table, params.target).to_numpy(), params.target.task
     if not len(outcomes) or (task == "binary" and not 0 < outcomes.sum() < len(outcomes)):
@@ -78,7 +78,9 @@ def _measure(
         areas = comparisons.areas(outcomes, scores, clusters, resamples=resamples, seed=seed)
         upper = float(np.nanpercentile(areas[1:], 95))
         return measured, {"roc_auc_upper_bound": upper}, upper < promised - margin
-    losses = comparisons.resampled_means(measures.losses(task, outcomes, scores), clusters, resamples=resamples, seed=seed)
+    losses = comparisons.resampled_means(
+        measures.losses(task, outcomes, scores), clusters, resamples=resamples, seed=seed
+    )
     lower = float(np.percentile(losses[1:], 5))
     if task == "multiclass":
         return measured, {"log_loss_lower_bound": lower}, lower > promised * (1 + margin)

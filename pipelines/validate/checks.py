@@ -7,14 +7,14 @@ import logging
 import math
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pipelines import tables
-from pipelines.params import Params
+from pipelines.params import WHOLE, Params
 from pipelines.validate import duckdb_views, suite
 
 # Observed values that are counts, rates or names of columns and types; all others could quote a row.
@@ -23,22 +23,33 @@ _OBSERVED = {
     "expect_table_columns_to_match_set",
     "expect_column_values_to_be_in_type_list",
     "expect_column_mean_to_be_between",
+    "expect_column_unique_value_count_to_be_between",
     "unexpected_rows_expectation",
 }
+_WHOLE_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 _COUNTS = ("element_count", "unexpected_count", "missing_count")
 
 
-def check_months(params: Params, docs: Path) -> dict[str, list[dict[str, Any]]]:
+def check_months(
+    params: Params, files: Mapping[str, Path], varying: Mapping[str, Collection[str]], docs: Path
+) -> dict[str, list[dict[str, Any]]]:
     """The outcome of every expectation by month, and Data Docs under `docs`.
+
+    Args:
+        files: by month, the Parquet file that is checked.
+        varying: by month, the columns that have several values in some other month, and so must have them in this one.
 
     An outcome holds `type`, `column`, `success`, what was asked (`kwargs`), counts of rows, and no value of any row.
     """
     with _quiet(), tempfile.TemporaryDirectory() as directory:
         database = Path(directory) / "partitions.duckdb"
-        duckdb_views.create_views(database, params.data.months, params.target)
+        duckdb_views.create_views(database, files, params.target)
         context = _context()
         source = context.data_sources.add_sql("partitions", connection_string=f"duckdb:///{database}")
-        outcomes = {month: _check_month(context, source, params, month) for month in params.data.months}
+        outcomes = {
+            month: _check_month(context, source, month, suite.expectations(params, month, varying[month]))
+            for month in files
+        }
         _build_docs(context, docs)
     return outcomes
 
@@ -54,17 +65,17 @@ def _context() -> Any:
     return context
 
 
-def _check_month(context: Any, source: Any, params: Params, month: str) -> list[dict[str, Any]]:
+def _check_month(context: Any, source: Any, month: str, asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
     import great_expectations as gx
 
     name = duckdb_views.view_name(month)
     batch = source.add_table_asset(month, table_name=name).add_batch_definition_whole_table(month)
-    asked = suite.expectations(params, month)
     definition = gx.ValidationDefinition(
         name=month, data=batch, suite=context.suites.add(gx.ExpectationSuite(name=month, expectations=asked))
     )
     # The month stands for the time of the run: the same data give the same results, whenever they are checked.
-    run = gx.RunIdentifier(run_name=month, run_time=tables.month_bounds(month)[0].replace(tzinfo=UTC))
+    time = _WHOLE_TIME if month == WHOLE else tables.month_bounds(month)[0].replace(tzinfo=UTC)
+    run = gx.RunIdentifier(run_name=month, run_time=time)
     result = context.validation_definitions.add(definition).run(
         result_format={"result_format": "SUMMARY", "partial_unexpected_count": 0}, run_id=run
     )

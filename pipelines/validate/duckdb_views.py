@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
-from pipelines import paths
 from pipelines.params import TargetParams
 from pipelines.validate.suite import POSITIVE
 
@@ -27,20 +26,25 @@ def view_name(month: str) -> str:
     return f"month_{month.replace('-', '_')}"
 
 
-def create_views(database: Path, months: Sequence[str], target: TargetParams) -> None:
-    """One view a month: the partition, and the label as a number (1 positive, 0 negative, null none) beside it."""
+def create_views(database: Path, files: Mapping[str, Path], target: TargetParams) -> None:
+    """One view a month: its file, NaN as null, and the label as a number (1 positive, 0 negative, null none) beside it."""
     import duckdb
 
     with duckdb.connect(str(database)) as connection:
-        for month in months:
-            file = str(paths.partition(month).resolve()).replace("'", "''")
-            columns = [
-                row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM read_parquet('{file}')").fetchall()
-            ]
-            label = _label(target) if target.column in columns else "CAST(NULL AS DOUBLE)"
+        for month, path in files.items():
+            file = str(path.resolve()).replace("'", "''")
+            described = connection.execute(f"DESCRIBE SELECT * FROM read_parquet('{file}')").fetchall()
+            kinds = {row[0]: row[1] for row in described}
+            label = _label(target) if target.column in kinds and target.task == "binary" else "CAST(NULL AS DOUBLE)"
+            values = ", ".join(_value(name, kind) for name, kind in kinds.items())
             connection.execute(
-                f"CREATE VIEW {view_name(month)} AS SELECT *, {label} AS \"{POSITIVE}\" FROM read_parquet('{file}')"
+                f"CREATE VIEW {view_name(month)} AS SELECT {values}, {label} AS \"{POSITIVE}\" FROM read_parquet('{file}')"
             )
+
+
+def _value(name: str, kind: str) -> str:
+    quoted = '"' + name.replace('"', '""') + '"'
+    return f"nullif({quoted}, CAST('NaN' AS {kind})) AS {quoted}" if kind in ("FLOAT", "DOUBLE") else quoted
 
 
 def _label(target: TargetParams) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 
 from pipelines import tables
-from pipelines.params import Column, Data, Params, TargetParams
+from pipelines.params import WHOLE, Column, Data, Params, TargetParams
 
 # Names of the view's extra columns that hold what no column of the table does.
 POSITIVE = "__positive__"
@@ -22,11 +23,13 @@ _TYPES = {
 _FRESH = timedelta(days=2)
 
 
-def expectations(params: Params, month: str) -> list[dict[str, Any]]:
-    """Every expectation on a month, in Great Expectations' JSON form: `type` and `kwargs`."""
+def expectations(params: Params, month: str, varying: Collection[str]) -> list[dict[str, Any]]:
+    """Every expectation on a month, in Great Expectations' JSON form: `type` and `kwargs`; `varying` columns may not be constant."""
     suite = _table(params, month)
     for name, column in params.data.columns.items():
         suite += _column(name, column)
+        if name in varying:
+            suite.append(_expect("expect_column_unique_value_count_to_be_between", column=name, min_value=2))
     suite += _target(params.target, params.validate_.positive_rate)
     suite += [{"type": entry.type, "kwargs": entry.kwargs} for entry in params.validate_.expectations]
     return suite
@@ -50,6 +53,8 @@ def _names(params: Params) -> set[str]:
 
 def _freshness(data: Data, month: str) -> list[dict[str, Any]]:
     """Every row lies in the month, and the month is there to its end: its last row is at most two days older than that."""
+    if month == WHOLE:
+        return []
     start, end = tables.month_bounds(month)
     last = (end - _FRESH).isoformat()
     return [
@@ -81,11 +86,16 @@ def _column(name: str, column: Column) -> list[dict[str, Any]]:
 
 
 def _target(target: TargetParams, rate: tuple[float, float]) -> list[dict[str, Any]]:
-    return [
-        _expect("expect_column_values_to_not_be_null", column=target.column, mostly=1 - target.missing),
-        _expect("expect_column_values_to_be_in_set", column=target.column, value_set=list(target.labels)),
-        _expect("expect_column_mean_to_be_between", column=POSITIVE, min_value=rate[0], max_value=rate[1]),
-    ]
+    suite = [_expect("expect_column_values_to_not_be_null", column=target.column, mostly=1 - target.missing)]
+    if target.task == "regression":
+        return [
+            *suite,
+            _expect("expect_column_values_to_be_in_type_list", column=target.column, type_list=_TYPES["number"]),
+        ]
+    suite.append(_expect("expect_column_values_to_be_in_set", column=target.column, value_set=list(target.labels)))
+    if target.task == "binary":
+        suite.append(_expect("expect_column_mean_to_be_between", column=POSITIVE, min_value=rate[0], max_value=rate[1]))
+    return suite
 
 
 def _expect(kind: str, **kwargs: Any) -> dict[str, Any]:

@@ -91,8 +91,9 @@ def deliveries(start: datetime, days: int, *, learnable: bool = True) -> pl.Data
 
 
 def write_months(directory: Path, *, learnable: bool = True) -> None:
-    """The partitions of the three months, as `collect` writes them."""
+    """The partitions of the three months, as `collect` writes them, all of their rows accepted."""
     for month, days in (("2024-01", 31), ("2024-02", 29), ("2024-03", 31)):
-        path = directory / "data" / "partitions" / f"{month}.parquet"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        deliveries(datetime.strptime(month, "%Y-%m"), days, learnable=learnable).write_parquet(path)
+        for kind in ("partitions", "accepted"):
+            path = directory / "data" / kind / f"{month}.parquet"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            deliveries(datetime.strptime(month, "%Y-%m"), days, learnable=learnable).write_parquet(path)

@@ -41,7 +41,7 @@ def test_features_encode_each_row_as_declared(workspace: Path, params: Params) -
     write_months(workspace)
     stage.run(params)
     encoded = pl.read_parquet(paths.FEATURES / "train.parquet")
-    months = [pl.read_parquet(paths.partition(month)) for month in ("2024-01", "2024-02")]
+    months = [pl.read_parquet(paths.accepted(month)) for month in ("2024-01", "2024-02")]
     rows = pl.concat(months).drop_nulls("outcome")
     assert encoded.height == rows.height
     assert encoded["hour"].to_list() == [float(at.hour) for at in rows["promised"]]
@@ -56,7 +56,7 @@ def test_features_learn_nothing_from_the_holdout(workspace: Path, params: Params
     write_months(workspace)
     stage.run(params)
     before = {name: (paths.FEATURES / name).read_bytes() for name in ("schema.json", "train.parquet")}
-    path = paths.partition("2024-03")
+    path = paths.accepted("2024-03")
     changed = pl.read_parquet(path).with_columns(
         depot=pl.lit("south"), distance=pl.lit(99.0), outcome=pl.lit("broken"), weight=pl.lit(1000.0)
     )
@@ -83,7 +83,7 @@ def test_features_carry_only_fields_that_a_feature_reads(workspace: Path, params
 def test_features_stop_when_no_row_has_a_label(workspace: Path, params: Params) -> None:
     write_months(workspace)
     for month in ("2024-01", "2024-02"):
-        path = paths.partition(month)
+        path = paths.accepted(month)
         pl.read_parquet(path).with_columns(outcome=pl.lit(None, pl.String)).write_parquet(path)
     with pytest.raises(DataRejectedError, match="no row of the training part has a value in 'outcome'"):
         stage.run(params)

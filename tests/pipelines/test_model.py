@@ -103,7 +103,7 @@ def test_predictor_answers_a_request_as_the_table_is_scored(workspace: Path, par
     _train(params)
     predictor = Predictor.load(paths.BOOSTED)
     names = [field.name for field in predictor.schema.fields]
-    rows = tables.read(paths.partition("2024-03")).select(names)
+    rows = tables.read(paths.accepted("2024-03")).select(names)
     scored = predictor.score_columns(tables.columns_of(rows, names))
     requests = [
         {name: value.isoformat() if name == "promised" else value for name, value in row.items() if value is not None}
@@ -259,7 +259,7 @@ def test_monitor_is_content_with_a_model_that_holds_and_alarms_when_it_does_not(
     report = json.loads(paths.MONITOR.read_bytes())
     assert (report["alarm"], report["seen"]) == (False, True)
     assert report["roc_auc"] == pytest.approx(json.loads(paths.METRICS.read_bytes())["roc_auc"])
-    path = paths.partition("2024-03")
+    path = paths.accepted("2024-03")
     swapped = pl.col("outcome").replace({"kept": "broken", "broken": "kept"})
     pl.read_parquet(path).with_columns(swapped).write_parquet(path)
     with pytest.raises(ModelRejectedError, match="worse than it was"):
