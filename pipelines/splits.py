@@ -62,6 +62,21 @@ def assign(table: pl.DataFrame, params: Params) -> pl.Series:
     return pl.Series(PART, _CODES[parts], dtype=pl.String)
 
 
+def columns(params: Params) -> list[str]:
+    """The columns that `assign` and the outcome need, so that the others need not be read."""
+    split, data = params.split, params.data
+    needed = [params.target.column]
+    if isinstance(split, TemporalSplit):
+        needed.append(str(data.time))
+    elif isinstance(split, GroupedSplit):
+        needed.append(split.column)
+    else:
+        needed += data.key or data.columns
+        if isinstance(split, PredefinedSplit) and split.column is not None:
+            needed.append(split.column)
+    return list(dict.fromkeys(needed))
+
+
 def boundaries(months: Sequence[str], split: TemporalSplit) -> Boundaries:
     """Where validation, hold-out and the future begin, and where the gaps before them do.
 

@@ -35,6 +35,17 @@ def fit_schema(params: Params, training: pl.DataFrame) -> FeatureSchema:
     )
 
 
+def fitted_columns(params: Params) -> list[str]:
+    """The columns whose values `fit_schema` looks at: those with categories, and those of lookups."""
+    needed: list[str] = [params.target.column]
+    for name, feature in params.features.items():
+        if isinstance(feature, (CategoryFeature, LookupFeature)):
+            needed += inputs_of(name, feature)
+        if isinstance(feature, LookupFeature) and feature.of:
+            needed.append(feature.of)
+    return list(dict.fromkeys(needed))
+
+
 def _target(target: TargetParams) -> Target:
     threshold = target.threshold if target.task == "binary" else None
     return Target(target.column, target.labels, threshold, target.unit)

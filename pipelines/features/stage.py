@@ -9,31 +9,34 @@ from contract.encoder import Encoder
 from contract.errors import DataRejectedError
 from contract.files import canonical_json, write_atomically
 from pipelines import paths, splits, tables
-from pipelines.features.fit import fit_schema
-from pipelines.params import WHOLE, Params
+from pipelines.features.fit import fit_schema, fitted_columns
+from pipelines.params import Params
+
+_ROWS_AT_ONCE = 50_000  # the encoder works on Python values
 
 
 def run(params: Params) -> str:
     """Write to `data/features`: `schema.json`, `train.parquet`, `parts.parquet` and `counts.json`.
 
     `train.parquet` holds the rows that are learned from (features as float32, outcome, whether for validation), `parts.parquet`
-    the part of every row of the table. Rows without an outcome cannot be learned from; they are counted, by month.
+    the part of every row of the table. Rows without an outcome cannot be learned from; they are counted, by month. Never is the
+    whole table in memory: first the columns that the split needs, then those with categories, then one month after another.
     """
-    table = tables.read_partitions(params.data.months)
-    parts = splits.assign(table, params)
-    outcomes = tables.outcomes(table, params.target)
+    deciding = tables.read_partitions(params.data.months, splits.columns(params))
+    parts, outcomes = splits.assign(deciding, params), tables.outcomes(deciding, params.target)
+    del deciding
     _check_parts(params, parts, outcomes)
     is_used = parts.is_in([splits.TRAINING, splits.VALIDATION]) & outcomes.is_not_null()
-    training, used_parts, used_outcomes = table.filter(is_used), parts.filter(is_used), outcomes.filter(is_used)
-    schema = fit_schema(params, training)
-    encoded = _encode(training, schema).with_columns(
-        used_outcomes.alias(tables.LABEL), (used_parts == splits.VALIDATION).alias(tables.VALIDATION)
+    schema = fit_schema(params, tables.read_partitions(params.data.months, fitted_columns(params)).filter(is_used))
+    encoded = _encode_months(params, is_used, schema).with_columns(
+        outcomes.filter(is_used).alias(tables.LABEL),
+        (parts.filter(is_used) == splits.VALIDATION).alias(tables.VALIDATION),
     )
     write_atomically(paths.FEATURES / feature_schema.FILE_NAME, schema.to_bytes())
     tables.write(encoded, paths.FEATURES / "train.parquet")
     tables.write(parts.to_frame(), paths.PARTS)
-    write_atomically(paths.COUNTS, canonical_json(_counts(params, table)))
-    return f"{training.height:,} training rows × {len(schema.features)} features"
+    write_atomically(paths.COUNTS, canonical_json(_counts(params)))
+    return f"{encoded.height:,} training rows × {len(schema.features)} features"
 
 
 def _check_parts(params: Params, parts: pl.Series, outcomes: pl.Series) -> None:
@@ -53,17 +56,23 @@ def _check_parts(params: Params, parts: pl.Series, outcomes: pl.Series) -> None:
         )
 
 
-def _encode(training: pl.DataFrame, schema: feature_schema.FeatureSchema) -> pl.DataFrame:
-    matrix = Encoder(schema).encode_columns(tables.columns_of(training, [field.name for field in schema.fields]))
-    return pl.DataFrame(matrix, schema=schema.feature_names, orient="row")
+def _encode_months(params: Params, is_used: pl.Series, schema: feature_schema.FeatureSchema) -> pl.DataFrame:
+    encoder, names = Encoder(schema), [field.name for field in schema.fields]
+    encoded, start = [], 0
+    for month in params.data.months:
+        table = tables.read_partitions([month], names)
+        used = table.filter(is_used.slice(start, table.height))
+        start += table.height
+        for rows in used.iter_slices(_ROWS_AT_ONCE):
+            matrix = encoder.encode_columns(tables.columns_of(rows, names))
+            encoded.append(pl.DataFrame(matrix, schema=schema.feature_names, orient="row"))
+    return pl.concat(encoded, rechunk=True)
 
 
-def _counts(params: Params, table: pl.DataFrame) -> dict[str, dict[str, int]]:
+def _counts(params: Params) -> dict[str, dict[str, int]]:
     """By month: rows, and rows without an outcome."""
-    month = pl.lit(WHOLE) if params.data.time is None else pl.col(params.data.time).dt.strftime("%Y-%m")
-    counts = (
-        table.group_by(month=month)
-        .agg(rows=pl.len(), unlabelled=pl.col(params.target.column).null_count())
-        .sort("month")
-    )
-    return {row["month"]: {"rows": row["rows"], "unlabelled": row["unlabelled"]} for row in counts.to_dicts()}
+    counts = {}
+    for month in params.data.months:
+        column = tables.read_partitions([month], [params.target.column])[params.target.column]
+        counts[month] = {"rows": len(column), "unlabelled": column.null_count()}
+    return counts
