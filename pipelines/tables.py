@@ -41,8 +41,8 @@ def read(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
 
 
 def read_partitions(months: Sequence[str], columns: Sequence[str] | None = None) -> pl.DataFrame:
-    """The rows of these months, in their order."""
-    return pl.concat([read(paths.partition(month), columns) for month in months])
+    """The accepted rows of these months, in their order."""
+    return pl.concat([read(paths.accepted(month), columns) for month in months])
 
 
 def month_bounds(month: str) -> tuple[datetime, datetime]:
