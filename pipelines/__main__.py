@@ -18,6 +18,7 @@ STAGES = {
     "collect": "collect one month into a partition",
     "validate": "check every partition with Great Expectations",
     "features": "fit the feature schema and encode the training table",
+    "screen": "stop at leaks, repeated rows and entities on both sides of the split",
     "train": "train XGBoost and the linear baseline, export both to ONNX",
     "champion": "fetch the live model from the bundle store, for the comparison",
     "evaluate": "judge the exported model on the hold-out, and gate it",

@@ -188,10 +188,17 @@ class Gates(Model):
     """What a model may lose against the live one (95 % confidence) and against the linear baseline.
 
     In ROC-AUC for a binary target; for the others a share of the other model's loss.
+
+    Before training: `feature_auc` is the ROC-AUC that one feature may reach alone, unless it is `reviewed`; `disguise` the share
+    of errors that one feature may avoid alone; `entity` a column whose values may not be on both sides of the split.
     """
 
     regression_margin: Annotated[float, Field(ge=0, le=0.5)] = 0.01
     linear_margin: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    feature_auc: Annotated[float, Field(ge=0.5, le=1)] = 0.99
+    disguise: Annotated[float, Field(gt=0, le=1)] = 0.99
+    reviewed: tuple[str, ...] = ()
+    entity: str | None = None
 
 
 class Serving(Model):
@@ -229,6 +236,7 @@ class Params(Model):
         for entry in self.evaluate.slices:
             _require_columns("evaluate.slices", (entry.column,), columns)
         self._check_split()
+        self._check_gates()
         return self
 
     def _check_split(self) -> None:
@@ -238,6 +246,13 @@ class Params(Model):
             _require_columns("split.column", (self.split.column,), self.data.columns)
         if isinstance(self.split, PredefinedSplit) and self.split.column is not None:
             _check_values(self.split.column, self.split.holdout, self.data.columns[self.split.column])
+
+
+    def _check_gates(self) -> None:
+        if self.gates.entity is not None:
+            _require_columns("gates.entity", (self.gates.entity,), self.data.columns)
+        if unknown := [name for name in self.gates.reviewed if name not in self.features]:
+            raise ValueError(f"gates.reviewed lists {unknown[0]!r}, which is no feature: {', '.join(self.features)}")
 
 
 # Kinds of column that each transform reads.

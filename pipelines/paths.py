@@ -16,6 +16,7 @@ TRAINING = MODELS / "training.json"
 APPROVAL = MODELS / "approval.json"
 REPORTS = Path("reports")
 VALIDATION = REPORTS / "validation.json"
+SCREENING = REPORTS / "screening.json"
 DATA_DOCS = REPORTS / "data_docs"
 PLOTS = REPORTS / "plots"
 EVALUATION = REPORTS / "evaluation.html"

@@ -1,0 +1,149 @@
+"""What would flatter a model is stopped before training, with the evidence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from contract.errors import EXIT_DATA, DataRejectedError
+from pipelines import paths
+from pipelines.features import stage as features
+from pipelines.params import Params
+from pipelines.screen import leaks, stage
+from tests.pipelines.conftest import write_months
+
+RANDOM = np.random.default_rng(7)
+
+
+def _change(change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
+    for path in sorted(paths.ACCEPTED.glob("*.parquet")):
+        change(pl.read_parquet(path)).write_parquet(path)
+
+
+def _refusal(params: Params) -> DataRejectedError:
+    features.run(params)
+    with pytest.raises(DataRejectedError) as caught:
+        stage.run(params)
+    assert caught.value.exit_code == EXIT_DATA
+    assert paths.SCREENING.is_file()
+    return caught.value
+
+
+def _noisy_label(sigma: float) -> Callable[[pl.DataFrame], pl.DataFrame]:
+    def change(table: pl.DataFrame) -> pl.DataFrame:
+        noise = RANDOM.normal(0, sigma, table.height)
+        return table.with_columns(weight=(pl.col("outcome") == "broken").cast(pl.Float64).fill_null(0) + noise + 5)
+
+    return change
+
+
+def test_a_sound_table_passes_and_says_the_same_twice(workspace: Path, params: Params) -> None:
+    write_months(workspace, learnable=False)
+    features.run(params)
+    assert "no row or entity on both sides" in stage.run(params)
+    first = paths.SCREENING.read_bytes()
+    stage.run(params)
+    assert paths.SCREENING.read_bytes() == first
+    assert set(json.loads(first)["features"]) == set(params.features)
+
+
+def test_a_feature_that_is_the_label_plus_noise_is_blocked_until_it_is_reviewed(
+    workspace: Path, raw: dict[str, Any]
+) -> None:
+    write_months(workspace, learnable=False)
+    _change(_noisy_label(0.4))
+    raw["gates"]["feature_auc"] = 0.8
+    error = _refusal(Params.model_validate(raw))
+    assert {problem.field for problem in error.problems} == {"weight"}
+    assert "predicts the outcome alone with ROC-AUC 0." in str(error)
+    raw["gates"]["reviewed"] = ["weight"]
+    stage.run(Params.model_validate(raw))
+
+
+def test_the_target_in_disguise_is_blocked_even_if_it_is_reviewed(workspace: Path, raw: dict[str, Any]) -> None:
+    write_months(workspace, learnable=False)
+    _change(
+        lambda table: table.with_columns(
+            depot=pl.when(pl.col("outcome") == "broken").then(pl.lit("x")).otherwise(pl.lit("y"))
+        )
+    )
+    raw["gates"]["reviewed"] = ["depot", "depot_share"]
+    error = _refusal(Params.model_validate(raw))
+    assert "depot" in {problem.field for problem in error.problems}
+    assert "is the target in disguise" in str(error)
+
+
+def test_rows_that_are_there_twice_are_blocked_within_and_across_months(workspace: Path, params: Params) -> None:
+    write_months(workspace, learnable=False)
+    _change(lambda table: table.with_columns(order=pl.format("order-{}", pl.int_range(pl.len()))))
+    error = _refusal(params)
+    assert [problem.field for problem in error.problems] == ["order"]
+    assert "rows share this key (data.key) with another one, in 2024-01, 2024-02, 2024-03" in str(error)
+
+
+def test_an_entity_on_both_sides_of_the_split_is_blocked(workspace: Path, raw: dict[str, Any]) -> None:
+    write_months(workspace, learnable=False)
+    raw["gates"]["entity"] = "depot"
+    error = _refusal(Params.model_validate(raw))
+    assert "620 of 620 hold-out rows have one of 2 values" in str(error)
+
+
+def test_an_entity_that_a_grouped_split_keeps_apart_passes(workspace: Path, raw: dict[str, Any]) -> None:
+    write_months(workspace, learnable=False)
+    _change(lambda table: table.with_columns(courier=pl.col("order").str.slice(-2)))
+    raw["data"]["columns"]["courier"] = {"kind": "identifier"}
+    raw["split"] = {"kind": "grouped", "column": "courier"}
+    params = Params.model_validate(raw)
+    features.run(params)
+    stage.run(params)
+    assert json.loads(paths.SCREENING.read_bytes())["shared"]["rows"] == 0
+
+
+@pytest.mark.parametrize("sigma", [0.3, 1.0, 5.0])
+def test_auc_alone_is_that_of_the_best_ranking_by_the_value(sigma: float) -> None:
+    from sklearn.metrics import roc_auc_score
+
+    labels = RANDOM.integers(0, 2, 20_000)
+    values = (labels + RANDOM.normal(0, sigma, len(labels))).astype(np.float32)
+    expected = roc_auc_score(labels, values)
+    assert leaks.measure(values, labels, "binary")["auc"] == pytest.approx(expected, abs=0.02)
+    assert leaks.measure(-values, labels, "binary")["auc"] == pytest.approx(expected, abs=0.02)
+
+
+def test_missing_values_that_give_the_label_away_are_seen() -> None:
+    labels = RANDOM.integers(0, 2, 2_000)
+    values = np.where(labels == 1, np.nan, RANDOM.normal(size=len(labels))).astype(np.float32)
+    found = leaks.measure(values, labels, "binary")
+    assert found["auc"] == pytest.approx(1)
+    assert found["error_reduction"] == pytest.approx(1)
+
+
+def test_a_value_that_only_one_row_has_tells_nothing() -> None:
+    labels = RANDOM.integers(0, 2, 2_000)
+    found = leaks.measure(np.arange(2_000, dtype=np.float32), labels, "binary")
+    assert found["auc"] == pytest.approx(0.5, abs=0.06)
+
+
+def test_a_number_that_follows_another_is_seen() -> None:
+    from sklearn.metrics import r2_score
+
+    values = RANDOM.normal(size=20_000).astype(np.float32)
+    outcomes = values * 3.0 + 1
+    found = leaks.measure(values, outcomes, "regression")
+    assert found["auc"] > 0.99
+    assert found["error_reduction"] > 0.98
+    noisy = outcomes + RANDOM.normal(0, 3, len(values))
+    expected = r2_score(noisy, outcomes)
+    assert leaks.measure(values, noisy, "regression")["error_reduction"] == pytest.approx(expected, abs=0.03)
+
+
+def test_one_label_of_three_that_is_told_by_a_value_is_no_alarm() -> None:
+    labels = RANDOM.integers(0, 3, 6_000)
+    values = (labels == 0).astype(np.float32)
+    assert leaks.measure(values, labels, "multiclass")["auc"] == pytest.approx((1 + 0.75 + 0.75) / 3, abs=0.03)
