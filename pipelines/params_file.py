@@ -19,6 +19,8 @@ _NESTED: dict[str, Any] = {
     **params.SPLITS,
     "flights": params.FlightsSource,
     "files": params.FilesSource,
+    "sql": params.SqlSource,
+    "combine": params.Combined,
     "value": params.ValueFeature,
     "log": params.ValueFeature,
     "category": params.CategoryFeature,
@@ -54,7 +56,7 @@ def load(path: Path = Path(FILE_NAME)) -> params.Params:
 
 def _problem(entry: Any) -> Problem:
     location = [str(part) for part in entry["loc"]]
-    tags = {"flights", "files", *params.KINDS_OF, *params.SPLITS}
+    tags = {"flights", "files", "sql", *params.KINDS_OF, *params.SPLITS}
     parent = location[:-1]
     key = ".".join(part for i, part in enumerate(location) if not (part in tags and i and _is_tag(location, i)))
     value = "" if isinstance(entry["input"], (dict, list)) else f" (it is {entry['input']!r})"

@@ -1,49 +1,112 @@
-"""One table in CSV or Parquet files: the rows of a month."""
+"""CSV and Parquet files: local ones by a path or a glob, others by a URL that fsspec knows."""
 
 from __future__ import annotations
 
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from glob import glob
+from pathlib import Path
+from typing import Any
 
 import polars as pl
 
-from contract.errors import DataRejectedError, Problem, UnavailableError
+from contract.errors import ConfigurationError, DataRejectedError, UnavailableError
 from pipelines import tables
-from pipelines.params import FilesSource
+from pipelines.collect import secrets, shape
+from pipelines.params import WHOLE, Data, FilesSource
+
+_KEY = "data.source.path"
+_MONTH = re.compile(r"\{month(?::([^}]+))?\}")
+_UTF8 = {"utf-8", "utf8", "utf-8-sig", "ascii"}
 
 
-def month_of_files(source: FilesSource, time: str, month: str) -> pl.DataFrame:
-    """The rows whose time lies in the month, every value as text where the files are CSV.
+def read(data: Data, source: FilesSource, month: str) -> pl.DataFrame:
+    """The rows of a month, every value as text where the files are CSV.
 
     Raises:
-        UnavailableError: no file is there (yet).
-        DataRejectedError: a row has no readable time, so that it belongs to no month.
+        UnavailableError: no file is there (yet), or its server does not answer.
+        DataRejectedError: a file cannot be read, a column is not there, or a row belongs to no month.
     """
-    table = _scan(source).drop(source.drop).rename(source.rename).collect()
-    if time not in table.columns:
-        raise DataRejectedError(
-            f"{source.path} has no column {time!r}, which data.time names",
-            [Problem(None, column, "is there") for column in table.columns],
-        )
-    times = _times(table[time])
-    if lost := times.null_count():
-        raise DataRejectedError(
-            f"{source.path}: {lost} of {table.height} rows have no readable time in column {time!r} and belong to no month; "
-            "give ISO 8601 local times there"
-        )
-    start, end = tables.month_bounds(month)
-    return table.with_columns(times.alias(time)).filter(pl.col(time).is_between(start, end, closed="left"))
+    path = _path_of_month(source.path, month)
+    with _local_files(path) as files:
+        if not files:
+            raise UnavailableError(f"{_KEY}: no file matches {path!r}")
+        try:
+            return shape.month_of(_scan(files, source), data, source, month)
+        except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
+            reason = type(error).__name__ if isinstance(error, UnicodeDecodeError) else str(error).splitlines()[0][:200]
+            raise DataRejectedError(
+                f"{_KEY}: {path!r} cannot be read as declared ({reason}); check separator, quote and encoding, and that all "
+                "files have the same columns"
+            ) from error
 
 
-def _scan(source: FilesSource) -> pl.LazyFrame:
-    files = sorted(glob(source.path))  # noqa: PTH207 - the path may be absolute
-    if not files:
-        raise UnavailableError(f"data.source.path: no file matches {source.path!r}")
+def _path_of_month(path: str, month: str) -> str:
+    if month == WHOLE:
+        return path
+    start = tables.month_bounds(month)[0]
+    return _MONTH.sub(lambda match: start.strftime(match[1] or "%Y-%m"), path)
+
+
+@contextmanager
+def _local_files(path: str) -> Iterator[list[str]]:
+    if "://" not in path:
+        yield sorted(glob(secrets.expand(_KEY, path)))  # noqa: PTH207 - the path may be absolute
+        return
+    with tempfile.TemporaryDirectory(prefix="bulkhead-collect-") as directory:
+        yield _download(path, Path(directory))
+
+
+def _download(path: str, directory: Path) -> list[str]:
+    import fsspec
+
+    url = secrets.expand(_KEY, path)
+    try:
+        system, place = fsspec.core.url_to_fs(url)
+        names = sorted(system.glob(place)) if re.search(r"[*?\[]", place) and "http" not in url[:5] else [place]
+        return [_fetch(system, name, directory / f"{number:06}{_suffix(name)}") for number, name in enumerate(names)]
+    except (ImportError, ValueError) as error:
+        raise ConfigurationError(
+            f"{_KEY}: {path!r} cannot be opened ({secrets.redact(str(error), path)}); install what it names beside "
+            "requirements/pipeline.txt, or correct the URL"
+        ) from None
+    except PermissionError as error:
+        raise ConfigurationError(
+            f"{_KEY}: {path!r} may not be read ({secrets.redact(str(error), path)}); check the credentials in the environment"
+        ) from None
+    except Exception as error:  # noqa: BLE001 - every file system raises errors of its own, most of them of the network
+        raise UnavailableError(f"{_KEY}: {path!r} does not answer ({secrets.redact(str(error), path)})") from None
+
+
+def _fetch(system: Any, name: str, target: Path) -> str:
+    with system.open(name, "rb") as source, target.open("wb") as copy:
+        shutil.copyfileobj(source, copy, 1 << 20)
+    return str(target)
+
+
+def _suffix(name: str) -> str:
+    return "".join(Path(name.split("?")[0]).suffixes[-2:])
+
+
+def _scan(files: list[str], source: FilesSource) -> pl.LazyFrame:
     if all(name.endswith(".parquet") for name in files):
         return pl.scan_parquet(files)
-    return pl.scan_csv(files, separator=source.separator, null_values=list(source.missing), infer_schema=False)
+    content = files if source.encoding.lower() in _UTF8 else [_recoded(name, source.encoding) for name in files]
+    return pl.scan_csv(
+        content,
+        separator=source.separator,
+        quote_char=source.quote,
+        infer_schema=False,
+    )
 
 
-def _times(column: pl.Series) -> pl.Series:
-    if column.dtype == pl.String:
-        return column.str.to_datetime(time_unit="us", strict=False, ambiguous="null")
-    return column.cast(pl.Datetime("us"), strict=False)
+def _recoded(name: str, encoding: str) -> bytes:
+    content = Path(name).read_bytes()
+    if name.endswith(".gz"):
+        import gzip
+
+        content = gzip.decompress(content)
+    return content.decode(encoding).removeprefix("\ufeff").encode()

