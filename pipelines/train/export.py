@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 
 from contract.errors import ModelRejectedError
 
-# Largest difference that an export may show against its own library: in probability, or as a share of the largest value.
+# Largest difference that an export may show against its own library: in probability, or as a share of the largest value, which
+# is a sum over all trees in single precision, rounded as often as there are trees.
 TOLERANCE = 1e-6
+SUM_TOLERANCE = 1e-5
 _OPSET = 15
 
 

@@ -40,11 +40,17 @@ def _table(params: Params, month: str) -> list[dict[str, Any]]:
     return [
         _expect("expect_table_row_count_to_be_between", min_value=minimum, max_value=maximum),
         _expect("expect_table_columns_to_match_set", column_set=sorted(_names(params)), exact_match=True),
-        _expect("expect_compound_columns_to_be_unique", column_list=list(params.data.key))
-        if len(params.data.key) > 1
-        else _expect("expect_column_values_to_be_unique", column=params.data.key[0]),
+        *_uniqueness(params.data.key),
         *_freshness(params.data, month),
     ]
+
+
+def _uniqueness(key: tuple[str, ...]) -> list[dict[str, Any]]:
+    if not key:
+        return []
+    if len(key) == 1:
+        return [_expect("expect_column_values_to_be_unique", column=key[0])]
+    return [_expect("expect_compound_columns_to_be_unique", column_list=list(key))]
 
 
 def _names(params: Params) -> set[str]:

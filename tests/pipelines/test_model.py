@@ -99,6 +99,14 @@ def test_check_parity_rejects_an_export_that_differs() -> None:
         export.check_parity("boosted", np.array([0.5], np.float32), np.array([np.nan], np.float32))
 
 
+def test_check_parity_of_numbers_is_a_share_of_the_largest_one() -> None:
+    expected, exported = np.array([0.0, -200_000.0]), np.array([1.0, -200_000.0])
+    assert export.check_parity("boosted", expected, exported, 1e-5, relative=True) == pytest.approx(5e-6)
+    with pytest.raises(ModelRejectedError, match="boosted"):
+        export.check_parity("boosted", expected, exported, 1e-6, relative=True)
+    assert export.check_parity("boosted", np.zeros(2), np.zeros(2), relative=True) == 0
+
+
 def test_predictor_answers_a_request_as_the_table_is_scored(workspace: Path, params: Params) -> None:
     _train(params)
     predictor = Predictor.load(paths.BOOSTED)

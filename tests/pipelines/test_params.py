@@ -50,6 +50,45 @@ def test_params_of_the_project_are_valid() -> None:
         (lambda raw: raw["features"]["hour"].update(part="year"), ["features.hour", "'year'", "'minute_of_day'"]),
         (lambda raw: raw["data"]["columns"]["depot"].update(pii=True), ["features.depot", "pii"]),
         (lambda raw: raw["split"].update(holdout="a while"), ["'split.holdout'", "'a while'"]),
+        (lambda raw: raw["target"].update(labels=["kept"]), ["'target'", "two for task binary", "there are 1"]),
+        (lambda raw: raw["target"].update(task="multiclass"), ["'target'", "three or more", "there are 2"]),
+        (lambda raw: raw["target"].update(task="regression"), ["'target'", "labels go with task binary or multiclass"]),
+        (
+            lambda raw: raw["target"].update(task="regression", labels=[], threshold=0.3),
+            ["'target'", "threshold goes with task binary only"],
+        ),
+        (lambda raw: raw["target"].update(unit="EUR"), ["'target'", "unit goes with task regression only"]),
+        (lambda raw: raw.update(split={"kind": "random"}), ["'split'", "'random'", "'stratified'"]),
+        (lambda raw: raw["split"].update(gap="soon"), ["'split.gap'", "'soon'"]),
+        (lambda raw: raw["split"].update(seed=1), ["'split.seed'", "holdout, validation, gap"]),
+        (
+            lambda raw: raw.update(split={"kind": "stratified", "holdout": 0.7, "validation": 0.3}),
+            ["'split", "0.7", "leave nothing to train on"],
+        ),
+        (
+            lambda raw: raw.update(split={"kind": "stratified", "holdout": 2}),
+            ["'split.holdout'", "less than 1", "(it is 2)"],
+        ),
+        (
+            lambda raw: raw.update(split={"kind": "grouped", "column": "shop"}),
+            ["split.column", "'shop'", "depot, distance"],
+        ),
+        (
+            lambda raw: raw.update(split={"kind": "predefined", "column": "distance", "holdout": ["far"]}),
+            ["split.holdout", "'far'", "'distance'", "number"],
+        ),
+        (lambda raw: raw.update(split={"kind": "predefined"}), ["'split", "column", "first"]),
+        (
+            lambda raw: raw.update(split={"kind": "predefined", "first": 100}),
+            ["split.first", "data.key", "must be []"],
+        ),
+        (lambda raw: raw["data"].update(time=None), ["'data'", "months must be [all]"]),
+        (lambda raw: raw["data"].update(months=["all"]), ["'data'", "only where there is no time"]),
+        (
+            lambda raw: raw["data"].update(time=None, months=["all"]),
+            ["split.kind temporal needs data.time", "stratified"],
+        ),
+        (lambda raw: raw["gates"].update(linear_margin=2), ["'gates.linear_margin'", "0.5"]),
         (lambda raw: raw["target"].update(task="ranking"), ["'target.task'", "'ranking'", "'binary'"]),
     ],
 )

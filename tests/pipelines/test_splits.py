@@ -24,7 +24,8 @@ KINDS = [*CHANCE, {"kind": "predefined", "first": 1000}, {"kind": "temporal", "v
 
 
 def _assign(raw: dict[str, Any], split: dict[str, Any], table: pl.DataFrame = TABLE) -> pl.Series:
-    return splits.assign(table, Params.model_validate(raw | {"split": split}))
+    data = raw["data"] | ({"key": []} if "first" in split else {})
+    return splits.assign(table, Params.model_validate(raw | {"split": split, "data": data}))
 
 
 @pytest.mark.parametrize("split", KINDS, ids=str)
