@@ -229,8 +229,6 @@ class Params(Model):
         if isinstance(self.split, PredefinedSplit) and self.split.column is not None:
             _check_values(self.split.column, self.split.holdout, self.data.columns[self.split.column])
         if isinstance(self.split, PredefinedSplit) and self.split.first is not None and self.data.key:
-            raise ValueError("split.first counts rows in the order of the source, but data.key orders them; it must be []")
-        if isinstance(self.split, PredefinedSplit) and self.split.first is not None and self.data.key:
             raise ValueError(
                 "split.first counts rows in the order of the source, but data.key orders them; it must be []"
             )
