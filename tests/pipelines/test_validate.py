@@ -48,6 +48,10 @@ def test_validate_accepts_sound_months_and_says_the_same_twice(workspace: Path, 
         (lambda t: t.head(50), "expect_table_row_count_to_be_between", None, "observed 50"),
         (lambda t: t.filter(pl.col("promised") < datetime(2024, 2, 20)), "expect_column_max_to_be_between", "promised", "2024-02-28"),
         (lambda t: deliveries(datetime(2024, 2, 5), 29), "expect_column_values_to_be_between", "promised", "80 of 580"),
+        (lambda t: t.with_columns(distance=pl.lit(float("nan"))), "expect_column_values_to_not_be_null", "distance", "580 of 580"),
+        (lambda t: t.with_columns(weight=pl.lit(float("nan"))), "expect_column_values_to_not_be_null", "weight", "580 of 580"),
+        (lambda t: t.with_columns(weight=pl.lit(3.0)), "expect_column_unique_value_count_to_be_between", "weight", "observed 1"),
+        (lambda t: t.with_columns(depot=pl.lit("north")), "expect_column_unique_value_count_to_be_between", "depot", "observed 1"),
         (lambda t: t.with_columns(outcome=pl.lit("broken")), "expect_column_mean_to_be_between", "__positive__", "observed 1.0"),
         (lambda t: t.with_columns(outcome=pl.lit(None, pl.String)), "expect_column_values_to_not_be_null", "outcome", "580 of 580"),
     ],
@@ -93,3 +97,11 @@ def test_validate_rejects_a_file_that_is_cut(workspace: Path, params: Params) ->
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(DataRejectedError, match=r"2024-02\.parquet cannot be read"):
         stage.run(params)
+
+
+def test_a_column_that_is_constant_in_every_month_is_no_alarm(workspace: Path, params: Params) -> None:
+    write_months(workspace)
+    for month in params.data.months:
+        path = paths.partition(month)
+        pl.read_parquet(path).with_columns(depot=pl.lit("north")).write_parquet(path)
+    stage.run(params)
