@@ -29,6 +29,7 @@ class Column(Model):
     missing: Share | None = None
     missing_values: tuple[Text, ...] = ()
     tolerance: Share = 0.0
+    may_be_constant: bool = False
     pii: bool = False
     description: str | None = None
 

@@ -15,11 +15,23 @@ class _Dialect(enum.StrEnum):
 
 
 def teach_duckdb() -> None:
-    """Let Great Expectations keep one connection to DuckDB: without that, its temporary tables are gone (GX issue 11579)."""
+    """What Great Expectations and DuckDB's SQLAlchemy dialect do not know of each other.
+
+    One connection is to be kept: without that, temporary tables are gone (GX issue 11579). And every keyword is to be quoted, not
+    the reserved ones alone: a column may be called `at`.
+    """
+    import duckdb
+    from duckdb_engine import DuckDBIdentifierPreparer
     from great_expectations.execution_engine import sqlalchemy_execution_engine as engine
 
     if _Dialect.DUCKDB not in engine._PERSISTED_CONNECTION_DIALECTS:
         engine._PERSISTED_CONNECTION_DIALECTS = (*engine._PERSISTED_CONNECTION_DIALECTS, _Dialect.DUCKDB)
+    with duckdb.connect() as connection:
+        keywords = connection.execute("SELECT keyword_name FROM duckdb_keywords()").fetchall()
+    DuckDBIdentifierPreparer.reserved_words = {
+        *DuckDBIdentifierPreparer.reserved_words,
+        *(word for (word,) in keywords),
+    }
 
 
 def view_name(month: str) -> str:

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -11,7 +13,7 @@ import pytest
 from contract.errors import EXIT_DATA, DataRejectedError
 from pipelines import paths
 from pipelines.params import Params
-from pipelines.validate import stage
+from pipelines.validate import duckdb_views, stage
 from tests.pipelines.conftest import deliveries, write_months
 
 SECRET = 7654321.25
@@ -105,3 +107,23 @@ def test_a_column_that_is_constant_in_every_month_is_no_alarm(workspace: Path, p
         path = paths.partition(month)
         pl.read_parquet(path).with_columns(depot=pl.lit("north")).write_parquet(path)
     stage.run(params)
+
+
+@pytest.mark.parametrize("may_be_constant", [False, True])
+def test_column_that_is_constant_in_one_month_stops_the_run_unless_it_may_be(
+    workspace: Path, raw: dict[str, Any], may_be_constant: bool
+) -> None:
+    raw["data"]["columns"]["depot"]["may_be_constant"] = may_be_constant
+    write_months(workspace)
+    _break_month(lambda table: table.with_columns(depot=pl.lit("north")))
+    expected = nullcontext() if may_be_constant else pytest.raises(DataRejectedError, match="unique_value_count")
+    with expected:
+        stage.run(Params.model_validate(raw))
+
+
+def test_columns_may_be_named_like_keywords_of_sql() -> None:
+    from duckdb_engine import Dialect, DuckDBIdentifierPreparer
+
+    duckdb_views.teach_duckdb()
+    quote = DuckDBIdentifierPreparer(Dialect()).quote
+    assert [quote(name) for name in ("at", "order", "distance")] == ['"at"', '"order"', "distance"]
