@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from contract.errors import BulkheadError
 from pipelines import params_file
+from pipelines.draft import cli as draft
 from pipelines.quarantine import cli as quarantine
 
 STAGES = {
@@ -50,6 +51,8 @@ def _parser() -> argparse.ArgumentParser:
         stage.set_defaults(run=_run_stage)
         if name == "collect":
             stage.add_argument("month", help="such as 2013-01")
+    text = "print a params.yaml that is drafted from a table, for a person to review"
+    draft.add_arguments(commands.add_parser("draft", help=text, description=text))
     text = "the batches of data: accepted, quarantined, released or dropped"
     quarantine.add_commands(commands.add_parser("quarantine", help=text, description=text))
     return parser

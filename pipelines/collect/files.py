@@ -31,7 +31,7 @@ def read(data: Data, source: FilesSource, month: str) -> pl.DataFrame:
         DataRejectedError: a file cannot be read, a column is not there, or a row belongs to no month.
     """
     path = _path_of_month(source.path, month)
-    with _local_files(path) as files:
+    with local_files(path) as files:
         if not files:
             raise UnavailableError(f"{_KEY}: no file matches {path!r}")
         try:
@@ -52,7 +52,8 @@ def _path_of_month(path: str, month: str) -> str:
 
 
 @contextmanager
-def _local_files(path: str) -> Iterator[list[str]]:
+def local_files(path: str) -> Iterator[list[str]]:
+    """The files that a path, a glob or a URL means, in order; those of a URL are copies that last as long as the block."""
     if "://" not in path:
         yield sorted(glob(secrets.expand(_KEY, path)))  # noqa: PTH207 - the path may be absolute
         return
@@ -94,13 +95,13 @@ def _suffix(name: str) -> str:
 def _scan(files: list[str], source: FilesSource) -> pl.LazyFrame:
     if all(name.endswith(".parquet") for name in files):
         return pl.scan_parquet(files)
-    content = files if source.encoding.lower() in _UTF8 else [_recoded(name, source.encoding) for name in files]
-    return pl.scan_csv(
-        content,
-        separator=source.separator,
-        quote_char=source.quote,
-        infer_schema=False,
-    )
+    return scan_csv(files, source.separator, source.quote, source.encoding)
+
+
+def scan_csv(files: list[str], separator: str, quote: str | None, encoding: str) -> pl.LazyFrame:
+    """Every value as text."""
+    content = files if encoding.lower() in _UTF8 else [_recoded(name, encoding) for name in files]
+    return pl.scan_csv(content, separator=separator, quote_char=quote, infer_schema=False)
 
 
 def _recoded(name: str, encoding: str) -> bytes:

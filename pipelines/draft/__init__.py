@@ -1,0 +1,1 @@
+"""A first `params.yaml`, drafted from a table, for a person to review."""
