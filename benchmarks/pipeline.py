@@ -107,7 +107,10 @@ def _check_same_work(workspace: Workspace, evidence: dict[str, Any]) -> None:
         for name in ("reports/validation.json", "models/training.json", "metrics.json")
     )
     ours = {
-        "expectations": sum(len(month["expectations"]) for month in validation.values()),
+        # The count of rows split off is ours, not Great Expectations'.
+        "expectations": sum(
+            entry["type"] != "rows_split_off" for month in validation.values() for entry in month["expectations"]
+        ),
         "failed": 0,
         "training_rows": training["rows"],
         "rounds": training["rounds"],

@@ -136,6 +136,8 @@ def _expectations(month: str) -> list[dict[str, Any]]:
             asked.append(("expect_column_values_to_be_between", {"column": name, **bounds}))
         if "values" in column:
             asked.append(("expect_column_values_to_be_in_set", {"column": name, "value_set": column["values"]}))
+        if column["kind"] != "identifier":
+            asked.append(("expect_column_unique_value_count_to_be_between", {"column": name, "min_value": 2}))
     return [{"type": kind, "kwargs": kwargs} for kind, kwargs in asked]
 
 
