@@ -62,8 +62,6 @@ class Data(Model):
         if WHOLE in self.months:
             raise ValueError(f"months may be [{WHOLE}] only where there is no time; list months such as 2024-01")
         _require_columns("time", (self.time,), self.columns)
-        if not self.key:
-            raise ValueError("key must name the columns that identify a row: by it a month comes out the same in any order")
         if self.columns[self.time].kind != "timestamp":
             raise ValueError(f"time names the column {self.time!r}, whose kind is not timestamp")
         if isinstance(self.source, SqlSource) and not self.source.cursor_gives(self.time):

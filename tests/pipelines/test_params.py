@@ -42,7 +42,6 @@ def test_params_of_the_project_are_valid() -> None:
         ),
         (lambda raw: raw["data"].update(months=["2024-13"]), ["'data.months.0'", "'2024-13'"]),
         (lambda raw: raw["data"].update(months=["2024-02", "2024-01"]), ["'data'", "in order"]),
-        (lambda raw: raw["data"].update(key=[]), ["'data'", "key must name the columns that identify a row"]),
         (lambda raw: raw["data"].update(time="when"), ["'when'", "depot, distance"]),
         (lambda raw: raw["data"].update(time="depot"), ["'depot'", "not timestamp"]),
         (lambda raw: raw["features"].update(size={"transform": "value"}), ["features.size", "'size'"]),
