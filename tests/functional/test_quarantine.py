@@ -5,24 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
+
+from tests.functional.commands import run
 
 BATCH = "2013-04"
 
 
-def _run(project: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    environment = {
-        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
-        "HOME": str(project),
-        "BULKHEAD_STORE": str(project / "store"),
-        "DVC_SITE_CACHE_DIR": str(project / "site"),
-    }
-    return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
-
-
 def _quarantine(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return _run(project, "python", "-m", "pipelines", "quarantine", *arguments)
+    return run(project, "python", "-m", "pipelines", "quarantine", *arguments)
 
 
 def _states(project: Path) -> dict[str, str]:
@@ -41,7 +32,7 @@ def test_a_refused_batch_is_released_after_the_fix_and_only_bad_rows_stay_behind
     )
     assert narrow != sound
     params.write_text(narrow)
-    assert _run(copy, "dvc", "repro", "validate").returncode != 0
+    assert run(copy, "dvc", "repro", "validate").returncode != 0
     assert _states(copy) == {"2013-03": "quarantined", BATCH: "quarantined"}
     assert "expect_column_values_to_be_between; 1 of 28330 rows" in _quarantine(copy, "show", BATCH).stdout
     assert _quarantine(copy, "release", BATCH).returncode == 65

@@ -4,28 +4,17 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tests import slice as sliced
+from tests.functional.commands import run
 
 
 def _dvc(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {
-        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
-        "HOME": str(project),
-        "GIT_AUTHOR_NAME": "somebody",
-        "GIT_AUTHOR_EMAIL": "somebody@localhost",
-        "GIT_COMMITTER_NAME": "somebody",
-        "GIT_COMMITTER_EMAIL": "somebody@localhost",
-        "BULKHEAD_STORE": str(project / "store"),
-    }
-    return subprocess.run(
-        ["dvc", *arguments], cwd=project, env=environment, capture_output=True, text=True, check=False
-    )
+    return run(project, "dvc", *arguments)
 
 
 def _digests(project: Path) -> dict[str, str]:

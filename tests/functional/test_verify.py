@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
+
+from tests.functional.commands import run
 
 OUTPUT = Path("models/boosted/model.onnx")
 
@@ -19,22 +20,12 @@ def kept(project: Path, tmp_path: Path) -> Path:
     """A copy of the project, with everything in its remote too."""
     copy = tmp_path / "project"
     shutil.copytree(project, copy, symlinks=True, ignore=shutil.ignore_patterns("pytest*"))
-    assert _run(copy, "dvc", "push", "--quiet").returncode == 0
+    assert run(copy, "dvc", "push", "--quiet").returncode == 0
     return copy
 
 
-def _run(project: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    environment = {
-        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
-        "HOME": str(project),
-        "BULKHEAD_STORE": str(project / "store"),
-        "DVC_SITE_CACHE_DIR": str(project / "site"),
-    }
-    return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
-
-
 def _verify(project: Path) -> subprocess.CompletedProcess[str]:
-    return _run(project, "python", "-m", "pipelines", "verify")
+    return run(project, "python", "-m", "pipelines", "verify")
 
 
 def _object(project: Path, place: str, path: Path = OUTPUT) -> Path:
@@ -96,7 +87,7 @@ def test_stock_dvc_uses_a_flipped_byte_and_verify_does_not(kept: Path) -> None:
     _flip(_object(kept, ".dvc/cache"))
     (kept / OUTPUT).unlink()
     good = _object(kept, "var/dvc-remote").read_bytes()
-    assert _run(kept, "dvc", "checkout", "--force", str(OUTPUT)).returncode == 0
+    assert run(kept, "dvc", "checkout", "--force", str(OUTPUT)).returncode == 0
     assert (kept / OUTPUT).read_bytes() != good
     assert _verify(kept).returncode == 0
     assert (kept / OUTPUT).read_bytes() == good
@@ -113,6 +104,6 @@ def test_lost_file_is_named_and_made_anew_when_no_good_copy_is_left(kept: Path) 
     assert str(OUTPUT) in done.stderr
     assert "dvc repro" in done.stderr
     assert not (kept / OUTPUT).exists()
-    again = _run(kept, "dvc", "repro", "bundle")
+    again = run(kept, "dvc", "repro", "bundle")
     assert again.returncode == 0, again.stderr
     assert (kept / OUTPUT).read_bytes() == good

@@ -1,0 +1,22 @@
+"""Commands in a copy of the project, in an environment that has nothing of the caller's."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+
+def run(project: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command there to its end, whatever its exit code, with a store and a DVC site directory of the copy's own."""
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "HOME": str(project),
+        "BULKHEAD_STORE": str(project / "store"),
+        "DVC_SITE_CACHE_DIR": str(project / "site"),
+        "GIT_AUTHOR_NAME": "somebody",
+        "GIT_AUTHOR_EMAIL": "somebody@localhost",
+        "GIT_COMMITTER_NAME": "somebody",
+        "GIT_COMMITTER_EMAIL": "somebody@localhost",
+    }
+    return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
