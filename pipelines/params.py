@@ -2,43 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
+from pipelines.params_features import (
+    KINDS_OF,
+    CalendarFeature,
+    CategoryFeature,
+    Column,
+    CyclicFeature,
+    FeatureParams,
+    LookupFeature,
+    RatioFeature,
+    ValueFeature,
+    check_features,
+    inputs_of,
+    require_columns,
+)
 from pipelines.params_source import Combined, FilesSource, FlightsSource, Source, SqlSource
 from pipelines.params_split import SPLITS, GroupedSplit, PredefinedSplit, Split, StratifiedSplit, TemporalSplit
 from pipelines.params_target import TargetParams
-from pipelines.params_types import WHOLE, Model, Month, Name, Part, Share, Text
+from pipelines.params_types import WHOLE, Model, Month, Name, Part, Share
 
 __all__ = [
-    "SPLITS", "WHOLE", "Combined", "FilesSource", "FlightsSource", "GroupedSplit", "PredefinedSplit", "SqlSource", "StratifiedSplit",
-    "TargetParams", "TemporalSplit",
+    "KINDS_OF", "SPLITS", "WHOLE", "CalendarFeature", "CategoryFeature", "Column", "Combined", "CyclicFeature", "FilesSource",
+    "FlightsSource", "GroupedSplit", "LookupFeature", "PredefinedSplit", "RatioFeature", "SqlSource", "StratifiedSplit", "TargetParams",
+    "TemporalSplit", "ValueFeature", "inputs_of",
 ]  # fmt: skip
-
-
-class Column(Model):
-    """One column of the table; see `docs/own-table.md`."""
-
-    kind: Literal["number", "boolean", "category", "timestamp", "identifier"]
-    required: bool = True
-    unit: str | None = None
-    minimum: float | None = None
-    maximum: float | None = None
-    values: tuple[str, ...] | None = None
-    missing: Share | None = None
-    missing_values: tuple[Text, ...] = ()
-    tolerance: Share = 0.0
-    may_be_constant: bool = False
-    pii: bool = False
-    description: str | None = None
-
-    @property
-    def missing_budget(self) -> float:
-        """Largest share of nulls in a month: as declared, else none for a required column and any for another."""
-        if self.missing is not None:
-            return self.missing
-        return 0.0 if self.required else 1.0
 
 
 class Data(Model):
@@ -54,14 +45,14 @@ class Data(Model):
     def _check(self) -> Self:
         if list(self.months) != sorted(set(self.months)):
             raise ValueError("months must be in order, each once")
-        _require_columns("key", self.key, self.columns)
+        require_columns("key", self.key, self.columns)
         if self.time is None:
             if self.months != (WHOLE,):
                 raise ValueError(f"months must be [{WHOLE}] where there is no time: the table is one partition")
             return self
         if WHOLE in self.months:
             raise ValueError(f"months may be [{WHOLE}] only where there is no time; list months such as 2024-01")
-        _require_columns("time", (self.time,), self.columns)
+        require_columns("time", (self.time,), self.columns)
         if self.columns[self.time].kind != "timestamp":
             raise ValueError(f"time names the column {self.time!r}, whose kind is not timestamp")
         if isinstance(self.source, SqlSource) and not self.source.cursor_gives(self.time):
@@ -89,54 +80,6 @@ class Validate(Model):
     positive_rate: tuple[Share, Share] = (0.0, 1.0)
     budget: Share = 0.0
     expectations: tuple[Expectation, ...] = ()
-
-
-class ValueFeature(Model):
-    transform: Literal["value", "log"]
-    input: str | None = None
-
-
-class CategoryFeature(Model):
-    """Categories seen less than `minimum_count` times in training share the code of the unknown ones."""
-
-    transform: Literal["category"]
-    input: str | None = None
-    minimum_count: Annotated[int, Field(ge=1)] = 1
-    maximum_categories: Annotated[int, Field(ge=1, le=10_000)] = 1_000
-
-
-class CalendarFeature(Model):
-    transform: Literal["calendar"]
-    input: str
-    part: Part
-
-
-class CyclicFeature(Model):
-    transform: Literal["cyclic"]
-    input: str
-    part: Part
-    function: Literal["sin", "cos"]
-
-
-class RatioFeature(Model):
-    transform: Literal["ratio"]
-    inputs: tuple[str, str]
-
-
-class LookupFeature(Model):
-    """A small table made from the training rows: by key, its share of the rows or the mean of a number."""
-
-    transform: Literal["lookup"]
-    input: str
-    statistic: Literal["share", "mean"]
-    of: str | None = None
-    maximum_keys: Annotated[int, Field(ge=1, le=10_000)] = 1_000
-
-
-FeatureParams = Annotated[
-    ValueFeature | CategoryFeature | CalendarFeature | CyclicFeature | RatioFeature | LookupFeature,
-    Field(discriminator="transform"),
-]
 
 
 class Train(Model):
@@ -210,14 +153,9 @@ class Params(Model):
             raise ValueError(
                 f"data.columns may not list the target {self.target.column!r}: a request does not carry it"
             )
-        for name, feature in self.features.items():
-            for column in inputs_of(name, feature):
-                _require_columns(f"features.{name}", (column,), columns)
-                _check_feature_kind(name, feature.transform, columns[column], column)
-            if isinstance(feature, LookupFeature):
-                _check_lookup(name, feature, columns)
+        check_features(self.features, columns)
         for entry in self.evaluate.slices:
-            _require_columns("evaluate.slices", (entry.column,), columns)
+            require_columns("evaluate.slices", (entry.column,), columns)
         self._check_split()
         self._check_gates()
         return self
@@ -226,7 +164,7 @@ class Params(Model):
         if isinstance(self.split, TemporalSplit) and self.data.time is None:
             raise ValueError("split.kind temporal needs data.time; without it use stratified, predefined or grouped")
         if isinstance(self.split, (PredefinedSplit, GroupedSplit)) and self.split.column is not None:
-            _require_columns("split.column", (self.split.column,), self.data.columns)
+            require_columns("split.column", (self.split.column,), self.data.columns)
         if isinstance(self.split, PredefinedSplit) and self.split.column is not None:
             _check_values(self.split.column, self.split.holdout, self.data.columns[self.split.column])
         if isinstance(self.split, PredefinedSplit) and self.split.first is not None and self.data.key:
@@ -236,34 +174,9 @@ class Params(Model):
 
     def _check_gates(self) -> None:
         if self.gates.entity is not None:
-            _require_columns("gates.entity", (self.gates.entity,), self.data.columns)
+            require_columns("gates.entity", (self.gates.entity,), self.data.columns)
         if unknown := [name for name in self.gates.reviewed if name not in self.features]:
             raise ValueError(f"gates.reviewed lists {unknown[0]!r}, which is no feature: {', '.join(self.features)}")
-
-
-# Kinds of column that each transform reads.
-KINDS_OF = {
-    "value": ("number", "boolean"),
-    "log": ("number",),
-    "ratio": ("number",),
-    "category": ("category",),
-    "lookup": ("category",),
-    "calendar": ("timestamp",),
-    "cyclic": ("timestamp",),
-}
-
-
-def inputs_of(name: str, feature: Any) -> tuple[str, ...]:
-    """The columns that a feature reads; a feature that names none reads the column of its own name."""
-    if isinstance(feature, RatioFeature):
-        return feature.inputs
-    return (feature.input or name,)
-
-
-def _require_columns(key: str, names: tuple[str, ...], columns: dict[str, Column]) -> None:
-    for name in names:
-        if name not in columns:
-            raise ValueError(f"{key} names the column {name!r}, which data.columns does not have: {', '.join(columns)}")
 
 
 def _check_values(name: str, values: tuple[str, ...], column: Column) -> None:
@@ -277,23 +190,3 @@ def _is_number(value: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _check_feature_kind(name: str, transform: str, column: Column, column_name: str) -> None:
-    allowed = KINDS_OF[transform]
-    if column.kind not in allowed:
-        raise ValueError(
-            f"features.{name}: {transform} takes columns of kind {' or '.join(allowed)}, "
-            f"but {column_name!r} is of kind {column.kind}"
-        )
-    if column.pii and transform in ("category", "lookup"):
-        raise ValueError(f"features.{name}: {column_name!r} is marked pii, and its values may not enter the bundle")
-
-
-def _check_lookup(name: str, feature: LookupFeature, columns: dict[str, Column]) -> None:
-    if (feature.statistic == "mean") != (feature.of is not None):
-        raise ValueError(f"features.{name}: `of` goes with statistic mean, and only with it")
-    if feature.of is not None:
-        _require_columns(f"features.{name}.of", (feature.of,), columns)
-        if columns[feature.of].kind != "number":
-            raise ValueError(f"features.{name}.of: {feature.of!r} is not of kind number")
