@@ -73,12 +73,16 @@ class Expectation(Model):
 class Validate(Model):
     """Bounds for a month, both inclusive: number of rows, and share of the positive label.
 
-    `budget` is the largest share of rows that may be split off for failing a row check; beyond it, the month is refused.
+    `budget` is the largest share of rows that may be split off for failing a row check; beyond it, the month is refused. `drift` is
+    the probability of a false alarm with which a month is refused for being distributed as no month before it; null: never, and
+    months in `reviewed` are not: somebody has looked at them.
     """
 
     rows: tuple[int, int]
     positive_rate: tuple[Share, Share] = (0.0, 1.0)
     budget: Share = 0.0
+    drift: Annotated[float, Field(gt=0, lt=1)] | None = 0.01
+    reviewed: tuple[Month, ...] = ()
     expectations: tuple[Expectation, ...] = ()
 
 

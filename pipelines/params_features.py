@@ -23,6 +23,7 @@ class Column(Model):
     missing_values: tuple[Text, ...] = ()
     tolerance: Share = 0.0
     may_be_constant: bool = False
+    may_drift: bool = False
     pii: bool = False
     description: str | None = None
 

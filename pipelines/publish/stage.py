@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contract import manifest
 from contract.store import Store
 from pipelines import paths
 from pipelines.params import Params
+from pipelines.quarantine.ledger import batch_id, project_ledger, refuse_dropped
 from pipelines.settings import store_location
 
 
@@ -12,8 +14,11 @@ def run(_params: Params) -> str:
     """Put `build/bundle` into the store and move the channel `candidate` to it; publishing it again changes nothing.
 
     Raises:
+        DataRejectedError: the model was made from a batch that has been dropped.
         ConflictError: another publisher moved the channel meanwhile; the bundle is stored, the channel is theirs.
     """
+    partitions = manifest.read(paths.BUNDLE).inputs["partitions"]
+    refuse_dropped(project_ledger().read(), [batch_id(month, digest) for month, digest in partitions.items()])
     store = Store(store_location())
     before = store.read("candidate")
     digest = store.put(paths.BUNDLE)

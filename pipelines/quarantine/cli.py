@@ -14,8 +14,8 @@ from typing import Any
 from contract.errors import ConfigurationError, DataRejectedError
 from contract.files import sha256
 from pipelines import params_file, paths
-from pipelines.quarantine.ledger import Batch, Ledger, State, batch_id, find
-from pipelines.settings import var_directory
+from pipelines.params import Params
+from pipelines.quarantine.ledger import Batch, Ledger, State, batch_id, find, inputs_digest, project_ledger
 
 
 def add_commands(parser: argparse.ArgumentParser) -> None:
@@ -35,37 +35,40 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
             command.add_argument("--json", action="store_true", help="for programs")
 
 
-def known(ledger: Ledger) -> dict[str, Batch]:
+def known(ledger: Ledger, params: Params) -> dict[str, Batch]:
     """Every batch, in exactly one state.
 
-    The ledger knows each verdict that was given here. A verdict that DVC restored from its cache stands in
-    `reports/validation.json`; a partition that is in neither is `pending`.
+    The ledger knows each verdict that was given here. One that DVC restored from its cache stands in `reports/validation.json`; it
+    counts where it was given on what lies there now, and the ledger's was not. A partition that is in neither is `pending`.
     """
     batches = ledger.read()
+    digests = {path.stem: sha256(path) for path in sorted(paths.PARTITIONS.glob("*.parquet"))}
+    present = inputs_digest(params, {month: digests.get(month, "") for month in params.data.months})
     for month, entry in _report().items():
         before = batches.get(entry["batch"])
-        if before is None or (before.state == "released" and entry["success"]):
+        is_restored = before and before.state != "dropped" and before.inputs != present == entry["inputs"]
+        if before is None or is_restored:
             state: State = "accepted" if entry["success"] else "quarantined"
             history = (*before.history, before.state) if before else ()
             batches[entry["batch"]] = Batch(
-                entry["batch"], month, entry["partition_sha256"], state, entry["rows"], entry["split"], (), history
-            )
-    for path in sorted(paths.PARTITIONS.glob("*.parquet")):
-        digest = sha256(path)
-        name = batch_id(path.stem, digest)
-        batches.setdefault(name, Batch(name, path.stem, digest, "pending"))
+                entry["batch"], month, entry["partition_sha256"], state, entry["rows"], entry["split"],
+                inputs=entry["inputs"], history=history,
+            )  # fmt: skip
+    for month, digest in digests.items():
+        name = batch_id(month, digest)
+        batches.setdefault(name, Batch(name, month, digest, "pending"))
     return dict(sorted(batches.items()))
 
 
-def release(ledger: Ledger, name: str, months: tuple[str, ...], replay: Callable[[], int]) -> tuple[Batch, int]:
+def release(ledger: Ledger, name: str, params: Params, replay: Callable[[], int]) -> tuple[Batch, int]:
     """Replay a quarantined batch: the checks decide, nobody overrides them. Returns it as it is then, and their exit code.
 
     Raises:
         ConfigurationError: it is not quarantined, or its month is not in `data.months`.
         DataRejectedError: its month has been collected anew, so that other bytes would be replayed.
     """
-    batch = find(known(ledger), name, ("quarantined", "released"))
-    if batch.month not in months:
+    batch = find(known(ledger, params), name, ("quarantined", "released"))
+    if batch.month not in params.data.months:
         raise ConfigurationError(
             f"data.months does not list {batch.month}; batch {batch.id} cannot be replayed without"
         )
@@ -78,7 +81,7 @@ def release(ledger: Ledger, name: str, months: tuple[str, ...], replay: Callable
     if batch.state != "released":
         ledger.move(batch.id, "released", allowed=("quarantined",))
     code = replay()
-    after = known(ledger)[batch.id]
+    after = known(ledger, params)[batch.id]
     if after.state == "accepted":
         ledger.settle([(after, partition)])
     elif after.state == "released":  # another month stopped the run before a verdict, or the run could not start
@@ -90,15 +93,11 @@ def _report() -> dict[str, Any]:
     if not paths.VALIDATION.is_file():
         return {}
     report: dict[str, Any] = json.loads(paths.VALIDATION.read_bytes())
-    return {month: entry for month, entry in report.items() if "batch" in entry}
-
-
-def _ledger() -> Ledger:
-    return Ledger(var_directory() / "quarantine")
+    return {month: entry for month, entry in report.items() if "inputs" in entry}
 
 
 def _list(options: argparse.Namespace) -> int:
-    batches = known(_ledger())
+    batches = known(project_ledger(), params_file.load())
     if options.json:
         print(json.dumps([asdict(batch) for batch in batches.values()]))
         return 0
@@ -109,8 +108,8 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _show(options: argparse.Namespace) -> int:
-    ledger = _ledger()
-    batch = find(known(ledger), options.batch, ("quarantined", "released"))
+    ledger = project_ledger()
+    batch = find(known(ledger, params_file.load()), options.batch, ("quarantined", "released"))
     if options.json:
         print(json.dumps(asdict(batch)))
         return 0
@@ -129,8 +128,7 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _release(options: argparse.Namespace) -> int:
-    months = params_file.load().data.months
-    batch, code = release(_ledger(), options.batch, months, _repro)
+    batch, code = release(project_ledger(), options.batch, params_file.load(), _repro)
     print(f"{batch.id} is {batch.state}")
     if batch.state == "accepted":
         print("the next run trains on it: `make up`, or `dvc repro`")
@@ -138,7 +136,7 @@ def _release(options: argparse.Namespace) -> int:
 
 
 def _drop(options: argparse.Namespace) -> int:
-    ledger = _ledger()
+    ledger = project_ledger()
     batch = ledger.move(options.batch, "dropped", allowed=("quarantined", "released"))
     print(
         f"{batch.id} is dropped: take {batch.month} off data.months, or deliver it anew under another data.source.version"

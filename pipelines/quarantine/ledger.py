@@ -9,9 +9,10 @@ A batch is a month as it was collected once: the same month with other bytes is 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -19,13 +20,21 @@ from typing import Literal
 
 from contract.errors import ConfigurationError, DataRejectedError
 from contract.files import atomic_path, canonical_json, write_atomically
+from pipelines.params import Params
+from pipelines.settings import var_directory
 
 State = Literal["pending", "accepted", "quarantined", "released", "dropped"]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch. `split` counts the rows that were split off, by reason; `problems` says why the whole batch was refused."""
+    """One batch.
+
+    Attributes:
+        split: counts of the rows that were split off, by reason.
+        problems: why the whole batch was refused.
+        inputs: digest of what the verdict was given on (`inputs_digest`).
+    """
 
     id: str
     month: str
@@ -34,6 +43,7 @@ class Batch:
     rows: int = 0
     split: dict[str, int] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+    inputs: str = ""
     history: tuple[State, ...] = ()
 
     def moved(self, state: State) -> Batch:
@@ -42,6 +52,12 @@ class Batch:
 
 def batch_id(month: str, sha256: str) -> str:
     return f"{month}-{sha256[:12]}"
+
+
+def inputs_digest(params: Params, partitions: Mapping[str, str]) -> str:
+    """SHA-256 of all that the verdict of `validate` depends on: what is declared, and the SHA-256 of every month's partition."""
+    declared = params.model_dump(mode="json", by_alias=True, include={"data", "target", "validate_"})
+    return hashlib.sha256(canonical_json({"params": declared, "partitions": dict(partitions)})).hexdigest()
 
 
 class Ledger:
@@ -121,6 +137,10 @@ class Ledger:
             yield batches
             if batches != before:
                 write_atomically(self._file, canonical_json({name: _entry(batch) for name, batch in batches.items()}))
+
+
+def project_ledger() -> Ledger:
+    return Ledger(var_directory() / "quarantine")
 
 
 def refuse_dropped(batches: dict[str, Batch], ids: Sequence[str]) -> None:

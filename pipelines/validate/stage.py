@@ -11,14 +11,12 @@ import polars as pl
 from contract.errors import DataRejectedError, Problem
 from contract.files import atomic_path, canonical_json, sha256, write_atomically
 from pipelines import paths, tables
-from pipelines.params import Params
-from pipelines.quarantine.ledger import Batch, Ledger, batch_id, refuse_dropped
-from pipelines.settings import var_directory
-from pipelines.validate import rows
+from pipelines.params import Column, Params
+from pipelines.quarantine.ledger import Batch, batch_id, inputs_digest, project_ledger, refuse_dropped
+from pipelines.validate import drift, rows
 from pipelines.validate.checks import check_months
 
-# What is not measured, but only names or orders a row, is not expected to vary.
-_VARYING_KINDS = ("number", "boolean", "category", "timestamp")
+_MEASURED_KINDS = ("number", "boolean", "category", "timestamp")
 
 
 def run(params: Params) -> str:
@@ -32,22 +30,27 @@ def run(params: Params) -> str:
     """
     months = params.data.months
     digests = {month: _digest(month) for month in months}
-    ledger = Ledger(var_directory() / "quarantine")
+    ledger = project_ledger()
     refuse_dropped(ledger.read(), [batch_id(month, digest) for month, digest in digests.items()])
     for directory in (paths.DATA_DOCS, paths.ACCEPTED, paths.QUARANTINED):
         shutil.rmtree(directory, ignore_errors=True)
-    splits, varying = {}, {}
+    splits, varying, summaries = {}, {}, {}
     for month in months:
         table = tables.read(paths.partition(month))  # a cut or changed file stops here, with its name
-        splits[month] = _split(table, params, month)
+        parts = _split(table, params, month)
+        splits[month] = (table.height, parts.counts, parts.quarantined.height)
         varying[month] = _varying(table, params)
+        summaries[month] = _summaries(parts.accepted, params)
     files = {
         month: paths.accepted(month) if paths.accepted(month).exists() else paths.partition(month) for month in months
     }
     outcomes = check_months(params, files, {month: _elsewhere(varying, month) for month in months}, paths.DATA_DOCS)
     for month, (total, counts, split_off) in splits.items():
         outcomes[month].append(_budget_outcome(total, split_off, counts, params.validate_.budget))
-    report = _report(outcomes, digests, splits)
+    if params.validate_.drift is not None:
+        for month, found in drift.judge(summaries, params.validate_.drift, params.validate_.reviewed).items():
+            outcomes[month] += found
+    report = _report(outcomes, digests, splits, inputs_digest(params, digests))
     counted = {month: entry["split"] for month, entry in report.items()}
     write_atomically(paths.QUARANTINED / "counts.json", canonical_json(counted))
     write_atomically(paths.VALIDATION, canonical_json(report))
@@ -60,6 +63,8 @@ def run(params: Params) -> str:
 
 def describe(outcome: dict[str, Any]) -> str:
     """What failed, in words: the expectation, the counts, what was asked."""
+    if outcome["type"] == drift.TYPE:
+        return drift.describe(outcome)
     words = [outcome["type"]]
     if "error" in outcome:
         words.append(outcome["error"])
@@ -79,29 +84,43 @@ def _digest(month: str) -> str:
     return sha256(path)
 
 
-def _split(table: pl.DataFrame, params: Params, month: str) -> tuple[int, dict[str, int], int]:
-    """Write the accepted and the quarantined rows of a month, if the budget allows it; returns rows, counts and rows split off.
+def _split(table: pl.DataFrame, params: Params, month: str) -> rows.Split:
+    """Write the accepted and the quarantined rows of a month, if the budget allows it.
 
     Without a budget no row is split off, and the whole month is judged.
     """
     budget, partition = params.validate_.budget, paths.partition(month)
     parts = rows.split(table, params, month) if budget else rows.Split(table, table.clear(), {})
     if parts.quarantined.height > budget * table.height:
-        return table.height, parts.counts, parts.quarantined.height
+        return parts
     if parts.counts:
         tables.write(parts.quarantined, paths.QUARANTINED / partition.name)
         tables.write(parts.accepted, paths.accepted(month))
     else:
         with atomic_path(paths.accepted(month)) as temporary:
             shutil.copyfile(partition, temporary)
-    return table.height, parts.counts, parts.quarantined.height
+    return parts
+
+
+def _measured(table: pl.DataFrame, params: Params) -> dict[str, Column]:
+    """The declared columns that measure something, and are there; others only name or order a row."""
+    columns = params.data.columns.items()
+    return {name: column for name, column in columns if column.kind in _MEASURED_KINDS and name in table.columns}
 
 
 def _varying(table: pl.DataFrame, params: Params) -> dict[str, bool]:
     """By column that has any value: whether it has several."""
-    names = [name for name, column in params.data.columns.items() if column.kind in _VARYING_KINDS]
-    values = {name: table[name].drop_nulls() for name in names if name in table.columns}
+    values = {name: table[name].drop_nulls() for name in _measured(table, params)}
     return {name: bool(column.min() != column.max()) for name, column in values.items() if len(column)}
+
+
+def _summaries(table: pl.DataFrame, params: Params) -> dict[str, drift.Summary]:
+    """Of the columns whose distribution is watched, the outcome among them."""
+    columns = _measured(table, params).items()
+    names = [name for name, column in columns if column.kind != "timestamp" and not column.may_drift]
+    if params.target.column in table.columns:
+        names.append(params.target.column)
+    return {name: drift.summarize(table[name]) for name in names}
 
 
 def _elsewhere(varying: Mapping[str, Mapping[str, bool]], month: str) -> set[str]:
@@ -127,6 +146,7 @@ def _report(
     outcomes: dict[str, list[dict[str, Any]]],
     digests: Mapping[str, str],
     splits: Mapping[str, tuple[int, dict[str, int], int]],
+    inputs: str,
 ) -> dict[str, Any]:
     report = {}
     for month, entries in outcomes.items():
@@ -135,6 +155,7 @@ def _report(
             "success": all(outcome["success"] for outcome in entries),
             "batch": batch_id(month, digests[month]),
             "partition_sha256": digests[month],
+            "inputs": inputs,
             "rows": rows_total,
             "split": counts,
             "split_rows": split_off,
@@ -152,6 +173,7 @@ def _batch(month: str, entry: Mapping[str, Any]) -> Batch:
         state="accepted" if entry["success"] else "quarantined",
         rows=entry["rows"],
         split=entry["split"],
+        inputs=entry["inputs"],
         problems=tuple(str(Problem(None, outcome["column"], describe(outcome))) for outcome in failed),
     )
 

@@ -28,14 +28,20 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def worked(tmp_path: Path) -> Workspace:
-    """A workspace whose pipeline did what EVIDENCE says; that rows are counted is no work of Great Expectations."""
+    """A workspace whose pipeline did what EVIDENCE says; what we count ourselves is no work of Great Expectations."""
     expected = [{"type": "expect_column_values_to_not_be_null"}]
     for name, content in (
         (
             "reports/validation.json",
             {
                 "2024-01": {"expectations": [*expected, *expected, {"type": "rows_split_off"}]},
-                "2024-02": {"expectations": [*expected, {"type": "rows_split_off"}]},
+                "2024-02": {
+                    "expectations": [
+                        *expected,
+                        {"type": "rows_split_off"},
+                        {"type": "distribution_like_an_earlier_month"},
+                    ]
+                },
             },
         ),
         ("models/training.json", {"rows": 7, "rounds": 5}),

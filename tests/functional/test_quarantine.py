@@ -36,6 +36,14 @@ def test_a_refused_batch_is_released_after_the_fix_and_only_bad_rows_stay_behind
     assert _states(copy) == {"2013-03": "quarantined", BATCH: "quarantined"}
     assert "expect_column_values_to_be_between; 1 of 28330 rows" in _quarantine(copy, "show", BATCH).stdout
     assert _quarantine(copy, "release", BATCH).returncode == 65
+    assert run(copy, "python", "-m", "pipelines", "verify").returncode == 0
+    assert _states(copy)[BATCH] == "quarantined"
+
+    params.write_text(sound)
+    assert run(copy, "dvc", "repro", "validate").returncode == 0  # from DVC's cache: the stage does not run
+    assert _states(copy) == {"2013-03": "accepted", BATCH: "accepted"}
+    params.write_text(narrow)
+    assert run(copy, "dvc", "repro", "validate").returncode != 0
     assert _states(copy)[BATCH] == "quarantined"
 
     params.write_text(narrow.replace("  rows: [20000, 40000]", "  budget: 0.001\n  rows: [20000, 40000]"))

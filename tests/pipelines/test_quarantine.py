@@ -11,11 +11,14 @@ from typing import Any
 import polars as pl
 import pytest
 
+from contract import manifest
 from contract.errors import ConfigurationError, DataRejectedError
-from contract.files import sha256
+from contract.files import sha256, write_atomically
+from contract.manifest import Manifest
 from pipelines import __main__ as command_line
 from pipelines import paths
 from pipelines.params import Params
+from pipelines.publish import stage as publish
 from pipelines.quarantine.cli import known, release
 from pipelines.quarantine.ledger import Batch, Ledger, batch_id
 from pipelines.validate import rows, stage
@@ -51,8 +54,8 @@ def _too_far(table: pl.DataFrame) -> pl.DataFrame:
     return table.with_columns(_changed("distance", pl.lit(101.0)))
 
 
-def _states(ledger: Ledger) -> dict[str, str]:
-    return {batch.month: batch.state for batch in known(ledger).values()}
+def _states(ledger: Ledger, params: Params) -> dict[str, str]:
+    return {batch.month: batch.state for batch in known(ledger, params).values()}
 
 
 def _failing(run: Callable[[], Any]) -> int:
@@ -79,7 +82,8 @@ def test_rows_within_the_budget_are_split_off_with_their_reason_and_the_run_goes
 ) -> None:
     sound = pl.read_parquet(paths.partition(MONTH))
     batch = _break(change)
-    stage.run(_with_budget(raw))
+    params = _with_budget(raw)
+    stage.run(params)
     accepted, quarantined = (
         pl.read_parquet(paths.accepted(MONTH)),
         pl.read_parquet(paths.QUARANTINED / f"{MONTH}.parquet"),
@@ -87,8 +91,8 @@ def test_rows_within_the_budget_are_split_off_with_their_reason_and_the_run_goes
     assert quarantined[rows.REASONS].to_list() == [[reason]] * 3
     assert accepted.height + quarantined.height == pl.read_parquet(paths.partition(MONTH)).height
     assert accepted.equals(sound if reason == "duplicate" else sound.slice(3))
-    assert known(ledger)[batch].split == {reason: 3}
-    assert set(_states(ledger).values()) == {"accepted"}
+    assert known(ledger, params)[batch].split == {reason: 3}
+    assert set(_states(ledger, params).values()) == {"accepted"}
     assert paths.accepted("2024-01").read_bytes() == paths.partition("2024-01").read_bytes()
 
 
@@ -104,10 +108,10 @@ def test_splitting_gives_the_same_bytes_twice(ledger: Ledger, raw: dict[str, Any
 def test_whole_batch_is_quarantined_and_the_run_stops_when_rows_go_beyond_the_budget(
     ledger: Ledger, raw: dict[str, Any]
 ) -> None:
-    batch = _break(_too_far)
+    batch, params = _break(_too_far), _with_budget(raw, 0.005)
     with pytest.raises(DataRejectedError, match=r"rows_split_off; 3 of 580 rows; observed \{'range:distance': 3\}"):
-        stage.run(_with_budget(raw, 0.005))
-    assert _states(ledger) == {"2024-01": "accepted", MONTH: "quarantined", "2024-03": "accepted"}
+        stage.run(params)
+    assert _states(ledger, params) == {"2024-01": "accepted", MONTH: "quarantined", "2024-03": "accepted"}
     assert not paths.accepted(MONTH).exists()
     assert ledger.copy_of(ledger.read()[batch]).read_bytes() == paths.partition(MONTH).read_bytes()
 
@@ -122,11 +126,11 @@ def test_nothing_is_split_off_when_a_column_is_within_its_tolerance(ledger: Ledg
 def test_release_replays_a_batch_after_the_fix(ledger: Ledger, params: Params, raw: dict[str, Any]) -> None:
     batch = _break(_too_far)
     _failing(lambda: stage.run(params))
-    still, code = release(ledger, MONTH, params.data.months, lambda: _failing(lambda: stage.run(params)))
+    still, code = release(ledger, MONTH, params, lambda: _failing(lambda: stage.run(params)))
     assert (still.state, code) == ("quarantined", 65)
     raw["data"]["columns"]["distance"]["maximum"] = 120
     fixed = Params.model_validate(raw)
-    after, code = release(ledger, batch, params.data.months, lambda: 0 if stage.run(fixed) else 1)
+    after, code = release(ledger, batch, fixed, lambda: 0 if stage.run(fixed) else 1)
     assert (after.state, code) == ("accepted", 0)
     assert ledger.read()[batch].history == ("quarantined", "released", "quarantined", "released")
     assert not ledger.copy_of(after).exists()
@@ -136,7 +140,7 @@ def test_release_replays_a_batch_after_the_fix(ledger: Ledger, params: Params, r
 def test_release_puts_a_batch_back_when_the_replay_gave_no_verdict(ledger: Ledger, params: Params) -> None:
     _break(_too_far)
     _failing(lambda: stage.run(params))
-    batch, code = release(ledger, MONTH, params.data.months, lambda: 65)
+    batch, code = release(ledger, MONTH, params, lambda: 65)
     assert (batch.state, code) == ("quarantined", 65)
 
 
@@ -145,8 +149,13 @@ def test_release_refuses_a_batch_whose_month_was_collected_anew(ledger: Ledger, 
     _failing(lambda: stage.run(params))
     _break(lambda table: table.head(500))
     with pytest.raises(DataRejectedError, match="another batch"):
-        release(ledger, old, params.data.months, lambda: 0)
-    assert sorted(batch.state for batch in known(ledger).values()) == ["accepted", "accepted", "pending", "quarantined"]
+        release(ledger, old, params, lambda: 0)
+    assert sorted(batch.state for batch in known(ledger, params).values()) == [
+        "accepted",
+        "accepted",
+        "pending",
+        "quarantined",
+    ]
 
 
 def test_a_dropped_batch_is_never_used_again(ledger: Ledger, params: Params, raw: dict[str, Any]) -> None:
@@ -155,7 +164,7 @@ def test_a_dropped_batch_is_never_used_again(ledger: Ledger, params: Params, raw
     ledger.move(MONTH, "dropped", allowed=("quarantined",))
     with pytest.raises(DataRejectedError, match=r"was dropped\. Deliver 2024-02 anew"):
         stage.run(_with_budget(raw))
-    assert _states(ledger)[MONTH] == "dropped"
+    assert _states(ledger, params)[MONTH] == "dropped"
 
 
 @pytest.mark.parametrize("state", ["released", "dropped"])
@@ -178,14 +187,40 @@ def test_every_batch_keeps_one_state_when_many_write_at_once(tmp_path: Path) -> 
 
 def test_a_verdict_that_was_restored_from_the_cache_counts(ledger: Ledger, params: Params) -> None:
     stage.run(params)
-    before = {batch.id: batch.state for batch in known(ledger).values()}
+    before = {batch.id: batch.state for batch in known(ledger, params).values()}
     Path("var/quarantine/ledger.json").unlink()
-    assert {batch.id: batch.state for batch in known(ledger).values()} == before
+    assert {batch.id: batch.state for batch in known(ledger, params).values()} == before
+
+
+def test_the_verdict_on_what_lies_there_now_counts_whoever_gave_it(
+    ledger: Ledger, params: Params, raw: dict[str, Any]
+) -> None:
+    raw["data"]["columns"]["distance"]["maximum"] = 120
+    lenient = Params.model_validate(raw)
+    _break(_too_far)
+    stage.run(lenient)
+    good = paths.VALIDATION.read_bytes()
+    _failing(lambda: stage.run(params))
+    assert _states(ledger, params)[MONTH] == "quarantined"
+    paths.VALIDATION.write_bytes(good)  # as DVC restores it from its cache, or `verify` after a failed run
+    assert _states(ledger, lenient)[MONTH] == "accepted"
+    assert _states(ledger, params)[MONTH] == "quarantined"
+
+
+def test_a_model_of_a_dropped_batch_is_not_published(ledger: Ledger, params: Params) -> None:
+    batch = _break(_too_far)
+    _failing(lambda: stage.run(params))
+    ledger.move(MONTH, "dropped", allowed=("quarantined",))
+    made_of = Manifest("m", "binary", {}, {}, inputs={"partitions": {MONTH: sha256(paths.partition(MONTH))}})
+    write_atomically(paths.BUNDLE / manifest.FILE_NAME, made_of.to_bytes())
+    with pytest.raises(DataRejectedError, match=f"batch {batch} was dropped"):
+        publish.run(params)
 
 
 def test_the_command_lists_and_shows_batches(
-    ledger: Ledger, params: Params, capsys: pytest.CaptureFixture[str]
+    ledger: Ledger, params: Params, raw: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
+    Path("params.yaml").write_text(json.dumps(raw))
     batch = _break(_too_far)
     _failing(lambda: stage.run(params))
     assert command_line.main(["quarantine", "list", "--json"]) == 0
