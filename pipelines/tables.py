@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,27 @@ def read(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
     Raises:
         DataRejectedError: the file is missing, cut or changed so that it cannot be read.
     """
-    try:
+    with _readable(path):
         return pl.read_parquet(path, columns=None if columns is None else list(columns), memory_map=False)
+
+
+def columns_in(path: Path) -> dict[str, pl.DataType]:
+    """Names and types of a Parquet file's columns, in their order; raises as `read` does."""
+    with _readable(path):
+        return dict(pl.read_parquet_schema(path))
+
+
+def height(path: Path) -> int:
+    """Number of rows of a Parquet file; raises as `read` does."""
+    with _readable(path):
+        rows: int = pl.scan_parquet(path).select(pl.len()).collect().item()
+    return rows
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (OSError, pl.exceptions.PolarsError) as error:
         reason = str(error).splitlines()[0][:200]
         raise DataRejectedError(

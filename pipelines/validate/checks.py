@@ -43,7 +43,7 @@ def check_months(
     """
     with _quiet(), tempfile.TemporaryDirectory() as directory:
         database = Path(directory) / "partitions.duckdb"
-        duckdb_views.create_views(database, files, params.target)
+        duckdb_views.create_views(database, files, params.target, params.data.key)
         context = _context()
         source = context.data_sources.add_sql("partitions", connection_string=f"duckdb:///{database}")
         outcomes = {
@@ -93,6 +93,8 @@ def _outcome(entry: Any) -> dict[str, Any]:
         "kwargs": json.loads(json.dumps(kwargs, default=str)),
         "success": bool(entry.success),
     }
+    if config.description:
+        outcome["description"] = config.description
     outcome |= {key: entry.result[key] for key in _COUNTS if key in entry.result}
     if config.type in _OBSERVED and "observed_value" in entry.result:
         outcome["observed"] = _plain(entry.result["observed_value"])

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pipelines.params import TargetParams
-from pipelines.validate.suite import POSITIVE
+
+# Names of the view's extra columns that hold what no column of the table does.
+POSITIVE = "__positive__"
+
+
+# What does not fit is spilled beside the database; a bar would be drawn over our messages.
+_SETTINGS = {"memory_limit": "1GB", "enable_progress_bar": "false"}
 
 
 class _Dialect(enum.StrEnum):
@@ -17,15 +24,16 @@ class _Dialect(enum.StrEnum):
 def teach_duckdb() -> None:
     """What Great Expectations and DuckDB's SQLAlchemy dialect do not know of each other.
 
-    One connection is to be kept: without that, temporary tables are gone (GX issue 11579). And every keyword is to be quoted, not
-    the reserved ones alone: a column may be called `at`.
+    One connection is to be kept: without that, temporary tables are gone (GX issue 11579). Every keyword is to be quoted, not the
+    reserved ones alone: a column may be called `at`. And no connection may take all memory.
     """
     import duckdb
-    from duckdb_engine import DuckDBIdentifierPreparer
+    from duckdb_engine import Dialect, DuckDBIdentifierPreparer
     from great_expectations.execution_engine import sqlalchemy_execution_engine as engine
 
     if _Dialect.DUCKDB not in engine._PERSISTED_CONNECTION_DIALECTS:
         engine._PERSISTED_CONNECTION_DIALECTS = (*engine._PERSISTED_CONNECTION_DIALECTS, _Dialect.DUCKDB)
+    Dialect.on_connect = lambda _: _set_up
     with duckdb.connect() as connection:
         keywords = connection.execute("SELECT keyword_name FROM duckdb_keywords()").fetchall()
     DuckDBIdentifierPreparer.reserved_words = {
@@ -34,15 +42,29 @@ def teach_duckdb() -> None:
     }
 
 
+def _set_up(connection: Any) -> None:
+    for name, value in _SETTINGS.items():
+        connection.execute(f"SET {name} = '{value}'")
+
+
 def view_name(month: str) -> str:
     return f"month_{month.replace('-', '_')}"
 
 
-def create_views(database: Path, files: Mapping[str, Path], target: TargetParams) -> None:
-    """One view a month: its file, NaN as null, and the label as a number (1 positive, 0 negative, null none) beside it."""
+def repeated_name(month: str) -> str:
+    return f"{view_name(month)}_repeated"
+
+
+def create_views(database: Path, files: Mapping[str, Path], target: TargetParams, key: Sequence[str]) -> None:
+    """One view a month: its file, NaN as null, and the label as a number (1 positive, 0 negative, null none) beside it.
+
+    Beside it a table with a line for every key that several rows share: how many. Great Expectations' own query for that sorts
+    the whole month, and takes twice the time and memory.
+    """
     import duckdb
 
     with duckdb.connect(str(database)) as connection:
+        _set_up(connection)
         for month, path in files.items():
             file = str(path.resolve()).replace("'", "''")
             described = connection.execute(f"DESCRIBE SELECT * FROM read_parquet('{file}')").fetchall()
@@ -52,14 +74,22 @@ def create_views(database: Path, files: Mapping[str, Path], target: TargetParams
             connection.execute(
                 f"CREATE VIEW {view_name(month)} AS SELECT {values}, {label} AS \"{POSITIVE}\" FROM read_parquet('{file}')"
             )
+            if key and kinds.keys() >= set(key):
+                connection.execute(
+                    f"CREATE TABLE {repeated_name(month)} AS SELECT count(*) AS copies FROM read_parquet('{file}') "
+                    f"GROUP BY {', '.join(_quoted(name) for name in key)} HAVING copies > 1"
+                )
 
 
 def _value(name: str, kind: str) -> str:
-    quoted = '"' + name.replace('"', '""') + '"'
+    quoted = _quoted(name)
     return f"nullif({quoted}, CAST('NaN' AS {kind})) AS {quoted}" if kind in ("FLOAT", "DOUBLE") else quoted
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _label(target: TargetParams) -> str:
     negative, positive = (label.replace("'", "''") for label in target.labels)
-    column = '"' + target.column.replace('"', '""') + '"'
-    return f"CASE CAST({column} AS VARCHAR) WHEN '{positive}' THEN 1.0 WHEN '{negative}' THEN 0.0 END"
+    return f"CASE CAST({_quoted(target.column)} AS VARCHAR) WHEN '{positive}' THEN 1.0 WHEN '{negative}' THEN 0.0 END"

@@ -6,17 +6,14 @@ import shutil
 from collections.abc import Mapping
 from typing import Any
 
-import polars as pl
-
 from contract.errors import DataRejectedError, Problem
-from contract.files import atomic_path, canonical_json, sha256, write_atomically
-from pipelines import paths, tables
-from pipelines.params import Column, Params
+from contract.files import canonical_json, sha256, write_atomically
+from pipelines import paths
+from pipelines.params import Params
 from pipelines.quarantine.ledger import Batch, batch_id, inputs_digest, project_ledger, refuse_dropped
-from pipelines.validate import drift, rows
+from pipelines.validate import drift
 from pipelines.validate.checks import check_months
-
-_MEASURED_KINDS = ("number", "boolean", "category", "timestamp")
+from pipelines.validate.delivery import Month, deliver
 
 
 def run(params: Params) -> str:
@@ -34,23 +31,9 @@ def run(params: Params) -> str:
     refuse_dropped(ledger.read(), [batch_id(month, digest) for month, digest in digests.items()])
     for directory in (paths.DATA_DOCS, paths.ACCEPTED, paths.QUARANTINED):
         shutil.rmtree(directory, ignore_errors=True)
-    splits, varying, summaries = {}, {}, {}
-    for month in months:
-        table = tables.read(paths.partition(month))  # a cut or changed file stops here, with its name
-        parts = _split(table, params, month)
-        splits[month] = (table.height, parts.counts, parts.quarantined.height)
-        varying[month] = _varying(table, params)
-        summaries[month] = _summaries(parts.accepted, params)
-    files = {
-        month: paths.accepted(month) if paths.accepted(month).exists() else paths.partition(month) for month in months
-    }
-    outcomes = check_months(params, files, {month: _elsewhere(varying, month) for month in months}, paths.DATA_DOCS)
-    for month, (total, counts, split_off) in splits.items():
-        outcomes[month].append(_budget_outcome(total, split_off, counts, params.validate_.budget))
-    if params.validate_.drift is not None:
-        for month, found in drift.judge(summaries, params.validate_.drift, params.validate_.reviewed).items():
-            outcomes[month] += found
-    report = _report(outcomes, digests, splits, inputs_digest(params, digests))
+    delivered = {month: deliver(params, month) for month in months}
+    outcomes = _outcomes(params, delivered)
+    report = _report(outcomes, digests, delivered, inputs_digest(params, digests))
     counted = {month: entry["split"] for month, entry in report.items()}
     write_atomically(paths.QUARANTINED / "counts.json", canonical_json(counted))
     write_atomically(paths.VALIDATION, canonical_json(report))
@@ -61,11 +44,31 @@ def run(params: Params) -> str:
     return f"{sum(map(len, outcomes.values()))} expectations hold on {len(outcomes)} months{aside}"
 
 
+def _outcomes(params: Params, delivered: Mapping[str, Month]) -> dict[str, list[dict[str, Any]]]:
+    """Of every check, by month: Great Expectations', then the budget's, then those of the distributions."""
+    varying = {month: found.varying for month, found in delivered.items()}
+    outcomes = check_months(
+        params,
+        {month: found.file for month, found in delivered.items()},
+        {month: _elsewhere(varying, month) for month in delivered},
+        paths.DATA_DOCS,
+    )
+    for month, found in delivered.items():
+        outcomes[month].append(_budget_outcome(found, params.validate_.budget))
+    if params.validate_.drift is not None:
+        summaries = {month: found.summaries for month, found in delivered.items()}
+        for month, judged in drift.judge(summaries, params.validate_.drift, params.validate_.reviewed).items():
+            outcomes[month] += judged
+    return outcomes
+
+
 def describe(outcome: dict[str, Any]) -> str:
     """What failed, in words: the expectation, the counts, what was asked."""
     if outcome["type"] == drift.TYPE:
         return drift.describe(outcome)
     words = [outcome["type"]]
+    if "description" in outcome:
+        words.append(outcome["description"])
     if "error" in outcome:
         words.append(outcome["error"])
     if "unexpected_count" in outcome:
@@ -84,45 +87,6 @@ def _digest(month: str) -> str:
     return sha256(path)
 
 
-def _split(table: pl.DataFrame, params: Params, month: str) -> rows.Split:
-    """Write the accepted and the quarantined rows of a month, if the budget allows it.
-
-    Without a budget no row is split off, and the whole month is judged.
-    """
-    budget, partition = params.validate_.budget, paths.partition(month)
-    parts = rows.split(table, params, month) if budget else rows.Split(table, table.clear(), {})
-    if parts.quarantined.height > budget * table.height:
-        return parts
-    if parts.counts:
-        tables.write(parts.quarantined, paths.QUARANTINED / partition.name)
-        tables.write(parts.accepted, paths.accepted(month))
-    else:
-        with atomic_path(paths.accepted(month)) as temporary:
-            shutil.copyfile(partition, temporary)
-    return parts
-
-
-def _measured(table: pl.DataFrame, params: Params) -> dict[str, Column]:
-    """The declared columns that measure something, and are there; others only name or order a row."""
-    columns = params.data.columns.items()
-    return {name: column for name, column in columns if column.kind in _MEASURED_KINDS and name in table.columns}
-
-
-def _varying(table: pl.DataFrame, params: Params) -> dict[str, bool]:
-    """By column that has any value: whether it has several."""
-    values = {name: table[name].drop_nulls() for name in _measured(table, params)}
-    return {name: bool(column.min() != column.max()) for name, column in values.items() if len(column)}
-
-
-def _summaries(table: pl.DataFrame, params: Params) -> dict[str, drift.Summary]:
-    """Of the columns whose distribution is watched, the outcome among them."""
-    columns = _measured(table, params).items()
-    names = [name for name, column in columns if column.kind != "timestamp" and not column.may_drift]
-    if params.target.column in table.columns:
-        names.append(params.target.column)
-    return {name: drift.summarize(table[name]) for name in names}
-
-
 def _elsewhere(varying: Mapping[str, Mapping[str, bool]], month: str) -> set[str]:
     others = {
         name for other, columns in varying.items() if other != month for name, varies in columns.items() if varies
@@ -130,38 +94,34 @@ def _elsewhere(varying: Mapping[str, Mapping[str, bool]], month: str) -> set[str
     return others & set(varying[month])
 
 
-def _budget_outcome(total: int, split_off: int, counts: Mapping[str, int], budget: float) -> dict[str, Any]:
+def _budget_outcome(month: Month, budget: float) -> dict[str, Any]:
     return {
         "type": "rows_split_off",
         "column": None,
         "kwargs": {"budget": budget},
-        "success": split_off <= budget * total,
-        "element_count": total,
-        "unexpected_count": split_off,
-        "observed": dict(counts),
+        "success": month.split_rows <= budget * month.rows,
+        "element_count": month.rows,
+        "unexpected_count": month.split_rows,
+        "observed": dict(month.split),
     }
 
 
 def _report(
-    outcomes: dict[str, list[dict[str, Any]]],
-    digests: Mapping[str, str],
-    splits: Mapping[str, tuple[int, dict[str, int], int]],
-    inputs: str,
+    outcomes: dict[str, list[dict[str, Any]]], digests: Mapping[str, str], delivered: Mapping[str, Month], inputs: str
 ) -> dict[str, Any]:
-    report = {}
-    for month, entries in outcomes.items():
-        rows_total, counts, split_off = splits[month]
-        report[month] = {
+    return {
+        month: {
             "success": all(outcome["success"] for outcome in entries),
             "batch": batch_id(month, digests[month]),
             "partition_sha256": digests[month],
             "inputs": inputs,
-            "rows": rows_total,
-            "split": counts,
-            "split_rows": split_off,
+            "rows": delivered[month].rows,
+            "split": delivered[month].split,
+            "split_rows": delivered[month].split_rows,
             "expectations": entries,
         }
-    return report
+        for month, entries in outcomes.items()
+    }
 
 
 def _batch(month: str, entry: Mapping[str, Any]) -> Batch:

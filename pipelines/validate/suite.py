@@ -8,9 +8,7 @@ from typing import Any
 
 from pipelines import tables
 from pipelines.params import WHOLE, Column, Data, Params, TargetParams
-
-# Names of the view's extra columns that hold what no column of the table does.
-POSITIVE = "__positive__"
+from pipelines.validate.duckdb_views import POSITIVE, repeated_name
 
 # What DuckDB's dialect calls the type in which `collect` writes a kind.
 _TYPES = {
@@ -40,17 +38,21 @@ def _table(params: Params, month: str) -> list[dict[str, Any]]:
     return [
         _expect("expect_table_row_count_to_be_between", min_value=minimum, max_value=maximum),
         _expect("expect_table_columns_to_match_set", column_set=sorted(_names(params)), exact_match=True),
-        *_uniqueness(params.data.key),
+        *_uniqueness(params.data.key, month),
         *_freshness(params.data, month),
     ]
 
 
-def _uniqueness(key: tuple[str, ...]) -> list[dict[str, Any]]:
+def _uniqueness(key: tuple[str, ...], month: str) -> list[dict[str, Any]]:
     if not key:
         return []
-    if len(key) == 1:
-        return [_expect("expect_column_values_to_be_unique", column=key[0])]
-    return [_expect("expect_compound_columns_to_be_unique", column_list=list(key))]
+    return [
+        _expect(
+            "unexpected_rows_expectation",
+            description=f"no two rows share {', '.join(key)}",
+            unexpected_rows_query=f"SELECT unnest(range(copies)) FROM {repeated_name(month)} WHERE EXISTS (SELECT 1 FROM {{batch}})",
+        )
+    ]
 
 
 def _names(params: Params) -> set[str]:

@@ -1,0 +1,77 @@
+"""A month as it was delivered: bad rows split off, the rest let through, and what its columns look like."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from contract.files import atomic_path
+from pipelines import paths, tables
+from pipelines.params import Params
+from pipelines.validate import drift, rows
+
+_MEASURED_KINDS = ("number", "boolean", "category", "timestamp")  # others only name or order a row
+
+
+@dataclass(frozen=True)
+class Month:
+    """What is known of a month before any verdict.
+
+    Attributes:
+        file: the rows that are judged: those let through, or all of them where too many would have been split off.
+        rows: of the partition.
+        split: rows that fail a check of their own, by reason; a row may have several.
+        split_rows: how many these are.
+        varying: by column that has any value, whether it has several.
+        summaries: of the columns whose distribution is watched, the outcome among them.
+    """
+
+    file: Path
+    rows: int
+    split: dict[str, int]
+    split_rows: int
+    varying: dict[str, bool]
+    summaries: dict[str, drift.Summary]
+
+
+def deliver(params: Params, month: str) -> Month:
+    """Write the accepted rows of a month and the quarantined ones, as far as the budget allows, and look at what is left.
+
+    Without a budget no row is split off, and the month is not held in memory: one column at a time is.
+
+    Raises:
+        DataRejectedError: the partition is cut, or cannot be read.
+    """
+    partition = paths.partition(month)
+    total, split, split_rows = tables.height(partition), {}, 0
+    if params.validate_.budget:
+        parts = rows.split(tables.read(partition), params, month)
+        split, split_rows = parts.counts, parts.quarantined.height
+        if 0 < split_rows <= params.validate_.budget * total:
+            tables.write(parts.quarantined, paths.QUARANTINED / partition.name)
+            tables.write(parts.accepted, paths.accepted(month))
+    if not split:
+        with atomic_path(paths.accepted(month)) as temporary:
+            shutil.copyfile(partition, temporary)
+    file = paths.accepted(month) if paths.accepted(month).exists() else partition
+    return Month(file, total, split, split_rows, *_look_at(file, params))
+
+
+def _look_at(file: Path, params: Params) -> tuple[dict[str, bool], dict[str, drift.Summary]]:
+    varying, summaries = {}, {}
+    for name in tables.columns_in(file):
+        values, column = tables.read(file, [name])[name], params.data.columns.get(name)
+        if column and column.kind in _MEASURED_KINDS and values.null_count() < len(values):
+            varying[name] = _has_several(values)
+        is_watched = column and column.kind in _MEASURED_KINDS and column.kind != "timestamp" and not column.may_drift
+        if is_watched or name == params.target.column:
+            summaries[name] = drift.summarize(values)
+    return varying, summaries
+
+
+def _has_several(values: pl.Series) -> bool:
+    known = values.drop_nulls()
+    return bool(known.min() != known.max())
