@@ -9,10 +9,12 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from contract.errors import BulkheadError
 from pipelines import params_file
 from pipelines.draft import cli as draft
+from pipelines.integrity.inputs import check_inputs
 from pipelines.quarantine import cli as quarantine
 
 STAGES = {
@@ -60,6 +62,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run_stage(options: argparse.Namespace) -> int:
     started = time.perf_counter()
+    if stage := os.environ.get("DVC_STAGE"):  # set by DVC for the commands of its stages
+        check_inputs(Path(os.environ["DVC_ROOT"]), stage)
     settings = params_file.load()
     run: Callable[..., str] = importlib.import_module(f"pipelines.{options.command}.stage").run
     summary = run(settings, options.month) if options.command == "collect" else run(settings)

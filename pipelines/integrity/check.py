@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from contract.errors import Problem
-from pipelines.integrity.objects import Object, Place, list_of, listed, md5_of, outputs
+from pipelines.integrity.objects import DIRECTORY, Object, Place, list_of, listed, md5_of, outputs
 
 
 @dataclass
@@ -104,7 +104,7 @@ def _good_copy(entry: Object, intact: list[Place], target: Path) -> Path | None:
         return target
     if entry.is_list and entry.path.is_dir():
         target.write_bytes(list_of(entry.path))
-        return target if f"{md5_of(target)}.dir" == entry.oid else None
+        return target if md5_of(target) + DIRECTORY == entry.oid else None
     if entry.path.is_file() and md5_of(entry.path) == entry.oid:
         target.write_bytes(entry.path.read_bytes())
         return target

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import yaml
 
 _BLOCK_BYTES = 1 << 20
-_DIRECTORY = ".dir"
+DIRECTORY = ".dir"
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Object:
 
     @property
     def is_list(self) -> bool:
-        return self.oid.endswith(_DIRECTORY)
+        return self.oid.endswith(DIRECTORY)
 
 
 class Filesystem(Protocol):
@@ -59,7 +59,7 @@ class Place:
 
     def is_intact(self, entry: Object) -> bool:
         with self._filesystem.open(self.database.oid_to_path(entry.oid), "rb") as stream:
-            return md5(stream) == entry.oid.removesuffix(_DIRECTORY)
+            return md5(stream) == entry.oid.removesuffix(DIRECTORY)
 
     def read(self, entry: Object) -> bytes:
         with self._filesystem.open(self.database.oid_to_path(entry.oid), "rb") as stream:
@@ -83,7 +83,8 @@ def outputs(lock: Path) -> dict[Path, str]:
     """Path -> object of every output in `dvc.lock`; empty where there is no such file yet."""
     if not lock.is_file():
         return {}
-    stages = yaml.safe_load(lock.read_text()).get("stages", {})
+    content = yaml.load(lock.read_bytes(), Loader=yaml.CSafeLoader)  # thousands of lines
+    stages = content.get("stages", {})
     return {Path(out["path"]): out["md5"] for stage in stages.values() for out in stage.get("outs", ())}
 
 

@@ -107,3 +107,21 @@ def test_lost_file_is_named_and_made_anew_when_no_good_copy_is_left(kept: Path) 
     again = run(kept, "dvc", "repro", "bundle")
     assert again.returncode == 0, again.stderr
     assert (kept / OUTPUT).read_bytes() == good
+
+
+def test_a_stage_refuses_what_changed_after_the_run_began(kept: Path) -> None:
+    """An earlier model comes back from DVC's run cache, which nobody looked at before the run."""
+    old, params = _object(kept, ".dvc/cache"), kept / "params.yaml"
+    shallow = params.read_text()
+    params.write_text(shallow.replace("max_depth: 8", "max_depth: 2"))
+    assert params.read_text() != shallow
+    assert run(kept, "dvc", "repro", "train").returncode == 0
+    assert _verify(kept).returncode == 0
+    assert old != _object(kept, ".dvc/cache")
+    _flip(old)
+    params.write_text(shallow)
+    done = run(kept, "dvc", "repro", "champion")
+    assert done.returncode != 0
+    assert f"field '{OUTPUT.parent}': changed since it was written" in done.stderr
+    assert "healed: models/boosted/model.onnx (cache" in _verify(kept).stdout
+    assert run(kept, "dvc", "repro", "champion").returncode == 0
