@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from benchmarks import pipeline, results, serving
+from benchmarks import pipeline, results, serving, validation
 from benchmarks.bundles import find
 from benchmarks.results import Figure
 
@@ -17,6 +17,7 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "repro": pipeline.repro,
     "noop": pipeline.noop,
     "airflow": pipeline.airflow,
+    "validation": validation.validation,
     "http": lambda: serving.over_http(find()),
     "grpc": lambda: serving.over_grpc(find()),
     "memory": lambda: serving.memory(find()),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,13 +30,14 @@ class CommandFailedError(Exception):
 
 @dataclass(frozen=True)
 class Cost:
-    """What a command took: wall time, and CPU time of it and of all that it waited for."""
+    """What a command took: wall time, CPU time of it and of all that it waited for, and the largest resident memory of one of these."""
 
     wall_s: float
     cpu_s: float
+    peak_mb: float = 0.0
 
     def __add__(self, other: Cost) -> Cost:
-        return Cost(self.wall_s + other.wall_s, self.cpu_s + other.cpu_s)
+        return Cost(self.wall_s + other.wall_s, self.cpu_s + other.cpu_s, max(self.peak_mb, other.peak_mb))
 
 
 def timed(command: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> tuple[Cost, str]:
@@ -45,19 +46,19 @@ def timed(command: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> tuple
     Raises:
         CommandFailedError: its exit code is not 0.
     """
-    before, started = _children_cpu_s(), time.perf_counter()
-    done = subprocess.run(command, cwd=cwd, env=dict(env), stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    cost = Cost(time.perf_counter() - started, _children_cpu_s() - before)
-    if done.returncode:
-        raise CommandFailedError(
-            f"{' '.join(command)} ended with {done.returncode}:\n{(done.stdout + done.stderr)[-3000:]}"
+    started = time.perf_counter()
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(
+            command, cwd=cwd, env=dict(env), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
         )
-    return cost, done.stdout
-
-
-def _children_cpu_s() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+        _, status, used = os.wait4(process.pid, 0)  # what this child and its own children used, alone
+        process.returncode = os.waitstatus_to_exitcode(status)
+        cost = Cost(time.perf_counter() - started, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+        output.seek(0)
+        said = output.read()
+    if process.returncode:
+        raise CommandFailedError(f"{' '.join(command)} ended with {process.returncode}:\n{said[-3000:]}")
+    return cost, said
 
 
 def environment() -> dict[str, str]:
