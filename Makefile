@@ -38,6 +38,11 @@ down:  ## end every process that `make up` and `make airflow` started
 	@if [ -d .venv/fleet ]; then bin/fleet down; fi
 	if [ -d .venv/orchestrator ]; then $(PYTHON) bin/airflow-local down; fi
 
+# Without NAME or DATA nothing is set up.
+.PHONY: example
+example: | $(and $(NAME),$(DATA),.venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt)  ## NAME=… DATA=…: all that on a public table: examples/README.md
+	@examples/run "$(NAME)" "$(DATA)"
+
 .PHONY: repro
 repro: | .venv/pipeline/installed.txt  ## the pipeline alone
 	$(VERIFY)
