@@ -131,5 +131,5 @@ lock: | $(UV)  ## resolve requirements/*.in again, with hashes
 
 .PHONY: clean
 clean: down  ## end everything, and delete all that was made, published bundles too, but not the environments
-	if [ -d store ]; then chmod -R u+w store; fi
-	rm -rf var build data models reports store .dvc/cache .dvc/tmp
+	for made in store var; do if [ -d $$made ]; then chmod -R u+w $$made; fi; done
+	rm -rf var build data models reports dvc_plots store .dvc/cache .dvc/tmp
