@@ -38,6 +38,11 @@ down:  ## end every process that `make up` and `make airflow` started
 	@if [ -d .venv/fleet ]; then bin/fleet down; fi
 	if [ -d .venv/orchestrator ]; then $(PYTHON) bin/airflow-local down; fi
 
+# Without NAME or DATA nothing is set up.
+.PHONY: example
+example: | $(and $(NAME),$(DATA),.venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt)  ## NAME=… DATA=…: all that on a public table: examples/README.md
+	@examples/run "$(NAME)" "$(DATA)"
+
 .PHONY: repro
 repro: | .venv/pipeline/installed.txt  ## the pipeline alone
 	$(VERIFY)
@@ -126,5 +131,5 @@ lock: | $(UV)  ## resolve requirements/*.in again, with hashes
 
 .PHONY: clean
 clean: down  ## end everything, and delete all that was made, published bundles too, but not the environments
-	if [ -d store ]; then chmod -R u+w store; fi
-	rm -rf var build data models reports store .dvc/cache .dvc/tmp
+	for made in store var; do if [ -d $$made ]; then chmod -R u+w $$made; fi; done
+	rm -rf var build data models reports dvc_plots store .dvc/cache .dvc/tmp

@@ -53,6 +53,8 @@ def _parser() -> argparse.ArgumentParser:
         stage.set_defaults(run=_run_stage)
         if name == "collect":
             stage.add_argument("month", help="such as 2013-01")
+        if name == "summary":
+            stage.add_argument("--no-fleet", dest="fleet", action="store_false", help="when none is up")
     text = "print a params.yaml that is drafted from a table, for a person to review"
     draft.add_arguments(commands.add_parser("draft", help=text, description=text))
     text = "the batches of data: accepted, quarantined, released or dropped"
@@ -66,7 +68,7 @@ def _run_stage(options: argparse.Namespace) -> int:
         check_inputs(Path(os.environ["DVC_ROOT"]), stage)
     settings = params_file.load()
     run: Callable[..., str] = importlib.import_module(f"pipelines.{options.command}.stage").run
-    summary = run(settings, options.month) if options.command == "collect" else run(settings)
+    summary = run(settings, **{name: getattr(options, name) for name in ("month", "fleet") if name in options})
     took = f"({time.perf_counter() - started:.1f} s)"
     print(summary if options.command == "summary" else f"{options.command}: {summary} {took}")
     return 0

@@ -1,4 +1,4 @@
-"""Reading `params.yaml`, with errors that name the key, the value and what is allowed."""
+"""Reading `params.yaml` as DVC reads and rewrites it (YAML 1.2), with errors that name the key, the value and what is allowed."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from contract.errors import ConfigurationError, Problem
 from pipelines import params
@@ -41,10 +42,10 @@ def load(path: Path = Path(FILE_NAME)) -> params.Params:
         ConfigurationError: naming the key, the value and what is allowed.
     """
     try:
-        raw = yaml.safe_load(path.read_bytes())
+        raw = YAML(typ="safe").load(path.read_bytes())
     except OSError as error:
         raise ConfigurationError(f"cannot read {path}: {error}") from error
-    except yaml.YAMLError as error:
+    except YAMLError as error:
         raise ConfigurationError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(raw, dict):
         raise ConfigurationError(f"{path} must hold a mapping of keys, beginning with `name:`")

@@ -12,6 +12,15 @@ import numpy as np
 from pipelines.measures import Outcomes, Scores, calibration
 from pipelines.params import TargetParams
 
+FIELDS = {
+    "roc": ("fpr", "tpr"),
+    "pr": ("recall", "precision"),
+    "confusion": ("actual", "predicted"),
+    "predicted": ("actual", "predicted"),
+    "residuals": ("residual", "rows"),
+    "calibration": ("score", "rate", "rows"),
+    "importance": ("feature", "importance"),
+}
 _POINTS = 200
 _RESIDUAL_BINS = 40
 
@@ -76,9 +85,10 @@ def residuals(values: Outcomes, scores: Scores) -> list[dict[str, float]]:
     return [{"residual": float(middle), "rows": int(count)} for middle, count in zip(middles, counts, strict=True)]
 
 
-def to_csv(rows: Sequence[dict[str, Any]]) -> bytes:
+def to_csv(name: str, rows: Sequence[dict[str, Any]]) -> bytes:
+    """A file of the `FIELDS` of that name; without rows its head alone."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, FIELDS[name], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue().encode()

@@ -13,20 +13,23 @@ from pipelines.params import Params
 from pipelines.settings import store_location
 
 
-def run(params: Params) -> str:
-    """The scores beside the baselines, the places and the next steps."""
+def run(params: Params, *, fleet: bool = True) -> str:
+    """The scores beside the baselines, and where everything is; where a fleet is up, its endpoints and the next steps too."""
     metrics = json.loads(paths.METRICS.read_bytes())
+    live = Store(store_location()).read("live")
+    places = f"""report   {paths.EVALUATION.resolve()}
+           data docs {(paths.DATA_DOCS / "index.html").resolve()}
+           bundles  {store_location()}: {live.digest[:12] if live else "nothing"} is live"""
+    if not fleet:
+        return f"{_scores(params, metrics)}\n\nwhere      {places}\n"
     http, grpc = (
         os.environ.get(name, port) for name, port in (("BULKHEAD_HTTP_PORT", "8080"), ("BULKHEAD_GRPC_PORT", "8081"))
     )
-    live = Store(store_location()).read("live")
     return f"""{_scores(params, metrics)}
 
 where      HTTP     http://127.0.0.1:{http}      (OpenAPI page at /, POST /predict, /v2, /metrics)
            gRPC     127.0.0.1:{grpc}             (inference.GRPCInferenceService, grpc.health.v1)
-           report   {paths.EVALUATION.resolve()}
-           data docs {(paths.DATA_DOCS / "index.html").resolve()}
-           bundles  {store_location()}: {live.digest[:12] if live else "nothing"} is live
+           {places}
 
 next       bin/fleet status                    the replicas
            source .venv/pipeline/bin/activate; dvc metrics show; dvc exp run -S train.max_depth=6

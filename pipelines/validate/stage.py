@@ -41,7 +41,8 @@ def run(params: Params) -> str:
     _refuse_failed(outcomes)
     split_off = sum(entry["split_rows"] for entry in report.values())
     aside = f", {split_off} rows split off" if split_off else ""
-    return f"{sum(map(len, outcomes.values()))} expectations hold on {len(outcomes)} months{aside}"
+    over = "1 month" if len(outcomes) == 1 else f"{len(outcomes)} months"
+    return f"{sum(map(len, outcomes.values()))} expectations hold on {over}{aside}"
 
 
 def _outcomes(params: Params, delivered: Mapping[str, Month]) -> dict[str, list[dict[str, Any]]]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
+from dvc.utils.serialize import dumps_yaml
 
 from contract.errors import EXIT_CONFIGURATION, ConfigurationError
 from pipelines import params_file
@@ -113,3 +114,18 @@ def test_load_says_so_when_file_is_missing_or_not_yaml(tmp_path: Path) -> None:
     broken.write_text("- a list")
     with pytest.raises(ConfigurationError, match="mapping"):
         params_file.load(broken)
+
+
+def test_load_reads_as_dvc_writes(tmp_path: Path, raw: dict[str, Any]) -> None:
+    raw["target"]["labels"] = ["No", "Yes"]
+    path = tmp_path / "params.yaml"
+    path.write_text(dumps_yaml(raw))  # as `dvc exp run -S` does: it quotes neither
+    assert "No\n" in path.read_text()
+    assert params_file.load(path).target.labels == ("No", "Yes")
+
+
+def test_load_refuses_a_key_that_is_there_twice(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text((PROJECT / "params.yaml").read_text() + "\nserving: {}\n")
+    with pytest.raises(ConfigurationError, match='duplicate key "serving"'):
+        params_file.load(path)
