@@ -84,7 +84,11 @@ class Workspace:
 
     def run(self, *command: str) -> Cost:
         """Run a command there and time it."""
-        return timed(command, cwd=self.path, env=self.environment)[0]
+        return self.say(*command)[0]
+
+    def say(self, *command: str) -> tuple[Cost, str]:
+        """The same, with what the command printed."""
+        return timed(command, cwd=self.path, env=self.environment)
 
     def outputs(self, lock: Path | None = None) -> dict[str, str]:
         """Digest by path of every output that `dvc.lock`, or a lock recorded elsewhere, names."""

@@ -19,6 +19,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 TYPE = "distribution_like_an_earlier_month"
+_ROWS = 500_000  # of a larger month as many are looked at, evenly spread
 _POINTS = 4096  # of a summary: a share of the rows is known to 1/4096
 _BINS = 10
 _HEAVY = 0.05  # a value that so many rows share is a bin of its own
@@ -29,7 +30,7 @@ _NEGLIGIBLE_PSI = 0.1
 
 @dataclass(frozen=True)
 class Summary:
-    """A column of a month: sorted distinct values, numbers (float64) or text, with the rows that each one stands for."""
+    """A column of a month: sorted distinct values, numbers (float64) or text, with the rows that each one stands for, and nulls."""
 
     values: NDArray[Any]
     rows: NDArray[np.float64]
@@ -50,7 +51,7 @@ class Difference:
 
 def summarize(column: pl.Series) -> Summary:
     """All distinct values of a column of numbers, booleans or text, or as many quantiles of a number as a summary has points."""
-    numeric = column.dtype.is_numeric()
+    column, numeric = column.gather_every(-(-max(len(column), 1) // _ROWS)), column.dtype.is_numeric()
     known = (column.cast(pl.Float64).fill_nan(None) if numeric else column.cast(pl.String)).drop_nulls().sort()
     missing = len(column) - len(known)
     counts = known.rle().struct.unnest() if len(known) else pl.DataFrame({"len": [], "value": known})

@@ -30,7 +30,7 @@ def test_descendants_are_found_whatever_their_order() -> None:
 
 def test_cpu_time_of_a_tree_counts_its_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "_STOP_LIMIT_S", 1.0)
-    burn = "import time\nwhile time.process_time() < 0.4: pass\n"
+    burn = "import time\nwhile time.process_time() < 0.5: pass\n"
     parent = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {burn + 'time.sleep(60)'!r}]); time.sleep(60)"
     with processes.running(
         [sys.executable, "-c", parent], cwd=tmp_path, env=os.environ, log=tmp_path / "log"
