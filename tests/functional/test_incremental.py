@@ -1,0 +1,144 @@
+"""Twelve months that arrive one by one, some rows late and some twice, in another time zone, give the bytes of twelve months at once."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+
+from tests import slice as sliced
+from tests.functional.commands import run
+
+MONTHS = [f"2026-{month:02}" for month in range(1, 13)]
+ROWS = 300  # a month
+PARAMS: dict[str, Any] = {
+    "name": "orders",
+    "data": {
+        "source": {"kind": "files", "path": "orders/*.csv", "version": "1"},
+        "months": MONTHS,
+        "time": "at",
+        "key": ["order"],
+        "columns": {
+            "order": {"kind": "identifier"},
+            "at": {"kind": "timestamp"},
+            "depot": {"kind": "category"},
+            "weight": {"kind": "number", "required": False},
+        },
+    },
+    "target": {"column": "outcome", "task": "binary", "labels": ["kept", "broken"]},
+    "validate": {"rows": [200, 400]},
+    "split": {"kind": "temporal"},
+    "features": {"depot": {"transform": "category"}, "weight": {"transform": "value"}},
+    "train": {"seed": 1},
+    "evaluate": {},
+    "gates": {},
+    "serving": {},
+}
+FAR_EAST, FAR_WEST = "Pacific/Kiritimati", "Pacific/Pago_Pago"  # 14 hours before UTC and 11 behind
+STAGES = "features"
+
+
+def deliver(project: Path, name: str, rows: pl.DataFrame) -> None:
+    rows.write_csv(project / "orders" / f"{name}.csv")
+
+
+def month_of_orders(month: str) -> pl.DataFrame:
+    """Orders of a month of UTC from its first to its last minutes, written with the offset of Berlin's summer: next month's date
+    for the last ones."""
+    first = datetime.strptime(month, "%Y-%m")
+    minutes = pl.select(pl.lit(first).dt.month_end().dt.day()).item() * 1440
+    draw = np.random.default_rng(first.month)
+    after = np.linspace(5, minutes - 5, ROWS).astype(int)
+    return pl.DataFrame(
+        {
+            "order": [f"{month}-{number:04}" for number in draw.permutation(ROWS)],
+            "at": [(first + timedelta(hours=2, minutes=int(m))).isoformat() + "+02:00" for m in after],
+            "depot": draw.choice(["north", "south"], ROWS),
+            "weight": [None if draw.random() < 0.1 else round(draw.gamma(2, 3), 1) for _ in range(ROWS)],
+            "outcome": draw.choice(["kept", "broken"], ROWS),
+        }
+    )
+
+
+def repro(project: Path, zone: str, months: list[str], *arguments: str) -> None:
+    params = PARAMS | {"data": PARAMS["data"] | {"months": months}}
+    (project / "params.yaml").write_text(yaml.safe_dump(params))
+    done = run(project, "env", f"TZ={zone}", "dvc", "repro", *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def digests(project: Path) -> dict[str, str]:
+    stages = yaml.safe_load((project / "dvc.lock").read_text())["stages"]
+    return {out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"]}
+
+
+def empty_project(directory: Path) -> Path:
+    sliced.copy_project(directory)
+    (directory / "orders").mkdir()
+    return directory
+
+
+@pytest.fixture(scope="module")
+def backfilled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    project = empty_project(tmp_path_factory.mktemp("backfill"))
+    for month in MONTHS:
+        deliver(project, month, month_of_orders(month))
+    repro(project, FAR_EAST, MONTHS, STAGES)
+    return project
+
+
+def test_months_are_those_of_utc(backfilled: Path) -> None:
+    for month in MONTHS:
+        partition = pl.read_parquet(backfilled / "data" / "partitions" / f"{month}.parquet")
+        assert partition["order"].to_list() == sorted(month_of_orders(month)["order"])
+
+
+def test_a_backfill_equals_months_that_came_one_by_one_late_and_twice(backfilled: Path, tmp_path: Path) -> None:
+    live, wanted = empty_project(tmp_path / "live"), digests(backfilled)
+    march, late = month_of_orders("2026-03"), pl.int_range(pl.len()) % 7 == 0
+    for index, month in enumerate(MONTHS, start=1):
+        deliver(live, month, march.filter(~late) if month == "2026-03" else month_of_orders(month))
+        repro(live, FAR_WEST, MONTHS[:index], "collect")
+    partial = digests(live)
+    changed = {path for path in partial if partial[path] != wanted[path]}
+    assert changed == {"data/partitions/2026-03.parquet"}
+
+    deliver(live, "late", march.filter(late).sample(fraction=1, shuffle=True, seed=1))
+    shutil.copyfile(live / "orders" / "2026-03.csv", live / "orders" / "again.csv")
+    repro(live, FAR_WEST, MONTHS, "--force", "--single-item", "collect@2026-03", "collect@2026-04")
+    repro(live, FAR_WEST, MONTHS, STAGES)
+    assert digests(live) == wanted
+
+
+@pytest.mark.skipif(shutil.which("faketime") is None, reason="faketime is not installed: no clock can be set wrong")
+@pytest.mark.parametrize("offset", ["-1y", "+1h", "+1y"])
+def test_a_wrong_clock_changes_no_partition(backfilled: Path, offset: str) -> None:
+    partition = backfilled / "data" / "partitions" / f"{MONTHS[0]}.parquet"
+    before = partition.read_bytes()
+    partition.unlink()
+    done = run(backfilled, "faketime", "-f", offset, "python", "-m", "pipelines", "collect", MONTHS[0])
+    assert done.returncode == 0, done.stderr
+    assert partition.read_bytes() == before
+
+
+def test_a_new_month_runs_one_collect(backfilled: Path, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(backfilled, project, symlinks=True)
+    thirteenth = month_of_orders("2026-12").with_columns(
+        pl.col("order").str.replace("2026-12", "2027-01"), pl.col("at").str.replace("2026-12", "2027-01")
+    )
+    deliver(project, "2027-01", thirteenth.filter(pl.col("at") < "2027-01-31T20"))
+    params = PARAMS | {"data": PARAMS["data"] | {"months": [*MONTHS, "2027-01"]}}
+    (project / "params.yaml").write_text(yaml.safe_dump(params))
+    done = run(project, "dvc", "repro", "collect")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Running stage") == 1
+    assert set(digests(project).items()) - set(digests(backfilled).items()) == {
+        ("data/partitions/2027-01.parquet", digests(project)["data/partitions/2027-01.parquet"])
+    }
