@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from benchmarks import pipeline, results, serving, validation
+from benchmarks import pipeline, results, scale, serving, validation
 from benchmarks.bundles import find
 from benchmarks.results import Figure
 
@@ -17,6 +17,8 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "repro": pipeline.repro,
     "noop": pipeline.noop,
     "airflow": pipeline.airflow,
+    "incremental": scale.incremental,
+    "scale": scale.scale,
     "validation": validation.validation,
     "http": lambda: serving.over_http(find()),
     "grpc": lambda: serving.over_grpc(find()),
