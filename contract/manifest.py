@@ -1,7 +1,8 @@
 """The manifest of a bundle: what the bundle is made of, and the digest that names it.
 
 A bundle is a directory: a bento (`bento.yaml`, `src/`, `env/` …) with `manifest.json` at its root. The manifest lists the
-SHA-256 of every other file; the bundle's digest is the SHA-256 of the manifest's own bytes, so the digest covers every byte.
+SHA-256 of every other file; the bundle's digest is the SHA-256 of the manifest's own bytes, so the digest covers every byte but those
+of the signature.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from contract import signature
 from contract.errors import BundleError, Problem
 from contract.files import canonical_json, sha256
 
@@ -48,7 +50,7 @@ class Manifest:
 
 
 def tree_digests(root: Path) -> dict[str, str]:
-    """SHA-256 of every file below `root` but the manifest, by relative POSIX path.
+    """SHA-256 of every file below `root` but the manifest and the signature, by relative POSIX path.
 
     Raises:
         BundleError: something is neither a directory nor a regular file (a link could point out of the bundle).
@@ -58,7 +60,7 @@ def tree_digests(root: Path) -> dict[str, str]:
         name = path.relative_to(root).as_posix()
         if path.is_symlink() or not (path.is_dir() or path.is_file()):
             raise BundleError(f"{name} in {root} is neither a file nor a directory; bundles hold nothing else")
-        if path.is_file() and name != FILE_NAME:
+        if path.is_file() and name not in (FILE_NAME, signature.FILE_NAME):
             digests[name] = sha256(path)
     return digests
 

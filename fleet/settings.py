@@ -19,12 +19,15 @@ class Settings:
 
     Attributes:
         store: the bundle store; `BULKHEAD_STORE`, default `store`.
+        verify_key: the public key, PEM, that must verify every bundle: what `BULKHEAD_VERIFY_KEY` is or the file that it names; without it
+            the one that `publish` has left in `keys` below `BULKHEAD_VAR`, b"" where nothing was published yet.
         root: the fleet's own state, absolute; `fleet` below `BULKHEAD_VAR`, default `var`.
         http_port, grpc_port: where Envoy answers on 127.0.0.1; `BULKHEAD_HTTP_PORT`, `BULKHEAD_GRPC_PORT`.
         replica_port: the first of the ports that replicas take, two each; `BULKHEAD_REPLICA_PORT`.
     """
 
     store: str
+    verify_key: bytes
     root: Path
     http_port: int = 8080
     grpc_port: int = 8081
@@ -46,11 +49,26 @@ class Settings:
             )
         return cls(
             store=store if "://" in store else str(project / store),
+            verify_key=_verify_key(environment, root.with_name("keys") / "verify.pem"),
             root=root,
             http_port=_port(environment, "BULKHEAD_HTTP_PORT", cls.http_port),
             grpc_port=_port(environment, "BULKHEAD_GRPC_PORT", cls.grpc_port),
             replica_port=_port(environment, "BULKHEAD_REPLICA_PORT", cls.replica_port),
         )
+
+
+def _verify_key(environment: Mapping[str, str], own: Path) -> bytes:
+    named = environment.get("BULKHEAD_VERIFY_KEY")
+    if named is None:
+        return own.read_bytes() if own.is_file() else b""
+    if named.lstrip().startswith("-----BEGIN"):
+        return named.encode()
+    try:
+        return Path(named).read_bytes()
+    except OSError as error:
+        raise ConfigurationError(
+            f"BULKHEAD_VERIFY_KEY names {named}, which cannot be read ({error.strerror})"
+        ) from error
 
 
 def _port(environment: Mapping[str, str], name: str, default: int) -> int:

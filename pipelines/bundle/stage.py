@@ -8,17 +8,20 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from contract import manifest, schema
+from contract import environments, evidence, manifest, schema
 from contract.errors import ModelRejectedError
 from contract.files import canonical_json, sha256, write_atomically
 from contract.manifest import GOLDEN_FILE_NAME, Manifest
 from contract.predictor import MODEL_FILE_NAME, Predictor
 from pipelines import paths
 from pipelines.bundle import bento
+from pipelines.bundle import evidence as making
 from pipelines.bundle.golden import golden_cases
 from pipelines.params import Params
+from pipelines.settings import var_directory
 
 LIMITS_FILE_NAME = "limits.json"
+_LOCK = f"src/{bento.LOCK_NAME}"
 _PROJECT = Path(__file__).parents[2]
 
 
@@ -39,9 +42,11 @@ def run(params: Params) -> str:
         context.mkdir()
         bento.stage_sources(_PROJECT, artifact, context)
         bento.build(context, params.name.lower(), sha256(artifact / MODEL_FILE_NAME)[:16], built)
-        write_atomically(built / manifest.FILE_NAME, _manifest(params, approval, built).to_bytes())
+        inputs = _inputs(params)
+        _write_evidence(built, inputs)
+        write_atomically(built / manifest.FILE_NAME, _manifest(params, approval, inputs, built).to_bytes())
         digest = manifest.digest_of(built)
-        manifest.verify(built, digest)
+        evidence.check(built, manifest.verify(built, digest))
         shutil.rmtree(paths.BUNDLE, ignore_errors=True)
         shutil.copytree(built, paths.BUNDLE)
     return f"bundle {digest[:12]}, {sum(path.stat().st_size for path in paths.BUNDLE.rglob('*')) / 1e6:.1f} MB"
@@ -57,20 +62,31 @@ def _write_artifact(params: Params, artifact: Path) -> None:
     write_atomically(artifact / LIMITS_FILE_NAME, canonical_json(params.serving.model_dump()))
 
 
-def _manifest(params: Params, approval: dict[str, Any], built: Path) -> Manifest:
-    lock = f"src/{bento.LOCK_NAME}"
+def _inputs(params: Params) -> dict[str, Any]:
     validated = json.loads(paths.VALIDATION.read_bytes())
+    return {
+        "partitions": {month: validated[month]["partition_sha256"] for month in params.data.months},
+        "params": params.model_dump(mode="json", by_alias=True),
+        "pipeline_environment": sha256(_PROJECT / "requirements" / "pipeline.txt"),
+        "pipeline_code": _code_digests(_PROJECT / "pipelines"),
+    }
+
+
+def _write_evidence(built: Path, inputs: dict[str, Any]) -> None:
+    """The SBOM, and then the provenance, which names the SBOM too."""
+    lock = built / _LOCK
+    python = environments.python_for(lock, sha256(lock), var_directory() / "environments")
+    write_atomically(built / evidence.SBOM, making.sbom(python))
+    write_atomically(built / evidence.PROVENANCE, making.provenance(manifest.tree_digests(built), inputs))
+
+
+def _manifest(params: Params, approval: dict[str, Any], inputs: dict[str, Any], built: Path) -> Manifest:
     return Manifest(
         name=params.name,
         task=params.target.task,
         files=manifest.tree_digests(built),
-        environment={"lock": lock, "lock_sha256": sha256(built / lock)},
-        inputs={
-            "partitions": {month: validated[month]["partition_sha256"] for month in params.data.months},
-            "params": params.model_dump(mode="json", by_alias=True),
-            "pipeline_environment": sha256(_PROJECT / "requirements" / "pipeline.txt"),
-            "pipeline_code": _code_digests(_PROJECT / "pipelines"),
-        },
+        environment={"lock": _LOCK, "lock_sha256": sha256(built / _LOCK)},
+        inputs=inputs,
         metrics=json.loads(paths.METRICS.read_bytes()),
         gate=approval,
     )

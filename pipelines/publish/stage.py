@@ -7,7 +7,7 @@ from contract.store import Store
 from pipelines import paths
 from pipelines.params import Params
 from pipelines.quarantine.ledger import batch_id, project_ledger, refuse_dropped
-from pipelines.settings import store_location
+from pipelines.settings import signing_key, store_location
 
 
 def run(_params: Params) -> str:
@@ -19,7 +19,7 @@ def run(_params: Params) -> str:
     """
     partitions = manifest.read(paths.BUNDLE).inputs["partitions"]
     refuse_dropped(project_ledger().read(), [batch_id(month, digest) for month, digest in partitions.items()])
-    store = Store(store_location())
+    store = Store(store_location(), private_key=signing_key())
     before = store.read("candidate")
     digest = store.put(paths.BUNDLE)
     if before and before.digest == digest:

@@ -12,12 +12,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from contract import manifest
+from contract import manifest, signature
 from contract.files import canonical_json
 from contract.store import Store
 from fleet.processes import FLEET_MARK, marked
@@ -26,6 +27,7 @@ from tests.ports import free_ports
 
 PROJECT = Path(__file__).parents[2]
 VARIABLE = "BULKHEAD_TEST_BUNDLE"
+KEY = signature.make_key()
 
 
 @dataclass
@@ -36,6 +38,8 @@ class Bundles:
     first: str
     second: str
     broken: str
+    unsigned: str
+    foreign: str  # signed with a key that the fleet does not know
 
 
 @dataclass
@@ -56,6 +60,7 @@ class FleetCommand:
             "BULKHEAD_HTTP_PORT": str(self.http_port),
             "BULKHEAD_GRPC_PORT": str(self.grpc_port),
             "BULKHEAD_REPLICA_PORT": "18300",
+            "BULKHEAD_VERIFY_KEY": signature.public_key_of(KEY).decode(),
         }
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -100,7 +105,7 @@ def source() -> Path:
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return Store(str(tmp_path_factory.mktemp("store")))
+    return Store(str(tmp_path_factory.mktemp("store")), private_key=KEY)
 
 
 @pytest.fixture(scope="session")
@@ -114,12 +119,23 @@ def bundles(source: Path, store: Store, tmp_path_factory: pytest.TempPathFactory
         golden[0]["answer"]["probability"] /= 2
         (artifact / manifest.GOLDEN_FILE_NAME).write_bytes(canonical_json(golden))
 
+    def raise_body_limit(artifact: Path, by: int) -> None:
+        limits = json.loads((artifact / "limits.json").read_bytes())
+        limits["body_limit_bytes"] += by
+        (artifact / "limits.json").write_bytes(canonical_json(limits))
+
     directory = tmp_path_factory.mktemp("bundles")
+    others = {
+        name: changed(source, directory / name, partial(raise_body_limit, by=by))
+        for by, name in enumerate(("unsigned", "foreign"), start=1)
+    }
     return Bundles(
         source=source,
         first=store.put(source),
         second=store.put(changed(source, directory / "second", raise_limit)),
         broken=store.put(changed(source, directory / "broken", spoil_answer)),
+        unsigned=Store(str(store.root)).put(others["unsigned"]),
+        foreign=Store(str(store.root), private_key=signature.make_key()).put(others["foreign"]),
     )
 
 

@@ -5,36 +5,35 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from contract.errors import BundleError, UnavailableError
 from contract.files import sha256
-from contract.manifest import Manifest
-from fleet.settings import PROJECT
 
 _INSTALLED = "installed.txt"  # in an environment that is complete: a copy of its lock
 
 
-def python_for(bundle: Path, manifest: Manifest, root: Path, project: Path = PROJECT) -> Path:
-    """The interpreter of an environment with exactly the packages of the bundle's lock.
+def python_for(lock: Path, digest: str, root: Path, beside: Path = Path(sys.prefix).parent) -> Path:
+    """The interpreter of an environment with exactly the packages of a bundle's lock.
 
     Args:
-        root: where environments that are not the project's own `.venv/serving` are built and kept.
+        digest: SHA-256 of the lock, as the bundle's manifest has it.
+        root: where environments are built and kept, by the lock's digest.
+        beside: where this process's own environment lies; a `serving` there that has this lock is taken.
 
     Raises:
-        BundleError: the manifest's lock is not in the bundle.
+        BundleError: the lock is not there, or another one.
         UnavailableError: the packages cannot be had.
     """
-    lock = bundle / manifest.environment["lock"]
-    if not lock.is_file() or sha256(lock) != manifest.environment["lock_sha256"]:
+    if not lock.is_file() or sha256(lock) != digest:
         raise BundleError(f"{lock} is not the lock that the bundle's manifest names")
-    digest = manifest.environment["lock_sha256"]
-    ready_made = project / ".venv" / "serving"
+    ready_made = beside / "serving"
     if (ready_made / _INSTALLED).is_file() and sha256(ready_made / _INSTALLED) == digest:
         return ready_made / "bin" / "python"
-    environment = root / digest[:16]
+    environment = (root / digest[:16]).absolute()
     if not (environment / _INSTALLED).is_file():
-        _build(lock, environment, _uv(project))
+        _build(lock, environment, _uv(beside))
     return environment / "bin" / "python"
 
 
@@ -58,9 +57,9 @@ def _build(lock: Path, environment: Path, uv: str) -> None:
     shutil.copyfile(lock, environment / _INSTALLED)
 
 
-def _uv(project: Path) -> str:
-    own = project / ".venv" / "uv" / "bin" / "uv"
+def _uv(beside: Path) -> str:
+    own = beside / "uv" / "bin" / "uv"
     found = str(own) if own.is_file() else shutil.which("uv")
     if not found:
-        raise UnavailableError("uv is neither in .venv/uv nor on the PATH; `make up` installs it")
+        raise UnavailableError(f"uv is neither in {own.parent} nor on the PATH; `make up` installs it")
     return found

@@ -1,0 +1,65 @@
+"""`bundle verify PATH | DIGEST | CHANNEL`: whether a bundle is what was signed, and says the truth about itself."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from contract import evidence, manifest, signature
+from contract.errors import BulkheadError
+from contract.store import Store
+from fleet.settings import Settings
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print a verdict in one line; returns the exit code (see `contract.errors`)."""
+    options = _parser().parse_args(arguments)
+    try:
+        settings = Settings.read(os.environ)
+        print(verdict(locate(options.bundle, settings.store), settings.verify_key))
+    except BulkheadError as error:
+        print(f"refused: {' '.join(str(error).split())}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def locate(reference: str, store: str) -> Path:
+    """The directory of that name, or the stored bundle of a digest or a channel."""
+    path = Path(reference)
+    if path.is_dir():
+        return path.resolve()
+    opened = Store(store)
+    return opened.root / "bundles" / opened.resolve(reference)
+
+
+def verdict(bundle: Path, public_key: bytes) -> str:
+    """Signature first, over every byte; then the manifest, the provenance and the SBOM, which it covers.
+
+    Raises:
+        BundleError: what is wrong.
+    """
+    signature.verify(bundle, public_key)
+    digest = manifest.digest_of(bundle)
+    claims = manifest.verify(bundle, digest)
+    evidence.check(bundle, claims)
+    return (
+        f"ok: {claims.name} {digest}: {len(claims.files)} files signed by key {signature.key_id(public_key)}; "
+        "manifest, provenance and SBOM agree"
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="bundle", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    text = "check signature, manifest, provenance and SBOM; nothing of the bundle is run"
+    command = commands.add_parser("verify", help=text, description=text)
+    command.add_argument(
+        "bundle", help="a directory, a digest (its first 8 characters or more) or a channel of the store"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
