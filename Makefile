@@ -73,7 +73,7 @@ check: | .venv/dev/installed.txt .venv/pipeline/installed.txt .venv/serving/inst
 	.venv/dev/bin/lint-imports
 
 .PHONY: test-pipelines
-test-pipelines: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/client/installed.txt .venv/bench/installed.txt .venv/test/installed.txt
+test-pipelines: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/client/installed.txt .venv/bench/installed.txt .venv/servers/installed.txt .venv/test/installed.txt
 	$(TEST) .venv/pipeline/bin/python $(PYTEST) tests/structure tests/pipelines tests/runs tests/benchmarks tests/functional
 
 # A real bundle, made by the real pipeline from two real months.

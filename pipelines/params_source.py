@@ -11,8 +11,18 @@ from pipelines.params_types import Model, Name
 
 # `${NAME}` in a path or URL stands for an environment variable; see `collect/secrets.py`.
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_PASSWORD = re.compile(r"://[^/?#@:]*:(?P<value>[^/?#@]+)@")
-_PARAMETER = re.compile(r"[?&][^=&]*(?:password|passwd|secret|token|signature|sig|key)=(?P<value>[^&]+)", re.IGNORECASE)
+# What stands where a credential does. In the URL of a database a user may hold an @ and a password a slash, as SQLAlchemy
+# reads them; in that of a server for files a user alone may be a token. (`abfs://container@account…` names no user.)
+_PARAMETER = re.compile(
+    r"[?&;#][^=&;#]*(?:password|passwd|pwd|secret|token|signature|sig|key|auth|odbc_connect)=(?P<value>[^&;#]+)",
+    re.IGNORECASE,
+)
+_OF_DATABASES = (re.compile(r"://[^:/]*:(?P<value>[^@]+)@"), _PARAMETER)
+_OF_FILES = (
+    re.compile(r"://[^/?#:]*:(?P<value>[^/?#]+)@"),
+    re.compile(r"https?://(?P<value>[^/?#:]+):?@", re.IGNORECASE),
+    _PARAMETER,
+)
 
 Character = Annotated[str, Field(min_length=1, max_length=1)]
 
@@ -70,7 +80,7 @@ class FilesSource(_TableSource):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        _refuse_secrets("path", self.path)
+        _refuse_secrets("path", self.path, _OF_FILES)
         try:
             "".encode(self.encoding)
         except LookupError:
@@ -96,7 +106,7 @@ class SqlSource(_TableSource):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        _refuse_secrets("url", self.url)
+        _refuse_secrets("url", self.url, _OF_DATABASES)
         if (self.table is None) == (self.query is None):
             raise ValueError("either table or query must be given, and not both")
         return self
@@ -112,8 +122,8 @@ Source = FlightsSource | FilesSource | SqlSource
 TableSource = FilesSource | SqlSource
 
 
-def _refuse_secrets(key: str, location: str) -> None:
+def _refuse_secrets(key: str, location: str, patterns: tuple[re.Pattern[str], ...]) -> None:
     """A credential that is written out would end in git, in dvc.lock and in the bundle."""
-    for pattern in (_PASSWORD, _PARAMETER):
-        if (found := pattern.search(location)) and not VARIABLE.fullmatch(found["value"]):
-            raise ValueError(f"{key} holds a credential; write ${{NAME}} in its place, and set NAME in the environment")
+    values = (found["value"] for pattern in patterns for found in pattern.finditer(location))
+    if not all(VARIABLE.fullmatch(value) for value in values):
+        raise ValueError(f"{key} holds a credential; write ${{NAME}} in its place, and set NAME in the environment")

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from glob import glob
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
-from contract.errors import ConfigurationError, DataRejectedError, UnavailableError
+from contract.errors import DataRejectedError, UnavailableError
 from pipelines import tables
-from pipelines.collect import secrets, shape
+from pipelines.collect import remote, secrets, shape
 from pipelines.params import WHOLE, Data, FilesSource
 
 _KEY = "data.source.path"
@@ -28,6 +26,7 @@ def read(data: Data, source: FilesSource, month: str) -> pl.DataFrame:
 
     Raises:
         UnavailableError: no file is there (yet), or its server does not answer.
+        ConfigurationError: a URL, a credential or a certificate is wrong.
         DataRejectedError: a file cannot be read, a column is not there, or a row belongs to no month.
     """
     path = _path_of_month(source.path, month)
@@ -58,38 +57,7 @@ def local_files(path: str) -> Iterator[list[str]]:
         yield sorted(glob(secrets.expand(_KEY, path)))  # noqa: PTH207 - the path may be absolute
         return
     with tempfile.TemporaryDirectory(prefix="bulkhead-collect-") as directory:
-        yield _download(path, Path(directory))
-
-
-def _download(path: str, directory: Path) -> list[str]:
-    import fsspec
-
-    url = secrets.expand(_KEY, path)
-    try:
-        system, place = fsspec.core.url_to_fs(url)
-        names = sorted(system.glob(place)) if re.search(r"[*?\[]", place) and "http" not in url[:5] else [place]
-        return [_fetch(system, name, directory / f"{number:06}{_suffix(name)}") for number, name in enumerate(names)]
-    except (ImportError, ValueError) as error:
-        raise ConfigurationError(
-            f"{_KEY}: {path!r} cannot be opened ({secrets.redact(str(error), path)}); install what it names beside "
-            "requirements/pipeline.txt, or correct the URL"
-        ) from None
-    except PermissionError as error:
-        raise ConfigurationError(
-            f"{_KEY}: {path!r} may not be read ({secrets.redact(str(error), path)}); check the credentials in the environment"
-        ) from None
-    except Exception as error:  # noqa: BLE001 - every file system raises errors of its own, most of them of the network
-        raise UnavailableError(f"{_KEY}: {path!r} does not answer ({secrets.redact(str(error), path)})") from None
-
-
-def _fetch(system: Any, name: str, target: Path) -> str:
-    with system.open(name, "rb") as source, target.open("wb") as copy:
-        shutil.copyfileobj(source, copy, 1 << 20)
-    return str(target)
-
-
-def _suffix(name: str) -> str:
-    return "".join(Path(name.split("?")[0]).suffixes[-2:])
+        yield remote.download(_KEY, path, Path(directory))
 
 
 def _scan(files: list[str], source: FilesSource) -> pl.LazyFrame:

@@ -1,0 +1,47 @@
+"""What tests of sources share: sixty days of deliveries, written as CSV, and the partition that `collect` makes of them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import yaml
+
+from pipelines import paths
+from pipelines.collect import stage
+from pipelines.params import Params
+from tests.pipelines.conftest import deliveries
+
+PROJECT = Path(__file__).parents[2]
+ROWS = deliveries(datetime(2024, 1, 1), 60)
+
+
+def write_csv(table: pl.DataFrame, path: str | Path, **options: Any) -> None:
+    table.write_csv(path, datetime_format="%Y-%m-%dT%H:%M:%S", **options)
+
+
+def collect(raw: dict[str, Any], month: str = "2024-01", **source: Any) -> bytes:
+    """The bytes of the partition, after a change of `data.source`."""
+    raw["data"]["source"] |= source
+    stage.run(Params.model_validate(raw), month)
+    return paths.partition(month).read_bytes()
+
+
+def rows_of(raw: dict[str, Any], text: str, month: str = "2024-01", **source: Any) -> list[dict[str, Any]]:
+    Path("deliveries.csv").write_text(text)
+    collect(raw, month, **source)
+    return pl.read_parquet(paths.partition(month)).to_dicts()
+
+
+def start_collect(raw: dict[str, Any], **environment: str) -> subprocess.Popen[bytes]:
+    """The command itself, in this directory and a process of its own; it writes what it has to say to `stderr.txt`."""
+    Path("params.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
+    command = [sys.executable, "-m", "pipelines", "collect", "2024-01"]
+    whole = os.environ | {"PYTHONPATH": str(PROJECT)} | environment
+    with Path("stderr.txt").open("wb") as errors:
+        return subprocess.Popen(command, env=whole, stdout=subprocess.DEVNULL, stderr=errors)
