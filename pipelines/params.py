@@ -131,9 +131,26 @@ class Gates(Model):
     entity: str | None = None
 
 
+class Budget(Model):
+    """What a bundle may cost when it is rehearsed before it is published.
+
+    Attributes:
+        ready_s: from the start of `bentoml serve` to the first 200 on /readyz.
+        p99_ms: of one row over HTTP, one request at a time.
+        memory_mb: resident, all processes of one replica.
+        environment_mb: installed size of the serving environment.
+    """
+
+    ready_s: Annotated[float, Field(gt=0)] = 30
+    p99_ms: Annotated[float, Field(gt=0)] = 50
+    memory_mb: Annotated[float, Field(gt=0)] = 400
+    environment_mb: Annotated[float, Field(gt=0)] = 400
+
+
 class Serving(Model):
     max_rows: Annotated[int, Field(ge=1)] = 1000
     body_limit_bytes: Annotated[int, Field(ge=1024)] = 1_048_576
+    budget: Budget = Budget()
 
 
 class Params(Model):

@@ -20,6 +20,7 @@ SCREENING = REPORTS / "screening.json"
 DATA_DOCS = REPORTS / "data_docs"
 PLOTS = REPORTS / "plots"
 EVALUATION = REPORTS / "evaluation.html"
+REHEARSAL = REPORTS / "rehearsal.json"
 MONITOR = REPORTS / "monitor.json"
 METRICS = Path("metrics.json")
 BUNDLE = Path("build/bundle")

@@ -59,7 +59,7 @@ def _write_artifact(params: Params, artifact: Path) -> None:
         shutil.copyfile(paths.BOOSTED / name, artifact / name)
     golden = golden_cases(Predictor.load(artifact))
     write_atomically(artifact / GOLDEN_FILE_NAME, canonical_json(golden))
-    write_atomically(artifact / LIMITS_FILE_NAME, canonical_json(params.serving.model_dump()))
+    write_atomically(artifact / LIMITS_FILE_NAME, canonical_json(params.serving.model_dump(exclude={"budget"})))
 
 
 def _inputs(params: Params) -> dict[str, Any]:

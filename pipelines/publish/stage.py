@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 from contract import manifest
+from contract.files import canonical_json, write_atomically
 from contract.store import Store
 from pipelines import paths
 from pipelines.params import Params
+from pipelines.publish.rehearsal import describe, rehearse
 from pipelines.quarantine.ledger import batch_id, project_ledger, refuse_dropped
-from pipelines.settings import signing_key, store_location
+from pipelines.settings import signing_key, store_location, var_directory
 
 
-def run(_params: Params) -> str:
-    """Put `build/bundle` into the store and move the channel `candidate` to it; publishing it again changes nothing.
+def run(params: Params) -> str:
+    """Put `build/bundle` into the store, signed, and move the channel `candidate` to it; publishing it again changes nothing.
+
+    A bundle that is not in the store yet is rehearsed first; what was found is in `reports/rehearsal.json`.
 
     Raises:
+        BundleError: it failed its rehearsal.
         DataRejectedError: the model was made from a batch that has been dropped.
         ConflictError: another publisher moved the channel meanwhile; the bundle is stored, the channel is theirs.
     """
     partitions = manifest.read(paths.BUNDLE).inputs["partitions"]
     refuse_dropped(project_ledger().read(), [batch_id(month, digest) for month, digest in partitions.items()])
     store = Store(store_location(), private_key=signing_key())
-    before = store.read("candidate")
-    digest = store.put(paths.BUNDLE)
+    before, digest = store.read("candidate"), manifest.digest_of(paths.BUNDLE)
+    if digest not in store.digests():
+        found = rehearse(paths.BUNDLE, params.serving.budget, var_directory() / "environments")
+        write_atomically(paths.REHEARSAL, canonical_json(found))
+        print(describe(found))
+    store.put(paths.BUNDLE)
     if before and before.digest == digest:
         return f"{digest} is the candidate already"
     store.move("candidate", digest, expected=before, by="publish")

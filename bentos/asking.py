@@ -1,0 +1,76 @@
+"""Asking a running server for one row, over HTTP and over gRPC; the smoke test and the rehearsal do. No library for callers."""
+
+from __future__ import annotations
+
+import json
+from http.client import HTTPConnection
+from typing import Any
+
+import grpc  # type: ignore[import-untyped]
+
+from bentos import oip_pb2 as oip
+
+Prediction = dict[str, Any]
+_TIMEOUT_S = 10
+
+
+def over_http(connection: HTTPConnection, row: Prediction) -> tuple[Prediction, str]:
+    """The prediction for a row, with its fallbacks, and the version of the model that gave it.
+
+    Raises:
+        ValueError: the answer is no prediction; with its status and its first words.
+    """
+    status, content = post(connection, json.dumps({"rows": [row]}).encode())
+    if status != 200:
+        raise ValueError(f"answered with {status}: {content[:300].decode(errors='replace')}")
+    answer = json.loads(content)
+    (prediction,) = answer["predictions"]
+    return prediction, answer["model"]["version"]
+
+
+def post(connection: HTTPConnection, body: bytes) -> tuple[int, bytes]:
+    """Status and body of the answer to a body of JSON at /predict."""
+    connection.request("POST", "/predict", body, {"content-type": "application/json"})
+    response = connection.getresponse()
+    return response.status, response.read()
+
+
+def over_grpc(channel: grpc.Channel, row: Prediction, schema: dict[str, Any]) -> tuple[Prediction, str]:
+    """The same without fallbacks, which the Open Inference Protocol has no place for.
+
+    Raises:
+        grpc.RpcError: the server refused the row.
+    """
+    request = oip.ModelInferRequest(model_name=schema["name"])
+    kinds = {field["name"]: field["kind"] for field in schema["fields"]}
+    for name, value in row.items():
+        _add_tensor(request, name, kinds.get(name), value)
+    infer = channel.unary_unary(
+        "/inference.GRPCInferenceService/ModelInfer",
+        request_serializer=oip.ModelInferRequest.SerializeToString,
+        response_deserializer=oip.ModelInferResponse.FromString,
+    )
+    answer = infer(request, timeout=_TIMEOUT_S)
+    prediction: Prediction = {}
+    for output in answer.outputs:
+        if output.datatype == "BYTES":
+            prediction[output.name] = output.contents.bytes_contents[0].decode()
+        elif len(output.shape) == 2:
+            chances = output.contents.fp64_contents
+            prediction[output.name] = dict(zip(schema["target"]["labels"], chances, strict=True))
+        else:
+            prediction[output.name] = output.contents.fp64_contents[0]
+    return prediction, answer.model_version
+
+
+def _add_tensor(request: oip.ModelInferRequest, name: str, kind: str | None, value: Any) -> None:
+    tensor = request.inputs.add(name=name, shape=[1])
+    if kind == "number":
+        tensor.datatype = "FP64"
+        tensor.contents.fp64_contents.append(value)
+    elif kind == "boolean":
+        tensor.datatype = "BOOL"
+        tensor.contents.bool_contents.append(value)
+    else:
+        tensor.datatype = "BYTES"
+        tensor.contents.bytes_contents.append(str(value).encode())
