@@ -7,7 +7,7 @@ import polars as pl
 from contract.errors import DataRejectedError, Problem
 from pipelines import tables
 from pipelines.collect import times
-from pipelines.params import WHOLE, Column, Data
+from pipelines.params import Column, Data
 from pipelines.params_source import TableSource
 
 
@@ -25,15 +25,16 @@ def month_of(table: pl.LazyFrame, data: Data, source: TableSource, month: str) -
                 f"the source has no column {name!r}, which data.{key} names; correct it, or use data.source.rename",
                 [Problem(None, column, "is there") for column in schema],
             )
-    if data.time is not None and month != WHOLE:
-        table = _select_month(table, data.time, month)
-    table = table.with_columns(
-        _without_tokens(name, dtype, source.missing, data.columns.get(name))
-        for name, dtype in schema.items()
-        if name != data.time
-    )
-    declared = [name for name in (*data.columns, *sorted(schema)) if name in schema]
-    return table.select(*dict.fromkeys(declared)).collect(engine="streaming")
+    declared = dict.fromkeys(name for name in (*data.columns, *sorted(schema)) if name in schema)
+    columns = [
+        pl.col(name)
+        if name == data.time
+        else _without_tokens(name, schema[name], source.missing, data.columns.get(name))
+        for name in declared
+    ]
+    if data.time is None:
+        return table.select(columns).collect(engine="streaming")
+    return _only_month(table, columns, data.time, month)
 
 
 def in_order(table: pl.DataFrame, key: tuple[str, ...]) -> pl.DataFrame:
@@ -63,18 +64,20 @@ def _rename(table: pl.LazyFrame, source: TableSource) -> pl.LazyFrame:
     return table.with_columns(combined).drop(source.drop).rename(source.rename)
 
 
-def _select_month(table: pl.LazyFrame, time: str, month: str) -> pl.LazyFrame:
+def _only_month(table: pl.LazyFrame, columns: list[pl.Expr], time: str, month: str) -> pl.DataFrame:
+    """The rows of the month, unless any row of the table has no time: the source is read once for both, and not held."""
     start, end = tables.month_bounds(month)
-    moment = times.parse(pl.col(time), table.collect_schema()[time])
-    table = table.with_columns(moment.alias(time))
-    # One column is read for the count, and the file is not held.
-    counts = table.select(lost=pl.col(time).is_null().sum(), rows=pl.len()).collect(engine="streaming").row(0)
-    if counts[0]:
+    table = table.with_columns(times.parse(pl.col(time), table.collect_schema()[time]).alias(time))
+    count = table.select(lost=pl.col(time).is_null().sum(), rows=pl.len())
+    rows = table.filter(pl.col(time).is_between(start, end, closed="left")).select(columns)
+    counts, selected = pl.collect_all([count, rows], engine="streaming")
+    lost, height = counts.row(0)
+    if lost:
         raise DataRejectedError(
-            f"{counts[0]} of {counts[1]} rows have no readable time in column {time!r} and belong to no month; give ISO 8601 "
+            f"{lost} of {height} rows have no readable time in column {time!r} and belong to no month; give ISO 8601 "
             "times there, or name their format in data.source.combine"
         )
-    return table.filter(pl.col(time).is_between(start, end, closed="left"))
+    return selected
 
 
 def _without_tokens(name: str, dtype: pl.DataType, missing: tuple[str, ...], column: Column | None) -> pl.Expr:

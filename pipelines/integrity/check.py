@@ -34,7 +34,11 @@ class Findings:
 
 
 def check(root: Path) -> Findings:
-    """Check and heal the DVC project in `root`: outputs in its workspace, their objects in its cache and in its default remote."""
+    """Check and heal the DVC project in `root`: outputs in its workspace, their objects in its cache and in its default remote.
+
+    Raises:
+        UnavailableError: the remote does not answer; nothing is taken for lost.
+    """
     places = _places(root)
     findings, stale = Findings(), []
     for path, oid in outputs(root / "dvc.lock").items():

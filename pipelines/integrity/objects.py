@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import yaml
+
+from contract.errors import BulkheadError, UnavailableError
 
 _BLOCK_BYTES = 1 << 20
 DIRECTORY = ".dir"
@@ -49,34 +52,45 @@ class Place:
     name: str
     database: Any
 
-    @property
-    def _filesystem(self) -> Filesystem:
-        filesystem: Filesystem = self.database.fs
-        return filesystem
-
     def has(self, entry: Object) -> bool:
-        return self._filesystem.exists(self.database.oid_to_path(entry.oid))
+        with self._filesystem() as filesystem:
+            return filesystem.exists(self.database.oid_to_path(entry.oid))
 
     def is_intact(self, entry: Object) -> bool:
-        with self._filesystem.open(self.database.oid_to_path(entry.oid), "rb") as stream:
+        with self._filesystem() as filesystem, filesystem.open(self.database.oid_to_path(entry.oid), "rb") as stream:
             return md5(stream) == entry.oid.removesuffix(DIRECTORY)
 
     def read(self, entry: Object) -> bytes:
-        with self._filesystem.open(self.database.oid_to_path(entry.oid), "rb") as stream:
+        with self._filesystem() as filesystem, filesystem.open(self.database.oid_to_path(entry.oid), "rb") as stream:
             content: bytes = stream.read()
         return content
 
     def replace(self, entry: Object, source: Path) -> None:
         """Write the object anew, under a temporary name first."""
         target = self.database.oid_to_path(entry.oid)
-        self._filesystem.makedirs(self._filesystem.parent(target), exist_ok=True)
-        self._filesystem.put_file(str(source), f"{target}.part")
-        self.remove(entry)
-        self._filesystem.move(f"{target}.part", target)
+        with self._filesystem() as filesystem:
+            filesystem.makedirs(filesystem.parent(target), exist_ok=True)
+            filesystem.put_file(str(source), f"{target}.part")
+            self.remove(entry)
+            filesystem.move(f"{target}.part", target)
 
     def remove(self, entry: Object) -> None:
-        if self.has(entry):
-            self._filesystem.remove(self.database.oid_to_path(entry.oid))
+        with self._filesystem() as filesystem:
+            if self.has(entry):
+                filesystem.remove(self.database.oid_to_path(entry.oid))
+
+    @contextmanager
+    def _filesystem(self) -> Iterator[Filesystem]:
+        """What is asked of it is answered, or the whole check stops: an object that cannot be read now is not a bad one."""
+        try:
+            yield self.database.fs
+        except BulkheadError:
+            raise
+        except Exception as error:
+            reason = " ".join(str(error).split())[:300]
+            raise UnavailableError(
+                f"the {self.name} of DVC does not answer ({type(error).__name__}: {reason})"
+            ) from error
 
 
 def outputs(lock: Path) -> dict[Path, str]:

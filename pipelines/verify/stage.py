@@ -14,6 +14,7 @@ def run(_params: Params) -> str:
 
     Raises:
         DataRejectedError: naming the files of which no good copy is left.
+        UnavailableError: the remote does not answer.
     """
     findings = check(Path.cwd())
     if findings.lost:

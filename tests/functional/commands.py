@@ -7,9 +7,12 @@ import sys
 from pathlib import Path
 
 
-def run(project: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    """Run a command there to its end, whatever its exit code, with a store and a DVC site directory of the copy's own."""
-    environment = {
+def run(project: Path, *command: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run a command there to its end, whatever its exit code, with a store and a DVC site directory of the copy's own.
+
+    `more` is added to the environment.
+    """
+    environment = more | {
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
         "HOME": str(project),
         "BULKHEAD_STORE": str(project / "store"),

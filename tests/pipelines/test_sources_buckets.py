@@ -10,7 +10,7 @@ import pytest
 
 from contract.errors import ConfigurationError, UnavailableError
 from pipelines.collect import remote
-from tests.pipelines import servers
+from tests import servers
 from tests.pipelines.collecting import ROWS, collect, write_csv
 
 

@@ -12,7 +12,7 @@ from contract.errors import EXIT_CONFIGURATION, ConfigurationError, UnavailableE
 from pipelines import paths
 from pipelines.collect import secrets
 from pipelines.params import Params
-from tests.pipelines import servers
+from tests import servers
 from tests.pipelines.collecting import ROWS, collect, start_collect, write_csv
 
 

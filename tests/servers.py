@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.ports import free_ports
 
-SERVERS = Path(__file__).parents[2] / ".venv" / "servers" / "bin"
+SERVERS = Path(__file__).parents[1] / ".venv" / "servers" / "bin"
 PASSWORD = "s3cr3t/p@ss:"
 
 
@@ -48,6 +48,13 @@ class _Files(SimpleHTTPRequestHandler):
             super().do_GET()
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *arguments: Any) -> None:
+        """A connection that the other side gave up is nothing to print."""
+
+
 def _basic(user: str, password: str) -> str:
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
@@ -55,12 +62,11 @@ def _basic(user: str, password: str) -> str:
 @contextmanager
 def files(directory: Path, certificate: Path | None = None) -> Iterator[int]:
     """The port of a server for the files of a directory, over TLS where there is a certificate."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Files, directory=str(directory))) as server:
+    with _Server(("127.0.0.1", 0), partial(_Files, directory=str(directory))) as server:
         if certificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(certificate)
             server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-        server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server.server_port
         server.shutdown()
