@@ -42,17 +42,24 @@ def load(path: Path = Path(FILE_NAME)) -> params.Params:
         ConfigurationError: naming the key, the value and what is allowed.
     """
     try:
-        raw = YAML(typ="safe").load(path.read_bytes())
+        content = path.read_bytes()
     except OSError as error:
         raise ConfigurationError(f"cannot read {path}: {error}") from error
+    return parse(content, str(path))
+
+
+def parse(content: bytes, name: str) -> params.Params:
+    """The parameters in the text of a file, which errors call `name`; raises as `load` does."""
+    try:
+        raw = YAML(typ="safe").load(content)
     except YAMLError as error:
-        raise ConfigurationError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+        raise ConfigurationError(f"{name} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(raw, dict):
-        raise ConfigurationError(f"{path} must hold a mapping of keys, beginning with `name:`")
+        raise ConfigurationError(f"{name} must hold a mapping of keys, beginning with `name:`")
     try:
         return params.Params.model_validate(raw)
     except ValidationError as error:
-        raise ConfigurationError(f"{path} is not valid", [_problem(entry) for entry in error.errors()]) from error
+        raise ConfigurationError(f"{name} is not valid", [_problem(entry) for entry in error.errors()]) from error
 
 
 def _problem(entry: Any) -> Problem:

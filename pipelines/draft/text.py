@@ -8,127 +8,111 @@ from typing import Any
 
 import polars as pl
 
-from pipelines.collect import times
-from pipelines.draft import inference
-from pipelines.draft.inference import Guess
+from pipelines.draft import times
+from pipelines.draft.assemble import Draft
+from pipelines.draft.inference import FEW, Guess
+
+_WORDS_OF_YAML = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
+# What a line of YAML may not hold as it is, though JSON may.
+_BREAKS = re.compile("[\x7f-\x9f\u2028\u2029\ufeff]")
 
 
-def render(table: pl.DataFrame, source: dict[str, Any], name: str, target: str, time: str | None) -> str:
-    """`params.yaml` for a table of text columns, null where a value is missing."""
-    guesses = [inference.guess(column) for column in table.get_columns() if column.name != target]
-    outcome = table[target].str.strip_chars()
-    task, labels = inference.task_of(outcome)
-    suspects = inference.leak_suspects(guesses, outcome, task)
-    kept = [entry for entry in guesses if not entry.is_left_out and entry.name not in suspects]
-    rename = {entry.name: _safe(entry.name) for entry in kept if entry.name != _safe(entry.name)}
-    months, sizes = _months(table, time)
-    drop = [entry.name for entry in guesses if entry not in kept]
-    source |= {"drop": drop} if drop else {}
-    source |= {"rename": rename} if rename else {}
-    key, unsure_key = _key(table, kept, time)
-    rate = float((outcome == labels[1]).sum() / outcome.len()) if task == "binary" else None
+def render(draft: Draft) -> str:
+    """`params.yaml`; every doubt is a line that begins with `# ?`, above what it is about."""
+    safe = draft.safe
     lines = [
-        "# A draft: read every line that ends in a question, then delete this one.",
-        f"name: {_safe(name)}",
+        "# A draft. Every line with `# ?` is for you to decide; docs/own-table.md explains every key.",
+        f"name: {draft.name}",
         "",
         "data:",
-        f"  source: {_flow(source)}",
-        *(f"    # {left}: left out: {_why(left, guesses, suspects)}" for left in drop),
-        f"  months: {_flow(months)}",
-        *([f"  time: {_safe(time)}"] if time else []),
-        f"  key: {_flow([rename.get(part, part) for part in key])}{unsure_key}",
+        *_doubts(draft, "source", 2),
+        *_left_out(draft),
+        f"  source: {_flow(draft.source)}",
+        *_doubts(draft, "months", 2),
+        f"  months: {_flow(draft.months)}",
+        *_doubts(draft, "time", 2),
+        f"  time: {_flow(safe[draft.time] if draft.time else None)}",
+        *_doubts(draft, "key", 2),
+        f"  key: {_flow([safe[part] for part in draft.key])}",
         "  columns:",
-        *(_column(entry, rename, time) for entry in kept),
+        *(line for entry in draft.columns for line in _column(entry, safe)),
         "",
-        f"target: {_flow(_target(target, task, labels, outcome))}{_unsure_target(task)}",
+        *_doubts(draft, "target", 0),
+        f"target: {_flow(draft.target)}",
         "",
-        f"validate: {_flow(_bounds(sizes, rate))}  # half and double of what was seen: what is possible?",
+        *_doubts(draft, "validate", 0),
+        f"validate: {_flow(draft.bounds)}",
         "",
-        "split: {kind: temporal, holdout: 1mo, validation: 10d}"
-        if len(months) > 1
-        else "split: {kind: stratified, holdout: 0.2, validation: 0.15, seed: 1}  # do rows belong together? Then kind: grouped",
+        *_doubts(draft, "split", 0),
+        f"split: {_flow(draft.split)}",
         "",
         "features:",
-        *(line for entry in kept for line in _features(entry, rename)),
+        *_features(draft),
         "",
         "train: {seed: 1, max_depth: 6, learning_rate: 0.1, max_rounds: 500, early_stopping_rounds: 30}",
+        "",
         "evaluate: {}",
+        "",
         "gates: {}",
+        "",
         "serving: {}",
     ]
     return "\n".join(lines) + "\n"
 
 
+def _doubts(draft: Draft, section: str, indent: int) -> list[str]:
+    return [_comment(doubt, indent) for doubt in draft.doubts.get(section, [])]
+
+
+def _left_out(draft: Draft) -> list[str]:
+    return [_comment(f"{name} is left out: {reason}", 2) for name, reason in draft.left_out.items()]
+
+
+def _comment(doubt: str, indent: int) -> str:
+    return f"{' ' * indent}# ? {_BREAKS.sub(' ', ' '.join(doubt.split()))}"
+
+
+def _column(entry: Guess, safe: dict[str, str]) -> list[str]:
+    return [
+        *(_comment(f"{entry.name}: {doubt}", 4) for doubt in entry.unsure),
+        f"    {_flow(safe[entry.name])}: {_flow(entry.declared)}",
+    ]
+
+
+def _features(draft: Draft) -> list[str]:
+    features: dict[str, dict[str, Any]] = {}
+    for entry in draft.columns:
+        name = draft.safe[entry.name]
+        if entry.kind in ("number", "boolean"):
+            features[name] = {"transform": "value"}
+        elif entry.kind == "category":
+            is_rare = {} if "values" in entry.declared else {"minimum_count": FEW // 2}
+            features[name] = {"transform": "category", **is_rare}
+    for entry in draft.columns:
+        if entry.kind == "timestamp":
+            name = draft.safe[entry.name]
+            for part in _parts(entry.values):
+                features.setdefault(f"{name}_{part}", {"transform": "calendar", "input": name, "part": part})
+    return [f"  {_flow(name)}: {_flow(feature)}" for name, feature in features.items()]
+
+
+def _parts(values: pl.Series) -> tuple[str, ...]:
+    has_hours = (times.moments(values).dt.time().cast(pl.Int64) != 0).any()
+    return ("hour", "weekday") if has_hours else ("weekday", "month")
+
+
 def _flow(value: Any) -> str:
-    """A value in YAML on one line: JSON is YAML; plain keys read better."""
-    return re.sub(r'"([A-Za-z_][A-Za-z0-9_]*)": ', r"\1: ", json.dumps(value, ensure_ascii=False))
-
-
-def _safe(name: str) -> str:
-    return re.sub(r"^(?=[^A-Za-z_])", "_", re.sub(r"[^A-Za-z0-9_.-]", "_", name))[:100]
-
-
-def _why(name: str, guesses: list[Guess], suspects: dict[str, str]) -> str:
-    return suspects.get(name) or "; ".join(entry.unsure[0] for entry in guesses if entry.name == name)
-
-
-def _months(table: pl.DataFrame, time: str | None) -> tuple[list[str], list[int]]:
-    if time is None:
-        return ["all"], [table.height]
-    moments = table.select(times.parse(pl.col(time), pl.String())).to_series()
-    counts = moments.dt.strftime("%Y-%m").drop_nulls().value_counts().sort(time)
-    return counts[time].to_list(), counts["count"].to_list()
-
-
-def _key(table: pl.DataFrame, kept: list[Guess], time: str | None) -> tuple[list[str], str]:
-    identifiers = [entry.name for entry in kept if entry.kind == "identifier" and not entry.values.null_count()]
-    candidates = [[name] for name in identifiers] + ([[time], [time, *identifiers]] if time else [])
-    for columns in candidates:
-        if table.select(columns).n_unique() == table.height:
-            return columns, "  # no two rows share it: is that so by its meaning?"
-    if time is None:
-        return [], "  # nothing tells rows apart: is there no identifier?"
-    return [entry.name for entry in kept], "  # no few columns tell rows apart: which ones should?"
-
-
-def _column(entry: Guess, rename: dict[str, str], time: str | None) -> str:
-    declared = dict(entry.declared)
-    if entry.name == time:
-        declared = {"kind": "timestamp"}
-    comment = f"  # {'; '.join(entry.unsure)}" if entry.unsure and entry.name != time else ""
-    return f"    {rename.get(entry.name, entry.name)}: {_flow(declared)}{comment}"
-
-
-def _target(target: str, task: str, labels: list[str], outcome: pl.Series) -> dict[str, Any]:
-    declared: dict[str, Any] = {"column": target, "task": task}
-    if labels:
-        declared["labels"] = labels
-    if outcome.null_count():
-        declared["missing"] = min(1.0, round(outcome.null_count() / outcome.len() * 1.5 + 0.01, 2))
-    return declared
-
-
-def _unsure_target(task: str) -> str:
-    return (
-        "  # the second label is the positive one: is it the rarer one that is asked for?" if task == "binary" else ""
-    )
-
-
-def _bounds(sizes: list[int], rate: float | None) -> dict[str, Any]:
-    bounds: dict[str, Any] = {"rows": [max(1, min(sizes) // 2), max(sizes) * 2]}
-    if rate is not None:
-        bounds["positive_rate"] = [round(rate / 2, 3), round(min(1.0, rate * 2), 3)]
-    return bounds
-
-
-def _features(entry: Guess, rename: dict[str, str]) -> list[str]:
-    name = rename.get(entry.name, entry.name)
-    if entry.kind in ("number", "boolean"):
-        return [f"  {name}: {{transform: value}}"]
-    if entry.kind == "category":
-        rare = "" if "values" in entry.declared else ", minimum_count: 10"
-        return [f"  {name}: {{transform: category{rare}}}"]
-    if entry.kind == "timestamp":
-        parts = ("hour", "weekday")
-        return [f"  {name}_{part}: {{transform: calendar, input: {name}, part: {part}}}" for part in parts]
-    return []
+    """A value in YAML on one line; text that is no plain word is quoted as in JSON."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_flow(key)}: {_flow(entry)}" for key, entry in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_flow, value)) + "]"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    if (
+        isinstance(value, str)
+        and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]*", value)
+        and value.lower() not in _WORDS_OF_YAML
+    ):
+        return value
+    return _BREAKS.sub(lambda match: f"\\u{ord(match[0]):04x}", json.dumps(value, ensure_ascii=False))

@@ -18,7 +18,7 @@ _TYPES = {
     "identifier": ["String", "VARCHAR"],
     "timestamp": ["TIMESTAMP"],
 }
-_FRESH = timedelta(days=2)
+FRESH = timedelta(days=2)
 
 
 def expectations(params: Params, month: str, varying: Collection[str]) -> list[dict[str, Any]]:
@@ -64,7 +64,7 @@ def _freshness(data: Data, month: str) -> list[dict[str, Any]]:
     if month == WHOLE:
         return []
     start, end = tables.month_bounds(month)
-    last = (end - _FRESH).isoformat()
+    last = (end - FRESH).isoformat()
     return [
         _expect(
             "expect_column_values_to_be_between",

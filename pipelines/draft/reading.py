@@ -1,0 +1,86 @@
+"""A table as text, and the keys of `data.source` that say how it is written."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from contract.errors import ConfigurationError, UnavailableError
+from pipelines.collect import files
+
+_MISSING = ("?", "NA", "N/A", "n/a", "null", "NULL", "None", "nan", "NaN", "#N/A")
+_MARKS = (",", ";", "\t", "|")
+_HEAD_BYTES = 100_000
+_COMMA = r"^-?\d+,\d+$"
+
+
+def read(path: str, source: dict[str, Any]) -> pl.DataFrame:
+    """All columns as text, null where a value is missing; `source` gets every key whose default does not fit.
+
+    Raises:
+        UnavailableError: no file is there.
+        ConfigurationError: the files are no CSV or Parquet that can be read.
+    """
+    with files.local_files(path) as names:
+        if not names:
+            raise UnavailableError(f"no file matches {path!r}")
+        try:
+            table = _read(names, source)
+        except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"{path!r} cannot be read: {str(error).splitlines()[0][:200]}") from error
+    if table.is_empty():
+        raise ConfigurationError(f"{path!r} holds no rows")
+    if missing := _missing_tokens(table):
+        source["missing"] = missing
+    is_blank = pl.all().str.strip_chars().is_in(["", *missing])
+    return _decimal_point(table.with_columns(pl.when(~is_blank).then(pl.all())), source)
+
+
+def _read(names: list[str], source: dict[str, Any]) -> pl.DataFrame:
+    if names[0].endswith(".parquet"):
+        return pl.scan_parquet(names).select(pl.all().cast(pl.String)).collect()
+    content = gzip.decompress(Path(names[0]).read_bytes()) if names[0].endswith(".gz") else Path(names[0]).read_bytes()
+    encoding = _encoding(content)
+    if encoding != "utf-8":
+        source["encoding"] = encoding
+    lines = content[:_HEAD_BYTES].decode(encoding, errors="ignore").splitlines()
+    separator = max(_MARKS, key=lambda mark: lines[0].count(mark) if lines else 0)
+    if separator != ",":
+        source["separator"] = separator
+    return files.scan_csv(names, separator, '"', encoding).collect()
+
+
+def _encoding(content: bytes) -> str:
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "utf-8"
+
+
+def _missing_tokens(table: pl.DataFrame) -> list[str]:
+    """Which of the usual tokens for a missing value stand in the table."""
+    found: set[str] = set()
+    for column in table.get_columns():
+        stripped = column.str.strip_chars()
+        found |= set(stripped.filter(stripped.is_in(_MISSING)).unique().to_list())
+    return sorted(found)
+
+
+def _decimal_point(table: pl.DataFrame, source: dict[str, Any]) -> pl.DataFrame:
+    """Numbers with a decimal comma as numbers with a point, where the whole table writes them so."""
+    stripped = table.select(pl.all().str.strip_chars())
+    with_comma = stripped.select(
+        pl.all().str.contains(_COMMA).any() & pl.all().str.contains(r"^-?\d+(,\d+)?$").all()
+    ).row(0)
+    with_point = stripped.select(pl.all().str.contains(r"^-?\d+\.\d+$").mean() > 0.5).row(0)
+    columns = [name for name, found in zip(table.columns, with_comma, strict=True) if found]
+    if not columns or any(with_point):
+        return table
+    source["decimal"] = ","
+    return table.with_columns(pl.col(columns).str.replace(",", ".", literal=True))
