@@ -18,7 +18,7 @@ from pipelines.params import Budget
 
 _LIMIT_S = 300
 _OPEN_FILES = 4096
-_SYSTEM = ("/usr", "/bin", "/lib", "/lib64", "/etc")
+_SYSTEM = tuple(map(Path, ("/usr", "/bin", "/lib", "/lib64", "/etc")))
 _logger = logging.getLogger(__name__)
 
 
@@ -97,8 +97,9 @@ def _sandbox(python: Path, bundle: Path) -> list[str]:
     home = str(bundle.parent / "home")
     sandbox = ["bwrap", "--die-with-parent", "--unshare-all", "--new-session", "--proc", "/proc", "--dev", "/dev"]
     sandbox += ["--tmpfs", tempfile.gettempdir()]
-    for path in filter(Path.exists, map(Path, (*_SYSTEM, base, python.parents[1], bundle))):
-        sandbox += ["--ro-bind", str(path), str(path)]
+    for path in (*_SYSTEM, base, python.parents[1], bundle):
+        if path.exists():
+            sandbox += ["--ro-bind", str(path), str(path)]
     sandbox += ["--tmpfs", home, "--chdir", home]
     try:
         subprocess.run([*sandbox, str(python), "-c", "pass"], capture_output=True, timeout=30, check=True)
