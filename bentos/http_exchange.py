@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+import types
+from collections.abc import Awaitable, Callable, Coroutine, Generator, MutableMapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from bentos.core import Limits
@@ -13,7 +15,7 @@ from contract.errors import UnsupportedTypeError
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
+Receive = Callable[[], Coroutine[Any, Any, Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = dict[bytes, bytes]
@@ -47,17 +49,23 @@ class Response:
 
 def media_type(headers: Headers) -> bytes:
     """The content type, lower-case, without parameters; empty if there is none."""
-    return headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    return _content_type(headers.get(b"content-type", b""))[0]
 
 
 def check_encoding(headers: Headers) -> None:
     """Refuse bodies that would have to be decompressed, and charsets that are not UTF-8."""
     if headers.get(b"content-encoding", b"identity").strip().lower() not in (b"identity", b""):
         raise UnsupportedTypeError("compressed bodies are not accepted; send the body without Content-Encoding")
-    parameters = headers.get(b"content-type", b"").partition(b";")[2].lower()
-    _, charset, name = parameters.replace(b" ", b"").replace(b'"', b"").partition(b"charset=")
-    if charset and name.partition(b";")[0] not in (b"utf-8", b"utf8", b"us-ascii"):
+    if _content_type(headers.get(b"content-type", b""))[1] not in (b"", b"utf-8", b"utf8", b"us-ascii"):
         raise UnsupportedTypeError("the charset must be UTF-8")
+
+
+@lru_cache(maxsize=16)  # callers say the same again and again
+def _content_type(value: bytes) -> tuple[bytes, bytes]:
+    """The media type, and the charset or nothing, of a Content-Type."""
+    name, _, parameters = value.lower().partition(b";")
+    charset = parameters.replace(b" ", b"").replace(b'"', b"").partition(b"charset=")[2]
+    return name.strip(), charset.partition(b";")[0]
 
 
 async def read_body(headers: Headers, receive: Receive, limits: Limits) -> bytes:
@@ -71,24 +79,54 @@ async def read_body(headers: Headers, receive: Receive, limits: Limits) -> bytes
     declared = headers.get(b"content-length", b"")
     if declared.isdigit() and int(declared) > limits.body_limit_bytes:
         raise _too_long(limits)
+    arriving = receive()
+    try:
+        waiting_for = arriving.send(None)
+    except StopIteration as here:  # as for nearly every short body: a timer would cost more than the rest of this
+        first, more = _chunk(here.value, limits)
+        if not more:
+            return first
+        return first + await _rest(receive(), receive, limits, len(first))
+    return await _rest(_continued(arriving, waiting_for), receive, limits)
+
+
+async def _rest(arriving: Awaitable[Message], receive: Receive, limits: Limits, size: int = 0) -> bytes:
+    """What is still to come of a body after its first `size` bytes; `arriving` is the next message."""
     chunks: list[bytes] = []
-    size = 0
     more = True
     try:
         async with asyncio.timeout(limits.body_timeout_s):
             while more:
-                message = await receive()
-                if message["type"] != "http.request":
-                    raise DisconnectedError
-                chunk = message.get("body", b"")
-                more = message.get("more_body", False)
+                chunk, more = _chunk(await arriving, limits, size)
                 chunks.append(chunk)
                 size += len(chunk)
-                if size > limits.body_limit_bytes:
-                    raise _too_long(limits)
+                if more:
+                    arriving = receive()
     except TimeoutError:
         raise BodyTimeoutError(f"the body did not arrive within {limits.body_timeout_s:g} s") from None
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    return b"".join(chunks)
+
+
+def _chunk(message: Message, limits: Limits, before: int = 0) -> tuple[bytes, bool]:
+    """The part of the body in a message, and whether more follows."""
+    if message["type"] != "http.request":
+        raise DisconnectedError
+    chunk: bytes = message.get("body", b"")
+    if before + len(chunk) > limits.body_limit_bytes:
+        raise _too_long(limits)
+    return chunk, message.get("more_body", False)
+
+
+@types.coroutine
+def _continued(begun: Coroutine[Any, Any, Message], waiting_for: Any) -> Generator[Any, Any, Message]:
+    """Awaits a coroutine that has run already, up to where it waits."""
+    try:
+        yield waiting_for
+    except BaseException:
+        begun.close()
+        raise
+    message: Message = yield from begun
+    return message
 
 
 def _too_long(limits: Limits) -> BodyTooLongError:

@@ -7,6 +7,7 @@ Everything that only a worker needs is imported inside functions: the supervisor
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import socket
 import subprocess
@@ -76,6 +77,9 @@ class FrontedService(bentoml.Service):  # type: ignore[misc]  # bentoml is not t
     def to_asgi(self, is_main: bool = True) -> Application:
         from bentos.http_app import HttpApp
 
+        logging.getLogger(
+            "uvicorn.access"
+        ).propagate = False  # uvicorn prepares each line, whether or not it is written
         return HttpApp(core(), super().to_asgi(is_main))
 
 

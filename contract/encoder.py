@@ -7,7 +7,8 @@ come from our own partitions: there, what a caller would be refused for becomes 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -20,29 +21,30 @@ from contract.schema import Feature, FeatureSchema, Field
 
 Row = Mapping[str, Any]
 Parser = Callable[[Any], Any]
+Fallback = dict[str, str]
 
 
 class Encoder:
     """Encodes rows and tables by a schema. Thread-safe: it has no state but the schema's."""
 
     def __init__(self, schema: FeatureSchema) -> None:
-        self._parsers = [(field.name, field.required, _parser(field)) for field in schema.fields]
+        self._parsers = [(field.name, _parser(field)) for field in schema.fields]
         self._names = frozenset(field.name for field in schema.fields)
         positions = {field.name: index for index, field in enumerate(schema.fields)}
         try:
             self._features = [
-                (transforms.make(feature.transform, feature.options), [positions[name] for name in feature.inputs])
+                (transforms.make(feature.transform, feature.options), *_two(positions[name] for name in feature.inputs))
                 for feature in schema.features
             ]
         except ValueError as error:
             raise BundleError(f"the feature schema cannot be used: {error}") from error
+        self._missing = [{"field": field.name, "problem": "missing"} for field in schema.fields]
         self._closed = [
-            (column, feature.inputs[0], positions[feature.inputs[0]], _known(feature))
-            for column, feature in enumerate(schema.features)
-            if feature.transform in ("category", "lookup")
+            (positions[name], known, {"field": name, "problem": "unknown category"})
+            for name, known in _known(schema.features).items()
         ]
 
-    def encode_rows(self, rows: Sequence[Row]) -> tuple[NDArray[np.float32], list[list[dict[str, str]]]]:
+    def encode_rows(self, rows: Sequence[Row]) -> tuple[NDArray[np.float32], list[list[Fallback]]]:
         """The matrix of `rows`, and for each row the fallbacks that its encoding took.
 
         Returns:
@@ -52,12 +54,15 @@ class Encoder:
         Raises:
             InvalidRowsError: with every problem of every row.
         """
-        parsed = [self._parse(row) for row in rows]
-        if any(values is None for values in parsed):
-            raise InvalidRowsError("the rows do not fit the model's schema", self._problems(rows))
-        matrix = np.array([self._encode(values) for values in parsed if values is not None], dtype=np.float32)
-        fallbacks = [self._fallbacks(values) for values in parsed if values is not None]
-        return matrix.reshape(len(rows), len(self._features)), fallbacks
+        matrix = np.empty((len(rows), len(self._features)), dtype=np.float32)
+        fallbacks = []
+        for index, row in enumerate(rows):
+            values = self._parse(row)
+            if values is None:
+                raise InvalidRowsError("the rows do not fit the model's schema", self._problems(rows))
+            matrix[index] = self._encode(values)
+            fallbacks.append(self._fallbacks(values))
+        return matrix, fallbacks
 
     def encode_columns(self, columns: Mapping[str, Sequence[Any]]) -> NDArray[np.float32]:
         """The matrix of a table given as columns of equal length, one for every field of the schema.
@@ -68,46 +73,36 @@ class Encoder:
             raise InvalidRowsError(
                 "the table lacks columns of the schema", [Problem(None, name, "absent") for name in absent]
             )
-        parsed = [_parse_leniently(parse, columns[name]) for name, _, parse in self._parsers]
+        parsed = [_parse_leniently(parse, columns[name]) for name, parse in self._parsers]
         size = len(parsed[0]) if parsed else 0
         matrix = np.empty((size, len(self._features)), dtype=np.float32)
-        for column, (transform, inputs) in enumerate(self._features):
-            matrix[:, column] = np.fromiter(map(transform, *(parsed[index] for index in inputs)), np.float32, size)
+        for column, (transform, first, second) in enumerate(self._features):
+            inputs = [parsed[first]] if second is None else [parsed[first], parsed[second]]
+            matrix[:, column] = np.fromiter(map(transform, *inputs), np.float32, size)
         return matrix
 
     def _parse(self, row: Row) -> list[Any] | None:
         """The row's parsed values in the order of the fields; None if anything is wrong with it."""
         try:
-            if not row.keys() <= self._names:
-                return None
-            values = []
-            for name, required, parse in self._parsers:
-                value = row.get(name)
-                if value is not None:
-                    value = parse(value)
-                elif required:
-                    return None
-                values.append(value)
+            get = row.get
+            return [parse(get(name)) for name, parse in self._parsers] if self._names.issuperset(row) else None
         except (ValueError, AttributeError):
             return None
-        return values
 
     def _encode(self, values: list[Any]) -> list[float]:
         return [
-            transform(values[inputs[0]]) if len(inputs) == 1 else transform(*(values[index] for index in inputs))
-            for transform, inputs in self._features
+            transform(values[first]) if second is None else transform(values[first], values[second])
+            for transform, first, second in self._features
         ]
 
-    def _fallbacks(self, values: list[Any]) -> list[dict[str, str]]:
-        missing = [
-            {"field": name, "problem": "missing"}
-            for (name, _, _), value in zip(self._parsers, values, strict=True)
-            if value is None
+    def _fallbacks(self, values: list[Any]) -> list[Fallback]:
+        missing = [self._missing[index] for index, value in enumerate(values) if value is None]
+        unknown = [
+            fallback
+            for index, known, fallback in self._closed
+            if values[index] not in known and values[index] is not None
         ]
-        unknown = dict.fromkeys(
-            name for _, name, index, known in self._closed if values[index] is not None and values[index] not in known
-        )
-        return missing + [{"field": name, "problem": "unknown category"} for name in unknown]
+        return missing + unknown
 
     def _problems(self, rows: Sequence[Row]) -> list[Problem]:
         problems: list[Problem] = []
@@ -117,25 +112,29 @@ class Encoder:
                 continue
             unknown = sorted(str(name) for name in row.keys() - self._names)
             problems += [Problem(index, name[:100], "unknown field") for name in unknown]
-            for name, required, parse in self._parsers:
-                problem = _problem(row.get(name), required, parse)
-                if problem:
-                    problems.append(Problem(index, name, problem))
+            for name, parse in self._parsers:
+                try:
+                    parse(row.get(name))
+                except ValueError as error:
+                    problems.append(Problem(index, name, str(error)))
         return problems
 
 
-def _known(feature: Feature) -> frozenset[str]:
-    return frozenset(feature.options["categories" if feature.transform == "category" else "table"])
+def _two(inputs: Iterable[int]) -> tuple[int, int | None]:
+    """The positions of a feature's one or two inputs."""
+    first, *more = inputs
+    return first, more[0] if more else None
 
 
-def _problem(value: Any, required: bool, parse: Parser) -> str | None:
-    if value is None:
-        return "required, but missing" if required else None
-    try:
-        parse(value)
-    except ValueError as error:
-        return str(error)
-    return None
+def _known(features: Sequence[Feature]) -> dict[str, frozenset[str]]:
+    """By field, the categories that all features made from it know."""
+    known: dict[str, frozenset[str]] = {}
+    for feature in features:
+        if feature.transform in ("category", "lookup"):
+            categories = frozenset(feature.options["categories" if feature.transform == "category" else "table"])
+            name = feature.inputs[0]
+            known[name] = known.get(name, categories) & categories
+    return known
 
 
 def _parse_leniently(parse: Parser, column: Sequence[Any]) -> list[Any]:
@@ -152,57 +151,86 @@ def _parse_leniently(parse: Parser, column: Sequence[Any]) -> list[Any]:
 
 
 def _parser(field: Field) -> Parser:
-    """A function from a request's value to the parsed one; it raises ValueError with a message that never holds the value."""
+    """A function from a request's value to the parsed one, or None where an optional field is missing.
+
+    It raises ValueError with a message that never holds the value.
+    """
     if field.kind == "number":
         return _number_parser(field)
-    return {"category": _parse_category, "timestamp": _parse_timestamp, "boolean": _parse_boolean}[field.kind]
+    return {"category": _category_parser, "timestamp": _timestamp_parser, "boolean": _boolean_parser}[field.kind](
+        field.required
+    )
+
+
+def _check_missing(value: Any, required: bool, problem: str) -> None:
+    """Raises ValueError unless the value that a parser did not take is None, and may be: else it has the `problem`."""
+    if value is not None:
+        raise ValueError(problem)
+    if required:
+        raise ValueError("required, but missing")
 
 
 def _number_parser(field: Field) -> Parser:
-    low = -math.inf if field.minimum is None else field.minimum
-    high = math.inf if field.maximum is None else field.maximum
-    unit = f" {field.unit}" if field.unit else ""
+    required = field.required
+    low = -sys.float_info.max if field.minimum is None else field.minimum
+    high = sys.float_info.max if field.maximum is None else field.maximum
 
-    def parse(value: Any) -> float:
-        if type(value) is not float and type(value) is not int:
-            raise ValueError("must be a number")
-        try:
-            number = float(value)
-        except OverflowError:
-            raise ValueError("must be a finite number") from None
-        if not low <= number <= high:
-            if not math.isfinite(number):
-                raise ValueError("must be a finite number")
-            raise ValueError(f"must be between {low:g} and {high:g}{unit}")
-        if number in (math.inf, -math.inf):
-            raise ValueError("must be a finite number")
-        return number
+    def parse(value: Any) -> float | None:
+        # NaN is not within any bounds, nor are the infinities and whole numbers that no double holds.
+        if (type(value) is float or type(value) is int) and low <= value <= high:
+            return float(value)
+        _check_missing(value, required, _number_problem(field, value))
+        return None
 
     return parse
 
 
-def _parse_category(value: Any) -> str:
-    if type(value) is str:
+def _number_problem(field: Field, value: Any) -> str:
+    if type(value) is not float and type(value) is not int:
+        return "must be a number"
+    if not -sys.float_info.max <= value <= sys.float_info.max:
+        return "must be a finite number"
+    low = -math.inf if field.minimum is None else field.minimum
+    high = math.inf if field.maximum is None else field.maximum
+    return f"must be between {low:g} and {high:g}" + (f" {field.unit}" if field.unit else "")
+
+
+def _category_parser(required: bool) -> Parser:
+    def parse(value: Any) -> str | None:
+        if type(value) is str:
+            return value
+        if type(value) is int:
+            return str(value)
+        _check_missing(value, required, "must be a string")
+        return None
+
+    return parse
+
+
+def _timestamp_parser(required: bool) -> Parser:
+    problem = "must be a timestamp such as 2013-12-24T17:30"
+
+    def parse(value: Any) -> datetime | None:
+        if type(value) is str:
+            try:
+                value = datetime.fromisoformat(value)
+            except ValueError:
+                raise ValueError(problem) from None
+        if not isinstance(value, datetime):
+            _check_missing(value, required, problem)
+            return None
+        if value.tzinfo is not None:
+            raise ValueError("must be a local timestamp, without an offset")
         return value
-    if type(value) is int:
-        return str(value)
-    raise ValueError("must be a string")
+
+    return parse
 
 
-def _parse_timestamp(value: Any) -> datetime:
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            raise ValueError("must be a timestamp such as 2013-12-24T17:30") from None
-    if not isinstance(value, datetime):
-        raise ValueError("must be a timestamp such as 2013-12-24T17:30")
-    if value.tzinfo is not None:
-        raise ValueError("must be a local timestamp, without an offset")
-    return value
+def _boolean_parser(required: bool) -> Parser:
+    def parse(value: Any) -> bool | None:
+        if type(value) is bool:
+            return value
+        _check_missing(value, required, "must be true or false")
+        return None
 
-
-def _parse_boolean(value: Any) -> bool:
-    if type(value) is bool:
-        return value
-    raise ValueError("must be true or false")
+    return parse

@@ -26,7 +26,7 @@ CALENDAR_PARTS: dict[str, tuple[Callable[[datetime], int], int]] = {
 
 
 def value() -> Transform:
-    return lambda x: NAN if x is None else float(x)
+    return lambda x: x if type(x) is float else NAN if x is None else float(x)
 
 
 def category(categories: list[str]) -> Transform:
