@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +14,19 @@ from contract import manifest, signature
 from contract.store import Store
 from fleet import state
 from fleet.bundle_diff import changes, flat
+from fleet.store import main
 from tests.contract.conftest import write_bundle
-from tests.fleet.conftest import KEY, PROJECT, changed
+from tests.fleet.conftest import KEY, changed
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
+
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Done]
 
 
 @pytest.fixture
@@ -29,21 +35,19 @@ def store(tmp_path: Path) -> Store:
 
 
 @pytest.fixture
-def run(store: Store, tmp_path: Path) -> Run:
-    environment = os.environ | {
-        "BULKHEAD_STORE": store.location,
-        "BULKHEAD_VAR": str(tmp_path / "var"),
-        "BULKHEAD_VERIFY_KEY": signature.public_key_of(KEY).decode(),
-    }
+def run(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    monkeypatch.setenv("BULKHEAD_STORE", store.location)
+    monkeypatch.setenv("BULKHEAD_VAR", str(tmp_path / "var"))
+    monkeypatch.setenv("BULKHEAD_VERIFY_KEY", signature.public_key_of(KEY).decode())
 
-    def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-        line = [sys.executable, "-m", "fleet.store", *arguments]
-        return subprocess.run(line, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
+    def command(*arguments: str) -> Done:
+        code = main(list(arguments))
+        return Done(code, *capsys.readouterr())
 
     return command
 
 
-def answer(done: subprocess.CompletedProcess[str]) -> Any:
+def answer(done: Done) -> Any:
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout)
 
@@ -151,17 +155,16 @@ def test_gc_deletes_only_what_is_old_and_named_by_nobody(store: Store, run: Run,
     assert store.put(tmp_path / "e") == orphan
 
 
-def test_gc_is_refused_when_the_grace_is_no_time(run: Run) -> None:
-    for text in ("-1", "nan", "inf", "soon"):
-        assert run("gc", "--grace-hours", text).returncode == 2
+@pytest.mark.parametrize("text", ["-1", "nan", "inf", "soon"])
+def test_gc_is_refused_when_the_grace_is_no_time(run: Run, text: str) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        run("gc", "--grace-hours", text)
+    assert stopped.value.code == 2
 
 
-def test_init_is_refused_when_the_store_is_a_bucket(
-    run: Run, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    environment = os.environ | {"BULKHEAD_STORE": "s3://bucket/prefix", "BULKHEAD_VAR": str(tmp_path)}
-    command = [sys.executable, "-m", "fleet.store", "init", "--training", "1", "--fleet", "2"]
-    done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
+def test_init_is_refused_when_the_store_is_a_bucket(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BULKHEAD_STORE", "s3://bucket/prefix")
+    done = run("init", "--training", "1", "--fleet", "2")
     assert (done.returncode, "policies" in done.stderr) == (78, True)
 
 
