@@ -25,11 +25,9 @@ from pipelines.features import stage as features
 from pipelines.monitor import stage as monitor
 from pipelines.params import Params
 from pipelines.publish import stage as publish
-from pipelines.settings import open_store, signing_key
 from pipelines.train import export
 from pipelines.train import stage as train
 from pipelines.validate import stage as validate
-from tests import servers
 from tests.pipelines.conftest import write_months
 
 
@@ -192,34 +190,6 @@ def test_champion_is_the_live_model_when_it_is_another(workspace: Path, raw: dic
     assert json.loads((paths.CHAMPION / "champion.json").read_bytes()) == {"digest": live}
     stored = Store("store").path(live) / manifest.ARTIFACT / "model.onnx"
     assert (paths.CHAMPION / "model.onnx").read_bytes() == stored.read_bytes()
-
-
-def test_champion_is_the_live_model_when_the_store_is_a_bucket(
-    workspace: Path, raw: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import fsspec
-
-    with servers.s3() as environment:
-        for name, value in {**environment, "BULKHEAD_STORE": "s3://models/bulkhead"}.items():
-            monkeypatch.setenv(name, value)
-        fsspec.filesystem("s3", skip_instance_cache=True).mkdir("models")
-        params = Params.model_validate(raw)
-        _train(params)
-        validate.run(params)
-        evaluate.run(params)
-        bundle.run(params)
-        open_store(signing_key()).put(paths.BUNDLE)  # what is in the store already is not rehearsed
-        assert "is now the candidate" in publish.run(params)
-        live = open_store().resolve("candidate")
-        open_store().move("live", live, expected=None, by="test")
-        (paths.BOOSTED / "model.onnx").write_bytes(b"another model")
-        champion.run(params)
-        assert json.loads((paths.CHAMPION / "champion.json").read_bytes()) == {"digest": live}
-        monitor.run(params)
-        assert json.loads(paths.MONITOR.read_bytes())["model"] == live
-    stored = paths.BUNDLE / manifest.ARTIFACT / "model.onnx"
-    assert (paths.CHAMPION / "model.onnx").read_bytes() == stored.read_bytes()
-    assert not Path("store").exists()
 
 
 def test_bundle_has_one_digest_for_one_run_and_verifies(workspace: Path, params: Params) -> None:
