@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 
 from contract import manifest, signature
-from contract.errors import BundleError, ConfigurationError, UnavailableError
+from contract.errors import BundleError
 from contract.files import atomic_path, fsync_directory
-from contract.store_place import Entry, State, hidden, remove_tree, rename_unless_there, seal, size_bytes
-
-_REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+from contract.store_place import (
+    Entry,
+    State,
+    disk_failure,
+    entries_of,
+    hidden,
+    listed,
+    remove_tree,
+    rename_unless_there,
+    seal,
+)
 
 
 class Directory:
@@ -33,18 +39,10 @@ class Directory:
         try:
             yield
         except OSError as error:
-            where = error.filename2 or error.filename or self.location
-            if error.errno in _REFUSED:
-                raise ConfigurationError(
-                    f"the user {os.geteuid()} may not {doing}: {where}: {error.strerror}; docs/store.md says who may write what"
-                ) from error
-            reason = error.strerror or " ".join(str(error).split())[:300]  # copytree puts all of its failures into one
-            raise UnavailableError(
-                f"cannot {doing}: {where}: {reason}; what was there is unchanged, so repair that and try again"
-            ) from error
+            raise disk_failure(error, doing, self.location) from error
 
     def entries(self) -> list[Entry]:
-        return _entries(path for path in _listed(self._bundles) if not path.name.startswith("."))
+        return entries_of(path for path in listed(self._bundles) if not path.name.startswith("."))
 
     def holds(self, digest: str, files: Collection[str] = ()) -> bool:
         """A directory is whole, or not there: what it lacks is damage, for the check to name."""
@@ -83,7 +81,7 @@ class Directory:
             fsync_directory(stored)
 
     def channels(self) -> list[str]:
-        return [path.stem for path in _listed(self._channels) if path.suffix == ".json" and path.name[0] != "."]
+        return [path.stem for path in listed(self._channels) if path.suffix == ".json" and path.name[0] != "."]
 
     def read(self, channel: str) -> State | None:
         try:
@@ -117,8 +115,8 @@ class Directory:
         return not needed
 
     def leftovers(self) -> list[Entry]:
-        parts = [path for path in _listed(self._channels) if path.name.startswith(".") and path.suffix == ".part"]
-        return _entries(path for path in (*_listed(self._bundles), *parts) if path.name.startswith("."))
+        parts = [path for path in listed(self._channels) if path.name.startswith(".") and path.suffix == ".part"]
+        return entries_of(path for path in (*listed(self._bundles), *parts) if path.name.startswith("."))
 
     def remove_leftover(self, name: str) -> None:
         bundle, part = self._bundles / name, self._channels / name
@@ -152,16 +150,3 @@ class Directory:
         with os.fdopen(os.open(self._lock_path(channel), os.O_RDWR | os.O_CREAT, 0o600), "w") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
             yield
-
-
-def _listed(directory: Path) -> list[Path]:
-    return sorted(directory.iterdir()) if directory.is_dir() else []
-
-
-def _entries(paths: Iterable[Path]) -> list[Entry]:
-    """The time is that of the last change of the directory itself, which a copy of it does not bring along."""
-    entries = []
-    for path in paths:
-        with suppress(FileNotFoundError):  # it ended, or was deleted, meanwhile
-            entries.append(Entry(path.name, size_bytes(path), datetime.fromtimestamp(path.lstat().st_ctime, UTC)))
-    return entries

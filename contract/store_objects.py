@@ -5,6 +5,7 @@ A channel is swapped by a conditional write of the object store itself; nobody h
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -16,8 +17,20 @@ from typing import Any
 from contract import manifest, signature
 from contract.errors import BulkheadError, BundleError, ConfigurationError
 from contract.remote import failure
-from contract.store_place import Entry, State, hidden, is_complete, remove_tree, rename_unless_there, seal
+from contract.store_place import (
+    Entry,
+    State,
+    disk_failure,
+    entries_of,
+    hidden,
+    is_complete,
+    listed,
+    remove_tree,
+    rename_unless_there,
+    seal,
+)
 
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 _LOST = {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"}
 
 
@@ -39,6 +52,8 @@ class Objects:
         except BulkheadError:
             raise
         except Exception as error:
+            if isinstance(error, OSError) and (error.filename or error.errno in _NO_ROOM):  # of the cache
+                raise disk_failure(error, doing, str(self._cache)) from error
             reason = " ".join((str(error) or type(error).__name__).split())[:300]
             raise failure(error, f"cannot {doing}: {self.location}", reason, "used so") from error
 
@@ -153,14 +168,19 @@ class Objects:
         return True
 
     def leftovers(self) -> list[Entry]:
-        return [
+        """Those of the bucket, by digest, and those of the cache, which begin with a dot."""
+        torn = [
             _entry(digest, files, max(files.values(), key=lambda info: info["LastModified"]))
             for digest, files in self._trees().items()
             if manifest.FILE_NAME not in files
         ]
+        return torn + entries_of(path for path in listed(self._cache) if path.name.startswith("."))
 
     def remove_leftover(self, name: str) -> None:
         """All but a manifest: where one has come meanwhile, its upload is looked after by who makes it."""
+        if name.startswith("."):
+            remove_tree(self._cache / name)
+            return
         for file in self._listing(f"bundles/{name}"):
             if file != manifest.FILE_NAME:
                 self._system.rm_file(self._url(f"bundles/{name}/{file}"))

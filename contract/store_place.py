@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import uuid
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 from contract import manifest
+from contract.errors import BulkheadError, ConfigurationError, UnavailableError
 from contract.files import fsync_directory, fsync_file
+
+_REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 @dataclass(frozen=True)
@@ -122,8 +127,31 @@ def remove_tree(tree: Path) -> None:
     shutil.rmtree(tree)
 
 
-def size_bytes(tree: Path) -> int:
-    return sum(path.lstat().st_size for path in (tree, *tree.rglob("*")) if not path.is_dir())
+def listed(directory: Path) -> list[Path]:
+    return sorted(directory.iterdir()) if directory.is_dir() else []
+
+
+def entries_of(paths: Iterable[Path]) -> list[Entry]:
+    """The time is that of the last change of the directory itself, which a copy of it does not bring along."""
+    entries = []
+    for path in paths:
+        with suppress(FileNotFoundError):  # it ended, or was deleted, meanwhile
+            size_bytes = sum(part.lstat().st_size for part in (path, *path.rglob("*")) if not part.is_dir())
+            entries.append(Entry(path.name, size_bytes, datetime.fromtimestamp(path.lstat().st_ctime, UTC)))
+    return entries
+
+
+def disk_failure(error: OSError, doing: str, location: str) -> BulkheadError:
+    """The error of ours for one of this machine's file systems."""
+    where = error.filename2 or error.filename or location
+    if error.errno in _REFUSED:
+        return ConfigurationError(
+            f"the user {os.geteuid()} may not {doing}: {where}: {error.strerror}; docs/store.md says who may write what"
+        )
+    reason = error.strerror or " ".join(str(error).split())[:300]  # copytree puts all of its failures into one
+    return UnavailableError(
+        f"cannot {doing}: {where}: {reason}; what was there is unchanged, so repair that and try again"
+    )
 
 
 def is_complete(names: Collection[str], files: Collection[str]) -> bool:

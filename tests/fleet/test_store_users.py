@@ -18,7 +18,7 @@ from fleet import store_users
 from tests.contract.conftest import write_bundle
 
 ROOT = Path(__file__).parents[2]
-TRAINING, FLEET = 51_001, 51_002
+TRAINING, FLEET, ANYBODY = 51_001, 51_002, 51_003
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as two users")
 
@@ -94,6 +94,7 @@ def test_each_user_does_its_part_and_no_more(store: Store, place: Path) -> None:
     assert store.read("live") is None
     found, moved = act(FLEET, store, place, "store.path(store.resolve('candidate')).name", move("live"))
     assert (found, moved) == (digest, "1")
+    assert act(ANYBODY, store, place, "store.resolve('live')", "store.path(store.resolve('live')).name") == [digest] * 2
     found, moved, refused = act(TRAINING, store, place, "store.resolve('live')", move("candidate"), move("live"))
     assert (found, moved, refused.startswith(denial)) == (digest, "2", True)
     delete = f"store.remove({digest!r}) or store.place.remove({digest!r}, bool)"
