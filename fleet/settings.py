@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contract.errors import ConfigurationError
+from contract.store import Store
 
 PROJECT = Path(__file__).resolve().parents[1]
 # A Unix socket's path may have 107 bytes on Linux and 103 on macOS; ours are at most `/supervisor.sock.12345678` longer.
@@ -18,7 +19,7 @@ class Settings:
     """Where a fleet lives and listens.
 
     Attributes:
-        store: the bundle store; `BULKHEAD_STORE`, default `store`.
+        store: the bundle store, a directory or a URL; `BULKHEAD_STORE`, default `store`.
         verify_key: the public key, PEM, that must verify every bundle: what `BULKHEAD_VERIFY_KEY` is or the file that it names; without it
             the one that `publish` has left in `keys` below `BULKHEAD_VAR`, b"" where nothing was published yet.
         root: the fleet's own state, absolute; `fleet` below `BULKHEAD_VAR`, default `var`.
@@ -55,6 +56,10 @@ class Settings:
             grpc_port=_port(environment, "BULKHEAD_GRPC_PORT", cls.grpc_port),
             replica_port=_port(environment, "BULKHEAD_REPLICA_PORT", cls.replica_port),
         )
+
+    def open_store(self) -> Store:
+        """With copies of what comes from a bucket in `bundles` below `BULKHEAD_VAR`, beside the fleet's own state."""
+        return Store(self.store, public_key=self.verify_key, cache=self.root.with_name("bundles"))
 
 
 def _verify_key(environment: Mapping[str, str], own: Path) -> bytes:

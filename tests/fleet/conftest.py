@@ -55,7 +55,7 @@ class FleetCommand:
     @property
     def environment(self) -> dict[str, str]:
         return os.environ | {
-            "BULKHEAD_STORE": str(self.store.root),
+            "BULKHEAD_STORE": self.store.location,
             "BULKHEAD_VAR": str(self.root),
             "BULKHEAD_HTTP_PORT": str(self.http_port),
             "BULKHEAD_GRPC_PORT": str(self.grpc_port),
@@ -134,8 +134,8 @@ def bundles(source: Path, store: Store, tmp_path_factory: pytest.TempPathFactory
         first=store.put(source),
         second=store.put(changed(source, directory / "second", raise_limit)),
         broken=store.put(changed(source, directory / "broken", spoil_answer)),
-        unsigned=Store(str(store.root)).put(others["unsigned"]),
-        foreign=Store(str(store.root), private_key=signature.make_key()).put(others["foreign"]),
+        unsigned=Store(store.location).put(others["unsigned"]),
+        foreign=Store(store.location, private_key=signature.make_key()).put(others["foreign"]),
     )
 
 
