@@ -11,6 +11,7 @@ PIPELINE := env PATH="$(CURDIR)/.venv/pipeline/bin:$(PATH)"
 export UV_COMPILE_BYTECODE := 1
 export UV_LINK_MODE := hardlink
 export BENTOML_DO_NOT_TRACK := true
+export OMP_WAIT_POLICY ?= PASSIVE
 export DVC_SITE_CACHE_DIR ?= $(CURDIR)/var/dvc-site
 # Exit code 65: something is lost, and named; dvc repro makes it anew.
 VERIFY = bash -c '$(PIPELINE) python -m pipelines verify || [ $$? -eq 65 ]'

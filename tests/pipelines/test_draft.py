@@ -12,6 +12,7 @@ from contract.errors import EXIT_CONFIGURATION
 from pipelines import __main__ as command
 from pipelines import params_file, paths
 from pipelines.collect import stage
+from pipelines.draft.outcome import guess_outcome
 from tests.pipelines.conftest import deliveries
 
 
@@ -28,7 +29,7 @@ def test_draft_of_a_table_with_time_collects_as_it_is(workspace: Path) -> None:
     table.write_csv("t.csv", separator=";", null_value="?", datetime_format="%Y-%m-%d %H:%M:%S")
     text = _draft("--time", "promised")
     params = params_file.load()
-    assert (params.target.task, params.target.labels) == ("binary", ("kept", "broken"))
+    assert (params.target.task, sorted(params.target.labels)) == ("binary", ["broken", "kept"])
     assert params.data.months == ("2024-01", "2024-02")
     assert params.data.source.separator == ";"  # type: ignore[union-attr]
     assert params.data.source.missing == ("?",)  # type: ignore[union-attr]
@@ -38,11 +39,20 @@ def test_draft_of_a_table_with_time_collects_as_it_is(workspace: Path) -> None:
         "email": "identifier", "delay": "number"}  # fmt: skip
     assert params.data.columns["email"].pii
     assert params.data.key == ("order",)
-    for doubt in ("alone it says 100% of the target", "one value only", 'missing_values: ["-1"]', "about a person?"):
-        assert doubt in text
+    doubts = ("avoids 100% of the errors", "one value only", 'missing_values: ["-1"]', "about a person?")
+    assert [doubt for doubt in doubts if doubt not in text] == []
     assert "known_too_late" not in params.features
     stage.run(params, "2024-01")
     assert pl.read_parquet(paths.partition("2024-01")).height == 620
+
+
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [(["paid", "open", "paid"], ["paid", "open"]), (["yes", "yes", "no"], ["no", "yes"]), (["b", "a"], ["a", "b"])],
+    ids=["the rarer one is positive", "unless the words say", "equally many"],
+)
+def test_draft_finds_the_positive_label(values: list[str], labels: list[str]) -> None:
+    assert guess_outcome(pl.Series("outcome", values)).declared["labels"] == labels
 
 
 @pytest.mark.parametrize(("labels", "task"), [(2, "binary"), (3, "multiclass"), (200, "regression")])

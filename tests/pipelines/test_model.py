@@ -131,13 +131,8 @@ def test_evaluate_approves_a_model_that_beats_both_baselines(workspace: Path, pa
     assert metrics["holdout"]["rows"] + metrics["holdout"]["unlabelled"] == 620
     assert set(metrics["by_month"]) == {"2024-03"}
     assert json.loads(paths.APPROVAL.read_bytes())["approved"] is True
-    assert {path.name for path in paths.PLOTS.iterdir()} == {
-        "roc.csv",
-        "pr.csv",
-        "confusion.csv",
-        "calibration.csv",
-        "importance.csv",
-    }
+    drawn = {path.stem for path in paths.PLOTS.iterdir() if len(path.read_text().splitlines()) > 1}
+    assert drawn == {"roc", "pr", "confusion", "calibration", "importance"}
     page = paths.EVALUATION.read_text()
     assert "Approved" in page
     assert page.count("<svg") == 4
