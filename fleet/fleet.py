@@ -194,6 +194,7 @@ class Fleet:
     def _await_golden(self, replica: Replica) -> None:
         replicas.wait_until_ready(
             replica,
+            self._settings.start_limit_s,
             state_of=lambda: self._supervisor.states().get(replica.name),
             log=lambda: self._supervisor.log(replica.name),
         )

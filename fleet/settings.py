@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ class Settings:
         root: the fleet's own state, absolute; `fleet` below `BULKHEAD_VAR`, default `var`.
         http_port, grpc_port: where Envoy answers on 127.0.0.1; `BULKHEAD_HTTP_PORT`, `BULKHEAD_GRPC_PORT`.
         replica_port: the first of the ports that replicas take, two each; `BULKHEAD_REPLICA_PORT`.
+        start_limit_s: the time that a new replica gets to become ready; `BULKHEAD_START_LIMIT_S`.
     """
 
     store: str
@@ -33,13 +35,14 @@ class Settings:
     http_port: int = 8080
     grpc_port: int = 8081
     replica_port: int = 8100
+    start_limit_s: float = 60.0
 
     @classmethod
     def read(cls, environment: Mapping[str, str], project: Path = PROJECT) -> Settings:
         """Relative paths are the project's, wherever the command is called.
 
         Raises:
-            ConfigurationError: a port is not one, or the state's path is too long for a Unix socket.
+            ConfigurationError: a port or a time is not one, or the state's path is too long for a Unix socket.
         """
         store = environment.get("BULKHEAD_STORE", "store")
         root = (project / environment.get("BULKHEAD_VAR", "var") / "fleet").resolve()
@@ -55,6 +58,7 @@ class Settings:
             http_port=_port(environment, "BULKHEAD_HTTP_PORT", cls.http_port),
             grpc_port=_port(environment, "BULKHEAD_GRPC_PORT", cls.grpc_port),
             replica_port=_port(environment, "BULKHEAD_REPLICA_PORT", cls.replica_port),
+            start_limit_s=_seconds(environment, "BULKHEAD_START_LIMIT_S", cls.start_limit_s),
         )
 
     def open_store(self) -> Store:
@@ -81,3 +85,10 @@ def _port(environment: Mapping[str, str], name: str, default: int) -> int:
     if not text.isdecimal() or not 0 < int(text) < 65536:
         raise ConfigurationError(f"{name} is {text!r}; it must be a port, 1 to 65535")
     return int(text)
+
+
+def _seconds(environment: Mapping[str, str], name: str, default: float) -> float:
+    text = environment.get(name, str(default))
+    if not re.fullmatch(r"\d{1,6}(\.\d+)?", text) or not float(text):
+        raise ConfigurationError(f"{name} is {text!r}; it must be a number of seconds above 0, such as {default:g}")
+    return float(text)
