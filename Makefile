@@ -83,7 +83,7 @@ slice: | .venv/pipeline/installed.txt
 	$(PIPELINE) python -m tests.slice $(SLICE)
 
 .PHONY: test-contract
-test-contract: slice | .venv/serving/installed.txt .venv/pipeline/installed.txt .venv/test/installed.txt
+test-contract: slice | .venv/serving/installed.txt .venv/pipeline/installed.txt .venv/servers/installed.txt .venv/test/installed.txt
 	BULKHEAD_TEST_BUNDLE=$(CURDIR)/$(SLICE)/build/bundle $(TEST) .venv/serving/bin/python $(PYTEST) tests/contract
 	BULKHEAD_TEST_BUNDLE=$(CURDIR)/$(SLICE)/build/bundle $(TEST) .venv/pipeline/bin/python $(PYTEST) tests/contract
 
@@ -92,11 +92,11 @@ test-bentos: slice | .venv/serving/installed.txt .venv/client/installed.txt .ven
 	BULKHEAD_TEST_BUNDLE=$(CURDIR)/$(SLICE)/build/bundle $(TEST) .venv/serving/bin/python $(PYTEST) tests/bentos
 
 .PHONY: test-fleet
-test-fleet: slice | .venv/fleet/installed.txt .venv/serving/installed.txt .venv/test/installed.txt
+test-fleet: slice | .venv/fleet/installed.txt .venv/serving/installed.txt .venv/client/installed.txt .venv/servers/installed.txt .venv/test/installed.txt
 	BULKHEAD_TEST_BUNDLE=$(CURDIR)/$(SLICE)/build/bundle $(TEST) .venv/fleet/bin/python $(PYTEST) tests/fleet
 
 .PHONY: test-dags
-test-dags: | .venv/orchestrator/installed.txt .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt .venv/test/installed.txt
+test-dags: | .venv/orchestrator/installed.txt .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt .venv/client/installed.txt .venv/test/installed.txt
 	$(TEST) .venv/orchestrator/bin/python $(PYTEST) tests/dags
 
 .PHONY: bench

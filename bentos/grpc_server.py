@@ -1,4 +1,4 @@
-"""The gRPC front end: the Open Inference Protocol and `grpc.health.v1`, on the event loop that HTTP runs on.
+"""The gRPC front end: the Open Inference Protocol, `grpc.health.v1` and server reflection, on the event loop that HTTP runs on.
 
 Messages are parsed here, not by gRPC: a body that is no message is the caller's fault (INVALID_ARGUMENT), where gRPC would call it
 the server's (INTERNAL) and log what it could not read.
@@ -14,7 +14,7 @@ import grpc  # type: ignore[import-untyped]
 from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from bentos import oip, oip_pb2, tensors
+from bentos import oip, oip_pb2, reflection, tensors
 from bentos.core import Core
 from bentos.errors import INTERNAL, log_defect, one_line
 from bentos.metrics import OK
@@ -127,6 +127,7 @@ class GrpcServer:
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._server.add_generic_rpc_handlers((_handlers(core),))
+        reflection.enable(self._server, (SERVICE, health.SERVICE_NAME))
 
     async def start(self) -> None:
         """Listen, then report SERVING.

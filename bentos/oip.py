@@ -10,7 +10,7 @@ from bentos.errors import NotFoundError
 from bentos.tensors import DATATYPES, TensorWriter
 
 SERVER_NAME = "bulkhead"
-PLATFORM = "onnxruntime_onnx"
+PLATFORM = "onnx_onnxv1"  # the protocol's name for an ONNX model that ONNX Runtime runs
 BINARY_EXTENSION = "binary_tensor_data"
 
 

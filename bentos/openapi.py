@@ -14,7 +14,8 @@ _KINDS: dict[str, dict[str, Any]] = {
     "number": {"type": "number"},
     "boolean": {"type": "boolean"},
     "category": {"type": "string"},
-    "timestamp": {"type": "string", "format": "date-time", "example": "2013-12-24T17:30"},
+    # Not of the format `date-time`, which has an offset.
+    "timestamp": {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?$", "example": "2013-12-24T17:30"},
 }
 _SHOWN_CATEGORIES = 30
 
@@ -138,6 +139,7 @@ def _schemas(core: Core) -> dict[str, Any]:
         }
     )
     tensors = {"type": "array", "items": tensor}
+    outputs = {"type": "array", "items": {"type": "object", "required": ["name"], "properties": {"name": _string()}}}
     return {
         "Row": _object(fields, optional=tuple(field.name for field in core.schema.fields if not field.required)),
         "PredictRequest": _object({"rows": rows}),
@@ -148,7 +150,11 @@ def _schemas(core: Core) -> dict[str, Any]:
             }
         ),
         "Error": _object({"error": error}),
-        "InferRequest": {"type": "object", "required": ["inputs"], "properties": {"id": _string(), "inputs": tensors}},
+        "InferRequest": {
+            "type": "object",
+            "required": ["inputs"],
+            "properties": {"id": _string(), "inputs": tensors, "outputs": outputs, "parameters": {"type": "object"}},
+        },
         "InferResponse": _object({"model_name": _string(), "model_version": _string(), "outputs": tensors}),
         "OipError": _object({"error": _string()}),
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -101,6 +102,9 @@ class Predictor:
         """Runs in the supervisor before there is a worker: one that cannot load its bundle would be started again for ever."""
         check_bundle()
         loaded = subprocess.run([sys.executable, "-m", "bentos", str(BUNDLE)], cwd=BUNDLE / "src", check=False)
+        if loaded.returncode < 0:
+            ended_by = signal.Signals(-loaded.returncode).name
+            raise SystemExit(f"this bundle cannot be served: loading it was ended by {ended_by}")
         if loaded.returncode:
             raise SystemExit(loaded.returncode)
 

@@ -32,6 +32,14 @@ def subjects(files: dict[str, str]) -> list[dict[str, Any]]:
     return [{"name": name, "digest": {"sha256": files[name]}} for name in sorted(files) if name != PROVENANCE]
 
 
+def packages(lock: str) -> dict[str, list[str]]:
+    """The versions that a lock pins, by the package's normalised name; more than one where they differ by platform."""
+    versions: dict[str, list[str]] = {}
+    for name, version in _PINNED.findall(lock):
+        versions.setdefault(_normal(name), []).append(version)
+    return versions
+
+
 def _check_provenance(statement: dict[str, Any], claims: Manifest) -> None:
     if (statement.get("_type"), statement.get("predicateType")) != (STATEMENT_TYPE, PREDICATE_TYPE):
         raise BundleError(f"{PROVENANCE} is no SLSA provenance v1")
@@ -42,7 +50,7 @@ def _check_provenance(statement: dict[str, Any], claims: Manifest) -> None:
 def _check_sbom(sbom: dict[str, Any], lock: str) -> None:
     if sbom.get("bomFormat") != "CycloneDX" or not sbom.get("components"):
         raise BundleError(f"{SBOM} is no CycloneDX SBOM")
-    pinned = {(_normal(name), version) for name, version in _PINNED.findall(lock)}
+    pinned = {(name, version) for name, versions in packages(lock).items() for version in versions}
     found = {(_normal(entry["name"]), entry.get("version", "")) for entry in sbom["components"]}
     if unpinned := sorted(found - pinned):
         problems = [Problem(None, name, f"version {version} is not in the lock") for name, version in unpinned]

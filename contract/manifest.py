@@ -7,6 +7,7 @@ of the signature.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,6 +21,8 @@ FILE_NAME = "manifest.json"
 FORMAT = 1
 ARTIFACT = "src/bundle"  # where a bundle holds model, schema, golden requests and limits
 GOLDEN_FILE_NAME = "golden.json"
+# The measure that a line about a model gives, by its task.
+HEADLINE = {"binary": "roc_auc", "multiclass": "log_loss", "regression": "rmse"}
 
 
 @dataclass(frozen=True)
@@ -76,10 +79,25 @@ def digest_of(bundle: Path) -> str:
 def read(bundle: Path) -> Manifest:
     """The manifest, parsed; its claims unchecked."""
     digest_of(bundle)
+    return _parsed((bundle / FILE_NAME).read_bytes(), str(bundle / FILE_NAME))
+
+
+def parse(content: bytes, digest: str) -> Manifest:
+    """The manifest whose bytes those are.
+
+    Raises:
+        BundleError: they do not have that digest.
+    """
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise BundleError(f"the manifest of the bundle {digest} is changed: it does not have that digest")
+    return _parsed(content, f"the manifest of the bundle {digest}")
+
+
+def _parsed(content: bytes, where: str) -> Manifest:
     try:
-        return Manifest(**json.loads((bundle / FILE_NAME).read_bytes()))
+        return Manifest(**json.loads(content))
     except (TypeError, ValueError) as error:
-        raise BundleError(f"{bundle / FILE_NAME} is not a manifest of format {FORMAT}: {error}") from error
+        raise BundleError(f"{where} is not a manifest of format {FORMAT}: {error}") from error
 
 
 def verify(bundle: Path, digest: str | None = None) -> Manifest:

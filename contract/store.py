@@ -3,19 +3,18 @@
     bundles/<digest>/…      a bundle, immutable, never seen half-written
     channels/<name>.json    which bundle a channel names, with its history; moved by compare-and-swap
 
-Training publishes bundles and moves `candidate`; only the fleet moves `live`.
+Training publishes bundles and moves `candidate`; only the fleet moves `live`. Where it lies is `store_directory`'s or `store_objects`'
+matter; what is in it, who signed it and who may follow whom is decided here.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import re
-import shutil
+import tempfile
+import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,11 +22,19 @@ from urllib.parse import urlsplit
 
 from contract import manifest, signature
 from contract.errors import BundleError, ConfigurationError, ConflictError
-from contract.files import canonical_json, fsync_directory, write_atomically
+from contract.files import canonical_json
+from contract.manifest import Manifest
+from contract.store_directory import Directory
+from contract.store_objects import Objects
+from contract.store_place import Entry, Place, State
 
 _DIGEST = re.compile(r"[0-9a-f]{8,64}")
 _CHANNEL = re.compile(r"[a-z][a-z0-9-]{0,40}")
 _HISTORY = 100
+_PATIENCE_S = 2.0  # for a deletion to see that a channel has just moved to what it was about to delete
+_POLL_S = 0.05
+# A channel that somebody was given before anything moved it: it counts as not there.
+RESERVED = canonical_json({"generation": 0, "digest": "", "history": []})
 
 
 @dataclass(frozen=True)
@@ -44,86 +51,81 @@ class Channel:
         """The newest digest before the present one that differs from it."""
         return next((entry["digest"] for entry in reversed(self.history) if entry["digest"] != self.digest), None)
 
+    def to_bytes(self) -> bytes:
+        state = asdict(self)
+        del state["name"]
+        return canonical_json(state)
+
+    def moved(self, digest: str, by: str, now: datetime) -> Channel:
+        """One move on. `id` is this move's alone, so that who made it knows it again."""
+        entry = {"digest": digest, "at": now.isoformat(timespec="seconds"), "by": by, "id": uuid.uuid4().hex}
+        return Channel(self.name, self.generation + 1, digest, (*self.history, entry)[-_HISTORY:])
+
 
 class Store:
-    """A bundle store in a directory, given as a path or a `file://` URL.
+    """A bundle store.
 
     Args:
+        location: a directory, as a path or a `file://` URL, or `s3://bucket/prefix`.
         private_key: signs the bundles that are put (PEM); None for whoever publishes nothing.
         public_key: must verify the signature of every bundle that is used (PEM); None for whoever asks for no signature.
+        cache: where copies of bundles from a bucket are kept; a directory's are used where they lie.
+
+    Every method raises ConfigurationError where it is not permitted, or the location is wrong, and UnavailableError where the disk or
+    the network fails.
     """
 
-    def __init__(self, location: str, *, private_key: bytes | None = None, public_key: bytes | None = None) -> None:
-        parts = urlsplit(location)
-        if parts.scheme not in ("", "file"):
-            raise ConfigurationError(
-                f"store {location!r}: only directories are supported yet; give a path or a file:// URL"
-            )
-        self.root = Path(parts.path if parts.scheme else location).resolve()
+    def __init__(
+        self,
+        location: str,
+        *,
+        private_key: bytes | None = None,
+        public_key: bytes | None = None,
+        cache: Path = Path("var/bundles"),
+    ) -> None:
+        self.place = _place(location, cache)
+        self.location = self.place.location
         self._private_key, self._public_key = private_key, public_key
 
     def put(self, bundle: Path) -> str:
-        """Store a bundle under its digest, signed; storing it again changes nothing. Returns the digest."""
+        """Store a bundle under its digest, signed; storing it again changes nothing but its age. Returns the digest."""
         digest = manifest.digest_of(bundle)
-        manifest.verify(bundle, digest)
-        target = self.root / "bundles" / digest
-        if target.exists():
-            manifest.verify(target, digest)
-            self._sign_if_not_by_us(target)
-            return digest
-        target.parent.mkdir(parents=True, exist_ok=True)
-        incoming = target.parent / f".incoming-{uuid.uuid4().hex}"
-        try:
-            shutil.copytree(bundle, incoming, symlinks=True)
-            manifest.verify(incoming, digest)
-            if self._private_key:
-                signature.sign(incoming, self._private_key)
-            _make_durable_and_read_only(incoming)
-            _rename_unless_there(incoming, target)
-        finally:
-            _remove_tree(incoming)
+        with self.place.explained("put a bundle"):
+            claims = manifest.verify(bundle, digest)
+            if self.place.holds(digest, claims.files):
+                self.place.freshen(digest)
+            else:
+                self.place.add(bundle, digest, lambda copy: self._prepare(copy, digest))
+            stored = self.place.fetch(digest, lambda path: manifest.verify(path, digest))
+            self._sign_if_not_by_us(digest, stored)
         return digest
 
-    def _sign_if_not_by_us(self, stored: Path) -> None:
-        """A bundle that was published before, unsigned or under another key; its content does not change."""
-        if self._private_key is None:
-            return
-        try:
-            signature.verify(stored, signature.public_key_of(self._private_key))
-        except BundleError:
-            fresh = stored.with_name(f".incoming-{uuid.uuid4().hex}")
-            signature.sign(stored, self._private_key, fresh)
-            fresh.chmod(0o444)
-            stored.chmod(0o755)
-            fresh.replace(stored / signature.FILE_NAME)
-            stored.chmod(0o555)
-
     def path(self, digest: str) -> Path:
-        """Where a stored bundle lies, its every byte verified, the signature first."""
-        path = self.root / "bundles" / digest
-        if not path.is_dir():
-            raise BundleError(f"no bundle {digest} in the store {self.root}")
-        if self._public_key is not None:
-            signature.verify(path, self._public_key)
-        manifest.verify(path, digest)
-        return path
+        """Where a stored bundle lies on this machine, its every byte verified, the signature first."""
+        with self.place.explained("read a bundle"):
+            return self.place.fetch(digest, lambda path: self._check(path, digest))
+
+    def claims(self, digest: str) -> Manifest:
+        """What a stored bundle claims; its other files are not looked at."""
+        with self.place.explained("read a manifest"):
+            return manifest.parse(self.place.read_manifest(digest), digest)
+
+    def entries(self) -> list[Entry]:
+        with self.place.explained("list the bundles"):
+            return self.place.entries()
 
     def digests(self) -> list[str]:
-        bundles = self.root / "bundles"
-        return (
-            sorted(path.name for path in bundles.iterdir() if not path.name.startswith(".")) if bundles.is_dir() else []
-        )
+        return [entry.name for entry in self.entries()]
+
+    def channels(self) -> list[Channel]:
+        """Those that were ever moved, by name."""
+        with self.place.explained("list the channels"):
+            names = self.place.channels()
+        return [channel for channel in map(self.read, names) if channel]
 
     def read(self, channel: str) -> Channel | None:
         """The channel as it stands; None when it was never moved."""
-        path = self._channel_path(channel)
-        try:
-            state = json.loads(path.read_bytes())
-            return Channel(channel, state["generation"], state["digest"], tuple(state["history"]))
-        except FileNotFoundError:
-            return None
-        except (ValueError, KeyError, TypeError) as error:
-            raise BundleError(f"{path} is not a channel: {error}") from error
+        return _parsed(channel, self._state(channel))
 
     def move(self, channel: str, digest: str, *, expected: Channel | None, by: str) -> Channel:
         """Point a channel at a stored bundle, if it still is as the caller last read it.
@@ -136,20 +138,19 @@ class Store:
             ConflictError: somebody else moved the channel since.
             BundleError: the bundle is not in the store, or not intact.
         """
+        before = self._state(channel)
+        current = _parsed(channel, before)
+        if current != expected:
+            raise _conflict(channel, current)
         self.path(digest)
-        with self._lock():
-            current = self.read(channel)
-            if current != expected:
-                at = f"at {current.digest[:12]} (move {current.generation})" if current else "gone"
-                raise ConflictError(
-                    f"channel {channel!r} was moved by somebody else and is now {at}; read it and decide again"
-                )
-            entry = {"digest": digest, "at": datetime.now(UTC).isoformat(timespec="seconds"), "by": by}
-            history = (*(current.history if current else ()), entry)[-_HISTORY:]
-            moved = Channel(channel, (current.generation if current else 0) + 1, digest, history)
-            state = asdict(moved)
-            del state["name"]
-            write_atomically(self._channel_path(channel), canonical_json(state))
+        moved = (current or Channel(channel, 0, "", ())).moved(digest, by, datetime.now(UTC))
+        with self.place.explained(f"move the channel {channel!r}"):
+            if not self.place.swap(channel, moved.to_bytes(), before.version if before else None):
+                current = self.read(channel)
+                # A server that was asked twice, since its first answer got lost, refuses what it has done already.
+                if current is None or moved.history[-1] not in current.history:
+                    raise _conflict(channel, current)
+            self._require_not_deleted(channel, moved, before)
         return moved
 
     def resolve(self, reference: str) -> str:
@@ -158,54 +159,94 @@ class Store:
             matches = [digest for digest in self.digests() if digest.startswith(reference)]
             if len(matches) == 1:
                 return matches[0]
-            raise BundleError(f"{len(matches)} bundles in the store {self.root} begin with {reference}")
+            raise BundleError(f"{len(matches)} bundles in the store {self.location} begin with {reference}")
         channel = self.read(reference)
         if channel is None:
-            raise BundleError(f"the store {self.root} has no channel {reference!r}; publish a bundle first")
+            raise BundleError(f"the store {self.location} has no channel {reference!r}; publish a bundle first")
         return channel.digest
 
-    def _channel_path(self, channel: str) -> Path:
+    def needed(self) -> set[str]:
+        """The bundles that a channel names, or has named as far as its history goes."""
+        return {entry["digest"] for channel in self.channels() for entry in channel.history}
+
+    def remove(self, digest: str, is_kept: Callable[[], bool] = lambda: False) -> bool:
+        """Delete a bundle, unless a channel needs it or it is kept once nobody can find it any more; whether it is gone."""
+        with self.place.explained("delete a bundle"):
+            return self.place.remove(digest, lambda: digest in self.needed() or is_kept())
+
+    def leftovers(self) -> list[Entry]:
+        """What uploads and deletions that were cut short have left; those in progress look the same."""
+        with self.place.explained("list what was cut short"):
+            return self.place.leftovers()
+
+    def remove_leftover(self, name: str) -> None:
+        with self.place.explained("delete what was cut short"):
+            self.place.remove_leftover(name)
+
+    def _prepare(self, copy: Path, digest: str) -> None:
+        manifest.verify(copy, digest)
+        if self._private_key:
+            signature.sign(copy, self._private_key)
+
+    def _check(self, path: Path, digest: str) -> None:
+        if self._public_key is not None:
+            signature.verify(path, self._public_key)
+        manifest.verify(path, digest)
+
+    def _sign_if_not_by_us(self, digest: str, stored: Path) -> None:
+        """A bundle that was published before, unsigned or under another key; its content does not change."""
+        if self._private_key is None:
+            return
+        try:
+            signature.verify(stored, signature.public_key_of(self._private_key))
+        except BundleError:
+            with tempfile.TemporaryDirectory() as directory:
+                fresh = Path(directory) / signature.FILE_NAME
+                signature.sign(stored, self._private_key, fresh)
+                self.place.replace_signature(digest, fresh.read_bytes())
+
+    def _require_not_deleted(self, channel: str, moved: Channel, before: State | None) -> None:
+        """A deletion that began before the move either sees it and brings the bundle back, or was too far: then the move is undone."""
+        until = time.monotonic() + _PATIENCE_S
+        while not self.place.holds(moved.digest):
+            if time.monotonic() > until:
+                state = self._state(channel)
+                if state and state.content == moved.to_bytes():
+                    self.place.swap(channel, before.content if before else RESERVED, state.version)
+                raise BundleError(f"the bundle {moved.digest} was deleted meanwhile; publish it again")
+            time.sleep(_POLL_S)
+
+    def _state(self, channel: str) -> State | None:
         if not _CHANNEL.fullmatch(channel):
             raise ConfigurationError(
                 f"{channel!r} is not a channel name: lower-case letters, digits and hyphens, a letter first"
             )
-        return self.root / "channels" / f"{channel}.json"
-
-    @contextmanager
-    def _lock(self) -> Iterator[None]:
-        directory = self.root / "channels"
-        directory.mkdir(parents=True, exist_ok=True)
-        with (directory / ".lock").open("w") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
-            yield
+        with self.place.explained(f"read the channel {channel!r}"):
+            return self.place.read(channel)
 
 
-def _make_durable_and_read_only(tree: Path) -> None:
-    for path in sorted(tree.rglob("*"), reverse=True):
-        if path.is_file():
-            with path.open("rb") as stream:
-                os.fsync(stream.fileno())
-            path.chmod(0o444)
-        else:
-            fsync_directory(path)
-            path.chmod(0o555)
-    fsync_directory(tree)
+def _place(location: str, cache: Path) -> Place:
+    parts = urlsplit(location)
+    if parts.scheme in ("", "file"):
+        return Directory(Path(parts.path if parts.scheme else location).resolve())
+    if parts.scheme == "s3" and parts.netloc:
+        return Objects(location, cache)
+    raise ConfigurationError(
+        f"store {location!r}: give a directory, a file:// URL or s3://bucket/prefix; through fsspec no other object store can "
+        "replace a file on the condition that nobody else has, and without that both of two publishers could win"
+    )
 
 
-def _rename_unless_there(source: Path, target: Path) -> None:
+def _parsed(name: str, state: State | None) -> Channel | None:
+    if state is None or state.content == RESERVED:
+        return None
     try:
-        source.rename(target)
-        fsync_directory(target.parent)
-    except OSError:
-        if not target.is_dir():
-            raise
-        # A concurrent publisher of the same bundle was faster: the same digest is the same bytes.
+        content = json.loads(state.content)
+        return Channel(name, content["generation"], content["digest"], tuple(content["history"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise BundleError(f"channels/{name}.json is not a channel: {error}") from error
 
 
-def _remove_tree(tree: Path) -> None:
-    if not tree.exists():
-        return
-    for path in (tree, *tree.rglob("*")):
-        if path.is_dir() and not path.is_symlink():
-            path.chmod(0o755)
-    shutil.rmtree(tree)
+def _conflict(channel: str, current: Channel | None) -> ConflictError:
+    at = f"at {current.digest[:12]} (move {current.generation})" if current else "gone"
+    return ConflictError(f"channel {channel!r} was moved by somebody else and is now {at}; read it and decide again")

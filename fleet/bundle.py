@@ -18,20 +18,19 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         settings = Settings.read(os.environ)
-        print(verdict(locate(options.bundle, settings.store), settings.verify_key))
+        print(verdict(locate(options.bundle, settings.open_store()), settings.verify_key))
     except BulkheadError as error:
         print(f"refused: {' '.join(str(error).split())}", file=sys.stderr)
         return error.exit_code
     return 0
 
 
-def locate(reference: str, store: str) -> Path:
+def locate(reference: str, store: Store) -> Path:
     """The directory of that name, or the stored bundle of a digest or a channel."""
     path = Path(reference)
     if path.is_dir():
         return path.resolve()
-    opened = Store(store)
-    return opened.root / "bundles" / opened.resolve(reference)
+    return store.path(store.resolve(reference))
 
 
 def verdict(bundle: Path, public_key: bytes) -> str:

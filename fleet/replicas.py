@@ -16,7 +16,7 @@ from fleet.settings import PROJECT
 from fleet.state import Replica, State
 from fleet.supervision import ProcessState, Program
 
-_START_LIMIT_S = 60.0
+_ANSWER_LIMIT_S = 5.0
 _POLL_S = 0.05
 _SLOTS = 1000
 
@@ -75,14 +75,16 @@ def program(replica: Replica, bundle: Path, serving_python: Path, fleet_python: 
     )
 
 
-def wait_until_ready(replica: Replica, state_of: Callable[[], ProcessState | None], log: Callable[[], str]) -> None:
+def wait_until_ready(
+    replica: Replica, limit_s: float, state_of: Callable[[], ProcessState | None], log: Callable[[], str]
+) -> None:
     """Until the replica says on /readyz that it is ready, and listens for gRPC.
 
     Raises:
         BundleError: its process ended meanwhile; with the end of its log.
-        UnavailableError: it is not ready within 60 seconds.
+        UnavailableError: it is not ready within `limit_s`.
     """
-    deadline = time.monotonic() + _START_LIMIT_S
+    deadline = time.monotonic() + limit_s
     first: int | None = None
     while not (is_ready(replica) and not is_free(replica.grpc_port)):
         process = state_of()
@@ -93,7 +95,7 @@ def wait_until_ready(replica: Replica, state_of: Callable[[], ProcessState | Non
             raise BundleError(f"replica {replica.name} ended while it started; the end of its log:\n{log()}")
         if time.monotonic() > deadline:
             raise UnavailableError(
-                f"replica {replica.name} was not ready within {_START_LIMIT_S:g} s; the end of its log:\n{log()}"
+                f"replica {replica.name} was not ready within {limit_s:g} s; the end of its log:\n{log()}"
             )
         time.sleep(_POLL_S)
 
@@ -109,11 +111,19 @@ def check_golden(replica: Replica, bundle: Path) -> int:
     """Ask every golden request over HTTP. Returns how many there are.
 
     Raises:
-        BundleError: the replica names another bundle, or an answer is not the golden one, bit for bit.
+        BundleError: the replica names another bundle, an answer is not the golden one, bit for bit, or it died of a request.
+        UnavailableError: it did not answer in time.
     """
     cases = json.loads((bundle / manifest.ARTIFACT / manifest.GOLDEN_FILE_NAME).read_bytes())
     for index, case in enumerate(cases):
-        status, content = _ask(replica, "POST", "/predict", json.dumps({"rows": [case["row"]]}).encode())
+        try:
+            status, content = _ask(replica, "POST", "/predict", json.dumps({"rows": [case["row"]]}).encode())
+        except TimeoutError as error:
+            raise UnavailableError(
+                f"replica {replica.name} did not answer golden request {index} within {_ANSWER_LIMIT_S:g} s"
+            ) from error
+        except (OSError, HTTPException) as error:
+            raise BundleError(f"replica {replica.name} broke down at golden request {index}: {error!r}") from error
         if status != 200:
             raise BundleError(f"replica {replica.name} answers golden request {index} with {status}: {content[:500]!r}")
         answer = json.loads(content)
@@ -125,7 +135,7 @@ def check_golden(replica: Replica, bundle: Path) -> int:
 
 
 def _ask(replica: Replica, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
-    connection = HTTPConnection("127.0.0.1", replica.http_port, timeout=5)
+    connection = HTTPConnection("127.0.0.1", replica.http_port, timeout=_ANSWER_LIMIT_S)
     try:
         connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
         response = connection.getresponse()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from contract.errors import ConfigurationError
+from contract.store import Store
 
 PROJECT = Path(__file__).resolve().parents[1]
 # A Unix socket's path may have 107 bytes on Linux and 103 on macOS; ours are at most `/supervisor.sock.12345678` longer.
@@ -18,12 +20,13 @@ class Settings:
     """Where a fleet lives and listens.
 
     Attributes:
-        store: the bundle store; `BULKHEAD_STORE`, default `store`.
+        store: the bundle store, a directory or a URL; `BULKHEAD_STORE`, default `store`.
         verify_key: the public key, PEM, that must verify every bundle: what `BULKHEAD_VERIFY_KEY` is or the file that it names; without it
             the one that `publish` has left in `keys` below `BULKHEAD_VAR`, b"" where nothing was published yet.
         root: the fleet's own state, absolute; `fleet` below `BULKHEAD_VAR`, default `var`.
         http_port, grpc_port: where Envoy answers on 127.0.0.1; `BULKHEAD_HTTP_PORT`, `BULKHEAD_GRPC_PORT`.
         replica_port: the first of the ports that replicas take, two each; `BULKHEAD_REPLICA_PORT`.
+        start_limit_s: the time that a new replica gets to become ready; `BULKHEAD_START_LIMIT_S`.
     """
 
     store: str
@@ -32,13 +35,14 @@ class Settings:
     http_port: int = 8080
     grpc_port: int = 8081
     replica_port: int = 8100
+    start_limit_s: float = 60.0
 
     @classmethod
     def read(cls, environment: Mapping[str, str], project: Path = PROJECT) -> Settings:
         """Relative paths are the project's, wherever the command is called.
 
         Raises:
-            ConfigurationError: a port is not one, or the state's path is too long for a Unix socket.
+            ConfigurationError: a port or a time is not one, or the state's path is too long for a Unix socket.
         """
         store = environment.get("BULKHEAD_STORE", "store")
         root = (project / environment.get("BULKHEAD_VAR", "var") / "fleet").resolve()
@@ -54,7 +58,12 @@ class Settings:
             http_port=_port(environment, "BULKHEAD_HTTP_PORT", cls.http_port),
             grpc_port=_port(environment, "BULKHEAD_GRPC_PORT", cls.grpc_port),
             replica_port=_port(environment, "BULKHEAD_REPLICA_PORT", cls.replica_port),
+            start_limit_s=_seconds(environment, "BULKHEAD_START_LIMIT_S", cls.start_limit_s),
         )
+
+    def open_store(self) -> Store:
+        """With copies of what comes from a bucket in `bundles` below `BULKHEAD_VAR`, beside the fleet's own state."""
+        return Store(self.store, public_key=self.verify_key, cache=self.root.with_name("bundles"))
 
 
 def _verify_key(environment: Mapping[str, str], own: Path) -> bytes:
@@ -76,3 +85,10 @@ def _port(environment: Mapping[str, str], name: str, default: int) -> int:
     if not text.isdecimal() or not 0 < int(text) < 65536:
         raise ConfigurationError(f"{name} is {text!r}; it must be a port, 1 to 65535")
     return int(text)
+
+
+def _seconds(environment: Mapping[str, str], name: str, default: float) -> float:
+    text = environment.get(name, str(default))
+    if not re.fullmatch(r"\d{1,6}(\.\d+)?", text) or not float(text):
+        raise ConfigurationError(f"{name} is {text!r}; it must be a number of seconds above 0, such as {default:g}")
+    return float(text)

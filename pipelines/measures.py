@@ -31,8 +31,6 @@ NAMES = {
     "r2": ("R²", "higher is better; 1 is perfect, 0 is the mean"),
     "calibration_error": ("calibration error", "lower is better"),
 }
-# The measure that a line about a model gives.
-HEADLINE = {"binary": "roc_auc", "multiclass": "log_loss", "regression": "rmse"}
 
 
 def measure(task: str, outcomes: Outcomes, scores: Scores) -> dict[str, float]:

@@ -10,13 +10,15 @@ from pathlib import Path
 from contract import signature
 from contract.errors import ConfigurationError
 from contract.files import write_atomically
+from contract.store import Store
 
 _logger = logging.getLogger(__name__)
 
 
-def store_location() -> str:
-    """The bundle store: `BULKHEAD_STORE`, a directory or a `file://` URL; `store` in the working directory by default."""
-    return os.environ.get("BULKHEAD_STORE", "store")
+def open_store(private_key: bytes | None = None) -> Store:
+    """The bundle store: `BULKHEAD_STORE`, a directory, a `file://` or an `s3://` URL; `store` in the working directory by default."""
+    location = os.environ.get("BULKHEAD_STORE", "store")
+    return Store(location, private_key=private_key, cache=var_directory() / "bundles")
 
 
 def var_directory() -> Path:

@@ -17,10 +17,15 @@ _ABORT = struct.pack("ii", 1, 0)
 
 @dataclass(frozen=True)
 class Fault:
-    """After so many bytes of the content of a request and its answer the connection ends: properly, or by a reset."""
+    """After so many bytes of the content of a request and its answer the connection ends: properly, or by a reset.
+
+    Attributes:
+        is_of_answer: the request arrives whole, and nothing of the answer to it.
+    """
 
     after: int
     is_reset: bool
+    is_of_answer: bool = False
 
 
 class Dice:
@@ -82,8 +87,10 @@ def _carry(client: socket.socket, upstream: socket.socket, next_fault: Callable[
             if source is client and data.startswith(_METHODS):
                 fault, carried = next_fault(), 0
             target = upstream if source is client else client
+            if fault and fault.is_of_answer and source is upstream:
+                return fault
             head = data.find(b"\r\n\r\n") + 4 if data.startswith((*_METHODS, b"HTTP/")) else 0
-            if fault and carried + len(data) - head >= fault.after:
+            if fault and not fault.is_of_answer and carried + len(data) - head >= fault.after:
                 target.sendall(data[: head + fault.after - carried])
                 return fault
             if not data:

@@ -28,6 +28,7 @@ from tests.ports import free_ports
 
 SERVERS = Path(__file__).parents[1] / ".venv" / "servers" / "bin"
 PASSWORD = "s3cr3t/p@ss:"
+_EVERYTHING = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
 
 
 class _Files(SimpleHTTPRequestHandler):
@@ -93,6 +94,13 @@ def make_certificate(path: Path) -> None:
 @contextmanager
 def s3() -> Iterator[dict[str, str]]:
     """The environment of somebody who may do everything in an S3 that refuses everybody else."""
+    with s3_users({}) as users:
+        yield users["collector"]
+
+
+@contextmanager
+def s3_users(policies: dict[str, dict[str, Any]]) -> Iterator[dict[str, dict[str, str]]]:
+    """The environments of users of an S3: of `collector`, who may do everything, and of others with a policy each."""
     (port,) = free_ports(1)
     url = f"http://127.0.0.1:{port}"
     with _running(port, SERVERS / "moto_server", "-H", "127.0.0.1", "-p", str(port)):
@@ -100,21 +108,28 @@ def s3() -> Iterator[dict[str, str]]:
 
         anybody = {"aws_access_key_id": "anybody", "aws_secret_access_key": "anything"}
         iam = botocore.session.get_session().create_client("iam", "us-east-1", endpoint_url=url, **anybody)
-        iam.create_user(UserName="collector")
-        statement = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
-        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-        iam.put_user_policy(UserName="collector", PolicyName="all", PolicyDocument=policy)
-        key = iam.create_access_key(UserName="collector")["AccessKey"]
+        users = {
+            name: _s3_user(iam, url, name, policy)
+            for name, policy in {"collector": {"Statement": [_EVERYTHING]}, **policies}.items()
+        }
         # From now on every request has to be signed by that user.
         plain = {"Content-Type": "text/plain"}
         request = urllib.request.Request(f"{url}/moto-api/reset-auth", data=b"0", headers=plain, method="POST")
         urllib.request.urlopen(request).close()
-        yield {
-            "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
-            "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
-            "AWS_ENDPOINT_URL": url,
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }
+        yield users
+
+
+def _s3_user(iam: Any, url: str, name: str, policy: dict[str, Any]) -> dict[str, str]:
+    iam.create_user(UserName=name)
+    document = json.dumps({"Version": "2012-10-17", **policy})
+    iam.put_user_policy(UserName=name, PolicyName="only", PolicyDocument=document)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    return {
+        "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
+        "AWS_ENDPOINT_URL": url,
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
 
 
 @contextmanager

@@ -8,10 +8,9 @@ from contract import manifest, schema
 from contract.files import canonical_json, sha256, write_atomically
 from contract.manifest import Manifest
 from contract.predictor import MODEL_FILE_NAME
-from contract.store import Store
 from pipelines import paths
 from pipelines.params import Params
-from pipelines.settings import store_location
+from pipelines.settings import open_store
 
 
 def run(_params: Params) -> str:
@@ -20,7 +19,7 @@ def run(_params: Params) -> str:
     A model is never compared with itself: when the live bundle holds the very model that was just trained, the champion is the
     one that it was judged against. So a run repeated after its own deployment has the same inputs, and does no work.
     """
-    store = Store(store_location())
+    store = open_store()
     live = store.read("live")
     digest = live.digest if live else None
     if digest and _is_this_model(manifest.verify(store.path(digest), digest)):

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import re
-import ssl
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from contract.errors import BulkheadError, ConfigurationError, UnavailableError
+from contract.remote import failure
 from pipelines.collect import secrets
 
 _SILENCE_S = 60  # of a server in the middle of a file
-_REFUSED = {401, 403, 407}
 
 
 def download(key: str, path: str, directory: Path) -> list[str]:
@@ -32,7 +28,8 @@ def download(key: str, path: str, directory: Path) -> list[str]:
         names = _names(system, place)
         return [_fetch(system, name, directory / f"{number:06}{_suffix(name)}") for number, name in enumerate(names)]
     except Exception as error:  # noqa: BLE001 - every file system raises errors of its own, most of them of the network
-        raise _failure(error, key, path) from None
+        reason = secrets.redact(str(error) or type(error).__name__, path)
+        raise failure(error, f"{key}: {path!r}", reason) from None
 
 
 def _names(system: Any, place: str) -> list[str]:
@@ -68,37 +65,3 @@ def _fetch(system: Any, name: str, target: Path) -> str:
 
 def _suffix(name: str) -> str:
     return "".join(Path(name.split("?")[0]).suffixes[-2:])
-
-
-def _failure(error: Exception, key: str, path: str) -> BulkheadError:
-    causes, where = list(_causes(error)), f"{key}: {path!r}"
-    reason = secrets.redact(str(error) or type(error).__name__, path)
-    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
-        return ConfigurationError(
-            f"{where} has a certificate that is not trusted ({reason}); let SSL_CERT_FILE name the file with its authority's"
-        )
-    if any(_is_refusal(cause) for cause in causes):
-        return ConfigurationError(f"{where} may not be read ({reason}); check the credentials in the environment")
-    if _is_wrong_url(error) or any("NoSuchBucket" in str(cause) for cause in causes):
-        return ConfigurationError(f"{where} cannot be opened ({reason}); correct the URL, or install what it names")
-    if isinstance(error, FileNotFoundError):
-        return UnavailableError(f"{where} is not there (yet)")
-    return UnavailableError(f"{where} does not answer, or came cut short ({reason})")
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error, and those that libraries have wrapped into it."""
-    while error is not None:
-        yield error
-        error = getattr(error, "certificate_error", None) or error.__cause__ or error.__context__
-
-
-def _is_refusal(error: BaseException) -> bool:
-    if isinstance(error, PermissionError) or "Credential" in type(error).__name__:
-        return True
-    status = next((getattr(error, name) for name in ("status", "status_code", "code") if hasattr(error, name)), None)
-    return status in _REFUSED or str(error).startswith("Forbidden")  # gcsfs says 403 in this word alone
-
-
-def _is_wrong_url(error: Exception) -> bool:
-    return isinstance(error, ImportError | ValueError) or getattr(error, "errno", None) == errno.EINVAL

@@ -10,6 +10,7 @@ import numpy as np
 
 from contract.errors import ModelRejectedError, Problem
 from contract.files import canonical_json, write_atomically
+from contract.manifest import HEADLINE
 from pipelines import comparisons, measures, paths
 from pipelines.evaluate import curves, gate, holdout, report, slices
 from pipelines.evaluate.holdout import Holdout
@@ -98,7 +99,7 @@ def _verdict(task: str, metrics: dict[str, Any], checks: list[dict[str, Any]]) -
             f"Evidence: {paths.EVALUATION}",
             [Problem(None, None, gate.reason(check, task)) for check in failed],
         )
-    key = measures.HEADLINE[task]
+    key = HEADLINE[task]
     linear, prior = (metrics["against"][name][key] for name in ("linear", "prior"))
     return (
         f"{measures.NAMES[key][0]} {metrics[key]:.4f} (linear baseline {linear:.4f}, prior {prior:.4g}), "

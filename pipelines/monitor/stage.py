@@ -13,7 +13,7 @@ from contract.predictor import Predictor
 from contract.store import Store
 from pipelines import comparisons, measures, paths, tables
 from pipelines.params import Params
-from pipelines.settings import store_location
+from pipelines.settings import open_store
 
 
 def run(params: Params) -> str:
@@ -28,7 +28,7 @@ def run(params: Params) -> str:
     Raises:
         ModelRejectedError: the alarm; retrain, or roll back.
     """
-    store = Store(store_location())
+    store = open_store()
     live = store.read("live")
     if live is None:
         return "nothing is live yet, so there is nothing to watch"
@@ -39,7 +39,7 @@ def run(params: Params) -> str:
             f"target.task is {params.target.task}, but the live model {digest[:12]} is one for {claims.task}; "
             "it cannot be watched with these params"
         )
-    key = measures.HEADLINE[claims.task]
+    key = manifest.HEADLINE[claims.task]
     promised = claims.metrics[key]
     month = params.data.months[-1]
     seen = month in claims.inputs["partitions"]

@@ -6,20 +6,20 @@ import json
 import os
 from typing import Any
 
-from contract.store import Store
 from pipelines import paths
 from pipelines.measures import NAMES
 from pipelines.params import Params
-from pipelines.settings import store_location
+from pipelines.settings import open_store
 
 
 def run(params: Params, *, fleet: bool = True) -> str:
     """The scores beside the baselines, and where everything is; where a fleet is up, its endpoints and the next steps too."""
     metrics = json.loads(paths.METRICS.read_bytes())
-    live = Store(store_location()).read("live")
+    store = open_store()
+    live = store.read("live")
     places = f"""report   {paths.EVALUATION.resolve()}
            data docs {(paths.DATA_DOCS / "index.html").resolve()}
-           bundles  {store_location()}: {live.digest[:12] if live else "nothing"} is live"""
+           bundles  {store.location}: {live.digest[:12] if live else "nothing"} is live"""
     if not fleet:
         return f"{_scores(params, metrics)}\n\nwhere      {places}\n"
     http, grpc = (

@@ -39,7 +39,7 @@ ROW = {"carrier": "UA", "gate": "B7", "at": "2013-12-24T17:30", "distance": 500,
 
 def write_bundle(root: Path, text: str = "weights") -> str:
     """A bundle of two files. Returns its digest."""
-    (root / "src").mkdir(parents=True)
+    (root / "src").mkdir(parents=True, exist_ok=True)
     (root / "src" / "model.onnx").write_text(text)
     (root / "requirements.txt").write_text("numpy\n")
     claims = Manifest(

@@ -23,6 +23,7 @@ import yaml
 
 from tests.dags.airflow_rest import Airflow
 from tests.dags.machine import free_port, listening_addresses, processes_in, wait_until, without_airflow
+from tests.fleet import load
 from tests.slice import MONTHS, copy_project
 
 PROJECT = Path(__file__).parents[2]
@@ -49,6 +50,14 @@ class Site:
 
     def control(self, verb: str) -> None:
         subprocess.run([sys.executable, self.root / "bin" / "airflow-local", verb], env=self.environment, check=True)
+
+    def log_in(self) -> None:
+        passwords = json.loads((self.root / "var" / "airflow" / "passwords.json").read_bytes())
+        self.airflow.log_in("admin", passwords["admin"])
+
+    def state_of(self, what: str) -> Any:
+        """A file of state outside of Airflow, such as the ledger of batches."""
+        return json.loads((self.root / what).read_bytes())
 
     def lock(self, run: str) -> dict[str, Any]:
         """The recorded `dvc.lock` of a run, by the name that the run's event carries."""
@@ -80,7 +89,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     made = Site(root, environment, Airflow(f"http://127.0.0.1:{port}"))
     try:
         made.control("up")
-        made.airflow.log_in("admin", json.loads((root / "var" / "airflow" / "passwords.json").read_bytes())["admin"])
+        made.log_in()
         yield made
     finally:
         made.control("down")
@@ -186,9 +195,39 @@ def test_down_in_the_middle_of_a_run_leaves_no_process_and_up_goes_on_with_it(si
     assert "when approved" in site.airflow.log("monitor", run, "monitor")
 
 
+def test_serving_goes_on_and_nothing_is_there_twice_when_the_database_is_lost(
+    site: Site, deployed: str, plain: dict[str, Any]
+) -> None:
+    """Broken in the middle of a run, then everything of Airflow killed; a run of the new one does all again, from the first stage on."""
+    outside = ("store/channels/live.json", "store/channels/candidate.json", "var/quarantine/ledger.json")
+    before = {what: site.state_of(what) for what in outside}
+    published = before[outside[0]]["digest"]
+    ports = (int(site.environment[f"BULKHEAD_{protocol}_PORT"]) for protocol in ("HTTP", "GRPC"))
+    with load.running(*ports, site.root / "store" / "bundles" / published, pause_s=0.05) as seen:
+        run = site.airflow.trigger("collect_and_validate", conf={"through": MONTHS[-1]})
+        assert wait_until(lambda: site.airflow.tasks("collect_and_validate", run)["open"]["state"] == "running", 60)
+        (site.root / "var" / "airflow" / "airflow.db").write_bytes(b"not a database")
+        kill_supervisor(site)
+        site.control("up")
+        site.log_in()
+        assert site.airflow.runs("bundle_and_deploy") == []
+        run = site.airflow.trigger("bundle_and_deploy", conf={"through": MONTHS[-1]})
+        assert site.airflow.wait("bundle_and_deploy", run, 400) == "success", site.airflow.failures(
+            "bundle_and_deploy", run
+        )
+    seen.check(published)
+    assert xcom(site, run, "publish") == published
+    records = recorded_names(site, "bundle_and_deploy")
+    assert [site.lock(name) for name in records] == [plain, plain]
+    after = {what: site.state_of(what) for what in outside}
+    assert after == before
+    assert {batch["month"]: batch["state"] for batch in after[outside[2]].values()} == dict.fromkeys(MONTHS, "accepted")
+    assert len(after[outside[2]]) == len(MONTHS)
+    assert [path.name for path in (site.root / "store" / "bundles").iterdir()] == [published]
+
+
 def test_nothing_is_left_when_the_supervisor_is_killed(site: Site) -> None:
-    os.kill(int((site.root / "var" / "airflow" / "supervisor.pid").read_text()), signal.SIGKILL)
-    assert wait_until(lambda: not_of_the_fleet(site) == [], 60), not_of_the_fleet(site)
+    kill_supervisor(site)
 
 
 def outputs(lock: Path) -> dict[str, Any]:
@@ -199,9 +238,18 @@ def outputs(lock: Path) -> dict[str, Any]:
 
 
 def recorded_name(site: Site, dag_id: str) -> str:
-    records = list((site.root / "var" / "runs" / "locks").glob(f"{dag_id}.*.json"))
-    assert len(records) == 1
-    return records[0].stem
+    (name,) = recorded_names(site, dag_id)
+    return name
+
+
+def recorded_names(site: Site, dag_id: str) -> list[str]:
+    return sorted(path.stem for path in (site.root / "var" / "runs" / "locks").glob(f"{dag_id}.*.json"))
+
+
+def kill_supervisor(site: Site) -> None:
+    """kill -9, after which nothing of Airflow's may be left."""
+    os.kill(int((site.root / "var" / "airflow" / "supervisor.pid").read_text()), signal.SIGKILL)
+    assert wait_until(lambda: not_of_the_fleet(site) == [], 60), not_of_the_fleet(site)
 
 
 def not_of_the_fleet(site: Site) -> list[str]:

@@ -1,4 +1,4 @@
-"""A real fleet with a store of its own, and bundles that differ: the one from the pipeline, another version of it, and a broken one."""
+"""A real fleet with a store of its own, and two bundles: the one from the pipeline, and another version of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +36,6 @@ class Bundles:
     source: Path
     first: str
     second: str
-    broken: str
-    unsigned: str
-    foreign: str  # signed with a key that the fleet does not know
 
 
 @dataclass
@@ -55,7 +51,7 @@ class FleetCommand:
     @property
     def environment(self) -> dict[str, str]:
         return os.environ | {
-            "BULKHEAD_STORE": str(self.store.root),
+            "BULKHEAD_STORE": self.store.location,
             "BULKHEAD_VAR": str(self.root),
             "BULKHEAD_HTTP_PORT": str(self.http_port),
             "BULKHEAD_GRPC_PORT": str(self.grpc_port),
@@ -63,10 +59,16 @@ class FleetCommand:
             "BULKHEAD_VERIFY_KEY": signature.public_key_of(KEY).decode(),
         }
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "fleet", *arguments, "--json"]
         return subprocess.run(
-            command, cwd=PROJECT, env=self.environment, capture_output=True, text=True, check=False, timeout=120
+            command,
+            cwd=PROJECT,
+            env=self.environment | variables,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
         )
 
     def __call__(self, *arguments: str) -> dict[str, Any]:
@@ -84,8 +86,8 @@ class FleetCommand:
         wait(lambda: self.run("status").returncode == 0, "all replicas to be ready")
         return self("status")
 
-    def under_load(self) -> Any:
-        return load.running(self.http_port, self.grpc_port, self.bundles.source)
+    def under_load(self, pause_s: float = 0.005) -> Any:
+        return load.running(self.http_port, self.grpc_port, self.bundles.source, pause_s)
 
     def processes(self) -> set[int]:
         return marked({FLEET_MARK: str(self.root / "fleet")})
@@ -114,28 +116,11 @@ def bundles(source: Path, store: Store, tmp_path_factory: pytest.TempPathFactory
         limits = json.loads((artifact / "limits.json").read_bytes())
         (artifact / "limits.json").write_bytes(canonical_json(limits | {"max_rows": limits["max_rows"] + 1}))
 
-    def spoil_answer(artifact: Path) -> None:
-        golden = json.loads((artifact / manifest.GOLDEN_FILE_NAME).read_bytes())
-        golden[0]["answer"]["probability"] /= 2
-        (artifact / manifest.GOLDEN_FILE_NAME).write_bytes(canonical_json(golden))
-
-    def raise_body_limit(artifact: Path, by: int) -> None:
-        limits = json.loads((artifact / "limits.json").read_bytes())
-        limits["body_limit_bytes"] += by
-        (artifact / "limits.json").write_bytes(canonical_json(limits))
-
     directory = tmp_path_factory.mktemp("bundles")
-    others = {
-        name: changed(source, directory / name, partial(raise_body_limit, by=by))
-        for by, name in enumerate(("unsigned", "foreign"), start=1)
-    }
     return Bundles(
         source=source,
         first=store.put(source),
         second=store.put(changed(source, directory / "second", raise_limit)),
-        broken=store.put(changed(source, directory / "broken", spoil_answer)),
-        unsigned=Store(str(store.root)).put(others["unsigned"]),
-        foreign=Store(str(store.root), private_key=signature.make_key()).put(others["foreign"]),
     )
 
 

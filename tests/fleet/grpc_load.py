@@ -1,4 +1,5 @@
-"""`python -m tests.fleet.grpc_load ADDRESS BUNDLE`, in the client environment: ask over gRPC until standard input ends, then report.
+"""`python -m tests.fleet.grpc_load ADDRESS BUNDLE PAUSE_S`, in the client environment: ask over gRPC until
+standard input ends, then report.
 
 Prints `ready` after the first answer, and at the end one line of JSON: `answers` by model version, and `failures`.
 """
@@ -18,10 +19,11 @@ from contract import manifest
 from tests.bentos.triton_client import inputs
 
 
-def main(address: str, bundle: Path) -> None:
+def main(address: str, bundle: Path, pause_s: float) -> None:
     artifact = bundle / manifest.ARTIFACT
     schema = json.loads((artifact / "schema.json").read_bytes())
-    row = json.loads((artifact / manifest.GOLDEN_FILE_NAME).read_bytes())[0]["row"]
+    golden = json.loads((artifact / manifest.GOLDEN_FILE_NAME).read_bytes())[0]
+    row, probability = golden["row"], golden["answer"]["probability"]
     kinds = {field["name"]: field["kind"] for field in schema["fields"] if field["name"] in row}
     tensors = inputs(triton, {"fields": kinds, "rows": [row]})
     ended = threading.Event()
@@ -31,14 +33,18 @@ def main(address: str, bundle: Path) -> None:
     client = triton.InferenceServerClient(address)
     while not ended.is_set():
         try:
-            answers[client.infer(schema["name"], tensors, client_timeout=10).get_response().model_version] += 1
+            answer = client.infer(schema["name"], tensors, client_timeout=10)
+            if answer.as_numpy("probability").tolist() == [probability]:
+                answers[answer.get_response().model_version] += 1
+            else:
+                failures.append("the answer is not the golden one")
         except InferenceServerException as error:
             failures.append(f"{error.status()}: {error.message()}")
         if sum(answers.values()) + len(failures) == 1:
             print("ready", flush=True)
-        ended.wait(0.005)
+        ended.wait(pause_s)
     print(json.dumps({"answers": answers, "failures": failures}), flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]), float(sys.argv[3]))

@@ -1,4 +1,7 @@
-"""Load while something happens: requests over HTTP on kept connections, and over gRPC from a process of its own."""
+"""Load while something happens: requests over HTTP on kept connections, and over gRPC from a process of its own.
+
+What is asked is a golden request, and an answer that is not the golden one, bit for bit, is a failure.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,6 @@ from typing import Any
 PROJECT = Path(__file__).parents[2]
 CLIENT = PROJECT / ".venv" / "client" / "bin" / "python"
 _CONNECTIONS = 4
-_PAUSE_S = 0.005  # so that a small machine has time for what is being tested
 
 
 @dataclass
@@ -36,14 +38,16 @@ class Load:
 
 
 @contextmanager
-def running(http_port: int, grpc_port: int, bundle: Path) -> Iterator[Load]:
-    """Ask again and again until the block ends; what was seen is complete then."""
+def running(http_port: int, grpc_port: int, bundle: Path, pause_s: float = 0.005) -> Iterator[Load]:
+    """Ask again and again until the block ends; what was seen is complete then.
+
+    Every connection pauses between two requests, so that a small machine has time for what is being tested.
+    """
     load, ended = Load(), threading.Event()
-    golden = json.loads((bundle / "src" / "bundle" / "golden.json").read_bytes())
-    body = json.dumps({"rows": [golden[0]["row"]]})
-    arguments = (http_port, body, load, ended)
+    golden = json.loads((bundle / "src" / "bundle" / "golden.json").read_bytes())[0]
+    arguments = (http_port, golden, pause_s, load, ended)
     threads = [threading.Thread(target=_ask, args=arguments) for _ in range(_CONNECTIONS)]
-    command = [str(CLIENT), "-m", "tests.fleet.grpc_load", f"127.0.0.1:{grpc_port}", str(bundle)]
+    command = [str(CLIENT), "-m", "tests.fleet.grpc_load", f"127.0.0.1:{grpc_port}", str(bundle), str(pause_s)]
     with subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as over_grpc:
         try:
             assert over_grpc.stdout is not None
@@ -73,19 +77,21 @@ def ask(port: int, path: str = "/predict", body: str | None = None) -> tuple[int
         connection.close()
 
 
-def _ask(port: int, body: str, load: Load, ended: threading.Event) -> None:
+def _ask(port: int, golden: dict[str, Any], pause_s: float, load: Load, ended: threading.Event) -> None:
+    body = json.dumps({"rows": [golden["row"]]})
     connection = HTTPConnection("127.0.0.1", port, timeout=10)
     while not ended.is_set():
         try:
             connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
             response = connection.getresponse()
             content = response.read()
-            if response.status == 200:
-                load.answers[json.loads(content)["model"]["version"]] += 1
+            answer = json.loads(content) if response.status == 200 else {}
+            if answer.get("predictions") == [golden["answer"]]:
+                load.answers[answer["model"]["version"]] += 1
             else:
                 load.failures.append(f"HTTP {response.status}: {content[:200]!r}")
         except (OSError, HTTPException) as error:
             load.failures.append(f"HTTP {error!r}")
             connection.close()
-        ended.wait(_PAUSE_S)
+        ended.wait(pause_s)
     connection.close()

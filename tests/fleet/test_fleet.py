@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -11,8 +10,6 @@ import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-
-import pytest
 
 from tests.fleet.conftest import PROJECT, FleetCommand, listening, wait
 from tests.fleet.load import ask
@@ -97,31 +94,6 @@ def test_no_request_fails_when_a_replica_freezes(fleet: FleetCommand) -> None:
         os.kill(*frozen, signal.SIGCONT)
         wait(lambda: fleet.run("status").returncode == 0, "the replica to return")
     load.check(fleet.bundles.first)
-
-
-@pytest.mark.parametrize(
-    ("which", "reason"), [("unsigned", "is not signed"), ("foreign", "does not verify with the key")]
-)
-def test_a_bundle_without_the_right_signature_never_gets_a_process(
-    fleet: FleetCommand, which: str, reason: str
-) -> None:
-    before = fleet.serve(fleet.bundles.first, 1)
-    refused = fleet.run("deploy", getattr(fleet.bundles, which))
-    assert (refused.returncode, reason in refused.stderr) == (65, True)
-    assert "starting" not in refused.stderr
-    assert [entry["pid"] for entry in fleet("status")["replicas"]] == [entry["pid"] for entry in before["replicas"]]
-
-
-def test_live_bundle_serves_on_when_a_broken_one_is_deployed(fleet: FleetCommand) -> None:
-    before = fleet.serve(fleet.bundles.first, size=2)
-    with fleet.under_load() as load:
-        refused = fleet.run("deploy", fleet.bundles.broken)
-    assert refused.returncode == 65
-    error = json.loads(refused.stdout)["error"]
-    assert error["code"] == 65
-    assert "golden answers differ" in error["message"]
-    load.check(fleet.bundles.first)
-    assert fleet("status") == before
 
 
 def test_canary_gets_its_share_and_is_promoted_or_taken_away(fleet: FleetCommand) -> None:

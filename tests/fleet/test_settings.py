@@ -27,6 +27,12 @@ def test_port_is_named_when_it_is_none(port: str) -> None:
         Settings.read({"BULKHEAD_GRPC_PORT": port}, PROJECT)
 
 
+@pytest.mark.parametrize("limit", ["", "soon", "0", "-1", "nan"])
+def test_start_limit_is_named_when_it_is_no_time(limit: str) -> None:
+    with pytest.raises(ConfigurationError, match="BULKHEAD_START_LIMIT_S"):
+        Settings.read({"BULKHEAD_START_LIMIT_S": limit}, PROJECT)
+
+
 def test_state_too_deep_for_a_socket_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="BULKHEAD_VAR"):
         Settings.read({"BULKHEAD_VAR": "/" + "x" * 80}, PROJECT)

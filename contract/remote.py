@@ -1,0 +1,51 @@
+"""What a failure of a file system behind a URL means: something for a person to correct, or for a retry."""
+
+from __future__ import annotations
+
+import errno
+import ssl
+from collections.abc import Iterator
+
+from contract.errors import BulkheadError, ConfigurationError, UnavailableError
+
+_REFUSED = {401, 403, 407}
+
+
+def failure(error: Exception, where: str, reason: str, done: str = "read") -> BulkheadError:
+    """The error of ours for one that a library raised.
+
+    Args:
+        where: what was asked for, in words.
+        reason: the library's message in one line, without secrets.
+        done: what could not be done with it: `read`, `written`, …
+    """
+    causes = list(_causes(error))
+    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
+        return ConfigurationError(
+            f"{where} has a certificate that is not trusted ({reason}); let SSL_CERT_FILE name the file with its authority's"
+        )
+    if any(_is_refusal(cause) for cause in causes):
+        return ConfigurationError(f"{where} may not be {done} ({reason}); check the credentials in the environment")
+    if _is_wrong_url(error) or any("NoSuchBucket" in str(cause) for cause in causes):
+        return ConfigurationError(f"{where} cannot be opened ({reason}); correct the URL, or install what it names")
+    if isinstance(error, FileNotFoundError):
+        return UnavailableError(f"{where} is not there (yet)")
+    return UnavailableError(f"{where} does not answer, or came cut short ({reason})")
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, and those that libraries have wrapped into it."""
+    while error is not None:
+        yield error
+        error = getattr(error, "certificate_error", None) or error.__cause__ or error.__context__
+
+
+def _is_refusal(error: BaseException) -> bool:
+    if isinstance(error, PermissionError) or "Credential" in type(error).__name__:
+        return True
+    status = next((getattr(error, name) for name in ("status", "status_code", "code") if hasattr(error, name)), None)
+    return status in _REFUSED or str(error).startswith("Forbidden")  # gcsfs says 403 in this word alone
+
+
+def _is_wrong_url(error: Exception) -> bool:
+    return isinstance(error, ImportError | ValueError) or getattr(error, "errno", None) == errno.EINVAL

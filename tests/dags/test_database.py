@@ -1,0 +1,57 @@
+"""Airflow's database, before Airflow is started with it: a broken one is kept, out of the way."""
+
+from __future__ import annotations
+
+import importlib.util
+import sqlite3
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+COMMAND = Path(__file__).parents[2] / "bin" / "airflow-local"
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """`bin/airflow-local` as a module, whose database has two thousand rows."""
+    monkeypatch.setenv("BULKHEAD_AIRFLOW_HOME", str(tmp_path))
+    monkeypatch.setattr("sys.dont_write_bytecode", True)
+    loader = SourceFileLoader("airflow_local", str(COMMAND))
+    spec = importlib.util.spec_from_loader("airflow_local", loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    database = sqlite3.connect(tmp_path / "airflow.db")
+    database.execute("CREATE TABLE runs (id TEXT)")
+    database.executemany("INSERT INTO runs VALUES (?)", [(f"run-{number}",) for number in range(2000)])
+    database.commit()
+    database.close()
+    return module
+
+
+def test_database_stays_when_it_is_whole(command: Any, tmp_path: Path) -> None:
+    command.set_aside_unless_whole()
+    assert [path.name for path in tmp_path.iterdir()] == ["airflow.db"]
+
+
+@pytest.mark.parametrize("start", [0, 4096 + 3])
+def test_database_is_kept_out_of_the_way_when_it_is_broken(command: Any, tmp_path: Path, start: int) -> None:
+    database = tmp_path / "airflow.db"
+    content = bytearray(database.read_bytes())
+    content[start : start + 40] = b"\xff" * 40
+    database.write_bytes(content)
+    command.set_aside_unless_whole()
+    assert not database.exists()
+    (aside,) = tmp_path.iterdir()
+    assert aside.read_bytes() == content
+
+
+def test_what_is_left_beside_a_lost_database_is_not_taken_for_a_part_of_the_new_one(
+    command: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "airflow.db").rename(tmp_path / "airflow.db-wal")
+    command.set_aside_unless_whole()
+    (aside,) = tmp_path.iterdir()
+    assert aside.name.startswith("airflow.db-wal.broken-")
