@@ -19,8 +19,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from contract.encoder import Row
 from contract.errors import InvalidRowsError, Problem, RequestError
 from contract.predictor import Answer
@@ -28,8 +26,12 @@ from contract.schema import FeatureSchema, Field
 
 INTEGERS = frozenset({"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"})
 FLOATS = frozenset({"FP32", "FP64"})
-_WIRE_TYPES = {"FP32": "<f4", "FP64": "<f8"} | {
-    f"{sign}INT{bits}": f"<{sign.lower() or 'i'}{bits // 8}" for sign in ("", "U") for bits in (8, 16, 32, 64)
+# Elements of raw tensors, as `struct` names them.
+_WIRE_TYPES = {"BOOL": "?", "FP32": "f", "FP64": "d", "INT8": "b", "INT16": "h", "INT32": "i", "INT64": "q"} | {
+    "UINT8": "B",
+    "UINT16": "H",
+    "UINT32": "I",
+    "UINT64": "Q",
 }
 _LENGTH = struct.Struct("<I")
 
@@ -111,12 +113,10 @@ def from_wire(name: str, datatype: str, size: int, content: bytes) -> Tensor:
     """The tensor whose values lie in `content` as OIP's raw representation: little-endian numbers, BYTES with lengths."""
     if datatype == "BYTES":
         return Tensor(name, datatype, from_texts(name, size, _split(name, content)))
-    width = 1 if datatype == "BOOL" else int(_WIRE_TYPES[datatype][2:])
-    if len(content) != size * width:
-        raise _invalid(name, f"holds {len(content)} bytes, not the {size * width} of its shape and datatype")
-    if datatype == "BOOL":
-        return Tensor(name, datatype, list(map(bool, content)))
-    return Tensor(name, datatype, np.frombuffer(content, _WIRE_TYPES[datatype]).tolist())
+    expected = size * struct.calcsize(f"<{_WIRE_TYPES[datatype]}")
+    if len(content) != expected:
+        raise _invalid(name, f"holds {len(content)} bytes, not the {expected} of its shape and datatype")
+    return Tensor(name, datatype, list(struct.unpack(f"<{size}{_WIRE_TYPES[datatype]}", content)))
 
 
 def _split(name: str, content: bytes) -> list[bytes]:
@@ -152,7 +152,7 @@ def from_texts(name: str, size: int, items: Iterable[bytes]) -> list[str]:
 def to_wire(tensor: Tensor) -> bytes:
     """The values in OIP's raw representation. Datatypes: those of `OUTPUTS`."""
     if tensor.datatype == "FP64":
-        return np.array(tensor.values, "<f8").tobytes()
+        return struct.pack(f"<{len(tensor.values)}d", *tensor.values)
     items = [value.encode() for value in tensor.values]
     return b"".join(_LENGTH.pack(len(item)) + item for item in items)
 

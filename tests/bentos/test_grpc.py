@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -210,3 +211,32 @@ def test_start_fails_when_the_port_is_taken(core: Core) -> None:
             await first.stop()
 
     asyncio.run(main())
+
+
+def test_raw_answers_are_the_golden_ones_when_heads_repeat_and_differ(core: Core, case: Case) -> None:
+    def raw_request(rows: list[dict[str, Any]], request_id: str) -> Any:
+        request = typed_request(case, core, rows)
+        for entry in request.inputs:
+            typed = entry.contents.fp64_contents or entry.contents.bytes_contents or entry.contents.bool_contents
+            if entry.datatype == "BYTES":
+                content = b"".join(struct.pack("<I", len(value)) + value for value in typed)
+            else:
+                content = struct.pack(f"<{len(typed)}{'d' if entry.datatype == 'FP64' else '?'}", *typed)
+            request.raw_input_contents.append(content)
+            entry.ClearField("contents")
+        request.id = request_id
+        return request
+
+    def work(client: Client) -> None:
+        for turn in range(2):
+            for count in (1, 2):
+                for start in range(len(case.rows) - count):
+                    response = client.infer(raw_request(case.rows[start : start + count], f"{turn}-{start}"))
+                    expected = [entry["probability"] for entry in case.answers[start : start + count]]
+                    assert list(struct.unpack(f"<{count}d", response.raw_output_contents[0])) == expected
+                    assert response.id == f"{turn}-{start}"
+        other = raw_request(case.rows[:1], "")
+        other.model_name = "other"
+        assert client.refusal("ModelInfer", other).code() == grpc.StatusCode.NOT_FOUND
+
+    serve(core, work)
