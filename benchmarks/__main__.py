@@ -21,6 +21,7 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "scale": scale.scale,
     "validation": validation.validation,
     "http": lambda: serving.over_http(find()),
+    "batch": lambda: serving.batch(find()),
     "grpc": lambda: serving.over_grpc(find()),
     "memory": lambda: serving.memory(find()),
     "ready": lambda: serving.ready(find()),

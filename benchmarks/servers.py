@@ -21,6 +21,7 @@ PEERS_PYTHON = PROJECT / ".venv/bench/bin/python"
 OURS = "bulkhead"
 PREDICT_PROBA = "FastAPI + predict_proba"
 INPLACE_PREDICT = "FastAPI + inplace_predict"
+BENTOML_API = "@bentoml.api + inplace_predict"
 HELLO = "bare ASGI hello"
 GRPC_HELLO = "bare grpc.aio hello"
 _READY_LIMIT_S = 60
@@ -78,6 +79,22 @@ def peer(name: str, bundle: Bundle, scratch: Path) -> Iterator[Server]:
     """FastAPI around the model of the bundle: PREDICT_PROBA or INPLACE_PREDICT."""
     settings = {"PEER_MODEL": str(bundle.model), "PEER_VARIANT": name.rpartition(" ")[2]}
     with _uvicorn(name, "benchmarks.peers.fastapi_app:app", settings, scratch) as server:
+        yield server
+
+
+@contextmanager
+def bentoml_api(bundle: Bundle, scratch: Path) -> Iterator[Server]:
+    """`bentoml serve` of a service written with BentoML's own API, everything as it is by default."""
+    (port,) = free_ports(1)
+    settings = {
+        "PEER_MODEL": str(bundle.model),
+        "PEER_VARIANT": "inplace_predict",
+        "BENTOML_HOME": str(scratch / "peer-home"),
+        "BENTOML_DO_NOT_TRACK": "true",
+    }
+    service = "benchmarks.peers.bentoml_api:Peer"
+    command = [str(PEERS_PYTHON), "-m", "bentoml", "serve", service, "--host", "127.0.0.1", "--port", str(port)]
+    with _started(BENTOML_API, command, _environment() | settings, scratch, port, cwd=PROJECT) as server:
         yield server
 
 

@@ -16,7 +16,7 @@ from benchmarks.bundles import Bundle
 from benchmarks.load import Job, Outcome
 from benchmarks.measures import median, percentile
 from benchmarks.results import Bar, Figure, figure
-from benchmarks.servers import GRPC_HELLO, HELLO, INPLACE_PREDICT, OURS, PREDICT_PROBA, Server
+from benchmarks.servers import BENTOML_API, GRPC_HELLO, HELLO, INPLACE_PREDICT, OURS, PREDICT_PROBA, Server
 
 ROUNDS = 3
 LATENCY_REQUESTS = 1000
@@ -24,6 +24,8 @@ SATURATED_S = 2.0
 _TOLERANCE = 1e-6  # XGBoost's own arithmetic against ONNX Runtime's, in probability
 _MEGABYTE = 1e6
 _RATE = "requests/s per core"
+_ROWS = "rows/s per core"
+BATCH = 64  # rows in a request of many
 
 
 class WrongAnswerError(Exception):
@@ -54,19 +56,32 @@ class Speed:
 
 
 def over_http(bundle: Bundle) -> list[Figure]:
-    """One row over HTTP: ours, both FastAPI servers, and the bare hello."""
-    names = (OURS, INPLACE_PREDICT, PREDICT_PROBA, HELLO)
+    """One row over HTTP: ours, both FastAPI servers, BentoML's own API, and the bare hello."""
+    names = (OURS, INPLACE_PREDICT, PREDICT_PROBA, BENTOML_API, HELLO)
     with _running(bundle, names) as running:
         speeds = measure({name: _http_target(bundle, running[name]) for name in names})
-    ours, lean, usual, limit = (speeds[name] for name in names)
+    ours, lean, usual, plain, limit = (speeds[name] for name in names)
     return _figures(
         "http",
         ("http_p50", ours.p50_ms, "ms", INPLACE_PREDICT, lean.p50_ms, Bar("≤", 0.2, of="value")),
         ("http_p99", ours.p99_ms, "ms", INPLACE_PREDICT, lean.p99_ms, None),
         ("http_per_core", ours.per_core, _RATE, INPLACE_PREDICT, lean.per_core, Bar("≥", 4)),
         ("http_per_core_over_predict_proba", ours.per_core, _RATE, PREDICT_PROBA, usual.per_core, None),
+        ("http_per_core_over_bentoml_api", ours.per_core, _RATE, BENTOML_API, plain.per_core, Bar("≥", 8)),
         ("http_per_core_of_limit", ours.per_core, _RATE, HELLO, limit.per_core, Bar("≥", 0.5)),
     )
+
+
+def batch(bundle: Bundle) -> list[Figure]:
+    """Rows per CPU second of one of our replicas when 64 come in one request, beside one row a request."""
+    with _running(bundle, (OURS,)) as running:
+        single = _http_target(bundle, running[OURS])
+        rows = [case["row"] for case in bundle.golden]
+        bodies = [json.dumps({"rows": [rows[(first + n) % len(rows)] for n in range(BATCH)]}) for first in range(8)]
+        requests = load.encode([http_load.request("/predict", body.encode()) for body in bodies])
+        speeds = measure({"one": single, "many": Target(running[OURS], running[OURS].port, requests, load.HTTP)})
+    many = speeds["many"].per_core * BATCH
+    return _figures("batch", ("batch_rows", many, _ROWS, "one row a request", speeds["one"].per_core, Bar("≥", 12)))
 
 
 def over_grpc(bundle: Bundle) -> list[Figure]:
@@ -164,6 +179,8 @@ def _running(bundle: Bundle, names: Sequence[str]) -> Iterator[dict[str, Server]
                 context = servers.ours(bundle, Path(scratch))
             elif name == GRPC_HELLO:
                 context = servers.grpc_hello(Path(scratch))
+            elif name == BENTOML_API:
+                context = servers.bentoml_api(bundle, Path(scratch))
             elif name == HELLO:
                 context = servers.hello(Path(scratch))
             else:
