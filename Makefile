@@ -113,6 +113,7 @@ $(UV):
 	@echo "── environment $*"
 	$(UV) venv --quiet --clear --python $(PYTHON) .venv/$*
 	$(UV) pip install --quiet --require-hashes --python .venv/$* -r $<
+	if [ $* = serving ]; then $(PYTHON) -m contract.pruning .venv/serving; fi
 	cp $< $@
 .PRECIOUS: .venv/%/installed.txt
 
