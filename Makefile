@@ -65,7 +65,7 @@ check: | .venv/dev/installed.txt .venv/pipeline/installed.txt .venv/serving/inst
 	.venv/dev/bin/ruff check --quiet .
 	.venv/dev/bin/ruff format --quiet --check .
 	.venv/dev/bin/mypy --python-executable .venv/pipeline/bin/python contract pipelines benchmarks/*.py benchmarks/peers/bare_*.py
-	.venv/dev/bin/mypy --python-executable .venv/serving/bin/python contract bentos benchmarks/peers/grpc_hello.py
+	.venv/dev/bin/mypy --python-executable .venv/serving/bin/python contract bentos benchmarks/peers/grpc_hello.py benchmarks/peers/no_bentoml.py
 	.venv/dev/bin/mypy --python-executable .venv/client/bin/python benchmarks/client
 	.venv/dev/bin/mypy --python-executable .venv/bench/bin/python benchmarks/peers/fastapi_app.py benchmarks/peers/encoding.py benchmarks/peers/hello.py
 	.venv/dev/bin/mypy --python-executable .venv/naive/bin/python benchmarks/peers/naive_*.py
@@ -117,6 +117,7 @@ $(UV):
 	if [ $* = serving ]; then $(PYTHON) -m contract.pruning .venv/serving; fi
 	cp $< $@
 .PRECIOUS: .venv/%/installed.txt
+.venv/serving/installed.txt: contract/pruning.py
 
 # pytest alone, beside each environment instead of in it: tests run in the very environments that production uses.
 .venv/test/installed.txt: requirements/test.txt | $(UV)
