@@ -24,6 +24,7 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "grpc": lambda: serving.over_grpc(find()),
     "memory": lambda: serving.memory(find()),
     "ready": lambda: serving.ready(find()),
+    "lean": lambda: serving.lean(find()),
 }
 
 _IDLE_LOAD = 0.5
