@@ -21,8 +21,6 @@ def between_rows(booster: Any, matrix: NDArray[np.float32]) -> Any:
 
     Every row of the matrix is scored as before. Where two neighbours have no float32 between them the threshold stays.
     """
-    import xgboost
-
     model = json.loads(booster.save_raw("json"))
     trees = model["learner"]["gradient_booster"]["model"]["trees"]
     is_split = np.concatenate([np.array(tree["left_children"]) >= 0 for tree in trees])
@@ -37,7 +35,7 @@ def between_rows(booster: Any, matrix: NDArray[np.float32]) -> Any:
         end = start + len(tree["split_conditions"])
         tree["split_conditions"] = conditions[start:end].tolist()
         start = end
-    result = xgboost.Booster()
+    result = booster.copy()  # with its settings, such as the number of threads
     result.load_model(bytearray(json.dumps(model).encode()))
     return result
 

@@ -81,7 +81,14 @@ PARAMS: dict[str, Any] = {
         "balance": {"transform": "value"},
         "share": {"transform": "ratio", "inputs": ["amount", "income"]},
     },
-    "train": {"seed": 1, "max_depth": 6, "min_child_weight": 0, "max_rounds": 150, "early_stopping_rounds": 20},
+    "train": {
+        "seed": 1,
+        "max_depth": 6,
+        "min_child_weight": 0,
+        "max_rounds": 150,
+        "early_stopping_rounds": 20,
+        "threads": 1,
+    },
     "evaluate": {"slices": [{"column": "note"}, {"column": "agent"}], "bootstrap": 200},
     "gates": {},
     "serving": {},
@@ -253,8 +260,8 @@ def test_model_as_xgboost_leaves_it_would_tell_values_of_every_number(published:
     table = pl.read_parquet(published / paths.FEATURES / "train.parquet")
     names = [name for name in table.columns if not name.startswith("__")]
     matrix = table.select(names).to_numpy().astype(np.float32)
-    data = xgboost.QuantileDMatrix(matrix, table["__label__"].to_numpy())
-    booster = xgboost.train({"max_depth": 6, "tree_method": "hist"}, data, 20)
+    data = xgboost.QuantileDMatrix(matrix, table["__label__"].to_numpy(), nthread=1)
+    booster = xgboost.train({"max_depth": 6, "tree_method": "hist", "nthread": 1}, data, 20)
     found = encoded.columns_in(export.booster_to_onnx(booster, len(names)))
     assert {f"feature {name}" for name in ("phone", "amount", "income", "balance", "share")} <= set(found)
 

@@ -89,7 +89,14 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     target = TARGETS[request.param]
     data = {"source": RAW["data"]["source"], "months": ["all"], "columns": COLUMNS}
     split = {"kind": "stratified"}
-    settings = {"seed": 1, "max_depth": 5, "learning_rate": 0.1, "max_rounds": 80, "early_stopping_rounds": 20}
+    settings = {
+        "seed": 1,
+        "max_depth": 5,
+        "learning_rate": 0.1,
+        "max_rounds": 80,
+        "early_stopping_rounds": 20,
+        "threads": 1,
+    }
     changes = {"data": data, "target": target, "split": split, "features": FEATURES, "train": settings, "evaluate": {}}
     params = Params.model_validate(RAW | changes)
     directory = tmp_path_factory.mktemp(request.param)
@@ -124,7 +131,7 @@ def test_a_hundred_thousand_requests_are_answered_as_a_table_is_scored_and_as_xg
     assert taken == {"missing", "unknown category"}
     scores = predictor.score_columns(columns)  # what `evaluate` does
     _require_equal(predictor, requests, scores)
-    booster = xgboost.Booster()
+    booster = xgboost.Booster(params={"nthread": 1})
     booster.load_model(trained / paths.BOOSTED / "model.ubj")
     expected = booster.predict(xgboost.DMatrix(matrix))
     largest = float(np.abs(expected).max()) if predictor.schema.task == "regression" else 1.0

@@ -46,8 +46,8 @@ def test_no_threshold_is_a_value_of_a_row_and_every_score_stays(objective: dict[
 
     matrix, outcomes = _rows()
     labels = outcomes > 0 if objective["objective"] == "binary:logistic" else outcomes
-    data = xgboost.QuantileDMatrix(matrix, labels)
-    booster = xgboost.train(objective | {"max_depth": 5, "tree_method": "hist"}, data, 40)
+    data = xgboost.QuantileDMatrix(matrix, labels, nthread=1)
+    booster = xgboost.train(objective | {"max_depth": 5, "tree_method": "hist", "nthread": 1}, data, 40)
     values = [set(column.tolist()) for column in matrix.T]
     before, after = _thresholds(booster), _thresholds(between_rows(booster, matrix))
     assert len(before) == len(after) == 4
