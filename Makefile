@@ -68,7 +68,7 @@ check: | .venv/dev/installed.txt .venv/pipeline/installed.txt .venv/serving/inst
 	.venv/dev/bin/mypy --python-executable .venv/pipeline/bin/python contract pipelines benchmarks/*.py benchmarks/peers/bare_*.py
 	.venv/dev/bin/mypy --python-executable .venv/serving/bin/python contract bentos benchmarks/peers/grpc_hello.py benchmarks/peers/no_bentoml.py
 	.venv/dev/bin/mypy --python-executable .venv/client/bin/python benchmarks/client
-	.venv/dev/bin/mypy --python-executable .venv/bench/bin/python benchmarks/peers/fastapi_app.py benchmarks/peers/encoding.py benchmarks/peers/hello.py
+	.venv/dev/bin/mypy --python-executable .venv/bench/bin/python benchmarks/peers/fastapi_app.py benchmarks/peers/encoding.py benchmarks/peers/hello.py benchmarks/peers/model_formats.py
 	.venv/dev/bin/mypy --python-executable .venv/naive/bin/python benchmarks/peers/naive_*.py
 	.venv/dev/bin/mypy --python-executable .venv/fleet/bin/python fleet
 	MYPYPATH=dags:dags/plugins .venv/dev/bin/mypy --python-executable .venv/orchestrator/bin/python dags bin/airflow-local
