@@ -86,6 +86,13 @@ def test_params_of_the_project_are_valid() -> None:
             lambda raw: raw.update(split={"kind": "predefined", "column": "distance", "holdout": ["far"]}),
             ["split.holdout", "'far'", "'distance'", "number"],
         ),
+        (
+            lambda raw: (
+                raw["data"]["columns"]["order"].update(pii=True),
+                raw.update(split={"kind": "predefined", "column": "order", "holdout": ["order-1"]}),
+            ),
+            ["split.holdout", "'order'", "marked pii"],
+        ),
         (lambda raw: raw.update(split={"kind": "predefined"}), ["'split", "column", "first"]),
         (
             lambda raw: raw.update(split={"kind": "predefined", "first": 100}),
