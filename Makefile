@@ -62,13 +62,14 @@ PYTEST := -m pytest --quiet
 test: check test-pipelines test-contract test-bentos test-fleet test-dags  ## set up, and run all checks and tests
 
 .PHONY: check
-check: | .venv/dev/installed.txt .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt .venv/orchestrator/installed.txt .venv/client/installed.txt .venv/bench/installed.txt  ## ruff, mypy, import-linter
+check: | .venv/dev/installed.txt .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt .venv/orchestrator/installed.txt .venv/client/installed.txt .venv/bench/installed.txt .venv/naive/installed.txt  ## ruff, mypy, import-linter
 	.venv/dev/bin/ruff check --quiet .
 	.venv/dev/bin/ruff format --quiet --check .
 	.venv/dev/bin/mypy --python-executable .venv/pipeline/bin/python contract pipelines benchmarks/*.py benchmarks/peers/bare_*.py
-	.venv/dev/bin/mypy --python-executable .venv/serving/bin/python contract bentos benchmarks/peers/grpc_hello.py
+	.venv/dev/bin/mypy --python-executable .venv/serving/bin/python contract bentos benchmarks/peers/grpc_hello.py benchmarks/peers/no_bentoml.py
 	.venv/dev/bin/mypy --python-executable .venv/client/bin/python benchmarks/client
-	.venv/dev/bin/mypy --python-executable .venv/bench/bin/python benchmarks/peers/fastapi_app.py benchmarks/peers/bentoml_api.py benchmarks/peers/encoding.py benchmarks/peers/hello.py
+	.venv/dev/bin/mypy --python-executable .venv/bench/bin/python benchmarks/peers/fastapi_app.py benchmarks/peers/bentoml_api.py benchmarks/peers/encoding.py benchmarks/peers/hello.py benchmarks/peers/model_formats.py
+	.venv/dev/bin/mypy --python-executable .venv/naive/bin/python benchmarks/peers/naive_*.py
 	.venv/dev/bin/mypy --python-executable .venv/fleet/bin/python fleet
 	MYPYPATH=dags:dags/plugins .venv/dev/bin/mypy --python-executable .venv/orchestrator/bin/python dags bin/airflow-local
 	.venv/dev/bin/lint-imports
@@ -100,7 +101,7 @@ test-dags: | .venv/orchestrator/installed.txt .venv/pipeline/installed.txt .venv
 	$(TEST) .venv/orchestrator/bin/python $(PYTEST) tests/dags
 
 .PHONY: bench
-bench: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt .venv/orchestrator/installed.txt .venv/client/installed.txt .venv/bench/installed.txt  ## figures with their peers, in one run
+bench: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt .venv/orchestrator/installed.txt .venv/client/installed.txt .venv/bench/installed.txt .venv/naive/installed.txt  ## figures with their peers, in one run
 	$(PIPELINE) python -m benchmarks
 
 # ── environments: one hashed lock each; an environment is complete when it holds a copy of its lock ──
@@ -114,8 +115,10 @@ $(UV):
 	@echo "── environment $*"
 	$(UV) venv --quiet --clear --python $(PYTHON) .venv/$*
 	$(UV) pip install --quiet --require-hashes --python .venv/$* -r $<
+	if [ $* = serving ]; then $(PYTHON) -m contract.pruning .venv/serving; fi
 	cp $< $@
 .PRECIOUS: .venv/%/installed.txt
+.venv/serving/installed.txt: contract/pruning.py
 
 # pytest alone, beside each environment instead of in it: tests run in the very environments that production uses.
 .venv/test/installed.txt: requirements/test.txt | $(UV)

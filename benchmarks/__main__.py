@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from benchmarks import pipeline, results, scale, serving, validation
+from benchmarks import formats, pipeline, results, scale, serving, validation
 from benchmarks.bundles import find
 from benchmarks.results import Figure
 
@@ -25,6 +25,8 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "grpc": lambda: serving.over_grpc(find()),
     "memory": lambda: serving.memory(find()),
     "ready": lambda: serving.ready(find()),
+    "lean": lambda: serving.lean(find()),
+    "formats": lambda: formats.formats(find()),
 }
 
 _IDLE_LOAD = 0.5

@@ -22,7 +22,7 @@ BARE_STEPS = {
     "bare_data.py": ("collect", "validate", "features"),
     "bare_model.py": ("train", "evaluate", "bundle"),
 }
-_TOLERANCE = 1e-6  # ROC-AUC: equal models, written down by two converters' calls
+_TOLERANCE = 1e-3  # ROC-AUC: equal trees, but our thresholds are moved off the rows' values
 
 
 class OtherWorkError(Exception):

@@ -18,10 +18,13 @@ from benchmarks.bundles import Bundle
 PROJECT = Path(__file__).parents[1]
 SERVING_PYTHON = PROJECT / ".venv/serving/bin/python"
 PEERS_PYTHON = PROJECT / ".venv/bench/bin/python"
+NAIVE_PYTHON = PROJECT / ".venv/naive/bin/python"
 OURS = "bulkhead"
 PREDICT_PROBA = "FastAPI + predict_proba"
 INPLACE_PREDICT = "FastAPI + inplace_predict"
 BENTOML_API = "@bentoml.api + inplace_predict"
+NAIVE = "@bentoml.api + pickled pipeline"
+NO_BENTOML = "ours without BentoML"
 HELLO = "bare ASGI hello"
 GRPC_HELLO = "bare grpc.aio hello"
 _READY_LIMIT_S = 60
@@ -95,6 +98,30 @@ def bentoml_api(bundle: Bundle, scratch: Path) -> Iterator[Server]:
     service = "benchmarks.peers.bentoml_api:Peer"
     command = [str(PEERS_PYTHON), "-m", "bentoml", "serve", service, "--host", "127.0.0.1", "--port", str(port)]
     with _started(BENTOML_API, command, _environment() | settings, scratch, port, cwd=PROJECT) as server:
+        yield server
+
+
+@contextmanager
+def naive(bundle: Bundle, scratch: Path) -> Iterator[Server]:
+    """The bento of the tutorials around the model of the bundle."""
+    environment = _environment() | {"BENTOML_HOME": str(scratch / "naive"), "BENTOML_DO_NOT_TRACK": "true"}
+    if not (scratch / "naive").exists():
+        save = [str(NAIVE_PYTHON), "-m", "benchmarks.peers.naive_pipeline", str(bundle.model)]
+        subprocess.run(save, cwd=PROJECT, env=environment, stdout=subprocess.DEVNULL, check=True)
+    (port,) = free_ports(1)
+    service = "benchmarks.peers.naive_service:Naive"
+    command = [str(NAIVE_PYTHON), "-m", "bentoml", "serve", service, "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--timeout-keep-alive", "60"]  # so slow that connections idle for long while the generator warms up
+    with _started(NAIVE, command, environment, scratch, port, cwd=PROJECT) as server:
+        yield server
+
+
+@contextmanager
+def no_bentoml(bundle: Bundle, scratch: Path) -> Iterator[Server]:
+    """The limit for our replica: its core and front ends alone."""
+    port, grpc_port = free_ports(2)
+    command = [str(SERVING_PYTHON), "-m", "benchmarks.peers.no_bentoml", str(bundle.path), str(port), str(grpc_port)]
+    with _started(NO_BENTOML, command, _environment(), scratch, port, cwd=PROJECT, grpc_port=grpc_port) as server:
         yield server
 
 

@@ -16,7 +16,17 @@ from benchmarks.bundles import Bundle
 from benchmarks.load import Job, Outcome
 from benchmarks.measures import median, percentile
 from benchmarks.results import Bar, Figure, figure
-from benchmarks.servers import BENTOML_API, GRPC_HELLO, HELLO, INPLACE_PREDICT, OURS, PREDICT_PROBA, Server
+from benchmarks.servers import (
+    BENTOML_API,
+    GRPC_HELLO,
+    HELLO,
+    INPLACE_PREDICT,
+    NAIVE,
+    NO_BENTOML,
+    OURS,
+    PREDICT_PROBA,
+    Server,
+)
 
 ROUNDS = 3
 LATENCY_REQUESTS = 1000
@@ -110,15 +120,16 @@ def over_grpc(bundle: Bundle) -> list[Figure]:
 
 def memory(bundle: Bundle) -> list[Figure]:
     """Resident memory of one replica after it has answered some hundred requests: worker and supervisor apart, and together."""
-    names = (OURS, INPLACE_PREDICT, PREDICT_PROBA)
+    names = (OURS, INPLACE_PREDICT, PREDICT_PROBA, NO_BENTOML)
     with _running(bundle, names) as running:
         for name in names:
             _http_target(bundle, running[name]).measure(count=LATENCY_REQUESTS)
         worker, supervisor = _memory_of_ours(running[OURS])
-        lean, usual = (_memory(running[name]) for name in names[1:])
+        lean, usual, limit = (_memory(running[name]) for name in names[1:])
     return _figures(
         "memory",
         ("replica_memory_worker", worker, "MB", INPLACE_PREDICT, lean, Bar("≤", 100, of="value")),
+        ("replica_memory_worker_of_limit", worker, "MB", NO_BENTOML, limit, None),
         ("replica_memory_supervisor", supervisor, "MB", INPLACE_PREDICT, lean, None),
         ("replica_memory", worker + supervisor, "MB", INPLACE_PREDICT, lean, None),
         ("replica_memory_over_predict_proba", worker + supervisor, "MB", PREDICT_PROBA, usual, None),
@@ -127,17 +138,38 @@ def memory(bundle: Bundle) -> list[Figure]:
 
 def ready(bundle: Bundle) -> list[Figure]:
     """From the start of the process to the first 200 on /readyz, each server alone on its core."""
-    names = (OURS, INPLACE_PREDICT, PREDICT_PROBA)
+    times = _ready(bundle, (OURS, INPLACE_PREDICT, PREDICT_PROBA))
+    return _figures(
+        "ready",
+        ("time_to_ready", times[OURS], "s", INPLACE_PREDICT, times[INPLACE_PREDICT], Bar("≤", 3.5, of="value")),
+        ("time_to_ready_over_predict_proba", times[OURS], "s", PREDICT_PROBA, times[PREDICT_PROBA], None),
+    )
+
+
+def _ready(bundle: Bundle, names: Sequence[str]) -> dict[str, float]:
     times: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(ROUNDS):
         for name in names:
             with _running(bundle, (name,)) as running:
                 times[name].append(running[name].ready_s)
-    ours, lean, usual = (median(times[name]) for name in names)
+    return {name: median(times[name]) for name in names}
+
+
+def lean(bundle: Bundle) -> list[Figure]:
+    """What one replica costs beside the bento of the tutorials: on disk, in memory, at the start, and a request."""
+    names = (OURS, NAIVE)
+    disk = [_installed(python) for python in (servers.SERVING_PYTHON, servers.NAIVE_PYTHON)]
+    start = _ready(bundle, names)
+    with _running(bundle, names) as running:
+        ours, naive = measure({name: _http_target(bundle, running[name]) for name in names}).values()
+        memory = [_memory(running[name]) for name in names]
     return _figures(
-        "ready",
-        ("time_to_ready", ours, "s", INPLACE_PREDICT, lean, Bar("≤", 3.5, of="value")),
-        ("time_to_ready_over_predict_proba", ours, "s", PREDICT_PROBA, usual, None),
+        "lean",
+        ("lean_environment", disk[0], "MB", NAIVE, disk[1], Bar("≤", 200, of="value")),
+        ("lean_memory", memory[0], "MB", NAIVE, memory[1], None),
+        ("lean_ready", start[OURS], "s", NAIVE, start[NAIVE], None),
+        ("lean_p50", ours.p50_ms, "ms", NAIVE, naive.p50_ms, None),
+        ("lean_per_core", ours.per_core, _RATE, NAIVE, naive.per_core, None),
     )
 
 
@@ -177,6 +209,10 @@ def _running(bundle: Bundle, names: Sequence[str]) -> Iterator[dict[str, Server]
         for name in names:
             if name == OURS:
                 context = servers.ours(bundle, Path(scratch))
+            elif name == NAIVE:
+                context = servers.naive(bundle, Path(scratch))
+            elif name == NO_BENTOML:
+                context = servers.no_bentoml(bundle, Path(scratch))
             elif name == GRPC_HELLO:
                 context = servers.grpc_hello(Path(scratch))
             elif name == BENTOML_API:
@@ -235,3 +271,9 @@ def _memory_of_ours(server: Server) -> tuple[float, float]:
 
 def _memory(server: Server) -> float:
     return sum(processes.resident_bytes(process) for process in processes.tree(server.pid)) / _MEGABYTE
+
+
+def _installed(python: Path) -> float:
+    """The files of an environment, bytecode included, in MB."""
+    files = (path for path in python.parents[1].rglob("*") if not path.is_dir())
+    return sum(path.lstat().st_size for path in files) / _MEGABYTE

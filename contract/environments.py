@@ -10,6 +10,7 @@ from pathlib import Path
 
 from contract.errors import BundleError, UnavailableError
 from contract.files import sha256
+from contract.pruning import prune
 
 _INSTALLED = "installed.txt"  # in an environment that is complete: a copy of its lock
 
@@ -54,6 +55,7 @@ def _build(lock: Path, environment: Path, uv: str) -> None:
         )
         if done.returncode:
             raise UnavailableError(f"the serving environment of {lock} cannot be built:\n{done.stdout}{done.stderr}")
+    prune(environment)
     shutil.copyfile(lock, environment / _INSTALLED)
 
 

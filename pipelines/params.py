@@ -188,6 +188,11 @@ class Params(Model):
             require_columns("split.column", (self.split.column,), self.data.columns)
         if isinstance(self.split, PredefinedSplit) and self.split.column is not None:
             _check_values(self.split.column, self.split.holdout, self.data.columns[self.split.column])
+            if self.data.columns[self.split.column].pii:
+                raise ValueError(
+                    f"split.holdout lists values of {self.split.column!r}, which is marked pii: they would enter the bundle with "
+                    "params.yaml; split by another column"
+                )
         if isinstance(self.split, PredefinedSplit) and self.split.first is not None and self.data.key:
             raise ValueError(
                 "split.first counts rows in the order of the source, but data.key orders them; it must be []"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipelines.params_types import Model, Part, Share, Text
 
@@ -27,12 +27,26 @@ class Column(Model):
     pii: bool = False
     description: str | None = None
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.pii and self.values:
+            raise ValueError(
+                "values of a column that is marked pii would enter the bundle with params.yaml; leave them out"
+            )
+        return self
+
     @property
     def missing_budget(self) -> float:
         """Largest share of nulls in a month: as declared, else none for a required column and any for another."""
         if self.missing is not None:
             return self.missing
         return 0.0 if self.required else 1.0
+
+
+# Rows that a value has at least, or it does not enter the bundle: few rows can be told apart by it.
+# Source: the threshold rule of statistical disclosure control; 10 as in Handbook on Statistical Disclosure Control for Outputs, 2019.
+Count = Annotated[int, Field(ge=1)]
+_MINIMUM_COUNT = 10
 
 
 class ValueFeature(Model):
@@ -45,7 +59,7 @@ class CategoryFeature(Model):
 
     transform: Literal["category"]
     input: str | None = None
-    minimum_count: Annotated[int, Field(ge=1)] = 1
+    minimum_count: Count = _MINIMUM_COUNT
     maximum_categories: Annotated[int, Field(ge=1, le=10_000)] = 1_000
 
 
@@ -68,12 +82,16 @@ class RatioFeature(Model):
 
 
 class LookupFeature(Model):
-    """A small table made from the training rows: by key, its share of the rows or the mean of a number."""
+    """A small table made from the training rows: by key, its share of the rows or the mean of a number.
+
+    Keys with fewer rows than `minimum_count` are unknown ones: the mean of one row is the row's number.
+    """
 
     transform: Literal["lookup"]
     input: str
     statistic: Literal["share", "mean"]
     of: str | None = None
+    minimum_count: Count = _MINIMUM_COUNT
     maximum_keys: Annotated[int, Field(ge=1, le=10_000)] = 1_000
 
 
@@ -136,3 +154,7 @@ def _check_lookup(name: str, feature: LookupFeature, columns: Mapping[str, Colum
         require_columns(f"features.{name}.of", (feature.of,), columns)
         if columns[feature.of].kind != "number":
             raise ValueError(f"features.{name}.of: {feature.of!r} is not of kind number")
+        if columns[feature.of].pii:
+            raise ValueError(
+                f"features.{name}.of: {feature.of!r} is marked pii, and its means may not enter the bundle"
+            )

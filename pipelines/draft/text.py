@@ -10,7 +10,7 @@ import polars as pl
 
 from pipelines.draft import times
 from pipelines.draft.assemble import Draft
-from pipelines.draft.inference import FEW, Guess
+from pipelines.draft.inference import Guess
 
 _WORDS_OF_YAML = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
 # What a line of YAML may not hold as it is, though JSON may.
@@ -86,8 +86,7 @@ def _features(draft: Draft) -> list[str]:
         if entry.kind in ("number", "boolean"):
             features[name] = {"transform": "value"}
         elif entry.kind == "category":
-            is_rare = {} if "values" in entry.declared else {"minimum_count": FEW // 2}
-            features[name] = {"transform": "category", **is_rare}
+            features[name] = {"transform": "category"}
     for entry in draft.columns:
         if entry.kind == "timestamp":
             name = draft.safe[entry.name]

@@ -12,7 +12,7 @@ from contract.errors import ModelRejectedError, Problem
 from contract.files import canonical_json, write_atomically
 from contract.manifest import HEADLINE
 from pipelines import comparisons, measures, paths
-from pipelines.evaluate import curves, gate, holdout, report, slices
+from pipelines.evaluate import curves, gate, holdout, membership, report, slices
 from pipelines.evaluate.holdout import Holdout
 from pipelines.measures import Scores
 from pipelines.params import Params
@@ -25,7 +25,7 @@ def run(params: Params) -> str:
         ModelRejectedError: the model did not pass the gate; with the reason.
     """
     training = json.loads(paths.TRAINING.read_bytes())
-    held = holdout.load(params)
+    held, members = holdout.load(params)
     scores = holdout.scores(params, held, training["prior"])
     champion = json.loads((paths.CHAMPION / "champion.json").read_bytes())
     checks = _checks(params, held, scores)
@@ -35,6 +35,11 @@ def run(params: Params) -> str:
         "champion": champion["digest"],
     }
     metrics = _metrics(params, held, scores)
+    metrics["membership_inference"] = membership.inference(
+        params.target.task,
+        (members.outcomes, holdout.scores_of_run(members, training["prior"])),
+        (held.outcomes, scores),
+    )
     breakdown = slices.by_slice(params.target.task, held.table, params.evaluate.slices, held.outcomes, scores["model"])
     drawn = curves.curves(params.target, held.outcomes, scores["model"], training["importance"])
     shutil.rmtree(paths.PLOTS, ignore_errors=True)

@@ -20,6 +20,10 @@ from pipelines.params import (
     inputs_of,
 )
 
+_ROWS = "__rows__"
+# Different values per row, from which a column identifies: a value has fewer than two rows on average.
+_IDENTIFYING = 0.5
+
 
 def fit_schema(params: Params, training: pl.DataFrame) -> FeatureSchema:
     """The schema of the declared features, its categories and lookup tables taken from `training` alone."""
@@ -83,10 +87,10 @@ def categories(column: pl.Series, feature: CategoryFeature, name: str) -> list[s
     """The categories seen at least `minimum_count` times, in alphabetical order.
 
     Raises:
-        ConfigurationError: there are more than `maximum_categories`; the column identifies, it does not categorise.
+        ConfigurationError: the column identifies, it does not categorise; or there are more than `maximum_categories`.
     """
-    counts = column.drop_nulls().value_counts(name="n")
-    known = sorted(counts.filter(pl.col("n") >= feature.minimum_count)[column.name].to_list())
+    counts = column.drop_nulls().value_counts(name=_ROWS)
+    known = _often(counts, column.name, feature.minimum_count, name)[column.name].sort().to_list()
     if len(known) > feature.maximum_categories:
         raise ConfigurationError(
             f"features.{name}: {len(known)} categories, more than maximum_categories ({feature.maximum_categories}); "
@@ -96,13 +100,41 @@ def categories(column: pl.Series, feature: CategoryFeature, name: str) -> list[s
 
 
 def lookup_table(training: pl.DataFrame, feature: LookupFeature, name: str) -> dict[str, float]:
-    """By key: its share of the rows, or the mean of a number (keys without one are left out)."""
+    """By key that has at least `minimum_count` rows: its share of all rows, or the mean of a number (of the rows that have one).
+
+    Raises:
+        ConfigurationError: the key identifies, it does not categorise; or there are more than `maximum_keys`.
+    """
     key = feature.input or name
     value = pl.col(feature.of).mean() if feature.of else pl.len() / training.height
-    table = training.drop_nulls(key).group_by(key).agg(value=value).drop_nulls().sort(key)
+    complete = training.drop_nulls([key, feature.of] if feature.of else key)
+    counts = complete.group_by(key).agg(value.alias("value"), pl.len().alias(_ROWS))
+    table = _often(counts, key, feature.minimum_count, name).sort(key)
     if table.height > feature.maximum_keys:
         raise ConfigurationError(
             f"features.{name}: {table.height} keys, more than maximum_keys ({feature.maximum_keys}); "
-            "drop the feature or raise the limit"
+            "drop the feature, raise minimum_count, or raise the limit"
         )
     return dict(zip(table[key].to_list(), table["value"].to_list(), strict=True))
+
+
+def _often(counts: pl.DataFrame, column: str, minimum_count: int, name: str) -> pl.DataFrame:
+    """The values with `minimum_count` rows or more. What few rows have may say who they are, and never enters the bundle.
+
+    Raises:
+        ConfigurationError: there are more different values than a category has, or none has so many rows.
+    """
+    distinct, rows = counts.height, int(counts[_ROWS].sum())
+    if distinct > _IDENTIFYING * rows:
+        raise ConfigurationError(
+            f"features.{name}: {column!r} has {distinct} different values in {rows} rows of training, {distinct / rows:.0%}, more "
+            f"than the {_IDENTIFYING:.0%} of a category: it says who, not what. Drop the feature and declare the column as "
+            "`kind: identifier`, or make a coarser column of it at the source"
+        )
+    often = counts.filter(pl.col(_ROWS) >= minimum_count)
+    if distinct and often.is_empty():
+        raise ConfigurationError(
+            f"features.{name}: none of the {distinct} values of {column!r} has minimum_count ({minimum_count}) rows of training; "
+            "drop the feature, make a coarser column of it at the source, or lower minimum_count if nobody can be told by it"
+        )
+    return often

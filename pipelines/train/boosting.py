@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from contract.schema import FeatureSchema
 from pipelines.params import Train
+from pipelines.train.thresholds import between_rows
 
 Matrix = NDArray[np.float32]
 Outcomes = NDArray[Any]
@@ -33,7 +34,7 @@ def train(
         settings: `train` of `params.yaml`.
         schema: for its task and labels.
 
-    The same input gives the same bytes, whatever `threads` is.
+    The same input gives the same bytes, whatever `threads` is. No threshold of the booster is a value of the matrix.
     """
     import xgboost
 
@@ -53,7 +54,10 @@ def train(
     )
     rounds = stopped.best_iteration + 1
     booster = xgboost.train(asked, _quantised(matrix, outcomes, settings), num_boost_round=rounds)
-    return booster, {"rounds": rounds, f"validation_{name}": log["validation"][measure][rounds - 1]}
+    return between_rows(booster, matrix), {
+        "rounds": rounds,
+        f"validation_{name}": log["validation"][measure][rounds - 1],
+    }
 
 
 def importance(booster: Any, names: list[str]) -> dict[str, float]:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from contract.pruning import UNUSED
+
 FORBIDDEN = (
     "apache-airflow",
     "dvc",
@@ -31,6 +33,11 @@ def test_nothing_of_training_is_installed() -> None:
     installed = {re.sub(r"[-_.]+", "-", entry.name).lower() for entry in metadata.distributions(path=own)}
     assert {"bentoml", "onnxruntime", "grpcio", "uvloop", "httptools"} <= installed
     assert not installed & set(FORBIDDEN)
+
+
+def test_these_tests_run_in_a_pruned_environment() -> None:
+    (packages,) = Path(sys.prefix).glob("lib/python3*/site-packages")
+    assert not [path for pattern in UNUSED for path in packages.glob(pattern)]
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.name)

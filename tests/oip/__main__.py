@@ -16,13 +16,19 @@ from typing import Any
 
 import grpc
 
-from tests.oip import binary_checks, grpc_checks, http_checks
+from tests.oip import binary_checks, grpc_checks, http_checks, http_refusals, standard_services
 from tests.oip.clauses import CHECKS, Result, judge
 from tests.oip.server import Grpc, Http, Server, UnusableError
 from tests.oip.tensors import Tensor, flat
 
 _EXIT_USAGE, _EXIT_UNREACHABLE = 64, 75
-_MODULES = (http_checks, binary_checks, grpc_checks)  # imported, their checks are entered
+_MODULES = (
+    http_checks,
+    http_refusals,
+    binary_checks,
+    grpc_checks,
+    standard_services,
+)  # imported, their checks are entered
 _VERDICTS = ("PASS", "FAIL", "NOT OFFERED")
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -21,20 +22,58 @@ def test_categories_are_sorted_and_rare_ones_left_out() -> None:
     assert fit.categories(column, feature, "depot") == ["a", "b"]
 
 
-def test_categories_are_refused_when_the_column_identifies() -> None:
-    column = pl.Series("order", [f"order {index}" for index in range(11)])
+def test_categories_are_refused_when_there_are_too_many() -> None:
+    column = pl.Series("depot", [f"depot {index // 2}" for index in range(22)])
+    feature = CategoryFeature(transform="category", minimum_count=2, maximum_categories=10)
     with pytest.raises(
-        ConfigurationError, match=r"features\.order: 11 categories, more than maximum_categories \(10\)"
+        ConfigurationError, match=r"features\.depot: 11 categories, more than maximum_categories \(10\)"
     ):
-        fit.categories(column, CategoryFeature(transform="category", maximum_categories=10), "order")
+        fit.categories(column, feature, "depot")
+
+
+@pytest.mark.parametrize("minimum_count", [1, 10])
+@pytest.mark.parametrize("transform", ["category", "lookup"])
+def test_column_is_refused_as_a_feature_when_it_identifies(
+    raw: dict[str, Any], transform: str, minimum_count: int
+) -> None:
+    of_lookup = {"statistic": "share"} if transform == "lookup" else {}
+    raw["features"] = {"who": {"transform": transform, "input": "depot", "minimum_count": minimum_count} | of_lookup}
+    del raw["data"]["columns"]["depot"]["values"]
+    table = pl.DataFrame({"depot": [f"customer {index}" for index in range(51)] + ["north"] * 50 + [None] * 900})
+    with pytest.raises(ConfigurationError) as caught:
+        fit.fit_schema(Params.model_validate(raw), table)
+    said = str(caught.value)
+    for words in ("features.who", "'depot'", "52 different values in 101 rows", "51%", "the 50%", "kind: identifier"):
+        assert words in said
+    assert "customer" not in said
+    one_more = pl.concat([table, pl.DataFrame({"depot": ["north"] * 20})])
+    options = fit.fit_schema(Params.model_validate(raw), one_more).features[0].options
+    assert ("customer 1" in str(options)) == (minimum_count == 1)
+
+
+def test_feature_is_refused_when_every_value_is_rare() -> None:
+    column = pl.Series("customer", [f"customer {index // 9}" for index in range(900)])
+    said = r"features\.who: none of the 100 values of 'customer' has minimum_count \(10\) rows of training; drop"
+    with pytest.raises(ConfigurationError, match=said):
+        fit.categories(column, CategoryFeature(transform="category"), "who")
+    with pytest.raises(ConfigurationError, match=said):
+        fit.lookup_table(
+            column.to_frame(), LookupFeature(transform="lookup", input="customer", statistic="share"), "who"
+        )
 
 
 def test_lookup_table_holds_shares_or_means_by_key() -> None:
-    table = pl.DataFrame({"depot": ["a", "a", "b", None], "distance": [1.0, 3.0, None, 9.0]})
-    share = LookupFeature(transform="lookup", input="depot", statistic="share")
+    table = pl.DataFrame({"depot": ["a", "a", "b", "b", None], "distance": [1.0, 3.0, 2.0, None, 9.0]})
+    share = LookupFeature(transform="lookup", input="depot", statistic="share", minimum_count=2)
+    mean = LookupFeature(transform="lookup", input="depot", statistic="mean", of="distance", minimum_count=1)
+    assert fit.lookup_table(table, share, "x") == {"a": 0.4, "b": 0.4}
+    assert fit.lookup_table(pl.concat([table] * 2), mean, "x") == {"a": 2.0, "b": 2.0}
+
+
+def test_lookup_table_leaves_out_a_mean_of_few_numbers() -> None:
+    table = pl.DataFrame({"depot": ["a"] * 30 + ["b"] * 30, "distance": [1.0] * 30 + [7.25] * 9 + [None] * 21})
     mean = LookupFeature(transform="lookup", input="depot", statistic="mean", of="distance")
-    assert fit.lookup_table(table, share, "x") == {"a": 0.5, "b": 0.25}
-    assert fit.lookup_table(table, mean, "x") == {"a": 2.0}
+    assert fit.lookup_table(table, mean, "x") == {"a": 1.0}
 
 
 def test_features_encode_each_row_as_declared(workspace: Path, params: Params) -> None:

@@ -49,7 +49,15 @@ def test_params_of_the_project_are_valid() -> None:
         (lambda raw: raw["features"].update(order={"transform": "category"}), ["features.order", "identifier"]),
         (lambda raw: raw["features"]["depot"].update(transform="onehot"), ["'features.depot'", "'onehot'", "'lookup'"]),
         (lambda raw: raw["features"]["hour"].update(part="year"), ["features.hour", "'year'", "'minute_of_day'"]),
-        (lambda raw: raw["data"]["columns"]["depot"].update(pii=True), ["features.depot", "pii"]),
+        (lambda raw: raw["data"]["columns"]["depot"].update(pii=True, values=None), ["features.depot", "marked pii"]),
+        (lambda raw: raw["data"]["columns"]["depot"].update(pii=True), ["'data.columns.depot'", "marked pii", "leave"]),
+        (
+            lambda raw: (
+                raw["data"]["columns"]["weight"].update(pii=True),
+                raw["features"]["depot_share"].update(statistic="mean", of="weight"),
+            ),
+            ["features.depot_share.of", "'weight'", "marked pii"],
+        ),
         (lambda raw: raw["split"].update(holdout="a while"), ["'split.holdout'", "'a while'"]),
         (lambda raw: raw["target"].update(labels=["kept"]), ["'target'", "two for task binary", "there are 1"]),
         (lambda raw: raw["target"].update(task="multiclass"), ["'target'", "three or more", "there are 2"]),
@@ -77,6 +85,13 @@ def test_params_of_the_project_are_valid() -> None:
         (
             lambda raw: raw.update(split={"kind": "predefined", "column": "distance", "holdout": ["far"]}),
             ["split.holdout", "'far'", "'distance'", "number"],
+        ),
+        (
+            lambda raw: (
+                raw["data"]["columns"]["order"].update(pii=True),
+                raw.update(split={"kind": "predefined", "column": "order", "holdout": ["order-1"]}),
+            ),
+            ["split.holdout", "'order'", "marked pii"],
         ),
         (lambda raw: raw.update(split={"kind": "predefined"}), ["'split", "column", "first"]),
         (
