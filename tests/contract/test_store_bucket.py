@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -25,7 +26,7 @@ from tests.contract.conftest import write_bundle
 pytest.importorskip("s3fs", reason="buckets are for the training plane and the fleet")
 from contract.store_objects import Objects
 from tests import servers
-from tests.flaky import Fault, relay
+from tests.flaky import Dice, Fault, relay
 
 ROOT = Path(__file__).parents[2]
 KEY = signature.make_key()
@@ -246,6 +247,29 @@ def test_move_counts_when_the_answer_to_it_got_lost(
         monkeypatch.setattr(flaky.place, "swap", armed)
         first = flaky.move("live", digest, expected=None, by="test")
     assert (store.read("live"), faults) == (first, [])
+
+
+def test_put_and_move_end_well_over_a_bad_network(
+    store: Store, bundle: Path, users: dict[str, dict[str, str]], cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dice = Dice(1, 2000)
+    port = int(users["collector"]["AWS_ENDPOINT_URL"].rpartition(":")[2])
+    with relay(port, dice) as relayed:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{relayed}")
+        flaky = Store(URL, cache=cache)
+        digest = _when_available(lambda: flaky.put(bundle))
+        moved = _when_available(lambda: flaky.move("live", digest, expected=None, by="test"))
+    assert dice.thrown
+    assert store.read("live") == moved
+    manifest.verify(store.place.fetch(digest, manifest.verify), digest)
+
+
+def _when_available(action: Callable[[], Any]) -> Any:
+    """What a clean failure asks for: try again."""
+    for _ in range(9):
+        with suppress(UnavailableError):
+            return action()
+    return action()
 
 
 class _Heedless(BaseHTTPRequestHandler):
