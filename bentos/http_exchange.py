@@ -11,12 +11,11 @@ from typing import Any
 
 from bentos.core import Limits
 from bentos.errors import BodyTimeoutError, BodyTooLongError
+from bentos.one_write import Message, Send, send_together
 from contract.errors import UnsupportedTypeError
 
 Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
 Receive = Callable[[], Coroutine[Any, Any, Message]]
-Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = dict[bytes, bytes]
 
@@ -143,13 +142,12 @@ async def respond(response: Response, version: bytes, receive: Receive, send: Se
     ]
     if response.close:
         headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    start = {"type": "http.response.start", "status": response.status, "headers": headers}
+    body = {"type": "http.response.body", "body": response.body, "more_body": response.linger}
+    await send_together(send, start, body)
     if response.linger:
-        await send({"type": "http.response.body", "body": response.body, "more_body": True})
         await _linger(receive)
         await send({"type": "http.response.body", "body": b""})
-    else:
-        await send({"type": "http.response.body", "body": response.body})
 
 
 async def _linger(receive: Receive) -> None:
