@@ -10,6 +10,7 @@ from __future__ import annotations
 from time import perf_counter
 
 from bentos import openapi
+from bentos.asgi import Application, Message, Receive, Scope, Send
 from bentos.core import Core
 from bentos.errors import (
     INTERNAL,
@@ -19,19 +20,7 @@ from bentos.errors import (
     NotFoundError,
     log_defect,
 )
-from bentos.http_exchange import (
-    Application,
-    DisconnectedError,
-    Headers,
-    Message,
-    Receive,
-    Response,
-    Scope,
-    Send,
-    media_type,
-    read_body,
-    respond,
-)
+from bentos.http_exchange import DisconnectedError, Headers, Response, media_type, read_body, respond
 from bentos.http_oip import PREFIX as OIP_PREFIX
 from bentos.http_oip import OipEndpoint
 from bentos.http_predict import PATH as PREDICT_PATH

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import types
-from collections.abc import Awaitable, Callable, Coroutine, Generator, MutableMapping
+from collections.abc import Awaitable, Coroutine, Generator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from bentos.asgi import Message, Receive, Send, send_together
 from bentos.core import Limits
 from bentos.errors import BodyTimeoutError, BodyTooLongError
-from bentos.one_write import Message, Send, send_together
 from contract.errors import UnsupportedTypeError
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Coroutine[Any, Any, Message]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = dict[bytes, bytes]
 
 JSON = b"application/json"

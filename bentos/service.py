@@ -24,8 +24,8 @@ from contract import manifest
 from contract.errors import BundleError, ConfigurationError
 
 if TYPE_CHECKING:
+    from bentos.asgi import Application
     from bentos.core import Core
-    from bentos.http_exchange import Application
 
 BUNDLE = Path(__file__).resolve().parents[2]
 GRPC_PORT = 3001

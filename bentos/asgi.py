@@ -1,4 +1,4 @@
-"""A response in one write.
+"""What an application says to its server (ASGI), and a response in one write.
 
 uvicorn writes the head of a response and its body apart, by a system call each. The second costs a good part of what the rest of a
 request does; and a replica that is killed between the two has sent a head that no proxy can take back, so that its caller gets
@@ -7,11 +7,14 @@ half of a response instead of another replica's.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any
 
+Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
+Receive = Callable[[], Coroutine[Any, Any, Message]]
 Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class JoinedWrites:
