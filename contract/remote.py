@@ -45,7 +45,8 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _is_refusal(error: BaseException) -> bool:
-    if isinstance(error, PermissionError) or "Credential" in type(error).__name__:
+    names = " ".join(kind.__name__ for kind in type(error).__mro__)
+    if isinstance(error, PermissionError) or "Credential" in names or "Authentication" in names:
         return True
     status = next((getattr(error, name) for name in ("status", "status_code", "code") if hasattr(error, name)), None)
     return status in _REFUSED or str(error).startswith("Forbidden")  # gcsfs says 403 in this word alone

@@ -162,10 +162,11 @@ def test_write_is_refused_when_the_channel_is_no_longer_what_was_read(azure_stor
     assert place.read("live").content == b"2"  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("start_of_key", ["Eby9", "no base64"])
 def test_wrong_credential_is_for_a_person_to_correct(
-    azure: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    azure: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, start_of_key: str
 ) -> None:
-    account = azure["AZURE_STORAGE_CONNECTION_STRING"].replace("Eby8", "Eby9")
+    account = azure["AZURE_STORAGE_CONNECTION_STRING"].replace("Eby8", start_of_key)
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", account)
     store = Store(AZURE, cache=tmp_path)
     for use in (lambda: store.read("live"), store.digests):
