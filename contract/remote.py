@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import errno
+import re
 import ssl
 from collections.abc import Iterator
 
 from contract.errors import BulkheadError, ConfigurationError, UnavailableError
 
 _REFUSED = {401, 403, 407}
+_NO_BUCKET = re.compile(
+    r"NoSuchBucket|ContainerNotFound|\bb/[^/]+/o$"
+)  # gcsfs says only that there is no list of objects
 
 
 def failure(error: Exception, where: str, reason: str, done: str = "read") -> BulkheadError:
@@ -26,7 +30,7 @@ def failure(error: Exception, where: str, reason: str, done: str = "read") -> Bu
         )
     if any(_is_refusal(cause) for cause in causes):
         return ConfigurationError(f"{where} may not be {done} ({reason}); check the credentials in the environment")
-    if _is_wrong_url(error) or any("NoSuchBucket" in str(cause) for cause in causes):
+    if _is_wrong_url(error) or any(_NO_BUCKET.search(str(cause)) for cause in causes):
         return ConfigurationError(f"{where} cannot be opened ({reason}); correct the URL, or install what it names")
     if isinstance(error, FileNotFoundError):
         return UnavailableError(f"{where} is not there (yet)")
@@ -41,7 +45,8 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _is_refusal(error: BaseException) -> bool:
-    if isinstance(error, PermissionError) or "Credential" in type(error).__name__:
+    names = " ".join(kind.__name__ for kind in type(error).__mro__)
+    if isinstance(error, PermissionError) or "Credential" in names or "Authentication" in names:
         return True
     status = next((getattr(error, name) for name in ("status", "status_code", "code") if hasattr(error, name)), None)
     return status in _REFUSED or str(error).startswith("Forbidden")  # gcsfs says 403 in this word alone

@@ -27,6 +27,7 @@ from contract.manifest import Manifest
 from contract.store_directory import Directory
 from contract.store_objects import Objects
 from contract.store_place import Entry, Place, State
+from contract.store_protocols import PROTOCOLS
 
 _DIGEST = re.compile(r"[0-9a-f]{8,64}")
 _CHANNEL = re.compile(r"[a-z][a-z0-9-]{0,40}")
@@ -66,7 +67,7 @@ class Store:
     """A bundle store.
 
     Args:
-        location: a directory, as a path or a `file://` URL, or `s3://bucket/prefix`.
+        location: a directory, as a path or a `file://` URL, or `s3://`, `gs://` or `az://bucket/prefix`.
         private_key: signs the bundles that are put (PEM); None for whoever publishes nothing.
         public_key: must verify the signature of every bundle that is used (PEM); None for whoever asks for no signature.
         cache: where copies of bundles from a bucket are kept; a directory's are used where they lie.
@@ -229,11 +230,11 @@ def _place(location: str, cache: Path) -> Place:
     parts = urlsplit(location)
     if parts.scheme in ("", "file"):
         return Directory(Path(parts.path if parts.scheme else location).resolve())
-    if parts.scheme == "s3" and parts.netloc:
+    if parts.scheme in PROTOCOLS and parts.netloc:
         return Objects(location, cache)
     raise ConfigurationError(
-        f"store {location!r}: give a directory, a file:// URL or s3://bucket/prefix; through fsspec no other object store can "
-        "replace a file on the condition that nobody else has, and without that both of two publishers could win"
+        f"store {location!r}: give a directory, a file:// URL, or one of {', '.join(f'{name}://' for name in PROTOCOLS)} with "
+        "bucket/prefix; which of two publishers wins is known only for these"
     )
 
 

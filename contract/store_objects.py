@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 from contract import manifest, signature
 from contract.errors import BulkheadError, BundleError, ConfigurationError
@@ -29,13 +30,13 @@ from contract.store_place import (
     rename_unless_there,
     seal,
 )
+from contract.store_protocols import PROTOCOLS, Listed, is_without_bucket
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
-_LOST = {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"}
 
 
 class Objects:
-    """`location` is `s3://bucket/prefix`; credentials, endpoint and region are those of the environment.
+    """`location` is `PROTOCOL://bucket/prefix`; credentials, endpoint and region are those of the environment.
 
     Args:
         cache: a directory of this machine for copies of bundles.
@@ -44,6 +45,8 @@ class Objects:
     def __init__(self, location: str, cache: Path) -> None:
         self.location = location.rstrip("/")
         self._cache = cache
+        parts = urlsplit(self.location)
+        self._protocol, self._bucket = PROTOCOLS[parts.scheme], parts.netloc
 
     @contextmanager
     def explained(self, doing: str) -> Iterator[None]:
@@ -52,18 +55,14 @@ class Objects:
         except BulkheadError:
             raise
         except Exception as error:
-            if isinstance(error, OSError) and (error.filename or error.errno in _NO_ROOM):  # of the cache
+            if isinstance(error, OSError) and self._is_of_cache(error):
                 raise disk_failure(error, doing, str(self._cache)) from error
             reason = " ".join((str(error) or type(error).__name__).split())[:300]
             raise failure(error, f"cannot {doing}: {self.location}", reason, "used so") from error
 
     @cached_property
     def _opened(self) -> tuple[Any, str]:
-        import fsspec
-
-        # A system of our own: nothing that it lists is old, and the environment is read now.
-        system, place = fsspec.core.url_to_fs(self.location, skip_instance_cache=True, use_listings_cache=False)
-        return system, place
+        return self._protocol.open(self.location)
 
     def entries(self) -> list[Entry]:
         return [
@@ -111,7 +110,7 @@ class Objects:
         try:
             return bytes(self._system.cat_file(self._manifest_url(digest)))
         except FileNotFoundError as error:
-            if _code(error) == "NoSuchBucket":
+            if is_without_bucket(error):
                 raise
             raise self._missing(digest) from None
 
@@ -123,39 +122,17 @@ class Objects:
         return sorted(name.stem for name in names if name.suffix == ".json")
 
     def read(self, channel: str) -> State | None:
-        async def get() -> State:
-            answer = await self._system._call_s3("get_object", **self._channel(channel))
-            async with answer["Body"] as body:
-                return State(await body.read(), answer["ETag"])
-
-        from fsspec.asyn import sync
-
-        try:
-            state: State = sync(self._system.loop, get)
-        except FileNotFoundError as error:
-            if _code(error) == "NoSuchBucket":
-                raise
-            return None
-        return state
+        return self._protocol.read(self._system, *self._channel(channel))
 
     def swap(self, channel: str, content: bytes, version: str | None) -> bool:
-        condition = {"IfMatch": version} if version else {"IfNoneMatch": "*"}
-        if not self._write_if(channel, content, condition):
+        place = self._channel(channel)
+        if not self._protocol.write(self._system, *place, content, version):
             return False
-        if self._write_if(channel, content, condition):  # what was true a moment ago
+        if self._protocol.write(self._system, *place, content, version):  # what was true a moment ago
             raise ConfigurationError(
-                f"the server of {self.location} ignores the conditions of writes (If-Match, If-None-Match), so that of two "
-                "publishers both would win; use a server that heeds them"
+                f"the server of {self.location} ignores the conditions of writes, so that of two publishers both would win; "
+                "use a server that heeds them"
             )
-        return True
-
-    def _write_if(self, channel: str, content: bytes, condition: Mapping[str, str]) -> bool:
-        try:
-            self._system.call_s3("put_object", **self._channel(channel), Body=content, **condition)
-        except OSError as error:
-            if isinstance(error, FileExistsError) or _code(error) in _LOST:
-                return False
-            raise
         return True
 
     def remove(self, digest: str, is_needed: Callable[[], bool]) -> bool:
@@ -170,7 +147,7 @@ class Objects:
     def leftovers(self) -> list[Entry]:
         """Those of the bucket, by digest, and those of the cache, which begin with a dot."""
         torn = [
-            _entry(digest, files, max(files.values(), key=lambda info: info["LastModified"]))
+            _entry(digest, files, max(files.values(), key=lambda object_: object_.stored_at))
             for digest, files in self._trees().items()
             if manifest.FILE_NAME not in files
         ]
@@ -195,21 +172,24 @@ class Objects:
     def _manifest_url(self, digest: str) -> str:
         return self._url(f"bundles/{digest}/{manifest.FILE_NAME}")
 
-    def _channel(self, channel: str) -> dict[str, str]:
+    def _channel(self, channel: str) -> tuple[str, str]:
         bucket, _, key = self._url(f"channels/{channel}.json").partition("/")
-        return {"Bucket": bucket, "Key": key}
+        return bucket, key
 
-    def _listing(self, folder: str) -> dict[str, dict[str, Any]]:
-        """What is said of every object below a folder, by relative path."""
-        url = self._url(folder)
-        return {path.removeprefix(f"{url}/"): info for path, info in self._system.find(url, detail=True).items()}
+    def _is_of_cache(self, error: OSError) -> bool:
+        """adlfs names an object that is not there as if it were a file."""
+        is_object = isinstance(error, FileNotFoundError) and str(error.filename).startswith(self._bucket)
+        return error.errno in _NO_ROOM or (bool(error.filename) and not is_object)
 
-    def _trees(self) -> dict[str, dict[str, dict[str, Any]]]:
+    def _listing(self, folder: str) -> dict[str, Listed]:
+        return self._protocol.list(self._system, self._url(folder))
+
+    def _trees(self) -> dict[str, dict[str, Listed]]:
         """The objects of each bundle, whole or not, by digest."""
-        trees: dict[str, dict[str, dict[str, Any]]] = {}
-        for path, info in self._listing("bundles").items():
+        trees: dict[str, dict[str, Listed]] = {}
+        for path, object_ in self._listing("bundles").items():
             digest, _, name = path.partition("/")
-            trees.setdefault(digest, {})[name] = info
+            trees.setdefault(digest, {})[name] = object_
         return trees
 
     def _download(self, digest: str, names: Collection[str], target: Path) -> None:
@@ -226,17 +206,11 @@ class Objects:
         return BundleError(f"no bundle {digest} in the store {self.location}")
 
 
-def _entry(name: str, files: Mapping[str, dict[str, Any]], newest: Mapping[str, Any]) -> Entry:
-    return Entry(name, sum(info["size"] for info in files.values()), newest["LastModified"])
+def _entry(name: str, files: Mapping[str, Listed], newest: Listed) -> Entry:
+    return Entry(name, sum(object_.size_bytes for object_ in files.values()), newest.stored_at)
 
 
-def _fingerprint(listing: Mapping[str, Mapping[str, Any]]) -> str:
+def _fingerprint(listing: Mapping[str, Listed]) -> str:
     """Another one as soon as an object is another one."""
-    lines = [f"{name} {info['size']} {info['ETag']}" for name, info in sorted(listing.items())]
+    lines = [f"{name} {object_.size_bytes} {object_.version}" for name, object_ in sorted(listing.items())]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
-
-
-def _code(error: BaseException) -> str:
-    """The object store's own name for the failure."""
-    response = getattr(error.__cause__, "response", None) or {}
-    return str(response.get("Error", {}).get("Code", ""))

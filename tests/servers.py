@@ -1,4 +1,4 @@
-"""Real servers of a test's own on the loopback interface: files over HTTP and HTTPS, S3 and Google Cloud Storage."""
+"""Real servers of a test's own on the loopback interface: files over HTTP and HTTPS, S3, Google Cloud Storage and Azure."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from tests.ports import free_ports
 
 SERVERS = Path(__file__).parents[1] / ".venv" / "servers" / "bin"
 PASSWORD = "s3cr3t/p@ss:"
+_AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 _EVERYTHING = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
 
 
@@ -143,9 +144,23 @@ def google() -> Iterator[dict[str, str]]:
 
 
 @contextmanager
+def azure(executable: str) -> Iterator[dict[str, str]]:
+    """The environment in which an empty Azurite answers, in memory; every installation of it has this account and key."""
+    (port,) = free_ports(1)
+    options = ["--blobHost", "127.0.0.1", "--blobPort", str(port), "--inMemoryPersistence", "--silent"]
+    with _running(port, executable, *options, "--skipApiVersionCheck", "--disableTelemetry"):
+        yield {
+            "AZURE_STORAGE_CONNECTION_STRING": (
+                f"DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey={_AZURITE_KEY};"
+                f"BlobEndpoint=http://127.0.0.1:{port}/devstoreaccount1"
+            )
+        }
+
+
+@contextmanager
 def _running(port: int, *command: str | Path) -> Iterator[None]:
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "stdin": subprocess.DEVNULL}
-    process = subprocess.Popen(list(map(str, command)), env={"PATH": os.defpath}, **quiet)
+    process = subprocess.Popen(list(map(str, command)), env={"PATH": os.environ.get("PATH", os.defpath)}, **quiet)
     try:
         _wait_for(port, process)
         yield

@@ -180,23 +180,25 @@ def test_location_is_a_directory_or_a_file_url(tmp_path: Path) -> None:
     assert Store(f"file://{tmp_path}").location == Store(str(tmp_path)).location == str(tmp_path)
 
 
-@pytest.mark.parametrize(
-    "location", ["gs://bucket/prefix", "az://container", "http://host/store", "memory://", "s3://"]
-)
+@pytest.mark.parametrize("location", ["sftp://host/store", "http://host/store", "memory://", "s3://"])
 def test_location_is_refused_when_no_channel_could_be_moved_safely_there(location: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"give a directory, a file:// URL or s3://"):
+    with pytest.raises(
+        ConfigurationError, match=r"give a directory, a file:// URL, or one of s3://, gs://, az:// with"
+    ):
         Store(location)
 
 
-def test_store_in_a_bucket_is_refused_when_its_driver_is_not_installed(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("protocol", "package"), [("s3", "s3fs"), ("gs", "gcsfs"), ("az", "adlfs")])
+def test_package_and_environment_are_named_when_a_driver_is_not_installed(protocol: str, package: str) -> None:
     program = (
-        "import sys; sys.modules['s3fs'] = sys.modules['fsspec'] = None\n"
+        "import sys; sys.modules[sys.argv[2]] = None\n"
         "from contract.errors import ConfigurationError; from contract.store import Store\n"
-        "try: Store('s3://bucket').read('live')\n"
+        "try: Store(sys.argv[1]).read('live')\n"
         "except ConfigurationError as error: print(error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, text=True, capture_output=True, check=True)
-    assert "install what it names" in done.stdout
+    command = [sys.executable, "-c", program, f"{protocol}://bucket", package]
+    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=True)
+    assert f"needs the package {package}, which the environment {sys.prefix} lacks" in done.stdout
 
 
 # ---- deletion, beside others ----

@@ -22,6 +22,7 @@ from contract import manifest, signature
 from contract.errors import BundleError, ConfigurationError, ConflictError, UnavailableError
 from contract.store import Store
 from tests.contract.conftest import write_bundle
+from tests.contract.movers import race
 
 pytest.importorskip("s3fs", reason="buckets are for the training plane and the fleet")
 from contract.store_objects import Objects
@@ -202,27 +203,7 @@ def test_channel_remembers_where_it_was(store: Store, bundle: Path, tmp_path: Pa
 
 
 def test_exactly_one_wins_when_many_move_at_once(store: Store, bundle: Path, cache: Path) -> None:
-    program = (
-        "import sys\nfrom pathlib import Path\nfrom contract.errors import ConflictError\nfrom contract.store import Store\n"
-        "store = Store(sys.argv[1], cache=Path(sys.argv[2])); store.digests()\n"
-        "for line in sys.stdin:\n"
-        "    try: print(store.move('live', sys.argv[3], expected=store.read('live'), by=sys.argv[4]).generation, flush=True)\n"
-        "    except ConflictError: print('lost', flush=True)\n"
-    )
-    digest, pipe = store.put(bundle), subprocess.PIPE
-    arguments = [sys.executable, "-c", program, URL, str(cache), digest]
-    movers = [
-        subprocess.Popen([*arguments, str(index)], cwd=ROOT, text=True, stdin=pipe, stdout=pipe) for index in range(2)
-    ]
-    won = []
-    for _ in range(6):
-        for mover in movers:
-            mover.stdin.write("go\n")  # type: ignore[union-attr]
-            mover.stdin.flush()  # type: ignore[union-attr]
-        answers = [mover.stdout.readline().strip() for mover in movers]  # type: ignore[union-attr]
-        won += [int(answer) for answer in answers if answer != "lost"]
-    for mover in movers:
-        mover.communicate(timeout=30)
+    won = race(URL, cache, store.put(bundle))
     channel = store.read("live")
     assert channel is not None
     assert sorted(won) == list(range(1, channel.generation + 1))
