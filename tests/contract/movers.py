@@ -1,10 +1,16 @@
-"""Processes that move the same channel at the same time."""
+"""Moves of a channel that meet each other, or a bad network."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contract.store import Store
+from tests.flaky import Fault
 
 ROOT = Path(__file__).parents[2]
 ROUNDS = 6
@@ -39,3 +45,24 @@ def race(location: str, cache: Path, digest: str) -> list[int]:
     for mover in movers:
         mover.communicate(timeout=30)
     return won
+
+
+class LostAnswer:
+    """A fault for `tests.flaky.relay`: the answer to the first swap is lost, once; all before it goes well."""
+
+    def __init__(self) -> None:
+        self.faults = [Fault(0, is_reset=True, is_of_answer=True)]
+        self._is_armed = False
+
+    def __call__(self) -> Fault | None:
+        return self.faults.pop() if self._is_armed and self.faults else None
+
+    def arm(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        """From its first swap on."""
+        swap = store.place.swap
+
+        def armed(*arguments: Any) -> bool:
+            self._is_armed = True
+            return swap(*arguments)
+
+        monkeypatch.setattr(store.place, "swap", armed)

@@ -22,12 +22,12 @@ from contract import manifest, signature
 from contract.errors import BundleError, ConfigurationError, ConflictError, UnavailableError
 from contract.store import Store
 from tests.contract.conftest import write_bundle
-from tests.contract.movers import race
+from tests.contract.movers import LostAnswer, race
 
 pytest.importorskip("s3fs", reason="buckets are for the training plane and the fleet")
 from contract.store_objects import Objects
 from tests import servers
-from tests.flaky import Dice, Fault, relay
+from tests.flaky import Dice, relay
 
 ROOT = Path(__file__).parents[2]
 KEY = signature.make_key()
@@ -213,21 +213,14 @@ def test_exactly_one_wins_when_many_move_at_once(store: Store, bundle: Path, cac
 def test_move_counts_when_the_answer_to_it_got_lost(
     store: Store, bundle: Path, users: dict[str, dict[str, str]], cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    faults, digest = [Fault(0, is_reset=True, is_of_answer=True)], store.put(bundle)
+    lost, digest = LostAnswer(), store.put(bundle)
     port = int(users["collector"]["AWS_ENDPOINT_URL"].rpartition(":")[2])
-    with relay(port, lambda: faults.pop() if is_armed and faults else None) as relayed:
+    with relay(port, lost) as relayed:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{relayed}")
-        flaky, is_armed = Store(URL, cache=cache), False
-        swap = flaky.place.swap
-
-        def armed(*arguments: Any) -> bool:
-            nonlocal is_armed
-            is_armed = True
-            return swap(*arguments)
-
-        monkeypatch.setattr(flaky.place, "swap", armed)
+        flaky = Store(URL, cache=cache)
+        lost.arm(flaky, monkeypatch)
         first = flaky.move("live", digest, expected=None, by="test")
-    assert (store.read("live"), faults) == (first, [])
+    assert (store.read("live"), lost.faults) == (first, [])
 
 
 def test_put_and_move_end_well_over_a_bad_network(

@@ -22,8 +22,8 @@ pytest.importorskip("adlfs", reason="these object stores are for environments th
 pytest.importorskip("gcsfs", reason="these object stores are for environments that have their drivers")
 from contract.store_objects import Objects
 from tests import servers
-from tests.contract.movers import ROUNDS, race
-from tests.flaky import Fault, relay
+from tests.contract.movers import ROUNDS, LostAnswer, race
+from tests.flaky import relay
 
 KEY = signature.make_key()
 AZURE, GOOGLE = "az://models/bulkhead", "gs://deliveries/bulkhead"
@@ -251,19 +251,12 @@ def test_generation_that_was_read_decides_when_the_server_heeds_conditions(
 def test_move_counts_when_the_answer_to_it_got_lost(
     azure: dict[str, str], azure_store: Store, bundle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    faults, is_armed, digest = [Fault(0, is_reset=True, is_of_answer=True)], False, azure_store.put(bundle)
+    lost, digest = LostAnswer(), azure_store.put(bundle)
     account = azure["AZURE_STORAGE_CONNECTION_STRING"]
     port = int(urlsplit(account.partition("BlobEndpoint=")[2]).port or 0)
-    with relay(port, lambda: faults.pop() if is_armed and faults else None) as relayed:
+    with relay(port, lost) as relayed:
         monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", account.replace(f":{port}/", f":{relayed}/"))
         flaky = Store(AZURE, cache=tmp_path / "cache")
-        swap = flaky.place.swap
-
-        def armed(*arguments: Any) -> bool:
-            nonlocal is_armed
-            is_armed = True
-            return swap(*arguments)
-
-        monkeypatch.setattr(flaky.place, "swap", armed)
+        lost.arm(flaky, monkeypatch)
         first = flaky.move("live", digest, expected=None, by="test")
-    assert (azure_store.read("live"), faults) == (first, [])
+    assert (azure_store.read("live"), lost.faults) == (first, [])
