@@ -10,6 +10,7 @@ UV := .venv/uv/bin/uv
 PIPELINE := env PATH="$(CURDIR)/.venv/pipeline/bin:$(PATH)"
 export UV_COMPILE_BYTECODE := 1
 export UV_LINK_MODE := hardlink
+export UV_EXCLUDE := $(CURDIR)/requirements/excludes.txt
 export BENTOML_DO_NOT_TRACK := true
 export OMP_WAIT_POLICY ?= PASSIVE
 export DVC_SITE_CACHE_DIR ?= $(CURDIR)/var/dvc-site

@@ -8,6 +8,7 @@ import math
 import tempfile
 import warnings
 from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,10 +42,11 @@ def check_months(
 
     An outcome holds `type`, `column`, `success`, what was asked (`kwargs`), counts of rows, and no value of any row.
     """
-    with _quiet(), tempfile.TemporaryDirectory() as directory:
+    with _quiet(), tempfile.TemporaryDirectory() as directory, ThreadPoolExecutor(1) as beside:
         database = Path(directory) / "partitions.duckdb"
-        duckdb_views.create_views(database, files, params.target, params.data.key)
-        context = _context()
+        views = beside.submit(duckdb_views.create_views, database, files, params.target, params.data.key)
+        context = _context()  # imports Great Expectations, which takes seconds of this thread alone
+        views.result()
         source = context.data_sources.add_sql("partitions", connection_string=f"duckdb:///{database}")
         outcomes = {
             month: _check_month(context, source, month, suite.expectations(params, month, varying[month]))
