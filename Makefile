@@ -59,11 +59,11 @@ TEST := env PYTHONPATH=.venv/test:.
 SLICE := var/test/slice
 PYTEST := -m pytest --quiet
 
-# The DAGs mostly wait for Airflow; the fleet's tests, under load of their own, run alone.
+# Two at a time; the fleet's tests, under load of their own, run alone.
 .PHONY: test
 test: check  ## set up, and run all checks and tests
-	$(MAKE) --jobs 2 --output-sync=target test-pipelines test-dags
-	$(MAKE) test-contract test-bentos test-fleet
+	$(MAKE) --jobs 2 --output-sync=target test-pipelines test-dags test-contract test-bentos
+	$(MAKE) test-fleet
 
 .PHONY: check
 check: | .venv/dev/installed.txt .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt .venv/orchestrator/installed.txt .venv/client/installed.txt .venv/bench/installed.txt .venv/naive/installed.txt  ## ruff, mypy, import-linter
