@@ -10,7 +10,7 @@ UV := .venv/uv/bin/uv
 PIPELINE := env PATH="$(CURDIR)/.venv/pipeline/bin:$(PATH)"
 export UV_COMPILE_BYTECODE := 1
 export UV_LINK_MODE := hardlink
-export UV_EXCLUDE := $(CURDIR)/requirements/excludes.txt
+export UV_EXCLUDE := $(CURDIR)/requirements/excludes
 export BENTOML_DO_NOT_TRACK := true
 export OMP_WAIT_POLICY ?= PASSIVE
 export DVC_SITE_CACHE_DIR ?= $(CURDIR)/var/dvc-site
@@ -62,7 +62,7 @@ PYTEST := -m pytest --quiet
 # Two at a time; the fleet's tests, under load of their own, run alone.
 .PHONY: test
 test: check  ## set up, and run all checks and tests
-	$(MAKE) --jobs 2 --output-sync=target test-pipelines test-dags test-contract test-bentos
+	$(MAKE) --jobs 2 --output-sync=target test-stages test-functional test-dags test-contract test-bentos
 	$(MAKE) test-fleet
 
 .PHONY: check
@@ -78,9 +78,13 @@ check: | .venv/dev/installed.txt .venv/pipeline/installed.txt .venv/serving/inst
 	MYPYPATH=dags:dags/plugins .venv/dev/bin/mypy --python-executable .venv/orchestrator/bin/python dags bin/airflow-local
 	.venv/dev/bin/lint-imports
 
-.PHONY: test-pipelines
-test-pipelines: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/client/installed.txt .venv/bench/installed.txt .venv/servers/installed.txt .venv/test/installed.txt
-	$(TEST) .venv/pipeline/bin/python $(PYTEST) tests/structure tests/pipelines tests/runs tests/benchmarks tests/functional
+.PHONY: test-stages
+test-stages: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/client/installed.txt .venv/bench/installed.txt .venv/servers/installed.txt .venv/test/installed.txt
+	$(TEST) .venv/pipeline/bin/python $(PYTEST) tests/structure tests/pipelines tests/runs tests/benchmarks
+
+.PHONY: test-functional
+test-functional: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/client/installed.txt .venv/servers/installed.txt .venv/test/installed.txt
+	$(TEST) .venv/pipeline/bin/python $(PYTEST) tests/functional
 
 # A real bundle, made by the real pipeline from two real months.
 .PHONY: slice
