@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from http.client import HTTPConnection
 from typing import Any
 
@@ -11,16 +12,18 @@ import grpc  # type: ignore[import-untyped]
 from bentos import oip_pb2 as oip
 
 Prediction = dict[str, Any]
+Headers = Mapping[str, str]
 _TIMEOUT_S = 10
+_NO_KEY: Headers = {}
 
 
-def over_http(connection: HTTPConnection, row: Prediction) -> tuple[Prediction, str]:
+def over_http(connection: HTTPConnection, row: Prediction, headers: Headers = _NO_KEY) -> tuple[Prediction, str]:
     """The prediction for a row, with its fallbacks, and the version of the model that gave it.
 
     Raises:
         ValueError: the answer is no prediction; with its status and its first words.
     """
-    status, content = post(connection, json.dumps({"rows": [row]}).encode())
+    status, content = post(connection, json.dumps({"rows": [row]}).encode(), headers)
     if status != 200:
         raise ValueError(f"answered with {status}: {content[:300].decode(errors='replace')}")
     answer = json.loads(content)
@@ -28,14 +31,16 @@ def over_http(connection: HTTPConnection, row: Prediction) -> tuple[Prediction, 
     return prediction, answer["model"]["version"]
 
 
-def post(connection: HTTPConnection, body: bytes) -> tuple[int, bytes]:
+def post(connection: HTTPConnection, body: bytes, headers: Headers = _NO_KEY) -> tuple[int, bytes]:
     """Status and body of the answer to a body of JSON at /predict."""
-    connection.request("POST", "/predict", body, {"content-type": "application/json"})
+    connection.request("POST", "/predict", body, {"content-type": "application/json", **headers})
     response = connection.getresponse()
     return response.status, response.read()
 
 
-def over_grpc(channel: grpc.Channel, row: Prediction, schema: dict[str, Any]) -> tuple[Prediction, str]:
+def over_grpc(
+    channel: grpc.Channel, row: Prediction, schema: dict[str, Any], headers: Headers = _NO_KEY
+) -> tuple[Prediction, str]:
     """The same without fallbacks, which the Open Inference Protocol has no place for.
 
     Raises:
@@ -50,7 +55,7 @@ def over_grpc(channel: grpc.Channel, row: Prediction, schema: dict[str, Any]) ->
         request_serializer=oip.ModelInferRequest.SerializeToString,
         response_deserializer=oip.ModelInferResponse.FromString,
     )
-    answer = infer(request, timeout=_TIMEOUT_S)
+    answer = infer(request, timeout=_TIMEOUT_S, metadata=tuple(headers.items()))
     prediction: Prediction = {}
     for output in answer.outputs:
         if output.datatype == "BYTES":

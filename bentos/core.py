@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bentos.access import Access
 from bentos.metrics import Metrics
 from contract import manifest
 from contract.encoder import Row
@@ -64,6 +65,7 @@ class Core:
         version: the bundle's digest, which every answer names.
         example: a row that works, from the golden requests.
         ready: whether both front ends listen.
+        access: who may call; None where everybody may.
     """
 
     def __init__(self, predictor: Predictor, *, name: str, version: str, limits: Limits, example: Row) -> None:
@@ -75,6 +77,7 @@ class Core:
         self.example = example
         self.metrics = Metrics(version)
         self.ready = False
+        self.access: Access | None = None
 
     @classmethod
     def load(cls, bundle: Path) -> Core:

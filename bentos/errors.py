@@ -5,6 +5,7 @@ RequestError                     HTTP 400, gRPC INVALID_ARGUMENT
 ├── TooLargeError (contract)          413, gRPC RESOURCE_EXHAUSTED
 │   └── BodyTooLongError              the body was not read to its end
 ├── UnsupportedTypeError (contract)   415
+├── UnauthorizedError                 401, gRPC UNAUTHENTICATED
 ├── NotFoundError                     404, gRPC NOT_FOUND
 ├── MethodNotAllowedError             405
 └── BodyTimeoutError                  408, the body was not read to its end
@@ -21,6 +22,11 @@ INTERNAL = "internal"
 _SHOWN = 10
 
 logger = logging.getLogger(__name__)
+
+
+class UnauthorizedError(RequestError):
+    status = 401
+    code = "unauthorized"
 
 
 class NotFoundError(RequestError):

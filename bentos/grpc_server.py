@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError, Message  # type: ignore[import-
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from bentos import oip, oip_pb2, reflection, tensors
+from bentos.access import KeyInterceptor
 from bentos.core import Core
 from bentos.errors import INTERNAL, log_defect, one_line
 from bentos.metrics import OK
@@ -135,13 +136,15 @@ def _typed(entry: Any, rows: int) -> Tensor:
 
 
 class GrpcServer:
-    """A `grpc.aio` server over a core, bound to one address that nobody else may share."""
+    """A `grpc.aio` server over a core, bound to one address that nobody else may share; over TLS where there are credentials."""
 
-    def __init__(self, core: Core, host: str, port: int) -> None:
+    def __init__(self, core: Core, host: str, port: int, credentials: Any = None) -> None:
         self._core = core
+        self._credentials = credentials
         self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(
+            interceptors=[KeyInterceptor(core.access, core, PROTOCOL)] if core.access else [],
             options=[
                 ("grpc.max_receive_message_length", core.limits.body_limit_bytes),
                 ("grpc.so_reuseport", 0),  # or a second server would silently take half of the calls
@@ -149,7 +152,7 @@ class GrpcServer:
                     "grpc.compression_enabled_algorithms_bitset",
                     1,
                 ),  # none: a small message must not unpack to a huge one
-            ]
+            ],
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._server.add_generic_rpc_handlers((_handlers(core),))
@@ -162,7 +165,10 @@ class GrpcServer:
             ConfigurationError: the address cannot be had.
         """
         try:
-            self._server.add_insecure_port(self._address)
+            if self._credentials is None:
+                self._server.add_insecure_port(self._address)
+            else:
+                self._server.add_secure_port(self._address, self._credentials)
         except RuntimeError as error:
             raise ConfigurationError(
                 f"gRPC cannot listen on {self._address}; choose another by BULKHEAD_GRPC_HOST and BULKHEAD_GRPC_PORT"

@@ -18,6 +18,7 @@ from bentos.errors import (
     BodyTooLongError,
     MethodNotAllowedError,
     NotFoundError,
+    UnauthorizedError,
     log_defect,
 )
 from bentos.http_exchange import DisconnectedError, Headers, Response, media_type, read_body, respond
@@ -59,7 +60,7 @@ class HttpApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._bentoml_app(scope, receive, send)
-        elif scope["path"] in BENTOML_PATHS and scope["method"] in _READS:
+        elif scope["path"] in BENTOML_PATHS and scope["method"] in _READS and self._admits(scope):
             await self._bentoml_app(scope, receive, self._with_version(send))
         else:
             await self._exchange(scope, receive, send)
@@ -86,6 +87,8 @@ class HttpApp:
         await respond(response, self._version, receive, send)
 
     async def _answer(self, endpoint: Endpoint, method: str, path: str, headers: Headers, receive: Receive) -> Response:
+        if self._core.access:
+            self._core.access.check_path(path, headers.get(b"authorization", b""))
         if b"pickle" in media_type(headers):
             raise UnsupportedTypeError("pickles are not accepted")
         if endpoint is self._predict and path != PREDICT_PATH:
@@ -95,6 +98,16 @@ class HttpApp:
             endpoint.check_head(path, headers)
             body = await read_body(headers, receive, self._core.limits)
         return endpoint.answer(method, path, headers, body)
+
+    def _admits(self, scope: Scope) -> bool:
+        """Whether the caller may see a page of BentoML's."""
+        if self._core.access is None:
+            return True
+        try:
+            self._core.access.check_path(scope["path"], dict(scope["headers"]).get(b"authorization", b""))
+        except UnauthorizedError:
+            return False
+        return True
 
     def _page(self, method: str, path: str) -> Response:
         if path not in self._pages and path not in BENTOML_PATHS:
@@ -114,6 +127,10 @@ class HttpApp:
 
 def _refusal(endpoint: Endpoint, error: RequestError) -> Response:
     status, body = endpoint.error(error)
-    allow = ((b"allow", error.allowed.encode()),) if isinstance(error, MethodNotAllowedError) else ()
+    allow: tuple[tuple[bytes, bytes], ...] = ()
+    if isinstance(error, MethodNotAllowedError):
+        allow = ((b"allow", error.allowed.encode()),)
+    elif isinstance(error, UnauthorizedError):
+        allow = ((b"www-authenticate", b'Bearer realm="bulkhead"'),)
     unread = isinstance(error, (BodyTooLongError, BodyTimeoutError))
     return Response(status, body, headers=allow, close=unread, linger=isinstance(error, BodyTooLongError))

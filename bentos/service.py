@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 import bentoml
 import click
 
-from contract import manifest
+from bentos.tls import Tls
+from contract import api_keys, manifest
 from contract.errors import BundleError, ConfigurationError
 
 if TYPE_CHECKING:
@@ -44,10 +45,20 @@ def check_bundle() -> None:
 @cache
 def core() -> Core:
     """The one core of this process."""
+    from bentos.access import Access
     from bentos.core import Core
 
     check_bundle()
-    return Core.load(BUNDLE)
+    loaded = Core.load(BUNDLE)
+    if keys := api_keys.file_named(os.environ):
+        loaded.access = Access(keys)
+    return loaded
+
+
+def _options() -> dict[str, Any]:
+    """The options of the command that this process runs: `bentoml serve`, or the worker that it starts with them."""
+    context = click.get_current_context(silent=True)
+    return dict(context.params) if context else {}
 
 
 def grpc_address() -> tuple[str, int]:
@@ -64,12 +75,22 @@ def grpc_address() -> tuple[str, int]:
 
 def _http_host() -> str:
     """The host of the socket that BentoML's supervisor gave this worker to serve HTTP on."""
-    context = click.get_current_context(silent=True)
-    descriptor = context.params.get("fd") if context else None
+    descriptor = _options().get("fd")
     if descriptor is None:
         return "127.0.0.1"
     with socket.socket(fileno=os.dup(descriptor)) as http:
         return str(http.getsockname()[0])
+
+
+def _check_guards() -> None:
+    """Ends the supervisor, with the reason, if what is to guard the server is of no use."""
+    try:
+        Tls.from_options(_options())
+        if keys := api_keys.file_named(os.environ):
+            api_keys.read(keys)
+    except ConfigurationError as error:
+        print(f"this bundle is not served: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
 
 
 class FrontedService(bentoml.Service):  # type: ignore[misc]  # bentoml is not typed
@@ -101,6 +122,7 @@ class Predictor:
     def check() -> None:
         """Runs in the supervisor before there is a worker: one that cannot load its bundle would be started again for ever."""
         check_bundle()
+        _check_guards()
         loaded = subprocess.run([sys.executable, "-m", "bentos", str(BUNDLE)], cwd=BUNDLE / "src", check=False)
         if loaded.returncode < 0:
             ended_by = signal.Signals(-loaded.returncode).name
@@ -116,7 +138,8 @@ class Predictor:
     async def start(self) -> None:
         from bentos.grpc_server import GrpcServer
 
-        self._grpc = GrpcServer(self._core, *grpc_address())
+        tls = Tls.from_options(_options())
+        self._grpc = GrpcServer(self._core, *grpc_address(), tls.grpc_credentials() if tls else None)
         await self._grpc.start()
         self._core.ready = True
         # What lives by now lives on: the collector need not look at it again with every request.

@@ -183,7 +183,11 @@ class Fleet:
         self._tell(f"starting {count} × {claims.name} {digest[:12]}: {_names(planned)}")
         try:
             for replica in planned:
-                self._supervisor.add(replicas.program(replica, bundle, python, sys.executable, self._settings.root))
+                self._supervisor.add(
+                    replicas.program(
+                        replica, bundle, python, sys.executable, self._settings.root, self._settings.guards
+                    )
+                )
             for replica in planned:
                 self._await_golden(replica)
         except BaseException:
@@ -198,7 +202,7 @@ class Fleet:
             state_of=lambda: self._supervisor.states().get(replica.name),
             log=lambda: self._supervisor.log(replica.name),
         )
-        count = replicas.check_golden(replica, self._store.path(replica.digest))
+        count = replicas.check_golden(replica, self._store.path(replica.digest), self._settings.guards)
         self._tell(f"{replica.name} is ready: {count} golden answers of {count} are right")
 
     def _start(self) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
-from contract import manifest
+from contract import api_keys, manifest
 from contract.errors import BundleError, UnavailableError
 from fleet.processes import REPLICA_MARK
 from fleet.settings import PROJECT
@@ -51,8 +51,10 @@ def is_free(port: int) -> bool:
     return True
 
 
-def program(replica: Replica, bundle: Path, serving_python: Path, fleet_python: str, root: Path) -> Program:
-    """`bentoml serve` of the bundle, from a directory and with an environment in which there is nothing else."""
+def program(
+    replica: Replica, bundle: Path, serving_python: Path, fleet_python: str, root: Path, guards: Mapping[str, str]
+) -> Program:
+    """`bentoml serve` of the bundle, from a directory and with an environment in which there is nothing else but the `guards`."""
     home = root / "replicas" / replica.name
     metrics = home / "metrics"
     metrics.mkdir(parents=True, exist_ok=True)
@@ -71,6 +73,7 @@ def program(replica: Replica, bundle: Path, serving_python: Path, fleet_python: 
             "BENTOML_HOME": str(home),
             "BENTOML_DO_NOT_TRACK": "true",
             "PROMETHEUS_MULTIPROC_DIR": str(metrics),
+            **guards,
         },
     )
 
@@ -107,17 +110,19 @@ def is_ready(replica: Replica) -> bool:
         return False
 
 
-def check_golden(replica: Replica, bundle: Path) -> int:
-    """Ask every golden request over HTTP. Returns how many there are.
+def check_golden(replica: Replica, bundle: Path, guards: Mapping[str, str]) -> int:
+    """Ask every golden request over HTTP, with the API key that the `guards` name. Returns how many there are.
 
     Raises:
         BundleError: the replica names another bundle, an answer is not the golden one, bit for bit, or it died of a request.
         UnavailableError: it did not answer in time.
     """
+    headers = {"content-type": "application/json", **api_keys.headers(guards)}
     cases = json.loads((bundle / manifest.ARTIFACT / manifest.GOLDEN_FILE_NAME).read_bytes())
     for index, case in enumerate(cases):
         try:
-            status, content = _ask(replica, "POST", "/predict", json.dumps({"rows": [case["row"]]}).encode())
+            body = json.dumps({"rows": [case["row"]]}).encode()
+            status, content = _ask(replica, "POST", "/predict", body, headers)
         except TimeoutError as error:
             raise UnavailableError(
                 f"replica {replica.name} did not answer golden request {index} within {_ANSWER_LIMIT_S:g} s"
@@ -134,10 +139,12 @@ def check_golden(replica: Replica, bundle: Path) -> int:
     return len(cases)
 
 
-def _ask(replica: Replica, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+def _ask(
+    replica: Replica, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+) -> tuple[int, bytes]:
     connection = HTTPConnection("127.0.0.1", replica.http_port, timeout=_ANSWER_LIMIT_S)
     try:
-        connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
+        connection.request(method, path, body, headers or {})
         response = connection.getresponse()
         return response.status, response.read()
     finally:

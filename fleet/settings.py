@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from contract import api_keys
 from contract.errors import ConfigurationError
 from contract.store import Store
 
@@ -26,6 +27,7 @@ class Settings:
         root: the fleet's own state, absolute; `fleet` below `BULKHEAD_VAR`, default `var`.
         http_port, grpc_port: where Envoy answers on 127.0.0.1; `BULKHEAD_HTTP_PORT`, `BULKHEAD_GRPC_PORT`.
         replica_port: the first of the ports that replicas take, two each; `BULKHEAD_REPLICA_PORT`.
+        guards: what every replica gets of this environment: `BULKHEAD_API_KEYS_FILE`, as an absolute path, where it is set.
         start_limit_s: the time that a new replica gets to become ready; `BULKHEAD_START_LIMIT_S`.
     """
 
@@ -36,6 +38,7 @@ class Settings:
     grpc_port: int = 8081
     replica_port: int = 8100
     start_limit_s: float = 60.0
+    guards: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, environment: Mapping[str, str], project: Path = PROJECT) -> Settings:
@@ -59,6 +62,7 @@ class Settings:
             grpc_port=_port(environment, "BULKHEAD_GRPC_PORT", cls.grpc_port),
             replica_port=_port(environment, "BULKHEAD_REPLICA_PORT", cls.replica_port),
             start_limit_s=_seconds(environment, "BULKHEAD_START_LIMIT_S", cls.start_limit_s),
+            guards=_guards(environment, project),
         )
 
     def open_store(self) -> Store:
@@ -78,6 +82,11 @@ def _verify_key(environment: Mapping[str, str], own: Path) -> bytes:
         raise ConfigurationError(
             f"BULKHEAD_VERIFY_KEY names {named}, which cannot be read ({error.strerror})"
         ) from error
+
+
+def _guards(environment: Mapping[str, str], project: Path) -> Mapping[str, str]:
+    named = environment.get(api_keys.VARIABLE)
+    return {api_keys.VARIABLE: str(project / named)} if named else {}
 
 
 def _port(environment: Mapping[str, str], name: str, default: int) -> int:

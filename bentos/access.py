@@ -1,0 +1,125 @@
+"""Who may call: API keys, the same over both protocols (`Authorization: Bearer KEY`; as metadata over gRPC).
+
+Keys lie in a file that is looked at again, once a second at most, when a call comes: several at once while they are rotated, and one
+that has leaked is out as soon as it is out of the file. A file that becomes useless while the server runs changes nothing and is logged.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from collections.abc import Awaitable, Callable
+from hashlib import sha256
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import grpc  # type: ignore[import-untyped]
+
+from bentos.errors import UnauthorizedError
+from contract import api_keys
+from contract.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from bentos.core import Core
+
+# Who asks whether a server lives need not prove who he is: load balancers and the kubelet cannot.
+_OPEN_PATHS = frozenset(("/livez", "/readyz", "/healthz", "/v2/health/live", "/v2/health/ready"))
+_OPEN_METHODS = (
+    "/grpc.health.v1.Health/",
+    "/inference.GRPCInferenceService/ServerLive",
+    "/inference.GRPCInferenceService/ServerReady",
+)
+_SCHEME = b"bearer "
+_LOOK_AGAIN_S = 1.0
+logger = logging.getLogger(__name__)
+
+
+class Access:
+    """The keys of a file, kept as digests.
+
+    Raises:
+        ConfigurationError: the file cannot be used; only when the object is made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stamp = _stamp(path)
+        self._digests = _digests(path)
+        self._look_again = monotonic() + _LOOK_AGAIN_S
+
+    def check_path(self, path: str, authorization: bytes) -> None:
+        """Raises UnauthorizedError unless the path is open to all, or the header has a key."""
+        if path not in _OPEN_PATHS:
+            self._check(authorization)
+
+    def check_method(self, method: str, authorization: bytes) -> None:
+        """The same for a method of gRPC, such as `/inference.GRPCInferenceService/ModelInfer`."""
+        if not method.startswith(_OPEN_METHODS):
+            self._check(authorization)
+
+    def _check(self, authorization: bytes) -> None:
+        if monotonic() >= self._look_again:
+            self._read_again()
+        scheme, key = authorization[: len(_SCHEME)], authorization[len(_SCHEME) :]
+        offered = sha256(key.strip()).digest()
+        # Every key is compared, and all of each: how long it takes tells nothing.
+        known = [hmac.compare_digest(offered, digest) for digest in self._digests]
+        if scheme.lower() != _SCHEME or not any(known):
+            raise UnauthorizedError("this server asks for an API key: Authorization: Bearer KEY")
+
+    def _read_again(self) -> None:
+        self._look_again = monotonic() + _LOOK_AGAIN_S
+        stamp = _stamp(self._path)
+        if stamp == self._stamp:
+            return
+        self._stamp = stamp
+        try:
+            self._digests = _digests(self._path)
+        except ConfigurationError as error:
+            logger.error("the API keys stay as they were: %s", error)
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """What changes when the file does."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _digests(path: Path) -> list[bytes]:
+    return [sha256(key.encode()).digest() for key in api_keys.read(path)]
+
+
+class KeyInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc is not typed
+    """Refuses a call without a key before its message is read."""
+
+    def __init__(self, access: Access, core: Core, protocol: str) -> None:
+        self._access = access
+        self._core = core
+        self._protocol = protocol
+
+    async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], details: Any) -> Any:
+        try:
+            self._access.check_method(details.method, _authorization(details.invocation_metadata))
+        except UnauthorizedError as error:
+            self._core.metrics.count(self._protocol, error.code, 0.0)
+            return self._refusal(error.message)
+        return await continuation(details)
+
+    def _refusal(self, message: str) -> grpc.RpcMethodHandler:
+        async def refuse(_: Any, context: Any) -> NoReturn:
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, message, (("x-model-version", self._core.version),))
+            raise AssertionError  # abort raises
+
+        # As a stream even where the call is none: the handler of a single message would wait for it first.
+        return grpc.stream_stream_rpc_method_handler(refuse)
+
+
+def _authorization(metadata: Any) -> bytes:
+    for name, value in metadata or ():
+        if name == "authorization":
+            return value.encode() if isinstance(value, str) else bytes(value)
+    return b""

@@ -1,0 +1,37 @@
+"""A fleet whose replicas ask for an API key: the fleet itself and the smoke test send one, and Envoy passes the callers' on."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fleet.conftest import FleetCommand
+from tests.fleet.test_fleet import SMOKE, ask
+from tests.ports import free_ports
+
+KEY = "k" * 40
+
+
+@pytest.fixture
+def guarded(fleet: FleetCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FleetCommand]:
+    """A fleet of its own, beside the others', under an environment that names a file of keys."""
+    (tmp_path / "keys").write_text(KEY)
+    monkeypatch.setenv("BULKHEAD_API_KEYS_FILE", str(tmp_path / "keys"))
+    command = FleetCommand(fleet.store, tmp_path / "var", *free_ports(2), fleet.bundles)
+    yield command
+    command.run("down")
+
+
+def test_fleet_and_smoke_test_send_a_key_when_replicas_ask_for_one(
+    guarded: FleetCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guarded.serve(guarded.bundles.first, size=1)
+    code, answer = ask(guarded.http_port, body=guarded.golden_request())
+    assert (code, answer["error"]["code"]) == (401, "unauthorized")
+    asked = subprocess.run(SMOKE, env=guarded.environment, capture_output=True, text=True, check=False)
+    assert asked.returncode == 0, asked.stdout + asked.stderr
+    monkeypatch.delenv("BULKHEAD_API_KEYS_FILE")
+    assert subprocess.run(SMOKE, env=guarded.environment, capture_output=True, check=False).returncode
