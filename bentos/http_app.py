@@ -1,26 +1,19 @@
-"""The HTTP front door: an ASGI application ahead of BentoML's middleware.
+"""The HTTP application: every request that is not for BentoML's own pages, answered by plain calls, without a socket or a coroutine.
 
-It answers `/predict`, `/v2…`, `/` and `/docs.json` itself, hands BentoML's own pages on, and refuses everything else. Ahead of
-the middleware, because that costs several times what a prediction does. Handing on only known paths also keeps a stranger from
-filling BentoML's metrics with paths of his own.
+It answers `/predict`, `/v2…`, `/` and `/docs.json`, and refuses everything else. `bentos.http_protocol` brings the requests.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import perf_counter
 
 from bentos import openapi
-from bentos.asgi import Application, Message, Receive, Scope, Send
+from bentos.bentoml_pages import PATHS as BENTOML_PATHS
+from bentos.bentoml_pages import READS
 from bentos.core import Core
-from bentos.errors import (
-    INTERNAL,
-    BodyTimeoutError,
-    BodyTooLongError,
-    MethodNotAllowedError,
-    NotFoundError,
-    log_defect,
-)
-from bentos.http_exchange import DisconnectedError, Headers, Response, media_type, read_body, respond
+from bentos.errors import INTERNAL, BodyTooLongError, MethodNotAllowedError, NotFoundError, OverloadedError, log_defect
+from bentos.http_exchange import Endpoint, Request, Response, media_type
 from bentos.http_oip import PREFIX as OIP_PREFIX
 from bentos.http_oip import OipEndpoint
 from bentos.http_predict import PATH as PREDICT_PATH
@@ -28,27 +21,18 @@ from bentos.http_predict import PredictEndpoint
 from bentos.metrics import OK
 from contract.errors import RequestError, UnsupportedTypeError
 
-_STATIC = (
-    "swagger-ui.css",
-    "index.css",
-    "swagger-ui-bundle.js",
-    "swagger-ui-standalone-preset.js",
-    "swagger-initializer.js",
-)
-BENTOML_PATHS = frozenset(
-    ("/livez", "/readyz", "/healthz", "/metrics", "/schema.json", *(f"/static_content/{name}" for name in _STATIC))
-)
-_READS = ("GET", "HEAD")
-Endpoint = PredictEndpoint | OipEndpoint
-
 
 class HttpApp:
-    """ASGI application over a core; `bentoml_app` gets what is BentoML's, the lifespan included."""
+    """The application over a core.
 
-    def __init__(self, core: Core, bentoml_app: Application) -> None:
-        self._core = core
-        self._bentoml_app = bentoml_app
-        self._version = core.version.encode()
+    Attributes:
+        core: what it is thin over.
+        headers: what every answer says, whoever gives it.
+    """
+
+    def __init__(self, core: Core) -> None:
+        self.core = core
+        self.headers = ((b"x-model-version", core.version.encode()),)
         self._predict = PredictEndpoint(core)
         self._oip = OipEndpoint(core)
         self._pages = {
@@ -56,64 +40,82 @@ class HttpApp:
             "/docs.json": Response(200, openapi.document(core)),
         }
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._bentoml_app(scope, receive, send)
-        elif scope["path"] in BENTOML_PATHS and scope["method"] in _READS:
-            await self._bentoml_app(scope, receive, self._with_version(send))
-        else:
-            await self._exchange(scope, receive, send)
+    def begin(self, request: Request) -> Response | None:
+        """The answer by the head alone; None where the body is wanted, for `finish`."""
+        return self._observed(request, self._by_head)
 
-    async def _exchange(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = perf_counter()
-        method, path = scope["method"], scope["path"]
-        endpoint = self._oip if path == OIP_PREFIX or path.startswith(f"{OIP_PREFIX}/") else self._predict
+    def finish(self, request: Request) -> Response:
+        """The answer to a request that has its body."""
+        return self._observed(request, self._by_body) or Response(500, b"")
+
+    def refuse(self, request: Request, error: RequestError) -> Response:
+        """The answer to a request that `error` ended, after `begin` or before it."""
+
+        def fail(_: Request) -> Response:
+            raise error
+
+        return self._observed(request, fail) or Response(500, b"")
+
+    def count_disconnected(self, request: Request) -> None:
+        """The caller went away before its request was complete; nobody waits for an answer."""
+        self._count(request, "disconnected")
+
+    def _observed(self, request: Request, respond: Callable[[Request], Response | None]) -> Response | None:
         outcome = OK
         try:
-            response = await self._answer(endpoint, method, path, dict(scope["headers"]), receive)
-        except DisconnectedError:
-            self._core.metrics.count(endpoint.protocol, "disconnected", perf_counter() - started)
-            return
+            response = respond(request)
         except RequestError as error:
             outcome = error.code
-            response = _refusal(endpoint, error)
+            response = _refusal(request.endpoint or self._predict, error)
         except Exception as error:  # noqa: BLE001  # the last line of defence: whatever it is, the caller gets an answer
             log_defect(error)
             outcome = INTERNAL
-            response = Response(500, endpoint.defect())
-        if outcome != OK or method not in _READS:
-            self._core.metrics.count(endpoint.protocol, outcome, perf_counter() - started)
-        await respond(response, self._version, receive, send)
+            response = Response(500, (request.endpoint or self._predict).defect())
+        if response is not None and (outcome != OK or request.method not in READS):
+            self._count(request, outcome)
+        return response
 
-    async def _answer(self, endpoint: Endpoint, method: str, path: str, headers: Headers, receive: Receive) -> Response:
+    def _count(self, request: Request, outcome: str) -> None:
+        protocol = (request.endpoint or self._predict).protocol
+        self.core.metrics.count(protocol, outcome, perf_counter() - request.started)
+
+    def _by_head(self, request: Request) -> Response | None:
+        method, path, headers = request.method, request.path, request.headers
+        endpoint = request.endpoint = self._endpoint(path)
         if b"pickle" in media_type(headers):
             raise UnsupportedTypeError("pickles are not accepted")
         if endpoint is self._predict and path != PREDICT_PATH:
             return self._page(method, path)
-        body = b""
-        if endpoint.needs_body(method, path):
-            endpoint.check_head(path, headers)
-            body = await read_body(headers, receive, self._core.limits)
-        return endpoint.answer(method, path, headers, body)
+        if not endpoint.needs_body(method, path):
+            return endpoint.answer(method, path, headers, b"")
+        endpoint.check_head(path, headers)
+        declared = headers.get(b"content-length", b"0")
+        if not declared.isdigit() or int(declared) > self.core.limits.body_limit_bytes:
+            raise BodyTooLongError(self.core.limits.body_limit_bytes)
+        return None
+
+    def _by_body(self, request: Request) -> Response:
+        endpoint = request.endpoint or self._predict
+        return endpoint.answer(request.method, request.path, request.headers, request.body)
+
+    def _endpoint(self, path: str) -> Endpoint:
+        if path == PREDICT_PATH:
+            return self._predict
+        return self._oip if path == OIP_PREFIX or path.startswith(f"{OIP_PREFIX}/") else self._predict
 
     def _page(self, method: str, path: str) -> Response:
         if path not in self._pages and path not in BENTOML_PATHS:
             raise NotFoundError("no such path; see / for those that there are")
-        if method not in _READS:
+        if method not in READS:
             raise MethodNotAllowedError("GET")
         return self._pages[path]
-
-    def _with_version(self, send: Send) -> Send:
-        async def send_with_version(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (b"x-model-version", self._version)]
-            await send(message)
-
-        return send_with_version
 
 
 def _refusal(endpoint: Endpoint, error: RequestError) -> Response:
     status, body = endpoint.error(error)
-    allow = ((b"allow", error.allowed.encode()),) if isinstance(error, MethodNotAllowedError) else ()
-    unread = isinstance(error, (BodyTooLongError, BodyTimeoutError))
-    return Response(status, body, headers=allow, close=unread, linger=isinstance(error, BodyTooLongError))
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    if isinstance(error, MethodNotAllowedError):
+        headers = ((b"allow", error.allowed.encode()),)
+    if isinstance(error, OverloadedError):
+        headers = ((b"retry-after", b"%d" % error.retry_after_s),)
+    return Response(status, body, headers=headers, close=isinstance(error, BodyTooLongError))
