@@ -28,13 +28,22 @@ class Limits:
     Attributes:
         max_rows: rows in one request, over any protocol.
         body_limit_bytes: body of an HTTP request, message of a gRPC one.
-        body_timeout_s: time for an HTTP body to arrive, from the end of the headers.
+        body_timeout_s: time for an HTTP body to arrive, from the end of the headers; and for an answer to be taken.
+        head_timeout_s: time for the head of an HTTP request to arrive, from its first byte or the connection's start.
+        head_limit_bytes, head_limit_count: the headers of an HTTP request, with its first line, and how many there may be.
+        target_limit_bytes: path and query of an HTTP request.
+        max_connections: HTTP connections open at once.
         drain_s: time that gRPC calls in flight get when the server is told to stop.
     """
 
     max_rows: int = 1000
     body_limit_bytes: int = 1024 * 1024
     body_timeout_s: float = 10.0
+    head_timeout_s: float = 5.0
+    head_limit_bytes: int = 16 * 1024
+    head_limit_count: int = 100
+    target_limit_bytes: int = 2048
+    max_connections: int = 4096
     drain_s: float = 5.0
 
     @classmethod

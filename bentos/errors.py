@@ -8,7 +8,12 @@ RequestError                     HTTP 400, gRPC INVALID_ARGUMENT
 ├── UnauthorizedError                 401, gRPC UNAUTHENTICATED
 ├── NotFoundError                     404, gRPC NOT_FOUND
 ├── MethodNotAllowedError             405
-└── BodyTimeoutError                  408, the body was not read to its end
+├── HeadTooLongError                  431
+├── TargetTooLongError                414
+├── HeadTimeoutError                  408, the head was not read to its end
+├── BodyTimeoutError                  408, the body was not read to its end
+├── UnsupportedUpgradeError           400
+└── OverloadedError                   503, gRPC UNAVAILABLE; a later try may succeed
 """
 
 from __future__ import annotations
@@ -50,12 +55,54 @@ class MethodNotAllowedError(RequestError):
 
 
 class BodyTooLongError(TooLargeError):
-    pass
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"the body is longer than {limit_bytes} bytes")
+
+
+class HeadTooLongError(RequestError):
+    status = 431
+    code = "headers_too_large"
+
+
+class TargetTooLongError(RequestError):
+    status = 414
+    code = "target_too_long"
+
+    def __init__(self) -> None:
+        super().__init__("the request's target is too long")
+
+
+class HeadTimeoutError(RequestError):
+    status = 408
+    code = "head_timeout"
+
+    def __init__(self, limit_s: float) -> None:
+        super().__init__(f"the headers did not arrive within {limit_s:g} s")
 
 
 class BodyTimeoutError(RequestError):
     status = 408
     code = "body_timeout"
+
+    def __init__(self, limit_s: float) -> None:
+        super().__init__(f"the body did not arrive within {limit_s:g} s")
+
+
+class UnsupportedUpgradeError(RequestError):
+    def __init__(self) -> None:
+        super().__init__("an upgrade is not supported; send the request without the header Upgrade")
+
+
+class OverloadedError(RequestError):
+    """The server has too much to do.
+
+    Attributes:
+        retry_after_s: when another try makes sense.
+    """
+
+    status = 503
+    code = "overloaded"
+    retry_after_s = 1
 
 
 def one_line(error: RequestError) -> str:
@@ -65,7 +112,7 @@ def one_line(error: RequestError) -> str:
     return f"{error.message}: {shown}{more}" if shown else error.message
 
 
-def log_defect(error: Exception) -> None:
+def log_defect(error: BaseException) -> None:
     """Log an exception that is our own defect: its type and where it was raised, not its text, which may quote a value."""
     where = "".join(traceback.format_tb(error.__traceback__))
     logger.error("a request failed by a defect of the server: %s\n%s", type(error).__name__, where)

@@ -1,27 +1,27 @@
-"""The HTTP front door: an ASGI application ahead of BentoML's middleware.
+"""The HTTP application: every request that is not for BentoML's own pages, answered by plain calls, without a socket or a coroutine.
 
-It answers `/predict`, `/v2…`, `/` and `/docs.json` itself, hands BentoML's own pages on, and refuses everything else. Ahead of
-the middleware, because that costs several times what a prediction does. Handing on only known paths also keeps a stranger from
-filling BentoML's metrics with paths of his own.
+It answers `/predict`, `/v2…`, `/` and `/docs.json`, and refuses everything else. `bentos.http_protocol` brings the requests.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import perf_counter
 
 from bentos import openapi
-from bentos.asgi import Application, Message, Receive, Scope, Send
+from bentos.bentoml_pages import PATHS as BENTOML_PATHS
+from bentos.bentoml_pages import READS
 from bentos.core import Core
 from bentos.errors import (
     INTERNAL,
-    BodyTimeoutError,
     BodyTooLongError,
     MethodNotAllowedError,
     NotFoundError,
+    OverloadedError,
     UnauthorizedError,
     log_defect,
 )
-from bentos.http_exchange import DisconnectedError, Headers, Response, media_type, read_body, respond
+from bentos.http_exchange import Endpoint, Headers, Request, Response, media_type
 from bentos.http_oip import PREFIX as OIP_PREFIX
 from bentos.http_oip import OipEndpoint
 from bentos.http_predict import PATH as PREDICT_PATH
@@ -29,27 +29,30 @@ from bentos.http_predict import PredictEndpoint
 from bentos.metrics import OK
 from contract.errors import RequestError, UnsupportedTypeError
 
-_STATIC = (
-    "swagger-ui.css",
-    "index.css",
-    "swagger-ui-bundle.js",
-    "swagger-ui-standalone-preset.js",
-    "swagger-initializer.js",
+# The page at `/` runs BentoML's own scripts, with styles and pictures made in place. Source: OWASP, HTTP Headers Cheat Sheet.
+_SECURITY = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+    (b"referrer-policy", b"no-referrer"),
+    (
+        b"content-security-policy",
+        b"default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; "
+        b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
 )
-BENTOML_PATHS = frozenset(
-    ("/livez", "/readyz", "/healthz", "/metrics", "/schema.json", *(f"/static_content/{name}" for name in _STATIC))
-)
-_READS = ("GET", "HEAD")
-Endpoint = PredictEndpoint | OipEndpoint
 
 
 class HttpApp:
-    """ASGI application over a core; `bentoml_app` gets what is BentoML's, the lifespan included."""
+    """The application over a core.
 
-    def __init__(self, core: Core, bentoml_app: Application) -> None:
-        self._core = core
-        self._bentoml_app = bentoml_app
-        self._version = core.version.encode()
+    Attributes:
+        core: what it is thin over.
+        headers: what every answer says, whoever gives it.
+    """
+
+    def __init__(self, core: Core) -> None:
+        self.core = core
+        self.headers = ((b"x-model-version", core.version.encode()), *_SECURITY)
         self._predict = PredictEndpoint(core)
         self._oip = OipEndpoint(core)
         self._pages = {
@@ -57,80 +60,97 @@ class HttpApp:
             "/docs.json": Response(200, openapi.document(core)),
         }
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._bentoml_app(scope, receive, send)
-        elif scope["path"] in BENTOML_PATHS and scope["method"] in _READS and self._admits(scope):
-            await self._bentoml_app(scope, receive, self._with_version(send))
-        else:
-            await self._exchange(scope, receive, send)
+    def begin(self, request: Request) -> Response | None:
+        """The answer by the head alone; None where the body is wanted, for `finish`."""
+        return self._observed(request, self._by_head)
 
-    async def _exchange(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = perf_counter()
-        method, path = scope["method"], scope["path"]
-        endpoint = self._oip if path == OIP_PREFIX or path.startswith(f"{OIP_PREFIX}/") else self._predict
-        outcome = OK
+    def admits(self, path: str, headers: Headers) -> bool:
+        """Whether the caller may see a page of BentoML's; if not, `begin` refuses it."""
         try:
-            response = await self._answer(endpoint, method, path, dict(scope["headers"]), receive)
-        except DisconnectedError:
-            self._core.metrics.count(endpoint.protocol, "disconnected", perf_counter() - started)
-            return
-        except RequestError as error:
-            outcome = error.code
-            response = _refusal(endpoint, error)
-        except Exception as error:  # noqa: BLE001  # the last line of defence: whatever it is, the caller gets an answer
-            log_defect(error)
-            outcome = INTERNAL
-            response = Response(500, endpoint.defect())
-        if outcome != OK or method not in _READS:
-            self._core.metrics.count(endpoint.protocol, outcome, perf_counter() - started)
-        await respond(response, self._version, receive, send)
-
-    async def _answer(self, endpoint: Endpoint, method: str, path: str, headers: Headers, receive: Receive) -> Response:
-        if self._core.access:
-            self._core.access.check_path(path, headers.get(b"authorization", b""))
-        if b"pickle" in media_type(headers):
-            raise UnsupportedTypeError("pickles are not accepted")
-        if endpoint is self._predict and path != PREDICT_PATH:
-            return self._page(method, path)
-        body = b""
-        if endpoint.needs_body(method, path):
-            endpoint.check_head(path, headers)
-            body = await read_body(headers, receive, self._core.limits)
-        return endpoint.answer(method, path, headers, body)
-
-    def _admits(self, scope: Scope) -> bool:
-        """Whether the caller may see a page of BentoML's."""
-        if self._core.access is None:
-            return True
-        try:
-            self._core.access.check_path(scope["path"], dict(scope["headers"]).get(b"authorization", b""))
+            self._check_access(path, headers)
         except UnauthorizedError:
             return False
         return True
 
+    def finish(self, request: Request) -> Response:
+        """The answer to a request that has its body."""
+        return self._observed(request, self._by_body) or Response(500, b"")
+
+    def refuse(self, request: Request, error: RequestError) -> Response:
+        """The answer to a request that `error` ended, after `begin` or before it."""
+
+        def fail(_: Request) -> Response:
+            raise error
+
+        return self._observed(request, fail) or Response(500, b"")
+
+    def count_disconnected(self, request: Request) -> None:
+        """The caller went away before its request was complete; nobody waits for an answer."""
+        self._count(request, "disconnected")
+
+    def _observed(self, request: Request, respond: Callable[[Request], Response | None]) -> Response | None:
+        outcome = OK
+        try:
+            response = respond(request)
+        except RequestError as error:
+            outcome = error.code
+            response = _refusal(request.endpoint or self._predict, error)
+        except Exception as error:  # noqa: BLE001  # the last line of defence: whatever it is, the caller gets an answer
+            log_defect(error)
+            outcome = INTERNAL
+            response = Response(500, (request.endpoint or self._predict).defect())
+        if response is not None and (outcome != OK or request.method not in READS):
+            self._count(request, outcome)
+        return response
+
+    def _count(self, request: Request, outcome: str) -> None:
+        protocol = (request.endpoint or self._predict).protocol
+        self.core.metrics.count(protocol, outcome, perf_counter() - request.started)
+
+    def _by_head(self, request: Request) -> Response | None:
+        method, path, headers = request.method, request.path, request.headers
+        endpoint = request.endpoint = self._endpoint(path)
+        self._check_access(path, headers)
+        if b"pickle" in media_type(headers):
+            raise UnsupportedTypeError("pickles are not accepted")
+        if endpoint is self._predict and path != PREDICT_PATH:
+            return self._page(method, path)
+        if not endpoint.needs_body(method, path):
+            return endpoint.answer(method, path, headers, b"")
+        endpoint.check_head(path, headers)
+        declared = headers.get(b"content-length", b"0")
+        if not declared.isdigit() or int(declared) > self.core.limits.body_limit_bytes:
+            raise BodyTooLongError(self.core.limits.body_limit_bytes)
+        return None
+
+    def _check_access(self, path: str, headers: Headers) -> None:
+        if self.core.access:
+            self.core.access.check_path(path, headers.get(b"authorization", b""))
+
+    def _by_body(self, request: Request) -> Response:
+        endpoint = request.endpoint or self._predict
+        return endpoint.answer(request.method, request.path, request.headers, request.body)
+
+    def _endpoint(self, path: str) -> Endpoint:
+        if path == PREDICT_PATH:
+            return self._predict
+        return self._oip if path == OIP_PREFIX or path.startswith(f"{OIP_PREFIX}/") else self._predict
+
     def _page(self, method: str, path: str) -> Response:
         if path not in self._pages and path not in BENTOML_PATHS:
             raise NotFoundError("no such path; see / for those that there are")
-        if method not in _READS:
+        if method not in READS:
             raise MethodNotAllowedError("GET")
         return self._pages[path]
-
-    def _with_version(self, send: Send) -> Send:
-        async def send_with_version(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (b"x-model-version", self._version)]
-            await send(message)
-
-        return send_with_version
 
 
 def _refusal(endpoint: Endpoint, error: RequestError) -> Response:
     status, body = endpoint.error(error)
-    allow: tuple[tuple[bytes, bytes], ...] = ()
+    headers: tuple[tuple[bytes, bytes], ...] = ()
     if isinstance(error, MethodNotAllowedError):
-        allow = ((b"allow", error.allowed.encode()),)
+        headers = ((b"allow", error.allowed.encode()),)
     elif isinstance(error, UnauthorizedError):
-        allow = ((b"www-authenticate", b'Bearer realm="bulkhead"'),)
-    unread = isinstance(error, (BodyTooLongError, BodyTimeoutError))
-    return Response(status, body, headers=allow, close=unread, linger=isinstance(error, BodyTooLongError))
+        headers = ((b"www-authenticate", b'Bearer realm="bulkhead"'),)
+    elif isinstance(error, OverloadedError):
+        headers = ((b"retry-after", b"%d" % error.retry_after_s),)
+    return Response(status, body, headers=headers, close=isinstance(error, BodyTooLongError))

@@ -25,7 +25,7 @@ from contract import api_keys, manifest
 from contract.errors import BundleError, ConfigurationError
 
 if TYPE_CHECKING:
-    from bentos.asgi import Application
+    from bentos.bentoml_pages import Application
     from bentos.core import Core
 
 BUNDLE = Path(__file__).resolve().parents[2]
@@ -94,15 +94,21 @@ def _check_guards() -> None:
 
 
 class FrontedService(bentoml.Service):  # type: ignore[misc]  # bentoml is not typed
-    """A BentoML service with our HTTP application ahead of BentoML's own."""
+    """A BentoML service with our HTTP front door ahead of BentoML's application."""
 
     def to_asgi(self, is_main: bool = True) -> Application:
-        from bentos.http_app import HttpApp
+        """BentoML's application for its own pages. Ours is put where uvicorn, which BentoML configures next, takes its protocol from."""
+        from uvicorn.protocols.http import auto
 
-        logging.getLogger(
-            "uvicorn.access"
-        ).propagate = False  # uvicorn prepares each line, whether or not it is written
-        return HttpApp(core(), super().to_asgi(is_main))
+        from bentos.bentoml_pages import BentomlPages
+        from bentos.http_app import HttpApp
+        from bentos.http_protocol import protocol_for
+
+        # uvicorn prepares each line, whether or not it is written
+        logging.getLogger("uvicorn.access").propagate = False
+        app = HttpApp(core())
+        auto.AutoHTTPProtocol = protocol_for(app)
+        return BentomlPages(super().to_asgi(is_main), app.headers)
 
 
 @bentoml.service(

@@ -15,6 +15,7 @@ import uvloop
 from bentos.core import Core
 from bentos.grpc_server import GrpcServer
 from bentos.http_app import HttpApp
+from bentos.http_protocol import protocol_for
 
 
 async def _probes(_scope: Any, _receive: Any, send: Any) -> None:
@@ -28,7 +29,8 @@ async def main(bundle: Path, http_port: int, grpc_port: int) -> None:
     grpc = GrpcServer(core, "127.0.0.1", grpc_port)
     await grpc.start()
     core.ready = True
-    config = uvicorn.Config(HttpApp(core, _probes), port=http_port, log_config=None, access_log=False, lifespan="off")
+    front = protocol_for(HttpApp(core))
+    config = uvicorn.Config(_probes, http=front, port=http_port, log_config=None, access_log=False, lifespan="off")
     await uvicorn.Server(config).serve()
     await grpc.stop()
 

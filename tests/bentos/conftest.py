@@ -21,7 +21,7 @@ from bentos.core import Core
 from bentos.http_app import HttpApp
 from contract import manifest
 from contract.schema import FeatureSchema, Field
-from tests.bentos.asgi import Caller
+from tests.bentos.caller import Caller
 from tests.ports import free_ports
 
 VARIABLE = "BULKHEAD_TEST_BUNDLE"
@@ -87,13 +87,8 @@ def core(loaded_core: Core) -> Core:
 
 @pytest.fixture
 def http(core: Core) -> Caller:
-    """The HTTP application, called without a server; what it hands on to BentoML is answered with 299."""
-
-    async def bentoml_app(scope: Any, receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 299, "headers": []})
-        await send({"type": "http.response.body", "body": scope["path"].encode()})
-
-    return Caller(HttpApp(core, bentoml_app))
+    """The HTTP application, called without a server."""
+    return Caller(HttpApp(core))
 
 
 @dataclass

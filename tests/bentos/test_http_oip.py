@@ -11,7 +11,7 @@ import pytest
 
 from bentos.core import Core
 from bentos.tensors import DATATYPES
-from tests.bentos.asgi import Answer, Caller
+from tests.bentos.caller import Answer, Caller
 from tests.bentos.conftest import Case
 
 

@@ -1,0 +1,388 @@
+"""The HTTP front door over real sockets: what HTTP allows is answered, in order; what goes on for too long or grows too large ends."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import resource
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from bentos.core import Core
+from bentos.http_door import SPARE_CONNECTIONS
+from tests.bentos.conftest import Case
+from tests.bentos.http_server import PAGE, FrontDoor, front_door, get, one_response, request, responses, rest
+
+CLOSE = "Connection: close"
+
+
+@pytest.fixture(scope="module")
+def door(loaded_core: Core) -> Iterator[FrontDoor]:
+    loaded_core.ready = True
+    with front_door(loaded_core) as running:
+        yield running
+
+
+@pytest.fixture
+def body(case: Case) -> bytes:
+    return json.dumps({"rows": case.rows[:1]}).encode()
+
+
+def predictions(content: bytes) -> Any:
+    return json.loads(content)["predictions"]
+
+
+def limited(core: Core, monkeypatch: pytest.MonkeyPatch, **limits: float) -> None:
+    monkeypatch.setattr(core, "limits", dataclasses.replace(core.limits, **limits))  # type: ignore[arg-type]
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait until it holds."""
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+# ---- what HTTP allows ----
+
+
+def test_connection_stays_open_until_it_is_asked_to_close(door: FrontDoor, case: Case, body: bytes) -> None:
+    with door.connect() as connection:
+        for _ in range(3):
+            connection.sendall(request("/predict", body))
+            status, headers, content = one_response(connection)
+            assert (status, headers["x-model-version"]) == (200, case.version)
+            assert "connection" not in headers
+            assert predictions(content) == case.answers[:1]
+        connection.sendall(request("/predict", body, CLOSE))
+        status, headers, _ = one_response(connection)
+        assert (status, headers["connection"], rest(connection)) == (200, "close", b"")
+
+
+@pytest.mark.parametrize("size", [1, 7, 100])
+def test_request_is_answered_when_it_comes_in_pieces(door: FrontDoor, case: Case, body: bytes, size: int) -> None:
+    whole = request("/predict", body, CLOSE)
+    with door.connect() as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for start in range(0, len(whole), size):
+            connection.sendall(whole[start : start + size])
+        ((status, _, content),) = responses(rest(connection))
+    assert (status, predictions(content)) == (200, case.answers[:1])
+
+
+@pytest.mark.parametrize("size", [1, 50, 4096])
+def test_request_is_answered_when_its_body_is_chunked(door: FrontDoor, case: Case, size: int) -> None:
+    body = json.dumps({"rows": case.rows * 4}).encode()
+    chunks = [body[start : start + size] for start in range(0, len(body), size)]
+    coded = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks)
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n"
+    whole = head + b"Connection: close\r\n\r\n" + coded + b"0\r\nContent-Type: text/plain\r\n\r\n"
+    ((status, _, content),) = responses(door.ask(whole))
+    assert (status, predictions(content)) == (200, case.answers * 4)
+
+
+def test_answers_keep_the_order_of_requests_that_come_together(door: FrontDoor, case: Case, body: bytes) -> None:
+    asked = [request("/predict", body), get("/nowhere"), get("/v2/health/live"), request("/predict", b"{")] * 50
+    received = responses(door.ask(b"".join(asked) + get("/nowhere", CLOSE)))
+    assert [status for status, _, _ in received] == [200, 404, 200, 400] * 50 + [404]
+    assert all(predictions(content) == case.answers[:1] for _, _, content in received[:200:4])
+
+
+def test_answers_keep_their_order_when_pages_of_bentoml_are_among_them(door: FrontDoor, body: bytes) -> None:
+    asked = [get("/nowhere"), get("/livez"), request("/predict", body), get("/metrics"), get("/livez"), get("/v2")]
+    door.pages.clear()
+    with door.connect() as connection:
+        connection.sendall(b"".join(asked))
+        assert one_response(connection)[0] == 404
+        time.sleep(0.1)
+        connection.sendall(get("/nowhere") + request("/predict", body, CLOSE))
+        door.pages.set()
+        received = responses(rest(connection))
+    assert [status for status, _, _ in received] == [299, 200, 299, 299, 200, 404, 200]
+    assert received[0][2] == PAGE
+
+
+def test_each_page_of_bentoml_names_the_model_version(door: FrontDoor, case: Case) -> None:
+    ((status, headers, content),) = responses(door.ask(get("/readyz?verbose=1", CLOSE)))
+    assert (status, headers["x-model-version"], content) == (299, case.version, PAGE)
+
+
+def test_connection_is_closed_after_the_answer_when_the_request_is_http_1_0(door: FrontDoor, body: bytes) -> None:
+    for extra in ((), ("Connection: keep-alive",)):
+        asked = request("/predict", body, *extra).replace(b"HTTP/1.1", b"HTTP/1.0")
+        ((status, headers, _),) = responses(door.ask(asked))
+        assert (status, headers["connection"]) == (200, "close")
+
+
+def test_head_is_answered_without_a_body(door: FrontDoor) -> None:
+    with door.connect() as connection:
+        connection.sendall(request("/docs.json", method="HEAD"))
+        received = connection.recv(1 << 16)
+        assert received.endswith(b"\r\n\r\n")
+        length = int(received.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        connection.sendall(get("/docs.json"))
+        assert len(one_response(connection)[2]) == length
+
+
+def test_body_is_asked_for_when_the_caller_expects_that(door: FrontDoor, case: Case, body: bytes) -> None:
+    whole = request("/predict", body, "Expect: 100-continue", CLOSE)
+    head, content = whole[: -len(body)], whole[-len(body) :]
+    with door.connect() as connection:
+        connection.sendall(head)
+        assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(content)
+        ((status, _, answer),) = responses(rest(connection))
+    assert (status, predictions(answer)) == (200, case.answers[:1])
+
+
+def test_refused_caller_need_not_send_its_body_when_it_waits_to_be_asked(door: FrontDoor) -> None:
+    with door.connect() as connection:
+        connection.sendall(request("/nowhere", b"x" * 9, "Expect: 100-continue")[:-9])
+        status, headers, _ = one_response(connection)
+    assert (status, headers["connection"]) == (404, "close")
+
+
+def test_connection_serves_on_after_a_refusal_that_did_not_wait_for_the_body(door: FrontDoor, body: bytes) -> None:
+    with door.connect() as connection:
+        refused = request("/nowhere", b"x" * 50_000)
+        connection.sendall(refused[:100])
+        connection.sendall(refused[100:])
+        assert one_response(connection)[0] == 404
+        connection.sendall(request("/predict", body))
+        assert one_response(connection)[0] == 200
+
+
+def test_path_is_found_when_it_is_spelled_otherwise(door: FrontDoor, body: bytes) -> None:
+    for target, status in [
+        ("/predict?a=b", 200),
+        ("http://other/predict", 200),
+        ("/%70redict", 200),
+        ("/predict#x", 200),
+        ("//predict", 404),
+        ("*", 404),
+        ("/%ff", 404),
+        ("/predict%00", 404),
+    ]:
+        ((answer, _, _),) = responses(door.ask(request(target, body, CLOSE)))
+        assert (target, answer) == (target, status)
+
+
+def test_answer_is_complete_when_the_caller_has_closed_its_half(door: FrontDoor, case: Case, body: bytes) -> None:
+    door.pages.clear()
+    for asked, status in ((request("/predict", body), 200), (get("/livez"), 299)):
+        with door.connect() as connection:
+            connection.sendall(asked)
+            connection.shutdown(socket.SHUT_WR)
+            time.sleep(0.05)
+            door.pages.set()
+            assert [answer for answer, _, _ in responses(rest(connection))] == [status]
+
+
+def test_request_is_counted_when_its_caller_went_away(door: FrontDoor, core: Core, body: bytes) -> None:
+    def gone() -> int:
+        return sum(core.metrics._buckets.get(("http", "disconnected"), []))
+
+    before = gone()
+    with door.connect() as connection:
+        connection.sendall(request("/predict", body)[:-5])
+        time.sleep(0.05)
+    until(lambda: gone() == before + 1)
+    assert door.protocol.door.held_bytes == 0
+
+
+def test_upgrade_is_ignored_when_there_is_no_body_and_refused_when_there_is(door: FrontDoor, body: bytes) -> None:
+    asks = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA")
+    ((status, headers, _),) = responses(door.ask(get("/v2", *asks)))
+    assert (status, headers["connection"]) == (200, "close")
+    smuggled = request("/predict", get("/v2/health/live"), *asks)
+    ((status, _, content),) = responses(door.ask(smuggled))
+    assert (status, "Upgrade" in json.loads(content)["error"]["message"]) == (400, True)
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\n\r\n",
+        b"POST /predict HTTP/1.1\r\nContent-Length: -5\r\n\r\n",
+        b"POST /predict HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef",
+        b"POST /predict HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST /predict HTTP/1.1\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ],
+)
+def test_connection_ends_with_400_when_what_comes_is_not_http(door: FrontDoor, garbage: bytes) -> None:
+    (*_, (status, headers, content)) = responses(door.ask(get("/v2") + garbage))
+    assert (status, headers["connection"], json.loads(content)["error"]["code"]) == (400, "close", "bad_request")
+
+
+# ---- what would cost too much ----
+
+
+def refusal(door: FrontDoor, asked: bytes) -> tuple[int, str, str]:
+    """The answer, taken without waiting for the end of the connection, since that lingers."""
+    with door.connect() as connection:
+        connection.sendall(asked)
+        status, headers, content = one_response(connection)
+    return status, headers["connection"], json.loads(content)["error"]["code"]
+
+
+def test_head_is_refused_when_it_is_too_long(door: FrontDoor, core: Core) -> None:
+    limits = core.limits
+    long = "x" * 2 * limits.head_limit_bytes
+    assert refusal(door, get("/v2", f"X: {long}")) == (431, "close", "headers_too_large")
+    assert refusal(door, get("/v2", *[f"X{n}: {long[:1000]}" for n in range(40)])) == (
+        431,
+        "close",
+        "headers_too_large",
+    )
+    many = get("/nowhere", CLOSE, *[f"X{n}: 1" for n in range(limits.head_limit_count)])
+    assert refusal(door, many) == (431, "close", "headers_too_large")
+
+
+def test_target_is_refused_when_it_is_too_long(door: FrontDoor, core: Core) -> None:
+    long = "/" + "x" * core.limits.target_limit_bytes
+    assert refusal(door, get(long, CLOSE)) == (414, "close", "target_too_long")
+    assert refusal(door, get(long * 10)) == (414, "close", "target_too_long")
+
+
+def test_body_is_refused_while_it_comes_when_it_grows_too_long(door: FrontDoor, core: Core) -> None:
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunk = b"10000\r\n" + b" " * 65536 + b"\r\n"
+    with door.connect() as connection:
+        connection.sendall(head)
+        for _ in range(core.limits.body_limit_bytes // 65536 + 1):
+            connection.sendall(chunk)
+        assert one_response(connection)[0] == 413
+    declared = request("/predict", b"", CLOSE).replace(b"Length: 0", b"Length: 99999999")
+    assert refusal(door, declared + b" " * 100_000) == (413, "close", "too_large")
+
+
+def test_trailers_are_bounded(door: FrontDoor, core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    limited(core, monkeypatch, body_limit_bytes=4096)
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    assert refusal(door, head + b"2\r\n{}\r\n0\r\nX: " + b"x" * 100_000) == (413, "close", "too_large")
+
+
+def test_bodies_are_refused_when_all_together_hold_too_much(
+    door: FrontDoor, core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limited(core, monkeypatch, body_limit_bytes=1024)
+    held = [door.connect() for _ in range(80)]
+    for connection in held:
+        connection.sendall(request("/predict", b" " * 1000)[:-1])
+    until(lambda: core.metrics._buckets.get(("http", "overloaded")) is not None)
+    refused = [connection for connection in held if select.select([connection], [], [], 0)[0]]
+    assert 0 < len(refused) < 40
+    assert {one_response(connection)[0] for connection in refused} == {503}
+    for connection in held:
+        connection.close()
+    until(lambda: door.protocol.door.held_bytes == 0)
+    assert responses(door.ask(request("/predict", b"{}", CLOSE)))[0][0] == 400
+
+
+def test_caller_that_does_not_read_its_answers_gets_no_more(door: FrontDoor, core: Core) -> None:
+    asked = get("/docs.json") * 5000
+    with door.connect() as connection:
+        connection.sendall(asked)
+        until(lambda: len(door.server.server_state.connections) == 1)
+        (waiting,) = door.server.server_state.connections
+        until(lambda: waiting.flow.read_paused)
+        assert waiting.transport.get_write_buffer_size() < 8 * 2**20
+        threading.Thread(target=connection.sendall, args=[get("/nowhere", CLOSE)]).start()
+        received = responses(rest(connection))
+    assert [status for status, _, _ in received] == [200] * 5000 + [404]
+
+
+# ---- what would take too long ----
+
+
+def test_connection_ends_when_its_head_its_body_or_anything_does_not_come(
+    core: Core, monkeypatch: pytest.MonkeyPatch, body: bytes
+) -> None:
+    limited(core, monkeypatch, head_timeout_s=0.3, body_timeout_s=0.3)
+    with front_door(core, keep_alive_s=1) as door:
+        assert door.ask() == b""
+        assert refusal(door, b"GET /v2 HTTP/1.1\r\nHost:") == (408, "close", "head_timeout")
+        assert refusal(door, request("/predict", body)[:-1]) == (408, "close", "body_timeout")
+        with door.connect() as connection:
+            connection.sendall(request("/predict", body))
+            assert one_response(connection)[0] == 200
+            assert rest(connection) == b""
+
+
+def test_connection_ends_when_its_caller_never_reads(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    limited(core, monkeypatch, body_timeout_s=0.3)
+    with front_door(core) as door, door.connect() as connection:
+        connection.settimeout(10)
+        with pytest.raises(OSError):  # reset, while it still sends
+            while True:
+                connection.sendall(get("/docs.json") * 1000)
+
+
+def test_predictions_are_refused_and_health_is_answered_when_there_are_too_many_connections(
+    core: Core, monkeypatch: pytest.MonkeyPatch, body: bytes
+) -> None:
+    limited(core, monkeypatch, max_connections=20)
+    with front_door(core) as door:
+        held = [door.connect() for _ in range(20)]
+        until(lambda: len(door.server.server_state.connections) == 20)
+        ((status, headers, content),) = responses(door.ask(request("/predict", body)))
+        assert (status, headers["retry-after"], headers["connection"]) == (503, "1", "close")
+        assert json.loads(content)["error"]["code"] == "overloaded"
+        for path, expected in (("/livez", 299), ("/v2/health/ready", 200)):
+            assert responses(door.ask(get(path)))[0][0] == expected
+        more = [door.connect() for _ in range(SPARE_CONNECTIONS)]
+        assert responses(door.ask())[0][0] == 503
+        held[0].sendall(request("/predict", body))
+        assert one_response(held[0])[0] == 200
+        for connection in held + more:
+            connection.close()
+
+
+def test_bound_on_connections_leaves_descriptors_for_everything_else(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limited(core, monkeypatch, max_connections=10**9)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with front_door(core) as door:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        assert soft == hard
+        assert door.protocol.door.max_connections < soft - 200
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+# ---- the end ----
+
+
+def test_requests_that_have_begun_are_answered_when_the_server_stops(core: Core, case: Case, body: bytes) -> None:
+    whole = request("/predict", body)
+    with front_door(core) as door, ExitStack() as open_:
+        idle, headless, bodiless, waiting = (open_.enter_context(door.connect()) for _ in range(4))
+        idle.sendall(whole)
+        assert one_response(idle)[0] == 200
+        headless.sendall(whole[:20])
+        bodiless.sendall(whole[:-5])
+        door.pages.clear()
+        waiting.sendall(get("/livez"))
+        time.sleep(0.1)
+        door.server.should_exit = True
+        assert rest(idle) == b""
+        headless.sendall(whole[20:])
+        bodiless.sendall(whole[-5:])
+        for connection in (headless, bodiless):
+            ((status, headers, content),) = responses(rest(connection))
+            assert (status, headers["connection"]) == (200, "close")
+            assert predictions(content) == case.answers[:1]
+        door.pages.set()
+        ((status, headers, _),) = responses(rest(waiting))
+        assert (status, headers["connection"]) == (299, "close")
