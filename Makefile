@@ -109,7 +109,7 @@ test-dags: | .venv/orchestrator/installed.txt .venv/pipeline/installed.txt .venv
 	$(TEST) .venv/orchestrator/bin/python $(PYTEST) tests/dags
 
 .PHONY: bench
-bench: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt .venv/orchestrator/installed.txt .venv/client/installed.txt .venv/bench/installed.txt .venv/naive/installed.txt  ## figures with their peers, in one run
+bench: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt .venv/orchestrator/installed.txt .venv/client/installed.txt .venv/bench/installed.txt .venv/naive/installed.txt .venv/mlserver/installed.txt .venv/litserve/installed.txt  ## figures with their peers, in one run
 	$(PIPELINE) python -m benchmarks
 
 # ── environments: one hashed lock each; an environment is complete when it holds a copy of its lock ──

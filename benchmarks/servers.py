@@ -66,14 +66,14 @@ def ours(bundle: Bundle, scratch: Path) -> Iterator[Server]:
         shutil.copytree(bundle.path, copy)
     port, grpc_port = free_ports(2)
     (scratch / "metrics").mkdir(exist_ok=True)
-    environment = _environment() | {
+    environment = clean_environment() | {
         "BENTOML_HOME": str(scratch / "home"),
         "BENTOML_DO_NOT_TRACK": "true",
         "PROMETHEUS_MULTIPROC_DIR": str(scratch / "metrics"),
         "BULKHEAD_GRPC_PORT": str(grpc_port),
     }
     command = [str(SERVING_PYTHON), "-m", "bentoml", "serve", str(copy), "--host", "127.0.0.1", "--port", str(port)]
-    with _started(OURS, command, environment, scratch, port, cwd=scratch, grpc_port=grpc_port) as server:
+    with started(OURS, command, environment, scratch, port, cwd=scratch, grpc_port=grpc_port) as server:
         yield server
 
 
@@ -97,14 +97,14 @@ def bentoml_api(bundle: Bundle, scratch: Path) -> Iterator[Server]:
     }
     service = "benchmarks.peers.bentoml_api:Peer"
     command = [str(PEERS_PYTHON), "-m", "bentoml", "serve", service, "--host", "127.0.0.1", "--port", str(port)]
-    with _started(BENTOML_API, command, _environment() | settings, scratch, port, cwd=PROJECT) as server:
+    with started(BENTOML_API, command, clean_environment() | settings, scratch, port, cwd=PROJECT) as server:
         yield server
 
 
 @contextmanager
 def naive(bundle: Bundle, scratch: Path) -> Iterator[Server]:
     """The bento of the tutorials around the model of the bundle."""
-    environment = _environment() | {"BENTOML_HOME": str(scratch / "naive"), "BENTOML_DO_NOT_TRACK": "true"}
+    environment = clean_environment() | {"BENTOML_HOME": str(scratch / "naive"), "BENTOML_DO_NOT_TRACK": "true"}
     if not (scratch / "naive").exists():
         save = [str(NAIVE_PYTHON), "-m", "benchmarks.peers.naive_pipeline", str(bundle.model)]
         subprocess.run(save, cwd=PROJECT, env=environment, stdout=subprocess.DEVNULL, check=True)
@@ -112,7 +112,7 @@ def naive(bundle: Bundle, scratch: Path) -> Iterator[Server]:
     service = "benchmarks.peers.naive_service:Naive"
     command = [str(NAIVE_PYTHON), "-m", "bentoml", "serve", service, "--host", "127.0.0.1", "--port", str(port)]
     command += ["--timeout-keep-alive", "60"]  # so slow that connections idle for long while the generator warms up
-    with _started(NAIVE, command, environment, scratch, port, cwd=PROJECT) as server:
+    with started(NAIVE, command, environment, scratch, port, cwd=PROJECT) as server:
         yield server
 
 
@@ -121,7 +121,7 @@ def no_bentoml(bundle: Bundle, scratch: Path) -> Iterator[Server]:
     """The limit for our replica: its core and front ends alone."""
     port, grpc_port = free_ports(2)
     command = [str(SERVING_PYTHON), "-m", "benchmarks.peers.no_bentoml", str(bundle.path), str(port), str(grpc_port)]
-    with _started(NO_BENTOML, command, _environment(), scratch, port, cwd=PROJECT, grpc_port=grpc_port) as server:
+    with started(NO_BENTOML, command, clean_environment(), scratch, port, cwd=PROJECT, grpc_port=grpc_port) as server:
         yield server
 
 
@@ -140,7 +140,7 @@ def _uvicorn(name: str, application: str, settings: dict[str, str], scratch: Pat
         *(str(PEERS_PYTHON), "-m", "uvicorn", application, "--host", "127.0.0.1", "--port", str(port)),
         *("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"),
     ]
-    with _started(name, command, _environment() | settings, scratch, port, cwd=PROJECT) as server:
+    with started(name, command, clean_environment() | settings, scratch, port, cwd=PROJECT) as server:
         yield server
 
 
@@ -149,16 +149,16 @@ def grpc_hello(scratch: Path) -> Iterator[Server]:
     """The limit for any `grpc.aio` server, in the serving environment."""
     (port,) = free_ports(1)
     command = [str(SERVING_PYTHON), "-m", "benchmarks.peers.grpc_hello", str(port)]
-    with _started(GRPC_HELLO, command, _environment(), scratch, port, cwd=PROJECT, grpc_port=port) as server:
+    with started(GRPC_HELLO, command, clean_environment(), scratch, port, cwd=PROJECT, grpc_port=port) as server:
         yield server
 
 
-def _environment() -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "BENTOML", "BULKHEAD"))}
 
 
 @contextmanager
-def _started(
+def started(
     name: str,
     command: list[str],
     environment: dict[str, str],
@@ -167,31 +167,33 @@ def _started(
     *,
     cwd: Path,
     grpc_port: int = 0,
+    ready_path: str = "/readyz",
 ) -> Iterator[Server]:
+    """The server of a command, waited for until `ready_path` says 200, or until it accepts where it has gRPC alone."""
     log = scratch / f"{name.replace(' ', '-')}.log"
     started = time.perf_counter()
     with processes.running(command, cwd=cwd, env=environment, log=log, core=processes.SERVER_CORE) as process:
-        _wait_until_ready(name, process, port, log, is_http=port != grpc_port)
+        _wait_until_ready(name, process, port, log, None if port == grpc_port else ready_path)
         yield Server(name, process.pid, port, time.perf_counter() - started, grpc_port)
 
 
-def _wait_until_ready(name: str, process: subprocess.Popen[bytes], port: int, log: Path, *, is_http: bool) -> None:
+def _wait_until_ready(name: str, process: subprocess.Popen[bytes], port: int, log: Path, path: str | None) -> None:
     deadline = time.monotonic() + _READY_LIMIT_S
     while time.monotonic() < deadline and process.poll() is None:
-        if _answers(port, is_http=is_http):
+        if _answers(port, path):
             return
         time.sleep(_PAUSE_S)
     raise NotReadyError(f"{name} did not become ready:\n{log.read_text(errors='replace')[-3000:]}")
 
 
-def _answers(port: int, *, is_http: bool) -> bool:
-    """Whether `/readyz` says 200 (any status of a server without such a page: the hello); for gRPC, whether it accepts."""
+def _answers(port: int, path: str | None) -> bool:
+    """Whether the page at `path` says 200; without a path, for gRPC, whether the port accepts."""
     try:
         with socket.create_connection(("127.0.0.1", port), 1) as connection:
-            if not is_http:
+            if path is None:
                 return True
             connection.settimeout(5)
-            connection.sendall(b"GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
             return connection.recv(100).startswith(b"HTTP/1.1 200")
     except OSError:
         return False

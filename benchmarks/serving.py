@@ -31,9 +31,9 @@ from benchmarks.servers import (
 ROUNDS = 3
 LATENCY_REQUESTS = 1000
 SATURATED_S = 2.0
-_TOLERANCE = 1e-6  # XGBoost's own arithmetic against ONNX Runtime's, in probability
+TOLERANCE = 1e-6  # XGBoost's own arithmetic against ONNX Runtime's, in probability
 _MEGABYTE = 1e6
-_RATE = "requests/s per core"
+RATE = "requests/s per core"
 _ROWS = "rows/s per core"
 BATCH = 64  # rows in a request of many
 
@@ -69,52 +69,52 @@ def over_http(bundle: Bundle) -> list[Figure]:
     """One row over HTTP: ours, both FastAPI servers, BentoML's own API, and the bare hello."""
     names = (OURS, INPLACE_PREDICT, PREDICT_PROBA, BENTOML_API, HELLO)
     with _running(bundle, names) as running:
-        speeds = measure({name: _http_target(bundle, running[name]) for name in names})
+        speeds = measure({name: http_target(bundle, running[name]) for name in names})
     ours, lean, usual, plain, limit = (speeds[name] for name in names)
-    return _figures(
+    return figures(
         "http",
         ("http_p50", ours.p50_ms, "ms", INPLACE_PREDICT, lean.p50_ms, Bar("≤", 0.2, of="value")),
         ("http_p99", ours.p99_ms, "ms", INPLACE_PREDICT, lean.p99_ms, None),
-        ("http_per_core", ours.per_core, _RATE, INPLACE_PREDICT, lean.per_core, Bar("≥", 4)),
-        ("http_per_core_over_predict_proba", ours.per_core, _RATE, PREDICT_PROBA, usual.per_core, None),
-        ("http_per_core_over_bentoml_api", ours.per_core, _RATE, BENTOML_API, plain.per_core, Bar("≥", 8)),
-        ("http_per_core_of_limit", ours.per_core, _RATE, HELLO, limit.per_core, Bar("≥", 0.5)),
+        ("http_per_core", ours.per_core, RATE, INPLACE_PREDICT, lean.per_core, Bar("≥", 4)),
+        ("http_per_core_over_predict_proba", ours.per_core, RATE, PREDICT_PROBA, usual.per_core, None),
+        ("http_per_core_over_bentoml_api", ours.per_core, RATE, BENTOML_API, plain.per_core, Bar("≥", 8)),
+        ("http_per_core_of_limit", ours.per_core, RATE, HELLO, limit.per_core, Bar("≥", 0.5)),
     )
 
 
 def batch(bundle: Bundle) -> list[Figure]:
     """Rows per CPU second of one of our replicas when 64 come in one request, beside one row a request."""
     with _running(bundle, (OURS,)) as running:
-        single = _http_target(bundle, running[OURS])
+        single = http_target(bundle, running[OURS])
         rows = [case["row"] for case in bundle.golden]
         bodies = [json.dumps({"rows": [rows[(first + n) % len(rows)] for n in range(BATCH)]}) for first in range(8)]
         requests = load.encode([http_load.request("/predict", body.encode()) for body in bodies])
         speeds = measure({"one": single, "many": Target(running[OURS], running[OURS].port, requests, load.HTTP)})
     many = speeds["many"].per_core * BATCH
-    return _figures("batch", ("batch_rows", many, _ROWS, "one row a request", speeds["one"].per_core, Bar("≥", 12)))
+    return figures("batch", ("batch_rows", many, _ROWS, "one row a request", speeds["one"].per_core, Bar("≥", 12)))
 
 
 def over_grpc(bundle: Bundle) -> list[Figure]:
     """One row over gRPC: beside our own HTTP, the lean FastAPI, and the bare hello of grpc.aio."""
     with _running(bundle, (OURS, INPLACE_PREDICT, GRPC_HELLO)) as running:
-        messages = _grpc_messages(bundle, running[OURS])
+        messages = grpc_messages(bundle, running[OURS])
         speeds = measure(
             {
-                "gRPC": _grpc_target(running[OURS], messages),
-                "HTTP": _http_target(bundle, running[OURS]),
-                INPLACE_PREDICT: _http_target(bundle, running[INPLACE_PREDICT]),
-                GRPC_HELLO: _grpc_target(running[GRPC_HELLO], messages),
+                "gRPC": grpc_target(running[OURS], messages),
+                "HTTP": http_target(bundle, running[OURS]),
+                INPLACE_PREDICT: http_target(bundle, running[INPLACE_PREDICT]),
+                GRPC_HELLO: grpc_target(running[GRPC_HELLO], messages),
             }
         )
     ours, http, lean, limit = speeds.values()
-    return _figures(
+    return figures(
         "grpc",
         ("grpc_p50", ours.p50_ms, "ms", INPLACE_PREDICT, lean.p50_ms, None),
         ("grpc_p99", ours.p99_ms, "ms", INPLACE_PREDICT, lean.p99_ms, None),
         ("grpc_p50_of_limit", ours.p50_ms, "ms", GRPC_HELLO, limit.p50_ms, None),
-        ("grpc_per_core", ours.per_core, _RATE, "our HTTP", http.per_core, Bar("≥", 0.7)),
-        ("grpc_per_core_over_fastapi", ours.per_core, _RATE, INPLACE_PREDICT, lean.per_core, None),
-        ("grpc_per_core_of_limit", ours.per_core, _RATE, GRPC_HELLO, limit.per_core, None),
+        ("grpc_per_core", ours.per_core, RATE, "our HTTP", http.per_core, Bar("≥", 0.7)),
+        ("grpc_per_core_over_fastapi", ours.per_core, RATE, INPLACE_PREDICT, lean.per_core, None),
+        ("grpc_per_core_of_limit", ours.per_core, RATE, GRPC_HELLO, limit.per_core, None),
     )
 
 
@@ -123,10 +123,10 @@ def memory(bundle: Bundle) -> list[Figure]:
     names = (OURS, INPLACE_PREDICT, PREDICT_PROBA, NO_BENTOML)
     with _running(bundle, names) as running:
         for name in names:
-            _http_target(bundle, running[name]).measure(count=LATENCY_REQUESTS)
+            http_target(bundle, running[name]).measure(count=LATENCY_REQUESTS)
         worker, supervisor = _memory_of_ours(running[OURS])
-        lean, usual, limit = (_memory(running[name]) for name in names[1:])
-    return _figures(
+        lean, usual, limit = (resident_mb(running[name]) for name in names[1:])
+    return figures(
         "memory",
         ("replica_memory_worker", worker, "MB", INPLACE_PREDICT, lean, Bar("≤", 100, of="value")),
         ("replica_memory_worker_of_limit", worker, "MB", NO_BENTOML, limit, None),
@@ -139,7 +139,7 @@ def memory(bundle: Bundle) -> list[Figure]:
 def ready(bundle: Bundle) -> list[Figure]:
     """From the start of the process to the first 200 on /readyz, each server alone on its core."""
     times = _ready(bundle, (OURS, INPLACE_PREDICT, PREDICT_PROBA))
-    return _figures(
+    return figures(
         "ready",
         ("time_to_ready", times[OURS], "s", INPLACE_PREDICT, times[INPLACE_PREDICT], Bar("≤", 3.5, of="value")),
         ("time_to_ready_over_predict_proba", times[OURS], "s", PREDICT_PROBA, times[PREDICT_PROBA], None),
@@ -158,22 +158,22 @@ def _ready(bundle: Bundle, names: Sequence[str]) -> dict[str, float]:
 def lean(bundle: Bundle) -> list[Figure]:
     """What one replica costs beside the bento of the tutorials: on disk, in memory, at the start, and a request."""
     names = (OURS, NAIVE)
-    disk = [_installed(python) for python in (servers.SERVING_PYTHON, servers.NAIVE_PYTHON)]
+    disk = [installed_mb(python) for python in (servers.SERVING_PYTHON, servers.NAIVE_PYTHON)]
     start = _ready(bundle, names)
     with _running(bundle, names) as running:
-        ours, naive = measure({name: _http_target(bundle, running[name]) for name in names}).values()
-        memory = [_memory(running[name]) for name in names]
-    return _figures(
+        ours, naive = measure({name: http_target(bundle, running[name]) for name in names}).values()
+        memory = [resident_mb(running[name]) for name in names]
+    return figures(
         "lean",
         ("lean_environment", disk[0], "MB", NAIVE, disk[1], Bar("≤", 200, of="value")),
         ("lean_memory", memory[0], "MB", NAIVE, memory[1], None),
         ("lean_ready", start[OURS], "s", NAIVE, start[NAIVE], None),
         ("lean_p50", ours.p50_ms, "ms", NAIVE, naive.p50_ms, None),
-        ("lean_per_core", ours.per_core, _RATE, NAIVE, naive.per_core, None),
+        ("lean_per_core", ours.per_core, RATE, NAIVE, naive.per_core, None),
     )
 
 
-def _figures(benchmark: str, *rows: tuple[str, float, str, str, float, Bar | None]) -> list[Figure]:
+def figures(benchmark: str, *rows: tuple[str, float, str, str, float, Bar | None]) -> list[Figure]:
     """Each row: name, value, unit, peer, the peer's value, bar."""
     return [
         figure(name, value, unit, peer=peer, peer_value=peer_value, bar=bar, benchmark=benchmark)
@@ -225,7 +225,7 @@ def _running(bundle: Bundle, names: Sequence[str]) -> Iterator[dict[str, Server]
         yield running
 
 
-def _http_target(bundle: Bundle, server: Server) -> Target:
+def http_target(bundle: Bundle, server: Server) -> Target:
     bodies = [json.dumps({"rows": [case["row"]]}).encode() for case in bundle.golden]
     if server.name != HELLO:
         _check_answers(bundle, server, bodies)
@@ -235,7 +235,7 @@ def _http_target(bundle: Bundle, server: Server) -> Target:
 
 def _check_answers(bundle: Bundle, server: Server, bodies: Sequence[bytes]) -> None:
     """Raises WrongAnswerError unless ours are the golden answers exactly, and the peers' to XGBoost's precision."""
-    tolerance = 0.0 if server.name == OURS else _TOLERANCE
+    tolerance = 0.0 if server.name == OURS else TOLERANCE
     connection = HTTPConnection("127.0.0.1", server.port, timeout=10)
     for case, body in zip(bundle.golden, bodies, strict=True):
         connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
@@ -247,7 +247,7 @@ def _check_answers(bundle: Bundle, server: Server, bodies: Sequence[bytes]) -> N
     connection.close()
 
 
-def _grpc_messages(bundle: Bundle, server: Server) -> tuple[str, ...]:
+def grpc_messages(bundle: Bundle, server: Server) -> tuple[str, ...]:
     asked = {"port": server.grpc_port, "model": bundle.name, "kinds": bundle.kinds, "golden": bundle.golden}
     done = subprocess.run(
         [str(load.CLIENT_PYTHON), "-m", "benchmarks.client.oip_messages"],
@@ -259,7 +259,7 @@ def _grpc_messages(bundle: Bundle, server: Server) -> tuple[str, ...]:
     return tuple(json.loads(done.stdout))
 
 
-def _grpc_target(server: Server, messages: tuple[str, ...]) -> Target:
+def grpc_target(server: Server, messages: tuple[str, ...]) -> Target:
     return Target(server, server.grpc_port, messages, load.GRPC)
 
 
@@ -269,11 +269,11 @@ def _memory_of_ours(server: Server) -> tuple[float, float]:
     return sizes[-1], sum(sizes[:-1])
 
 
-def _memory(server: Server) -> float:
+def resident_mb(server: Server) -> float:
     return sum(processes.resident_bytes(process) for process in processes.tree(server.pid)) / _MEGABYTE
 
 
-def _installed(python: Path) -> float:
+def installed_mb(python: Path) -> float:
     """The files of an environment, bytecode included, in MB."""
     files = (path for path in python.parents[1].rglob("*") if not path.is_dir())
     return sum(path.lstat().st_size for path in files) / _MEGABYTE

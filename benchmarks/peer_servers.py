@@ -1,0 +1,50 @@
+"""The model servers of others, as their documents start them: one worker, no access log, pinned to the core that ours has."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks import servers
+from benchmarks.bundles import Bundle
+from benchmarks.servers import PROJECT, Server
+
+MLSERVER_PYTHON = PROJECT / ".venv/mlserver/bin/python"
+LITSERVE_PYTHON = PROJECT / ".venv/litserve/bin/python"
+MLSERVER = "MLServer"
+LITSERVE = "LitServe"
+MODEL = "flights"
+
+
+@contextmanager
+def mlserver(bundle: Bundle, scratch: Path) -> Iterator[Server]:
+    """MLServer with a custom runtime; `parallel_workers` 0 keeps the model in the process that answers, its fastest for a small model."""
+    port, grpc_port, metrics_port = servers.free_ports(3)
+    directory = scratch / "mlserver"
+    directory.mkdir(exist_ok=True)
+    ports = {"http_port": port, "grpc_port": grpc_port, "metrics_port": metrics_port}
+    settings = {"host": "127.0.0.1", "parallel_workers": 0, "debug": False, "gzip_enabled": False, **ports}
+    model = {"name": MODEL, "implementation": "benchmarks.peers.mlserver_model.Booster"}
+    (directory / "settings.json").write_text(json.dumps(settings))
+    (directory / "model-settings.json").write_text(json.dumps(model))
+    environment = servers.clean_environment() | {"PEER_MODEL": str(bundle.model), "PYTHONPATH": str(PROJECT)}
+    command = [str(MLSERVER_PYTHON.with_name("mlserver")), "start", str(directory)]
+    with servers.started(
+        *(MLSERVER, command, environment, scratch, port),
+        cwd=directory,
+        grpc_port=grpc_port,
+        ready_path=f"/v2/models/{MODEL}/ready",
+    ) as server:
+        yield server
+
+
+@contextmanager
+def litserve(bundle: Bundle, scratch: Path) -> Iterator[Server]:
+    """LitServe with one worker: a process for HTTP and one for the model, as it always has."""
+    (port,) = servers.free_ports(1)
+    command = [str(LITSERVE_PYTHON), "-m", "benchmarks.peers.litserve_app", str(port)]
+    environment = servers.clean_environment() | {"PEER_MODEL": str(bundle.model)}
+    with servers.started(LITSERVE, command, environment, scratch, port, cwd=PROJECT, ready_path="/health") as server:
+        yield server

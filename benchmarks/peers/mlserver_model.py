@@ -1,0 +1,27 @@
+"""The same XGBoost model as a custom runtime of MLServer, at its best: the caller has encoded the row already, and sends one FP32 tensor.
+
+`implementation` of a model-settings.json, in the environment `mlserver`; PEER_MODEL is the directory with model.ubj.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import xgboost  # noqa: TID253  # as the tutorials of MLServer do
+from mlserver import MLModel
+from mlserver.codecs import NumpyCodec
+from mlserver.types import InferenceRequest, InferenceResponse
+
+
+class Booster(MLModel):  # type: ignore[misc]  # mlserver is not typed everywhere
+    async def load(self) -> bool:
+        model = Path(os.environ["PEER_MODEL"]) / "model.ubj"
+        self._booster = xgboost.Booster({"nthread": 1}, model_file=model)
+        return True
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        scores = self._booster.inplace_predict(NumpyCodec.decode_input(payload.inputs[0]))
+        return InferenceResponse(
+            model_name=self.name, model_version=self.version, outputs=[NumpyCodec.encode_output("probability", scores)]
+        )
