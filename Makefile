@@ -97,7 +97,7 @@ test-contract: slice | .venv/serving/installed.txt .venv/pipeline/installed.txt 
 	BULKHEAD_TEST_BUNDLE=$(CURDIR)/$(SLICE)/build/bundle $(TEST) .venv/pipeline/bin/python $(PYTEST) tests/contract
 
 .PHONY: test-bentos
-test-bentos: slice | .venv/serving/installed.txt .venv/client/installed.txt .venv/test/installed.txt
+test-bentos: slice | .venv/serving/installed.txt .venv/client/installed.txt .venv/fleet/installed.txt .venv/test/installed.txt
 	BULKHEAD_TEST_BUNDLE=$(CURDIR)/$(SLICE)/build/bundle $(TEST) .venv/serving/bin/python $(PYTEST) tests/bentos
 
 .PHONY: test-fleet

@@ -1,4 +1,4 @@
-"""The examples of docs/serving.md work as they stand there, but for the port."""
+"""The examples of docs/serving.md work as they stand there, but for the port; those of docs/clients.md: test_clients.py."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from contract import manifest
 from tests.bentos.conftest import Case, Server, start_server
 
 ROOT = Path(__file__).parents[2]
-CLIENT_PYTHON = ROOT / ".venv" / "client" / "bin" / "python"
 
 
 @pytest.fixture
@@ -26,10 +25,7 @@ def examples(server: Server, case: Case) -> dict[str, str]:
         pytest.skip(f"the examples are about flights, the bundle is about {name}")
     text = (ROOT / "docs" / "serving.md").read_text()
     blocks: dict[str, str] = dict(re.findall(r"```(\w+)\n(.*?)```", text, re.DOTALL))
-    return {
-        language: block.replace("localhost:3000", server.http).replace("localhost:3001", server.grpc)
-        for language, block in blocks.items()
-    }
+    return {language: block.replace("localhost:3000", server.http) for language, block in blocks.items()}
 
 
 def run(command: list[str | Path]) -> str:
@@ -54,13 +50,3 @@ def test_curl_example_gives_a_prediction(examples: dict[str, str], case: Case) -
     documented = json.loads(examples["json"])
     assert documented.keys() == answer.keys()
     assert documented["predictions"][0].keys() == prediction.keys()
-
-
-def test_tritonclient_example_gives_a_prediction_over_both_protocols(examples: dict[str, str], server: Server) -> None:
-    if not CLIENT_PYTHON.exists():
-        pytest.skip(f"{CLIENT_PYTHON} is not there; `make .venv/client/installed.txt` makes it")
-    over_http = examples["python"]
-    over_grpc = over_http.replace("tritonclient.http", "tritonclient.grpc").replace(server.http, server.grpc)
-    printed = run([CLIENT_PYTHON, "-c", over_http])
-    assert re.fullmatch(r"\[0\.\d+\] \[b?'(on_time|late)'( dtype=object)?\]\n", printed)
-    assert run([CLIENT_PYTHON, "-c", over_grpc]) == printed
