@@ -20,14 +20,14 @@ CLIENT_PYTHON = PROJECT / ".venv/client/bin/python"
 _CALLERS = 4
 _GROWTH_LIMIT = 1.1  # of memory, after a tenth of the requests and after all
 _FAULTS = {
-    0: ("right requests", "in between", "every answer is the golden one"),
+    0: ("right requests", "in between", "/predict gives the golden answers, gRPC answers"),
     23: ("broken requests", "cut, nested, mistyped and mutated bodies, heads and messages", "never a 5xx, nor silence"),
     24: ("too many rows", "1,001 to 10^30 rows by body or by shape", "413 or RESOURCE_EXHAUSTED"),
     25: ("no numbers", "NaN, ±Infinity, 1e999, 5,000 digits", "400, 422 or INVALID_ARGUMENT"),
     26: (
         "unknown categories",
         "a category that training has not seen, optional fields left out",
-        "answered, and flagged",
+        "answered, and flagged by /predict",
     ),
     27: ("pickles", "on every path, in every casing, to run a command", "415 or INVALID_ARGUMENT; nothing ran"),
 }
