@@ -69,9 +69,9 @@ test: check  ## set up, and run all checks and tests
 check: | .venv/dev/installed.txt .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt .venv/orchestrator/installed.txt .venv/client/installed.txt .venv/bench/installed.txt .venv/naive/installed.txt  ## ruff, mypy, import-linter
 	.venv/dev/bin/ruff check --quiet .
 	.venv/dev/bin/ruff format --quiet --check .
-	.venv/dev/bin/mypy --python-executable .venv/pipeline/bin/python contract pipelines benchmarks/*.py benchmarks/peers/bare_*.py
+	.venv/dev/bin/mypy --python-executable .venv/pipeline/bin/python contract pipelines benchmarks/*.py benchmarks/peers/bare_*.py drills/__main__.py
 	.venv/dev/bin/mypy --python-executable .venv/serving/bin/python contract bentos benchmarks/peers/grpc_hello.py benchmarks/peers/no_bentoml.py
-	.venv/dev/bin/mypy --python-executable .venv/client/bin/python benchmarks/client
+	.venv/dev/bin/mypy --python-executable .venv/client/bin/python benchmarks/client drills/fuzz.py
 	.venv/dev/bin/mypy --python-executable .venv/bench/bin/python benchmarks/peers/fastapi_app.py benchmarks/peers/bentoml_api.py benchmarks/peers/encoding.py benchmarks/peers/hello.py benchmarks/peers/model_formats.py
 	.venv/dev/bin/mypy --python-executable .venv/naive/bin/python benchmarks/peers/naive_*.py
 	.venv/dev/bin/mypy --python-executable .venv/fleet/bin/python fleet
@@ -111,6 +111,10 @@ test-dags: | .venv/orchestrator/installed.txt .venv/pipeline/installed.txt .venv
 .PHONY: bench
 bench: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt .venv/orchestrator/installed.txt .venv/client/installed.txt .venv/bench/installed.txt .venv/naive/installed.txt .venv/mlserver/installed.txt .venv/litserve/installed.txt  ## figures with their peers, in one run
 	$(PIPELINE) python -m benchmarks
+
+.PHONY: drills
+drills: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/client/installed.txt  ## faults injected for real: 100,000 hostile requests
+	$(PIPELINE) python -m drills
 
 # ── environments: one hashed lock each; an environment is complete when it holds a copy of its lock ──
 $(UV):
