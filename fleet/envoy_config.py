@@ -166,8 +166,11 @@ def _routes(protocol: str, state: State) -> dict[str, Any]:
 
 
 def _retry_policy(protocol: str) -> dict[str, Any]:
-    """Asking for a prediction changes nothing, so whatever failed is asked again, of another replica."""
-    failures = "unavailable" if protocol == "grpc" else "gateway-error"
+    """Asking for a prediction changes nothing, so whatever failed is asked again, of another replica.
+
+    A replica that is ended in the middle of a gRPC call says CANCELLED; a caller that cancels is gone and is not asked for.
+    """
+    failures = "unavailable,cancelled" if protocol == "grpc" else "gateway-error"
     return {
         "retry_on": f"connect-failure,refused-stream,reset,{failures}",
         "num_retries": 4,
