@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shutil
 import struct
@@ -35,6 +34,7 @@ from pipelines.monitor import stage as monitor
 from pipelines.params import Params
 from pipelines.publish import stage as publish
 from pipelines.train import stage as train
+from tests.bentos.caller import Caller
 from tests.pipelines.conftest import RAW
 
 ROWS = 900
@@ -253,20 +253,9 @@ def test_schema_carries_labels_and_unit(judged: Path, params: Params) -> None:
 
 
 def _post(core: Core, path: str, value: Any) -> bytes:
-    body = json.dumps(value).encode()
-    sent: list[dict[str, Any]] = []
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    async def send(message: dict[str, Any]) -> None:
-        sent.append(message)
-
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    scope = {"type": "http", "method": "POST", "path": path, "headers": headers}
-    asyncio.run(HttpApp(core, None)(scope, receive, send))  # type: ignore[arg-type]
-    assert sent[0]["status"] == 200, sent
-    return b"".join(message["body"] for message in sent[1:])
+    answer = Caller(HttpApp(core)).post_json(path, value)
+    assert answer.status == 200, answer.body
+    return answer.body
 
 
 def _tensor(field: Any, rows: list[dict[str, Any]]) -> dict[str, Any]:
