@@ -7,10 +7,10 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
 UV := .venv/uv/bin/uv
+EXCLUDES := --excludes requirements/excludes
 PIPELINE := env PATH="$(CURDIR)/.venv/pipeline/bin:$(PATH)"
 export UV_COMPILE_BYTECODE := 1
 export UV_LINK_MODE := hardlink
-export UV_EXCLUDE := $(CURDIR)/requirements/excludes
 export BENTOML_DO_NOT_TRACK := true
 export OMP_WAIT_POLICY ?= PASSIVE
 export DVC_SITE_CACHE_DIR ?= $(CURDIR)/var/dvc-site
@@ -126,7 +126,7 @@ $(UV):
 .venv/%/installed.txt: requirements/%.txt | $(UV)
 	@echo "── environment $*"
 	$(UV) venv --quiet --clear --python $(PYTHON) .venv/$*
-	$(UV) pip install --quiet --require-hashes --python .venv/$* -r $<
+	$(UV) pip install --quiet --require-hashes $(EXCLUDES) --python .venv/$* -r $<
 	if [ $* = serving ]; then $(PYTHON) -m contract.pruning .venv/serving; fi
 	cp $< $@
 .PRECIOUS: .venv/%/installed.txt
@@ -142,7 +142,7 @@ $(UV):
 .PHONY: lock
 lock: | $(UV)  ## resolve requirements/*.in again, with hashes
 	for source in requirements/*.in; do
-	  $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header $$source -o $${source%.in}.txt
+	  $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header $(EXCLUDES) $$source -o $${source%.in}.txt
 	done
 
 .PHONY: clean
