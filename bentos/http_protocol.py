@@ -29,8 +29,9 @@ from bentos.errors import (
     UnsupportedUpgradeError,
     log_defect,
 )
+from bentos.gate import SPARE_CONNECTIONS
 from bentos.http_app import HttpApp
-from bentos.http_door import SPARE_CONNECTIONS, Door
+from bentos.http_door import Door
 from bentos.http_exchange import Headers, Request, Response
 from contract.errors import RequestError
 
@@ -41,10 +42,8 @@ _SLICE = 4096
 # A caller that is refused while it still sends gets to read the answer if the rest is no more than this, within this time.
 _LINGER_BYTES = 8 * 1024 * 1024
 _LINGER_S = 2.0
-# A request may take this many times the bytes of its longest body (each chunk has a head of its own), and all that are not
-# complete together those of so many.
+# A request may take this many times the bytes of its longest body: each chunk has a head of its own.
 _OVERHEAD = 8
-_BODIES_AT_ONCE = 64
 
 
 class _Over(Exception):  # noqa: N818  # not an error: it ends the parsing where no further answer will be given
@@ -160,7 +159,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._refuse(HeadTooLongError("the headers are too long") if self._fields else TargetTooLongError())
         elif self._taken > _OVERHEAD * limits.body_limit_bytes + limits.head_limit_bytes:
             self._refuse(BodyTooLongError(limits.body_limit_bytes))
-        elif self.door.held_bytes > _BODIES_AT_ONCE * limits.body_limit_bytes:
+        elif self.door.held_bytes > self.door.held_limit_bytes:
             self._refuse(OverloadedError("too many bodies are being sent at once"))
 
     def _release(self) -> None:

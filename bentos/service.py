@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import bentoml
 import click
 
-from bentos.tls import Tls
+from bentos import tls
 from contract import api_keys, manifest
 from contract.errors import BundleError, ConfigurationError
 
@@ -85,7 +85,7 @@ def _http_host() -> str:
 def _check_guards() -> None:
     """Ends the supervisor, with the reason, if what is to guard the server is of no use."""
     try:
-        Tls.from_options(_options())
+        tls.context(_options())
         if keys := api_keys.file_named(os.environ):
             api_keys.read(keys)
     except ConfigurationError as error:
@@ -144,8 +144,7 @@ class Predictor:
     async def start(self) -> None:
         from bentos.grpc_server import GrpcServer
 
-        tls = Tls.from_options(_options())
-        self._grpc = GrpcServer(self._core, *grpc_address(), tls.grpc_credentials() if tls else None)
+        self._grpc = GrpcServer(self._core, *grpc_address(), tls.context(_options()))
         await self._grpc.start()
         self._core.ready = True
         # What lives by now lives on: the collector need not look at it again with every request.

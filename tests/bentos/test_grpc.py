@@ -9,9 +9,8 @@ from typing import Any
 
 import grpc
 import pytest
-from grpc_health.v1 import health_pb2
 
-from bentos import oip_pb2
+from bentos import health_pb2, oip_pb2
 from bentos.core import Core
 from bentos.grpc_server import GrpcServer
 from bentos.tensors import DATATYPES
