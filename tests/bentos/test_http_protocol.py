@@ -110,11 +110,6 @@ def test_answers_keep_their_order_when_pages_of_bentoml_are_among_them(door: Fro
     assert received[0][2] == PAGE
 
 
-def test_each_page_of_bentoml_names_the_model_version(door: FrontDoor, case: Case) -> None:
-    ((status, headers, content),) = responses(door.ask(get("/readyz?verbose=1", CLOSE)))
-    assert (status, headers["x-model-version"], content) == (299, case.version, PAGE)
-
-
 def test_connection_is_closed_after_the_answer_when_the_request_is_http_1_0(door: FrontDoor, body: bytes) -> None:
     for extra in ((), ("Connection: keep-alive",)):
         asked = request("/predict", body, *extra).replace(b"HTTP/1.1", b"HTTP/1.0")
