@@ -1,58 +1,85 @@
-"""What the connections of one server share, whichever protocol they speak: how many there may be, what they hold, and one timer."""
+"""Where the connections of one server come in, whichever protocol they speak: how many there may be, what they hold, and one timer."""
 
 from __future__ import annotations
 
+import asyncio
 import resource
 from time import perf_counter
 from typing import Any, Protocol
 
-from bentos.core import Limits
+from contract.limits import Limits
 
-# Connections beyond the bound that may ask for health, one request each; and descriptors for all that is no connection.
+# Connections beyond the bound that may ask for health and metrics, one request each; and descriptors for all that is no connection.
 SPARE_CONNECTIONS = 64
 _OTHER_DESCRIPTORS = 256
 _PROTOCOLS = 2  # HTTP and gRPC have as many connections each
-_BODIES_AT_ONCE = 64
 _SWEEP_S = 0.5
+_LOOK_S = 0.02
 
 
 class Connection(Protocol):
     """`deadline`: when, by `perf_counter`, what the connection waits for must have happened; then it is told."""
 
     deadline: float
+    transport: Any
 
     def expire(self, now: float) -> None: ...
+    def shutdown(self) -> None: ...
 
 
 class Gate:
     """Shared by the connections of one server.
 
     Attributes:
-        limits: what each may cost.
-        max_connections: how many may be open; no more than there are file descriptors for.
+        limits: what they may cost.
+        connections: that are open.
+        max_connections: how many may be; no more than there are file descriptors for.
         held_bytes: what has come of requests that are not complete, and what waits of answers.
-        held_limit_bytes: how much that may be; beyond it requests are refused.
     """
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
+        self.connections: set[Any] = set()
         self.max_connections = _connection_bound(limits)
         self.held_bytes = 0
-        self.held_limit_bytes = _BODIES_AT_ONCE * limits.body_limit_bytes
         self._timer: Any = None
 
-    def watch(self, connections: set[Any], loop: Any) -> None:
-        """Look after the deadlines of these connections, for as long as there are any."""
-        if self._timer is None:
-            self._timer = loop.call_later(_SWEEP_S, self._sweep, connections, loop)
+    @property
+    def is_full(self) -> bool:
+        """Whether more is held than may be."""
+        return self.held_bytes > self.limits.pending_limit_bytes
 
-    def _sweep(self, connections: set[Connection], loop: Any) -> None:
-        self._timer = None
-        now = perf_counter()
-        for connection in [each for each in connections if each.deadline < now]:
+    def add(self, connection: Connection) -> int:
+        """Look after a new connection: after its deadline, and after the clock while there is any.
+
+        Returns:
+            By how many there are more than there may be, with this one; 0 or less if it may stay.
+        """
+        self.connections.add(connection)
+        if self._timer is None:
+            self._tick(asyncio.get_running_loop())
+        return len(self.connections) - self.max_connections
+
+    def sweep(self, now: float) -> None:
+        """Twice a second while there are connections."""
+        for connection in [each for each in self.connections if each.deadline < now]:
             connection.expire(now)
-        if connections:
-            self.watch(connections, loop)
+
+    async def drain(self, drain_s: float) -> None:
+        """Tell each connection that the server stops, and end what is left after that time."""
+        for connection in [*self.connections]:
+            connection.shutdown()
+        end = perf_counter() + drain_s
+        while self.connections and perf_counter() < end:
+            await asyncio.sleep(_LOOK_S)
+        for connection in [*self.connections]:
+            connection.transport.abort()
+
+    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        self.sweep(perf_counter())
+        if self.connections:
+            self._timer = loop.call_later(_SWEEP_S, self._tick, loop)
 
 
 def _connection_bound(limits: Limits) -> int:

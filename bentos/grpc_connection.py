@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from time import perf_counter
-from typing import Any
 
 from google.protobuf.message import Message  # type: ignore[import-untyped]
 
@@ -22,14 +21,14 @@ CallStream = Stream[CallHead]
 
 
 class GrpcConnection(Http2Connection[CallHead]):
-    def __init__(self, app: GrpcApp, gate: Gate, connections: set[Any]) -> None:
-        super().__init__(gate, connections, app.read_head)
+    def __init__(self, app: GrpcApp, gate: Gate) -> None:
+        super().__init__(gate, app.read_head)
         self._app = app
 
     def opened(self, stream: CallStream) -> None:
         head, gate = stream.head, self.gate
         try:
-            self._app.admit(head, crowded=self.crowded, full=gate.held_bytes > gate.held_limit_bytes)
+            self._app.admit(head, crowded=self.crowded, full=gate.is_full)
         except RequestError as error:
             self.end(stream, error)
             return
@@ -120,7 +119,7 @@ class GrpcConnection(Http2Connection[CallHead]):
             stream.body = bytearray()
         stream.body += data
         self.hold(stream, len(data))
-        if self.gate.held_bytes > self.gate.held_limit_bytes:
+        if self.gate.is_full:
             raise OverloadedError("too many bodies are being sent at once")
         return stream.body
 

@@ -5,17 +5,14 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from time import perf_counter
 from typing import Any
 
 from bentos.core import Core
 from bentos.gate import Gate
 from bentos.grpc_app import GrpcApp
 from bentos.grpc_connection import GrpcConnection
+from bentos.http_server import BACKLOG
 from contract.errors import ConfigurationError
-
-_BACKLOG = 2048  # as uvicorn's
-_POLL_S = 0.02
 
 
 class GrpcServer:
@@ -26,7 +23,7 @@ class GrpcServer:
         self._address = (host, port)
         self._context = context
         self._app = GrpcApp(core)
-        self._connections: set[GrpcConnection] = set()
+        self._gate = Gate(core.limits)
         self._server: Any = None
 
     async def start(self) -> None:
@@ -35,7 +32,6 @@ class GrpcServer:
         Raises:
             ConfigurationError: the address cannot be had.
         """
-        gate = Gate(self._core.limits)
         try:
             listener = _listen(*self._address)
         except OSError as error:
@@ -45,9 +41,9 @@ class GrpcServer:
                 "and BULKHEAD_GRPC_PORT"
             ) from error
         self._server = await asyncio.get_running_loop().create_server(
-            lambda: GrpcConnection(self._app, gate, self._connections),
+            lambda: GrpcConnection(self._app, self._gate),
             sock=listener,
-            backlog=_BACKLOG,
+            backlog=BACKLOG,
             ssl=self._context,
             ssl_handshake_timeout=self._core.limits.head_timeout_s if self._context else None,
         )
@@ -56,20 +52,13 @@ class GrpcServer:
     async def stop(self) -> None:
         """Report NOT_SERVING, take no new call, and give those in flight `limits.drain_s`."""
         self._app.health.stop()
-        if self._server is None:
-            return
-        self._server.close()
-        deadline = perf_counter() + self._core.limits.drain_s
-        for connection in list(self._connections):
-            connection.shutdown()
-        while self._connections and perf_counter() < deadline:
-            await asyncio.sleep(_POLL_S)
-        for connection in list(self._connections):
-            connection.abort()
+        if self._server is not None:
+            self._server.close()
+        await self._gate.drain(self._core.limits.drain_s)
 
 
 def _listen(host: str, port: int) -> socket.socket:
     """A listening socket; `::` takes IPv4, too. No other server shares its port, or it would silently get half of the calls."""
     if ":" in host:
-        return socket.create_server((host, port), family=socket.AF_INET6, dualstack_ipv6=host == "::", backlog=_BACKLOG)
-    return socket.create_server((host, port), backlog=_BACKLOG)
+        return socket.create_server((host, port), family=socket.AF_INET6, dualstack_ipv6=host == "::", backlog=BACKLOG)
+    return socket.create_server((host, port), backlog=BACKLOG)

@@ -35,7 +35,7 @@ class Http2Answers(asyncio.Protocol, Generic[Head]):
         self.gate = gate
         self.now = self._rationed = self._parted_at = perf_counter()
         self._ration = float(_RATION)
-        self._transport: Any = None
+        self.transport: Any = None
         self._out: list[bytes] = []
         self._streams: dict[int, Stream[Head]] = {}
         self._waiting: dict[int, float] = {}  # streams whose peer's window is full, and since when
@@ -103,7 +103,7 @@ class Http2Answers(asyncio.Protocol, Generic[Head]):
     def flush(self) -> None:
         """Write what there is, at once."""
         if self._out:
-            self._transport.write(b"".join(self._out))
+            self.transport.write(b"".join(self._out))
             self._out.clear()
 
     def hold(self, stream: Stream[Head], size: int) -> None:
@@ -218,11 +218,11 @@ class Http2Answers(asyncio.Protocol, Generic[Head]):
         """What is written still goes out, if the peer takes it soon."""
         self._over = True
         self._drop_streams()
-        self._transport.close()
+        self.transport.close()
 
     def abort(self) -> None:
         self._over = True
-        self._transport.abort()
+        self.transport.abort()
 
     def _drop_streams(self) -> None:
         for number in list(self._streams):

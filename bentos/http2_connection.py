@@ -39,9 +39,8 @@ class Http2Connection(Http2Requests[Head]):
         crowded: this is one more connection than there may be.
     """
 
-    def __init__(self, gate: Gate, connections: set[Any], make_head: Callable[[Fields], Head]) -> None:
+    def __init__(self, gate: Gate, make_head: Callable[[Fields], Head]) -> None:
         super().__init__(gate, make_head)
-        self._connections = connections
         self._loop = asyncio.get_running_loop()
         self._unread = b""
         self._greeted = False  # the preface is there
@@ -57,14 +56,12 @@ class Http2Connection(Http2Requests[Head]):
     # ---- the connection ----
 
     def connection_made(self, transport: Any) -> None:
-        self._transport = transport
+        self.transport = transport
         encrypted = transport.get_extra_info("ssl_object")
         if encrypted is not None and encrypted.selected_alpn_protocol() != "h2":
             transport.abort()
             self._over = True
             return
-        self._connections.add(self)
-        self.gate.watch(self._connections, self._loop)
         values = {
             frames.MAX_CONCURRENT_STREAMS: MAX_STREAMS,
             frames.INITIAL_WINDOW_SIZE: self._stream_credit,
@@ -72,7 +69,7 @@ class Http2Connection(Http2Requests[Head]):
         }
         more = RECEIVE_BYTES - frames.WINDOW_BYTES
         self._out += frames.settings(values), frames.window_update(0, more)
-        beyond = len(self._connections) - self.gate.max_connections
+        beyond = self.gate.add(self)
         self.crowded = beyond > 0
         if beyond > SPARE_CONNECTIONS:
             self.fail(ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many connections"))
@@ -80,7 +77,7 @@ class Http2Connection(Http2Requests[Head]):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
         self._over = True
-        self._connections.discard(self)
+        self.gate.connections.discard(self)
         self._drop_streams()
 
     # ---- what arrives ----
@@ -127,7 +124,7 @@ class Http2Connection(Http2Requests[Head]):
         self._unread = unread[position:]
         if position >= turn:
             self._waits_for_turn = True
-            self._transport.pause_reading()
+            self.transport.pause_reading()
             self._loop.call_soon(self._take_turn)
 
     def _greet(self, start: bytes) -> int:
@@ -146,7 +143,7 @@ class Http2Connection(Http2Requests[Head]):
             return
         self._work()
         if not (self._over or self._write_paused or self._waits_for_turn):
-            self._transport.resume_reading()
+            self.transport.resume_reading()
 
     # ---- waiting ----
 
@@ -154,7 +151,7 @@ class Http2Connection(Http2Requests[Head]):
         """The peer does not read its answers: it gets no more of them until it does."""
         self._write_paused = True
         self._paused_at = perf_counter()
-        self._transport.pause_reading()
+        self.transport.pause_reading()
 
     def resume_writing(self) -> None:
         self._write_paused = False

@@ -1,6 +1,6 @@
-"""The HTTP application: every request that is not for BentoML's own pages, answered by plain calls, without a socket or a coroutine.
+"""The HTTP application: every request is answered by plain calls, without a socket or a coroutine.
 
-It answers `/predict`, `/v2…`, `/` and `/docs.json`, and refuses everything else. `bentos.http_protocol` brings the requests.
+It answers `/predict`, `/v2…` and the pages of `bentos.pages`, and refuses everything else. `bentos.http_protocol` brings the requests.
 """
 
 from __future__ import annotations
@@ -8,9 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import perf_counter
 
-from bentos import openapi
-from bentos.bentoml_pages import PATHS as BENTOML_PATHS
-from bentos.bentoml_pages import READS
 from bentos.core import Core
 from bentos.errors import (
     INTERNAL,
@@ -21,15 +18,16 @@ from bentos.errors import (
     UnauthorizedError,
     log_defect,
 )
-from bentos.http_exchange import Endpoint, Headers, Request, Response, media_type
+from bentos.http_exchange import READS, Endpoint, Request, Response, media_type
 from bentos.http_oip import PREFIX as OIP_PREFIX
 from bentos.http_oip import OipEndpoint
 from bentos.http_predict import PATH as PREDICT_PATH
 from bentos.http_predict import PredictEndpoint
 from bentos.metrics import OK
+from bentos.pages import PATHS, Pages
 from contract.errors import RequestError, UnsupportedTypeError
 
-# The page at `/` runs BentoML's own scripts, with styles and pictures made in place. Source: OWASP, HTTP Headers Cheat Sheet.
+# The page at `/` runs BentoML's copy of Swagger UI, with styles and pictures made in place. Source: OWASP, HTTP Headers Cheat Sheet.
 _SECURITY = (
     (b"x-content-type-options", b"nosniff"),
     (b"cache-control", b"no-store"),
@@ -55,22 +53,11 @@ class HttpApp:
         self.headers = ((b"x-model-version", core.version.encode()), *_SECURITY)
         self._predict = PredictEndpoint(core)
         self._oip = OipEndpoint(core)
-        self._pages = {
-            "/": Response(200, openapi.page(core), b"text/html; charset=utf-8"),
-            "/docs.json": Response(200, openapi.document(core)),
-        }
+        self._pages = Pages(core)
 
     def begin(self, request: Request) -> Response | None:
         """The answer by the head alone; None where the body is wanted, for `finish`."""
         return self._observed(request, self._by_head)
-
-    def admits(self, path: str, headers: Headers) -> bool:
-        """Whether the caller may see a page of BentoML's; if not, `begin` refuses it."""
-        try:
-            self._check_access(path, headers)
-        except UnauthorizedError:
-            return False
-        return True
 
     def finish(self, request: Request) -> Response:
         """The answer to a request that has its body."""
@@ -110,7 +97,8 @@ class HttpApp:
     def _by_head(self, request: Request) -> Response | None:
         method, path, headers = request.method, request.path, request.headers
         endpoint = request.endpoint = self._endpoint(path)
-        self._check_access(path, headers)
+        if self.core.access:
+            self.core.access.check_path(path, headers.get(b"authorization", b""))
         if b"pickle" in media_type(headers):
             raise UnsupportedTypeError("pickles are not accepted")
         if endpoint is self._predict and path != PREDICT_PATH:
@@ -123,10 +111,6 @@ class HttpApp:
             raise BodyTooLongError(self.core.limits.body_limit_bytes)
         return None
 
-    def _check_access(self, path: str, headers: Headers) -> None:
-        if self.core.access:
-            self.core.access.check_path(path, headers.get(b"authorization", b""))
-
     def _by_body(self, request: Request) -> Response:
         endpoint = request.endpoint or self._predict
         return endpoint.answer(request.method, request.path, request.headers, request.body)
@@ -137,11 +121,11 @@ class HttpApp:
         return self._oip if path == OIP_PREFIX or path.startswith(f"{OIP_PREFIX}/") else self._predict
 
     def _page(self, method: str, path: str) -> Response:
-        if path not in self._pages and path not in BENTOML_PATHS:
+        if path not in PATHS:
             raise NotFoundError("no such path; see / for those that there are")
         if method not in READS:
             raise MethodNotAllowedError("GET")
-        return self._pages[path]
+        return self._pages.answer(path)
 
 
 def _refusal(endpoint: Endpoint, error: RequestError) -> Response:

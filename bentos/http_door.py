@@ -2,37 +2,49 @@
 
 from __future__ import annotations
 
+from email.utils import formatdate
+from http import HTTPStatus
+from time import time
 from typing import Any
-
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from bentos.gate import Gate
 from bentos.http_app import HttpApp
 from bentos.http_exchange import Response
 
-Pairs = list[tuple[bytes, bytes]]
+KEEP_ALIVE_S = 5.0
 
 
 class Door(Gate):
-    """Shared by the connections of one server."""
+    """Where the connections of one server come in.
 
-    def __init__(self, app: HttpApp) -> None:
+    Attributes:
+        keep_alive_s: how long one may stay open without a request.
+    """
+
+    def __init__(self, app: HttpApp, keep_alive_s: float = KEEP_ALIVE_S) -> None:
         super().__init__(app.core.limits)
         self.app = app
+        self.keep_alive_s = keep_alive_s
+        self._date = -1
         self._heads: dict[tuple[Any, ...], bytes] = {}
-        self._defaults: Pairs | None = None
 
-    def head(self, response: Response, keep: bool, defaults: Pairs) -> bytes:
-        """The head of a response up to the value of its content-length; `defaults` is uvicorn's list, a new one every second."""
-        if defaults is not self._defaults:
-            self._defaults = defaults
-            self._heads.clear()
+    def head(self, response: Response, keep: bool) -> bytes:
+        """The head of a response up to the value of its content-length."""
         key = (response.status, response.content_type, response.headers, keep)
         head = self._heads.get(key)
         if head is None:
-            pairs = [*defaults, (b"content-type", response.content_type), *self.app.headers, *response.headers]
+            date = formatdate(self._date, usegmt=True).encode()
+            pairs = [(b"date", date), (b"content-type", response.content_type), *self.app.headers, *response.headers]
             if not keep:
                 pairs.append((b"connection", b"close"))
+            status = HTTPStatus(response.status)
             lines = b"".join(b"%b: %b\r\n" % pair for pair in pairs)
-            head = self._heads[key] = STATUS_LINE[response.status] + lines + b"content-length: "
+            head = b"HTTP/1.1 %d %b\r\n%bcontent-length: " % (status, status.phrase.encode(), lines)
+            self._heads[key] = head
         return head
+
+    def sweep(self, now: float) -> None:
+        if self._date != int(time()):
+            self._date = int(time())
+            self._heads.clear()
+        super().sweep(now)

@@ -10,6 +10,7 @@ from contract.errors import RequestError, UnsupportedTypeError
 
 Headers = dict[bytes, bytes]
 
+READS = ("GET", "HEAD")
 JSON = b"application/json"
 
 

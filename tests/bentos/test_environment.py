@@ -31,7 +31,7 @@ def test_nothing_of_training_is_installed() -> None:
     # pytest alone comes from a directory beside the environment
     own = [path for path in sys.path if path.startswith(sys.prefix)]
     installed = {re.sub(r"[-_.]+", "-", entry.name).lower() for entry in metadata.distributions(path=own)}
-    assert {"bentoml", "onnxruntime", "hpack", "uvloop", "httptools"} <= installed
+    assert {"bentoml", "onnxruntime", "grpcio", "uvloop", "httptools"} <= installed
     assert not installed & set(FORBIDDEN)
 
 
@@ -45,8 +45,15 @@ def test_no_module_imports_pickle(path: Path) -> None:
     assert not re.search(r"^\s*(import|from)\s+(pickle|cloudpickle|dill|joblib|marshal)\b", path.read_text(), re.M)
 
 
-def test_supervisor_loads_no_model_runtime() -> None:
-    program = "import sys, bentos.service; print(sorted({'numpy', 'onnxruntime', 'hpack', 'h2', 'uvicorn'} & set(sys.modules)))"
+@pytest.mark.parametrize(
+    ("process", "without"),
+    [
+        ("service", {"numpy", "onnxruntime", "hpack", "uvicorn"}),
+        ("worker", {"uvicorn", "h2", "bentoml", "_bentoml_impl", "starlette", "opentelemetry"}),
+    ],
+)
+def test_supervisor_and_worker_load_nothing_of_each_others(process: str, without: set[str]) -> None:
+    program = f"import sys, bentos.{process}; print(sorted({without} & set(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=PACKAGE.parent, capture_output=True, text=True, check=True
     )
