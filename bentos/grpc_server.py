@@ -16,14 +16,18 @@ from contract.errors import ConfigurationError
 
 
 class GrpcServer:
-    """Serves a core at one address that nobody else may share; over TLS where there is a context."""
+    """Serves a core at one address that nobody else may share; over TLS where there is a context.
+
+    Attributes:
+        gate: where its connections come in.
+    """
 
     def __init__(self, core: Core, host: str, port: int, context: ssl.SSLContext | None = None) -> None:
         self._core = core
         self._address = (host, port)
         self._context = context
         self._app = GrpcApp(core)
-        self._gate = Gate(core.limits)
+        self.gate = Gate(core.limits)
         self._server: Any = None
 
     async def start(self) -> None:
@@ -41,7 +45,7 @@ class GrpcServer:
                 "and BULKHEAD_GRPC_PORT"
             ) from error
         self._server = await asyncio.get_running_loop().create_server(
-            lambda: GrpcConnection(self._app, self._gate),
+            lambda: GrpcConnection(self._app, self.gate),
             sock=listener,
             backlog=BACKLOG,
             ssl=self._context,
@@ -49,12 +53,12 @@ class GrpcServer:
         )
         self._app.health.start()
 
-    async def stop(self) -> None:
-        """Report NOT_SERVING, take no new call, and give those in flight `limits.drain_s`."""
+    async def stop(self, drain_s: float) -> None:
+        """Report NOT_SERVING, take no new call, and end what is left after `drain_s`."""
         self._app.health.stop()
         if self._server is not None:
             self._server.close()
-        await self._gate.drain(self._core.limits.drain_s)
+        await self.gate.drain(drain_s)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -80,7 +80,8 @@ async def serve(core: Core, given: argparse.Namespace) -> None:
     _settle()
     await stop.wait()
     core.ready = False
-    await asyncio.gather(http.stop(given.timeout_graceful_shutdown or core.limits.drain_s), grpc.stop())
+    drain_s = given.timeout_graceful_shutdown or core.limits.drain_s
+    await asyncio.gather(http.stop(drain_s), grpc.stop(drain_s))
 
 
 def _settle() -> None:

@@ -52,7 +52,7 @@ def serve(core: Core, work: Callable[[Client], None]) -> None:
         try:
             await asyncio.to_thread(work, Client(port))
         finally:
-            await server.stop()
+            await server.stop(5)
 
     asyncio.run(main())
 
@@ -207,7 +207,7 @@ def test_start_fails_when_the_port_is_taken(core: Core) -> None:
             with pytest.raises(ConfigurationError, match="BULKHEAD_GRPC_PORT"):
                 await second.start()
         finally:
-            await first.stop()
+            await first.stop(5)
 
     asyncio.run(main())
 
