@@ -29,6 +29,7 @@ from tests.ports import free_ports
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 SERVICE = "/inference.GRPCInferenceService"
 LIVE = f"{SERVICE}/ServerLive"
+INFER = f"{SERVICE}/ModelInfer"
 CODES = {
     0: "NO_ERROR",
     1: "PROTOCOL_ERROR",
@@ -82,7 +83,7 @@ class Peer:
     """One connection. `answers` are by stream; `gone` is the code of the GOAWAY that came."""
 
     def __init__(self, port: int, *, start: bool = True, **settings: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), 10)
+        self.socket = socket.create_connection(("127.0.0.1", port), 10)
         self._encoder, self._decoder = Encoder(), Decoder()
         self._received = b""
         self.answers: dict[int, Answer] = {}
@@ -94,18 +95,18 @@ class Peer:
             self.send(PREFACE, SettingsFrame(settings=values))
 
     def send(self, *parts: Frame | bytes) -> None:
-        self._socket.sendall(b"".join(part if isinstance(part, bytes) else part.serialize() for part in parts))
+        self.socket.sendall(b"".join(part if isinstance(part, bytes) else part.serialize() for part in parts))
 
-    def block(self, method: str = LIVE, *more: tuple[str, str], **changes: str | None) -> bytes:
+    def block(self, path: str = LIVE, *more: tuple[str, str], **changes: str | None) -> bytes:
         """Fields of a call; `changes` by name, with _ for -, a pseudo field without its colon; None leaves one out."""
-        fields: dict[str, str | None] = {":method": "POST", ":scheme": "http", ":path": method, ":authority": "x"}
+        fields: dict[str, str | None] = {":method": "POST", ":scheme": "http", ":path": path, ":authority": "x"}
         fields |= {"te": "trailers", "content-type": "application/grpc"}
         for name, value in changes.items():
             fields[f":{name}" if f":{name}" in fields else name.replace("_", "-")] = value
         return self._encoder.encode([*((name, value) for name, value in fields.items() if value is not None), *more])
 
-    def call(self, stream: int, method: str = LIVE, message: bytes = b"", *more: tuple[str, str]) -> None:
-        self.send(*call_frames(stream, self.block(method, *more), message))
+    def call(self, stream: int, path: str = LIVE, message: bytes = b"", *more: tuple[str, str]) -> None:
+        self.send(*call_frames(stream, self.block(path, *more), message))
 
     def read(self) -> bool:
         """The next frame; False at the end of the connection."""
@@ -118,7 +119,7 @@ class Peer:
                     self._take(frame)
                     return True
             try:
-                data = self._socket.recv(65536)
+                data = self.socket.recv(65536)
             except ConnectionResetError:
                 data = b""
             if not data:
@@ -158,7 +159,7 @@ class Peer:
         return self.answer(stream).message == b"\x08\x01"
 
     def close(self) -> None:
-        self._socket.close()
+        self.socket.close()
 
     def __enter__(self) -> Peer:
         return self

@@ -9,7 +9,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -18,7 +18,7 @@ import pytest
 from bentos.core import Core
 from bentos.gate import SPARE_CONNECTIONS
 from tests.bentos.conftest import Case
-from tests.bentos.http_server import FrontDoor, front_door, get, one_response, request, responses, rest
+from tests.bentos.http_server import FrontDoor, front_door, get, one_response, request, responses, rest, until
 
 CLOSE = "Connection: close"
 
@@ -41,14 +41,6 @@ def predictions(content: bytes) -> Any:
 
 def limited(core: Core, monkeypatch: pytest.MonkeyPatch, **limits: float) -> None:
     monkeypatch.setattr(core, "limits", dataclasses.replace(core.limits, **limits))  # type: ignore[arg-type]
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait until it holds."""
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 # ---- what HTTP allows ----
