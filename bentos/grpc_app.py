@@ -57,8 +57,16 @@ class GrpcApp:
                 raise UnimplementedError("there is no such method here")
         except RequestError as wrong:
             error = wrong
-        authorization = by_name.get(b"authorization", b"")
-        return CallHead(path, method, timeout_s, authorization, error, access.is_open_method(path))
+        declared = by_name.get(b"content-length", b"")
+        return CallHead(
+            path,
+            method,
+            timeout_s,
+            authorization=by_name.get(b"authorization", b"").strip(),
+            length=int(declared) if declared.isdigit() else None,
+            error=error,
+            open=access.is_open_method(path),
+        )
 
     def admit(self, head: CallHead, *, crowded: bool, full: bool) -> None:
         """Raises RequestError for what is refused before its message has come."""

@@ -13,6 +13,7 @@ from bentos.grpc_app import GrpcApp
 from bentos.grpc_call import CallHead, Ends
 from bentos.grpc_status import PREFIX_BYTES, START, SUCCESS
 from bentos.http2_connection import Http2Connection
+from bentos.http2_frames import ErrorCode, StreamFault
 from bentos.http2_stream import Stream
 from bentos.metrics import OK
 from contract.errors import RequestError
@@ -91,6 +92,8 @@ class GrpcConnection(Http2Connection[CallHead]):
 
     def _respond(self, stream: CallStream, body: bytes) -> None:
         head = stream.head
+        if head.length is not None and head.length != len(body):
+            raise StreamFault(ErrorCode.PROTOCOL_ERROR, stream.id)
         content = grpc_status.only_message(body, self.gate.limits.body_limit_bytes)
         answer = self._app.respond(head.method, content, stream.started + head.timeout_s)
         self._app.count(head, OK, stream.started)

@@ -22,7 +22,7 @@ _REMEMBERED = 8  # blocks of a connection: a caller's differ in little but their
 _REMEMBERED_BYTES = 1024  # of the longest of them
 _COLON = ord(":")
 _NAME = re.compile(rb":?[!#$%&'*+\-.^_`|~0-9a-z]+").fullmatch
-_VALUE = re.compile(rb"(?![ \t])[^\0\r\n]*(?<![ \t])").fullmatch
+_VALUE = re.compile(rb"[^\0\r\n]*").fullmatch  # blanks around it are let pass: callers of gRPC send them
 _PSEUDO = frozenset((b":method", b":scheme", b":path", b":authority"))
 _REQUIRED = frozenset((b":method", b":scheme", b":path"))
 _OF_CONNECTIONS = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
@@ -95,7 +95,7 @@ def check_request(fields: Fields) -> None:
             raise MalformedError
         if name[0] != _COLON:
             regular = True
-            if name in _OF_CONNECTIONS or (name == b"te" and value.lower() != b"trailers"):
+            if name in _OF_CONNECTIONS or (name == b"te" and value.strip().lower() != b"trailers"):
                 raise MalformedError
         elif regular or name in pseudo or name not in _PSEUDO:
             raise MalformedError

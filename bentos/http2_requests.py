@@ -109,11 +109,13 @@ class Http2Requests(Http2Answers[Head]):
 
     def _take_trailers(self, number: int, flags: int, block: bytes) -> None:
         """Fields after the body say nothing to us, but that it has ended."""
-        self._reader.decode(block)
+        fields = self._reader.decode(block)
         stream = self._streams.get(number)
         if stream is None or stream.ended:
+            if number not in self._reset:
+                raise ConnectionFault(ErrorCode.STREAM_CLOSED, "HEADERS of a stream that is closed")
             self._take_late(number, flags)
-        elif not flags & frames.END_STREAM:
+        elif not flags & frames.END_STREAM or any(name.startswith(b":") for name, _ in fields):
             raise StreamFault(ErrorCode.PROTOCOL_ERROR, number)
         else:
             stream.ended = True

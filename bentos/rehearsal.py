@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bentos import asking
-from bentos.asking import GrpcChannel, RefusedError
+from bentos.grpc_channel import GrpcChannel, RefusedError
 from bentos.grpc_status import Status
 from contract import manifest
 

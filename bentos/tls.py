@@ -46,7 +46,7 @@ def context(options: Mapping[str, Any], within: str) -> ssl.SSLContext | None:
     except (OSError, ValueError) as error:  # SSLError is an OSError
         files = ", ".join(map(str, filter(None, (certificate, key, authorities))))
         raise ConfigurationError(
-            f"TLS cannot use {files} ({error}): they must be readable PEM files, the key that of the certificate, its password, if it "
-            "has one, in --ssl-keyfile-password, and the ciphers of --ssl-ciphers known to OpenSSL"
+            f"TLS cannot use {files} ({error}): they must be readable PEM files, the key of that certificate and its password, if it "
+            "has one, in --ssl-keyfile-password; and the ciphers of --ssl-ciphers known to OpenSSL"
         ) from None
     return made

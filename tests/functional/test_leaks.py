@@ -27,6 +27,7 @@ import polars as pl
 import pytest
 
 from bentos import asking
+from bentos.grpc_channel import GrpcChannel, RefusedError
 from contract import manifest
 from contract.schema import FeatureSchema
 from pipelines import paths
@@ -303,10 +304,10 @@ def test_server_answers_and_refuses_without_telling_a_value(published: Path, ser
                 statuses.append(status)
         answers.append(asking.post(connection, json.dumps({"rows": requests}).encode()[:-9])[1])
     assert (statuses.count(200), statuses.count(422)) == (200, 1400)
-    with asking.GrpcChannel(server.grpc) as channel:
+    with GrpcChannel(server.grpc) as channel:
         for index, request in enumerate(requests[:50]):
             answers.append(repr(asking.over_grpc(channel, request, schema)).encode())
-            with pytest.raises(asking.RefusedError) as caught:
+            with pytest.raises(RefusedError) as caught:
                 asking.over_grpc(channel, {**request, "no_such_field": rows[index]["email"]}, schema)
             answers.append(str(caught.value).encode())
     told = {"answers": b"\n".join(answers), "log": server.log.read_bytes()}
