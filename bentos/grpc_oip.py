@@ -46,6 +46,7 @@ class InferenceService:
         self._writer = TensorWriter(core.schema)
         # Callers send raw contents under the same heads again and again; to look at one costs as much as to predict a row.
         self._known_head = lru_cache(maxsize=_HEADS)(self._read_head)
+        self._known_answer = lru_cache(maxsize=_HEADS)(self._empty_answer)
 
     def server_live(self, _: Any) -> Message:
         return oip_pb2.ServerLiveResponse(live=True)
@@ -98,17 +99,25 @@ class InferenceService:
         return Head(tuple(inputs), outputs)
 
     def _response(self, request_id: str, outputs: Sequence[Tensor], *, raw: bool) -> Message:
-        response = oip_pb2.ModelInferResponse(
-            model_name=self._core.name, model_version=self._core.version, id=request_id
+        response = oip_pb2.ModelInferResponse(id=request_id)
+        response.MergeFrom(
+            self._known_answer(tuple([(output.name, output.datatype, *output.shape) for output in outputs]))
         )
-        for output in outputs:
-            entry = response.outputs.add(name=output.name, datatype=output.datatype, shape=output.shape)
-            if raw:
-                response.raw_output_contents.append(tensors.to_wire(output))
-            elif output.datatype == "BYTES":
+        if raw:
+            response.raw_output_contents.extend([tensors.to_wire(output) for output in outputs])
+            return response
+        for entry, output in zip(response.outputs, outputs, strict=True):
+            if output.datatype == "BYTES":
                 entry.contents.bytes_contents.extend(value.encode() for value in output.values)
             else:
                 entry.contents.fp64_contents.extend(output.values)
+        return response
+
+    def _empty_answer(self, outputs: tuple[tuple[Any, ...], ...]) -> Message:
+        """An answer with all but the values of these outputs: names, datatypes and shapes."""
+        response = oip_pb2.ModelInferResponse(model_name=self._core.name, model_version=self._core.version)
+        for name, datatype, *shape in outputs:
+            response.outputs.add(name=name, datatype=datatype, shape=shape)
         return response
 
 
