@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -12,6 +12,7 @@ from google.protobuf.message import Message  # type: ignore[import-untyped]
 from bentos import oip, oip_pb2, tensors
 from bentos.core import Core
 from bentos.tensors import Tensor, TensorReader, TensorWriter
+from contract.encoder import Row
 from contract.errors import InvalidRowsError, Problem, RequestError
 
 SERVICE = "inference.GRPCInferenceService"
@@ -31,9 +32,14 @@ _TYPED_CONTENTS = {
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What a checked request asks for, but for the values: the inputs as (name, datatype, rows), and the names of the outputs."""
+    """What a checked request asks for, but for the values.
 
-    inputs: tuple[tuple[str, str, int], ...]
+    Attributes:
+        inputs: name, datatype and number of rows of each.
+        outputs: their names.
+    """
+
+    inputs: Sequence[tuple[str, str, int]]
     outputs: Sequence[str]
 
 
@@ -72,16 +78,20 @@ class InferenceService:
             request.ClearField("raw_input_contents")
             request.ClearField("id")
             content = request.SerializeToString()
-            head = (self._known_head if len(content) <= _HEAD_BYTES else self._read_head)(content, len(raw))
-            inputs = [tensors.from_wire(*entry, values) for entry, values in zip(head.inputs, raw, strict=True)]
+            read_head = self._known_head if len(content) <= _HEAD_BYTES else self._read_head
+            head, read = read_head(content, len(raw))
+            rows = read(raw)
         else:
             head = self._check_head(request, 0)
-            inputs = [_typed(entry, rows) for entry, (_, _, rows) in zip(request.inputs, head.inputs, strict=True)]
-        answers = self._core.predict(self._reader.rows(inputs))
+            inputs = [_typed(entry, size) for entry, (_, _, size) in zip(request.inputs, head.inputs, strict=True)]
+            rows = self._reader.rows(inputs)
+        answers = self._core.predict(rows)
         return self._response(request_id, self._writer.tensors(answers, head.outputs), raw=bool(raw))
 
-    def _read_head(self, content: bytes, raw: int) -> Head:
-        return self._check_head(oip_pb2.ModelInferRequest.FromString(content), raw)
+    def _read_head(self, content: bytes, raw: int) -> tuple[Head, Callable[[Sequence[bytes]], list[Row]]]:
+        """The head of a request with so many raw contents, and what makes rows of them."""
+        head = self._check_head(oip_pb2.ModelInferRequest.FromString(content), raw)
+        return head, self._reader.wire_reader(head.inputs)
 
     def _check_head(self, request: Any, raw: int) -> Head:
         """The head of a request with so many raw contents; raises RequestError if it does not fit."""
@@ -96,7 +106,7 @@ class InferenceService:
             if raw and entry.HasField("contents"):
                 raise RequestError("an input has both contents and raw_input_contents")
             inputs.append((entry.name, entry.datatype, rows))
-        return Head(tuple(inputs), outputs)
+        return Head(inputs, outputs)
 
     def _response(self, request_id: str, outputs: Sequence[Tensor], *, raw: bool) -> Message:
         response = oip_pb2.ModelInferResponse(id=request_id)

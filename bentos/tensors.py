@@ -15,7 +15,7 @@ and `label` of a multiclass one; `value` of a regression.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -35,7 +35,8 @@ _WIRE_TYPES = {"BOOL": "?", "FP32": "f", "FP64": "d", "INT8": "b", "INT16": "h",
     "UINT64": "Q",
 }
 _LENGTH = struct.Struct("<I")
-_REMEMBERED = 32
+_REMEMBERED = 64
+ValueReader = Callable[[bytes], Sequence[Any]]
 
 DATATYPES = {"number": "FP64", "boolean": "BOOL", "category": "BYTES", "timestamp": "BYTES"}
 _ACCEPTED = {
@@ -97,10 +98,34 @@ class TensorReader:
         if len({len(tensor.values) for tensor in tensors}) > 1:
             raise RequestError("the inputs differ in their number of rows")
         columns = [
-            tensor.values if is_required else _with_missing(tensor)
+            tensor.values if is_required else _with_missing(tensor.datatype, tensor.values)
             for tensor, is_required in zip(tensors, required, strict=True)
         ]
         return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+    def wire_reader(self, heads: Sequence[tuple[str, str, int]]) -> Callable[[Sequence[bytes]], list[Row]]:
+        """What makes rows of tensors in the raw representation, as `from_wire` and `rows` together.
+
+        Args:
+            heads: name, datatype and number of rows of each, checked by `check`.
+
+        Raises:
+            InvalidRowsError: they make no rows; and the reader raises it for contents that do not fit.
+        """
+        names = tuple([name for name, _, _ in heads])
+        required = self._columns(names)
+        if len({size for _, _, size in heads}) > 1:
+            raise RequestError("the inputs differ in their number of rows")
+        readers = [_wire_reader(*head) for head in heads]
+        optional = [(index, heads[index][1]) for index, is_required in enumerate(required) if not is_required]
+
+        def read(contents: Sequence[bytes]) -> list[Row]:
+            columns = [reader(content) for reader, content in zip(readers, contents, strict=True)]
+            for index, datatype in optional:
+                columns[index] = _with_missing(datatype, columns[index])
+            return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+        return read
 
     def _columns(self, names: tuple[str, ...]) -> list[bool]:
         """Whether each of these inputs is required; raises InvalidRowsError where they make no row."""
@@ -113,28 +138,33 @@ class TensorReader:
         return [self._fields[name].required for name in names]
 
 
-def _with_missing(tensor: Tensor) -> Sequence[Any]:
+def _with_missing(datatype: str, values: Sequence[Any]) -> Sequence[Any]:
     """The values of an optional field with None for the datatype's own spelling of missing."""
-    if tensor.datatype == "BOOL" or tensor.datatype in INTEGERS:
-        return tensor.values
-    if tensor.datatype == "BYTES":
-        return [value or None for value in tensor.values]
-    return [None if value != value else value for value in tensor.values]  # only NaN differs from itself
+    if datatype == "BOOL" or datatype in INTEGERS:
+        return values
+    if datatype == "BYTES":
+        return [value or None for value in values]
+    return [None if value != value else value for value in values]  # only NaN differs from itself
 
 
 def from_wire(name: str, datatype: str, size: int, content: bytes) -> Tensor:
     """The tensor whose values lie in `content` as OIP's raw representation: little-endian numbers, BYTES with lengths."""
-    if datatype == "BYTES":
-        return Tensor(name, datatype, from_texts(name, size, _split(name, content)))
-    numbers = _numbers(datatype, size)
-    if len(content) != numbers.size:
-        raise _invalid(name, f"holds {len(content)} bytes, not the {numbers.size} of its shape and datatype")
-    return Tensor(name, datatype, list(numbers.unpack(content)))
+    return Tensor(name, datatype, list(_wire_reader(name, datatype, size)(content)))
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def _numbers(datatype: str, size: int) -> struct.Struct:
-    return struct.Struct(f"<{size}{_WIRE_TYPES[datatype]}")
+def _wire_reader(name: str, datatype: str, size: int) -> ValueReader:
+    """Reads so many values of that representation."""
+    if datatype == "BYTES":
+        return lambda content: from_texts(name, size, _split(name, content))
+    numbers = struct.Struct(f"<{size}{_WIRE_TYPES[datatype]}")
+
+    def read(content: bytes) -> Sequence[Any]:
+        if len(content) != numbers.size:
+            raise _invalid(name, f"holds {len(content)} bytes, not the {numbers.size} of its shape and datatype")
+        return numbers.unpack(content)
+
+    return read
 
 
 def _split(name: str, content: bytes) -> list[bytes]:
