@@ -12,8 +12,9 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from contract import schema as feature_schema
-from contract.encoder import Encoder, Row
+from contract.encoder import Encoder
 from contract.errors import BundleError, Problem
+from contract.row_program import Row
 from contract.schema import FeatureSchema
 
 MODEL_FILE_NAME = "model.onnx"
