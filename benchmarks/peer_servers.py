@@ -9,12 +9,14 @@ from pathlib import Path
 
 from benchmarks import servers
 from benchmarks.bundles import Bundle
-from benchmarks.servers import PROJECT, Server
+from benchmarks.servers import OURS, PROJECT, Server, Starter
 
 MLSERVER_PYTHON = PROJECT / ".venv/mlserver/bin/python"
 LITSERVE_PYTHON = PROJECT / ".venv/litserve/bin/python"
+RAY_PYTHON = PROJECT / ".venv/ray/bin/python"
 MLSERVER = "MLServer"
 LITSERVE = "LitServe"
+RAY = "Ray Serve"
 MODEL = "flights"
 
 
@@ -48,3 +50,16 @@ def litserve(bundle: Bundle, scratch: Path) -> Iterator[Server]:
     environment = servers.clean_environment() | {"PEER_MODEL": str(bundle.model)}
     with servers.started(LITSERVE, command, environment, scratch, port, cwd=PROJECT, ready_path="/health") as server:
         yield server
+
+
+@contextmanager
+def ray(bundle: Bundle, scratch: Path) -> Iterator[Server]:
+    """Ray Serve with one replica, in a cluster of its own on this machine: some ten processes."""
+    (port,) = servers.free_ports(1)
+    command = [str(RAY_PYTHON), "-m", "benchmarks.peers.ray_app", str(port), str(scratch / "ray")]
+    settings = {"PEER_MODEL": str(bundle.model), "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
+    with servers.started(RAY, command, servers.clean_environment() | settings, scratch, port, cwd=PROJECT) as server:
+        yield server
+
+
+STARTERS: dict[str, Starter] = {OURS: servers.ours, MLSERVER: mlserver, LITSERVE: litserve, RAY: ray}

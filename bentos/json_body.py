@@ -1,7 +1,7 @@
 """Strict JSON: UTF-8 only, no duplicate keys, no nesting beyond what the parser's stack holds; every fault is a RequestError.
 
-Two parsers: msgspec, five times as fast, for bodies in which nothing is doubtful; else `json`, which can be told to be strict, and says where
-a body is wrong.
+Two parsers: msgspec, five times as fast, for bodies in which nothing is doubtful; else `json`, which can be told to be strict, and says
+where a body is wrong.
 """
 
 from __future__ import annotations
