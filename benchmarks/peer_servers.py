@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +19,8 @@ RAY_PYTHON = PROJECT / ".venv/ray/bin/python"
 MLSERVER = "MLServer"
 LITSERVE = "LitServe"
 RAY = "Ray Serve"
+NGINX = "nginx"
+NGINX_PROGRAM = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 MODEL = "flights"
 
 
@@ -62,4 +66,22 @@ def ray(bundle: Bundle, scratch: Path) -> Iterator[Server]:
         yield server
 
 
-STARTERS: dict[str, Starter] = {OURS: servers.ours, MLSERVER: mlserver, LITSERVE: litserve, RAY: ray}
+@contextmanager
+def nginx(_: Bundle, scratch: Path) -> Iterator[Server]:
+    """The limit for any server: nginx with one worker, which answers a constant."""
+    (port,) = servers.free_ports(1)
+    settings = scratch / "nginx.conf"
+    template = PROJECT / "benchmarks/peers/nginx.conf"
+    settings.write_text(template.read_text().replace("PORT", str(port)).replace("SCRATCH", str(scratch)))
+    command = [NGINX_PROGRAM or "nginx", "-c", str(settings), "-e", "stderr"]
+    with servers.started(NGINX, command, servers.clean_environment(), scratch, port, cwd=scratch) as server:
+        yield server
+
+
+STARTERS: dict[str, Starter] = {
+    OURS: servers.ours,
+    MLSERVER: mlserver,
+    LITSERVE: litserve,
+    RAY: ray,
+    NGINX: nginx,
+}

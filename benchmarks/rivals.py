@@ -37,7 +37,7 @@ _PYTHONS = {OURS: SERVING_PYTHON, MLSERVER: MLSERVER_PYTHON, LITSERVE: LITSERVE_
 
 def rivals(bundle: Bundle) -> list[Figure]:
     """One row over both protocols; then memory, time to ready and installed size of each."""
-    with servers.running(bundle, list(STARTERS), STARTERS) as started:
+    with servers.running(bundle, list(_PYTHONS), STARTERS) as started:
         ours, mlserver = started[OURS], started[MLSERVER]
         speeds = serving.measure(
             {

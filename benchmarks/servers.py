@@ -124,7 +124,7 @@ def naive(bundle: Bundle, scratch: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def hello(_: Bundle, scratch: Path) -> Iterator[Server]:
+def hello(scratch: Path) -> Iterator[Server]:
     """The limit for any ASGI server."""
     with _uvicorn(HELLO, "benchmarks.peers.hello:app", {}, scratch) as server:
         yield server
@@ -143,7 +143,7 @@ def _uvicorn(name: str, application: str, settings: dict[str, str], scratch: Pat
 
 
 @contextmanager
-def grpc_hello(_: Bundle, scratch: Path) -> Iterator[Server]:
+def grpc_hello(scratch: Path) -> Iterator[Server]:
     """The limit for any `grpc.aio` server, in the serving environment."""
     (port,) = free_ports(1)
     command = [str(SERVING_PYTHON), "-m", "benchmarks.peers.grpc_hello", str(port)]
@@ -157,8 +157,8 @@ STARTERS: dict[str, Starter] = {
     PREDICT_PROBA: partial(peer, PREDICT_PROBA),
     BENTOML_API: bentoml_api,
     NAIVE: naive,
-    HELLO: hello,
-    GRPC_HELLO: grpc_hello,
+    HELLO: lambda _, scratch: hello(scratch),
+    GRPC_HELLO: lambda _, scratch: grpc_hello(scratch),
 }
 
 
