@@ -45,7 +45,6 @@ class HttpProtocol(Connection):
     def connection_made(self, transport: Any) -> None:
         self._request: Request | None = None  # the one whose body is being read
         self._body: bytes | bytearray = b""
-        self._size = 0  # of the body so far
         self._keep = True  # whether the request allows for another one after it
         self._handed_on = False  # the request being read is BentoML's
         super().connection_made(transport)
@@ -64,11 +63,12 @@ class HttpProtocol(Connection):
         self.deadline = self._now + self.door.limits.head_timeout_s
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._fields[name.lower()] = value
+        if self._state == HEAD:  # or it is a trailer
+            self._fields[name.lower()] = value
 
     def on_headers_complete(self) -> None:
         limits = self.door.limits
-        fields, self._fields = self._fields, {}  # what comes after the body must not be taken for the head
+        fields, self._fields = self._fields, {}
         self._state = BODY
         self.deadline = self._now + limits.body_timeout_s
         self._size = 0
@@ -80,14 +80,13 @@ class HttpProtocol(Connection):
             raise _Over
 
     def on_body(self, body: bytes) -> None:
-        if self._handed_on:
-            super().on_body(body)
-            return
         self._size += len(body)
         if self._size > self.door.limits.body_limit_bytes and not self._over:
             self._refuse(BodyTooLongError(self.door.limits.body_limit_bytes))
         if self._request is not None:
             self._body = body if not self._body else _grown(self._body, body)
+        elif self._handed_on:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._state = IDLE
@@ -161,7 +160,7 @@ class HttpProtocol(Connection):
             self._end()
             return
         request = self._request or Request("", "", {}, self._now)
-        self._request, self._last = None, True
+        self._request, self._body, self._last = None, b"", True
         self._reply(self.door.app.refuse(request, error), request)
 
     def _reply(self, response: Response, request: Request) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import socket
 import threading
 import time
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 import uvicorn
 import uvloop
 
@@ -79,6 +81,10 @@ def front_door(core: Core, keep_alive_s: int = 5) -> Iterator[FrontDoor]:
         door.server.should_exit = True
         thread.join(15)
         assert not thread.is_alive(), "the server did not end"
+
+
+def limited(core: Core, monkeypatch: pytest.MonkeyPatch, **limits: float) -> None:
+    monkeypatch.setattr(core, "limits", dataclasses.replace(core.limits, **limits))  # type: ignore[arg-type]
 
 
 def request(path: str, body: bytes = b"", *headers: str, method: str = "POST") -> bytes:
