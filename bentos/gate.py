@@ -12,7 +12,7 @@ from contract.limits import Limits
 # Connections beyond the bound that may ask for health and metrics, one request each; and descriptors for all that is no connection.
 SPARE_CONNECTIONS = 64
 _OTHER_DESCRIPTORS = 256
-_PROTOCOLS = 2  # HTTP and gRPC have as many connections each
+_SERVERS = 3  # HTTP, gRPC and the admin pages have as many connections each
 _SWEEP_S = 0.5
 _LOOK_S = 0.02
 
@@ -85,9 +85,9 @@ class Gate:
 def _connection_bound(limits: Limits) -> int:
     """`max_connections`, or fewer where the descriptors do not suffice; takes as many of those as the system allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    others = _PROTOCOLS * SPARE_CONNECTIONS + _OTHER_DESCRIPTORS
-    wanted = _PROTOCOLS * limits.max_connections + others
+    others = _SERVERS * SPARE_CONNECTIONS + _OTHER_DESCRIPTORS
+    wanted = _SERVERS * limits.max_connections + others
     if soft < wanted:
         soft = min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return max(1, min(limits.max_connections, (soft - others) // _PROTOCOLS))
+    return max(1, min(limits.max_connections, (soft - others) // _SERVERS))

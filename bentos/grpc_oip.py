@@ -12,8 +12,8 @@ from google.protobuf.message import Message  # type: ignore[import-untyped]
 from bentos import oip, oip_pb2, tensors
 from bentos.core import Core
 from bentos.tensors import Tensor, TensorReader, TensorWriter
-from contract.encoder import Row
 from contract.errors import InvalidRowsError, Problem, RequestError
+from contract.row_program import Row
 
 SERVICE = "inference.GRPCInferenceService"
 _HEADS = 32  # to remember; each combination of fields and number of rows has its own

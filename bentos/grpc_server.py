@@ -1,55 +1,40 @@
-"""The gRPC server: the Open Inference Protocol, `grpc.health.v1` and reflection, on the event loop that HTTP runs on."""
+"""The gRPC front end: the connections to one listening socket, from its start to its end."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 import ssl
-from typing import Any
 
 from bentos.core import Core
 from bentos.gate import Gate
 from bentos.grpc_app import GrpcApp
 from bentos.grpc_connection import GrpcConnection
 from bentos.http_server import BACKLOG
-from contract.errors import ConfigurationError
 
 
 class GrpcServer:
-    """Serves a core at one address that nobody else may share; over TLS where there is a context.
+    """Serves a core on a socket; over TLS where there is a context.
 
     Attributes:
         gate: where its connections come in.
     """
 
-    def __init__(self, core: Core, host: str, port: int, context: ssl.SSLContext | None = None) -> None:
-        self._core = core
-        self._address = (host, port)
-        self._context = context
-        self._app = GrpcApp(core)
+    def __init__(self, core: Core, listening: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         self.gate = Gate(core.limits)
-        self._server: Any = None
+        self._app = GrpcApp(core)
+        self._listening = listening
+        self._tls = tls
+        self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
-        """Listen, then report SERVING.
-
-        Raises:
-            ConfigurationError: the address cannot be had.
-        """
-        try:
-            listener = _listen(*self._address)
-        except OSError as error:
-            host, port = self._address
-            raise ConfigurationError(
-                f"gRPC cannot listen on {host}, port {port} ({error.strerror or error}); choose another by BULKHEAD_GRPC_HOST "
-                "and BULKHEAD_GRPC_PORT"
-            ) from error
+        """Listen, then report SERVING."""
         self._server = await asyncio.get_running_loop().create_server(
             lambda: GrpcConnection(self._app, self.gate),
-            sock=listener,
+            sock=self._listening,
             backlog=BACKLOG,
-            ssl=self._context,
-            ssl_handshake_timeout=self._core.limits.head_timeout_s if self._context else None,
+            ssl=self._tls,
+            ssl_handshake_timeout=self.gate.limits.head_timeout_s if self._tls else None,
         )
         self._app.health.start()
 
@@ -59,10 +44,3 @@ class GrpcServer:
         if self._server is not None:
             self._server.close()
         await self.gate.drain(drain_s)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """A listening socket; `::` takes IPv4, too. No other server shares its port, or it would silently get half of the calls."""
-    if ":" in host:
-        return socket.create_server((host, port), family=socket.AF_INET6, dualstack_ipv6=host == "::", backlog=BACKLOG)
-    return socket.create_server((host, port), backlog=BACKLOG)

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from contract.encoder import Row
 from contract.errors import InvalidRowsError, Problem, RequestError
 from contract.predictor import Answer
+from contract.row_program import Row
 from contract.schema import FeatureSchema
 
 INTEGERS = frozenset({"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"})

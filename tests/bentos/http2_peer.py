@@ -24,7 +24,6 @@ from hyperframe.frame import (
 from bentos.core import Core
 from bentos.grpc_server import GrpcServer
 from tests.bentos.http_server import FrontDoor
-from tests.ports import free_ports
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 SERVICE = "/inference.GRPCInferenceService"
@@ -46,8 +45,8 @@ CODES = {
 @contextmanager
 def grpc_door(core: Core) -> Iterator[FrontDoor]:
     """A gRPC server on a free port until the context ends; ends gracefully then."""
-    (port,) = free_ports(1)
-    running = FrontDoor(GrpcServer(core, "127.0.0.1", port), port)
+    listening = socket.create_server(("127.0.0.1", 0))
+    running = FrontDoor(GrpcServer(core, listening), listening.getsockname()[1])
     running.start()
     try:
         yield running

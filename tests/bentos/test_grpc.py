@@ -16,13 +16,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bentos import health_pb2, oip_pb2, reflection_v1_pb2, reflection_v1alpha_pb2
 from bentos.core import Core
-from bentos.grpc_server import GrpcServer
 from bentos.tensors import DATATYPES
-from contract.errors import ConfigurationError
 from tests.bentos.conftest import Case
 from tests.bentos.http2_peer import INFER, Peer, call_frames, data, grpc_door, headers
 from tests.bentos.http_server import FrontDoor, until
-from tests.ports import free_ports
 
 SECRET = "kilroy-was-here"
 
@@ -49,18 +46,9 @@ class Client:
 
 
 def serve(core: Core, work: Callable[[Client], None]) -> None:
-    """Run `work` in a thread against a server on this thread's event loop."""
-
-    async def main() -> None:
-        (port,) = free_ports(1)
-        server = GrpcServer(core, "127.0.0.1", port)
-        await server.start()
-        try:
-            await asyncio.to_thread(work, Client(port))
-        finally:
-            await server.stop(5)
-
-    asyncio.run(main())
+    """Run `work` against a server."""
+    with grpc_door(core) as running:
+        work(Client(running.port))
 
 
 def typed_request(case: Case, core: Core, rows: list[dict[str, Any]]) -> Any:
@@ -202,20 +190,6 @@ def test_health_is_reported_for_the_server_and_the_service(core: Core) -> None:
         assert unknown.code() == grpc.StatusCode.NOT_FOUND
 
     serve(core, work)
-
-
-def test_start_fails_when_the_port_is_taken(core: Core) -> None:
-    async def main() -> None:
-        (port,) = free_ports(1)
-        first, second = GrpcServer(core, "127.0.0.1", port), GrpcServer(core, "127.0.0.1", port)
-        await first.start()
-        try:
-            with pytest.raises(ConfigurationError, match="BULKHEAD_GRPC_PORT"):
-                await second.start()
-        finally:
-            await first.stop(5)
-
-    asyncio.run(main())
 
 
 def test_raw_answers_are_the_golden_ones_when_heads_repeat_and_differ(core: Core, case: Case) -> None:

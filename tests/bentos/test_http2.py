@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
 import socket
 import struct
@@ -33,7 +32,7 @@ from tests.bentos.http2_peer import (
     raw,
     window,
 )
-from tests.bentos.http_server import FrontDoor, until
+from tests.bentos.http_server import FrontDoor, limited, until
 from tests.bentos.test_grpc import typed_request
 
 METADATA = f"{SERVICE}/ModelMetadata"
@@ -63,7 +62,7 @@ def nothing_is_left_or_logged(door: FrontDoor, caplog: pytest.LogCaptureFixture)
 
 
 def with_limits(core: Core, monkeypatch: pytest.MonkeyPatch, **limits: float) -> Any:
-    monkeypatch.setattr(core, "limits", dataclasses.replace(core.limits, **limits))  # type: ignore[arg-type]
+    limited(core, monkeypatch, **limits)
     return grpc_door(core)
 
 
