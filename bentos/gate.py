@@ -7,6 +7,7 @@ import resource
 from time import perf_counter
 from typing import Any, Protocol
 
+from bentos.core import Core
 from contract.limits import Limits
 
 # Connections beyond the bound that may ask for health and metrics, one request each; and descriptors for all that is no connection.
@@ -31,18 +32,22 @@ class Gate:
     """Shared by the connections of one server.
 
     Attributes:
-        limits: what they may cost.
         connections: that are open.
         max_connections: how many may be; no more than there are file descriptors for.
         held_bytes: what has come of requests that are not complete, and what waits of answers.
     """
 
-    def __init__(self, limits: Limits) -> None:
-        self.limits = limits
+    def __init__(self, core: Core) -> None:
+        self.core = core
         self.connections: set[Any] = set()
-        self.max_connections = _connection_bound(limits)
+        self.max_connections = _connection_bound(core.limits)
         self.held_bytes = 0
         self._timer: Any = None
+
+    @property
+    def limits(self) -> Limits:
+        """What they may cost."""
+        return self.core.limits
 
     @property
     def is_full(self) -> bool:

@@ -21,7 +21,7 @@ class GrpcServer:
     """
 
     def __init__(self, core: Core, listening: socket.socket, tls: ssl.SSLContext | None = None) -> None:
-        self.gate = Gate(core.limits)
+        self.gate = Gate(core)
         self._app = GrpcApp(core)
         self._listening = listening
         self._tls = tls

@@ -22,7 +22,7 @@ class Door(Gate):
     """
 
     def __init__(self, app: HttpApp, keep_alive_s: float = KEEP_ALIVE_S) -> None:
-        super().__init__(app.core.limits)
+        super().__init__(app.core)
         self.app = app
         self.keep_alive_s = keep_alive_s
         self._date = -1
