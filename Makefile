@@ -112,7 +112,7 @@ bench: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/in
 	$(PIPELINE) python -m benchmarks
 
 .PHONY: drills
-drills: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/client/installed.txt  ## faults injected for real: 100,000 hostile requests
+drills: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/client/installed.txt  ## faults injected for real: hostile, slow and greedy callers
 	$(PIPELINE) python -m drills
 
 # ── environments: one hashed lock each; an environment is complete when it holds a copy of its lock ──
