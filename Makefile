@@ -70,7 +70,7 @@ check: | .venv/dev/installed.txt .venv/pipeline/installed.txt .venv/serving/inst
 	.venv/dev/bin/ruff check --quiet .
 	.venv/dev/bin/ruff format --quiet --check .
 	.venv/dev/bin/mypy --python-executable .venv/pipeline/bin/python contract pipelines benchmarks/*.py benchmarks/peers/bare_*.py drills/__main__.py
-	.venv/dev/bin/mypy --python-executable .venv/serving/bin/python contract bentos benchmarks/peers/grpc_hello.py
+	.venv/dev/bin/mypy --python-executable .venv/serving/bin/python contract bentos benchmarks/peers/grpc_hello.py benchmarks/peers/model_alone.py
 	.venv/dev/bin/mypy --python-executable .venv/client/bin/python benchmarks/client drills/fuzz.py
 	.venv/dev/bin/mypy --python-executable .venv/bench/bin/python benchmarks/peers/fastapi_app.py benchmarks/peers/bentoml_api.py benchmarks/peers/encoding.py benchmarks/peers/hello.py benchmarks/peers/model_formats.py benchmarks/peers/naive_*.py
 	.venv/dev/bin/mypy --python-executable .venv/fleet/bin/python fleet
@@ -108,7 +108,7 @@ test-dags: slice | .venv/orchestrator/installed.txt .venv/pipeline/installed.txt
 	$(TEST) .venv/orchestrator/bin/python $(PYTEST) tests/dags
 
 .PHONY: bench
-bench: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt .venv/orchestrator/installed.txt .venv/client/installed.txt .venv/bench/installed.txt .venv/naive/installed.txt .venv/mlserver/installed.txt .venv/litserve/installed.txt  ## figures with their peers, in one run
+bench: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt .venv/orchestrator/installed.txt .venv/client/installed.txt .venv/bench/installed.txt .venv/naive/installed.txt .venv/mlserver/installed.txt .venv/litserve/installed.txt .venv/ray/installed.txt  ## figures with their peers, in one run
 	$(PIPELINE) python -m benchmarks
 
 .PHONY: drills
