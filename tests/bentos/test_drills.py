@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from bentos.core import Core
+from drills import fuzzing
 from drills.hostile import CANARY
 from drills.open_loop import Answers, OpenLoop
 from drills.under_load import resident_mb
@@ -60,6 +62,26 @@ class _Echo(BaseHTTPRequestHandler):
         pass
 
 
+class _Constant(BaseHTTPRequestHandler):
+    """Answers a row, whatever it is asked."""
+
+    def do_GET(self) -> None:
+        self._send(self.server.document)
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self._send(self.server.answer)
+
+    def _send(self, content: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *arguments: Any) -> None:
+        pass
+
+
 @client
 def test_no_hostile_request_is_a_failure_of_the_server_nor_in_its_log(server: Server, case: Case) -> None:
     code, found = drill(case, server.http, server.grpc, 2000)
@@ -81,6 +103,39 @@ def test_server_that_fails_or_repeats_values_is_found_out(case: Case) -> None:
     assert all(
         text in wrong for text in ("500, not one of", "200, not one of", "UNAVAILABLE", "a value of the request")
     )
+
+
+@client
+def test_properties_hold_for_what_hypothesis_makes(server: Server, case: Case) -> None:
+    command = [CLIENT_PYTHON, "-m", "drills.properties", case.bundle, "--http", server.http, "--grpc", server.grpc]
+    done = subprocess.run([*command, "--examples", "40"], cwd=ROOT, capture_output=True, text=True, check=False)
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["failed"]) == (0, {})
+    assert min(found["requests"].values()) >= 40
+
+
+@client
+def test_properties_that_do_not_hold_are_found_out(server: Server, case: Case, tmp_path: Path) -> None:
+    """Asked at the port of a server that has learned nothing of the rows that it is sent."""
+    document = urllib.request.urlopen(f"http://{server.http}/docs.json").read()
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Constant) as constant:
+        constant.document, constant.answer = document, json.dumps({"predictions": case.answers[:1]}).encode()
+        threading.Thread(target=constant.serve_forever, daemon=True).start()
+        command = [CLIENT_PYTHON, "-m", "drills.properties", case.bundle, "--http", f"127.0.0.1:{constant.server_port}"]
+        done = subprocess.run(
+            [*command, "--grpc", server.grpc, "--examples", "10"], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        constant.shutdown()
+    assert done.returncode == 1
+    assert len(json.loads(done.stdout)["failed"]) == 4  # it answers whatever it is asked, and that is one of the five
+
+
+@pytest.mark.skipif(not (fuzzing.ATHERIS / "atheris").is_dir(), reason="atheris has wheels for Linux on x86-64 alone")
+@pytest.mark.parametrize("target", fuzzing.RUNS)
+def test_bytes_of_callers_are_refused_or_answered(case: Case, target: str) -> None:
+    done = fuzzing.run_target(case.bundle, target, 2000)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads(done.stdout)["runs"] == 2000
 
 
 def test_good_callers_are_answered_while_slow_ones_hold_hundreds_of_connections(
