@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import processes
-from benchmarks.http_load import connect, is_complete, request
+from benchmarks.http_load import is_complete, request
+from benchmarks.wires import connect
 from contract import manifest
 
 ROWS = 16
