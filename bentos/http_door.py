@@ -8,9 +8,9 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from bentos.core import Limits
 from bentos.http_app import HttpApp
 from bentos.http_exchange import Response
+from contract.limits import Limits
 
 # Connections beyond the bound that may ask for health and metrics, one request each; and descriptors for all that is no connection.
 SPARE_CONNECTIONS = 64
