@@ -13,7 +13,8 @@ RequestError                     HTTP 400, gRPC INVALID_ARGUMENT
 ├── HeadTimeoutError                  408, the head was not read to its end
 ├── BodyTimeoutError                  408, the body was not read to its end
 ├── UnsupportedUpgradeError           400
-└── OverloadedError                   503, gRPC UNAVAILABLE; a later try may succeed
+├── OverloadedError                   503, gRPC RESOURCE_EXHAUSTED; a later try may succeed
+└── DeadlineError                     504, gRPC DEADLINE_EXCEEDED
 """
 
 from __future__ import annotations
@@ -103,6 +104,14 @@ class OverloadedError(RequestError):
     status = 503
     code = "overloaded"
     retry_after_s = 1
+
+
+class DeadlineError(RequestError):
+    status = 504
+    code = "deadline_exceeded"
+
+    def __init__(self, timeout_s: float) -> None:
+        super().__init__(f"there is no answer within the {timeout_s:g} s that the caller waits")
 
 
 def one_line(error: RequestError) -> str:

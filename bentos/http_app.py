@@ -21,7 +21,7 @@ from bentos.errors import (
     UnauthorizedError,
     log_defect,
 )
-from bentos.http_exchange import Endpoint, Request, Response, media_type
+from bentos.http_exchange import Endpoint, Request, Response, media_type, timeout_of
 from bentos.http_oip import PREFIX as OIP_PREFIX
 from bentos.http_oip import OipEndpoint
 from bentos.http_predict import PATH as PREDICT_PATH
@@ -55,6 +55,8 @@ class HttpApp:
         self.headers = ((b"x-model-version", core.version.encode()), *_SECURITY)
         self._predict = PredictEndpoint(core)
         self._oip = OipEndpoint(core)
+        busy = OverloadedError("the server has more to do than it can; try again later")
+        self._shed = [(endpoint, _refusal(endpoint, busy)) for endpoint in (self._oip, self._predict)]
         self._pages = {
             "/": Response(200, openapi.page(core), b"text/html; charset=utf-8"),
             "/docs.json": Response(200, openapi.document(core)),
@@ -67,6 +69,12 @@ class HttpApp:
     def finish(self, request: Request) -> Response:
         """The answer to a request that has its body."""
         return self._observed(request, self._by_body) or Response(500, b"")
+
+    def shed(self, path: bytes) -> Response:
+        """The refusal of a prediction that nobody has time to look at; `path` is where it was asked for."""
+        endpoint, response = self._shed[path == PREDICT_PATH.encode()]
+        self.core.metrics.count(endpoint.protocol, OverloadedError.code, 0.0)
+        return response
 
     def refuse(self, request: Request, error: RequestError) -> Response:
         """The answer to a request that `error` ended, after `begin` or before it."""
@@ -117,8 +125,12 @@ class HttpApp:
         return None
 
     def _by_body(self, request: Request) -> Response:
-        endpoint = request.endpoint or self._predict
-        return endpoint.answer(request.method, request.path, request.headers, request.body)
+        endpoint, admission, size = request.endpoint or self._predict, self.core.admission, len(request.body)
+        admission.admit(size, request.started, timeout_of(request.headers))
+        try:
+            return endpoint.answer(request.method, request.path, request.headers, request.body)
+        finally:
+            admission.done(size)
 
     def _endpoint(self, path: str) -> Endpoint:
         if path == PREDICT_PATH:

@@ -30,6 +30,7 @@ class Door:
 
     def __init__(self, app: HttpApp) -> None:
         self.app = app
+        self.admission = app.core.admission
         self.max_connections = _connection_bound(self.limits)
         self.held_bytes = 0
         self._heads: dict[tuple[Any, ...], bytes] = {}

@@ -64,6 +64,20 @@ def media_type(headers: Headers) -> bytes:
     return _content_type(headers.get(b"content-type", b""))[0]
 
 
+def timeout_of(headers: Headers) -> float | None:
+    """The seconds that the caller waits for its answer; None if it does not say.
+
+    Raises:
+        RequestError: it says something else.
+    """
+    value = headers.get(b"x-request-timeout-ms")
+    if value is None:
+        return None
+    if not value.isdigit() or len(value) > 9:
+        raise RequestError("X-Request-Timeout-Ms must be a whole number of milliseconds")
+    return int(value) / 1000
+
+
 def check_encoding(headers: Headers) -> None:
     """Refuse bodies that would have to be decompressed, and charsets that are not UTF-8."""
     if headers.get(b"content-encoding", b"identity").strip().lower() not in (b"identity", b""):

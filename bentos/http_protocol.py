@@ -7,7 +7,9 @@ order of the requests: one that is ready while a page of BentoML's is still bein
 from __future__ import annotations
 
 import math
+import re
 from functools import lru_cache
+from time import perf_counter
 from typing import Any
 from urllib.parse import unquote
 
@@ -28,6 +30,14 @@ from bentos.http_exchange import Headers, Request, Response
 from contract.errors import RequestError
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+# A whole prediction as clients send it, up to its body. Line by line, without a way back: that takes no longer than the head is.
+_LINES = rb"(?:(?!content-length|transfer-encoding|expect|upgrade|connection(?!: ?keep-alive\r))[^\r\n]+\r\n)*"
+_PLAIN = re.compile(
+    rb"POST (/predict|/v2/models/[^ \r\n]+/infer) HTTP/1\.1\r\n(?i:%bcontent-length: ?(\d{1,9})\r\n%b)\r\n"
+    % (_LINES, _LINES)
+)
 
 
 class _Over(Exception):  # noqa: N818  # not an error: it ends the parsing where no further answer will be given
@@ -55,6 +65,19 @@ class HttpProtocol(Connection):
             self.door.app.count_disconnected(self._request)
             self._request = None
         super().connection_lost(exc)
+
+    def _shed(self, data: bytes) -> bool:
+        """A prediction that has come whole and alone, in the form that clients give it; parsing it first would cost several times as much."""
+        if self._state != IDLE or self._stalled or self._last or self._answering():
+            return False
+        plain = _PLAIN.match(data, 0, self.door.limits.head_limit_bytes)
+        if plain is None or plain.end() + int(plain[2]) != len(data):
+            return False
+        self.deadline = perf_counter() + self.timeout_keep_alive
+        self._keep = True
+        response = self.door.app.shed(plain[1])
+        self._write(response, response.body)
+        return True
 
     # ---- the parser's callbacks ----
 
@@ -166,9 +189,11 @@ class HttpProtocol(Connection):
 
     def _reply(self, response: Response, request: Request) -> None:
         """Write a response in its turn; end the connection if it is the last."""
+        self._write(response, b"" if request.method == "HEAD" else response.body)
+
+    def _write(self, response: Response, body: bytes) -> None:
         keep = self._keep and not (self._last or response.close)
         head = self.door.head(response, keep, self.server_state.default_headers)
-        body = b"" if request.method == "HEAD" else response.body
         self.server_state.total_requests += 1
         self._put(b"%b%d\r\n\r\n%b" % (head, len(response.body), body), keep)
 

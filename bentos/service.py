@@ -6,6 +6,7 @@ Everything that only a worker needs is imported inside functions: the supervisor
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import os
@@ -147,6 +148,7 @@ class Predictor:
         tls = Tls.from_options(_options())
         self._grpc = GrpcServer(self._core, *grpc_address(), tls.grpc_credentials() if tls else None)
         await self._grpc.start()
+        self._core.admission.call_soon = asyncio.get_running_loop().call_soon
         self._core.ready = True
         # What lives by now lives on: the collector need not look at it again with every request.
         gc.collect()

@@ -1,0 +1,112 @@
+"""Admission control: which requests are answered, and which are refused at once since they could not be answered in time.
+
+The server is one thread, and answers a request as soon as it reads it. So its queue is the round of the event loop: the requests that
+one poll has found wait for each other, and what comes meanwhile waits, unread, for the next round. A request is answered within two
+rounds of its arrival at the latest; hence a round may last half of the latency budget. By Little's law (the work in a system is the rate
+at which it comes times the time that it stays) that bounds the queue, and how many requests it holds adapts to what they cost.
+
+Refusing costs time too, and so does all else that the loop does. What a round takes beyond answers is measured, and the next rounds
+take so much less: `window = budget / 2 - overhead`. With `r` the cost of a refusal in answers and requests coming at `k` times the
+capacity, that settles at `(1 - k r) / (1 - r)` of the capacity in answers, within the budget; without it, rounds would grow with their
+own refusals until nothing is answered in time.
+
+What a request will cost is the moving average of what requests of its size took.
+
+Source: J. D. C. Little, "A Proof for the Queuing Formula L = λW", 1961; a limit from measured latency is the idea of Netflix's
+concurrency-limits, bounding the time in a queue instead of its length that of CoDel (RFC 8289).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter
+
+from bentos.errors import DeadlineError, OverloadedError
+from bentos.metrics import Metrics
+
+_GAIN = 0.125  # of the moving averages
+# This share of a round is for answers, whatever the overhead is: late answers beat none.
+_LEAST_WINDOW = 0.25
+# An estimate that refuses is not measured again, so it fades until a request is tried.
+_FADE = 0.95
+# Between two rounds of a loop that has no time to wait for requests.
+_PAUSE_S = 0.001
+
+
+class Admission:
+    """Asked by both protocols, on the event loop's thread, before and after each answer.
+
+    Attributes:
+        call_soon: the event loop's: it calls what it is given after this round, before the next poll. Without a loop each request is a
+            round of its own, and only deadlines refuse.
+        clock: seconds; `perf_counter`, but for tests.
+        is_full: whether this round takes no more, however small it is.
+    """
+
+    def __init__(self, budget_s: float, metrics: Metrics) -> None:
+        self.call_soon: Callable[[Callable[[], None]], object] = lambda end: end()
+        self.clock = perf_counter
+        self.is_full = False
+        self._metrics = metrics
+        self._half = self._window = budget_s / 2
+        self._overhead = 0.0
+        self._costs = [0.0] * 64  # seconds, by the binary magnitude of the size
+        self._running = False
+        self._began = self._ended = self._admitted = 0.0
+        self._length = 0.0  # of the last round
+        self._before = 0.0  # the same, if this one followed at once
+        self._busy = 0.0  # seconds of this round that went into answers
+        self._answers = 0
+
+    def admit(self, size: int, started: float, timeout_s: float | None) -> None:
+        """Go on with a request of `size` bytes, or refuse it.
+
+        Args:
+            started: when its first byte was read, by `clock`.
+            timeout_s: what its caller gives it, from when it was sent; None for no deadline.
+
+        Raises:
+            OverloadedError: it would take the server more than its budget, or longer than the caller waits; a later try may succeed.
+            DeadlineError: the caller does not wait any more, or will not even if the server does nothing else.
+        """
+        now = self.clock()
+        if not self._running:
+            self._begin_round(now)
+        age, magnitude = now - self._began, size.bit_length()
+        cost = self._costs[magnitude]
+        # What takes longer than half of a window has its turn in the first half, lest small requests keep it out for ever.
+        if self._answers and age + min(cost, self._window / 2) > self._window:
+            self.is_full = age > self._window
+            raise OverloadedError("the server has more to do than it can; try again later")
+        wait = max(age, now - started) + self._before / 2
+        if timeout_s is not None and wait + cost > timeout_s:
+            self._costs[magnitude] *= _FADE
+            if max(wait, cost) > timeout_s:
+                raise DeadlineError(timeout_s)
+            raise OverloadedError("the server cannot answer before the deadline; try again later")
+        self._answers += 1
+        self._admitted = now
+        self._metrics.waited(wait)
+
+    def done(self, size: int) -> None:
+        """The request that was admitted last has its answer."""
+        seconds = self.clock() - self._admitted
+        self._busy += seconds
+        magnitude = size.bit_length()
+        cost = self._costs[magnitude]
+        self._costs[magnitude] = cost + _GAIN * (seconds - cost) if cost else seconds
+
+    def _begin_round(self, now: float) -> None:
+        self._running = True
+        self._before = self._length if now - self._ended < _PAUSE_S else 0.0
+        self._began = now
+        self._busy = 0.0
+        self._answers = 0
+        self.call_soon(self._end_round)
+
+    def _end_round(self) -> None:
+        self._running = self.is_full = False
+        self._ended = self.clock()
+        self._length = self._ended - self._began
+        self._overhead += _GAIN * (self._length - self._busy - self._overhead)
+        self._window = max(self._half - self._overhead, _LEAST_WINDOW * self._half)
