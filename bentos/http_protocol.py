@@ -67,7 +67,7 @@ class HttpProtocol(Connection):
         super().connection_lost(exc)
 
     def _shed(self, data: bytes) -> bool:
-        """A prediction that has come whole and alone, in the form that clients give it; parsing it first would cost several times as much."""
+        """A prediction that has come whole and alone, as clients give it; parsing it first would cost several times as much."""
         if self._state != IDLE or self._stalled or self._last or self._answering():
             return False
         plain = _PLAIN.match(data, 0, self.door.limits.head_limit_bytes)

@@ -14,7 +14,6 @@ from typing import Any
 import uvicorn
 import uvloop
 
-from bentos.bentoml_pages import BentomlPages
 from bentos.core import Core
 from bentos.http_app import HttpApp
 from bentos.http_protocol import protocol_for
@@ -59,7 +58,7 @@ def front_door(core: Core, keep_alive_s: int = 5) -> Iterator[FrontDoor]:
         await send({"type": "http.response.body", "body": PAGE})
 
     config = uvicorn.Config(
-        BentomlPages(page, app.headers),
+        page,
         http=protocol,
         log_config=None,
         access_log=False,

@@ -110,11 +110,6 @@ def test_answers_keep_their_order_when_pages_of_bentoml_are_among_them(door: Fro
     assert received[0][2] == PAGE
 
 
-def test_each_page_of_bentoml_names_the_model_version(door: FrontDoor, case: Case) -> None:
-    ((status, headers, content),) = responses(door.ask(get("/readyz?verbose=1", CLOSE)))
-    assert (status, headers["x-model-version"], content) == (299, case.version, PAGE)
-
-
 def test_request_for_a_page_of_bentoml_is_refused_as_any_other_is(door: FrontDoor, core: Core) -> None:
     many = [f"X{n}: 1" for n in range(core.limits.head_limit_count)]
     for asked, status in (
