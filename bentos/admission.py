@@ -5,10 +5,13 @@ one poll has found wait for each other, and what comes meanwhile waits, unread, 
 rounds of its arrival at the latest; hence a round may last half of the latency budget. By Little's law (the work in a system is the rate
 at which it comes times the time that it stays) that bounds the queue, and how many requests it holds adapts to what they cost.
 
-Refusing costs time too, and so does all else that the loop does. What a round takes beyond answers is measured, and the next rounds
-take so much less: `window = budget / 2 - overhead`. With `r` the cost of a refusal in answers and requests coming at `k` times the
-capacity, that settles at `(1 - k r) / (1 - r)` of the capacity in answers, within the budget; without it, rounds would grow with their
-own refusals until nothing is answered in time.
+A queue that does not go away is of no use: it makes every request wait and none be answered sooner. So a round that has to refuse makes
+the limit shorter, down to an eighth, and a round that has not, longer again: bursts are taken in whole, a lasting overload waits little.
+
+Refusing costs time too, and so does all else that the loop does. The share of a round that is left after its last answer is measured,
+and the next rounds admit so much less: `window = limit * (1 - share)`. With `r` the cost of a refusal in answers, and requests coming at
+`k` times the capacity, rounds stay within the limit and `(1 - k r) / (1 - r)` of the capacity goes into answers; without it, rounds would
+grow with their own refusals until nothing is answered in time.
 
 What a request will cost is the moving average of what requests of its size took.
 
@@ -24,9 +27,8 @@ from time import perf_counter
 from bentos.errors import DeadlineError, OverloadedError
 from bentos.metrics import Metrics
 
-_GAIN = 0.125  # of the moving averages
-# This share of a round is for answers, whatever the overhead is: late answers beat none.
-_LEAST_WINDOW = 0.25
+_GAIN = 0.125  # of the moving averages, and of the limit from one round to the next
+_SHORTEST = 0.125  # the limit under a lasting overload, in the longest one
 # An estimate that refuses is not measured again, so it fades until a request is tried.
 _FADE = 0.95
 # Between two rounds of a loop that has no time to wait for requests.
@@ -48,15 +50,16 @@ class Admission:
         self.clock = perf_counter
         self.is_full = False
         self._metrics = metrics
-        self._half = self._window = budget_s / 2
-        self._overhead = 0.0
+        self._longest = self._limit = self._window = budget_s / 2
+        self._share = 0.0  # of a round, left after its last answer
         self._costs = [0.0] * 64  # seconds, by the binary magnitude of the size
         self._running = False
         self._began = self._ended = self._admitted = 0.0
         self._length = 0.0  # of the last round
         self._before = 0.0  # the same, if this one followed at once
-        self._busy = 0.0  # seconds of this round that went into answers
-        self._answers = 0
+        self._answered = 0.0  # when, for the last time
+        self._answers = 0  # in this round
+        self._refused = False  # whether it refused for its length
 
     def admit(self, size: int, started: float, timeout_s: float | None) -> None:
         """Go on with a request of `size` bytes, or refuse it.
@@ -76,6 +79,7 @@ class Admission:
         cost = self._costs[magnitude]
         # What takes longer than half of a window has its turn in the first half, lest small requests keep it out for ever.
         if self._answers and age + min(cost, self._window / 2) > self._window:
+            self._refused = True
             self.is_full = age > self._window
             raise OverloadedError("the server has more to do than it can; try again later")
         wait = max(age, now - started) + self._before / 2
@@ -90,8 +94,8 @@ class Admission:
 
     def done(self, size: int) -> None:
         """The request that was admitted last has its answer."""
-        seconds = self.clock() - self._admitted
-        self._busy += seconds
+        self._answered = self.clock()
+        seconds = self._answered - self._admitted
         magnitude = size.bit_length()
         cost = self._costs[magnitude]
         self._costs[magnitude] = cost + _GAIN * (seconds - cost) if cost else seconds
@@ -99,8 +103,7 @@ class Admission:
     def _begin_round(self, now: float) -> None:
         self._running = True
         self._before = self._length if now - self._ended < _PAUSE_S else 0.0
-        self._began = now
-        self._busy = 0.0
+        self._began = self._answered = now
         self._answers = 0
         self.call_soon(self._end_round)
 
@@ -108,5 +111,11 @@ class Admission:
         self._running = self.is_full = False
         self._ended = self.clock()
         self._length = self._ended - self._began
-        self._overhead += _GAIN * (self._length - self._busy - self._overhead)
-        self._window = max(self._half - self._overhead, _LEAST_WINDOW * self._half)
+        if self._refused:
+            self._refused = False
+            self._share += _GAIN * ((self._ended - self._answered) / self._length - self._share)
+            self._limit = max(self._limit * (1 - _GAIN), self._longest * _SHORTEST)
+        else:
+            self._share -= _GAIN * self._share
+            self._limit = min(self._limit * (1 + _GAIN), self._longest)
+        self._window = self._limit * (1 - self._share)
