@@ -51,10 +51,11 @@ class HttpConnection:
         self.socket = connect(port)
         self._intended: float | None = None
         self._response = b""
+        self._ends = False
 
     @property
     def is_free(self) -> bool:
-        return self._intended is None
+        return self._intended is None and not self._ends
 
     def send(self, payload: bytes, intended: float) -> None:
         self._intended = intended
@@ -75,6 +76,7 @@ class HttpConnection:
         if length is None or self._intended is None or len(self._response) < end + 4 + int(length[1]):
             return []
         done = [(self._intended, self._response[9:12].decode())]
+        self._ends = b"\r\nconnection: close\r\n" in self._response[: end + 2].lower()
         self._intended, self._response = None, b""
         return done
 

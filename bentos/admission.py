@@ -6,7 +6,7 @@ rounds of its arrival at the latest; hence a round may last half of the latency 
 at which it comes times the time that it stays) that bounds the queue, and how many requests it holds adapts to what they cost.
 
 A queue that does not go away is of no use: it makes every request wait and none be answered sooner. So a round that has to refuse makes
-the limit shorter, down to an eighth, and a round that has not, longer again: bursts are taken in whole, a lasting overload waits little.
+the limit half as long, down to an eighth, and a round that has not, longer again: bursts are taken in whole, an overload waits little.
 
 Refusing costs time too, and so does all else that the loop does. The share of a round that is left after its last answer is measured,
 and the next rounds admit so much less: `window = limit * (1 - share)`. With `r` the cost of a refusal in answers, and requests coming at
@@ -27,7 +27,7 @@ from time import perf_counter
 from bentos.errors import DeadlineError, OverloadedError
 from bentos.metrics import Metrics
 
-_GAIN = 0.125  # of the moving averages, and of the limit from one round to the next
+_GAIN = 0.125  # of the moving averages, and of the limit from one round that refuses nothing to the next
 _SHORTEST = 0.125  # the limit under a lasting overload, in the longest one
 # An estimate that refuses is not measured again, so it fades until a request is tried.
 _FADE = 0.95
@@ -53,10 +53,12 @@ class Admission:
         self._longest = self._limit = self._window = budget_s / 2
         self._share = 0.0  # of a round, left after its last answer
         self._costs = [0.0] * 64  # seconds, by the binary magnitude of the size
+        self._magnitude = 0  # of what was admitted last
         self._running = False
         self._began = self._ended = self._admitted = 0.0
         self._length = 0.0  # of the last round
-        self._before = 0.0  # the same, if this one followed at once
+        # Half of that, if this one followed at once: when in it a request came is not known.
+        self._before = 0.0
         self._answered = 0.0  # when, for the last time
         self._answers = 0  # in this round
         self._refused = False  # whether it refused for its length
@@ -75,34 +77,39 @@ class Admission:
         now = self.clock()
         if not self._running:
             self._begin_round(now)
-        age, magnitude = now - self._began, size.bit_length()
+        age = now - self._began
+        self._magnitude = magnitude = size.bit_length()
         cost = self._costs[magnitude]
-        # What takes longer than half of a window has its turn in the first half, lest small requests keep it out for ever.
-        if self._answers and age + min(cost, self._window / 2) > self._window:
-            self._refused = True
-            self.is_full = age > self._window
-            raise OverloadedError("the server has more to do than it can; try again later")
-        wait = max(age, now - started) + self._before / 2
+        if self._answers and age + cost > self._window:
+            self._check_window(age, cost)
+        arriving = now - started
+        wait = self._before + (arriving if arriving > age else age)
         if timeout_s is not None and wait + cost > timeout_s:
             self._costs[magnitude] *= _FADE
-            if max(wait, cost) > timeout_s:
+            if wait > timeout_s or cost > timeout_s:
                 raise DeadlineError(timeout_s)
             raise OverloadedError("the server cannot answer before the deadline; try again later")
         self._answers += 1
         self._admitted = now
         self._metrics.waited(wait)
 
-    def done(self, size: int) -> None:
+    def done(self) -> None:
         """The request that was admitted last has its answer."""
         self._answered = self.clock()
         seconds = self._answered - self._admitted
-        magnitude = size.bit_length()
-        cost = self._costs[magnitude]
-        self._costs[magnitude] = cost + _GAIN * (seconds - cost) if cost else seconds
+        cost = self._costs[self._magnitude]
+        self._costs[self._magnitude] = cost + _GAIN * (seconds - cost) if cost else seconds
+
+    def _check_window(self, age: float, cost: float) -> None:
+        """What takes longer than half of a window has its turn in the first half, lest small requests keep it out for ever."""
+        if age + min(cost, self._window / 2) > self._window:
+            self._refused = True
+            self.is_full = age > self._window
+            raise OverloadedError("the server has more to do than it can; try again later")
 
     def _begin_round(self, now: float) -> None:
         self._running = True
-        self._before = self._length if now - self._ended < _PAUSE_S else 0.0
+        self._before = self._length / 2 if now - self._ended < _PAUSE_S else 0.0
         self._began = self._answered = now
         self._answers = 0
         self.call_soon(self._end_round)
@@ -114,8 +121,8 @@ class Admission:
         if self._refused:
             self._refused = False
             self._share += _GAIN * ((self._ended - self._answered) / self._length - self._share)
-            self._limit = max(self._limit * (1 - _GAIN), self._longest * _SHORTEST)
-        else:
-            self._share -= _GAIN * self._share
-            self._limit = min(self._limit * (1 + _GAIN), self._longest)
-        self._window = self._limit * (1 - self._share)
+            self._limit = max(self._limit / 2, self._longest * _SHORTEST)
+            self._window = self._limit * (1 - self._share)
+        elif self._window != self._longest:
+            self._share = 0.0
+            self._window = self._limit = min(self._limit * (1 + _GAIN), self._longest)

@@ -55,8 +55,6 @@ class HttpApp:
         self.headers = ((b"x-model-version", core.version.encode()), *_SECURITY)
         self._predict = PredictEndpoint(core)
         self._oip = OipEndpoint(core)
-        busy = OverloadedError("the server has more to do than it can; try again later")
-        self._shed = [(endpoint, _refusal(endpoint, busy)) for endpoint in (self._oip, self._predict)]
         self._pages = {
             "/": Response(200, openapi.page(core), b"text/html; charset=utf-8"),
             "/docs.json": Response(200, openapi.document(core)),
@@ -70,11 +68,12 @@ class HttpApp:
         """The answer to a request that has its body."""
         return self._observed(request, self._by_body) or Response(500, b"")
 
-    def shed(self, path: bytes) -> Response:
-        """The refusal of a prediction that nobody has time to look at; `path` is where it was asked for."""
-        endpoint, response = self._shed[path == PREDICT_PATH.encode()]
-        self.core.metrics.count(endpoint.protocol, OverloadedError.code, 0.0)
-        return response
+    def busy(self, *, oip: bool) -> tuple[str, Response]:
+        """The refusal of a prediction that nobody has time to look at, and the name of its protocol."""
+        endpoint: Endpoint = self._oip if oip else self._predict
+        return endpoint.protocol, _refusal(
+            endpoint, OverloadedError("the server has more to do than it can; try again later")
+        )
 
     def refuse(self, request: Request, error: RequestError) -> Response:
         """The answer to a request that `error` ended, after `begin` or before it."""
@@ -125,12 +124,12 @@ class HttpApp:
         return None
 
     def _by_body(self, request: Request) -> Response:
-        endpoint, admission, size = request.endpoint or self._predict, self.core.admission, len(request.body)
-        admission.admit(size, request.started, timeout_of(request.headers))
+        endpoint, admission = request.endpoint or self._predict, self.core.admission
+        admission.admit(len(request.body), request.started, timeout_of(request.headers))
         try:
             return endpoint.answer(request.method, request.path, request.headers, request.body)
         finally:
-            admission.done(size)
+            admission.done()
 
     def _endpoint(self, path: str) -> Endpoint:
         if path == PREDICT_PATH:

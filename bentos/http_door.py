@@ -8,6 +8,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from bentos.errors import OverloadedError
 from bentos.http_app import HttpApp
 from bentos.http_exchange import Response
 from contract.limits import Limits
@@ -34,6 +35,7 @@ class Door:
         self.max_connections = _connection_bound(self.limits)
         self.held_bytes = 0
         self._heads: dict[tuple[Any, ...], bytes] = {}
+        self._busy: dict[bool, tuple[str, bytes]] = {}
         self._defaults: Pairs | None = None
         self._timer: Any = None
 
@@ -43,9 +45,7 @@ class Door:
 
     def head(self, response: Response, keep: bool, defaults: Pairs) -> bytes:
         """The head of a response up to the value of its content-length; `defaults` is uvicorn's list, a new one every second."""
-        if defaults is not self._defaults:
-            self._defaults = defaults
-            self._heads.clear()
+        self._renew(defaults)
         key = (response.status, response.content_type, response.headers, keep)
         head = self._heads.get(key)
         if head is None:
@@ -55,6 +55,23 @@ class Door:
             lines = b"".join(b"%b: %b\r\n" % pair for pair in pairs)
             head = self._heads[key] = STATUS_LINE[response.status] + lines + b"content-length: "
         return head
+
+    def busy(self, defaults: Pairs, *, oip: bool) -> bytes:
+        """The whole answer to a prediction that nobody has time to look at."""
+        self._renew(defaults)
+        if oip not in self._busy:
+            protocol, response = self.app.busy(oip=oip)
+            head = self.head(response, True, defaults)
+            self._busy[oip] = protocol, b"%b%d\r\n\r\n%b" % (head, len(response.body), response.body)
+        protocol, content = self._busy[oip]
+        self.app.core.metrics.count(protocol, OverloadedError.code, 0.0)
+        return content
+
+    def _renew(self, defaults: Pairs) -> None:
+        if defaults is not self._defaults:
+            self._defaults = defaults
+            self._heads.clear()
+            self._busy.clear()
 
     def watch(self, connections: set[Any], loop: Any) -> None:
         """Look after the deadlines of these connections, for as long as there are any."""

@@ -35,7 +35,7 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 # A whole prediction as clients send it, up to its body. Line by line, without a way back: that takes no longer than the head is.
 _LINES = rb"(?:(?!content-length|transfer-encoding|expect|upgrade|connection(?!: ?keep-alive\r))[^\r\n]+\r\n)*"
 _PLAIN = re.compile(
-    rb"POST (/predict|/v2/models/[^ \r\n]+/infer) HTTP/1\.1\r\n(?i:%bcontent-length: ?(\d{1,9})\r\n%b)\r\n"
+    rb"POST (?:/predict|(/v2/)models/[^ \r\n]+/infer) HTTP/1\.1\r\n(?i:%bcontent-length: ?(\d{1,9})\r\n%b)\r\n"
     % (_LINES, _LINES)
 )
 
@@ -74,9 +74,8 @@ class HttpProtocol(Connection):
         if plain is None or plain.end() + int(plain[2]) != len(data):
             return False
         self.deadline = perf_counter() + self.timeout_keep_alive
-        self._keep = True
-        response = self.door.app.shed(plain[1])
-        self._write(response, response.body)
+        self.server_state.total_requests += 1
+        self.transport.write(self.door.busy(self.server_state.default_headers, oip=plain[1] is not None))
         return True
 
     # ---- the parser's callbacks ----
@@ -189,11 +188,9 @@ class HttpProtocol(Connection):
 
     def _reply(self, response: Response, request: Request) -> None:
         """Write a response in its turn; end the connection if it is the last."""
-        self._write(response, b"" if request.method == "HEAD" else response.body)
-
-    def _write(self, response: Response, body: bytes) -> None:
         keep = self._keep and not (self._last or response.close)
         head = self.door.head(response, keep, self.server_state.default_headers)
+        body = b"" if request.method == "HEAD" else response.body
         self.server_state.total_requests += 1
         self._put(b"%b%d\r\n\r\n%b" % (head, len(response.body), body), keep)
 

@@ -32,7 +32,8 @@ from contract.errors import ConfigurationError
 GRPC_PORT = 3001
 _WHOLE_NUMBERS = ("backlog", "ssl-version", "ssl-cert-reqs", "timeout-keep-alive", "timeout-graceful-shutdown")
 _TEXTS = ("ssl-certfile", "ssl-keyfile", "ssl-keyfile-password", "ssl-ca-certs", "ssl-ciphers")
-# uvloop takes one connection a round of the event loop from each socket that listens; under load, rounds are long.
+# uvloop takes one connection a round of the event loop from each socket that listens. That is too few where rounds are long, but some
+# bound is right: to take a connection costs as much as an answer.
 _ACCEPTED_AT_ONCE = 16
 # Of services that depend on each other, of tasks and of BentoML's own time limit: nothing here has any.
 _IGNORED = ("service-name", "worker-id", "worker-env", "runner-map", "args", "timeout")

@@ -22,7 +22,13 @@ PROTOCOLS = ("http", "grpc")
 _BUFFER_BYTES = 2 << 20
 _REQUEST_TIMEOUT_S = 10
 _TRY_TIMEOUT_S = 2  # a replica that is frozen; a thousand rows take 50 ms
+# Requests that one replica is given at once, and that wait for any of them in Envoy, which refuses the others at a fraction of what that
+# costs a replica. By Little's law, 128 of one row are 10 to 40 ms of a replica's work; larger ones it refuses itself (bentos/admission.py).
+_BUFFER = "envoy.filters.http.buffer"  # a request takes a replica's time when it has come whole, not while its caller sends it
+_AT_ONCE = 128
+_WAITING = 64
 _TYPES = "type.googleapis.com/envoy"
+_BUSY = "the fleet has more to do than it can; try again later"
 _UNAVAILABLE = "no model is live: deploy one with `fleet deploy candidate`"
 
 
@@ -102,9 +108,15 @@ def _cluster(protocol: str, digest: str, directory: Path) -> dict[str, Any]:
     check: dict[str, Any] = (
         {"grpc_health_check": {}} if protocol == "grpc" else {"http_health_check": {"path": "/readyz"}}
     )
-    http2: dict[str, Any] = {"explicit_http_config": {"http2_protocol_options": {}}}
+    http2: dict[str, Any] = {"explicit_http_config": {"http2_protocol_options": {"max_concurrent_streams": _AT_ONCE}}}
     http1: dict[str, Any] = {"explicit_http_config": {"http_protocol_options": {}}}
-    limits = {"max_connections": 10000, "max_pending_requests": 10000, "max_requests": 10000, "max_retries": 10000}
+    unlimited = 10_000
+    limits = {
+        "max_connections": unlimited,
+        "max_pending_requests": _WAITING,
+        "max_requests": unlimited,
+        "max_retries": unlimited,
+    }
     return {
         "@type": f"{_TYPES}.config.cluster.v3.Cluster",
         "name": name,
@@ -116,6 +128,7 @@ def _cluster(protocol: str, digest: str, directory: Path) -> dict[str, Any]:
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
                 "@type": f"{_TYPES}.extensions.upstreams.http.v3.HttpProtocolOptions",
                 **(http2 if protocol == "grpc" else http1),
+                "outlier_detection": {"error_matcher": _server_fails()},
             }
         },
         "health_checks": [
@@ -135,14 +148,22 @@ def _cluster(protocol: str, digest: str, directory: Path) -> dict[str, Any]:
             "max_ejection_percent": 100,
             "split_external_local_origin_errors": True,
             "consecutive_local_origin_failure": 2,
-            "consecutive_gateway_failure": 5,
         },
-        "circuit_breakers": {"thresholds": [limits]},
+        "circuit_breakers": {
+            "thresholds": [limits],
+            "per_host_thresholds": [{"max_connections": 1 if protocol == "grpc" else _AT_ONCE}],
+        },
         # With not one healthy replica left, trying all beats refusing all; with one left, it alone is asked.
         # What is learned of a replica's health counts at once, not a second later.
         "common_lb_config": {"healthy_panic_threshold": {"value": 1}, "update_merge_window": "0s"},
         "ignore_health_on_host_removal": True,
     }
+
+
+def _server_fails() -> dict[str, Any]:
+    """Which answers are a replica's failure. 503 and 504 are none: it is well, and has too much to do or too little time."""
+    status = {"header": {"name": ":status", "string_match": {"exact": "500"}}}
+    return {"http_response_headers_match": {"headers": [status["header"]]}}
 
 
 def _routes(protocol: str, state: State) -> dict[str, Any]:
@@ -170,9 +191,9 @@ def _retry_policy(protocol: str) -> dict[str, Any]:
 
     A replica that is ended in the middle of a gRPC call says CANCELLED; a caller that cancels is gone and is not asked for.
     """
-    failures = "unavailable,cancelled" if protocol == "grpc" else "gateway-error"
+    failures = ",unavailable,cancelled" if protocol == "grpc" else ""
     return {
-        "retry_on": f"connect-failure,refused-stream,reset,{failures}",
+        "retry_on": f"connect-failure,refused-stream,reset{failures}",
         "num_retries": 4,
         "per_try_timeout": f"{_TRY_TIMEOUT_S}s",
         "retry_back_off": {"base_interval": "0.01s", "max_interval": "0.1s"},
@@ -208,9 +229,11 @@ def _listener(protocol: str, port: int, directory: Path) -> dict[str, Any]:
 
 
 def _connection_manager(protocol: str, directory: Path) -> dict[str, Any]:
+    whole = {
+        "@type": f"{_TYPES}.extensions.filters.http.buffer.v3.Buffer",
+        "max_request_bytes": _BUFFER_BYTES,
+    }
     router = {"@type": f"{_TYPES}.extensions.filters.http.router.v3.Router", "suppress_envoy_headers": True}
-    # gRPC has its own form for errors.
-    replies = {"local_reply_config": _local_replies()} if protocol == "http" else {}
     return {
         "@type": f"{_TYPES}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": protocol,
@@ -219,7 +242,10 @@ def _connection_manager(protocol: str, directory: Path) -> dict[str, Any]:
             "route_config_name": protocol,
             "config_source": _file(directory / f"rds-{protocol}.json"),
         },
-        "http_filters": [{"name": "envoy.filters.http.router", "typed_config": router}],
+        "http_filters": [
+            {"name": _BUFFER, "typed_config": whole},
+            {"name": "envoy.filters.http.router", "typed_config": router},
+        ],
         "server_header_transformation": "PASS_THROUGH",
         # Who sends slowly does not hold a connection for long.
         "request_headers_timeout": "5s",
@@ -227,20 +253,49 @@ def _connection_manager(protocol: str, directory: Path) -> dict[str, Any]:
         "stream_idle_timeout": "15s",
         "common_http_protocol_options": {"idle_timeout": "300s"},
         "http2_protocol_options": {"max_concurrent_streams": 1000},
-        **replies,
+        "local_reply_config": _local_replies(protocol),
     }
 
 
-def _local_replies() -> dict[str, Any]:
-    """What Envoy itself answers has the shape of the server's errors."""
-    message = "%LOCAL_REPLY_BODY%"
-    oip = {"error": message}
-    predict = {"error": {"code": "unavailable", "message": message, "details": []}}
+def _local_replies(protocol: str) -> dict[str, Any]:
+    """What Envoy itself answers has the form of the server's errors, and says when to try again."""
+    overflow = {"response_flag_filter": {"flags": ["UO"]}}
+    if (
+        protocol == "grpc"
+    ):  # which has a form of its own; by its rules, this would be UNAVAILABLE, and tried again at once
+        busy = {"text_format_source": {"inline_string": _BUSY}}
+        return {
+            "mappers": [
+                {"filter": overflow, "headers_to_add": [_header("grpc-status", "8")], "body_format_override": busy}
+            ]
+        }
+    is_503 = {"comparison": {"op": "EQ", "value": {"default_value": 503, "runtime_key": "bulkhead.unused"}}}
+    refusals = (
+        (overflow, "overloaded", _BUSY),
+        ({"status_code_filter": is_503}, "unavailable", "%LOCAL_REPLY_BODY%"),
+    )
     is_oip = {"header_filter": {"header": {"name": ":path", "string_match": {"prefix": "/v2"}}}}
-    return {
-        "mappers": [{"filter": is_oip, "body_format_override": {"json_format": oip}}],
-        "body_format": {"json_format": predict},
-    }
+    mappers = [
+        {
+            "filter": {"and_filter": {"filters": [refusal, is_oip]}} if oip else refusal,
+            "headers_to_add": [_header("retry-after", "1")],
+            "body_format_override": _error(code, message, oip=oip),
+        }
+        for refusal, code, message in refusals
+        for oip in (True, False)
+    ]
+    rest = ("unavailable", "%LOCAL_REPLY_BODY%")
+    mappers.append({"filter": is_oip, "body_format_override": _error(*rest, oip=True)})
+    return {"mappers": mappers, "body_format": _error(*rest, oip=False)}
+
+
+def _error(code: str, message: str, *, oip: bool) -> dict[str, Any]:
+    """The body of an error of `/v2` or of `/predict`."""
+    return {"json_format": {"error": message if oip else {"code": code, "message": message, "details": []}}}
+
+
+def _header(name: str, value: str) -> dict[str, Any]:
+    return {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
 
 
 def _address(port: int) -> dict[str, Any]:

@@ -56,7 +56,7 @@ class Loop:
             self._refuse(arrival)
             return
         self.now += cost
-        self.admission.done(size)
+        self.admission.done()
         self.answered.append(self.now - arrival)
         self.sizes.append(size)
 
@@ -171,7 +171,7 @@ def test_request_is_refused_at_once_that_cannot_be_answered_before_its_deadline(
     loop = Loop()
     loop.handle(loop.now, ROW, 0.01)
     loop.admission.admit(ROW, loop.now, 0.03)  # the first has taken 10 ms, and 10 more are enough
-    loop.admission.done(ROW)
+    loop.admission.done()
     with pytest.raises(OverloadedError, match="deadline"):
         loop.admission.admit(ROW, loop.now, 0.015)
     with pytest.raises(DeadlineError, match=r"0\.009 s"):
@@ -221,6 +221,6 @@ def test_without_an_event_loop_only_deadlines_refuse() -> None:
     admission = Admission(1e-9, Metrics("v"))
     for _ in range(3):
         admission.admit(ROW, admission.clock(), None)
-        admission.done(ROW)
+        admission.done()
     with pytest.raises(DeadlineError):
         admission.admit(ROW, admission.clock(), 0.0)

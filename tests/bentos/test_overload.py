@@ -42,7 +42,7 @@ class Rounds:
         """One answer that took all of the round, and one refusal."""
         self.admission.admit(1, self.now, None)
         self.now += 100
-        self.admission.done(1)
+        self.admission.done()
         with pytest.raises(OverloadedError):
             self.admission.admit(1, self.now, None)
 
