@@ -105,7 +105,7 @@ class Admission:
         if age + min(cost, self._window / 2) > self._window:
             self._refused = True
             self.is_full = age > self._window
-            raise OverloadedError("the server has more to do than it can; try again later")
+            raise OverloadedError
 
     def _begin_round(self, now: float) -> None:
         self._running = True

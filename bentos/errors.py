@@ -105,6 +105,9 @@ class OverloadedError(RequestError):
     code = "overloaded"
     retry_after_s = 1
 
+    def __init__(self, message: str = "the server has more to do than it can; try again later") -> None:
+        super().__init__(message)
+
 
 class DeadlineError(RequestError):
     status = 504

@@ -12,19 +12,18 @@ import ctypes
 import gc
 import logging
 import os
+import signal
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import uvicorn
+import uvloop
 
 from bentos.access import Access
-from bentos.bentoml_pages import Pages
 from bentos.core import Core
 from bentos.grpc_server import GrpcServer
-from bentos.http_app import HttpApp
-from bentos.http_protocol import protocol_for
+from bentos.http_door import KEEP_ALIVE_S
+from bentos.http_server import BACKLOG, HttpServer
 from bentos.tls import Tls
 from contract import api_keys
 from contract.errors import ConfigurationError
@@ -32,9 +31,6 @@ from contract.errors import ConfigurationError
 GRPC_PORT = 3001
 _WHOLE_NUMBERS = ("backlog", "ssl-version", "ssl-cert-reqs", "timeout-keep-alive", "timeout-graceful-shutdown")
 _TEXTS = ("ssl-certfile", "ssl-keyfile", "ssl-keyfile-password", "ssl-ca-certs", "ssl-ciphers")
-# uvloop takes one connection a round of the event loop from each socket that listens. That is too few where rounds are long, but some
-# bound is right: to take a connection costs as much as an answer.
-_ACCEPTED_AT_ONCE = 16
 # Of services that depend on each other, of tasks and of BentoML's own time limit: nothing here has any.
 _IGNORED = ("service-name", "worker-id", "worker-env", "runner-map", "args", "timeout")
 
@@ -64,29 +60,29 @@ def grpc_address(environment: Mapping[str, str], http: socket.socket) -> tuple[s
     return environment.get("BULKHEAD_GRPC_HOST") or str(http.getsockname()[0]), int(port)
 
 
-class Life:
-    """The application that uvicorn runs: gRPC from its start to its end, by the lifespan protocol of ASGI, and its pages in between."""
-
-    def __init__(self, core: Core, pages: Pages, grpc: Callable[[], GrpcServer]) -> None:
-        self._core = core
-        self._pages = pages
-        self._grpc = grpc
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "lifespan":
-            await self._pages(scope, receive, send)
-            return
-        await receive()
-        grpc = self._grpc()
-        await grpc.start()
-        self._core.admission.call_soon = asyncio.get_running_loop().call_soon
-        self._core.ready = True
-        _settle()
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        self._core.ready = False
-        await grpc.stop()
-        await send({"type": "lifespan.shutdown.complete"})
+async def serve(core: Core, given: argparse.Namespace) -> None:
+    """Answer over both protocols until SIGTERM or SIGINT; what is under way then gets some time to be answered."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    tls = Tls.from_options(vars(given))
+    listening = socket.socket(fileno=given.fd)
+    http = HttpServer(
+        core,
+        listening,
+        tls.context() if tls else None,
+        given.timeout_keep_alive or KEEP_ALIVE_S,
+        given.backlog or BACKLOG,
+    )
+    grpc = GrpcServer(core, *grpc_address(os.environ, listening), tls.grpc_credentials() if tls else None)
+    await grpc.start()
+    await http.start()
+    core.admission.call_soon = loop.call_soon
+    core.ready = True
+    _settle()
+    await stop.wait()
+    core.ready = False
+    await asyncio.gather(http.stop(given.timeout_graceful_shutdown or core.limits.drain_s), grpc.stop())
 
 
 def _settle() -> None:
@@ -101,31 +97,10 @@ def _settle() -> None:
 def main() -> None:
     given = options()
     logging.basicConfig(format="%(asctime)s [%(levelname)s] [worker] %(message)s", datefmt="%Y-%m-%dT%H:%M:%S%z")
-    http = socket.socket(fileno=given.fd)
     core = Core.load(given.bundle)
     if keys := api_keys.file_named(os.environ):
         core.access = Access(keys)
-    tls = Tls.from_options(vars(given))
-    address = grpc_address(os.environ, http)
-    credentials = tls.grpc_credentials() if tls else None
-    app = HttpApp(core)
-    asked = {
-        name: value
-        for name, value in vars(given).items()
-        if value is not None and name.startswith(("ssl_", "timeout_", "backlog"))
-    }
-    config = uvicorn.Config(
-        Life(core, Pages(core, app.headers), lambda: GrpcServer(core, *address, credentials)),
-        http=protocol_for(app),
-        loop="uvloop",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        **asked,
-    )
-    uvicorn.Server(config).run(sockets=[http, *(http.dup() for _ in range(_ACCEPTED_AT_ONCE - 1))])
+    uvloop.run(serve(core, given))
 
 
 if __name__ == "__main__":
