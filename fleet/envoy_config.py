@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from contract.files import canonical_json
+from fleet import envoy_replies
 from fleet.settings import Settings
 from fleet.state import Replica, State
 
@@ -24,11 +25,13 @@ _REQUEST_TIMEOUT_S = 10
 _TRY_TIMEOUT_S = 2  # a replica that is frozen; a thousand rows take 50 ms
 # Requests that one replica is given at once, and that wait for any of them in Envoy, which refuses the others at a fraction of what that
 # costs a replica. By Little's law, 128 of one row are 10 to 40 ms of a replica's work; larger ones it refuses itself (bentos/admission.py).
-_BUFFER = "envoy.filters.http.buffer"  # a request takes a replica's time when it has come whole, not while its caller sends it
 _AT_ONCE = 128
 _WAITING = 64
 _TYPES = "type.googleapis.com/envoy"
-_BUSY = "the fleet has more to do than it can; try again later"
+# A request gets a replica's time when it is there as a whole, not while its caller sends it.
+_BUFFER = "envoy.filters.http.buffer"
+_BUFFER_TYPE = f"{_TYPES}.extensions.filters.http.buffer.v3.Buffer"
+_INFERENCE = "/inference.GRPCInferenceService/"
 _UNAVAILABLE = "no model is live: deploy one with `fleet deploy candidate`"
 
 
@@ -128,7 +131,7 @@ def _cluster(protocol: str, digest: str, directory: Path) -> dict[str, Any]:
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
                 "@type": f"{_TYPES}.extensions.upstreams.http.v3.HttpProtocolOptions",
                 **(http2 if protocol == "grpc" else http1),
-                "outlier_detection": {"error_matcher": _server_fails()},
+                "outlier_detection": {"error_matcher": _is_failure(protocol)},
             }
         },
         "health_checks": [
@@ -160,29 +163,34 @@ def _cluster(protocol: str, digest: str, directory: Path) -> dict[str, Any]:
     }
 
 
-def _server_fails() -> dict[str, Any]:
-    """Which answers are a replica's failure. 503 and 504 are none: it is well, and has too much to do or too little time."""
-    status = {"header": {"name": ":status", "string_match": {"exact": "500"}}}
-    return {"http_response_headers_match": {"headers": [status["header"]]}}
+def _is_failure(protocol: str) -> dict[str, Any]:
+    """Which answers are a replica's failure: 500 and INTERNAL. 503 and 504 are none: it is well, and has too much to do for its time."""
+    name, value = ("grpc-status", "13") if protocol == "grpc" else (":status", "500")
+    return {"http_response_headers_match": {"headers": [{"name": name, "string_match": {"exact": value}}]}}
 
 
 def _routes(protocol: str, state: State) -> dict[str, Any]:
-    route: dict[str, Any] = {"match": {"prefix": "/"}}
+    target: dict[str, Any]
     if state.weights:
         weighted = [
             {"name": cluster_name(protocol, digest), "weight": percent} for digest, percent in state.weights.items()
         ]
-        route["route"] = {
+        route = {
             "weighted_clusters": {"clusters": weighted},
             "timeout": f"{_REQUEST_TIMEOUT_S}s",
             "retry_policy": _retry_policy(protocol),
         }
+        target = {"route": route}
     else:
-        route["direct_response"] = {"status": 503, "body": {"inline_string": _UNAVAILABLE}}
+        target = {"direct_response": {"status": 503, "body": {"inline_string": _UNAVAILABLE}}}
+    routes = [{"match": {"prefix": "/"}, **target}]
+    if protocol == "grpc":  # health and reflection are streams, which are never whole
+        passed = {_BUFFER: {"@type": f"{_BUFFER_TYPE}PerRoute", "disabled": True}}
+        routes = [{"match": {"prefix": _INFERENCE}, **target}, {**routes[0], "typed_per_filter_config": passed}]
     return {
         "@type": f"{_TYPES}.config.route.v3.RouteConfiguration",
         "name": protocol,
-        "virtual_hosts": [{"name": protocol, "domains": ["*"], "routes": [route]}],
+        "virtual_hosts": [{"name": protocol, "domains": ["*"], "routes": routes}],
     }
 
 
@@ -229,10 +237,7 @@ def _listener(protocol: str, port: int, directory: Path) -> dict[str, Any]:
 
 
 def _connection_manager(protocol: str, directory: Path) -> dict[str, Any]:
-    whole = {
-        "@type": f"{_TYPES}.extensions.filters.http.buffer.v3.Buffer",
-        "max_request_bytes": _BUFFER_BYTES,
-    }
+    whole = {"@type": _BUFFER_TYPE, "max_request_bytes": _BUFFER_BYTES}
     router = {"@type": f"{_TYPES}.extensions.filters.http.router.v3.Router", "suppress_envoy_headers": True}
     return {
         "@type": f"{_TYPES}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -253,49 +258,8 @@ def _connection_manager(protocol: str, directory: Path) -> dict[str, Any]:
         "stream_idle_timeout": "15s",
         "common_http_protocol_options": {"idle_timeout": "300s"},
         "http2_protocol_options": {"max_concurrent_streams": 1000},
-        "local_reply_config": _local_replies(protocol),
+        "local_reply_config": envoy_replies.of(protocol),
     }
-
-
-def _local_replies(protocol: str) -> dict[str, Any]:
-    """What Envoy itself answers has the form of the server's errors, and says when to try again."""
-    overflow = {"response_flag_filter": {"flags": ["UO"]}}
-    if (
-        protocol == "grpc"
-    ):  # which has a form of its own; by its rules, this would be UNAVAILABLE, and tried again at once
-        busy = {"text_format_source": {"inline_string": _BUSY}}
-        return {
-            "mappers": [
-                {"filter": overflow, "headers_to_add": [_header("grpc-status", "8")], "body_format_override": busy}
-            ]
-        }
-    is_503 = {"comparison": {"op": "EQ", "value": {"default_value": 503, "runtime_key": "bulkhead.unused"}}}
-    refusals = (
-        (overflow, "overloaded", _BUSY),
-        ({"status_code_filter": is_503}, "unavailable", "%LOCAL_REPLY_BODY%"),
-    )
-    is_oip = {"header_filter": {"header": {"name": ":path", "string_match": {"prefix": "/v2"}}}}
-    mappers = [
-        {
-            "filter": {"and_filter": {"filters": [refusal, is_oip]}} if oip else refusal,
-            "headers_to_add": [_header("retry-after", "1")],
-            "body_format_override": _error(code, message, oip=oip),
-        }
-        for refusal, code, message in refusals
-        for oip in (True, False)
-    ]
-    rest = ("unavailable", "%LOCAL_REPLY_BODY%")
-    mappers.append({"filter": is_oip, "body_format_override": _error(*rest, oip=True)})
-    return {"mappers": mappers, "body_format": _error(*rest, oip=False)}
-
-
-def _error(code: str, message: str, *, oip: bool) -> dict[str, Any]:
-    """The body of an error of `/v2` or of `/predict`."""
-    return {"json_format": {"error": message if oip else {"code": code, "message": message, "details": []}}}
-
-
-def _header(name: str, value: str) -> dict[str, Any]:
-    return {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
 
 
 def _address(port: int) -> dict[str, Any]:
