@@ -74,7 +74,7 @@ check: | .venv/dev/installed.txt .venv/pipeline/installed.txt .venv/serving/inst
 	.venv/dev/bin/mypy --python-executable .venv/client/bin/python benchmarks/client drills/fuzz.py
 	.venv/dev/bin/mypy --python-executable .venv/bench/bin/python benchmarks/peers/fastapi_app.py benchmarks/peers/bentoml_api.py benchmarks/peers/encoding.py benchmarks/peers/hello.py benchmarks/peers/model_formats.py
 	.venv/dev/bin/mypy --python-executable .venv/naive/bin/python benchmarks/peers/naive_*.py
-	.venv/dev/bin/mypy --python-executable .venv/fleet/bin/python fleet
+	.venv/dev/bin/mypy --python-executable .venv/fleet/bin/python fleet benchmarks/peers/envoy.py
 	MYPYPATH=dags:dags/plugins .venv/dev/bin/mypy --python-executable .venv/orchestrator/bin/python dags bin/airflow-local
 	.venv/dev/bin/lint-imports
 

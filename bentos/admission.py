@@ -2,11 +2,9 @@
 
 The server is one thread, and answers a request as soon as it reads it. So its queue is the round of the event loop: the requests that
 one poll has found wait for each other, and what comes meanwhile waits, unread, for the next round. A request is answered within two
-rounds of its arrival at the latest; hence a round may last half of the latency budget. By Little's law (the work in a system is the rate
-at which it comes times the time that it stays) that bounds the queue, and how many requests it holds adapts to what they cost.
-
-A queue that does not go away is of no use: it makes every request wait and none be answered sooner. So a round that has to refuse makes
-the limit half as long, down to an eighth, and a round that has not, longer again: bursts are taken in whole, an overload waits little.
+rounds of its arrival; hence a round may last a third of the latency budget, and the last third is for what is not ours to schedule. By
+Little's law (the work in a system is the rate at which it comes times the time that it stays) that bounds the queue, and how many
+requests it holds adapts to what they cost.
 
 Refusing costs time too, and so does all else that the loop does. The share of a round that is left after its last answer is measured,
 and the next rounds admit so much less: `window = limit * (1 - share)`. With `r` the cost of a refusal in answers, and requests coming at
@@ -27,8 +25,8 @@ from time import perf_counter
 from bentos.errors import DeadlineError, OverloadedError
 from bentos.metrics import Metrics
 
-_GAIN = 0.125  # of the moving averages, and of the limit from one round that refuses nothing to the next
-_SHORTEST = 0.125  # the limit under a lasting overload, in the longest one
+_GAIN = 0.125  # of the moving averages
+_LONG_S = 0.002
 # An estimate that refuses is not measured again, so it fades until a request is tried.
 _FADE = 0.95
 # Between two rounds of a loop that has no time to wait for requests.
@@ -42,15 +40,17 @@ class Admission:
         call_soon: the event loop's: it calls what it is given after this round, before the next poll. Without a loop each request is a
             round of its own, and only deadlines refuse.
         clock: seconds; `perf_counter`, but for tests.
+        after_long_round: called with the seconds of a round that others had to wait for.
         is_full: whether this round takes no more, however small it is.
     """
 
     def __init__(self, budget_s: float, metrics: Metrics) -> None:
         self.call_soon: Callable[[Callable[[], None]], object] = lambda end: end()
         self.clock = perf_counter
+        self.after_long_round: list[Callable[[float], None]] = []
         self.is_full = False
         self._metrics = metrics
-        self._longest = self._limit = self._window = budget_s / 2
+        self._limit = self._window = budget_s / 3
         self._share = 0.0  # of a round, left after its last answer
         self._costs = [0.0] * 64  # seconds, by the binary magnitude of the size
         self._magnitude = 0  # of what was admitted last
@@ -121,8 +121,10 @@ class Admission:
         if self._refused:
             self._refused = False
             self._share += _GAIN * ((self._ended - self._answered) / self._length - self._share)
-            self._limit = max(self._limit / 2, self._longest * _SHORTEST)
             self._window = self._limit * (1 - self._share)
-        elif self._window != self._longest:
+        elif self._share:
             self._share = 0.0
-            self._window = self._limit = min(self._limit * (1 + _GAIN), self._longest)
+            self._window = self._limit
+        if self._length > _LONG_S:
+            for call in self.after_long_round:
+                call(self._length)

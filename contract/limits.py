@@ -37,7 +37,7 @@ class Limits:
     target_limit_bytes: int = 2048
     pending_limit_bytes: int = 16 * 1024 * 1024
     max_connections: int = 4096
-    latency_budget_s: float = 0.25
+    latency_budget_s: float = 0.5
     drain_s: float = 5.0
 
     @classmethod

@@ -102,12 +102,6 @@ def test_costly_refusals_take_what_they_cost_and_no_more() -> None:
     assert p99(loop.answered) <= BUDGET_S
 
 
-def test_lasting_overload_waits_less_than_the_budget_allows_for() -> None:
-    loop = Loop(refusal_s=4e-6)
-    loop.run(poisson(3 / 200e-6, ROW, 200e-6), until=110)
-    assert p99(loop.answered[len(loop.answered) // 2 :]) < BUDGET_S / 4
-
-
 @pytest.mark.parametrize("load", [0.3, 0.8, 0.95])
 def test_nothing_is_refused_below_the_capacity(load: float) -> None:
     loop = Loop()
@@ -116,7 +110,7 @@ def test_nothing_is_refused_below_the_capacity(load: float) -> None:
 
 
 def test_burst_is_taken_in_if_the_budget_allows_for_it() -> None:
-    for count, taken in ((95, 95), (1000, 100)):
+    for count, taken in ((60, 60), (1000, 67)):
         loop = Loop()
         for _ in range(count):
             loop.handle(loop.now, ROW, 1e-3)
@@ -126,13 +120,35 @@ def test_burst_is_taken_in_if_the_budget_allows_for_it() -> None:
 
 
 def test_bursts_are_taken_in_again_soon_after_an_overload() -> None:
-    loop = Loop(refusal_s=4e-6)
+    loop = Loop(refusal_s=100e-6)
     loop.run(poisson(3 / 1e-3, ROW, 1e-3), until=105)
-    loop.run(poisson(0.5 / 1e-3, ROW, 1e-3, start=loop.now), until=loop.now + 0.2)
+    loop.run(poisson(0.5 / 1e-3, ROW, 1e-3, start=loop.now), until=loop.now + 0.1)
     loop.answered.clear()
-    for _ in range(90):
+    for _ in range(60):
         loop.handle(loop.now, ROW, 1e-3)
-    assert len(loop.answered) == 90
+    assert len(loop.answered) == 60
+
+
+def test_standing_crowd_is_answered_as_before_when_the_machine_was_asleep_for_once() -> None:
+    loop = Loop(refusal_s=100e-6)
+    loop.now += 1
+    for round_ in range(20):
+        for caller in range(30):
+            if (round_, caller) == (5, 10):
+                loop.now += 2 * BUDGET_S
+            loop.handle(loop.now, ROW, 2e-3)
+        loop.end_round()
+    assert 20 <= len(loop.refused) <= 25  # what came after it in its round, and little more
+
+
+def test_what_waits_outside_is_told_of_long_rounds_only() -> None:
+    loop = Loop()
+    told: list[float] = []
+    loop.admission.after_long_round.append(told.append)
+    for cost in (1e-3, 0.05):
+        loop.handle(loop.now, ROW, cost)
+        loop.end_round()
+    assert told == [pytest.approx(0.05)]
 
 
 def test_first_request_of_a_round_is_answered_whatever_it_costs() -> None:
@@ -158,10 +174,10 @@ def test_large_requests_get_their_turn_among_many_small_ones() -> None:
 
 def test_a_small_request_still_fits_where_a_large_one_does_not() -> None:
     loop = Loop()
-    loop.handle(loop.now, 100_000, 0.04)
+    loop.handle(loop.now, 100_000, 0.025)
     loop.end_round()
     for _ in range(3):
-        loop.handle(loop.now, 100_000, 0.04)
+        loop.handle(loop.now, 100_000, 0.025)
     assert (len(loop.answered), len(loop.refused)) == (3, 1)
     loop.handle(loop.now, ROW, 1e-3)
     assert (len(loop.answered), len(loop.refused)) == (4, 1)
