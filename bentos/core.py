@@ -11,13 +11,13 @@ from bentos.access import Access
 from bentos.admission import Admission
 from bentos.metrics import Metrics
 from contract import manifest
-from contract.encoder import Row
 from contract.errors import BundleError, Problem, TooLargeError
 from contract.files import sha256
 from contract.limits import FILE_NAME as LIMITS_FILE_NAME
 from contract.limits import Limits
 from contract.manifest import GOLDEN_FILE_NAME
 from contract.predictor import Answer, Predictor
+from contract.row_program import Row
 from contract.schema import FeatureSchema
 
 

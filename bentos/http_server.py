@@ -11,6 +11,7 @@ from bentos.core import Core
 from bentos.http_app import HttpApp
 from bentos.http_door import KEEP_ALIVE_S, Door
 from bentos.http_protocol import HttpProtocol
+from bentos.pages import PATHS
 
 BACKLOG = 2048  # connections that wait to be accepted
 _LOOK_S = 0.02
@@ -19,7 +20,7 @@ _ACCEPTED_PER_S = 1000
 
 
 class HttpServer:
-    """Serves a core on a socket; over TLS where there is a context.
+    """Serves a core on a socket, and so many of the pages around it; over TLS where there is a context.
 
     Attributes:
         door: where its connections come in.
@@ -32,8 +33,9 @@ class HttpServer:
         tls: ssl.SSLContext | None = None,
         keep_alive_s: float = KEEP_ALIVE_S,
         backlog: int = BACKLOG,
+        pages: frozenset[str] = PATHS,
     ) -> None:
-        self.door = Door(HttpApp(core), keep_alive_s)
+        self.door = Door(HttpApp(core, pages, tls=tls is not None), keep_alive_s)
         self._listening = listening
         self._tls = tls
         self._backlog = backlog
