@@ -87,7 +87,7 @@ class Admission:
         if timeout_s is not None and wait + cost > timeout_s:
             self._costs[magnitude] *= _FADE
             if wait > timeout_s or cost > timeout_s:
-                raise DeadlineError(timeout_s)
+                raise DeadlineError
             raise OverloadedError("the server cannot answer before the deadline; try again later")
         self._answers += 1
         self._admitted = now

@@ -110,11 +110,13 @@ class OverloadedError(RequestError):
 
 
 class DeadlineError(RequestError):
+    """Nobody would wait for the answer any more."""
+
     status = 504
     code = "deadline_exceeded"
 
-    def __init__(self, timeout_s: float) -> None:
-        super().__init__(f"there is no answer within the {timeout_s:g} s that the caller waits")
+    def __init__(self) -> None:
+        super().__init__("the deadline of the call has passed, or will have before there is an answer")
 
 
 def one_line(error: RequestError) -> str:

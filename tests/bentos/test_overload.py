@@ -192,7 +192,7 @@ def test_deadline_is_kept_or_the_request_refused(http: Caller, rounds: Rounds, c
     rounds.now = 1e9  # the caller has sent it long ago
     status, answer = ask("250")
     assert status == 504
-    assert "0.25 s" in str(answer)
+    assert "deadline" in str(answer)
     for wrong in ("", "soon", "-1", "1.5", "9" * 30):
         status, answer = ask(wrong)
         assert status == 400
