@@ -21,7 +21,7 @@ from benchmarks import load, processes
 from benchmarks.wires import Connection, GrpcConnection, HttpConnection, LostConnectionError
 
 _CONNECTIONS: Mapping[str, Callable[[int], Connection]] = {"http": HttpConnection, "grpc": GrpcConnection}
-_PATIENCE_S = 5.0  # for answers, after the last request was sent
+_PATIENCE_S = 5.0  # while nothing can be sent and nothing comes
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class OpenOutcome:
     Attributes:
         latencies_ms: by outcome (an HTTP status; `OK` or `refused` of gRPC), from the time at which each was to be sent.
         sent: requests that were to be sent within the run.
-        lost: those of them that got no answer: the connection broke, or none came within 5 s after the last was sent.
+        lost: those of them that got no answer: the connection broke, or nothing at all came for 5 s.
         wall_s: until the last one was sent: longer than the run was to be where the generator, or the connections, did not suffice.
         cpu_s: CPU time that the server's process tree used until the last answer.
         late_ms: the 99th percentile of how much later than intended a request was sent.
@@ -103,7 +103,7 @@ class OpenLoad:
         self._free: list[Connection] = []
         self.outcomes: dict[str, list[float]] = {}
         self.late: list[float] = []
-        self.sent_s = 0.0
+        self.sent_s = self._moved_s = 0.0
         self.lost = 0
         self.connections = 0
 
@@ -114,7 +114,7 @@ class OpenLoad:
         index, pending = 0, len(times)
         while pending:
             now = time.perf_counter() - began
-            if index == len(times) and not due and now > self.sent_s + _PATIENCE_S:
+            if now > max(self._moved_s, times[-1]) + _PATIENCE_S:
                 self.lost += pending
                 break
             while index < len(times) and times[index] <= now:
@@ -145,7 +145,7 @@ class OpenLoad:
 
     def _send(self, connection: Connection, intended: float, began: float) -> None:
         payload = self._payloads[len(self.late) % len(self._payloads)]
-        self.sent_s = time.perf_counter() - began
+        self.sent_s = self._moved_s = time.perf_counter() - began
         self.late.append(self.sent_s - intended)
         connection.send(payload, intended)
         if not connection.is_free:
@@ -165,7 +165,7 @@ class OpenLoad:
             if was_free:
                 self._free.remove(connection)
             return error.requests
-        now = time.perf_counter() - began
+        now = self._moved_s = time.perf_counter() - began
         for intended, outcome in done:
             self.outcomes.setdefault(outcome, []).append((now - intended) * 1000)
         if connection.is_free and not was_free:
