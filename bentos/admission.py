@@ -63,12 +63,12 @@ class Admission:
         self._answers = 0  # in this round
         self._refused = False  # whether it refused for its length
 
-    def admit(self, size: int, started: float, timeout_s: float | None) -> None:
+    def admit(self, size: int, started: float, timeout_s: float) -> None:
         """Go on with a request of `size` bytes, or refuse it.
 
         Args:
             started: when its first byte was read, by `clock`.
-            timeout_s: what its caller gives it, from when it was sent; None for no deadline.
+            timeout_s: what its caller gives it, from when it was sent; infinite for no deadline.
 
         Raises:
             OverloadedError: it would take the server more than its budget, or longer than the caller waits; a later try may succeed.
@@ -84,7 +84,7 @@ class Admission:
             self._check_window(age, cost)
         arriving = now - started
         wait = self._before + (arriving if arriving > age else age)
-        if timeout_s is not None and wait + cost > timeout_s:
+        if wait + cost > timeout_s:
             self._costs[magnitude] *= _FADE
             if wait > timeout_s or cost > timeout_s:
                 raise DeadlineError

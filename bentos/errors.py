@@ -11,10 +11,13 @@ RequestError                     HTTP 400, gRPC INVALID_ARGUMENT
 ├── HeadTooLongError                  431
 ├── TargetTooLongError                414
 ├── HeadTimeoutError                  408, the head was not read to its end
-├── BodyTimeoutError                  408, the body was not read to its end
+├── BodyTimeoutError                  408, gRPC DEADLINE_EXCEEDED; the body was not read to its end
 ├── UnsupportedUpgradeError           400
-├── OverloadedError                   503, gRPC RESOURCE_EXHAUSTED; a later try may succeed
-└── DeadlineError                     504, gRPC DEADLINE_EXCEEDED
+├── DeadlineError                     504, gRPC DEADLINE_EXCEEDED
+├── UnimplementedError                gRPC UNIMPLEMENTED
+│   └── CompressedError
+├── DefectError                       500, gRPC INTERNAL; ours, not the caller's
+└── OverloadedError                   503, gRPC RESOURCE_EXHAUSTED; a later try may succeed
 """
 
 from __future__ import annotations
@@ -94,6 +97,38 @@ class UnsupportedUpgradeError(RequestError):
         super().__init__("an upgrade is not supported; send the request without the header Upgrade")
 
 
+class DeadlineError(RequestError):
+    """What the caller would wait for is over."""
+
+    status = 504
+    code = "deadline_exceeded"
+
+    def __init__(self) -> None:
+        super().__init__("the deadline of the call has passed, or will have before there is an answer")
+
+
+class UnimplementedError(RequestError):
+    status = 501
+    code = "unimplemented"
+
+
+class CompressedError(UnimplementedError):
+    """A small message must not unpack to a huge one."""
+
+    def __init__(self) -> None:
+        super().__init__("compressed messages are not accepted")
+
+
+class DefectError(RequestError):
+    """A defect of the server, as its caller may know of it."""
+
+    status = 500
+    code = INTERNAL
+
+    def __init__(self) -> None:
+        super().__init__("the server failed; the request may be right")
+
+
 class OverloadedError(RequestError):
     """The server has too much to do.
 
@@ -107,16 +142,6 @@ class OverloadedError(RequestError):
 
     def __init__(self, message: str = "the server has more to do than it can; try again later") -> None:
         super().__init__(message)
-
-
-class DeadlineError(RequestError):
-    """Nobody would wait for the answer any more."""
-
-    status = 504
-    code = "deadline_exceeded"
-
-    def __init__(self) -> None:
-        super().__init__("the deadline of the call has passed, or will have before there is an answer")
 
 
 def one_line(error: RequestError) -> str:

@@ -27,6 +27,7 @@ _TRY_TIMEOUT_S = 2  # a replica that is frozen; a thousand rows take 50 ms
 # costs a replica. By Little's law, so many of one row are 50 to 150 ms of a replica's work; of larger ones it refuses most itself, by the
 # time that they take (bentos/admission.py), and that is cheap beside them.
 _AT_ONCE = 512
+_STREAMS = 128  # on a connection of gRPC; a replica takes no more
 _WAITING = 128
 _TYPES = "type.googleapis.com/envoy"
 # A request gets a replica's time when it is there as a whole, not while its caller sends it.
@@ -112,7 +113,7 @@ def _cluster(protocol: str, digest: str, directory: Path) -> dict[str, Any]:
     check: dict[str, Any] = (
         {"grpc_health_check": {}} if protocol == "grpc" else {"http_health_check": {"path": "/readyz"}}
     )
-    http2: dict[str, Any] = {"explicit_http_config": {"http2_protocol_options": {"max_concurrent_streams": _AT_ONCE}}}
+    http2: dict[str, Any] = {"explicit_http_config": {"http2_protocol_options": {"max_concurrent_streams": _STREAMS}}}
     http1: dict[str, Any] = {"explicit_http_config": {"http_protocol_options": {}}}
     unlimited = 10_000
     limits = {
@@ -155,7 +156,7 @@ def _cluster(protocol: str, digest: str, directory: Path) -> dict[str, Any]:
         },
         "circuit_breakers": {
             "thresholds": [limits],
-            "per_host_thresholds": [{"max_connections": 1 if protocol == "grpc" else _AT_ONCE}],
+            "per_host_thresholds": [{"max_connections": _AT_ONCE // _STREAMS if protocol == "grpc" else _AT_ONCE}],
         },
         # With not one healthy replica left, trying all beats refusing all; with one left, it alone is asked.
         # What is learned of a replica's health counts at once, not a second later.
@@ -196,11 +197,8 @@ def _routes(protocol: str, state: State) -> dict[str, Any]:
 
 
 def _retry_policy(protocol: str) -> dict[str, Any]:
-    """Asking for a prediction changes nothing, so whatever failed is asked again, of another replica.
-
-    A replica that is ended in the middle of a gRPC call says CANCELLED; a caller that cancels is gone and is not asked for.
-    """
-    failures = ",unavailable,cancelled" if protocol == "grpc" else ""
+    """Asking for a prediction changes nothing, so whatever failed is asked again, of another replica."""
+    failures = ",unavailable" if protocol == "grpc" else ""
     return {
         "retry_on": f"connect-failure,refused-stream,reset{failures}",
         "num_retries": 4,
@@ -253,6 +251,8 @@ def _connection_manager(protocol: str, directory: Path) -> dict[str, Any]:
             {"name": "envoy.filters.http.router", "typed_config": router},
         ],
         "server_header_transformation": "PASS_THROUGH",
+        # A field that differs with each request is decoded anew with each request.
+        "generate_request_id": False,
         # Who sends slowly does not hold a connection for long.
         "request_headers_timeout": "5s",
         "request_timeout": "15s",

@@ -37,15 +37,18 @@ def _http() -> dict[str, Any]:
 
 
 def _grpc() -> dict[str, Any]:
-    """By gRPC's rules for HTTP statuses these would be UNAVAILABLE, which callers try again at once, and UNKNOWN."""
+    """By gRPC's rules for HTTP statuses these would be UNAVAILABLE, which is tried again at once, and UNKNOWN. -1: not at all."""
     return {
         "mappers": [
             {
                 "filter": refusal,
-                "headers_to_add": [_header("grpc-status", _RESOURCE_EXHAUSTED)],
+                "headers_to_add": [
+                    _header("grpc-status", _RESOURCE_EXHAUSTED),
+                    _header("grpc-retry-pushback-ms", pushback_ms),
+                ],
                 "body_format_override": {"text_format_source": {"inline_string": message}},
             }
-            for refusal, message in ((_OVERFLOW, _BUSY), (_status(413), _TOO_LONG))
+            for refusal, message, pushback_ms in ((_OVERFLOW, _BUSY, "1000"), (_status(413), _TOO_LONG, "-1"))
         ]
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -51,7 +52,7 @@ class Loop:
             self._refuse(arrival)
             return
         try:
-            self.admission.admit(size, self.now, None)
+            self.admission.admit(size, self.now, math.inf)
         except OverloadedError:
             self._refuse(arrival)
             return
@@ -236,7 +237,7 @@ def test_estimate_that_was_wrong_does_not_refuse_for_ever() -> None:
 def test_without_an_event_loop_only_deadlines_refuse() -> None:
     admission = Admission(1e-9, Metrics("v"))
     for _ in range(3):
-        admission.admit(ROW, admission.clock(), None)
+        admission.admit(ROW, admission.clock(), math.inf)
         admission.done()
     with pytest.raises(DeadlineError):
         admission.admit(ROW, admission.clock(), 0.0)

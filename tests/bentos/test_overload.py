@@ -6,6 +6,7 @@ How much is answered under an overload, and how late, is for `python -m benchmar
 from __future__ import annotations
 
 import json
+import math
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -41,11 +42,11 @@ class Rounds:
 
     def fill(self) -> None:
         """One answer that took all of the round, and one refusal."""
-        self.admission.admit(1, self.now, None)
+        self.admission.admit(1, self.now, math.inf)
         self.now += 100
         self.admission.done()
         with pytest.raises(OverloadedError):
-            self.admission.admit(1, self.now, None)
+            self.admission.admit(1, self.now, math.inf)
 
     def end(self) -> None:
         self._ends.pop()()
