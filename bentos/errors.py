@@ -17,6 +17,7 @@ RequestError                     HTTP 400, gRPC INVALID_ARGUMENT
 ├── UnimplementedError                gRPC UNIMPLEMENTED
 │   └── CompressedError
 ├── DefectError                       500, gRPC INTERNAL; ours, not the caller's
+├── StoppingError                     gRPC UNAVAILABLE; another server may answer
 └── OverloadedError                   503, gRPC RESOURCE_EXHAUSTED; a later try may succeed
 """
 
@@ -127,6 +128,14 @@ class DefectError(RequestError):
 
     def __init__(self) -> None:
         super().__init__("the server failed; the request may be right")
+
+
+class StoppingError(RequestError):
+    status = 502
+    code = "stopping"
+
+    def __init__(self) -> None:
+        super().__init__("the server stops")
 
 
 class OverloadedError(RequestError):

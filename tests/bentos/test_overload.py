@@ -9,12 +9,15 @@ import json
 import math
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from typing import Any
 
+import grpc
 import pytest
 
+from bentos import oip_pb2
 from bentos.admission import Admission
 from bentos.core import Core
 from bentos.errors import OverloadedError
@@ -22,7 +25,9 @@ from bentos.http_protocol import HttpProtocol
 from bentos.metrics import Metrics
 from tests.bentos.caller import Caller
 from tests.bentos.conftest import Case, Server
+from tests.bentos.http2_peer import INFER, Peer, grpc_door
 from tests.bentos.http_server import FrontDoor, front_door, get, one_response, request, responses
+from tests.bentos.test_grpc import typed_request
 
 CLOSE = "Connection: close"
 TIMEOUT = "X-Request-Timeout-Ms"
@@ -200,6 +205,44 @@ def test_deadline_is_kept_or_the_request_refused(http: Caller, rounds: Rounds, c
         assert TIMEOUT in str(answer)
 
 
+def test_call_is_refused_until_the_round_ends_and_told_when_to_come_again(
+    core: Core, rounds: Rounds, case: Case
+) -> None:
+    message = typed_request(case, core, case.rows[:1]).SerializeToString()
+    with grpc_door(core) as running, Peer(running.port) as peer:
+        for stream in (1, 3, 5):
+            if stream == 1:
+                rounds.fill()
+            peer.call(stream, INFER, message)
+            refusal = peer.answer(stream)
+            assert (refusal.status, refusal.fields[b"grpc-retry-pushback-ms"]) == (8, b"1000")
+        assert overloaded(core, "oip-grpc") == 3
+        peer.call(7)
+        assert peer.answer(7).status == 0  # whether the server lives
+        rounds.end()
+        peer.call(9, INFER, message)
+        answer = oip_pb2.ModelInferResponse.FromString(peer.answer(9).message)
+    assert list(answer.outputs[0].contents.fp64_contents) == [case.answers[0]["probability"]]
+
+
+def test_callers_of_one_protocol_wait_for_those_of_the_other(
+    door: FrontDoor, core: Core, rounds: Rounds, case: Case, body: bytes
+) -> None:
+    message = typed_request(case, core, case.rows[:1]).SerializeToString()
+    rounds.fill()
+    with grpc_door(core) as running, Peer(running.port) as peer:
+        peer.call(1, INFER, message)
+        assert peer.answer(1).status == 8
+    assert responses(door.ask(request("/predict", body, CLOSE)))[0][0] == 503
+
+
+def test_message_that_is_too_long_is_not_to_be_sent_again(core: Core) -> None:
+    with grpc_door(core) as running, Peer(running.port) as peer:
+        peer.call(1, INFER, b" " * (core.limits.body_limit_bytes + 1))
+        refusal = peer.answer(1)
+    assert (refusal.status, refusal.fields[b"grpc-retry-pushback-ms"]) == (8, b"-1")
+
+
 def test_crowd_gets_right_answers_or_refusals_and_health_is_answered_meanwhile(server: Server, case: Case) -> None:
     """On the real server: forty callers at once, each with a thousand rows, which takes several times the budget."""
     copies = 1000 // len(case.rows)
@@ -226,6 +269,25 @@ def test_crowd_gets_right_answers_or_refusals_and_health_is_answered_meanwhile(s
         connection.sendall(request("/predict", json.dumps({"rows": case.rows[:1]}).encode(), CLOSE))
         assert one_response(connection)[0] in (200, 503)
         connection.close()
+
+
+def test_crowd_over_grpc_gets_right_answers_or_refusals(server: Server, case: Case, core: Core) -> None:
+    copies = 1000 // len(case.rows)
+    message = typed_request(case, core, case.rows * copies).SerializeToString()
+    with ExitStack() as stack:
+        # Channels to one address share a connection unless they differ in an option.
+        options = [[("bulkhead.channel", number)] for number in range(41)]
+        channels = [stack.enter_context(grpc.insecure_channel(server.grpc, options=each)) for each in options]
+        calls = [channel.unary_unary(INFER).future(message, timeout=30) for channel in channels[1:]]
+        ready = channels[0].unary_unary("/inference.GRPCInferenceService/ServerReady")
+        assert ready(b"", timeout=30) == b"\x08\x01"
+        codes = [call.code() for call in calls]
+        for call in calls:
+            if call.code() is grpc.StatusCode.OK:
+                answer = oip_pb2.ModelInferResponse.FromString(call.result())
+                expected = [entry["probability"] for entry in case.answers] * copies
+                assert list(answer.outputs[0].contents.fp64_contents) == expected
+    assert set(codes) == {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
 
 
 def one_answer(connection: socket.socket, received: bytearray) -> tuple[int, dict[str, str], bytes]:
