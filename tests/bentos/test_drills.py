@@ -86,6 +86,8 @@ class _Constant(BaseHTTPRequestHandler):
 def test_no_hostile_request_is_a_failure_of_the_server_nor_in_its_log(server: Server, case: Case) -> None:
     code, found = drill(case, server.http, server.grpc, 2000)
     assert (found["failures"], code, found["pickle_ran"]) == ([], 0, False)
+    protocols = {fault: {kind.rpartition(" ")[2] for kind in entry} for fault, entry in found["counts"].items()}
+    assert all({"HTTP", "gRPC"} <= protocols[fault] for fault in ("0", "23", "24", "25", "26", "27"))
     kinds = {kind: sum(counts.values()) for entry in found["counts"].values() for kind, counts in entry.items()}
     assert (len(kinds), sum(kinds.values()), min(kinds.values()) > 50) == (KINDS, 2000, True)
     assert CANARY not in server.log.read_text()
