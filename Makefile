@@ -131,7 +131,7 @@ $(UV):
 .PRECIOUS: .venv/%/installed.txt
 .venv/serving/installed.txt: contract/pruning.py
 
-# Beside each environment instead of in it: what is tested and fuzzed runs in the very environments that production uses.
+# Beside each environment instead of in it: what is tested, called and fuzzed runs in the very environments that production uses.
 .venv/test/installed.txt .venv/fuzz/installed.txt: .venv/%/installed.txt: requirements/%.txt | $(UV)
 	@echo "── environment $*"
 	rm -rf .venv/$*

@@ -10,7 +10,7 @@ from typing import Protocol
 
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 _CHUNK = 1 << 18
-_LIMIT_S = 10
+_LIMIT_S = 60  # the slowest peer, on a busy machine
 
 Outcome = tuple[float, str]  # when the request was to be sent, and what became of it
 
