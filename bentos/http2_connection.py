@@ -12,6 +12,7 @@ empty frames, HPACK bombs, windows that never open, and peers that send or read 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from time import perf_counter
 from typing import Any
@@ -46,6 +47,7 @@ class Http2Connection(Http2Requests[Head]):
         self._greeted = False  # the preface is there
         self._waits_for_turn = self._write_paused = False  # why nothing is parsed for now
         self._paused_at = self._made_at = self.now
+        self._part_at = math.inf  # when the frame that is not complete began
         self.deadline = self.now + _LOOK_S
         self.crowded = False
 
@@ -122,6 +124,10 @@ class Http2Connection(Http2Requests[Head]):
                 self._spend()
                 self._end_stream(fault.stream, fault.code)
         self._unread = unread[position:]
+        if not self._unread:
+            self._part_at = math.inf
+        elif position or self._part_at == math.inf:
+            self._part_at = self.now
         if position >= turn:
             self._waits_for_turn = True
             self.transport.pause_reading()
@@ -155,6 +161,7 @@ class Http2Connection(Http2Requests[Head]):
 
     def resume_writing(self) -> None:
         self._write_paused = False
+        self._part_at = math.inf  # what has come meanwhile was not looked at
         self._loop.call_soon(self._go_on)  # in a call of its own, since the parser may be at work in this one
 
     def expire(self, now: float) -> None:
@@ -165,15 +172,20 @@ class Http2Connection(Http2Requests[Head]):
             self.abort()
         elif self._parted and now > self._parted_at + _LINGER_S:
             self.close()
-        elif now > limits.head_timeout_s + (
-            self._block_at if self._block is not None else self._made_at if not self._settled else now
-        ):
+        elif now > limits.head_timeout_s + self._unfinished_at():
             self.fail(ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "the caller sends too slowly"))
         else:
             self._expire_streams(now)
             if self._leaving or (not self._streams and now > self.now + _IDLE_S):
                 self._leave()
             self.flush()
+
+    def _unfinished_at(self) -> float:
+        """When what must come without delay began: a frame, a block of fields, or the settings."""
+        if not self._settled:
+            return self._made_at
+        block = self._block_at if self._block is not None else math.inf
+        return block if self._write_paused else min(block, self._part_at)
 
     def _expire_streams(self, now: float) -> None:
         for stream in [each for each in self._streams.values() if each.deadline <= now]:

@@ -97,7 +97,8 @@ def read_json(content: bytes) -> None:
         return
     again = json.loads(content.decode(), parse_constant=_no_constant, object_pairs_hook=_unique)
     assert repr(value) == repr(again)
-    assert json.loads(json_body.encode(value)) == value
+    if "inf" not in repr(value):  # 1e999, which the schema refuses: no answer holds it
+        assert json.loads(json_body.encode(value)) == value
 
 
 def _no_constant(name: str) -> None:
