@@ -57,13 +57,12 @@ class GrpcApp:
                 raise UnimplementedError("there is no such method here")
         except RequestError as wrong:
             error = wrong
-        declared = by_name.get(b"content-length", b"")
         return CallHead(
             path,
             method,
             timeout_s,
             authorization=by_name.get(b"authorization", b"").strip(),
-            length=int(declared) if declared.isdigit() else None,
+            length=by_name.get(b"content-length", b""),
             error=error,
             open=access.is_open_method(path),
         )

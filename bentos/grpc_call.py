@@ -50,7 +50,7 @@ class CallHead:
 
     Attributes:
         timeout_s: what the caller waits for, from its first byte; endless if it does not say.
-        length: of the body, where it says so.
+        length: of the body, in digits; empty where it does not say so.
         error: what is wrong with them.
         open: whether anybody may call the method, and on a connection that is one too many.
     """
@@ -59,6 +59,6 @@ class CallHead:
     method: Method
     timeout_s: float
     authorization: bytes
-    length: int | None
+    length: bytes
     error: RequestError | None
     open: bool

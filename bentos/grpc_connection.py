@@ -92,7 +92,7 @@ class GrpcConnection(Http2Connection[CallHead]):
 
     def _respond(self, stream: CallStream, body: bytes) -> None:
         head = stream.head
-        if head.length is not None and head.length != len(body):
+        if head.length and head.length != b"%d" % len(body):
             raise StreamFault(ErrorCode.PROTOCOL_ERROR, stream.id)
         content = grpc_status.only_message(body, self.gate.limits.body_limit_bytes)
         answer = self._app.respond(head.method, content, stream.started + head.timeout_s)

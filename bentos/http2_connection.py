@@ -172,7 +172,7 @@ class Http2Connection(Http2Requests[Head]):
             self.abort()
         elif self._parted and now > self._parted_at + _LINGER_S:
             self.close()
-        elif now > limits.head_timeout_s + self._unfinished_at():
+        elif now > self._owed_since() + limits.head_timeout_s:
             self.fail(ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "the caller sends too slowly"))
         else:
             self._expire_streams(now)
@@ -180,8 +180,8 @@ class Http2Connection(Http2Requests[Head]):
                 self._leave()
             self.flush()
 
-    def _unfinished_at(self) -> float:
-        """When what must come without delay began: a frame, a block of fields, or the settings."""
+    def _owed_since(self) -> float:
+        """Since when the peer owes its settings, the rest of a frame, or that of a field block; never where it owes nothing."""
         if not self._settled:
             return self._made_at
         block = self._block_at if self._block is not None else math.inf

@@ -287,6 +287,10 @@ STREAM_FAULTS: dict[str, tuple[str, list[Frame | bytes]]] = {
         "PROTOCOL_ERROR",
         [headers(1, BLOCK), headers(1, BLOCK, "END_HEADERS", "END_STREAM")],
     ),
+    "a length that is none": (
+        "PROTOCOL_ERROR",
+        [headers(1, fields(("content-length", "9" * 5000))), data(1, prefixed(b""), "END_STREAM")],
+    ),
     "another length than declared": (
         "PROTOCOL_ERROR",
         [headers(1, fields(("content-length", "6"))), data(1, prefixed(b""), "END_STREAM")],
