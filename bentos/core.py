@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bentos.access import Access
+from bentos.admission import Admission
 from bentos.metrics import Metrics
 from contract import manifest
 from contract.errors import BundleError, Problem, TooLargeError
@@ -28,6 +29,7 @@ class Core:
         version: the bundle's digest, which every answer names.
         example: a row that works, from the golden requests.
         ready: whether both front ends listen.
+        admission: asked by the front ends before they let a request take any time.
         access: who may call; None where everybody may.
     """
 
@@ -39,6 +41,7 @@ class Core:
         self.limits = limits
         self.example = example
         self.metrics = Metrics(version)
+        self.admission = Admission(limits.latency_budget_s, self.metrics)
         self.ready = False
         self.access: Access | None = None
 

@@ -34,7 +34,7 @@ class Method:
     Attributes:
         respond: from a request message, and the call where that is not over with one answer, to the response message.
         forget: is told of a call that is over.
-        counted: whether the metrics count its successes, too.
+        counted: whether it predicts: its successes are counted too, and it needs to be admitted.
     """
 
     request: type[Message]

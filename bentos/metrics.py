@@ -24,6 +24,7 @@ class Metrics:
     def __init__(self, model_version: str) -> None:
         self._version = model_version
         self._rows = 0
+        self._waited = 0.0
         self._seconds: dict[tuple[str, str], float] = {}
         self._buckets: dict[tuple[str, str], list[int]] = {}
 
@@ -35,6 +36,10 @@ class Metrics:
             self._seconds[key] = 0.0
         self._buckets[key][bisect_left(BUCKETS, seconds)] += 1
         self._seconds[key] += seconds
+
+    def waited(self, seconds: float) -> None:
+        """A request was admitted after it had waited so long for its turn."""
+        self._waited += seconds
 
     def count_rows(self, rows: int) -> None:
         self._rows += rows
@@ -50,7 +55,11 @@ class Metrics:
             seconds.add_metric(labels, _cumulative(counts), self._seconds[key])
         rows = CounterMetricFamily("bulkhead_rows", "Rows predicted", labels=["model_version"])
         rows.add_metric([self._version], self._rows)
-        yield from (requests, seconds, rows)
+        waited = CounterMetricFamily(
+            "bulkhead_queue_wait_seconds", "Time that requests waited", labels=["model_version"]
+        )
+        waited.add_metric([self._version], self._waited)
+        yield from (requests, seconds, rows, waited)
 
     def text(self) -> str:
         registry = CollectorRegistry(auto_describe=False)
