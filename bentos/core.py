@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bentos.access import Access
 from bentos.metrics import Metrics
-from contract import manifest
+from bentos.observations import Observations
+from bentos.prediction_log import PredictionLog
+from bentos.sketches import Sketches
+from contract import manifest, prediction_log
+from contract import reference as training_reference
 from contract.encoder import Row
 from contract.errors import BundleError, Problem, TooLargeError
 from contract.files import sha256
 from contract.manifest import GOLDEN_FILE_NAME
+from contract.prediction_log import ID_LIMIT_BYTES
 from contract.predictor import Answer, Predictor
+from contract.reference import Reference
 from contract.schema import FeatureSchema
 
 LIMITS_FILE_NAME = "limits.json"
@@ -75,9 +82,12 @@ class Core:
         example: a row that works, from the golden requests.
         ready: whether both front ends listen.
         access: who may call; None where everybody may.
+        observations: of what was predicted.
     """
 
-    def __init__(self, predictor: Predictor, *, name: str, version: str, limits: Limits, example: Row) -> None:
+    def __init__(
+        self, predictor: Predictor, reference: Reference, *, name: str, version: str, limits: Limits, example: Row
+    ) -> None:
         self._predictor = predictor
         self.schema: FeatureSchema = predictor.schema
         self.name = name
@@ -85,6 +95,8 @@ class Core:
         self.limits = limits
         self.example = example
         self.metrics = Metrics(version)
+        self.observations = Observations(Sketches(predictor.schema, reference, version))
+        self.metrics.sources.append(self.observations.collect)
         self.ready = False
         self.access: Access | None = None
 
@@ -100,31 +112,60 @@ class Core:
         _check_files(bundle, claims)
         try:
             limits = Limits.from_bytes((directory / LIMITS_FILE_NAME).read_bytes())
+            reference = (directory / training_reference.FILE_NAME).read_bytes()
         except OSError as error:
-            raise BundleError(f"{directory} holds no {LIMITS_FILE_NAME}: {error}") from error
+            raise BundleError(f"the bundle is not complete: {error}") from error
         predictor = Predictor.load(directory)
         if not predictor.check_golden(directory / GOLDEN_FILE_NAME):
             raise BundleError(f"{GOLDEN_FILE_NAME} holds no request, so nothing shows that this is the judged model")
         example: dict[str, Any] = json.loads((directory / GOLDEN_FILE_NAME).read_bytes())[0]["row"]
         version = manifest.digest_of(bundle)
-        return cls(predictor, name=claims.name, version=version, limits=limits, example=example)
+        return cls(
+            predictor,
+            Reference.from_bytes(reference, predictor.schema),
+            name=claims.name,
+            version=version,
+            limits=limits,
+            example=example,
+        )
+
+    def begin(self, environment: Mapping[str, str]) -> None:
+        """Both front ends listen, on the event loop that this is called on: ready, with a prediction log if one is asked for.
+
+        Raises:
+            ConfigurationError: the log cannot be written.
+        """
+        if settings := prediction_log.settings(environment):
+            log = PredictionLog(settings, self.schema, self.version)
+            self.observations.start_log(log, asyncio.get_running_loop())
+        self.ready = True
+
+    def end(self) -> None:
+        """Nothing will be asked any more: write what is not yet written."""
+        self.observations.stop_log()
 
     def check_size(self, rows: int) -> None:
         """Raises TooLargeError for more rows than one request may hold; ask before the rows are built."""
         if rows > self.limits.max_rows:
             raise TooLargeError(f"{rows} rows, but one request may hold {self.limits.max_rows} at most")
 
-    def predict(self, rows: Sequence[Row]) -> list[Answer]:
+    def predict(self, rows: Sequence[Row], request_id: bytes = b"") -> list[Answer]:
         """One answer a row, as `contract.predictor.Predictor.predict` gives it.
+
+        Args:
+            request_id: what the caller calls its request, for the prediction log.
 
         Raises:
             TooLargeError: too many rows.
             InvalidRowsError: rows that break the schema; nothing is predicted then.
         """
         self.check_size(len(rows))
-        answers = self._predictor.predict(rows)
+        if not rows:
+            return []
+        scored = self._predictor.score_rows(rows)
         self.metrics.count_rows(len(rows))
-        return answers
+        self.observations.add(scored.matrix, scored.scores, request_id[:ID_LIMIT_BYTES])
+        return self._predictor.answers(scored)
 
 
 def _check_files(bundle: Path, claims: manifest.Manifest) -> None:

@@ -89,7 +89,7 @@ class InferenceService:
         else:
             head = self._check_head(request, 0)
             inputs = [_typed(entry, rows) for entry, (_, _, rows) in zip(request.inputs, head.inputs, strict=True)]
-        answers = self._core.predict(self._reader.rows(inputs))
+        answers = self._core.predict(self._reader.rows(inputs), request_id.encode(errors="replace"))
         return self._response(request_id, self._writer.tensors(answers, head.outputs), raw=bool(raw))
 
     def _read_head(self, content: bytes, raw: int) -> Head:

@@ -11,6 +11,7 @@ from contract.errors import RequestError, UnsupportedTypeError
 Headers = dict[bytes, bytes]
 
 JSON = b"application/json"
+REQUEST_ID = b"x-request-id"
 
 
 @dataclass(slots=True)

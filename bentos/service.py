@@ -21,7 +21,7 @@ import bentoml
 import click
 
 from bentos.tls import Tls
-from contract import api_keys, manifest
+from contract import api_keys, manifest, prediction_log
 from contract.errors import BundleError, ConfigurationError
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ def _check_guards() -> None:
         Tls.from_options(_options())
         if keys := api_keys.file_named(os.environ):
             api_keys.read(keys)
+        prediction_log.settings(os.environ)
     except ConfigurationError as error:
         print(f"this bundle is not served: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
@@ -147,7 +148,7 @@ class Predictor:
         tls = Tls.from_options(_options())
         self._grpc = GrpcServer(self._core, *grpc_address(), tls.grpc_credentials() if tls else None)
         await self._grpc.start()
-        self._core.ready = True
+        self._core.begin(os.environ)
         # What lives by now lives on: the collector need not look at it again with every request.
         gc.collect()
         gc.freeze()
@@ -157,6 +158,7 @@ class Predictor:
         self._core.ready = False
         if self._grpc is not None:
             await self._grpc.stop()
+        self._core.end()
 
     async def __is_ready__(self) -> bool:
         return self._core.ready
