@@ -128,7 +128,7 @@ class _Files:
         used = sum(path.stat().st_size for path in directory.glob(f"*{SUFFIX}"))
         if used + max(self._file_bytes, len(self._header) + needed) > self._settings.limit_bytes:
             raise _FullError(f"{directory} holds {used >> 20} MB of them; read and remove some")
-        name = f"{self._stem}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.urandom(4).hex()}{SUFFIX}"
+        name = f"{self._stem}-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{os.urandom(4).hex()}{SUFFIX}"
         descriptor = os.open(directory / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o640)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -209,7 +209,7 @@ def _next_payload(stream: BinaryIO, size: int) -> bytes | None:
 
 def _batch(payload: bytes, header: Header) -> Batch | None:
     """The rows of a payload; None if it does not fit the header."""
-    (count,) = _COUNT.unpack_from(payload)
+    count = _COUNT.unpack_from(payload)[0] if len(payload) >= _COUNT.size else 0
     fixed = _COUNT.size + 13 * count
     if fixed > len(payload):
         return None
