@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,58 +18,13 @@ from contract import reference as training_reference
 from contract.encoder import Row
 from contract.errors import BundleError, Problem, TooLargeError
 from contract.files import sha256
+from contract.limits import FILE_NAME as LIMITS_FILE_NAME
+from contract.limits import Limits
 from contract.manifest import GOLDEN_FILE_NAME
 from contract.prediction_log import ID_LIMIT_BYTES
 from contract.predictor import Answer, Predictor
 from contract.reference import Reference
 from contract.schema import FeatureSchema
-
-LIMITS_FILE_NAME = "limits.json"
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one request may cost.
-
-    Attributes:
-        max_rows: rows in one request, over any protocol.
-        body_limit_bytes: body of an HTTP request, message of a gRPC one.
-        body_timeout_s: time for an HTTP body to arrive, from the end of the headers; and for an answer to be taken.
-        head_timeout_s: time for the head of an HTTP request to arrive, from its first byte or the connection's start.
-        head_limit_bytes, head_limit_count: the headers of an HTTP request, with its first line, and how many there may be.
-        target_limit_bytes: path and query of an HTTP request.
-        max_connections: HTTP connections open at once.
-        drain_s: time that gRPC calls in flight get when the server is told to stop.
-    """
-
-    max_rows: int = 1000
-    body_limit_bytes: int = 1024 * 1024
-    body_timeout_s: float = 10.0
-    head_timeout_s: float = 5.0
-    head_limit_bytes: int = 16 * 1024
-    head_limit_count: int = 100
-    target_limit_bytes: int = 2048
-    max_connections: int = 4096
-    drain_s: float = 5.0
-
-    @classmethod
-    def from_bytes(cls, content: bytes) -> Limits:
-        """The limits in a `limits.json`; a key that it lacks has its default.
-
-        Raises:
-            BundleError: an unknown key, or a value that is not a positive number.
-        """
-        try:
-            limits = cls(**json.loads(content))
-        except (TypeError, ValueError) as error:
-            raise BundleError(f"{LIMITS_FILE_NAME} holds no limits: {error}") from error
-        for name, value in vars(limits).items():
-            whole = type(getattr(cls, name)) is int
-            if (type(value) is not int and (whole or type(value) is not float)) or not value > 0:
-                raise BundleError(
-                    f"{name} in {LIMITS_FILE_NAME} must be a positive {'whole number' if whole else 'number'}"
-                )
-        return limits
 
 
 class Core:

@@ -21,7 +21,7 @@ from bentos.errors import (
     UnauthorizedError,
     log_defect,
 )
-from bentos.http_exchange import Endpoint, Headers, Request, Response, media_type
+from bentos.http_exchange import Endpoint, Request, Response, media_type
 from bentos.http_oip import PREFIX as OIP_PREFIX
 from bentos.http_oip import OipEndpoint
 from bentos.http_predict import PATH as PREDICT_PATH
@@ -61,16 +61,8 @@ class HttpApp:
         }
 
     def begin(self, request: Request) -> Response | None:
-        """The answer by the head alone; None where the body is wanted, for `finish`."""
+        """The answer by the head alone; None where the body is wanted, for `finish`, or, without an endpoint, BentoML has the page."""
         return self._observed(request, self._by_head)
-
-    def admits(self, path: str, headers: Headers) -> bool:
-        """Whether the caller may see a page of BentoML's; if not, `begin` refuses it."""
-        try:
-            self._check_access(path, headers)
-        except UnauthorizedError:
-            return False
-        return True
 
     def finish(self, request: Request) -> Response:
         """The answer to a request that has its body."""
@@ -110,11 +102,12 @@ class HttpApp:
     def _by_head(self, request: Request) -> Response | None:
         method, path, headers = request.method, request.path, request.headers
         endpoint = request.endpoint = self._endpoint(path)
-        self._check_access(path, headers)
+        if self.core.access:
+            self.core.access.check_path(path, headers.get(b"authorization", b""))
         if b"pickle" in media_type(headers):
             raise UnsupportedTypeError("pickles are not accepted")
         if endpoint is self._predict and path != PREDICT_PATH:
-            return self._page(method, path)
+            return self._page(request)
         if not endpoint.needs_body(method, path):
             return endpoint.answer(method, path, headers, b"")
         endpoint.check_head(path, headers)
@@ -122,10 +115,6 @@ class HttpApp:
         if not declared.isdigit() or int(declared) > self.core.limits.body_limit_bytes:
             raise BodyTooLongError(self.core.limits.body_limit_bytes)
         return None
-
-    def _check_access(self, path: str, headers: Headers) -> None:
-        if self.core.access:
-            self.core.access.check_path(path, headers.get(b"authorization", b""))
 
     def _by_body(self, request: Request) -> Response:
         endpoint = request.endpoint or self._predict
@@ -136,12 +125,16 @@ class HttpApp:
             return self._predict
         return self._oip if path == OIP_PREFIX or path.startswith(f"{OIP_PREFIX}/") else self._predict
 
-    def _page(self, method: str, path: str) -> Response:
+    def _page(self, request: Request) -> Response | None:
+        """A page of ours; None for one of BentoML's, which has no endpoint here."""
+        path = request.path
         if path not in self._pages and path not in BENTOML_PATHS:
             raise NotFoundError("no such path; see / for those that there are")
-        if method not in READS:
+        if request.method not in READS:
             raise MethodNotAllowedError("GET")
-        return self._pages[path]
+        if path in BENTOML_PATHS:
+            request.endpoint = None
+        return self._pages.get(path)
 
 
 def _refusal(endpoint: Endpoint, error: RequestError) -> Response:

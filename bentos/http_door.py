@@ -8,9 +8,9 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from bentos.core import Limits
 from bentos.http_app import HttpApp
 from bentos.http_exchange import Response
+from contract.limits import Limits
 
 # Connections beyond the bound that may ask for health and metrics, one request each; and descriptors for all that is no connection.
 SPARE_CONNECTIONS = 64
@@ -35,6 +35,8 @@ class Door:
         self._heads: dict[tuple[Any, ...], bytes] = {}
         self._defaults: Pairs | None = None
         self._timer: Any = None
+        self._connections: set[Any] = set()
+        app.core.metrics.in_flight["http"] = lambda: sum(each.is_busy for each in self._connections)
 
     @property
     def limits(self) -> Limits:
@@ -57,6 +59,7 @@ class Door:
 
     def watch(self, connections: set[Any], loop: Any) -> None:
         """Look after the deadlines of these connections, for as long as there are any."""
+        self._connections = connections
         if self._timer is None:
             self._timer = loop.call_later(_SWEEP_S, self._sweep, connections, loop)
 

@@ -49,7 +49,7 @@ class Request:
         path: decoded, without the query.
         headers: by lower-case name; of several with one name, the last.
         started: when its first byte came, by `time.perf_counter`.
-        endpoint: who answers it; the application sets this when it sees the head.
+        endpoint: who answers it; the application sets this when it sees the head, and leaves it where BentoML does.
     """
 
     method: str

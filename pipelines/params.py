@@ -6,6 +6,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
+from contract.limits import Limits
 from pipelines.params_features import (
     KINDS_OF,
     CalendarFeature,
@@ -147,10 +148,36 @@ class Budget(Model):
     environment_mb: Annotated[float, Field(gt=0)] = 400
 
 
+Seconds = Annotated[float, Field(gt=0, lt=3600)]
+
+
 class Serving(Model):
-    max_rows: Annotated[int, Field(ge=1)] = 1000
-    body_limit_bytes: Annotated[int, Field(ge=1024)] = 1_048_576
+    """What callers may cost a server, as `contract.limits.Limits` has it, and what the bundle may cost.
+
+    A time of an hour or more would be none.
+    """
+
+    max_rows: Annotated[int, Field(ge=1)] = Limits.max_rows
+    body_limit_bytes: Annotated[int, Field(ge=1024)] = Limits.body_limit_bytes
+    body_timeout_s: Seconds = Limits.body_timeout_s
+    head_timeout_s: Seconds = Limits.head_timeout_s
+    head_limit_bytes: Annotated[int, Field(ge=1024)] = Limits.head_limit_bytes
+    head_limit_count: Annotated[int, Field(ge=16)] = Limits.head_limit_count
+    target_limit_bytes: Annotated[int, Field(ge=256)] = Limits.target_limit_bytes
+    pending_limit_bytes: Annotated[int, Field(ge=1024)] = Limits.pending_limit_bytes
+    max_connections: Annotated[int, Field(ge=1)] = Limits.max_connections
+    drain_s: Seconds = Limits.drain_s
     budget: Budget = Budget()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for smaller, larger in (
+            ("target_limit_bytes", "head_limit_bytes"),
+            ("body_limit_bytes", "pending_limit_bytes"),
+        ):
+            if getattr(self, smaller) > getattr(self, larger):
+                raise ValueError(f"{smaller} is more than {larger}, of which it is a part")
+        return self
 
 
 class Params(Model):

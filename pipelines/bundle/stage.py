@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from contract import environments, evidence, manifest, reference, schema
+from contract import environments, evidence, limits, manifest, reference, schema
 from contract.errors import ModelRejectedError
 from contract.files import canonical_json, sha256, write_atomically
 from contract.manifest import GOLDEN_FILE_NAME, Manifest
@@ -20,7 +20,6 @@ from pipelines.bundle.golden import golden_cases
 from pipelines.params import Params
 from pipelines.settings import var_directory
 
-LIMITS_FILE_NAME = "limits.json"
 _LOCK = f"src/{bento.LOCK_NAME}"
 _PROJECT = Path(__file__).parents[2]
 
@@ -59,7 +58,7 @@ def _write_artifact(params: Params, artifact: Path) -> None:
         shutil.copyfile(paths.BOOSTED / name, artifact / name)
     golden = golden_cases(Predictor.load(artifact))
     write_atomically(artifact / GOLDEN_FILE_NAME, canonical_json(golden))
-    write_atomically(artifact / LIMITS_FILE_NAME, canonical_json(params.serving.model_dump(exclude={"budget"})))
+    write_atomically(artifact / limits.FILE_NAME, canonical_json(params.serving.model_dump(exclude={"budget"})))
 
 
 def _inputs(params: Params) -> dict[str, Any]:

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from bentos.core import Core, Limits
-from contract.errors import BundleError
+from bentos.core import Core
 from tests.bentos.caller import Answer, Caller
 from tests.bentos.conftest import Case
 
@@ -255,19 +254,3 @@ def test_defect_is_answered_and_logged_without_its_text(
     assert "KeyError" in caplog.text
     assert SECRET not in caplog.text
     assert SECRET.encode() not in answer.body
-
-
-# ---- limits.json ----
-
-
-def test_limits_have_defaults_when_the_file_lacks_them() -> None:
-    limits = Limits.from_bytes(b'{"max_rows": 5}')
-    assert (limits.max_rows, limits.body_limit_bytes) == (5, 1048576)
-
-
-@pytest.mark.parametrize(
-    "content", [b"", b"[]", b'{"max_row": 1}', b'{"max_rows": 0}', b'{"max_rows": "5"}', b'{"max_rows": 1.5}']
-)
-def test_limits_are_refused_when_they_make_no_sense(content: bytes) -> None:
-    with pytest.raises(BundleError, match="limits"):
-        Limits.from_bytes(content)

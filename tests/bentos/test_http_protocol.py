@@ -115,6 +115,16 @@ def test_each_page_of_bentoml_names_the_model_version(door: FrontDoor, case: Cas
     assert (status, headers["x-model-version"], content) == (299, case.version, PAGE)
 
 
+def test_request_for_a_page_of_bentoml_is_refused_as_any_other_is(door: FrontDoor, core: Core) -> None:
+    many = [f"X{n}: 1" for n in range(core.limits.head_limit_count)]
+    for asked, status in (
+        (get("/metrics", CLOSE, "Content-Type: application/X-Pickle"), 415),
+        (get("/livez", CLOSE, *many), 431),
+        (request("/metrics", b"{}", CLOSE), 405),
+    ):
+        assert responses(door.ask(asked))[0][0] == status
+
+
 def test_connection_is_closed_after_the_answer_when_the_request_is_http_1_0(door: FrontDoor, body: bytes) -> None:
     for extra in ((), ("Connection: keep-alive",)):
         asked = request("/predict", body, *extra).replace(b"HTTP/1.1", b"HTTP/1.0")
@@ -276,7 +286,7 @@ def test_trailers_are_bounded(door: FrontDoor, core: Core, monkeypatch: pytest.M
 def test_bodies_are_refused_when_all_together_hold_too_much(
     door: FrontDoor, core: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limited(core, monkeypatch, body_limit_bytes=1024)
+    limited(core, monkeypatch, pending_limit_bytes=64 * 1024)
     held = [door.connect() for _ in range(80)]
     for connection in held:
         connection.sendall(request("/predict", b" " * 1000)[:-1])

@@ -9,7 +9,9 @@ import yaml
 from dvc.utils.serialize import dumps_yaml
 
 from contract.errors import EXIT_CONFIGURATION, ConfigurationError
+from contract.limits import Limits
 from pipelines import params_file
+from pipelines.params import Serving
 
 PROJECT = Path(__file__).parents[2]
 Change = Callable[[dict[str, Any]], object]
@@ -105,6 +107,23 @@ def test_params_of_the_project_are_valid() -> None:
             ["split.kind temporal needs data.time", "stratified"],
         ),
         (lambda raw: raw["gates"].update(linear_margin=2), ["'gates.linear_margin'", "0.5"]),
+        (lambda raw: raw["serving"].update(head_timeout_s=0), ["'serving.head_timeout_s'", "greater than 0"]),
+        (
+            lambda raw: raw["serving"].update(body_timeout_s=float("inf")),
+            ["'serving.body_timeout_s'", "less than 3600"],
+        ),
+        (lambda raw: raw["serving"].update(drain_s=float("nan")), ["'serving.drain_s'"]),
+        (lambda raw: raw["serving"].update(max_connections=1.5), ["'serving.max_connections'", "1.5"]),
+        (lambda raw: raw["serving"].update(head_limit_bytes="16k"), ["'serving.head_limit_bytes'", "'16k'", "integer"]),
+        (lambda raw: raw["serving"].update(max_connection=5), ["'serving.max_connection'", "max_connections"]),
+        (
+            lambda raw: raw["serving"].update(target_limit_bytes=2**20),
+            ["'serving'", "target_limit_bytes is more than head_limit_bytes"],
+        ),
+        (
+            lambda raw: raw["serving"].update(body_limit_bytes=2**30),
+            ["'serving'", "body_limit_bytes is more than pending_limit_bytes"],
+        ),
         (lambda raw: raw["target"].update(task="ranking"), ["'target.task'", "'ranking'", "'binary'"]),
     ],
 )
@@ -117,6 +136,10 @@ def test_load_names_key_value_and_allowed_when_params_are_malformed(
     assert caught.value.exit_code == EXIT_CONFIGURATION
     for words in said:
         assert words in str(caught.value)
+
+
+def test_each_limit_of_the_server_is_a_key_with_the_same_default() -> None:
+    assert Limits(**Serving().model_dump(exclude={"budget"})) == Limits()
 
 
 def test_load_says_so_when_file_is_missing_or_not_yaml(tmp_path: Path) -> None:

@@ -1,0 +1,238 @@
+"""One HTTP connection, whatever is asked on it: its bytes into the parser and its answers out, its times, its limits and its end.
+
+Whatever a caller does costs it its connection and us little: heads, bodies and times have limits, and nobody's answers pile up unread.
+What is asked, and by whom it is answered, is `bentos.http_protocol`'s.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from time import perf_counter
+from typing import Any, ClassVar
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from bentos.errors import (
+    BodyTimeoutError,
+    BodyTooLongError,
+    HeadTimeoutError,
+    HeadTooLongError,
+    OverloadedError,
+    TargetTooLongError,
+    log_defect,
+)
+from bentos.http_door import SPARE_CONNECTIONS, Door
+from bentos.http_exchange import Headers
+from contract.errors import RequestError
+
+IDLE, HEAD, BODY = range(3)
+# What is parsed at a time, so that the answers to what comes pipelined pile up no further before their caller must read them.
+_SLICE = 4096
+# A caller that is refused while it still sends gets to read the answer if the rest is no more than this, within this time.
+_LINGER_BYTES = 8 * 1024 * 1024
+_LINGER_S = 2.0
+# A request may take this many times the bytes of its longest body: each chunk has a head of its own.
+_OVERHEAD = 8
+
+
+class Connection(HttpToolsProtocol):
+    """uvicorn's protocol with limits, and with answers of ours written between those of its ASGI application, in their order.
+
+    Attributes:
+        deadline: when, by `perf_counter`, what the connection waits for must have happened.
+    """
+
+    door: ClassVar[Door]
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._now = perf_counter()
+        self.deadline = self._now + self.door.limits.head_timeout_s
+        self._state = IDLE
+        self._fields: Headers = {}  # of the head that is being read
+        self._taken = 0  # bytes of a request that is not complete
+        self._unread: bytes | memoryview = b""  # put aside until `_stalled` ends
+        self._stalled = False  # nothing is parsed for now
+        self._last = False  # the next answer is the last one
+        self._over = False  # there is no further answer; what comes is dropped
+        self._dropped = 0
+        beyond = len(self.connections) - self.door.max_connections
+        self._crowded = self._last = beyond > 0
+        if beyond > SPARE_CONNECTIONS:
+            self._refuse(OverloadedError("too many connections"))
+        self.door.watch(self.connections, self.loop)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._release()
+        super().connection_lost(exc)
+
+    @abstractmethod
+    def _refuse(self, error: RequestError) -> None:
+        """Answer what is being read with an error, and read no further; nobody gets a second answer."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request has begun to arrive that is not answered."""
+        return self._state != IDLE and not self._over
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """A caller that will send no more still gets what is being made for it."""
+        if not self._answering() or self.scheme == "https":
+            return False
+        self._last = True
+        return True
+
+    # ---- what arrives ----
+
+    def data_received(self, data: bytes) -> None:
+        if not self._stalled and len(data) <= _SLICE:
+            self._parse(data)
+        elif self._over:
+            self._drop(data)
+        else:
+            self._unread = memoryview(bytes(self._unread) + data)
+            self._catch_up()
+
+    def _drop(self, data: bytes) -> None:
+        """Read on after the last answer, to the end of the request or a bound."""
+        self._dropped += len(data)
+        if self._dropped > _LINGER_BYTES:
+            self.transport.close()
+        elif self._state == BODY:
+            self._parse(data)
+
+    def _catch_up(self) -> None:
+        """Parse what was put aside as far as may be, and read no more before that is done."""
+        while self._unread and not self._stalled:
+            data, self._unread = self._unread[:_SLICE], self._unread[_SLICE:]
+            self._parse(data)
+        if self._over:
+            return
+        if self._stalled:
+            self.flow.pause_reading()
+        else:
+            self._unread = b""
+            self.flow.resume_reading()
+
+    def _parse(self, data: bytes | memoryview) -> None:
+        self._now = perf_counter()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:  # what follows is another protocol's
+            self._end()
+        except httptools.HttpParserCallbackError as error:
+            if not self._over:
+                log_defect(error.__context__ or error)
+                self._end()
+        except httptools.HttpParserError:
+            if not self._over:
+                self._state = IDLE
+                self._refuse(RequestError("this is no HTTP request that this server understands"))
+        if self._state != IDLE and not self._over:
+            self._count(len(data))
+
+    def _count(self, size: int) -> None:
+        """Bound what a request may hold of this connection's, and of the server's, memory before it is complete."""
+        limits = self.door.limits
+        self._taken += size
+        self.door.held_bytes += size
+        if self._state == HEAD and self._taken > limits.head_limit_bytes:
+            self._refuse(HeadTooLongError("the headers are too long") if self._fields else TargetTooLongError())
+        elif self._taken > _OVERHEAD * limits.body_limit_bytes + limits.head_limit_bytes:
+            self._refuse(BodyTooLongError(limits.body_limit_bytes))
+        elif self.door.held_bytes > limits.pending_limit_bytes:
+            self._refuse(OverloadedError("too many bodies are being sent at once"))
+
+    def _release(self) -> None:
+        self.door.held_bytes -= self._taken
+        self._taken = 0
+
+    # ---- answers ----
+
+    def _answering(self) -> bool:
+        """Whether a page of BentoML's is being made."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _put(self, data: bytes, keep: bool = True) -> None:
+        if self._answering():
+            self.pipeline.appendleft((data, keep))  # type: ignore[arg-type]  # among uvicorn's own, in their order
+            self._over = not keep
+            return
+        self.transport.write(data)
+        if not keep:
+            self._end()
+
+    def on_response_complete(self) -> None:
+        """A page of BentoML's is out: what waited behind it is next."""
+        self.server_state.total_requests += 1
+        while self.pipeline and not self.transport.is_closing():
+            waiting: tuple[Any, Any] = self.pipeline.pop()
+            first, second = waiting
+            if not isinstance(first, bytes):
+                self._start_asgi_task(first, second)
+                return
+            self.transport.write(first)
+            if not second:
+                self._end()
+                return
+        if self._last:
+            self._end()
+        self.deadline = perf_counter() + (self.door.limits.head_timeout_s if self._state else self.timeout_keep_alive)
+        self._resume_soon()
+
+    # ---- waiting, and the end ----
+
+    def pause_writing(self) -> None:
+        """The caller does not read its answers: it gets no more of them until it does."""
+        super().pause_writing()
+        self._stalled = True
+        self.flow.pause_reading()
+        self.deadline = perf_counter() + self.door.limits.body_timeout_s
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self.deadline = perf_counter() + self.timeout_keep_alive
+        self._resume_soon()
+
+    def _resume_soon(self) -> None:
+        """In a call of its own, since the parser may be at work in this one."""
+        self.loop.call_soon(self._resume)
+
+    def _resume(self) -> None:
+        if not (self.parser is None or self._over or self.flow.write_paused or self._answering()):
+            self._stalled = False
+            self._catch_up()
+
+    def expire(self, now: float) -> None:
+        """The deadline has passed."""
+        self.deadline = now + _LINGER_S
+        if self._over or self.flow.write_paused or self.transport.is_closing():
+            self.transport.abort()
+        elif self._answering():
+            pass  # BentoML has a time limit of its own
+        elif self._state == HEAD:
+            self._refuse(HeadTimeoutError(self.door.limits.head_timeout_s))
+        elif self._state == BODY:
+            self._refuse(BodyTimeoutError(self.door.limits.body_timeout_s))
+        else:
+            self._end()
+
+    def shutdown(self) -> None:
+        """The server stops: what has begun to arrive is still answered, and is the last."""
+        self._last = True
+        if self._answering():
+            self.cycle.keep_alive = bool(self.pipeline)
+        elif self._state == IDLE and not self._unread:
+            self._end()
+
+    def _end(self) -> None:
+        """No further answer. While the caller still sends, closing would reset the connection before it reads the last one."""
+        self._over = self._stalled = True
+        self._unread = b""
+        self._release()
+        self.deadline = perf_counter() + _LINGER_S
+        if self._state == IDLE:
+            self.transport.close()
+        else:
+            self.flow.resume_reading()

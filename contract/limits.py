@@ -1,0 +1,56 @@
+"""`limits.json` of a bundle: what callers may cost a server. The training plane writes it, the serving plane reads it."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+
+from contract.errors import BundleError
+
+FILE_NAME = "limits.json"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What callers may cost.
+
+    Attributes:
+        max_rows: rows in one request, over any protocol.
+        body_limit_bytes: body of an HTTP request, message of a gRPC one.
+        body_timeout_s: time for an HTTP body to arrive, from the end of the headers; and for an answer to be taken.
+        head_timeout_s: time for the head of an HTTP request to arrive, from its first byte or the connection's start.
+        head_limit_bytes, head_limit_count: the headers of an HTTP request, with its first line, and how many there may be.
+        target_limit_bytes: path and query of an HTTP request.
+        pending_limit_bytes: what may have come of HTTP requests that are not complete, of all together.
+        max_connections: HTTP connections open at once.
+        drain_s: time that gRPC calls in flight get when the server is told to stop.
+    """
+
+    max_rows: int = 1000
+    body_limit_bytes: int = 1024 * 1024
+    body_timeout_s: float = 10.0
+    head_timeout_s: float = 5.0
+    head_limit_bytes: int = 16 * 1024
+    head_limit_count: int = 100
+    target_limit_bytes: int = 2048
+    pending_limit_bytes: int = 16 * 1024 * 1024
+    max_connections: int = 4096
+    drain_s: float = 5.0
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Limits:
+        """The limits in a `limits.json`; a key that it lacks has its default.
+
+        Raises:
+            BundleError: an unknown key, or a value that is not a positive number.
+        """
+        try:
+            limits = cls(**json.loads(content))
+        except (TypeError, ValueError) as error:
+            raise BundleError(f"{FILE_NAME} holds no limits: {error}") from error
+        for name, value in vars(limits).items():
+            whole = type(getattr(cls, name)) is int
+            if (type(value) is not int and (whole or type(value) is not float)) or not 0 < value < math.inf:
+                raise BundleError(f"{name} in {FILE_NAME} must be a positive {'whole number' if whole else 'number'}")
+        return limits
