@@ -13,7 +13,8 @@ from bentos.metrics import Metrics
 from bentos.observations import Observations
 from bentos.prediction_log import PredictionLog
 from bentos.sketches import Sketches
-from contract import manifest, prediction_log
+from bentos.tracing import Tracing, sampling
+from contract import log_settings, manifest
 from contract import reference as training_reference
 from contract.encoder import Row
 from contract.errors import BundleError, Problem, TooLargeError
@@ -53,6 +54,7 @@ class Core:
         self.metrics.sources.append(self.observations.collect)
         self.ready = False
         self.access: Access | None = None
+        self._tracing: Tracing | None = None
 
     @classmethod
     def load(cls, bundle: Path) -> Core:
@@ -84,19 +86,30 @@ class Core:
         )
 
     def begin(self, environment: Mapping[str, str]) -> None:
-        """Both front ends listen, on the event loop that this is called on: ready, with a prediction log if one is asked for.
+        """Both front ends listen, on the event loop that this is called on: ready, with a prediction log and traces if they are asked for.
 
         Raises:
-            ConfigurationError: the log cannot be written.
+            ConfigurationError: the log cannot be written, or traces are wanted in a way that there is not.
         """
-        if settings := prediction_log.settings(environment):
+        loop = asyncio.get_running_loop()
+        if settings := log_settings.read(environment):
             log = PredictionLog(settings, self.schema, self.version)
-            self.observations.start_log(log, asyncio.get_running_loop())
+            self.observations.start_log(log, loop)
+        if sampled := sampling(environment):
+            self._tracing = Tracing(sampled, environment, self.name, self.version, loop)
         self.ready = True
 
     def end(self) -> None:
         """Nothing will be asked any more: write what is not yet written."""
         self.observations.stop_log()
+        if self._tracing is not None:
+            self._tracing.close()
+
+    def answered(self, protocol: str, outcome: str, seconds: float, headers: Mapping[bytes, bytes]) -> None:
+        """One request was answered, `seconds` after it arrived (body included); `headers` by lower-case name, gRPC's metadata too."""
+        self.metrics.count(protocol, outcome, seconds)
+        if self._tracing is not None:
+            self._tracing.answered(protocol, outcome, seconds, headers)
 
     def check_size(self, rows: int) -> None:
         """Raises TooLargeError for more rows than one request may hold; ask before the rows are built."""

@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bentos.exposition import Family, labels
-from contract.prediction_log import FILE_BYTES, SUFFIX, Call, Header, Settings, frame
+from contract.log_settings import FILE_BYTES, Settings
+from contract.prediction_log import SUFFIX, Call, Header, frame
 from contract.schema import FeatureSchema
 
 _FILE_S = 3600.0

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 import bentoml
 import click
 
+from bentos import tracing
 from bentos.tls import Tls
-from contract import api_keys, manifest, prediction_log
+from contract import api_keys, log_settings, manifest
 from contract.errors import BundleError, ConfigurationError
 
 if TYPE_CHECKING:
@@ -88,7 +89,8 @@ def _check_guards() -> None:
         Tls.from_options(_options())
         if keys := api_keys.file_named(os.environ):
             api_keys.read(keys)
-        prediction_log.settings(os.environ)
+        log_settings.read(os.environ)
+        tracing.sampling(os.environ)
     except ConfigurationError as error:
         print(f"this bundle is not served: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None

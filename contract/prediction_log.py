@@ -22,10 +22,9 @@ All little-endian. A file whose writer was killed may end within a frame; that p
 from __future__ import annotations
 
 import json
-import os
 import struct
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -34,47 +33,18 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.errors import ConfigurationError, DataRejectedError
+from contract.errors import DataRejectedError
 from contract.schema import FeatureSchema
 
 SUFFIX = ".predictions"
 FORMAT = 1
 ID_LIMIT_BYTES = 128
-FILE_BYTES = 16 << 20  # of a file, about
-VARIABLE = "BULKHEAD_PREDICTION_LOG"
-LIMIT_VARIABLE = "BULKHEAD_PREDICTION_LOG_MB"
-_LIMIT_MB = 1024
 _MAGIC = b"BPL1"
 _HEAD = struct.Struct("<4sII")
 _COUNT = struct.Struct("<I")
 _HEADER_LIMIT_BYTES = 1 << 24
 # Answered at (ns), rows, identifier.
 Call = tuple[int, int, bytes]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Where a server logs, and how many bytes of logs may be there in all, those of other servers included."""
-
-    directory: Path
-    limit_bytes: int
-
-
-def settings(environment: Mapping[str, str]) -> Settings | None:
-    """As `BULKHEAD_PREDICTION_LOG` and `BULKHEAD_PREDICTION_LOG_MB` (1024) say; None where no log is asked for.
-
-    Raises:
-        ConfigurationError: no directory that may be written, or no size.
-    """
-    if not (named := environment.get(VARIABLE)):
-        return None
-    directory = Path(named)
-    if not (directory.is_absolute() and directory.is_dir() and os.access(directory, os.W_OK | os.X_OK)):
-        raise ConfigurationError(f"{VARIABLE} must be the absolute path of a directory that this server may write")
-    size, smallest = environment.get(LIMIT_VARIABLE, str(_LIMIT_MB)), FILE_BYTES >> 20
-    if not (size.isdecimal() and len(size) < 12 and int(size) >= smallest):
-        raise ConfigurationError(f"{LIMIT_VARIABLE} must be a whole number of MB, {smallest} or more")
-    return Settings(directory, int(size) << 20)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ import pytest
 
 from bentos.exposition import exposition
 from bentos.prediction_log import PredictionLog
-from contract.prediction_log import Reader, Settings
+from contract.log_settings import Settings
+from contract.prediction_log import Reader
 from tests.bentos.test_metrics import FEATURES, FIELDS, FeatureSchema, Target, samples, value
 
 ROOT = Path(__file__).parents[2]

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from contract import log_settings
 from contract.errors import ConfigurationError, DataRejectedError
-from contract.prediction_log import Batch, Call, Header, Reader, frame, settings
+from contract.prediction_log import Batch, Call, Header, Reader, frame
 from tests.contract.conftest import SCHEMA
 
 HEADER = Header.of(SCHEMA, "f00d" * 16)
@@ -116,9 +117,9 @@ def test_pii_features_are_no_columns_of_the_log() -> None:
 
 
 def test_settings_are_refused_when_nothing_can_be_written(tmp_path: Path) -> None:
-    assert settings({}) is None
-    assert settings({"BULKHEAD_PREDICTION_LOG": ""}) is None
-    found = settings({"BULKHEAD_PREDICTION_LOG": str(tmp_path), "BULKHEAD_PREDICTION_LOG_MB": "32"})
+    assert log_settings.read({}) is None
+    assert log_settings.read({"BULKHEAD_PREDICTION_LOG": ""}) is None
+    found = log_settings.read({"BULKHEAD_PREDICTION_LOG": str(tmp_path), "BULKHEAD_PREDICTION_LOG_MB": "32"})
     assert found
     assert (found.directory, found.limit_bytes) == (tmp_path, 32 << 20)
     for directory, size in (
@@ -130,4 +131,4 @@ def test_settings_are_refused_when_nothing_can_be_written(tmp_path: Path) -> Non
         (str(tmp_path), "-20"),
     ):
         with pytest.raises(ConfigurationError, match="BULKHEAD_PREDICTION_LOG"):
-            settings({"BULKHEAD_PREDICTION_LOG": directory, "BULKHEAD_PREDICTION_LOG_MB": size})
+            log_settings.read({"BULKHEAD_PREDICTION_LOG": directory, "BULKHEAD_PREDICTION_LOG_MB": size})
