@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+import yaml
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from bentos import asking
@@ -325,6 +327,35 @@ def test_sampled_requests_are_spans_of_their_callers_traces(watched: Watched, ca
             "bulkhead.request_id": f"traced-{number}",
         }
         assert began < span.start_time_unix_nano < span.end_time_unix_nano < time.time_ns()
+
+
+def _exprs(value: Any) -> Iterator[str]:
+    """Everything under a key `expr` or `query`, however deep."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key in ("expr", "query") and isinstance(inner, str):
+                yield inner
+            yield from _exprs(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _exprs(inner)
+
+
+def test_dashboard_and_alerts_speak_of_metrics_and_labels_that_there_are(watched: Watched) -> None:
+    rules = yaml.safe_load((ROOT / "fleet" / "grafana" / "rules.yaml").read_text())
+    dashboard = json.loads((ROOT / "fleet" / "grafana" / "dashboard.json").read_bytes())
+    recorded = {rule["record"] for group in rules["groups"] for rule in group["rules"] if "record" in rule}
+    metrics = watched.metrics()
+    names, labels = {name for name, _ in metrics}, {label for _, of in metrics for label, _ in of}
+    asked = [*_exprs(rules), *_exprs(dashboard)]
+    assert len(asked) > 30
+    # A PSI is told of 500 rows and more, which the test of the full disk asks.
+    used = {name for expr in asked for name in re.findall(r"bulkhead[a-z_:0-9]+", expr)}
+    assert used - names - recorded == set()
+    shown = {name for expr in _exprs(dashboard) for name in re.findall(r"bulkhead[a-z_:0-9]+", expr)}
+    assert recorded - {"bulkhead:rows:1d"} <= shown
+    grouped = {label for expr in asked for by in re.findall(r"by \(([^)]*)\)", expr) for label in by.split(", ")}
+    assert grouped <= labels | {"model_version"}
 
 
 def test_strangers_do_not_make_series(watched: Watched, case: Case) -> None:
