@@ -24,7 +24,6 @@ PREDICT_PROBA = "FastAPI + predict_proba"
 INPLACE_PREDICT = "FastAPI + inplace_predict"
 BENTOML_API = "@bentoml.api + inplace_predict"
 NAIVE = "@bentoml.api + pickled pipeline"
-NO_BENTOML = "ours without BentoML"
 HELLO = "bare ASGI hello"
 GRPC_HELLO = "bare grpc.aio hello"
 _READY_LIMIT_S = 60
@@ -113,15 +112,6 @@ def naive(bundle: Bundle, scratch: Path) -> Iterator[Server]:
     command = [str(NAIVE_PYTHON), "-m", "bentoml", "serve", service, "--host", "127.0.0.1", "--port", str(port)]
     command += ["--timeout-keep-alive", "60"]  # so slow that connections idle for long while the generator warms up
     with started(NAIVE, command, environment, scratch, port, cwd=PROJECT) as server:
-        yield server
-
-
-@contextmanager
-def no_bentoml(bundle: Bundle, scratch: Path) -> Iterator[Server]:
-    """The limit for our replica: its core and front ends alone."""
-    port, grpc_port = free_ports(2)
-    command = [str(SERVING_PYTHON), "-m", "benchmarks.peers.no_bentoml", str(bundle.path), str(port), str(grpc_port)]
-    with started(NO_BENTOML, command, clean_environment(), scratch, port, cwd=PROJECT, grpc_port=grpc_port) as server:
         yield server
 
 

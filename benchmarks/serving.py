@@ -22,7 +22,6 @@ from benchmarks.servers import (
     HELLO,
     INPLACE_PREDICT,
     NAIVE,
-    NO_BENTOML,
     OURS,
     PREDICT_PROBA,
     Server,
@@ -120,16 +119,15 @@ def over_grpc(bundle: Bundle) -> list[Figure]:
 
 def memory(bundle: Bundle) -> list[Figure]:
     """Resident memory of one replica after it has answered some hundred requests: worker and supervisor apart, and together."""
-    names = (OURS, INPLACE_PREDICT, PREDICT_PROBA, NO_BENTOML)
+    names = (OURS, INPLACE_PREDICT, PREDICT_PROBA)
     with _running(bundle, names) as running:
         for name in names:
             http_target(bundle, running[name]).measure(count=LATENCY_REQUESTS)
         worker, supervisor = _memory_of_ours(running[OURS])
-        lean, usual, limit = (resident_mb(running[name]) for name in names[1:])
+        lean, usual = (resident_mb(running[name]) for name in names[1:])
     return figures(
         "memory",
         ("replica_memory_worker", worker, "MB", INPLACE_PREDICT, lean, Bar("≤", 100, of="value")),
-        ("replica_memory_worker_of_limit", worker, "MB", NO_BENTOML, limit, None),
         ("replica_memory_supervisor", supervisor, "MB", INPLACE_PREDICT, lean, None),
         ("replica_memory", worker + supervisor, "MB", INPLACE_PREDICT, lean, None),
         ("replica_memory_over_predict_proba", worker + supervisor, "MB", PREDICT_PROBA, usual, None),
@@ -211,8 +209,6 @@ def _running(bundle: Bundle, names: Sequence[str]) -> Iterator[dict[str, Server]
                 context = servers.ours(bundle, Path(scratch))
             elif name == NAIVE:
                 context = servers.naive(bundle, Path(scratch))
-            elif name == NO_BENTOML:
-                context = servers.no_bentoml(bundle, Path(scratch))
             elif name == GRPC_HELLO:
                 context = servers.grpc_hello(Path(scratch))
             elif name == BENTOML_API:

@@ -1,6 +1,6 @@
-"""The HTTP application: every request that is not for BentoML's own pages, answered by plain calls, without a socket or a coroutine.
+"""The HTTP application: every request is answered by plain calls, without a socket or a coroutine.
 
-It answers `/predict`, `/v2…`, `/` and `/docs.json`, and refuses everything else. `bentos.http_protocol` brings the requests.
+It answers `/predict`, `/v2…` and the pages of `bentos.pages`, and refuses everything else. `bentos.http_protocol` brings the requests.
 """
 
 from __future__ import annotations
@@ -8,9 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import perf_counter
 
-from bentos import openapi
-from bentos.bentoml_pages import PATHS as BENTOML_PATHS
-from bentos.bentoml_pages import READS
 from bentos.core import Core
 from bentos.errors import (
     INTERNAL,
@@ -21,15 +18,16 @@ from bentos.errors import (
     UnauthorizedError,
     log_defect,
 )
-from bentos.http_exchange import Endpoint, Request, Response, media_type
+from bentos.http_exchange import READS, Endpoint, Request, Response, media_type
 from bentos.http_oip import PREFIX as OIP_PREFIX
 from bentos.http_oip import OipEndpoint
 from bentos.http_predict import PATH as PREDICT_PATH
 from bentos.http_predict import PredictEndpoint
 from bentos.metrics import OK
+from bentos.pages import PATHS, Pages
 from contract.errors import RequestError, UnsupportedTypeError
 
-# The page at `/` runs BentoML's own scripts, with styles and pictures made in place. Source: OWASP, HTTP Headers Cheat Sheet.
+# The page at `/` runs BentoML's copy of Swagger UI, with styles and pictures made in place. Source: OWASP, HTTP Headers Cheat Sheet.
 _SECURITY = (
     (b"x-content-type-options", b"nosniff"),
     (b"cache-control", b"no-store"),
@@ -55,13 +53,10 @@ class HttpApp:
         self.headers = ((b"x-model-version", core.version.encode()), *_SECURITY)
         self._predict = PredictEndpoint(core)
         self._oip = OipEndpoint(core)
-        self._pages = {
-            "/": Response(200, openapi.page(core), b"text/html; charset=utf-8"),
-            "/docs.json": Response(200, openapi.document(core)),
-        }
+        self._pages = Pages(core)
 
     def begin(self, request: Request) -> Response | None:
-        """The answer by the head alone; None where the body is wanted, for `finish`, or, without an endpoint, BentoML has the page."""
+        """The answer by the head alone; None where the body is wanted, for `finish`."""
         return self._observed(request, self._by_head)
 
     def finish(self, request: Request) -> Response:
@@ -107,7 +102,7 @@ class HttpApp:
         if b"pickle" in media_type(headers):
             raise UnsupportedTypeError("pickles are not accepted")
         if endpoint is self._predict and path != PREDICT_PATH:
-            return self._page(request)
+            return self._page(method, path)
         if not endpoint.needs_body(method, path):
             return endpoint.answer(method, path, headers, b"")
         endpoint.check_head(path, headers)
@@ -125,16 +120,12 @@ class HttpApp:
             return self._predict
         return self._oip if path == OIP_PREFIX or path.startswith(f"{OIP_PREFIX}/") else self._predict
 
-    def _page(self, request: Request) -> Response | None:
-        """A page of ours; None for one of BentoML's, which has no endpoint here."""
-        path = request.path
-        if path not in self._pages and path not in BENTOML_PATHS:
+    def _page(self, method: str, path: str) -> Response:
+        if path not in PATHS:
             raise NotFoundError("no such path; see / for those that there are")
-        if request.method not in READS:
+        if method not in READS:
             raise MethodNotAllowedError("GET")
-        if path in BENTOML_PATHS:
-            request.endpoint = None
-        return self._pages.get(path)
+        return self._pages.answer(path)
 
 
 def _refusal(endpoint: Endpoint, error: RequestError) -> Response:

@@ -6,12 +6,13 @@ What is asked, and by whom it is answered, is `bentos.http_protocol`'s.
 
 from __future__ import annotations
 
+import asyncio
 from abc import abstractmethod
+from collections import deque
 from time import perf_counter
-from typing import Any, ClassVar
+from typing import Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from bentos.errors import (
     BodyTimeoutError,
@@ -32,40 +33,55 @@ _SLICE = 4096
 # A caller that is refused while it still sends gets to read the answer if the rest is no more than this, within this time.
 _LINGER_BYTES = 8 * 1024 * 1024
 _LINGER_S = 2.0
+# Of a long answer no more than this is written before its caller has read what went before.
+CHUNK = 64 * 1024
 # A request may take this many times the bytes of its longest body: each chunk has a head of its own.
 _OVERHEAD = 8
 
 
-class Connection(HttpToolsProtocol):
-    """uvicorn's protocol with limits, and with answers of ours written between those of its ASGI application, in their order.
+class Connection(asyncio.Protocol):
+    """Parses what comes and writes what it is told to, within the limits of its `Door`.
 
     Attributes:
         deadline: when, by `perf_counter`, what the connection waits for must have happened.
     """
 
-    door: ClassVar[Door]
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
+    def __init__(self, door: Door) -> None:
+        self.door = door
+        self.transport: Any = None
+        self.parser: Any = httptools.HttpRequestParser(self)
+        # Or a caller that says "close" and sends more is answered with an error, where it is owed an answer.
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.url = b""
+        self._loop = asyncio.get_running_loop()
         self._now = perf_counter()
-        self.deadline = self._now + self.door.limits.head_timeout_s
+        self.deadline = self._now + door.limits.head_timeout_s
         self._state = IDLE
         self._fields: Headers = {}  # of the head that is being read
         self._taken = 0  # bytes of a request that is not complete
         self._unread: bytes | memoryview = b""  # put aside until `_stalled` ends
         self._stalled = False  # nothing is parsed for now
+        self._unwritten: deque[memoryview] = deque()  # of a long answer, and what waits behind it
+        self._write_paused = False  # the caller does not read
         self._last = False  # the next answer is the last one
         self._over = False  # there is no further answer; what comes is dropped
         self._dropped = 0
-        beyond = len(self.connections) - self.door.max_connections
+        self._crowded = False
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        self.door.add(self)
+        beyond = len(self.door.connections) - self.door.max_connections
         self._crowded = self._last = beyond > 0
         if beyond > SPARE_CONNECTIONS:
             self._refuse(OverloadedError("too many connections"))
-        self.door.watch(self.connections, self.loop)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        self._over = self._stalled = True
         self._release()
-        super().connection_lost(exc)
+        self._unwritten.clear()
+        self.door.connections.discard(self)
+        self.parser = None  # which knows this connection, as this knows it: nobody should have to look for the circle
 
     @abstractmethod
     def _refuse(self, error: RequestError) -> None:
@@ -76,12 +92,10 @@ class Connection(HttpToolsProtocol):
         """Whether a request has begun to arrive that is not answered."""
         return self._state != IDLE and not self._over
 
-    def eof_received(self) -> bool:  # type: ignore[override]
-        """A caller that will send no more still gets what is being made for it."""
-        if not self._answering() or self.scheme == "https":
-            return False
+    def eof_received(self) -> bool:
+        """A caller that will send no more still gets what is being written for it; TLS has no such half-open connection."""
         self._last = True
-        return True
+        return bool(self._unwritten) and self.transport.get_extra_info("sslcontext") is None
 
     # ---- what arrives ----
 
@@ -110,10 +124,10 @@ class Connection(HttpToolsProtocol):
         if self._over:
             return
         if self._stalled:
-            self.flow.pause_reading()
+            self.transport.pause_reading()
         else:
             self._unread = b""
-            self.flow.resume_reading()
+            self.transport.resume_reading()
 
     def _parse(self, data: bytes | memoryview) -> None:
         self._now = perf_counter()
@@ -150,67 +164,67 @@ class Connection(HttpToolsProtocol):
 
     # ---- answers ----
 
-    def _answering(self) -> bool:
-        """Whether a page of BentoML's is being made."""
-        return self.cycle is not None and not self.cycle.response_complete
-
     def _put(self, data: bytes, keep: bool = True) -> None:
-        if self._answering():
-            self.pipeline.appendleft((data, keep))  # type: ignore[arg-type]  # among uvicorn's own, in their order
+        """Write in its turn; what is not kept ends with this."""
+        if self._unwritten or len(data) > CHUNK:
+            self._unwritten.append(memoryview(data))
             self._over = not keep
+            self._stall()
+            self._write_on()
             return
         self.transport.write(data)
         if not keep:
             self._end()
 
-    def on_response_complete(self) -> None:
-        """A page of BentoML's is out: what waited behind it is next."""
-        self.server_state.total_requests += 1
-        while self.pipeline and not self.transport.is_closing():
-            waiting: tuple[Any, Any] = self.pipeline.pop()
-            first, second = waiting
-            if not isinstance(first, bytes):
-                self._start_asgi_task(first, second)
-                return
-            self.transport.write(first)
-            if not second:
-                self._end()
-                return
-        if self._last:
+    def _write_on(self) -> None:
+        while self._unwritten and not self._write_paused:
+            data = self._unwritten.popleft()
+            self.transport.write(data[:CHUNK])
+            if len(data) > CHUNK:
+                self._unwritten.appendleft(data[CHUNK:])
+        if self._unwritten:
+            return
+        if self._over:
             self._end()
-        self.deadline = perf_counter() + (self.door.limits.head_timeout_s if self._state else self.timeout_keep_alive)
-        self._resume_soon()
+        else:
+            self._resume_soon()
 
     # ---- waiting, and the end ----
 
-    def pause_writing(self) -> None:
-        """The caller does not read its answers: it gets no more of them until it does."""
-        super().pause_writing()
+    def _stall(self) -> None:
+        """Parse nothing for now."""
         self._stalled = True
-        self.flow.pause_reading()
+        self.transport.pause_reading()
         self.deadline = perf_counter() + self.door.limits.body_timeout_s
 
+    def pause_writing(self) -> None:
+        """The caller does not read its answers: it gets no more of them until it does."""
+        self._write_paused = True
+        self._stall()
+
     def resume_writing(self) -> None:
-        super().resume_writing()
-        self.deadline = perf_counter() + self.timeout_keep_alive
-        self._resume_soon()
+        self._write_paused = False
+        if self._unwritten:
+            self.deadline = perf_counter() + self.door.limits.body_timeout_s
+            self._write_on()
+        else:
+            self._resume_soon()
 
     def _resume_soon(self) -> None:
         """In a call of its own, since the parser may be at work in this one."""
-        self.loop.call_soon(self._resume)
+        self.deadline = perf_counter() + (self.door.limits.head_timeout_s if self._state else self.door.keep_alive_s)
+        self._loop.call_soon(self._resume)
 
     def _resume(self) -> None:
-        if not (self.parser is None or self._over or self.flow.write_paused or self._answering()):
+        if not (self._over or self._write_paused or self._unwritten):
             self._stalled = False
             self._catch_up()
 
     def expire(self, now: float) -> None:
         """The deadline has passed."""
         self.deadline = now + _LINGER_S
-        if self._over or self.flow.write_paused or self.transport.is_closing():
+        if self._over or self._write_paused or self.transport.is_closing():
             self.transport.abort()
-        elif self._answering():
-            pass  # BentoML has a time limit of its own
         elif self._state == HEAD:
             self._refuse(HeadTimeoutError(self.door.limits.head_timeout_s))
         elif self._state == BODY:
@@ -221,9 +235,7 @@ class Connection(HttpToolsProtocol):
     def shutdown(self) -> None:
         """The server stops: what has begun to arrive is still answered, and is the last."""
         self._last = True
-        if self._answering():
-            self.cycle.keep_alive = bool(self.pipeline)
-        elif self._state == IDLE and not self._unread:
+        if self._state == IDLE and not (self._unread or self._unwritten):
             self._end()
 
     def _end(self) -> None:
@@ -231,8 +243,10 @@ class Connection(HttpToolsProtocol):
         self._over = self._stalled = True
         self._unread = b""
         self._release()
+        if self._unwritten:
+            return  # it ends when that is out
         self.deadline = perf_counter() + _LINGER_S
         if self._state == IDLE:
             self.transport.close()
         else:
-            self.flow.resume_reading()
+            self.transport.resume_reading()

@@ -10,6 +10,7 @@ from contract.errors import RequestError, UnsupportedTypeError
 
 Headers = dict[bytes, bytes]
 
+READS = ("GET", "HEAD")
 JSON = b"application/json"
 REQUEST_ID = b"x-request-id"
 
@@ -49,7 +50,7 @@ class Request:
         path: decoded, without the query.
         headers: by lower-case name; of several with one name, the last.
         started: when its first byte came, by `time.perf_counter`.
-        endpoint: who answers it; the application sets this when it sees the head, and leaves it where BentoML does.
+        endpoint: who answers it; the application sets this when it sees the head.
     """
 
     method: str

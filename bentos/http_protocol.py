@@ -1,19 +1,15 @@
-"""What is asked on an HTTP connection: our own paths are answered within the parser's callbacks, by one write.
+"""What is asked on an HTTP connection: it is answered within the parser's callbacks, by one write.
 
-No task, coroutine or event is made for such a request; BentoML's own pages go on to uvicorn and its ASGI application. Answers keep the
-order of the requests: one that is ready while a page of BentoML's is still being made is held until that is out.
+No task, coroutine or event is made for a request, and answers keep the order of the requests.
 """
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
-from typing import Any
 from urllib.parse import unquote
 
 import httptools
 
-from bentos.bentoml_pages import READS
 from bentos.errors import (
     BodyTooLongError,
     HeadTooLongError,
@@ -21,10 +17,9 @@ from bentos.errors import (
     TargetTooLongError,
     UnsupportedUpgradeError,
 )
-from bentos.http_app import HttpApp
-from bentos.http_connection import BODY, HEAD, IDLE, Connection
+from bentos.http_connection import BODY, CHUNK, HEAD, IDLE, Connection
 from bentos.http_door import Door
-from bentos.http_exchange import REQUEST_ID, Headers, Request, Response
+from bentos.http_exchange import READS, REQUEST_ID, Headers, Request, Response
 from contract.errors import RequestError
 from contract.prediction_log import ID_LIMIT_BYTES
 
@@ -35,21 +30,15 @@ class _Over(Exception):  # noqa: N818  # not an error: it ends the parsing where
     pass
 
 
-def protocol_for(app: HttpApp) -> type[HttpProtocol]:
-    """The class of the connections to an application, for uvicorn's setting `http`."""
-    return type("HttpProtocol", (HttpProtocol,), {"door": Door(app)})
-
-
 class HttpProtocol(Connection):
-    """The requests of one connection, one after the other. Use through `protocol_for`."""
+    """The requests of one connection, one after the other."""
 
-    def connection_made(self, transport: Any) -> None:
+    def __init__(self, door: Door) -> None:
+        super().__init__(door)
         self._request: Request | None = None  # the one whose body is being read
         self._body: bytes | bytearray = b""
         self._size = 0  # of the body so far
         self._keep = True  # whether the request allows for another one after it
-        self._handed_on = False  # the request being read is BentoML's
-        super().connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._request is not None:
@@ -63,6 +52,9 @@ class HttpProtocol(Connection):
         self.url = b""
         self._state = HEAD
         self.deadline = self._now + self.door.limits.head_timeout_s
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._fields[name.lower()] = value
@@ -81,9 +73,6 @@ class HttpProtocol(Connection):
             raise _Over
 
     def on_body(self, body: bytes) -> None:
-        if self._handed_on:
-            super().on_body(body)
-            return
         self._size += len(body)
         if self._size > self.door.limits.body_limit_bytes and not self._over:
             self._refuse(BodyTooLongError(self.door.limits.body_limit_bytes))
@@ -92,11 +81,11 @@ class HttpProtocol(Connection):
 
     def on_message_complete(self) -> None:
         self._state = IDLE
-        self.deadline = self._now + self.timeout_keep_alive
+        self.deadline = self._now + self.door.keep_alive_s
         if self._taken:
             self._release()
         if self._over:
-            self.transport.close()
+            self._end()
             raise _Over
         request = self._request
         if request is not None:
@@ -104,23 +93,13 @@ class HttpProtocol(Connection):
             self._reply(self.door.app.finish(request), request)
             if self._over:
                 raise _Over
-        elif self._handed_on:
-            self._handed_on = False
-            super().on_message_complete()
-            self._stalled = self._answering()
-            if self._stalled:
-                self.flow.pause_reading()
-                self.deadline = math.inf
 
     # ---- who answers ----
 
     def _begin(self, request: Request) -> None:
-        """Answer by the head, hand on, or let the body come. Whoever waits for our word before sending it has it then, or must go."""
+        """Answer by the head, or let the body come. Whoever waits for our word before sending it has it then, or must go."""
         fields = request.headers
         early = self._early_refusal(request) or self.door.app.begin(request)
-        if early is None and request.endpoint is None:
-            self._hand_on(fields)
-            return
         waits = fields.get(b"expect", b"").lower() == b"100-continue"
         if early is None:
             self._request = request
@@ -144,18 +123,6 @@ class HttpProtocol(Connection):
             return self.door.app.refuse(request, OverloadedError("too many connections"))
         return None
 
-    def _hand_on(self, fields: Headers) -> None:
-        """Let uvicorn and BentoML answer the request."""
-        url = self.url
-        super().on_message_begin()
-        self.url = url
-        for name, value in fields.items():
-            super().on_header(name, value)
-        super().on_headers_complete()
-        self._handed_on = True
-        if self._last:
-            self.cycle.keep_alive = False
-
     def _refuse(self, error: RequestError) -> None:
         """Answer what is being read with an error, and read no further; nobody gets a second answer."""
         if self._state == BODY and self._request is None:
@@ -168,12 +135,15 @@ class HttpProtocol(Connection):
     def _reply(self, response: Response, request: Request) -> None:
         """Write a response in its turn; end the connection if it is the last."""
         keep = self._keep and not (self._last or response.close)
-        head = self.door.head(response, keep, self.server_state.default_headers)
+        head = self.door.head(response, keep)
         body = b"" if request.method == "HEAD" else response.body
         name = request.headers.get(REQUEST_ID)
         named = b"\r\nx-request-id: %b" % name if name and len(name) <= ID_LIMIT_BYTES else b""
-        self.server_state.total_requests += 1
-        self._put(b"%b%d%b\r\n\r\n%b" % (head, len(response.body), named, body), keep)
+        if len(body) > CHUNK:  # as it is: it may be shared by all who ask for it
+            self._put(b"%b%d%b\r\n\r\n" % (head, len(body), named))
+            self._put(body, keep)
+        else:
+            self._put(b"%b%d%b\r\n\r\n%b" % (head, len(response.body), named, body), keep)
 
     def _keeps_alive(self, fields: Headers) -> bool:
         """HTTP/1.0 does not keep alive here, nor does a connection that another protocol was asked for on."""

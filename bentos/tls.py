@@ -49,6 +49,15 @@ class Tls:
         tls._check()
         return tls
 
+    def context(self) -> ssl.SSLContext:
+        """For HTTP."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.certificate, self.key, password="")  # or OpenSSL asks at the terminal
+        if self.callers:
+            context.load_verify_locations(self.callers)
+            context.verify_mode = ssl.CERT_REQUIRED
+        return context
+
     def grpc_credentials(self) -> Any:
         """The same for gRPC."""
         import grpc  # type: ignore[import-untyped]  # not in the supervisor, which checks the options
@@ -58,11 +67,8 @@ class Tls:
         return grpc.ssl_server_credentials([pair], authorities, require_client_auth=self.callers is not None)
 
     def _check(self) -> None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         try:
-            context.load_cert_chain(self.certificate, self.key, password="")  # or OpenSSL asks at the terminal
-            if self.callers:
-                context.load_verify_locations(self.callers)
+            self.context()
         except (OSError, ValueError) as error:  # SSLError is an OSError
             files = ", ".join(map(str, filter(None, (self.certificate, self.key, self.callers))))
             raise ConfigurationError(

@@ -1,4 +1,4 @@
-"""The HTTP front door in this process, on a thread of its own, under uvicorn as BentoML starts it; and a connection to it."""
+"""The HTTP front door in this process, on a thread of its own; and a connection to it."""
 
 from __future__ import annotations
 
@@ -8,28 +8,49 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
 
-import uvicorn
 import uvloop
 
-from bentos.bentoml_pages import BentomlPages
 from bentos.core import Core
-from bentos.http_app import HttpApp
-from bentos.http_protocol import protocol_for
-
-PAGE = b"a page of BentoML's"
+from bentos.http_door import KEEP_ALIVE_S, Door
+from bentos.http_server import HttpServer
 
 
-@dataclass
 class FrontDoor:
-    """A running server; pages of BentoML's are answered once `pages` is set."""
+    """A running server."""
 
-    port: int
-    protocol: Any
-    server: uvicorn.Server
-    pages: threading.Event = field(default_factory=threading.Event)
+    def __init__(self, server: HttpServer, port: int) -> None:
+        self.port = port
+        self._server = server
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._started = threading.Event()
+        self._stopping: asyncio.Event | None = None
+        self._thread = threading.Thread(target=lambda: uvloop.run(self._serve()))
+
+    @property
+    def door(self) -> Door:
+        return self._server.door
+
+    async def _serve(self) -> None:
+        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
+        await self._server.start()
+        self._started.set()
+        await self._stopping.wait()
+        await self._server.stop(drain_s=10)
+
+    def start(self) -> None:
+        self._thread.start()
+        assert self._started.wait(10)
+
+    def begin_to_stop(self) -> None:
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stopping.set)
+
+    def stop(self) -> None:
+        """Gracefully, which must work: nothing is left over to be cut off."""
+        self.begin_to_stop()
+        self._thread.join(8)
+        assert not self._thread.is_alive(), "the server did not end"
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), 10)
@@ -44,41 +65,15 @@ class FrontDoor:
 
 
 @contextmanager
-def front_door(core: Core, keep_alive_s: int = 5) -> Iterator[FrontDoor]:
-    """Serves on a free port until the context ends; ends gracefully then, which must work."""
+def front_door(core: Core, keep_alive_s: float = KEEP_ALIVE_S) -> Iterator[FrontDoor]:
+    """Serves on a free port until the context ends; ends gracefully then."""
     listening = socket.create_server(("127.0.0.1", 0))
-    app = HttpApp(core)
-    protocol = protocol_for(app)
-    door = FrontDoor(listening.getsockname()[1], protocol, None)  # type: ignore[arg-type]
-    door.pages.set()
-
-    async def page(scope: Any, receive: Any, send: Any) -> None:
-        while not door.pages.is_set():
-            await asyncio.sleep(0.005)
-        await send({"type": "http.response.start", "status": 299, "headers": [(b"content-length", b"%d" % len(PAGE))]})
-        await send({"type": "http.response.body", "body": PAGE})
-
-    config = uvicorn.Config(
-        BentomlPages(page, app.headers),
-        http=protocol,
-        log_config=None,
-        access_log=False,
-        lifespan="off",
-        server_header=False,
-        timeout_keep_alive=keep_alive_s,
-    )
-    door.server = uvicorn.Server(config)
-    thread = threading.Thread(target=uvloop.run, args=[door.server.serve([listening])])
-    thread.start()
+    running = FrontDoor(HttpServer(core, listening, None, keep_alive_s), listening.getsockname()[1])
+    running.start()
     try:
-        while not door.server.started:
-            time.sleep(0.005)
-        yield door
+        yield running
     finally:
-        door.pages.set()
-        door.server.should_exit = True
-        thread.join(15)
-        assert not thread.is_alive(), "the server did not end"
+        running.stop()
 
 
 def request(path: str, body: bytes = b"", *headers: str, method: str = "POST") -> bytes:

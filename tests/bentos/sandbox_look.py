@@ -96,7 +96,7 @@ def main() -> dict[str, Any]:
         server = subprocess.Popen(command, stdout=log, stderr=log)
     wait(server)
     children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
-    (worker,) = [int(pid) for pid in children if b"worker.service" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    (worker,) = [int(pid) for pid in children if b"bentos.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     status = dict(line.split(":", 1) for line in Path(f"/proc/{worker}/status").read_text().splitlines())
     found = {
         **answers(),

@@ -45,8 +45,15 @@ def test_no_module_imports_pickle(path: Path) -> None:
     assert not re.search(r"^\s*(import|from)\s+(pickle|cloudpickle|dill|joblib|marshal)\b", path.read_text(), re.M)
 
 
-def test_supervisor_loads_no_model_runtime() -> None:
-    program = "import sys, bentos.service; print(sorted({'numpy', 'onnxruntime', 'grpc'} & set(sys.modules)))"
+@pytest.mark.parametrize(
+    ("process", "without"),
+    [
+        ("service", {"numpy", "onnxruntime", "grpc", "uvicorn"}),
+        ("worker", {"uvicorn", "bentoml", "_bentoml_impl", "starlette", "opentelemetry"}),
+    ],
+)
+def test_supervisor_and_worker_load_nothing_of_each_others(process: str, without: set[str]) -> None:
+    program = f"import sys, bentos.{process}; print(sorted({without} & set(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=PACKAGE.parent, capture_output=True, text=True, check=True
     )

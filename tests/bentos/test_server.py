@@ -325,6 +325,22 @@ def test_server_ends_with_the_reason_when_its_bundle_was_changed(bundle: Path, t
     assert "limits.json" in done.stderr
 
 
+def test_bentomls_own_worker_never_answers_in_place_of_ours(bundle: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        done = subprocess.run(
+            [sys.executable, "-m", "_bentoml_impl.worker.service", str(bundle), "--fd", str(listening.fileno())],
+            cwd=tmp_path,
+            env={"PATH": "/usr/bin:/bin", "BENTOML_HOME": str(tmp_path), "BENTOML_DO_NOT_TRACK": "true"},
+            pass_fds=[listening.fileno()],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode != 0
+    assert "does not start bentos.worker: serve with the packages of the bundle's" in done.stderr
+
+
 def test_server_says_what_is_missing_when_it_is_started_outside_of_a_bundle(tmp_path: Path) -> None:
     for package in ("bentos", "contract"):
         shutil.copytree(ROOT / package, tmp_path / package)

@@ -166,4 +166,4 @@ def test_reason_is_given_when_the_port_is_taken(fleet: FleetCommand, tmp_path: P
 def _workers(parent: int) -> list[int]:
     """The worker, if it lives, below the parent process of a `bentoml serve`."""
     children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    return [int(pid) for pid in children if b"worker.service" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [int(pid) for pid in children if b"bentos.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]

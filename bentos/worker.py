@@ -1,0 +1,107 @@
+"""`python -m bentos.worker BUNDLE --fd N …`: the process that answers, in place of BentoML's own worker, with the same options.
+
+`bentoml serve` starts it, gives it the listening socket, and starts it again when it dies: see `bentos.service`. It imports nothing of
+BentoML's, which would be 60 MB and a second of every start, for pages that are made here in fewer lines than it takes to hook into.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import ctypes
+import gc
+import logging
+import os
+import signal
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import uvloop
+
+from bentos.access import Access
+from bentos.core import Core
+from bentos.grpc_server import GrpcServer
+from bentos.http_door import KEEP_ALIVE_S
+from bentos.http_server import BACKLOG, HttpServer
+from bentos.tls import Tls
+from contract import api_keys
+from contract.errors import ConfigurationError
+
+GRPC_PORT = 3001
+_WHOLE_NUMBERS = ("backlog", "ssl-version", "ssl-cert-reqs", "timeout-keep-alive", "timeout-graceful-shutdown")
+_TEXTS = ("ssl-certfile", "ssl-keyfile", "ssl-keyfile-password", "ssl-ca-certs", "ssl-ciphers")
+# Of services that depend on each other, of tasks and of BentoML's own time limit: nothing here has any.
+_IGNORED = ("service-name", "worker-id", "worker-env", "runner-map", "args", "timeout")
+
+
+def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """What BentoML's supervisor tells a worker. An option that is not known ends the process: it may be meant to guard the server."""
+    parser = argparse.ArgumentParser(prog="python -m bentos.worker", allow_abbrev=False)
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--fd", type=int, required=True)
+    parser.add_argument("--development-mode", action="store_true")
+    for name in _WHOLE_NUMBERS:
+        parser.add_argument(f"--{name}", type=int)
+    for name in (*_TEXTS, *_IGNORED):
+        parser.add_argument(f"--{name}")
+    return parser.parse_args(arguments)
+
+
+def grpc_address(environment: Mapping[str, str], http: socket.socket) -> tuple[str, int]:
+    """Host and port for gRPC: `BULKHEAD_GRPC_HOST` (default: where HTTP listens) and `BULKHEAD_GRPC_PORT` (3001).
+
+    Raises:
+        ConfigurationError: the port is not one.
+    """
+    port = environment.get("BULKHEAD_GRPC_PORT", str(GRPC_PORT))
+    if not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ConfigurationError("BULKHEAD_GRPC_PORT must be a port, 1 to 65535")
+    return environment.get("BULKHEAD_GRPC_HOST") or str(http.getsockname()[0]), int(port)
+
+
+async def serve(core: Core, given: argparse.Namespace) -> None:
+    """Answer over both protocols until SIGTERM or SIGINT; what is under way then gets some time to be answered."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    tls = Tls.from_options(vars(given))
+    listening = socket.socket(fileno=given.fd)
+    http = HttpServer(
+        core,
+        listening,
+        tls.context() if tls else None,
+        given.timeout_keep_alive or KEEP_ALIVE_S,
+        given.backlog or BACKLOG,
+    )
+    grpc = GrpcServer(core, *grpc_address(os.environ, listening), tls.grpc_credentials() if tls else None)
+    await grpc.start()
+    await http.start()
+    core.begin(os.environ)
+    _settle()
+    await stop.wait()
+    core.ready = False
+    await asyncio.gather(http.stop(given.timeout_graceful_shutdown or core.limits.drain_s), grpc.stop())
+    core.end()
+
+
+def _settle() -> None:
+    """What lives by now lives on: the collector need not look at it again with every request. What loading needed goes back, 10 MB."""
+    gc.collect()
+    gc.freeze()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc
+    if trim:
+        trim(0)
+
+
+def main() -> None:
+    given = options()
+    logging.basicConfig(format="%(asctime)s [%(levelname)s] [worker] %(message)s", datefmt="%Y-%m-%dT%H:%M:%S%z")
+    core = Core.load(given.bundle)
+    if keys := api_keys.file_named(os.environ):
+        core.access = Access(keys)
+    uvloop.run(serve(core, given))
+
+
+if __name__ == "__main__":
+    main()
