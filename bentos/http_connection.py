@@ -87,11 +87,6 @@ class Connection(asyncio.Protocol):
     def _refuse(self, error: RequestError) -> None:
         """Answer what is being read with an error, and read no further; nobody gets a second answer."""
 
-    @property
-    def is_busy(self) -> bool:
-        """Whether a request has begun to arrive that is not answered."""
-        return self._state != IDLE and not self._over
-
     def eof_received(self) -> bool:
         """A caller that will send no more still gets what is being written for it; TLS has no such half-open connection."""
         self._last = True

@@ -46,6 +46,11 @@ class HttpProtocol(Connection):
             self._request = None
         super().connection_lost(exc)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request has begun to arrive whose body is awaited."""
+        return self._request is not None
+
     # ---- the parser's callbacks ----
 
     def on_message_begin(self) -> None:

@@ -65,7 +65,7 @@ class Metrics:
         waits = Family("bulkhead_queue_wait_seconds", "histogram", "Time that requests waited for their turn")
         waits.add_histogram(version, BUCKETS, self._waits, self._waited)
         flying = Family(
-            "bulkhead_requests_in_flight", "gauge", "Requests that have begun to arrive and are not answered"
+            "bulkhead_requests_in_flight", "gauge", "Requests that have begun to arrive and are not answered yet"
         )
         for protocol, count in self.in_flight.items():
             flying.add(f"{labels({'protocol': protocol})},{version}", count())

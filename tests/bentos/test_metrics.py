@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from random import Random
 
@@ -17,11 +18,14 @@ from bentos.observations import BATCH_ROWS, Observations
 from bentos.sketches import MINIMUM_ROWS, WINDOW_S, Sketch, Sketches
 from contract import manifest
 from contract.encoder import Encoder
+from contract.prediction_log import ID_LIMIT_BYTES
 from contract.predictor import Predictor
 from contract.reference import Bins, Reference
 from contract.schema import Feature, FeatureSchema, Field, Target
 from tests.bentos.caller import Caller
 from tests.bentos.conftest import Case
+from tests.bentos.http_server import front_door, one_response, request
+from tests.waiting import until
 
 FEATURES = tuple(Feature(name, "value", (name,)) for name in ("height", "weight", "secret"))
 FIELDS = (Field("height", "number"), Field("weight", "number"), Field("secret", "number", pii=True))
@@ -220,3 +224,21 @@ def test_rows_of_real_requests_are_counted_as_numpy_counts_them(core: Core, case
     total = value(found, "bulkhead_prediction_sum") - value(before, "bulkhead_prediction_sum")
     assert rows == len(case.rows) + 1
     assert total == pytest.approx(float(scores.sum(dtype=np.float64)), rel=1e-9)
+
+
+def test_requests_are_in_flight_while_their_bodies_come_and_answers_name_them(core: Core, case: Case) -> None:
+    body = json.dumps({"rows": [case.row]}).encode()
+    with front_door(core) as door, door.connect() as first, door.connect() as second:
+        for connection, name in ((first, "mine"), (second, "x" * (ID_LIMIT_BYTES + 1))):
+            connection.sendall(request("/predict", body, f"X-Request-Id: {name}")[:-1])
+        until(lambda: core.metrics.in_flight["http"]() == 2)
+        first.sendall(body[-1:])
+        status, headers, _ = one_response(first)
+        assert (status, headers["x-request-id"], core.metrics.in_flight["http"]()) == (200, "mine", 1)
+        second.sendall(body[-1:])
+        status, headers, _ = one_response(second)
+        assert (status, "x-request-id" in headers, core.metrics.in_flight["http"]()) == (200, False, 0)
+        first.sendall(request("/predict", body)[:-1])
+        until(lambda: core.metrics.in_flight["http"]() == 1)
+        first.close()
+        until(lambda: core.metrics.in_flight["http"]() == 0)

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -36,6 +36,7 @@ from contract.reference import Counter, Reference
 from contract.schema import FeatureSchema
 from tests.bentos.conftest import Case, Server, start_server
 from tests.bentos.test_metrics import Samples, samples, value
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 PIPELINE_PYTHON = ROOT / ".venv" / "pipeline" / "bin" / "python"
@@ -131,13 +132,6 @@ def get(server: Server, path: str, method: str = "GET", body: bytes = b"") -> tu
         connection.request(method, path, body)
         response = connection.getresponse()
         return response.status, dict(response.headers), response.read()
-
-
-def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def with_pii(bundle: Path, target: Path, schema: FeatureSchema, name: str) -> Path:

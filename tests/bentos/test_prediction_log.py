@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
@@ -22,6 +22,7 @@ from bentos.prediction_log import PredictionLog
 from contract.log_settings import Settings
 from contract.prediction_log import Reader
 from tests.bentos.test_metrics import FEATURES, FIELDS, FeatureSchema, Target, samples, value
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = FeatureSchema("m", "binary", Target("t", ("no", "yes"), 0.5), FIELDS, FEATURES)
@@ -55,13 +56,6 @@ def counts(log: PredictionLog) -> tuple[int, dict[str, int]]:
     found = samples(exposition(log.collect()))
     dropped = {cause: int(value(found, "bulkhead_prediction_log_dropped_rows_total", cause=cause)) for cause in CAUSES}
     return int(value(found, "bulkhead_prediction_log_rows_total")), dropped
-
-
-def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def numbers_in(directory: Path) -> list[int]:
@@ -174,7 +168,7 @@ WRITING = """
 import sys
 from pathlib import Path
 from bentos.prediction_log import PredictionLog
-from contract.prediction_log import Settings
+from contract.log_settings import Settings
 from tests.bentos.test_prediction_log import SCHEMA, counts, offer
 log = PredictionLog(Settings(Path(sys.argv[1]), 1 << 30), SCHEMA, "f00d", file_bytes=100_000)
 for number in range(0, 10**9, 5000):
