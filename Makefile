@@ -70,7 +70,7 @@ check: | .venv/dev/installed.txt .venv/pipeline/installed.txt .venv/serving/inst
 	.venv/dev/bin/ruff check --quiet .
 	.venv/dev/bin/ruff format --quiet --check .
 	.venv/dev/bin/mypy --python-executable .venv/pipeline/bin/python contract pipelines benchmarks/*.py benchmarks/peers/bare_*.py drills/__main__.py
-	.venv/dev/bin/mypy --python-executable .venv/serving/bin/python contract bentos benchmarks/peers/grpc_hello.py
+	.venv/dev/bin/mypy --python-executable .venv/serving/bin/python contract bentos benchmarks/peers/grpc_hello.py benchmarks/peers/unobserved.py
 	.venv/dev/bin/mypy --python-executable .venv/client/bin/python benchmarks/client drills/fuzz.py
 	.venv/dev/bin/mypy --python-executable .venv/bench/bin/python benchmarks/peers/fastapi_app.py benchmarks/peers/bentoml_api.py benchmarks/peers/encoding.py benchmarks/peers/hello.py benchmarks/peers/model_formats.py
 	.venv/dev/bin/mypy --python-executable .venv/naive/bin/python benchmarks/peers/naive_*.py

@@ -171,6 +171,24 @@ def lean(bundle: Bundle) -> list[Figure]:
     )
 
 
+def watching(bundle: Bundle) -> list[Figure]:
+    """CPU time that metrics, drift among them, and the prediction log add to a request of one row, beside all the rest of it."""
+    done = subprocess.run(
+        [str(servers.SERVING_PYTHON), "-m", "benchmarks.peers.unobserved", str(bundle.path)],
+        cwd=load.PROJECT,
+        env=servers.clean_environment(),
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    cost = json.loads(done.stdout)
+    peer, bar = "the request without", Bar("≤", 3, of="value")
+    return figures(
+        "watching",
+        ("watching_cpu", cost["watched"], "µs", peer, cost["without"], bar),
+        ("watching_cpu_with_log", cost["logged"], "µs", peer, cost["without"], bar),
+    )
+
+
 def figures(benchmark: str, *rows: tuple[str, float, str, str, float, Bar | None]) -> list[Figure]:
     """Each row: name, value, unit, peer, the peer's value, bar."""
     return [
