@@ -55,8 +55,8 @@ airflow: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/
 	@$(PYTHON) bin/airflow-local up
 
 # ── checks ──
-TEST := env PYTHONPATH=.venv/test:.
 SLICE := var/test/slice
+TEST := env PYTHONPATH=.venv/test:. BULKHEAD_TEST_SLICE=$(CURDIR)/$(SLICE) BULKHEAD_TEST_BUNDLE=$(CURDIR)/$(SLICE)/build/bundle
 PYTEST := -m pytest --quiet
 
 # Two at a time; the fleet's tests, under load of their own, run alone.
@@ -66,14 +66,13 @@ test: check  ## set up, and run all checks and tests
 	$(MAKE) test-fleet
 
 .PHONY: check
-check: | .venv/dev/installed.txt .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt .venv/orchestrator/installed.txt .venv/client/installed.txt .venv/bench/installed.txt .venv/naive/installed.txt  ## ruff, mypy, import-linter
+check: | .venv/dev/installed.txt .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt .venv/orchestrator/installed.txt .venv/client/installed.txt .venv/bench/installed.txt  ## ruff, mypy, import-linter
 	.venv/dev/bin/ruff check --quiet .
 	.venv/dev/bin/ruff format --quiet --check .
 	.venv/dev/bin/mypy --python-executable .venv/pipeline/bin/python contract pipelines benchmarks/*.py benchmarks/peers/bare_*.py drills/__main__.py
-	.venv/dev/bin/mypy --python-executable .venv/serving/bin/python contract bentos benchmarks/peers/grpc_hello.py benchmarks/peers/unobserved.py
+	.venv/dev/bin/mypy --python-executable .venv/serving/bin/python contract bentos benchmarks/peers/grpc_hello.py benchmarks/peers/model_alone.py benchmarks/peers/unobserved.py
 	.venv/dev/bin/mypy --python-executable .venv/client/bin/python benchmarks/client drills/fuzz.py
-	.venv/dev/bin/mypy --python-executable .venv/bench/bin/python benchmarks/peers/fastapi_app.py benchmarks/peers/bentoml_api.py benchmarks/peers/encoding.py benchmarks/peers/hello.py benchmarks/peers/model_formats.py
-	.venv/dev/bin/mypy --python-executable .venv/naive/bin/python benchmarks/peers/naive_*.py
+	.venv/dev/bin/mypy --python-executable .venv/bench/bin/python benchmarks/peers/fastapi_app.py benchmarks/peers/bentoml_api.py benchmarks/peers/encoding.py benchmarks/peers/hello.py benchmarks/peers/model_formats.py benchmarks/peers/naive_*.py
 	.venv/dev/bin/mypy --python-executable .venv/fleet/bin/python fleet
 	MYPYPATH=dags:dags/plugins .venv/dev/bin/mypy --python-executable .venv/orchestrator/bin/python dags bin/airflow-local
 	.venv/dev/bin/lint-imports
@@ -83,7 +82,7 @@ test-stages: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/cl
 	$(TEST) .venv/pipeline/bin/python $(PYTEST) tests/structure tests/pipelines tests/runs tests/benchmarks
 
 .PHONY: test-functional
-test-functional: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/client/installed.txt .venv/servers/installed.txt .venv/test/installed.txt
+test-functional: slice | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/client/installed.txt .venv/servers/installed.txt .venv/test/installed.txt
 	$(TEST) .venv/pipeline/bin/python $(PYTEST) tests/functional
 
 # A real bundle, made by the real pipeline from two real months.
@@ -93,27 +92,27 @@ slice: | .venv/pipeline/installed.txt
 
 .PHONY: test-contract
 test-contract: slice | .venv/serving/installed.txt .venv/pipeline/installed.txt .venv/servers/installed.txt .venv/test/installed.txt
-	BULKHEAD_TEST_BUNDLE=$(CURDIR)/$(SLICE)/build/bundle $(TEST) .venv/serving/bin/python $(PYTEST) tests/contract
-	BULKHEAD_TEST_BUNDLE=$(CURDIR)/$(SLICE)/build/bundle $(TEST) .venv/pipeline/bin/python $(PYTEST) tests/contract
+	$(TEST) .venv/serving/bin/python $(PYTEST) tests/contract
+	$(TEST) .venv/pipeline/bin/python $(PYTEST) tests/contract
 
 .PHONY: test-bentos
 test-bentos: slice | .venv/serving/installed.txt .venv/client/installed.txt .venv/fleet/installed.txt .venv/test/installed.txt
-	BULKHEAD_TEST_BUNDLE=$(CURDIR)/$(SLICE)/build/bundle $(TEST) .venv/serving/bin/python $(PYTEST) tests/bentos
+	$(TEST) .venv/serving/bin/python $(PYTEST) tests/bentos
 
 .PHONY: test-fleet
 test-fleet: slice | .venv/fleet/installed.txt .venv/serving/installed.txt .venv/client/installed.txt .venv/servers/installed.txt .venv/test/installed.txt
-	BULKHEAD_TEST_BUNDLE=$(CURDIR)/$(SLICE)/build/bundle $(TEST) .venv/fleet/bin/python $(PYTEST) tests/fleet
+	$(TEST) .venv/fleet/bin/python $(PYTEST) tests/fleet
 
 .PHONY: test-dags
-test-dags: | .venv/orchestrator/installed.txt .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt .venv/client/installed.txt .venv/test/installed.txt
+test-dags: slice | .venv/orchestrator/installed.txt .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt .venv/client/installed.txt .venv/test/installed.txt
 	$(TEST) .venv/orchestrator/bin/python $(PYTEST) tests/dags
 
 .PHONY: bench
-bench: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt .venv/orchestrator/installed.txt .venv/client/installed.txt .venv/bench/installed.txt .venv/naive/installed.txt .venv/mlserver/installed.txt .venv/litserve/installed.txt  ## figures with their peers, in one run
+bench: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt .venv/orchestrator/installed.txt .venv/client/installed.txt .venv/bench/installed.txt .venv/naive/installed.txt .venv/mlserver/installed.txt .venv/litserve/installed.txt .venv/ray/installed.txt  ## figures with their peers, in one run
 	$(PIPELINE) python -m benchmarks
 
 .PHONY: drills
-drills: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/client/installed.txt  ## faults injected for real: 100,000 hostile requests
+drills: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/client/installed.txt  ## faults injected for real: hostile, slow and greedy callers
 	$(PIPELINE) python -m drills
 
 # ── environments: one hashed lock each; an environment is complete when it holds a copy of its lock ──

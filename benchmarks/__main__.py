@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from benchmarks import formats, pipeline, results, rivals, scale, serving, validation
+from benchmarks import formats, half_load, pipeline, results, rivals, scale, serving, validation
 from benchmarks.bundles import find
 from benchmarks.results import Figure
 
@@ -23,6 +23,7 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "http": lambda: serving.over_http(find()),
     "batch": lambda: serving.batch(find()),
     "grpc": lambda: serving.over_grpc(find()),
+    half_load.NAME: lambda: half_load.half_load(find()),
     "rivals": lambda: rivals.rivals(find()),
     "memory": lambda: serving.memory(find()),
     "ready": lambda: serving.ready(find()),

@@ -5,7 +5,6 @@ python -m benchmarks.http_load < job.json      (see benchmarks/load.py; standard
 
 from __future__ import annotations
 
-import re
 import select
 import socket
 import time
@@ -14,8 +13,8 @@ from itertools import cycle
 
 from benchmarks import load
 from benchmarks.load import Job
+from benchmarks.wires import LENGTH, connect
 
-_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 _CHUNK = 1 << 16
 _LIMIT_S = 10
 
@@ -35,16 +34,10 @@ def is_complete(response: bytes) -> bool:
     end = response.find(b"\r\n\r\n")
     if end < 0:
         return False
-    length = _LENGTH.search(response, 0, end + 2)
+    length = LENGTH.search(response, 0, end + 2)
     if length is None or not response.startswith(b"HTTP/1.1 200 "):
         raise RuntimeError(f"the server answered {response[:300]!r}")
     return len(response) >= end + 4 + int(length[1])
-
-
-def connect(port: int) -> socket.socket:
-    connection = socket.create_connection(("127.0.0.1", port), _LIMIT_S)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return connection
 
 
 def exchange(connection: socket.socket, payload: bytes) -> bytes:

@@ -47,7 +47,7 @@ class Job:
         return cls(**json.loads(sys.stdin.read()))
 
     def payloads(self) -> list[bytes]:
-        return [base64.b64decode(request) for request in self.requests]
+        return decode(self.requests)
 
 
 @dataclass(frozen=True)
@@ -76,21 +76,26 @@ def encode(payloads: Sequence[bytes]) -> tuple[str, ...]:
     return tuple(base64.b64encode(payload).decode() for payload in payloads)
 
 
+def decode(requests: Sequence[str]) -> list[bytes]:
+    return [base64.b64decode(request) for request in requests]
+
+
+def ask(python: str, program: str, job: Any) -> dict[str, Any]:
+    """What a program prints that is given a job; its failure is ours."""
+    done = subprocess.run(
+        [python, "-m", program], cwd=PROJECT, input=json.dumps(asdict(job)).encode(), stdout=subprocess.PIPE, check=True
+    )
+    outcome: dict[str, Any] = json.loads(done.stdout)
+    return outcome
+
+
 def run(program: str, job: Job) -> Outcome:
-    """Run a generator in its environment; its failure is ours.
+    """Run a generator in its environment.
 
     Raises:
         subprocess.CalledProcessError: an answer that is no success, or a connection lost; the program said which.
     """
-    python = CLIENT_PYTHON if program == GRPC else sys.executable
-    done = subprocess.run(
-        [str(python), "-m", program],
-        cwd=PROJECT,
-        input=json.dumps(asdict(job)).encode(),
-        stdout=subprocess.PIPE,
-        check=True,
-    )
-    return Outcome(**json.loads(done.stdout))
+    return Outcome(**ask(str(CLIENT_PYTHON if program == GRPC else sys.executable), program, job))
 
 
 def main(one_by_one: Callable[[Job, int], list[float]], saturate: Callable[[Job], Callable[[float], int]]) -> None:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks import servers
 from benchmarks.bundles import Bundle
-from benchmarks.servers import PROJECT, Server
+from benchmarks.servers import OURS, PROJECT, Server, Starter
 
 MLSERVER_PYTHON = PROJECT / ".venv/mlserver/bin/python"
 LITSERVE_PYTHON = PROJECT / ".venv/litserve/bin/python"
+RAY_PYTHON = PROJECT / ".venv/ray/bin/python"
 MLSERVER = "MLServer"
 LITSERVE = "LitServe"
+RAY = "Ray Serve"
+NGINX = "nginx"
+NGINX_PROGRAM = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 MODEL = "flights"
 
 
@@ -48,3 +54,34 @@ def litserve(bundle: Bundle, scratch: Path) -> Iterator[Server]:
     environment = servers.clean_environment() | {"PEER_MODEL": str(bundle.model)}
     with servers.started(LITSERVE, command, environment, scratch, port, cwd=PROJECT, ready_path="/health") as server:
         yield server
+
+
+@contextmanager
+def ray(bundle: Bundle, scratch: Path) -> Iterator[Server]:
+    """Ray Serve with one replica, in a cluster of its own on this machine: some ten processes."""
+    (port,) = servers.free_ports(1)
+    command = [str(RAY_PYTHON), "-m", "benchmarks.peers.ray_app", str(port), str(scratch / "ray")]
+    settings = {"PEER_MODEL": str(bundle.model), "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
+    with servers.started(RAY, command, servers.clean_environment() | settings, scratch, port, cwd=PROJECT) as server:
+        yield server
+
+
+@contextmanager
+def nginx(_: Bundle, scratch: Path) -> Iterator[Server]:
+    """The limit for any server: nginx with one worker, which answers a constant."""
+    (port,) = servers.free_ports(1)
+    settings = scratch / "nginx.conf"
+    template = PROJECT / "benchmarks/peers/nginx.conf"
+    settings.write_text(template.read_text().replace("PORT", str(port)).replace("SCRATCH", str(scratch)))
+    command = [NGINX_PROGRAM or "nginx", "-c", str(settings), "-e", "stderr"]
+    with servers.started(NGINX, command, servers.clean_environment(), scratch, port, cwd=scratch) as server:
+        yield server
+
+
+STARTERS: dict[str, Starter] = {
+    OURS: servers.ours,
+    MLSERVER: mlserver,
+    LITSERVE: litserve,
+    RAY: ray,
+    NGINX: nginx,
+}

@@ -1,22 +1,28 @@
-"""One replica beside the model servers of others: MLServer over HTTP and gRPC, LitServe over HTTP."""
+"""One replica beside the model servers of others: MLServer over HTTP and gRPC, LitServe and Ray Serve over HTTP."""
 
 from __future__ import annotations
 
 import json
-import tempfile
-from contextlib import ExitStack
 from http.client import HTTPConnection
-from pathlib import Path
 from typing import Any
 
 import grpc  # type: ignore[import-untyped]
 import numpy as np
 
-from benchmarks import http_load, load, peer_servers, servers, serving
+from benchmarks import http_load, load, servers, serving
 from benchmarks.bundles import Bundle
-from benchmarks.peer_servers import LITSERVE, LITSERVE_PYTHON, MLSERVER, MLSERVER_PYTHON, MODEL
+from benchmarks.peer_servers import (
+    LITSERVE,
+    LITSERVE_PYTHON,
+    MLSERVER,
+    MLSERVER_PYTHON,
+    MODEL,
+    RAY,
+    RAY_PYTHON,
+    STARTERS,
+)
 from benchmarks.results import Bar, Figure
-from benchmarks.servers import Server
+from benchmarks.servers import OURS, SERVING_PYTHON, Server
 from benchmarks.serving import RATE, TOLERANCE, Target, WrongAnswerError
 from bentos import oip_pb2
 from contract import manifest
@@ -26,49 +32,54 @@ from contract.schema import FeatureSchema
 _PATH = f"/v2/models/{MODEL}/infer"
 _METHOD = "/inference.GRPCInferenceService/ModelInfer"
 _GRPC = " over gRPC"
+_PYTHONS = {OURS: SERVING_PYTHON, MLSERVER: MLSERVER_PYTHON, LITSERVE: LITSERVE_PYTHON, RAY: RAY_PYTHON}
 
 
 def rivals(bundle: Bundle) -> list[Figure]:
     """One row over both protocols; then memory, time to ready and installed size of each."""
-    with tempfile.TemporaryDirectory(prefix="bulkhead-bench-") as directory, ExitStack() as stack:
-        scratch = Path(directory)
-        ours = stack.enter_context(servers.ours(bundle, scratch))
-        mlserver = stack.enter_context(peer_servers.mlserver(bundle, scratch))
-        litserve = stack.enter_context(peer_servers.litserve(bundle, scratch))
+    with servers.running(bundle, list(_PYTHONS), STARTERS) as started:
+        ours, mlserver = started[OURS], started[MLSERVER]
         speeds = serving.measure(
             {
-                "ours": serving.http_target(bundle, ours),
-                "ours" + _GRPC: serving.grpc_target(ours, serving.grpc_messages(bundle, ours)),
+                OURS: serving.http_target(bundle, ours),
+                OURS + _GRPC: serving.grpc_target(ours, serving.grpc_messages(bundle, ours)),
                 MLSERVER: _mlserver_http(bundle, mlserver),
                 MLSERVER + _GRPC: _mlserver_grpc(bundle, mlserver),
-                LITSERVE: serving.http_target(bundle, litserve),
+                LITSERVE: serving.http_target(bundle, started[LITSERVE]),
+                RAY: serving.http_target(bundle, started[RAY]),
             }
         )
-        memory = {server.name: serving.resident_mb(server) for server in (ours, mlserver, litserve)}
-    pythons = {ours.name: servers.SERVING_PYTHON, MLSERVER: MLSERVER_PYTHON, LITSERVE: LITSERVE_PYTHON}
-    disk = {name: serving.installed_mb(python) for name, python in pythons.items()}
-    http, over_grpc = speeds["ours"], speeds["ours" + _GRPC]
-    ml, ml_grpc, lit = speeds[MLSERVER], speeds[MLSERVER + _GRPC], speeds[LITSERVE]
-    found = serving.figures(
-        "rivals",
-        ("http_per_core_over_mlserver", http.per_core, RATE, MLSERVER, ml.per_core, Bar("≥", 5)),
-        ("grpc_per_core_over_mlserver", over_grpc.per_core, RATE, MLSERVER + _GRPC, ml_grpc.per_core, Bar("≥", 4)),
-        ("http_per_core_over_litserve", http.per_core, RATE, LITSERVE, lit.per_core, None),
-        ("http_p50_over_mlserver", http.p50_ms, "ms", MLSERVER, ml.p50_ms, None),
-        ("http_p99_over_mlserver", http.p99_ms, "ms", MLSERVER, ml.p99_ms, None),
-        ("grpc_p50_over_mlserver", over_grpc.p50_ms, "ms", MLSERVER + _GRPC, ml_grpc.p50_ms, None),
-        ("grpc_p99_over_mlserver", over_grpc.p99_ms, "ms", MLSERVER + _GRPC, ml_grpc.p99_ms, None),
-        ("http_p50_over_litserve", http.p50_ms, "ms", LITSERVE, lit.p50_ms, None),
-        ("http_p99_over_litserve", http.p99_ms, "ms", LITSERVE, lit.p99_ms, None),
-    )
-    for peer in (mlserver, litserve):
+        memory = {name: serving.resident_mb(server) for name, server in started.items()}
+        ready = {name: server.ready_s for name, server in started.items()}
+    disk = {name: serving.installed_mb(python) for name, python in _PYTHONS.items()}
+    found = []
+    for ours_name, peer, bar in (
+        (OURS, MLSERVER, Bar("≥", 5)),
+        (OURS + _GRPC, MLSERVER + _GRPC, Bar("≥", 4)),
+        (OURS, LITSERVE, None),
+        (OURS, RAY, None),
+    ):
+        protocol, us, them = ("grpc" if ours_name.endswith(_GRPC) else "http"), speeds[ours_name], speeds[peer]
+        name = _name(peer.removesuffix(_GRPC))
         found += serving.figures(
             "rivals",
-            (f"memory_over_{peer.name.lower()}", memory[ours.name], "MB", peer.name, memory[peer.name], None),
-            (f"ready_over_{peer.name.lower()}", ours.ready_s, "s", peer.name, peer.ready_s, None),
-            (f"environment_over_{peer.name.lower()}", disk[ours.name], "MB", peer.name, disk[peer.name], None),
+            (f"{protocol}_per_core_over_{name}", us.per_core, RATE, peer, them.per_core, bar),
+            (f"{protocol}_p50_over_{name}", us.p50_ms, "ms", peer, them.p50_ms, None),
+            (f"{protocol}_p99_over_{name}", us.p99_ms, "ms", peer, them.p99_ms, None),
+        )
+    for peer in (MLSERVER, LITSERVE, RAY):
+        found += serving.figures(
+            "rivals",
+            (f"memory_over_{_name(peer)}", memory[OURS], "MB", peer, memory[peer], None),
+            (f"ready_over_{_name(peer)}", ready[OURS], "s", peer, ready[peer], None),
+            (f"environment_over_{_name(peer)}", disk[OURS], "MB", peer, disk[peer], None),
         )
     return found
+
+
+def _name(peer: str) -> str:
+    """As a part of a figure's name."""
+    return peer.lower().replace(" ", "_")
 
 
 def _encoded(bundle: Bundle) -> Any:

@@ -6,10 +6,12 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from benchmarks import processes
@@ -26,7 +28,9 @@ BENTOML_API = "@bentoml.api + inplace_predict"
 NAIVE = "@bentoml.api + pickled pipeline"
 HELLO = "bare ASGI hello"
 GRPC_HELLO = "bare grpc.aio hello"
-_READY_LIMIT_S = 60
+_READY_LIMIT_S = 90
+# On a busy machine a slow server's connections idle for longer than the usual 5 s while the generator warms up.
+_PATIENT = ("--timeout-keep-alive", "60")
 _PAUSE_S = 0.01
 
 
@@ -47,6 +51,9 @@ class Server:
     port: int
     ready_s: float
     grpc_port: int = 0
+
+
+Starter = Callable[[Bundle, Path], AbstractContextManager[Server]]  # the path is a scratch directory
 
 
 def free_ports(count: int) -> list[int]:
@@ -96,6 +103,7 @@ def bentoml_api(bundle: Bundle, scratch: Path) -> Iterator[Server]:
     }
     service = "benchmarks.peers.bentoml_api:Peer"
     command = [str(PEERS_PYTHON), "-m", "bentoml", "serve", service, "--host", "127.0.0.1", "--port", str(port)]
+    command += _PATIENT
     with started(BENTOML_API, command, clean_environment() | settings, scratch, port, cwd=PROJECT) as server:
         yield server
 
@@ -110,7 +118,7 @@ def naive(bundle: Bundle, scratch: Path) -> Iterator[Server]:
     (port,) = free_ports(1)
     service = "benchmarks.peers.naive_service:Naive"
     command = [str(NAIVE_PYTHON), "-m", "bentoml", "serve", service, "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--timeout-keep-alive", "60"]  # so slow that connections idle for long while the generator warms up
+    command += _PATIENT
     with started(NAIVE, command, environment, scratch, port, cwd=PROJECT) as server:
         yield server
 
@@ -128,7 +136,7 @@ def _uvicorn(name: str, application: str, settings: dict[str, str], scratch: Pat
     (port,) = free_ports(1)
     command = [
         *(str(PEERS_PYTHON), "-m", "uvicorn", application, "--host", "127.0.0.1", "--port", str(port)),
-        *("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"),
+        *("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning", *_PATIENT),
     ]
     with started(name, command, clean_environment() | settings, scratch, port, cwd=PROJECT) as server:
         yield server
@@ -141,6 +149,26 @@ def grpc_hello(scratch: Path) -> Iterator[Server]:
     command = [str(SERVING_PYTHON), "-m", "benchmarks.peers.grpc_hello", str(port)]
     with started(GRPC_HELLO, command, clean_environment(), scratch, port, cwd=PROJECT, grpc_port=port) as server:
         yield server
+
+
+STARTERS: dict[str, Starter] = {
+    OURS: ours,
+    INPLACE_PREDICT: partial(peer, INPLACE_PREDICT),
+    PREDICT_PROBA: partial(peer, PREDICT_PROBA),
+    BENTOML_API: bentoml_api,
+    NAIVE: naive,
+    HELLO: lambda _, scratch: hello(scratch),
+    GRPC_HELLO: lambda _, scratch: grpc_hello(scratch),
+}
+
+
+@contextmanager
+def running(
+    bundle: Bundle, names: Sequence[str], starters: Mapping[str, Starter] = STARTERS
+) -> Iterator[dict[str, Server]]:
+    """These servers, all on the same core; only one of them is asked at a time."""
+    with tempfile.TemporaryDirectory(prefix="bulkhead-bench-") as scratch, ExitStack() as stack:
+        yield {name: stack.enter_context(starters[name](bundle, Path(scratch))) for name in names}
 
 
 def clean_environment() -> dict[str, str]:

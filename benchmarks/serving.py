@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import subprocess
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -25,7 +24,9 @@ from benchmarks.servers import (
     OURS,
     PREDICT_PROBA,
     Server,
+    running,
 )
+from contract.files import tree_bytes
 
 ROUNDS = 3
 LATENCY_REQUESTS = 1000
@@ -34,6 +35,7 @@ TOLERANCE = 1e-6  # XGBoost's own arithmetic against ONNX Runtime's, in probabil
 _MEGABYTE = 1e6
 RATE = "requests/s per core"
 _ROWS = "rows/s per core"
+MODEL_ALONE = "the model alone, in process"
 BATCH = 64  # rows in a request of many
 
 
@@ -67,8 +69,8 @@ class Speed:
 def over_http(bundle: Bundle) -> list[Figure]:
     """One row over HTTP: ours, both FastAPI servers, BentoML's own API, and the bare hello."""
     names = (OURS, INPLACE_PREDICT, PREDICT_PROBA, BENTOML_API, HELLO)
-    with _running(bundle, names) as running:
-        speeds = measure({name: http_target(bundle, running[name]) for name in names})
+    with running(bundle, names) as started:
+        speeds = measure({name: http_target(bundle, started[name]) for name in names})
     ours, lean, usual, plain, limit = (speeds[name] for name in names)
     return figures(
         "http",
@@ -78,31 +80,36 @@ def over_http(bundle: Bundle) -> list[Figure]:
         ("http_per_core_over_predict_proba", ours.per_core, RATE, PREDICT_PROBA, usual.per_core, None),
         ("http_per_core_over_bentoml_api", ours.per_core, RATE, BENTOML_API, plain.per_core, Bar("≥", 8)),
         ("http_per_core_of_limit", ours.per_core, RATE, HELLO, limit.per_core, Bar("≥", 0.5)),
+        ("http_per_core_of_model", ours.per_core, RATE, MODEL_ALONE, model_alone(bundle)["one"], None),
     )
 
 
 def batch(bundle: Bundle) -> list[Figure]:
     """Rows per CPU second of one of our replicas when 64 come in one request, beside one row a request."""
-    with _running(bundle, (OURS,)) as running:
-        single = http_target(bundle, running[OURS])
+    with running(bundle, (OURS,)) as started:
+        single = http_target(bundle, started[OURS])
         rows = [case["row"] for case in bundle.golden]
         bodies = [json.dumps({"rows": [rows[(first + n) % len(rows)] for n in range(BATCH)]}) for first in range(8)]
         requests = load.encode([http_load.request("/predict", body.encode()) for body in bodies])
-        speeds = measure({"one": single, "many": Target(running[OURS], running[OURS].port, requests, load.HTTP)})
+        speeds = measure({"one": single, "many": Target(started[OURS], started[OURS].port, requests, load.HTTP)})
     many = speeds["many"].per_core * BATCH
-    return figures("batch", ("batch_rows", many, _ROWS, "one row a request", speeds["one"].per_core, Bar("≥", 12)))
+    return figures(
+        "batch",
+        ("batch_rows", many, _ROWS, "one row a request", speeds["one"].per_core, Bar("≥", 12)),
+        ("batch_rows_of_model", many, _ROWS, MODEL_ALONE, model_alone(bundle)["many"], None),
+    )
 
 
 def over_grpc(bundle: Bundle) -> list[Figure]:
     """One row over gRPC: beside our own HTTP, the lean FastAPI, and the bare hello of grpc.aio."""
-    with _running(bundle, (OURS, INPLACE_PREDICT, GRPC_HELLO)) as running:
-        messages = grpc_messages(bundle, running[OURS])
+    with running(bundle, (OURS, INPLACE_PREDICT, GRPC_HELLO)) as started:
+        messages = grpc_messages(bundle, started[OURS])
         speeds = measure(
             {
-                "gRPC": grpc_target(running[OURS], messages),
-                "HTTP": http_target(bundle, running[OURS]),
-                INPLACE_PREDICT: http_target(bundle, running[INPLACE_PREDICT]),
-                GRPC_HELLO: grpc_target(running[GRPC_HELLO], messages),
+                "gRPC": grpc_target(started[OURS], messages),
+                "HTTP": http_target(bundle, started[OURS]),
+                INPLACE_PREDICT: http_target(bundle, started[INPLACE_PREDICT]),
+                GRPC_HELLO: grpc_target(started[GRPC_HELLO], messages),
             }
         )
     ours, http, lean, limit = speeds.values()
@@ -120,17 +127,18 @@ def over_grpc(bundle: Bundle) -> list[Figure]:
 def memory(bundle: Bundle) -> list[Figure]:
     """Resident memory of one replica after it has answered some hundred requests: worker and supervisor apart, and together."""
     names = (OURS, INPLACE_PREDICT, PREDICT_PROBA)
-    with _running(bundle, names) as running:
+    with running(bundle, names) as started:
         for name in names:
-            http_target(bundle, running[name]).measure(count=LATENCY_REQUESTS)
-        worker, supervisor = _memory_of_ours(running[OURS])
-        lean, usual = (resident_mb(running[name]) for name in names[1:])
+            http_target(bundle, started[name]).measure(count=LATENCY_REQUESTS)
+        worker, supervisor = _memory_of_ours(started[OURS])
+        lean, usual = (resident_mb(started[name]) for name in names[1:])
     return figures(
         "memory",
         ("replica_memory_worker", worker, "MB", INPLACE_PREDICT, lean, Bar("≤", 100, of="value")),
         ("replica_memory_supervisor", supervisor, "MB", INPLACE_PREDICT, lean, None),
         ("replica_memory", worker + supervisor, "MB", INPLACE_PREDICT, lean, None),
         ("replica_memory_over_predict_proba", worker + supervisor, "MB", PREDICT_PROBA, usual, None),
+        ("replica_memory_worker_of_model", worker, "MB", MODEL_ALONE, model_alone(bundle)["resident_mb"], None),
     )
 
 
@@ -148,8 +156,8 @@ def _ready(bundle: Bundle, names: Sequence[str]) -> dict[str, float]:
     times: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(ROUNDS):
         for name in names:
-            with _running(bundle, (name,)) as running:
-                times[name].append(running[name].ready_s)
+            with running(bundle, (name,)) as started:
+                times[name].append(started[name].ready_s)
     return {name: median(times[name]) for name in names}
 
 
@@ -158,9 +166,9 @@ def lean(bundle: Bundle) -> list[Figure]:
     names = (OURS, NAIVE)
     disk = [installed_mb(python) for python in (servers.SERVING_PYTHON, servers.NAIVE_PYTHON)]
     start = _ready(bundle, names)
-    with _running(bundle, names) as running:
-        ours, naive = measure({name: http_target(bundle, running[name]) for name in names}).values()
-        memory = [resident_mb(running[name]) for name in names]
+    with running(bundle, names) as started:
+        ours, naive = measure({name: http_target(bundle, started[name]) for name in names}).values()
+        memory = [resident_mb(started[name]) for name in names]
     return figures(
         "lean",
         ("lean_environment", disk[0], "MB", NAIVE, disk[1], Bar("≤", 200, of="value")),
@@ -173,20 +181,32 @@ def lean(bundle: Bundle) -> list[Figure]:
 
 def watching(bundle: Bundle) -> list[Figure]:
     """CPU time that metrics, drift among them, and the prediction log add to a request of one row, beside all the rest of it."""
-    done = subprocess.run(
-        [str(servers.SERVING_PYTHON), "-m", "benchmarks.peers.unobserved", str(bundle.path)],
-        cwd=load.PROJECT,
-        env=servers.clean_environment(),
-        stdout=subprocess.PIPE,
-        check=True,
-    )
-    cost = json.loads(done.stdout)
+    cost = _in_serving("benchmarks.peers.unobserved", str(bundle.path))
     peer, bar = "the request without", Bar("≤", 3, of="value")
     return figures(
         "watching",
         ("watching_cpu", cost["watched"], "µs", peer, cost["without"], bar),
         ("watching_cpu_with_log", cost["logged"], "µs", peer, cost["without"], bar),
     )
+
+
+@cache
+def model_alone(bundle: Bundle) -> dict[str, float]:
+    """What `benchmarks.peers.model_alone` measures: the limit for any server of this model."""
+    return _in_serving("benchmarks.peers.model_alone", str(bundle.path), str(SATURATED_S))
+
+
+def _in_serving(module: str, *arguments: str) -> dict[str, float]:
+    """The JSON object that a module prints in the serving environment."""
+    done = subprocess.run(
+        [str(servers.SERVING_PYTHON), "-m", module, *arguments],
+        cwd=load.PROJECT,
+        env=servers.clean_environment(),
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    measured: dict[str, float] = json.loads(done.stdout)
+    return measured
 
 
 def figures(benchmark: str, *rows: tuple[str, float, str, str, float, Bar | None]) -> list[Figure]:
@@ -215,28 +235,6 @@ def _speed(alone: Sequence[Outcome], flooded: Sequence[Outcome]) -> Speed:
         p99_ms=median([percentile(outcome.latencies_ms, 0.99) for outcome in alone]),
         per_core=median([outcome.per_core for outcome in flooded]),
     )
-
-
-@contextmanager
-def _running(bundle: Bundle, names: Sequence[str]) -> Iterator[dict[str, Server]]:
-    """These servers, all on the same core; only one of them is asked at a time."""
-    with tempfile.TemporaryDirectory(prefix="bulkhead-bench-") as scratch, ExitStack() as stack:
-        running = {}
-        for name in names:
-            if name == OURS:
-                context = servers.ours(bundle, Path(scratch))
-            elif name == NAIVE:
-                context = servers.naive(bundle, Path(scratch))
-            elif name == GRPC_HELLO:
-                context = servers.grpc_hello(Path(scratch))
-            elif name == BENTOML_API:
-                context = servers.bentoml_api(bundle, Path(scratch))
-            elif name == HELLO:
-                context = servers.hello(Path(scratch))
-            else:
-                context = servers.peer(name, bundle, Path(scratch))
-            running[name] = stack.enter_context(context)
-        yield running
 
 
 def http_target(bundle: Bundle, server: Server) -> Target:
@@ -289,5 +287,4 @@ def resident_mb(server: Server) -> float:
 
 def installed_mb(python: Path) -> float:
     """The files of an environment, bytecode included, in MB."""
-    files = (path for path in python.parents[1].rglob("*") if not path.is_dir())
-    return sum(path.lstat().st_size for path in files) / _MEGABYTE
+    return tree_bytes(python.parents[1]) / _MEGABYTE

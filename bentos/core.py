@@ -16,7 +16,6 @@ from bentos.sketches import Sketches
 from bentos.tracing import Tracing, sampling
 from contract import log_settings, manifest
 from contract import reference as training_reference
-from contract.encoder import Row
 from contract.errors import BundleError, Problem, TooLargeError
 from contract.files import sha256
 from contract.limits import FILE_NAME as LIMITS_FILE_NAME
@@ -25,6 +24,7 @@ from contract.manifest import GOLDEN_FILE_NAME
 from contract.prediction_log import ID_LIMIT_BYTES
 from contract.predictor import Answer, Predictor
 from contract.reference import Reference
+from contract.row_program import Row
 from contract.schema import FeatureSchema
 
 
@@ -131,8 +131,9 @@ class Core:
             return []
         scored = self._predictor.score_rows(rows)
         self.metrics.count_rows(len(rows))
+        answers = self._predictor.answers(scored)
         self.observations.add(scored.matrix, scored.scores, request_id[:ID_LIMIT_BYTES])
-        return self._predictor.answers(scored)
+        return answers
 
 
 def _check_files(bundle: Path, claims: manifest.Manifest) -> None:

@@ -38,19 +38,25 @@ _SECURITY = (
         b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     ),
 )
+_OVER_TLS = ((b"strict-transport-security", b"max-age=31536000"),)
 
 
 class HttpApp:
     """The application over a core.
 
+    Args:
+        paths: the pages that it answers, of `bentos.pages.PATHS`.
+        tls: whether it is asked over TLS alone, and callers shall never come without.
+
     Attributes:
         core: what it is thin over.
-        headers: what every answer says, whoever gives it.
+        headers: what every answer says.
     """
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, paths: frozenset[str] = PATHS, *, tls: bool = False) -> None:
         self.core = core
-        self.headers = ((b"x-model-version", core.version.encode()), *_SECURITY)
+        self.headers = ((b"x-model-version", core.version.encode()), *_SECURITY, *(_OVER_TLS if tls else ()))
+        self._paths = paths
         self._predict = PredictEndpoint(core)
         self._oip = OipEndpoint(core)
         self._pages = Pages(core)
@@ -121,8 +127,8 @@ class HttpApp:
         return self._oip if path == OIP_PREFIX or path.startswith(f"{OIP_PREFIX}/") else self._predict
 
     def _page(self, method: str, path: str) -> Response:
-        if path not in PATHS:
-            raise NotFoundError("no such path; see / for those that there are")
+        if path not in self._paths:
+            raise NotFoundError(f"no such path{'; see / for those that there are' if '/' in self._paths else ''}")
         if method not in READS:
             raise MethodNotAllowedError("GET")
         return self._pages.answer(path)

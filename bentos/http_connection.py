@@ -16,7 +16,6 @@ import httptools
 
 from bentos.errors import (
     BodyTimeoutError,
-    BodyTooLongError,
     HeadTimeoutError,
     HeadTooLongError,
     OverloadedError,
@@ -25,7 +24,7 @@ from bentos.errors import (
 )
 from bentos.http_door import SPARE_CONNECTIONS, Door
 from bentos.http_exchange import Headers
-from contract.errors import RequestError
+from contract.errors import RequestError, TooLargeError
 
 IDLE, HEAD, BODY = range(3)
 # What is parsed at a time, so that the answers to what comes pipelined pile up no further before their caller must read them.
@@ -35,8 +34,10 @@ _LINGER_BYTES = 8 * 1024 * 1024
 _LINGER_S = 2.0
 # Of a long answer no more than this is written before its caller has read what went before.
 CHUNK = 64 * 1024
-# A request may take this many times the bytes of its longest body: each chunk has a head of its own.
-_OVERHEAD = 8
+# Others must not wait for longer than this, some slices, until what one caller has sent is parsed.
+_TURN_S = 0.002
+# What is neither head nor body, the heads of chunks and trailers, may be this much and a quarter of the body: a chunk costs a call.
+_FRAMING_BYTES = 64 * 1024
 
 
 class Connection(asyncio.Protocol):
@@ -59,10 +60,12 @@ class Connection(asyncio.Protocol):
         self._state = IDLE
         self._fields: Headers = {}  # of the head that is being read
         self._taken = 0  # bytes of a request that is not complete
+        self._size = 0  # of its body so far
         self._unread: bytes | memoryview = b""  # put aside until `_stalled` ends
         self._stalled = False  # nothing is parsed for now
         self._unwritten: deque[memoryview] = deque()  # of a long answer, and what waits behind it
         self._write_paused = False  # the caller does not read
+        self._ended = False  # the caller sends no more
         self._last = False  # the next answer is the last one
         self._over = False  # there is no further answer; what comes is dropped
         self._dropped = 0
@@ -88,9 +91,10 @@ class Connection(asyncio.Protocol):
         """Answer what is being read with an error, and read no further; nobody gets a second answer."""
 
     def eof_received(self) -> bool:
-        """A caller that will send no more still gets what is being written for it; TLS has no such half-open connection."""
-        self._last = True
-        return bool(self._unwritten) and self.transport.get_extra_info("sslcontext") is None
+        """A caller that will send no more still gets what it has asked for; TLS has no such half-open connection."""
+        waits = self._unread or self._unwritten
+        self._ended = bool(waits) and self.transport.get_extra_info("sslcontext") is None
+        return self._ended
 
     # ---- what arrives ----
 
@@ -104,22 +108,27 @@ class Connection(asyncio.Protocol):
             self._catch_up()
 
     def _drop(self, data: bytes) -> None:
-        """Read on after the last answer, to the end of the request or a bound."""
+        """Read on after the last answer, up to a bound."""
         self._dropped += len(data)
         if self._dropped > _LINGER_BYTES:
             self.transport.close()
-        elif self._state == BODY:
-            self._parse(data)
 
     def _catch_up(self) -> None:
         """Parse what was put aside as far as may be, and read no more before that is done."""
+        self._now = started = perf_counter()
         while self._unread and not self._stalled:
+            if self._now - started > _TURN_S:
+                self._stalled = True
+                self._loop.call_soon(self._resume)
+                break
             data, self._unread = self._unread[:_SLICE], self._unread[_SLICE:]
             self._parse(data)
         if self._over:
             return
         if self._stalled:
             self.transport.pause_reading()
+        elif self._ended:
+            self._end()
         else:
             self._unread = b""
             self.transport.resume_reading()
@@ -148,8 +157,8 @@ class Connection(asyncio.Protocol):
         self.door.held_bytes += size
         if self._state == HEAD and self._taken > limits.head_limit_bytes:
             self._refuse(HeadTooLongError("the headers are too long") if self._fields else TargetTooLongError())
-        elif self._taken > _OVERHEAD * limits.body_limit_bytes + limits.head_limit_bytes:
-            self._refuse(BodyTooLongError(limits.body_limit_bytes))
+        elif self._taken - self._size > limits.head_limit_bytes + _FRAMING_BYTES + self._size // 4:
+            self._refuse(TooLargeError("the body's chunks are too small, or its trailers too long"))
         elif self.door.held_bytes > limits.pending_limit_bytes:
             self._refuse(OverloadedError("too many bodies are being sent at once"))
 
@@ -241,7 +250,7 @@ class Connection(asyncio.Protocol):
         if self._unwritten:
             return  # it ends when that is out
         self.deadline = perf_counter() + _LINGER_S
-        if self._state == IDLE:
+        if self._state == IDLE or self._ended:
             self.transport.close()
         else:
             self.transport.resume_reading()

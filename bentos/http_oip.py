@@ -72,7 +72,7 @@ class OipEndpoint:
     def error(self, error: RequestError) -> tuple[int, bytes]:
         """Status and body for a refused request; rows that break the schema are 400 in this protocol."""
         status = 400 if isinstance(error, InvalidRowsError) else error.status
-        return status, json_body.encode({"error": one_line(error)}).encode()
+        return status, json_body.encode({"error": one_line(error)})
 
     def defect(self) -> bytes:
         """The body for a failure of the server's own."""
@@ -227,11 +227,11 @@ def _response(head: dict[str, Any], outputs: Sequence[Tensor], binary: frozenset
         else:
             entry["data"] = output.values
         entries.append(entry)
-    body = json_body.encode({**head, "outputs": entries}).encode()
+    body = json_body.encode({**head, "outputs": entries})
     if not tail:
         return Response(200, body)
     return Response(200, b"".join((body, *tail)), _BINARY, ((_JSON_LENGTH, b"%d" % len(body)),))
 
 
 def _json(value: Mapping[str, Any], status: int = 200) -> Response:
-    return Response(status, json_body.encode(value).encode())
+    return Response(status, json_body.encode(value))

@@ -20,7 +20,7 @@ class PredictEndpoint:
     def __init__(self, core: Core) -> None:
         self._core = core
         model = json_body.encode({"name": core.name, "version": core.version})
-        self._head = f'{{"model":{model},"predictions":'
+        self._head = b'{"model":%b,"predictions":' % model
 
     def needs_body(self, method: str, path: str) -> bool:  # noqa: ARG002
         """Whether the request has a body to read.
@@ -44,7 +44,7 @@ class PredictEndpoint:
         if len(request) != 1 or not isinstance(rows, list):
             raise RequestError('the body must be {"rows": [{field: value, …}, …]}, with no other key')
         answers = self._core.predict(rows, headers.get(REQUEST_ID, b""))
-        return Response(200, f"{self._head}{json_body.encode(answers)}}}".encode())
+        return Response(200, b"%b%b}" % (self._head, json_body.encode(answers)))
 
     def error(self, error: RequestError) -> tuple[int, bytes]:
         """Status and body for a refused request."""
@@ -57,4 +57,4 @@ class PredictEndpoint:
 
 
 def _error(code: str, message: str, details: list[dict[str, object]]) -> bytes:
-    return json_body.encode({"error": {"code": code, "message": message, "details": details}}).encode()
+    return json_body.encode({"error": {"code": code, "message": message, "details": details}})

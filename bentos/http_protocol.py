@@ -37,7 +37,6 @@ class HttpProtocol(Connection):
         super().__init__(door)
         self._request: Request | None = None  # the one whose body is being read
         self._body: bytes | bytearray = b""
-        self._size = 0  # of the body so far
         self._keep = True  # whether the request allows for another one after it
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -62,11 +61,12 @@ class HttpProtocol(Connection):
         self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._fields[name.lower()] = value
+        if self._state == HEAD:  # or it is a trailer
+            self._fields[name.lower()] = value
 
     def on_headers_complete(self) -> None:
         limits = self.door.limits
-        fields, self._fields = self._fields, {}  # what comes after the body must not be taken for the head
+        fields, self._fields = self._fields, {}
         self._state = BODY
         self.deadline = self._now + limits.body_timeout_s
         self._size = 0
@@ -134,7 +134,7 @@ class HttpProtocol(Connection):
             self._end()
             return
         request = self._request or Request("", "", {}, self._now)
-        self._request, self._last = None, True
+        self._request, self._body, self._last = None, b"", True
         self._reply(self.door.app.refuse(request, error), request)
 
     def _reply(self, response: Response, request: Request) -> None:

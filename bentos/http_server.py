@@ -10,13 +10,14 @@ from bentos.core import Core
 from bentos.http_app import HttpApp
 from bentos.http_door import KEEP_ALIVE_S, Door
 from bentos.http_protocol import HttpProtocol
+from bentos.pages import PATHS
 
 BACKLOG = 2048  # connections that wait to be accepted
 _LOOK_S = 0.02
 
 
 class HttpServer:
-    """Serves a core on a socket; over TLS where there is a context.
+    """Serves a core on a socket, and so many of the pages around it; over TLS where there is a context.
 
     Attributes:
         door: where its connections come in.
@@ -29,8 +30,9 @@ class HttpServer:
         tls: ssl.SSLContext | None = None,
         keep_alive_s: float = KEEP_ALIVE_S,
         backlog: int = BACKLOG,
+        pages: frozenset[str] = PATHS,
     ) -> None:
-        self.door = Door(HttpApp(core), keep_alive_s)
+        self.door = Door(HttpApp(core, pages, tls=tls is not None), keep_alive_s)
         self._listening = listening
         self._tls = tls
         self._backlog = backlog

@@ -1,26 +1,29 @@
-"""Strict JSON: UTF-8 only, no duplicate keys, no nesting beyond what the parser's stack holds; every fault is a RequestError."""
+"""Strict JSON: UTF-8 only, no duplicate keys, no nesting beyond what the parser's stack holds; every fault is a RequestError.
+
+Two parsers: msgspec, five times as fast, for bodies in which nothing is doubtful; else `json`, which can be told to be strict, and says
+where a body is wrong.
+"""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
+import msgspec
+
 from contract.errors import RequestError
 
-# The encoder in C that `json.JSONEncoder.encode` makes anew for each value, made once: that is half of what a small answer costs.
-# Arguments: no check for cycles, what to do with other types, strings, no indent, separators, unsorted keys, no keys skipped, no NaN.
-_chunks = json.encoder.c_make_encoder(  # type: ignore[attr-defined]  # not in typeshed
-    None, json.JSONEncoder().default, json.encoder.encode_basestring_ascii, None, ":", ",", False, False, False
-)
+_read = msgspec.json.Decoder().decode
+_write = msgspec.json.Encoder().encode
+_ascii = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 
-def encode(value: Any) -> str:
-    """The value as JSON: compact, and ASCII, so that no lone surrogate of a caller can break the encoding.
-
-    Raises:
-        ValueError: NaN or infinity is in it, which never gets out.
-    """
-    return "".join(_chunks(value, 0))
+def encode(value: Any) -> bytes:
+    """The value as JSON, compact. It holds no NaN and no infinity: the predictor gives none, nor is any accepted."""
+    try:
+        return _write(value)
+    except UnicodeEncodeError:  # a lone surrogate, in a name that a caller sent
+        return _ascii(value).encode()
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -48,8 +51,28 @@ def decode(body: bytes, *, constants: bool = False) -> dict[str, Any]:
     Raises:
         RequestError: saying where, never quoting what.
     """
+    value = _undoubted(body)
+    if value is None:
+        value = _judged(body, _LENIENT if constants else _STRICT)
+    if not isinstance(value, dict):
+        raise RequestError("the body must be a JSON object")
+    return value
+
+
+def _undoubted(body: bytes) -> Any:
+    """The value in a body that is JSON and has no escape and no key twice, which would show in quotes that are not written again."""
+    if b"\\" in body:
+        return None
     try:
-        value = (_LENIENT if constants else _STRICT)(body.decode())
+        value = _read(body)
+        return value if _write(value).count(b'"') == body.count(b'"') else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def _judged(body: bytes, parse: Any) -> Any:
+    try:
+        return parse(body.decode())
     except UnicodeDecodeError as error:
         raise RequestError(f"the body is not UTF-8 at byte {error.start}") from None
     except json.JSONDecodeError as error:
@@ -58,6 +81,3 @@ def decode(body: bytes, *, constants: bool = False) -> dict[str, Any]:
         raise RequestError("the body is nested too deeply") from None
     except ValueError:
         raise RequestError("the body holds a number with too many digits") from None
-    if not isinstance(value, dict):
-        raise RequestError("the body must be a JSON object")
-    return value

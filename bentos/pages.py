@@ -24,9 +24,8 @@ _STATIC = (
 )
 _STATIC_PREFIX = "/static_content/"
 _TEXT = b"text/plain; charset=utf-8"
-PATHS = frozenset(
-    ("/", "/docs.json", "/livez", "/readyz", "/healthz", "/metrics", *(f"{_STATIC_PREFIX}{name}" for name in _STATIC))
-)
+PROBES = frozenset(("/livez", "/readyz", "/healthz"))
+PATHS = PROBES | {"/", "/docs.json", "/metrics", *(f"{_STATIC_PREFIX}{name}" for name in _STATIC)}
 
 
 class Pages:

@@ -16,7 +16,7 @@ from typing import NoReturn
 import bentoml
 import click
 
-from bentos import tracing
+from bentos import addresses, tracing
 from bentos.tls import Tls
 from contract import api_keys, log_settings, manifest
 from contract.errors import BundleError, ConfigurationError
@@ -35,10 +35,12 @@ def check_bundle() -> None:
         )
 
 
-def _check_guards() -> None:
-    """Ends the supervisor, with the reason, if what is to guard the server is of no use."""
+def _check_settings() -> None:
+    """Ends the supervisor, with the reason, if where the server shall listen, or what shall guard it, is of no use."""
     context = click.get_current_context(silent=True)
     try:
+        addresses.admin(os.environ)
+        addresses.grpc(os.environ, "")
         Tls.from_options(context.params if context else {})
         if keys := api_keys.file_named(os.environ):
             api_keys.read(keys)
@@ -89,6 +91,6 @@ class Predictor:
     def prepare() -> None:
         """Runs in the supervisor before there is a worker."""
         check_bundle()
-        _check_guards()
+        _check_settings()
         _check_model()
         _start_our_worker()

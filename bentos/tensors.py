@@ -19,9 +19,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from contract.encoder import Row
 from contract.errors import InvalidRowsError, Problem, RequestError
 from contract.predictor import Answer
+from contract.row_program import Row
 from contract.schema import FeatureSchema, Field
 
 INTEGERS = frozenset({"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"})

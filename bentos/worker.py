@@ -14,21 +14,21 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import uvloop
 
+from bentos import addresses
 from bentos.access import Access
 from bentos.core import Core
 from bentos.grpc_server import GrpcServer
 from bentos.http_door import KEEP_ALIVE_S
 from bentos.http_server import BACKLOG, HttpServer
+from bentos.pages import PATHS, PROBES
 from bentos.tls import Tls
 from contract import api_keys
-from contract.errors import ConfigurationError
 
-GRPC_PORT = 3001
 _WHOLE_NUMBERS = ("backlog", "ssl-version", "ssl-cert-reqs", "timeout-keep-alive", "timeout-graceful-shutdown")
 _TEXTS = ("ssl-certfile", "ssl-keyfile", "ssl-keyfile-password", "ssl-ca-certs", "ssl-ciphers")
 # Of services that depend on each other, of tasks and of BentoML's own time limit: nothing here has any.
@@ -48,18 +48,6 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def grpc_address(environment: Mapping[str, str], http: socket.socket) -> tuple[str, int]:
-    """Host and port for gRPC: `BULKHEAD_GRPC_HOST` (default: where HTTP listens) and `BULKHEAD_GRPC_PORT` (3001).
-
-    Raises:
-        ConfigurationError: the port is not one.
-    """
-    port = environment.get("BULKHEAD_GRPC_PORT", str(GRPC_PORT))
-    if not port.isdecimal() or not 0 < int(port) < 65536:
-        raise ConfigurationError("BULKHEAD_GRPC_PORT must be a port, 1 to 65535")
-    return environment.get("BULKHEAD_GRPC_HOST") or str(http.getsockname()[0]), int(port)
-
-
 async def serve(core: Core, given: argparse.Namespace) -> None:
     """Answer over both protocols until SIGTERM or SIGINT; what is under way then gets some time to be answered."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
@@ -67,21 +55,21 @@ async def serve(core: Core, given: argparse.Namespace) -> None:
         loop.add_signal_handler(name, stop.set)
     tls = Tls.from_options(vars(given))
     listening = socket.socket(fileno=given.fd)
-    http = HttpServer(
-        core,
-        listening,
-        tls.context() if tls else None,
-        given.timeout_keep_alive or KEEP_ALIVE_S,
-        given.backlog or BACKLOG,
-    )
-    grpc = GrpcServer(core, *grpc_address(os.environ, listening), tls.grpc_credentials() if tls else None)
+    context, keep_alive_s = tls.context() if tls else None, given.timeout_keep_alive or KEEP_ALIVE_S
+    admin = addresses.admin(os.environ)
+    http = HttpServer(core, listening, context, keep_alive_s, given.backlog or BACKLOG, PROBES if admin else PATHS)
+    beside = [HttpServer(core, addresses.listen(admin), context, keep_alive_s)] if admin else []
+    grpc_address = addresses.grpc(os.environ, str(listening.getsockname()[0]))
+    grpc = GrpcServer(core, *grpc_address, tls.grpc_credentials() if tls else None)
     await grpc.start()
-    await http.start()
+    for server in (*beside, http):
+        await server.start()
     core.begin(os.environ)
     _settle()
     await stop.wait()
     core.ready = False
-    await asyncio.gather(http.stop(given.timeout_graceful_shutdown or core.limits.drain_s), grpc.stop())
+    drain_s = given.timeout_graceful_shutdown or core.limits.drain_s
+    await asyncio.gather(*(server.stop(drain_s) for server in (http, *beside)), grpc.stop())
     core.end()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -17,11 +17,8 @@ from numpy.typing import NDArray
 
 from contract import transforms
 from contract.errors import BundleError, InvalidRowsError, Problem
+from contract.row_program import Fallback, Parser, Row, compiled
 from contract.schema import Feature, FeatureSchema, Field
-
-Row = Mapping[str, Any]
-Parser = Callable[[Any], Any]
-Fallback = dict[str, str]
 
 
 class Encoder:
@@ -38,11 +35,13 @@ class Encoder:
             ]
         except ValueError as error:
             raise BundleError(f"the feature schema cannot be used: {error}") from error
-        self._missing = [{"field": field.name, "problem": "missing"} for field in schema.fields]
-        self._closed = [
-            (positions[name], known, {"field": name, "problem": "unknown category"})
-            for name, known in _known(schema.features).items()
-        ]
+        self._encode = compiled(
+            schema,
+            [parse for _, parse in self._parsers],
+            {field.name: _bounds(field) for field in schema.fields if field.kind == "number"},
+            [transform for transform, _, _ in self._features],
+            _known(schema.features),
+        )
 
     def encode_rows(self, rows: Sequence[Row]) -> tuple[NDArray[np.float32], list[list[Fallback]]]:
         """The matrix of `rows`, and for each row the fallbacks that its encoding took.
@@ -54,15 +53,14 @@ class Encoder:
         Raises:
             InvalidRowsError: with every problem of every row.
         """
-        matrix = np.empty((len(rows), len(self._features)), dtype=np.float32)
-        fallbacks = []
-        for index, row in enumerate(rows):
-            values = self._parse(row)
-            if values is None:
-                raise InvalidRowsError("the rows do not fit the model's schema", self._problems(rows))
-            matrix[index] = self._encode(values)
-            fallbacks.append(self._fallbacks(values))
-        return matrix, fallbacks
+        encoded: list[float] = []
+        try:
+            fallbacks = [self._encode(row, encoded) for row in rows]
+        except (ValueError, AttributeError):
+            if problems := self._problems(rows):
+                raise InvalidRowsError("the rows do not fit the model's schema", problems) from None
+            raise
+        return np.array(encoded, dtype=np.float32).reshape(len(rows), len(self._features)), fallbacks
 
     def encode_columns(self, columns: Mapping[str, Sequence[Any]]) -> NDArray[np.float32]:
         """The matrix of a table given as columns of equal length, one for every field of the schema.
@@ -80,29 +78,6 @@ class Encoder:
             inputs = [parsed[first]] if second is None else [parsed[first], parsed[second]]
             matrix[:, column] = np.fromiter(map(transform, *inputs), np.float32, size)
         return matrix
-
-    def _parse(self, row: Row) -> list[Any] | None:
-        """The row's parsed values in the order of the fields; None if anything is wrong with it."""
-        try:
-            get = row.get
-            return [parse(get(name)) for name, parse in self._parsers] if self._names.issuperset(row) else None
-        except (ValueError, AttributeError):
-            return None
-
-    def _encode(self, values: list[Any]) -> list[float]:
-        return [
-            transform(values[first]) if second is None else transform(values[first], values[second])
-            for transform, first, second in self._features
-        ]
-
-    def _fallbacks(self, values: list[Any]) -> list[Fallback]:
-        missing = [self._missing[index] for index, value in enumerate(values) if value is None]
-        unknown = [
-            fallback
-            for index, known, fallback in self._closed
-            if values[index] not in known and values[index] is not None
-        ]
-        return missing + unknown
 
     def _problems(self, rows: Sequence[Row]) -> list[Problem]:
         problems: list[Problem] = []
@@ -170,13 +145,18 @@ def _check_missing(value: Any, required: bool, problem: str) -> None:
         raise ValueError("required, but missing")
 
 
-def _number_parser(field: Field) -> Parser:
-    required = field.required
+def _bounds(field: Field) -> tuple[float, float]:
+    """Neither NaN is within them, nor the infinities, nor whole numbers that no double holds."""
     low = -sys.float_info.max if field.minimum is None else field.minimum
     high = sys.float_info.max if field.maximum is None else field.maximum
+    return low, high
+
+
+def _number_parser(field: Field) -> Parser:
+    required = field.required
+    low, high = _bounds(field)
 
     def parse(value: Any) -> float | None:
-        # NaN is not within any bounds, nor are the infinities and whole numbers that no double holds.
         if (type(value) is float or type(value) is int) and low <= value <= high:
             return float(value)
         _check_missing(value, required, _number_problem(field, value))

@@ -22,6 +22,11 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def tree_bytes(tree: Path) -> int:
+    """Bytes of all files below a directory, or of the one file; a link counts for itself."""
+    return sum(path.lstat().st_size for path in (tree, *tree.rglob("*")) if path.is_symlink() or not path.is_dir())
+
+
 def fsync_file(path: Path) -> None:
     with path.open("rb") as stream:
         os.fsync(stream.fileno())

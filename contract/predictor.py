@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,8 +13,9 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from contract import schema as feature_schema
-from contract.encoder import Encoder, Fallback, Row
+from contract.encoder import Encoder
 from contract.errors import BundleError, Problem
+from contract.row_program import Fallback, Row
 from contract.schema import FeatureSchema
 
 MODEL_FILE_NAME = "model.onnx"
@@ -59,6 +61,7 @@ class Predictor:
 
         Raises:
             InvalidRowsError: rows that break the schema; nothing is predicted then.
+            ArithmeticError: the model gave NaN or infinity, which never gets out.
         """
         if not rows:
             return []
@@ -119,16 +122,24 @@ class Predictor:
         return len(cases)
 
     def _chance(self, probability: float) -> Answer:
+        _check_finite(probability)
         return {"probability": probability, "label": self.schema.target.labels[probability >= self._threshold]}
 
     def _chances(self, probabilities: list[float]) -> Answer:
+        _check_finite(*probabilities)
         labels = self.schema.target.labels
         first_best = probabilities.index(max(probabilities))
         return {"probabilities": dict(zip(labels, probabilities, strict=True)), "label": labels[first_best]}
 
 
 def _value(value: float) -> Answer:
+    _check_finite(value)
     return {"value": value}
+
+
+def _check_finite(*scores: float) -> None:
+    if not all(map(math.isfinite, scores)):
+        raise ArithmeticError("the model gave a score that is no finite number")
 
 
 def _session(model: Path) -> onnxruntime.InferenceSession:

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from contract import manifest
 from contract.errors import BulkheadError, ConfigurationError, UnavailableError
-from contract.files import fsync_directory, fsync_file
+from contract.files import fsync_directory, fsync_file, tree_bytes
 
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
@@ -136,8 +136,7 @@ def entries_of(paths: Iterable[Path]) -> list[Entry]:
     entries = []
     for path in paths:
         with suppress(FileNotFoundError):  # it ended, or was deleted, meanwhile
-            size_bytes = sum(part.lstat().st_size for part in (path, *path.rglob("*")) if not part.is_dir())
-            entries.append(Entry(path.name, size_bytes, datetime.fromtimestamp(path.lstat().st_ctime, UTC)))
+            entries.append(Entry(path.name, tree_bytes(path), datetime.fromtimestamp(path.lstat().st_ctime, UTC)))
     return entries
 
 

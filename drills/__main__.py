@@ -1,27 +1,40 @@
-"""`python -m drills [--requests N] [--seed S]`: inject faults, print the counts, write drills/results.json; ends with 1 if one won."""
+"""`python -m drills [DRILL …]`: inject faults, print the counts, write drills/results.json; ends with 1 if one won."""
 
 from __future__ import annotations
 
 import argparse
 import signal
 import sys
+from collections.abc import Callable
 
-from benchmarks.bundles import find
-from drills import requests, results
+from benchmarks.bundles import Bundle, find
+from drills import floods, requests, results
+
+_DRILLS: dict[str, Callable[[Bundle, argparse.Namespace], list[results.Result]]] = {
+    "hostile": lambda bundle, asked: requests.hostile(bundle, asked.requests, asked.seed),
+    "slow": lambda bundle, _: floods.slow(bundle),
+    "bodies": lambda bundle, _: floods.bodies(bundle),
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m drills", description=__doc__)
+    parser.add_argument("drill", nargs="*", help=f"{', '.join(_DRILLS)} (default: all)")
     parser.add_argument("--requests", type=int, default=100_000, help="hostile requests to send (default: 100,000)")
-    parser.add_argument(
-        "--seed", type=int, default=1, help="of the hostile requests: the same seed makes the same ones"
-    )
+    parser.add_argument("--seed", type=int, default=1, help="of the hostile requests: the same one makes the same ones")
     asked = parser.parse_args(arguments)
+    if unknown := [name for name in asked.drill if name not in _DRILLS]:
+        parser.error(f"there is no drill {unknown[0]!r}; there are {', '.join(_DRILLS)}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
-    found = requests.hostile(find(), asked.requests, asked.seed)
+    bundle = find()
+    found = {}
+    for name in asked.drill or _DRILLS:
+        print(f"── {name}", flush=True)
+        found[name] = _DRILLS[name](bundle, asked)
+        print(results.table(found[name]), flush=True)
     results.write(found)
-    print(f"\n{results.table(found)}\n\nwritten to {results.FILE}")
-    return 0 if all(entry.holds for entry in found) else 1
+    print(f"\nwritten to {results.FILE}")
+    return 0 if all(entry.holds for entries in found.values() for entry in entries) else 1
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -39,5 +40,8 @@ def table(results: Sequence[Result]) -> str:
     )
 
 
-def write(results: Sequence[Result], path: Path = FILE) -> None:
-    write_atomically(path, canonical_json([asdict(entry) for entry in results]))
+def write(found: Mapping[str, Sequence[Result]], path: Path = FILE) -> None:
+    """The results by drill; those of drills that were not run now stay as they were."""
+    before = json.loads(path.read_bytes()) if path.exists() else {}
+    now = {drill: [asdict(entry) for entry in entries] for drill, entries in found.items()}
+    write_atomically(path, canonical_json(before | now))

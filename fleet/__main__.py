@@ -53,7 +53,7 @@ def describe(status: dict[str, Any]) -> str:
         health = "ready" if entry["ready"] else f"not ready ({entry['state']})"
         lines.append(
             f"        {entry['name']:<12} {health:<22} pid {entry['pid']:<8} "
-            f"HTTP {entry['http_port']}  gRPC {entry['grpc_port']}"
+            f"HTTP {entry['http_port']}  gRPC {entry['grpc_port']}  admin {entry['admin_port']}"
         )
     return "\n".join(lines)
 

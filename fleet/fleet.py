@@ -107,6 +107,7 @@ class Fleet:
                 "digest": entry.digest,
                 "http_port": entry.http_port,
                 "grpc_port": entry.grpc_port,
+                "admin_port": entry.admin_port or entry.http_port,
                 "state": programs[entry.name].state if entry.name in programs else "STOPPED",
                 "pid": programs[entry.name].pid if entry.name in programs else 0,
                 "ready": all(
@@ -179,7 +180,7 @@ class Fleet:
         claims = manifest.read(bundle)
         lock, digest_of_lock = bundle / claims.environment["lock"], claims.environment["lock_sha256"]
         python = environments.python_for(lock, digest_of_lock, self._settings.root / "environments")
-        planned = replicas.plan(digest, count, self._settings.replica_port, state)
+        planned = replicas.plan(digest, count, self._settings.replica_port, self._settings.admin_port, state)
         self._tell(f"starting {count} × {claims.name} {digest[:12]}: {_names(planned)}")
         try:
             for replica in planned:

@@ -21,22 +21,26 @@ _POLL_S = 0.05
 _SLOTS = 1000
 
 
-def plan(digest: str, count: int, first_port: int, state: State) -> list[Replica]:
-    """New replicas of a bundle, on the lowest ports that nobody has.
+def plan(digest: str, count: int, first_port: int, first_admin_port: int, state: State) -> list[Replica]:
+    """New replicas of a bundle, on the lowest ports that nobody has; without admin ports where the first of those is 0.
 
     Raises:
         UnavailableError: there are not enough.
     """
-    taken = {port for entry in state.replicas for port in (entry.http_port, entry.grpc_port)}
+    taken = {port for entry in state.replicas for port in entry.ports}
     planned: list[Replica] = []
     for slot in range(_SLOTS):
-        ports = (first_port + 2 * slot, first_port + 2 * slot + 1)
-        if ports[1] > 65535 or len(planned) == count:
+        admin_port = first_admin_port + slot if first_admin_port else 0
+        replica = Replica(
+            f"{digest[:8]}-{slot}", digest, first_port + 2 * slot, first_port + 2 * slot + 1, admin_port=admin_port
+        )
+        if max(replica.ports) > 65535 or len(planned) == count:
             break
-        if not taken & set(ports) and all(is_free(port) for port in ports):
-            planned.append(Replica(f"{digest[:8]}-{slot}", digest, *ports))
+        if not taken & set(replica.ports) and all(map(is_free, replica.ports)):
+            planned.append(replica)
     if len(planned) < count:
-        raise UnavailableError(f"no {2 * count} free ports above {first_port} for {count} replicas")
+        above = f"{first_port} and {first_admin_port}" if first_admin_port else f"{first_port}"
+        raise UnavailableError(f"not enough free ports above {above} for {count} replicas")
     return planned
 
 
@@ -70,6 +74,7 @@ def program(
             "PYTHONPATH": str(PROJECT),  # for the launcher; it does not pass it on
             "PYTHONDONTWRITEBYTECODE": "1",
             "BULKHEAD_GRPC_PORT": str(replica.grpc_port),
+            **({"BULKHEAD_ADMIN_PORT": str(replica.admin_port)} if replica.admin_port else {}),
             "BENTOML_HOME": str(home),
             "BENTOML_DO_NOT_TRACK": "true",
             "PROMETHEUS_MULTIPROC_DIR": str(metrics),

@@ -27,6 +27,7 @@ class Settings:
         root: the fleet's own state, absolute; `fleet` below `BULKHEAD_VAR`, default `var`.
         http_port, grpc_port: where Envoy answers on 127.0.0.1; `BULKHEAD_HTTP_PORT`, `BULKHEAD_GRPC_PORT`.
         replica_port: the first of the ports that replicas take, two each; `BULKHEAD_REPLICA_PORT`.
+        admin_port: the first of those at which they have the pages around the predictions, one each; `BULKHEAD_ADMIN_PORT`. 0: with HTTP.
         passed_on: what every replica gets of this environment, where it is set: `BULKHEAD_API_KEYS_FILE` and `BULKHEAD_PREDICTION_LOG`,
             as absolute paths, `BULKHEAD_PREDICTION_LOG_MB`, and OpenTelemetry's `OTEL_…`.
         start_limit_s: the time that a new replica gets to become ready; `BULKHEAD_START_LIMIT_S`.
@@ -38,6 +39,7 @@ class Settings:
     http_port: int = 8080
     grpc_port: int = 8081
     replica_port: int = 8100
+    admin_port: int = 0
     start_limit_s: float = 60.0
     passed_on: Mapping[str, str] = field(default_factory=dict)
 
@@ -62,6 +64,7 @@ class Settings:
             http_port=_port(environment, "BULKHEAD_HTTP_PORT", cls.http_port),
             grpc_port=_port(environment, "BULKHEAD_GRPC_PORT", cls.grpc_port),
             replica_port=_port(environment, "BULKHEAD_REPLICA_PORT", cls.replica_port),
+            admin_port=_port(environment, "BULKHEAD_ADMIN_PORT", cls.admin_port),
             start_limit_s=_seconds(environment, "BULKHEAD_START_LIMIT_S", cls.start_limit_s),
             passed_on=_passed_on(environment, project),
         )
@@ -97,7 +100,9 @@ def _passed_on(environment: Mapping[str, str], project: Path) -> Mapping[str, st
 
 
 def _port(environment: Mapping[str, str], name: str, default: int) -> int:
-    text = environment.get(name, str(default))
+    text = environment.get(name)
+    if text is None:
+        return default
     if not text.isdecimal() or not 0 < int(text) < 65536:
         raise ConfigurationError(f"{name} is {text!r}; it must be a port, 1 to 65535")
     return int(text)

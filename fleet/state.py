@@ -13,12 +13,17 @@ from contract.files import canonical_json, write_atomically
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """One `bentoml serve`, listening on 127.0.0.1."""
+    """One `bentoml serve`, listening on 127.0.0.1; `admin_port` is 0 where its HTTP port has all pages."""
 
     name: str
     digest: str
     http_port: int
     grpc_port: int
+    admin_port: int = 0
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        return tuple(filter(None, (self.http_port, self.grpc_port, self.admin_port)))
 
 
 @dataclass(frozen=True, slots=True)

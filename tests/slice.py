@@ -30,8 +30,19 @@ def copy_project(directory: Path) -> None:
     _shorten(directory / "params.yaml")
     if not (directory / ".git").exists():
         _git(directory, "init", "--quiet", "--initial-branch=main")
+    for name in set(_git(directory, "ls-files", "-z").split("\0")) - kept - {"", "dvc.lock"}:
+        (directory / name).unlink(missing_ok=True)  # since the copy of before
     _git(directory, "add", "--all")
     _git(directory, "commit", "--quiet", "--allow-empty", "--message=A slice for the tests")
+
+
+def prepared(directory: Path) -> None:
+    """A slice in which `dvc repro` has run: a copy of BULKHEAD_TEST_SLICE, which `make test` has made; made here where that is not set."""
+    if made := os.environ.get("BULKHEAD_TEST_SLICE"):
+        shutil.copytree(made, directory, symlinks=True, dirs_exist_ok=True)
+    else:
+        copy_project(directory)
+        repro(directory)
 
 
 def repro(directory: Path, *targets: str) -> None:
@@ -61,9 +72,10 @@ def _copy_if_changed(source: Path, target: Path) -> None:
     shutil.copy2(source, target)
 
 
-def _git(directory: Path, *arguments: str) -> None:
+def _git(directory: Path, *arguments: str) -> str:
     identity = ["-c", "user.name=slice", "-c", "user.email=slice@localhost"]
-    subprocess.run(["git", *identity, *arguments], cwd=directory, check=True)
+    command = ["git", *identity, *arguments]
+    return subprocess.run(command, cwd=directory, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 if __name__ == "__main__":

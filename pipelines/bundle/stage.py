@@ -10,7 +10,7 @@ from typing import Any
 
 from contract import environments, evidence, limits, manifest, reference, schema
 from contract.errors import ModelRejectedError
-from contract.files import canonical_json, sha256, write_atomically
+from contract.files import canonical_json, sha256, tree_bytes, write_atomically
 from contract.manifest import GOLDEN_FILE_NAME, Manifest
 from contract.predictor import MODEL_FILE_NAME, Predictor
 from pipelines import paths
@@ -48,7 +48,7 @@ def run(params: Params) -> str:
         evidence.check(built, manifest.verify(built, digest))
         shutil.rmtree(paths.BUNDLE, ignore_errors=True)
         shutil.copytree(built, paths.BUNDLE)
-    return f"bundle {digest[:12]}, {sum(path.stat().st_size for path in paths.BUNDLE.rglob('*')) / 1e6:.1f} MB"
+    return f"bundle {digest[:12]}, {tree_bytes(paths.BUNDLE) / 1e6:.1f} MB"
 
 
 def _write_artifact(params: Params, artifact: Path) -> None:

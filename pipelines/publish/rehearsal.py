@@ -14,6 +14,7 @@ from typing import Any
 
 from contract import environments, manifest
 from contract.errors import BundleError, Problem
+from contract.files import tree_bytes
 from pipelines.params import Budget
 
 _LIMIT_S = 300
@@ -43,7 +44,7 @@ def rehearse(bundle: Path, budget: Budget, built: Path) -> dict[str, Any]:
         sandbox = _sandbox(python, copy)
         command = [str(python), "-m", "bentos.rehearsal", str(copy), str(budget.ready_s)]
         found = _run([*sandbox, *command], copy, Path(scratch))
-    found |= {"environment_mb": round(_size_mb(python.parents[1]), 1), "sandboxed": bool(sandbox)}
+    found |= {"environment_mb": round(tree_bytes(python.parents[1]) / 1e6, 1), "sandboxed": bool(sandbox)}
     problems = [Problem(None, None, text) for text in found["wrong"]]
     for name, limit in budget.model_dump().items():
         if found.get(name, 0) > limit:
@@ -114,7 +115,3 @@ def _sandbox(python: Path, bundle: Path) -> list[str]:
 def _limit() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (_OPEN_FILES, _OPEN_FILES))
-
-
-def _size_mb(directory: Path) -> float:
-    return sum(path.lstat().st_size for path in directory.rglob("*") if not path.is_dir()) / 1e6

@@ -99,6 +99,7 @@ class Server:
     grpc: str
     process: subprocess.Popen[bytes]
     log: Path
+    admin: str = ""  # where it has an admin port
 
     @property
     def workers(self) -> list[int]:

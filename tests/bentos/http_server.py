@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
 import uvloop
 
 from bentos.core import Core
@@ -74,6 +76,10 @@ def front_door(core: Core, keep_alive_s: float = KEEP_ALIVE_S) -> Iterator[Front
         yield running
     finally:
         running.stop()
+
+
+def limited(core: Core, monkeypatch: pytest.MonkeyPatch, **limits: float) -> None:
+    monkeypatch.setattr(core, "limits", dataclasses.replace(core.limits, **limits))  # type: ignore[arg-type]
 
 
 def request(path: str, body: bytes = b"", *headers: str, method: str = "POST") -> bytes:

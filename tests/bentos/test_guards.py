@@ -84,11 +84,13 @@ def call(channel: grpc.Channel, method: str, content: bytes = b"", key: str | No
 
 @pytest.fixture(scope="module")
 def keyed(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Path]]:
-    """A server that asks for a key, and the file of its keys."""
+    """A server that asks for a key and has an admin port, and the file of its keys."""
     directory = tmp_path_factory.mktemp("keyed")
     keys = directory / "keys"
     keys.write_text(f"# the first\n{KEY}\n\n{OTHER}\n")
-    server = start(bundle, directory, BULKHEAD_API_KEYS_FILE=str(keys))
+    (admin,) = free_ports(1)
+    server = start(bundle, directory, BULKHEAD_API_KEYS_FILE=str(keys), BULKHEAD_ADMIN_PORT=str(admin))
+    server.admin = f"127.0.0.1:{admin}"
     wait(server, f"http://{server.http}")
     yield server, keys
     server.stop()
@@ -130,6 +132,24 @@ def test_key_is_asked_for_over_grpc(keyed: tuple[Server, Path], case: Case) -> N
         row = {name: value for name, value in case.row.items() if value is not None}
         found, version = asking.over_grpc(channel, row, schema, {"authorization": f"bearer {OTHER}"})
         assert (found["probability"], version) == (case.answers[0]["probability"], case.version)
+
+
+def test_pages_and_metrics_are_at_the_admin_port_alone_and_health_at_both(
+    keyed: tuple[Server, Path], case: Case
+) -> None:
+    server, _ = keyed
+    body = json.dumps({"rows": case.rows[:1]}).encode()
+    for path in ("/", "/docs.json", "/metrics", "/static_content/index.css"):
+        assert get(f"http://{server.http}{path}", KEY)[0] == 404
+        assert get(f"http://{server.admin}{path}", KEY)[0] == 200
+        assert get(f"http://{server.admin}{path}")[0] == 401
+    for address in (server.http, server.admin):
+        assert get(f"http://{address}/readyz")[0] == 200
+        status, _, content = get(
+            f"http://{address}/predict", KEY, body
+        )  # "Try it out" on the page at / asks its own port
+        assert (status, json.loads(content)["predictions"]) == (200, case.answers[:1])
+    assert b'outcome="unauthorized"' in get(f"http://{server.admin}/metrics", KEY)[2]
 
 
 def test_key_is_refused_before_the_body_has_come(keyed: tuple[Server, Path]) -> None:
@@ -243,6 +263,16 @@ def test_caller_needs_a_certificate_of_the_authority_over_both_protocols(
         assert grpc_works(mutual, trusted, pair) is expected
 
 
+def test_callers_are_told_to_come_over_tls_alone(
+    mutual: Server, keyed: tuple[Server, Path], authority: Authority
+) -> None:
+    context = client_context(authority, authority.issue("strict"))
+    for path in ("/livez", "/v2", "/docs.json"):
+        with urllib.request.urlopen(f"https://{mutual.http}{path}", context=context, timeout=10) as answer:
+            assert answer.headers["strict-transport-security"] == "max-age=31536000"
+    assert get(f"http://{keyed[0].http}/livez")[1]["strict-transport-security"] is None
+
+
 def test_plain_text_gets_no_answer_when_the_server_has_tls(mutual: Server) -> None:
     for address in (mutual.http, mutual.grpc):
         host, port = address.split(":")
@@ -270,6 +300,7 @@ def test_server_ends_with_the_reason_when_its_guards_are_of_no_use(
     certificate, key = authority.issue("server")
     pair: list[str | Path] = ["--ssl-certfile", certificate, "--ssl-keyfile", key]
     (tmp_path / "empty").touch()
+    servers = {}
     for name, options, variables, reason in (
         ("half", ["--ssl-certfile", certificate], {}, "both --ssl-certfile and --ssl-keyfile"),
         ("other", [*pair[:3], stranger.issue("x")[1]], {}, "of that certificate"),
@@ -277,9 +308,11 @@ def test_server_ends_with_the_reason_when_its_guards_are_of_no_use(
         ("optional", [*pair, "--ssl-ca-certs", authority.path, "--ssl-cert-reqs", "1"], {}, "--ssl-cert-reqs 1"),
         ("ciphers", [*pair, "--ssl-ciphers", "AES128-SHA"], {}, "--ssl-ciphers"),
         ("keys", [], {"BULKHEAD_API_KEYS_FILE": str(tmp_path / "empty")}, "holds no API key"),
+        ("admin", [], {"BULKHEAD_ADMIN_PORT": "0"}, "BULKHEAD_ADMIN_PORT is '0'"),
     ):
         directory = tmp_path / name
         directory.mkdir()
-        server = start(bundle, directory, *options, **variables)
-        assert server.process.wait(60) == 78, name
+        servers[reason] = start(bundle, directory, *options, **variables)
+    for reason, server in servers.items():
+        assert server.process.wait(60) == 78, reason
         assert reason in server.log.read_text()

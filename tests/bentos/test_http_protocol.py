@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import resource
 import select
@@ -16,9 +15,10 @@ from typing import Any
 import pytest
 
 from bentos.core import Core
+from bentos.http_connection import BODY
 from bentos.http_door import SPARE_CONNECTIONS
 from tests.bentos.conftest import Case
-from tests.bentos.http_server import FrontDoor, front_door, get, one_response, request, responses, rest
+from tests.bentos.http_server import FrontDoor, front_door, get, limited, one_response, request, responses, rest
 
 CLOSE = "Connection: close"
 
@@ -37,10 +37,6 @@ def body(case: Case) -> bytes:
 
 def predictions(content: bytes) -> Any:
     return json.loads(content)["predictions"]
-
-
-def limited(core: Core, monkeypatch: pytest.MonkeyPatch, **limits: float) -> None:
-    monkeypatch.setattr(core, "limits", dataclasses.replace(core.limits, **limits))  # type: ignore[arg-type]
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -80,13 +76,14 @@ def test_request_is_answered_when_it_comes_in_pieces(door: FrontDoor, case: Case
 
 @pytest.mark.parametrize("size", [1, 50, 4096])
 def test_request_is_answered_when_its_body_is_chunked(door: FrontDoor, case: Case, size: int) -> None:
-    body = json.dumps({"rows": case.rows * 4}).encode()
+    rows, answers = (case.rows, case.answers) if size == 1 else (case.rows * 4, case.answers * 4)
+    body = json.dumps({"rows": rows}).encode()
     chunks = [body[start : start + size] for start in range(0, len(body), size)]
     coded = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks)
     head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n"
     whole = head + b"Connection: close\r\n\r\n" + coded + b"0\r\nContent-Type: text/plain\r\n\r\n"
     ((status, _, content),) = responses(door.ask(whole))
-    assert (status, predictions(content)) == (200, case.answers * 4)
+    assert (status, predictions(content)) == (200, answers)
 
 
 def test_answers_keep_the_order_of_requests_that_come_together(door: FrontDoor, case: Case, body: bytes) -> None:
@@ -215,6 +212,19 @@ def test_answer_is_complete_when_the_caller_has_closed_its_half(door: FrontDoor,
             assert [answer for answer, _, _ in responses(rest(connection))] == [status]
 
 
+def test_each_request_is_answered_when_many_came_before_the_caller_closed_its_half(
+    door: FrontDoor, body: bytes
+) -> None:
+    with door.connect() as connection:
+        sender = threading.Thread(
+            target=lambda: (connection.sendall(request("/predict", body) * 3000), connection.shutdown(socket.SHUT_WR))
+        )
+        sender.start()
+        received = responses(rest(connection))
+        sender.join()
+    assert [status for status, _, _ in received] == [200] * 3000
+
+
 def test_request_is_counted_when_its_caller_went_away(door: FrontDoor, core: Core, body: bytes) -> None:
     def gone() -> int:
         return sum(core.metrics._buckets.get(("http", "disconnected"), []))
@@ -296,10 +306,25 @@ def test_body_is_refused_while_it_comes_when_it_grows_too_long(door: FrontDoor, 
     assert refusal(door, declared + b" " * 100_000) == (413, "close", "too_large")
 
 
-def test_trailers_are_bounded(door: FrontDoor, core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
-    limited(core, monkeypatch, body_limit_bytes=4096)
+@pytest.mark.parametrize("framing", [b"2\r\n{}\r\n0\r\nX: " + b"x" * 200_000, b"1\r\n \r\n" * 40_000])
+def test_body_is_refused_when_what_frames_it_grows_too_long(door: FrontDoor, framing: bytes) -> None:
     head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
-    assert refusal(door, head + b"2\r\n{}\r\n0\r\nX: " + b"x" * 100_000) == (413, "close", "too_large")
+    assert refusal(door, head + framing) == (413, "close", "too_large")
+
+
+def test_nothing_is_kept_of_a_trailer_or_of_a_refused_body(door: FrontDoor, core: Core) -> None:
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with door.connect() as connection:
+        connection.sendall(head + b"2\r\n{}\r\n0\r\n" + b"".join(b"x%d: 1\r\n" % n for n in range(1000)))
+        until(lambda: any(each._state == BODY for each in door.door.connections))
+        (waiting,) = (each for each in door.door.connections if each._state == BODY)
+        assert waiting._fields == {}
+    with door.connect() as connection:
+        connection.sendall(head + b"%x\r\n" % (2 * core.limits.body_limit_bytes) + b" " * core.limits.body_limit_bytes)
+        connection.sendall(b" " * 1000)
+        assert one_response(connection)[0] == 413
+        (lingering,) = (each for each in door.door.connections if each._over)
+        assert (lingering._body, lingering._unread) == (b"", b"")
 
 
 def test_bodies_are_refused_when_all_together_hold_too_much(

@@ -56,6 +56,15 @@ def test_label_is_positive_from_the_threshold_on(predictor: Predictor, golden: l
         assert case["answer"]["label"] == target.labels[1 if positive else 0]
 
 
+@pytest.mark.parametrize("score", [np.nan, np.inf])
+def test_score_that_is_no_finite_number_never_gets_out(
+    predictor: Predictor, golden: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, score: float
+) -> None:
+    monkeypatch.setattr(predictor, "_score_one", lambda matrix: np.full((1, 2), score, np.float32))
+    with pytest.raises(ArithmeticError, match="no finite number"):
+        predictor.predict([golden[0]["row"]])
+
+
 def test_no_row_gives_no_answer(predictor: Predictor) -> None:
     assert predictor.predict([]) == []
 

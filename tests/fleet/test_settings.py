@@ -11,7 +11,7 @@ PROJECT = Path("/project")
 def test_defaults_lie_in_the_project_wherever_the_command_is_called() -> None:
     settings = Settings.read({}, PROJECT)
     assert (settings.store, settings.root) == ("/project/store", Path("/project/var/fleet"))
-    assert (settings.http_port, settings.grpc_port) == (8080, 8081)
+    assert (settings.http_port, settings.grpc_port, settings.admin_port) == (8080, 8081, 0)
 
 
 def test_environment_wins_over_defaults() -> None:
@@ -21,10 +21,11 @@ def test_environment_wins_over_defaults() -> None:
     assert (settings.store, settings.root, settings.http_port) == ("file:///bundles", Path("/state/fleet"), 9000)
 
 
+@pytest.mark.parametrize("name", ["BULKHEAD_GRPC_PORT", "BULKHEAD_ADMIN_PORT"])
 @pytest.mark.parametrize("port", ["", "http", "0", "65536", "-1"])
-def test_port_is_named_when_it_is_none(port: str) -> None:
-    with pytest.raises(ConfigurationError, match="BULKHEAD_GRPC_PORT"):
-        Settings.read({"BULKHEAD_GRPC_PORT": port}, PROJECT)
+def test_port_is_named_when_it_is_none(port: str, name: str) -> None:
+    with pytest.raises(ConfigurationError, match=name):
+        Settings.read({name: port}, PROJECT)
 
 
 @pytest.mark.parametrize("limit", ["", "soon", "0", "-1", "nan"])

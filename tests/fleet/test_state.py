@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from contract.errors import ConfigurationError
+from contract.errors import ConfigurationError, UnavailableError
+from fleet import replicas
 from fleet import state as fleet_state
 from fleet.state import Canary, Replica, State
 
@@ -50,6 +51,16 @@ def test_state_is_the_same_when_it_was_saved_and_loaded(tmp_path: Path) -> None:
     fleet_state.save(tmp_path / "state.json", state)
     assert fleet_state.load(tmp_path / "state.json") == state
     assert fleet_state.load(tmp_path / "other.json") == State()
+
+
+def test_replicas_have_the_lowest_ports_that_are_free_and_admin_ports_only_when_asked_for() -> None:
+    running = State(replicas=(Replica("x", OLD, 18700, 18701, 18800),))
+    first, second = replicas.plan(NEW, 2, 18700, 18800, running)
+    assert first.ports == (18702, 18703, 18801)
+    assert second.ports == (18704, 18705, 18802)
+    assert replicas.plan(NEW, 1, 18700, 0, running)[0].ports == (18702, 18703)
+    with pytest.raises(UnavailableError, match="65530 and 65530"):
+        replicas.plan(NEW, 9, 65530, 65530, running)
 
 
 def test_damaged_state_is_refused_with_what_to_do(tmp_path: Path) -> None:

@@ -11,6 +11,5 @@ from tests import slice as sliced
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project in which `dvc repro` has run on two real months."""
     directory = tmp_path_factory.mktemp("project")
-    sliced.copy_project(directory)
-    sliced.repro(directory)
+    sliced.prepared(directory)
     return directory

@@ -1,0 +1,126 @@
+"""A replica under the load of good callers, 70 % of what it can do, while something happens to it; with its memory watched."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks import load, processes, servers
+from benchmarks.bundles import Bundle
+from drills.open_loop import ROWS, Answers
+
+PROJECT = Path(__file__).parents[1]
+SHARE = 0.7  # of the capacity
+REQUESTS = 30_000  # none of so many failed: the rate of failure is below 1e-4, with 95 % confidence
+_CAPACITY_S = 5
+_ALONE_S = 10
+_SAMPLE_S = 0.02
+_SUSTAINED_P99_MS = 500
+_LEAST_S, _MOST_S = 30.0, 120.0
+
+
+@dataclass(frozen=True)
+class UnderLoad:
+    """What became of good callers and of the replica.
+
+    Attributes:
+        capacity_per_s: requests that the replica answered when it was asked as fast as it could.
+        rate_per_s: at which the good callers asked.
+        alone, beside: what `drills.open_loop` found before anything happened, and meanwhile.
+        done: what the attack gave back.
+        warm_mb, most_mb: memory of the replica, all its processes: with good callers alone, and the most of it meanwhile.
+    """
+
+    capacity_per_s: float
+    rate_per_s: float
+    alone: dict[str, Any]
+    beside: dict[str, Any]
+    done: Any
+    warm_mb: float
+    most_mb: float
+
+    @property
+    def growth(self) -> float:
+        return self.most_mb / self.warm_mb - 1
+
+    def __str__(self) -> str:
+        return (
+            f"at {self.rate_per_s:,.0f} a second of {ROWS} rows, {self.rate_per_s / self.capacity_per_s:.0%} of the capacity, p99 is "
+            f"{self.alone['p99_ms']:.1f} ms alone and {self.beside['p99_ms']:.1f} ms beside"
+        )
+
+
+def under_load(bundle: Bundle, attack: Callable[[int, float], Any]) -> UnderLoad:
+    """Start a replica, find out what it can do, and have it attacked while good callers ask it.
+
+    Args:
+        attack: called with the replica's port and the seconds for which good callers will ask.
+    """
+    with tempfile.TemporaryDirectory() as scratch, servers.ours(bundle, Path(scratch)) as server:
+        job = load.Job(server.port, load.encode(Answers(bundle.path).requests), server.pid, seconds=_CAPACITY_S)
+        capacity = load.run(load.HTTP, job)
+        capacity_per_s = capacity.completed / capacity.wall_s
+        rate, alone = _sustained(bundle, server.port, SHARE * capacity_per_s)
+        warm_mb = resident_mb(server.pid)
+        seconds = min(max(_LEAST_S, REQUESTS / rate), _MOST_S)
+        with _most(server.pid) as most, _asking(bundle, server.port, rate, seconds) as beside:
+            done = attack(server.port, seconds)
+    return UnderLoad(capacity_per_s, rate, alone, beside, done, warm_mb, max(most))
+
+
+def _sustained(bundle: Bundle, port: int, rate_per_s: float) -> tuple[float, dict[str, Any]]:
+    """The rate, or a lower one where others who use this machine leave no time for it; and what good callers found at it."""
+    while True:
+        with _asking(bundle, port, rate_per_s, _ALONE_S) as alone:
+            pass
+        if alone["p99_ms"] < _SUSTAINED_P99_MS:
+            return rate_per_s, alone
+        rate_per_s *= SHARE
+
+
+@contextmanager
+def _asking(bundle: Bundle, port: int, rate_per_s: float, seconds: float) -> Iterator[dict[str, Any]]:
+    """Good callers beside the block; what they found is there after it."""
+    command = [sys.executable, "-m", "drills.open_loop", str(bundle.path), str(port)]
+    command += ["--rate", str(rate_per_s), "--seconds", str(seconds)]
+    found: dict[str, Any] = {}
+    with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE) as callers:
+        yield found
+        found.update(json.loads(callers.communicate()[0]))
+
+
+def resident_mb(pid: int) -> float:
+    return sum(map(processes.resident_bytes, processes.tree(pid))) / 1e6
+
+
+@contextmanager
+def _most(pid: int) -> Iterator[list[float]]:
+    """Samples of the memory of a process tree during the block."""
+    samples, ended = [resident_mb(pid)], threading.Event()
+
+    def sample() -> None:
+        while not ended.wait(_SAMPLE_S):
+            samples.append(resident_mb(pid))
+
+    thread = threading.Thread(target=sample)
+    thread.start()
+    try:
+        yield samples
+    finally:
+        ended.set()
+        thread.join()
+
+
+def run(program: str, *arguments: str) -> dict[str, Any]:
+    """What a program of the drills prints."""
+    done = subprocess.run([sys.executable, "-m", program, *arguments], cwd=PROJECT, stdout=subprocess.PIPE, check=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
