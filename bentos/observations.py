@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asyncio import AbstractEventLoop, TimerHandle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from time import time_ns
 
 import numpy as np
@@ -20,10 +20,16 @@ _LOG_EVERY_S = 1.0
 
 
 class Observations:
-    """Gathers rows for the sketches and, where there is one, for the prediction log. For the event loop's thread."""
+    """Gathers rows for the sketches and, where there is one, for the prediction log. For the event loop's thread.
+
+    Attributes:
+        call_soon: the event loop's, so that no answer waits for the rows to be counted; without a loop they are counted at once.
+    """
 
     def __init__(self, sketches: Sketches) -> None:
+        self.call_soon: Callable[[Callable[[], None]], object] = lambda flush: flush()
         self._sketches = sketches
+        self._is_due = False
         self._log: PredictionLog | None = None
         self._timer: TimerHandle | None = None
         self._matrices: list[NDArray[np.float32]] = []
@@ -38,11 +44,13 @@ class Observations:
         if self._log is not None:
             self._calls.append((time_ns(), len(scores), request_id))
         self._rows += len(scores)
-        if self._rows >= BATCH_ROWS:
-            self.flush()
+        if self._rows >= BATCH_ROWS and not self._is_due:
+            self._is_due = True
+            self.call_soon(self.flush)
 
     def flush(self) -> None:
         """Count what was gathered, and hand it to the log."""
+        self._is_due = False
         if not self._rows:
             return
         matrix, scores = np.concatenate(self._matrices), np.concatenate(self._scores)

@@ -51,7 +51,14 @@ class Sketches:
         self._schema = schema
         self._version = labels({"model_version": model_version})
         names = schema.feature_names
-        self._features = [(names.index(name), name, Sketch(bins)) for name, bins in reference.features.items()]
+        self._features = [
+            (names.index(name), f"{labels({'feature': name})},{self._version}", Sketch(bins))
+            for name, bins in reference.features.items()
+        ]
+        self._bins = [
+            [f"{labels({'bin': bin_name})},{feature}" for bin_name in sketch.bins.names]
+            for _, feature, sketch in self._features
+        ]
         self._prediction = Sketch(reference.prediction)
         self._labels = np.zeros(len(schema.target.labels), np.int64)
         self._sum = 0.0
@@ -86,14 +93,10 @@ class Sketches:
         drift = Family(
             "bulkhead_feature_drift_psi", "gauge", "Population stability index of about a day to the training"
         )
-        for _, name, sketch in self._features:
-            feature = f"{labels({'feature': name})},{self._version}"
-            for bin_name, count, trained in zip(
-                sketch.bins.names, sketch.totals.tolist(), sketch.bins.rows, strict=True
-            ):
-                of = f"{labels({'bin': bin_name})},{feature}"
-                rows.add(of, count)
-                reference.add(of, trained)
+        for (_, feature, sketch), bins in zip(self._features, self._bins, strict=True):
+            for of_bin, count, trained in zip(bins, sketch.totals.tolist(), sketch.bins.rows, strict=True):
+                rows.add(of_bin, count)
+                reference.add(of_bin, trained)
             if (index := sketch.drift) is not None:
                 drift.add(feature, index)
         yield from (rows, reference, drift)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from random import Random
 
 import numpy as np
@@ -193,6 +194,21 @@ def test_observations_are_looked_at_in_batches_and_when_they_are_asked_for() -> 
     assert value(samples(exposition(gathered.collect())), "bulkhead_prediction_count") == BATCH_ROWS
     observed.add(row, score, b"")
     assert value(samples(exposition(observed.collect())), "bulkhead_prediction_count") == BATCH_ROWS + 1
+
+
+def test_observations_are_looked_at_after_the_answers_of_a_round_where_there_is_an_event_loop() -> None:
+    observed = Observations(gathered := sketches())
+    later: list[Callable[[], None]] = []
+    observed.call_soon = later.append
+    rows, scores = matrix((1, 2, 3)).repeat(BATCH_ROWS, axis=0), np.full(BATCH_ROWS, 0.5, np.float32)
+    for _ in range(3):
+        observed.add(rows, scores, b"")
+    assert value(samples(exposition(gathered.collect())), "bulkhead_prediction_count") == 0
+    (flush,) = later
+    flush()
+    assert value(samples(exposition(gathered.collect())), "bulkhead_prediction_count") == 3 * BATCH_ROWS
+    observed.add(rows, scores, b"")
+    assert len(later) == 2
 
 
 def test_rows_of_real_requests_are_counted_as_numpy_counts_them(core: Core, case: Case, http: Caller) -> None:

@@ -164,6 +164,39 @@ def test_file_is_locked_for_as_long_as_it_is_written(tmp_path: Path) -> None:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+FAILING = """
+import ctypes, sys
+from pathlib import Path
+from bentos.prediction_log import PredictionLog
+from contract.log_settings import Settings
+from tests.bentos.test_prediction_log import SCHEMA, counts, offer
+fiu = ctypes.CDLL("libfiu.so.0")
+fiu.fiu_enable_random.argtypes = [ctypes.c_char_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_float]
+log = PredictionLog(Settings(Path(sys.argv[1]), 1 << 30), SCHEMA, "f00d", file_bytes=50_000)
+for point in (b"posix/io/rw/write", b"posix/io/oc/open", b"posix/io/sync/fsync"):
+    fiu.fiu_enable_random(point, 1, 5, 0, 0.3)
+offer(log, 0, 200)
+log.close()
+for point in (b"posix/io/rw/write", b"posix/io/oc/open", b"posix/io/sync/fsync"):
+    fiu.fiu_disable(point)
+written, dropped = counts(log)
+print(written, dropped["disk"], sum(dropped.values()))
+"""
+
+
+def test_rows_are_dropped_and_counted_when_the_disk_fails_at_random(tmp_path: Path) -> None:
+    if not shutil.which("fiu-run"):
+        pytest.skip("fiu-run is not installed: Debian has it in fiu-utils")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)) + os.pathsep + str(ROOT)}
+    command = ["fiu-run", "-x", sys.executable, "-c", FAILING, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    written, failed, dropped = map(int, done.stdout.split())
+    assert (written + failed, dropped) == (200 * ROWS, failed)
+    assert min(written, failed) > 20 * ROWS
+    found = numbers_in(tmp_path)
+    assert len(found) == len(set(found)) == written
+
+
 WRITING = """
 import sys
 from pathlib import Path
