@@ -71,7 +71,7 @@ check: | .venv/dev/installed.txt .venv/pipeline/installed.txt .venv/serving/inst
 	.venv/dev/bin/ruff format --quiet --check .
 	.venv/dev/bin/mypy --python-executable .venv/pipeline/bin/python contract pipelines benchmarks/*.py benchmarks/peers/bare_*.py drills/__main__.py
 	.venv/dev/bin/mypy --python-executable .venv/serving/bin/python contract bentos benchmarks/peers/grpc_hello.py benchmarks/peers/model_alone.py benchmarks/peers/unobserved.py
-	.venv/dev/bin/mypy --python-executable .venv/client/bin/python benchmarks/client drills/fuzz.py
+	.venv/dev/bin/mypy --python-executable .venv/client/bin/python benchmarks/client drills/fuzz.py drills/properties.py
 	.venv/dev/bin/mypy --python-executable .venv/bench/bin/python benchmarks/peers/fastapi_app.py benchmarks/peers/bentoml_api.py benchmarks/peers/encoding.py benchmarks/peers/hello.py benchmarks/peers/model_formats.py benchmarks/peers/naive_*.py
 	.venv/dev/bin/mypy --python-executable .venv/fleet/bin/python fleet
 	MYPYPATH=dags:dags/plugins .venv/dev/bin/mypy --python-executable .venv/orchestrator/bin/python dags bin/airflow-local
@@ -96,7 +96,7 @@ test-contract: slice | .venv/serving/installed.txt .venv/pipeline/installed.txt 
 	$(TEST) .venv/pipeline/bin/python $(PYTEST) tests/contract
 
 .PHONY: test-bentos
-test-bentos: slice | .venv/serving/installed.txt .venv/client/installed.txt .venv/fleet/installed.txt .venv/test/installed.txt
+test-bentos: slice | .venv/serving/installed.txt .venv/client/installed.txt .venv/fleet/installed.txt .venv/test/installed.txt .venv/fuzz/installed.txt
 	$(TEST) .venv/serving/bin/python $(PYTEST) tests/bentos
 
 .PHONY: test-fleet
@@ -112,7 +112,7 @@ bench: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/in
 	$(PIPELINE) python -m benchmarks
 
 .PHONY: drills
-drills: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/client/installed.txt  ## faults injected for real: hostile, slow and greedy callers
+drills: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/client/installed.txt .venv/fuzz/installed.txt  ## faults injected for real: hostile, slow and greedy callers
 	$(PIPELINE) python -m drills
 
 # ── environments: one hashed lock each; an environment is complete when it holds a copy of its lock ──
@@ -131,11 +131,11 @@ $(UV):
 .PRECIOUS: .venv/%/installed.txt
 .venv/serving/installed.txt: contract/pruning.py
 
-# pytest alone, beside each environment instead of in it: tests run in the very environments that production uses.
-.venv/test/installed.txt: requirements/test.txt | $(UV)
-	@echo "── environment test"
-	rm -rf .venv/test
-	$(UV) pip install --quiet --require-hashes --python $(PYTHON) --target .venv/test -r $<
+# Beside each environment instead of in it: what is tested and fuzzed runs in the very environments that production uses.
+.venv/test/installed.txt .venv/fuzz/installed.txt: .venv/%/installed.txt: requirements/%.txt | $(UV)
+	@echo "── environment $*"
+	rm -rf .venv/$*
+	$(UV) pip install --quiet --require-hashes --python $(PYTHON) --target .venv/$* -r $<
 	cp $< $@
 
 .PHONY: lock

@@ -30,7 +30,7 @@ def page(core: Core) -> bytes:
     <title>{title}: predictions</title>
     <link rel="icon" href="data:,">
     <link rel="stylesheet" type="text/css" href="./static_content/swagger-ui.css">
-    <link rel="stylesheet" type="text/css" href="./static_content/index.css">
+    <style>body {{ margin: 0; background: #fafafa }} .topbar {{ display: none }}</style>
   </head>
   <body>
     <div id="swagger-ui"></div>

@@ -17,7 +17,6 @@ from bentos.http_exchange import Response
 
 _STATIC = (
     "swagger-ui.css",
-    "index.css",
     "swagger-ui-bundle.js",
     "swagger-ui-standalone-preset.js",
     "swagger-initializer.js",

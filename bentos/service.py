@@ -69,6 +69,7 @@ def _start_our_worker() -> None:
     from _bentoml_impl.server import serving
 
     serving._SERVICE_WORKER_SCRIPT = WORKER
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # or numpy starts one for each core, for nothing
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(SOURCES), os.environ.get("PYTHONPATH"))))
 
 

@@ -14,12 +14,12 @@ from bentos import oip_pb2
 _DATATYPES = {"number": "FP64", "boolean": "BOOL", "category": "BYTES", "timestamp": "BYTES"}
 
 
-def http(method: str, path: str, body: bytes = b"", *headers: tuple[str, str]) -> bytes:
+def http(method: str, path: str, body: bytes = b"", *headers: tuple[str, str], encoding: str = "utf-8") -> bytes:
     """A complete HTTP/1.1 request."""
     lines = [f"{method} {path} HTTP/1.1", "Host: x", *(f"{name}: {value}" for name, value in headers)]
     if not any(name.lower() == "transfer-encoding" for name, _ in headers):
         lines.append(f"Content-Length: {len(body)}")
-    return "\r\n".join([*lines, "", ""]).encode() + body
+    return "\r\n".join([*lines, "", ""]).encode(encoding) + body
 
 
 def mutated(chance: random.Random, content: bytes) -> bytes:

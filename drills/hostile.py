@@ -43,7 +43,7 @@ _PATHS = (
     "/livez",
     "/docs.json",
     "/schema.json",
-    "/static_content/index.css",
+    "/static_content/swagger-ui.css",
 )
 _ODD = ("..", "%00", "%2e%2e", "%ff%fe", "//", "/v2", "infer", "versions", "?", "?a=b&a", "%", ";", "~", "*", "\\", "'")
 _REFUSED = frozenset({"400", "413", "415", "422"})

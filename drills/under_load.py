@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks import load, processes, servers
 from benchmarks.bundles import Bundle
-from drills.open_loop import ROWS, Answers
+from drills.good_callers import ROWS, Answers
 
 PROJECT = Path(__file__).parents[1]
 SHARE = 0.7  # of the capacity
@@ -34,7 +34,7 @@ class UnderLoad:
     Attributes:
         capacity_per_s: requests that the replica answered when it was asked as fast as it could.
         rate_per_s: at which the good callers asked.
-        alone, beside: what `drills.open_loop` found before anything happened, and meanwhile.
+        alone, beside: what `drills.good_callers` found before anything happened, and meanwhile.
         done: what the attack gave back.
         warm_mb, most_mb: memory of the replica, all its processes: with good callers alone, and the most of it meanwhile.
     """
@@ -89,7 +89,7 @@ def _sustained(bundle: Bundle, port: int, rate_per_s: float) -> tuple[float, dic
 @contextmanager
 def _asking(bundle: Bundle, port: int, rate_per_s: float, seconds: float) -> Iterator[dict[str, Any]]:
     """Good callers beside the block; what they found is there after it."""
-    command = [sys.executable, "-m", "drills.open_loop", str(bundle.path), str(port)]
+    command = [sys.executable, "-m", "drills.good_callers", str(bundle.path), str(port)]
     command += ["--rate", str(rate_per_s), "--seconds", str(seconds)]
     found: dict[str, Any] = {}
     with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE) as callers:

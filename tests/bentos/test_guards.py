@@ -140,7 +140,7 @@ def test_pages_and_metrics_are_at_the_admin_port_alone_and_health_at_both(
 ) -> None:
     server, _ = keyed
     body = json.dumps({"rows": case.rows[:1]}).encode()
-    for path in ("/", "/docs.json", "/metrics", "/static_content/index.css"):
+    for path in ("/", "/docs.json", "/metrics", "/static_content/swagger-ui.css"):
         assert get(f"http://{server.http}{path}", KEY)[0] == 404
         assert get(f"http://{server.admin}{path}", KEY)[0] == 200
         assert get(f"http://{server.admin}{path}")[0] == 401

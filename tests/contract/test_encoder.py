@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from contract.encoder import Encoder
 from contract.errors import BundleError, InvalidRowsError
-from contract.schema import Feature, FeatureSchema
+from contract.schema import Feature, FeatureSchema, Field
 from tests.contract.conftest import ROW, SCHEMA
 
 ENCODER = Encoder(SCHEMA)
@@ -49,6 +50,17 @@ def test_row_is_encoded_as_worked_out_by_hand() -> None:
 @pytest.mark.parametrize(("carrier", "code"), [("AA", 0.0), ("UA", 1.0), ("ZZ", 2.0), ("aa", 2.0), ("", 2.0), (7, 2.0)])
 def test_category_has_its_position_or_the_code_of_the_unknown(carrier: Any, code: float) -> None:
     assert encode(carrier=carrier)["carrier"] == code
+
+
+def test_nothing_of_a_schema_is_run_as_a_program() -> None:
+    hostile = "x'\"]; raise SystemExit(__import__('os'))\n#"
+    fields = (Field(hostile, "category", unit=hostile), Field(f"{hostile}2", "number", required=False))
+    known = {"categories": [hostile, "y"]}
+    features = (Feature(hostile, "category", (hostile,), known), Feature("two", "value", (f"{hostile}2",)))
+    encoder = Encoder(replace(SCHEMA, name=hostile, fields=fields, features=features))
+    matrix, fallbacks = encoder.encode_rows([{hostile: "y", f"{hostile}2": 2.5}, {hostile: "z"}])
+    assert np.array_equal(matrix, np.array([[1, 2.5], [2, np.nan]], np.float32), equal_nan=True)
+    assert [[entry["problem"] for entry in taken] for taken in fallbacks] == [[], ["missing", "unknown category"]]
 
 
 @pytest.mark.parametrize("absent", [None, ...])

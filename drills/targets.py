@@ -1,0 +1,311 @@
+"""What bytes of callers come to first, each as a function of bytes, for a fuzzer that is guided by the code that they reach (atheris).
+
+    python -m drills.targets BUNDLE TARGET RUNS [SEED]      with atheris on the path, in the serving environment
+
+Prints JSON: `runs`, `warm_mb` and `end_mb` (memory of this process after a tenth of the runs and after all). Ends otherwise, with a
+traceback and the input that led there, at the first input for which something does not hold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import atheris
+
+from benchmarks import processes
+
+with atheris.instrument_imports(include=["bentos", "contract"]):
+    from bentos import json_body, tensors
+    from bentos.core import Core
+    from bentos.http_app import HttpApp
+    from bentos.http_door import Door
+    from bentos.http_exchange import Request
+    from bentos.http_protocol import HttpProtocol
+    from contract.errors import RequestError
+
+_JSON = {b"content-type": b"application/json"}
+_SANE = frozenset((200, 400, 413, 415, 422))
+_TURNS = 4  # of the event loop, for what waits for a turn of its own
+_MOST_BYTES = 4096
+_DATATYPES = [*sorted(tensors.INTEGERS | tensors.FLOATS), "BOOL", "BYTES"]
+_WORDS = (
+    "NaN",
+    "Infinity",
+    "1e999",
+    "-0",
+    "1" * 30,
+    "null",
+    "true",
+    "\\u0000",
+    "\\ud800",
+    "[[[[",
+    '{"',
+    '":',
+    "\r\n\r\n",
+    "0\r\n",
+)
+_NAMES = (
+    "rows",
+    "inputs",
+    "outputs",
+    "name",
+    "datatype",
+    "shape",
+    "data",
+    "parameters",
+    "binary_data_size",
+    "FP64",
+    "INT64",
+    "BOOL",
+)
+_HEADS = (
+    "HEAD ",
+    "GET ",
+    "Expect: 100-continue",
+    "Upgrade: h2c",
+    "Connection: ",
+    "Content-Length: ",
+    "Transfer-Encoding: chunked",
+)
+
+
+class Defects(logging.Handler):
+    """What the server logged as its own fault."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.found: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.found.append(record.getMessage())
+
+
+def read_json(content: bytes) -> None:
+    """The fast way of reading a body accepts nothing that the strict one does not, and reads the same values, types included."""
+    try:
+        value = json_body.decode(content)
+    except RequestError:
+        return
+    again = json.loads(content.decode(), parse_constant=_no_constant, object_pairs_hook=_unique)
+    assert repr(value) == repr(again)
+    assert json.loads(json_body.encode(value)) == value
+
+
+def _no_constant(name: str) -> None:
+    raise AssertionError(f"{name} was accepted")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    assert len(dict(pairs)) == len(pairs), "a key twice was accepted"
+    return dict(pairs)
+
+
+def read_tensors(content: bytes) -> None:
+    """Raw contents are refused, or are as many values as the shape says, which give the same bytes again."""
+    given = atheris.FuzzedDataProvider(content)
+    datatype = given.PickValueInList(_DATATYPES)
+    size = given.ConsumeIntInRange(0, 64)
+    rest = given.ConsumeBytes(_MOST_BYTES)
+    try:
+        tensor = tensors.from_wire("x", datatype, size, rest)
+    except RequestError:
+        return
+    assert len(tensor.values) == size
+    if datatype in ("BYTES", "FP64"):
+        assert tensors.to_wire(tensor) == rest or any(value != value for value in tensor.values)
+
+
+@dataclass
+class OverHttp:
+    """Targets that need the application."""
+
+    app: HttpApp
+    defects: Defects
+
+    def body(self, path: str, headers: dict[bytes, bytes], content: bytes) -> None:
+        request = Request("POST", path, {**headers, b"content-length": b"%d" % len(content)}, 0.0)
+        response = self.app.begin(request)
+        if response is None:
+            request.body = content
+            response = self.app.finish(request)
+        assert response.status in _SANE, self.defects.found
+        if response.content_type == b"application/json":
+            json.loads(response.body, parse_constant=_no_constant)
+
+    def predict(self, content: bytes) -> None:
+        self.body("/predict", _JSON, content)
+
+    def infer(self, content: bytes) -> None:
+        """The first two bytes say how long the JSON is that binary tensors follow."""
+        length = int.from_bytes(content[:2], "big")
+        headers = {b"inference-header-content-length": b"%d" % length} if length else _JSON
+        self.body(f"/v2/models/{self.app.core.name}/infer", headers, content[2:])
+
+
+class Transport(asyncio.Transport):
+    """Keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.closing = False
+
+    def write(self, data: Any) -> None:
+        self.written += data
+
+    def close(self) -> None:
+        self.closing = True
+
+    abort = close
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def pause_reading(self) -> None:
+        pass
+
+    resume_reading = pause_reading
+
+
+@dataclass
+class OnConnections:
+    """Bytes to a connection, which need not be requests."""
+
+    loop: asyncio.AbstractEventLoop
+    door: Door
+    defects: Defects
+
+    def http(self, content: bytes) -> None:
+        """In as many pieces as the first byte says."""
+        self.loop.run_until_complete(self._feed(content[1:], 1 + content[0] % 4 if content else 1))
+        assert (self.door.held_bytes, len(self.door.connections), self.defects.found) == (0, 0, [])
+
+    async def _feed(self, content: bytes, pieces: int) -> None:
+        transport = Transport()
+        connection = HttpProtocol(self.door)
+        connection.connection_made(transport)
+        size = -(-len(content) // pieces) or 1
+        for start in range(0, len(content), size):
+            if not transport.closing:
+                connection.data_received(content[start : start + size])
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+        connection.connection_lost(None)
+        for status in _statuses(transport.written, to_head=b"HEAD" in content):
+            assert status < 500 or status == 503, transport.written
+
+
+def _statuses(written: bytes, *, to_head: bool) -> Iterator[int]:
+    """Of the answers, which must be whole, one after the other; but one to HEAD has no body."""
+    while written:
+        head, found, written = written.partition(b"\r\n\r\n")
+        assert found, head
+        assert head.startswith(b"HTTP/1.1 "), head
+        status = int(head[9:12])
+        length = head.partition(b"content-length: ")[2].partition(b"\r\n")[0]
+        assert length or status == 100, head
+        if not to_head or (written and not written.startswith(b"HTTP/1.1 ")):
+            assert len(written) >= int(length or 0), head
+            written = written[int(length or 0) :]
+        yield status
+
+
+def targets(core: Core, loop: asyncio.AbstractEventLoop, defects: Defects) -> dict[str, Callable[[bytes], None]]:
+    app = HttpApp(core)
+    over_http = OverHttp(app, defects)
+    return {
+        "json": read_json,
+        "tensors": read_tensors,
+        "predict": over_http.predict,
+        "infer": over_http.infer,
+        "http": OnConnections(loop, Door(app), defects).http,
+    }
+
+
+def seeds(bundle: Path, target: str) -> list[bytes]:
+    """Inputs to begin with: right ones."""
+    from random import Random
+
+    from drills.forms import Forms, http, wire
+
+    files = {name: json.loads((bundle / "src/bundle" / f"{name}.json").read_bytes()) for name in ("schema", "golden")}
+    forms, chance = Forms(files["schema"], files["golden"]), Random(1)
+    bodies = [forms.body(chance) for _ in range(30)]
+    if target in ("json", "predict"):
+        return [body for path, body, _ in bodies if path == "/predict"]
+    if target == "tensors":
+        return [wire(entry) for entry in forms.tensors(forms.row(chance))["inputs"]]
+    if target == "infer":
+        lengths = [int(dict(headers).get("Inference-Header-Content-Length", 0)) for _, _, headers in bodies]
+        return [
+            length.to_bytes(2, "big") + body
+            for length, (path, body, _) in zip(lengths, bodies, strict=True)
+            if path != "/predict"
+        ]
+    whole = [http("POST", path, body, *headers) for path, body, headers in bodies]
+    chunked = b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX: y\r\n\r\n"
+    pages = [http("GET", path) for path in ("/", "/livez", "/v2", "/v2/health/ready", "/metrics")]
+    return [b"\x00" + each for each in (*whole, *pages, chunked, b"".join(pages), b"".join(whole[:3]))]
+
+
+def dictionary(core: Core) -> str:
+    """Words that chance would take long to find, as libFuzzer reads them."""
+    names = (*_NAMES, *(field.name for field in core.schema.fields))
+    words = (*_WORDS, *_HEADS, *(f'"{name}"' for name in names))
+    escaped = ("".join(map(r"\x{:02x}".format, word.encode())) for word in words)
+    return "".join(f'"{word}"\n' for word in escaped)
+
+
+def resident_mb() -> float:
+    return processes.resident_bytes(os.getpid()) / 1e6
+
+
+def main(bundle: Path, target: str, runs: int, seed: int = 1) -> None:
+    defects = Defects()
+    logging.getLogger("bentos").addHandler(defects)
+    logging.getLogger("bentos").propagate = False
+    core = Core.load(bundle)
+    core.ready = True
+    check = targets(core, asyncio.new_event_loop(), defects)[target]
+    done, warm_mb = 0, 0.0
+
+    def one(content: bytes) -> None:
+        nonlocal done, warm_mb
+        check(content)
+        done += 1
+        if done == runs // 10:
+            warm_mb = resident_mb()
+        if done == runs:
+            print(json.dumps({"runs": done, "warm_mb": warm_mb, "end_mb": resident_mb()}), flush=True)
+            os._exit(0)  # atheris ends the process without a word to Python
+
+    with tempfile.TemporaryDirectory() as scratch:
+        corpus, words = Path(scratch) / "corpus", Path(scratch) / "words"
+        corpus.mkdir()
+        words.write_text(dictionary(core))
+        for index, content in enumerate(seeds(bundle, target)):
+            (corpus / f"{index}").write_bytes(content)
+        options = {
+            "seed": seed,
+            "max_len": _MOST_BYTES,
+            "timeout": 10,
+            "artifact_prefix": f"{scratch}/",
+            "dict": words,
+            "verbosity": 0,
+        }
+        given = [f"-{name}={value}" for name, value in options.items()]
+        atheris.Setup([sys.argv[0], *given, str(corpus)], one, enable_python_coverage=True)
+        atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), *map(int, sys.argv[4:5]))
