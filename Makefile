@@ -70,9 +70,9 @@ check: | .venv/dev/installed.txt .venv/pipeline/installed.txt .venv/serving/inst
 	.venv/dev/bin/ruff check --quiet .
 	.venv/dev/bin/ruff format --quiet --check .
 	.venv/dev/bin/mypy --python-executable .venv/pipeline/bin/python contract pipelines benchmarks/*.py benchmarks/peers/bare_*.py drills/__main__.py
-	.venv/dev/bin/mypy --python-executable .venv/serving/bin/python contract bentos benchmarks/peers/grpc_hello.py benchmarks/peers/model_alone.py benchmarks/peers/unobserved.py
+	.venv/dev/bin/mypy --python-executable .venv/serving/bin/python contract bentos benchmarks/peers/model_alone.py benchmarks/peers/unobserved.py
 	.venv/dev/bin/mypy --python-executable .venv/client/bin/python benchmarks/client drills/fuzz.py drills/properties.py
-	.venv/dev/bin/mypy --python-executable .venv/bench/bin/python benchmarks/peers/fastapi_app.py benchmarks/peers/bentoml_api.py benchmarks/peers/encoding.py benchmarks/peers/hello.py benchmarks/peers/model_formats.py benchmarks/peers/naive_*.py
+	.venv/dev/bin/mypy --python-executable .venv/bench/bin/python benchmarks/peers/fastapi_app.py benchmarks/peers/bentoml_api.py benchmarks/peers/encoding.py benchmarks/peers/grpc_hello.py benchmarks/peers/hello.py benchmarks/peers/model_formats.py benchmarks/peers/naive_*.py
 	.venv/dev/bin/mypy --python-executable .venv/fleet/bin/python fleet
 	MYPYPATH=dags:dags/plugins .venv/dev/bin/mypy --python-executable .venv/orchestrator/bin/python dags bin/airflow-local
 	.venv/dev/bin/lint-imports
@@ -131,7 +131,7 @@ $(UV):
 .PRECIOUS: .venv/%/installed.txt
 .venv/serving/installed.txt: contract/pruning.py
 
-# Beside each environment instead of in it: what is tested and fuzzed runs in the very environments that production uses.
+# Beside each environment instead of in it: what is tested, called and fuzzed runs in the very environments that production uses.
 .venv/test/installed.txt .venv/fuzz/installed.txt: .venv/%/installed.txt: requirements/%.txt | $(UV)
 	@echo "── environment $*"
 	rm -rf .venv/$*

@@ -144,9 +144,9 @@ def _uvicorn(name: str, application: str, settings: dict[str, str], scratch: Pat
 
 @contextmanager
 def grpc_hello(scratch: Path) -> Iterator[Server]:
-    """The limit for any `grpc.aio` server, in the serving environment."""
+    """The limit for any `grpc.aio` server."""
     (port,) = free_ports(1)
-    command = [str(SERVING_PYTHON), "-m", "benchmarks.peers.grpc_hello", str(port)]
+    command = [str(PEERS_PYTHON), "-m", "benchmarks.peers.grpc_hello", str(port)]
     with started(GRPC_HELLO, command, clean_environment(), scratch, port, cwd=PROJECT, grpc_port=port) as server:
         yield server
 

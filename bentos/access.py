@@ -8,20 +8,13 @@ from __future__ import annotations
 
 import hmac
 import logging
-from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NoReturn
-
-import grpc  # type: ignore[import-untyped]
 
 from bentos.errors import UnauthorizedError
 from contract import api_keys
 from contract.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from bentos.core import Core
 
 # Who asks whether a server lives need not prove who he is: load balancers and the kubelet cannot.
 _OPEN_PATHS = frozenset(("/livez", "/readyz", "/healthz", "/v2/health/live", "/v2/health/ready"))
@@ -55,7 +48,7 @@ class Access:
 
     def check_method(self, method: str, authorization: bytes) -> None:
         """The same for a method of gRPC, such as `/inference.GRPCInferenceService/ModelInfer`."""
-        if not method.startswith(_OPEN_METHODS):
+        if not is_open_method(method):
             self._check(authorization)
 
     def _check(self, authorization: bytes) -> None:
@@ -80,6 +73,11 @@ class Access:
             logger.error("the API keys stay as they were: %s", error)
 
 
+def is_open_method(method: str) -> bool:
+    """Whether anybody may call a method of gRPC."""
+    return method.startswith(_OPEN_METHODS)
+
+
 def _stamp(path: Path) -> tuple[int, ...]:
     """What changes when the file does."""
     try:
@@ -91,35 +89,3 @@ def _stamp(path: Path) -> tuple[int, ...]:
 
 def _digests(path: Path) -> list[bytes]:
     return [sha256(key.encode()).digest() for key in api_keys.read(path)]
-
-
-class KeyInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc is not typed
-    """Refuses a call without a key before its message is read."""
-
-    def __init__(self, access: Access, core: Core, protocol: str) -> None:
-        self._access = access
-        self._core = core
-        self._protocol = protocol
-
-    async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], details: Any) -> Any:
-        try:
-            self._access.check_method(details.method, _authorization(details.invocation_metadata))
-        except UnauthorizedError as error:
-            self._core.metrics.count(self._protocol, error.code, 0.0)
-            return self._refusal(error.message)
-        return await continuation(details)
-
-    def _refusal(self, message: str) -> grpc.RpcMethodHandler:
-        async def refuse(_: Any, context: Any) -> NoReturn:
-            await context.abort(grpc.StatusCode.UNAUTHENTICATED, message, (("x-model-version", self._core.version),))
-            raise AssertionError  # abort raises
-
-        # As a stream even where the call is none: the handler of a single message would wait for it first.
-        return grpc.stream_stream_rpc_method_handler(refuse)
-
-
-def _authorization(metadata: Any) -> bytes:
-    for name, value in metadata or ():
-        if name == "authorization":
-            return value.encode() if isinstance(value, str) else bytes(value)
-    return b""

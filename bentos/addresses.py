@@ -33,18 +33,23 @@ def admin(environment: Mapping[str, str]) -> Address | None:
     return (environment.get("BULKHEAD_ADMIN_HOST") or "127.0.0.1", port) if port else None
 
 
-def listen(address: Address) -> socket.socket:
-    """A socket for HTTP at an address that nobody else may share.
+def listen(address: Address, name: str) -> socket.socket:
+    """A listening socket that nobody else may share, or a second server would silently get half of the calls; `::` takes IPv4, too.
+
+    Args:
+        name: that of its variables, such as GRPC.
 
     Raises:
         ConfigurationError: the address cannot be had.
     """
     host, port = address
     try:
-        return socket.create_server(address, family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        if ":" in host:
+            return socket.create_server(address, family=socket.AF_INET6, dualstack_ipv6=host == "::")
+        return socket.create_server(address)
     except OSError as error:
         raise ConfigurationError(
-            f"the admin pages cannot be at {host}:{port} ({error.strerror}); choose another by BULKHEAD_ADMIN_HOST and BULKHEAD_ADMIN_PORT"
+            f"cannot listen on {host}, port {port} ({error.strerror}); choose another by BULKHEAD_{name}_HOST and BULKHEAD_{name}_PORT"
         ) from error
 
 

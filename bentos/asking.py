@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from http.client import HTTPConnection
 from typing import Any
 
-import grpc  # type: ignore[import-untyped]
-
 from bentos import oip_pb2 as oip
+from bentos.grpc_channel import GrpcChannel
 
 Prediction = dict[str, Any]
 Headers = Mapping[str, str]
-_TIMEOUT_S = 10
+_INFER = "/inference.GRPCInferenceService/ModelInfer"
 _NO_KEY: Headers = {}
 
 
@@ -39,23 +38,18 @@ def post(connection: HTTPConnection, body: bytes, headers: Headers = _NO_KEY) ->
 
 
 def over_grpc(
-    channel: grpc.Channel, row: Prediction, schema: dict[str, Any], headers: Headers = _NO_KEY
+    channel: GrpcChannel, row: Prediction, schema: dict[str, Any], headers: Headers = _NO_KEY
 ) -> tuple[Prediction, str]:
     """The same without fallbacks, which the Open Inference Protocol has no place for.
 
     Raises:
-        grpc.RpcError: the server refused the row.
+        RefusedError: the server refused the row.
     """
     request = oip.ModelInferRequest(model_name=schema["name"])
     kinds = {field["name"]: field["kind"] for field in schema["fields"]}
     for name, value in row.items():
         _add_tensor(request, name, kinds.get(name), value)
-    infer = channel.unary_unary(
-        "/inference.GRPCInferenceService/ModelInfer",
-        request_serializer=oip.ModelInferRequest.SerializeToString,
-        response_deserializer=oip.ModelInferResponse.FromString,
-    )
-    answer = infer(request, timeout=_TIMEOUT_S, metadata=tuple(headers.items()))
+    answer = oip.ModelInferResponse.FromString(channel.call(_INFER, request.SerializeToString(), headers))
     prediction: Prediction = {}
     for output in answer.outputs:
         if output.datatype == "BYTES":

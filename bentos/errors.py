@@ -11,8 +11,12 @@ RequestError                     HTTP 400, gRPC INVALID_ARGUMENT
 ├── HeadTooLongError                  431
 ├── TargetTooLongError                414
 ├── HeadTimeoutError                  408, the head was not read to its end
-├── BodyTimeoutError                  408, the body was not read to its end
+├── BodyTimeoutError                  408, gRPC DEADLINE_EXCEEDED; the body was not read to its end
 ├── UnsupportedUpgradeError           400
+├── DeadlineError                     504, gRPC DEADLINE_EXCEEDED
+├── UnimplementedError                gRPC UNIMPLEMENTED
+│   └── CompressedError
+├── DefectError                       500, gRPC INTERNAL; ours, not the caller's
 └── OverloadedError                   503, gRPC UNAVAILABLE; a later try may succeed
 """
 
@@ -91,6 +95,38 @@ class BodyTimeoutError(RequestError):
 class UnsupportedUpgradeError(RequestError):
     def __init__(self) -> None:
         super().__init__("an upgrade is not supported; send the request without the header Upgrade")
+
+
+class DeadlineError(RequestError):
+    """What the caller would wait for is over."""
+
+    status = 504
+    code = "deadline_exceeded"
+
+    def __init__(self) -> None:
+        super().__init__("the deadline of the call has passed")
+
+
+class UnimplementedError(RequestError):
+    status = 501
+    code = "unimplemented"
+
+
+class CompressedError(UnimplementedError):
+    """A small message must not unpack to a huge one."""
+
+    def __init__(self) -> None:
+        super().__init__("compressed messages are not accepted")
+
+
+class DefectError(RequestError):
+    """A defect of the server, as its caller may know of it."""
+
+    status = 500
+    code = INTERNAL
+
+    def __init__(self) -> None:
+        super().__init__("the server failed; the request may be right")
 
 
 class OverloadedError(RequestError):

@@ -22,7 +22,8 @@ from bentos.errors import (
     TargetTooLongError,
     log_defect,
 )
-from bentos.http_door import SPARE_CONNECTIONS, Door
+from bentos.gate import SPARE_CONNECTIONS
+from bentos.http_door import Door
 from bentos.http_exchange import Headers
 from contract.errors import RequestError, TooLargeError
 
@@ -73,8 +74,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
-        self.door.add(self)
-        beyond = len(self.door.connections) - self.door.max_connections
+        beyond = self.door.add(self)
         self._crowded = self._last = beyond > 0
         if beyond > SPARE_CONNECTIONS:
             self._refuse(OverloadedError("too many connections"))
@@ -159,7 +159,7 @@ class Connection(asyncio.Protocol):
             self._refuse(HeadTooLongError("the headers are too long") if self._fields else TargetTooLongError())
         elif self._taken - self._size > limits.head_limit_bytes + _FRAMING_BYTES + self._size // 4:
             self._refuse(TooLargeError("the body's chunks are too small, or its trailers too long"))
-        elif self.door.held_bytes > limits.pending_limit_bytes:
+        elif self.door.is_full:
             self._refuse(OverloadedError("too many bodies are being sent at once"))
 
     def _release(self) -> None:

@@ -46,9 +46,9 @@ class HttpProtocol(Connection):
         super().connection_lost(exc)
 
     @property
-    def is_busy(self) -> bool:
-        """Whether a request has begun to arrive whose body is awaited."""
-        return self._request is not None
+    def in_flight(self) -> int:
+        """How many requests have begun to arrive whose bodies are awaited."""
+        return int(self._request is not None)
 
     # ---- the parser's callbacks ----
 

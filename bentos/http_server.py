@@ -13,7 +13,6 @@ from bentos.http_protocol import HttpProtocol
 from bentos.pages import PATHS
 
 BACKLOG = 2048  # connections that wait to be accepted
-_LOOK_S = 0.02
 
 
 class HttpServer:
@@ -48,10 +47,4 @@ class HttpServer:
         """Take no new connection, answer what has begun to arrive, and close what is left after `drain_s`."""
         if self._server is not None:
             self._server.close()
-        self.door.shut()
-        loop = asyncio.get_running_loop()
-        end = loop.time() + drain_s
-        while self.door.connections and loop.time() < end:
-            await asyncio.sleep(_LOOK_S)
-        for connection in [*self.door.connections]:
-            connection.transport.abort()
+        await self.door.drain(drain_s)

@@ -7,6 +7,7 @@ microseconds a request. One replica is one process, so nothing has to be merged.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 
 from bentos.exposition import Family, exposition, labels
@@ -20,7 +21,7 @@ class Metrics:
     """Requests by protocol (`http`, `oip-http`, `oip-grpc`) and outcome (`ok` or an error's code), their times, and rows.
 
     Attributes:
-        in_flight: by protocol, what tells how many requests have begun to arrive and are not answered. The front ends set it, and
+        in_flight: by protocol, what tells how many requests have begun to arrive and are not answered. The front ends add to it, and
             are asked when the metrics are: it costs a request nothing.
         sources: what else has metrics to give.
     """
@@ -32,7 +33,7 @@ class Metrics:
         self._buckets: dict[tuple[str, str], list[int]] = {}
         self._waits = [0] * (len(BUCKETS) + 1)
         self._waited = 0.0
-        self.in_flight: dict[str, Callable[[], int]] = {}
+        self.in_flight: defaultdict[str, list[Callable[[], int]]] = defaultdict(list)
         self.sources: list[Callable[[], Iterator[Family]]] = []
 
     def count(self, protocol: str, outcome: str, seconds: float) -> None:
@@ -67,8 +68,8 @@ class Metrics:
         flying = Family(
             "bulkhead_requests_in_flight", "gauge", "Requests that have begun to arrive and are not answered yet"
         )
-        for protocol, count in self.in_flight.items():
-            flying.add(f"{labels({'protocol': protocol})},{version}", count())
+        for protocol, counts_of in self.in_flight.items():
+            flying.add(f"{labels({'protocol': protocol})},{version}", sum(count() for count in counts_of))
         yield from (requests, times, rows, waits, flying)
         for source in self.sources:
             yield from source()

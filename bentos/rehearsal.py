@@ -17,9 +17,9 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
-import grpc  # type: ignore[import-untyped]
-
 from bentos import asking
+from bentos.grpc_channel import GrpcChannel, RefusedError
+from bentos.grpc_status import Status
 from contract import manifest
 
 _ROUNDS = 20  # over all golden requests, for the latency
@@ -50,7 +50,7 @@ def main(bundle: Path, start_limit_s: float) -> dict[str, Any]:
             return {"wrong": [f"it {how}; the end of its log:\n{end}"]}
         ready_s = time.monotonic() - started
         digest = manifest.digest_of(bundle)
-        with grpc.insecure_channel(f"127.0.0.1:{grpc_port}") as channel:
+        with GrpcChannel(f"127.0.0.1:{grpc_port}") as channel:
             connection = HTTPConnection("127.0.0.1", http_port, timeout=10)
             wrong = [*_golden_over_http(connection, cases, digest), *_golden_over_grpc(channel, cases, schema, digest)]
             refusals = list(_refusals(connection, channel, cases[0]["row"], schema))
@@ -97,14 +97,14 @@ def _golden_over_http(connection: HTTPConnection, cases: list[Any], digest: str)
         yield from _difference(f"golden request {index} over HTTP", found, (case["answer"], digest))
 
 
-def _golden_over_grpc(channel: grpc.Channel, cases: list[Any], schema: Any, digest: str) -> Iterator[str]:
+def _golden_over_grpc(channel: GrpcChannel, cases: list[Any], schema: Any, digest: str) -> Iterator[str]:
     for index, case in enumerate(cases):
         expected = {key: value for key, value in case["answer"].items() if key != "fallbacks"}
         row = {name: value for name, value in case["row"].items() if value is not None}
         try:
             found = asking.over_grpc(channel, row, schema)
-        except grpc.RpcError as error:
-            yield f"golden request {index} over gRPC: {error.code().name}"
+        except (RefusedError, OSError) as error:
+            yield f"golden request {index} over gRPC: {error}"
             continue
         yield from _difference(f"golden request {index} over gRPC", found, (expected, digest))
 
@@ -117,7 +117,7 @@ def _difference(what: str, found: tuple[Any, str], expected: tuple[Any, str]) ->
         yield f"{what}: answered {json.dumps(found[0])}, not {json.dumps(expected[0])}"
 
 
-def _refusals(connection: HTTPConnection, channel: grpc.Channel, row: dict[str, Any], schema: Any) -> Iterator[str]:
+def _refusals(connection: HTTPConnection, channel: GrpcChannel, row: dict[str, Any], schema: Any) -> Iterator[str]:
     """Malformed requests: "" for each that was refused as it should be, else what happened."""
     needed = [field["name"] for field in schema["fields"] if field.get("required", True)]
     required = needed[0] if needed else next(iter(row))
@@ -140,9 +140,9 @@ def _refusals(connection: HTTPConnection, channel: grpc.Channel, row: dict[str, 
         try:
             asking.over_grpc(channel, malformed, schema)
             yield f"{what} over gRPC: answered, where INVALID_ARGUMENT was due"
-        except grpc.RpcError as error:
-            code = error.code()
-            yield "" if code is grpc.StatusCode.INVALID_ARGUMENT else f"{what} over gRPC: {code.name}"
+        except RefusedError as error:
+            refused = error.status is Status.INVALID_ARGUMENT
+            yield "" if refused else f"{what} over gRPC: {error.status.name}, where INVALID_ARGUMENT was due"
 
 
 def _p99_ms(port: int, cases: list[Any]) -> float:

@@ -16,8 +16,7 @@ from typing import NoReturn
 import bentoml
 import click
 
-from bentos import addresses, tracing
-from bentos.tls import Tls
+from bentos import addresses, tls, tracing
 from contract import api_keys, log_settings, manifest
 from contract.errors import BundleError, ConfigurationError
 
@@ -41,7 +40,7 @@ def _check_settings() -> None:
     try:
         addresses.admin(os.environ)
         addresses.grpc(os.environ, "")
-        Tls.from_options(context.params if context else {})
+        tls.context(context.params if context else {}, "h2")
         if keys := api_keys.file_named(os.environ):
             api_keys.read(keys)
         log_settings.read(os.environ)

@@ -15,14 +15,15 @@ and `label` of a multiclass one; `value` of a regression.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from contract.errors import InvalidRowsError, Problem, RequestError
 from contract.predictor import Answer
 from contract.row_program import Row
-from contract.schema import FeatureSchema, Field
+from contract.schema import FeatureSchema
 
 INTEGERS = frozenset({"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"})
 FLOATS = frozenset({"FP32", "FP64"})
@@ -34,6 +35,8 @@ _WIRE_TYPES = {"BOOL": "?", "FP32": "f", "FP64": "d", "INT8": "b", "INT16": "h",
     "UINT64": "Q",
 }
 _LENGTH = struct.Struct("<I")
+_REMEMBERED = 64
+ValueReader = Callable[[bytes], Sequence[Any]]
 
 DATATYPES = {"number": "FP64", "boolean": "BOOL", "category": "BYTES", "timestamp": "BYTES"}
 _ACCEPTED = {
@@ -49,7 +52,7 @@ OUTPUTS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would cost three times as much to make, and there is one a field and request
 class Tensor:
     """A named column: `width` Python values a row (float, int, bool, str, or None for missing), row after row."""
 
@@ -69,6 +72,9 @@ class TensorReader:
     def __init__(self, schema: FeatureSchema) -> None:
         self._fields = {field.name: field for field in schema.fields}
         self._required = [field.name for field in schema.fields if field.required]
+        self._known_columns = lru_cache(maxsize=_REMEMBERED)(
+            self._columns
+        )  # callers send the same ones again and again
 
     def check(self, name: str, datatype: str, shape: Sequence[int]) -> int:
         """The number of rows of a tensor whose head fits the schema; to be asked before its values are read."""
@@ -87,39 +93,83 @@ class TensorReader:
         Raises:
             InvalidRowsError: a tensor is absent, there twice, or of another length.
         """
-        names = [tensor.name for tensor in tensors]
+        names = tuple([tensor.name for tensor in tensors])
+        required = self._known_columns(names)
+        if len({len(tensor.values) for tensor in tensors}) > 1:
+            raise RequestError("the inputs differ in their number of rows")
+        columns = [
+            tensor.values if is_required else _with_missing(tensor.datatype, tensor.values)
+            for tensor, is_required in zip(tensors, required, strict=True)
+        ]
+        return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+    def wire_reader(self, heads: Sequence[tuple[str, str, int]]) -> Callable[[Sequence[bytes]], list[Row]]:
+        """What makes rows of tensors in the raw representation, as `from_wire` and `rows` together.
+
+        Args:
+            heads: name, datatype and number of rows of each, checked by `check`.
+
+        Raises:
+            InvalidRowsError: they make no rows; and the reader raises it for contents that do not fit.
+        """
+        names = tuple([name for name, _, _ in heads])
+        required = self._columns(names)
+        if len({size for _, _, size in heads}) > 1:
+            raise RequestError("the inputs differ in their number of rows")
+        readers = [_wire_reader(*head) for head in heads]
+        optional = [(index, heads[index][1]) for index, is_required in enumerate(required) if not is_required]
+
+        def read(contents: Sequence[bytes]) -> list[Row]:
+            columns = [reader(content) for reader, content in zip(readers, contents, strict=True)]
+            for index, datatype in optional:
+                columns[index] = _with_missing(datatype, columns[index])
+            return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+        return read
+
+    def _columns(self, names: tuple[str, ...]) -> list[bool]:
+        """Whether each of these inputs is required; raises InvalidRowsError where they make no row."""
         if absent := [name for name in self._required if name not in names]:
             raise InvalidRowsError(
                 "inputs are absent", [Problem(None, name, "required, but absent") for name in absent]
             )
         if len(set(names)) != len(names):
             raise RequestError("two inputs have the same name")
-        if len({len(tensor.values) for tensor in tensors}) > 1:
-            raise RequestError("the inputs differ in their number of rows")
-        columns = [_with_missing(self._fields[tensor.name], tensor) for tensor in tensors]
-        return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+        return [self._fields[name].required for name in names]
 
 
-def _with_missing(field: Field, tensor: Tensor) -> Sequence[Any]:
+def _with_missing(datatype: str, values: Sequence[Any]) -> Sequence[Any]:
     """The values of an optional field with None for the datatype's own spelling of missing."""
-    if field.required or tensor.datatype == "BOOL" or tensor.datatype in INTEGERS:
-        return tensor.values
-    if tensor.datatype == "BYTES":
-        return [value or None for value in tensor.values]
-    return [None if value != value else value for value in tensor.values]  # only NaN differs from itself
+    if datatype == "BOOL" or datatype in INTEGERS:
+        return values
+    if datatype == "BYTES":
+        return [value or None for value in values]
+    return [None if value != value else value for value in values]  # only NaN differs from itself
 
 
 def from_wire(name: str, datatype: str, size: int, content: bytes) -> Tensor:
     """The tensor whose values lie in `content` as OIP's raw representation: little-endian numbers, BYTES with lengths."""
+    return Tensor(name, datatype, list(_wire_reader(name, datatype, size)(content)))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _wire_reader(name: str, datatype: str, size: int) -> ValueReader:
+    """Reads so many values of that representation."""
     if datatype == "BYTES":
-        return Tensor(name, datatype, from_texts(name, size, _split(name, content)))
-    expected = size * struct.calcsize(f"<{_WIRE_TYPES[datatype]}")
-    if len(content) != expected:
-        raise _invalid(name, f"holds {len(content)} bytes, not the {expected} of its shape and datatype")
-    return Tensor(name, datatype, list(struct.unpack(f"<{size}{_WIRE_TYPES[datatype]}", content)))
+        return lambda content: from_texts(name, size, _split(name, content))
+    numbers = struct.Struct(f"<{size}{_WIRE_TYPES[datatype]}")
+
+    def read(content: bytes) -> Sequence[Any]:
+        if len(content) != numbers.size:
+            raise _invalid(name, f"holds {len(content)} bytes, not the {numbers.size} of its shape and datatype")
+        return numbers.unpack(content)
+
+    return read
 
 
 def _split(name: str, content: bytes) -> list[bytes]:
+    if content[: _LENGTH.size] == _LENGTH.pack(max(0, len(content) - _LENGTH.size)):
+        return [content[_LENGTH.size :]]  # the one element of one row
     items = []
     position = 0
     while position < len(content):
@@ -133,17 +183,17 @@ def _split(name: str, content: bytes) -> list[bytes]:
     return items
 
 
-def from_texts(name: str, size: int, items: Iterable[bytes]) -> list[str]:
+def from_texts(name: str, size: int, items: Sequence[bytes]) -> list[str]:
     """UTF-8 elements of a BYTES tensor as text.
 
     Raises:
         InvalidRowsError: naming the first row that is not UTF-8.
     """
-    texts: list[str] = []
     try:
-        texts.extend(item.decode() for item in items)
-    except UnicodeDecodeError:
-        raise _invalid(name, "must be UTF-8", row=len(texts)) from None
+        texts = [item.decode() for item in items]
+    except UnicodeDecodeError as error:
+        row = next(index for index, item in enumerate(items) if item == error.object)
+        raise _invalid(name, "must be UTF-8", row=row) from None
     if len(texts) != size:
         raise _invalid(name, f"holds {len(texts)} elements, but its shape says {size}")
     return texts

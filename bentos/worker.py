@@ -19,14 +19,13 @@ from pathlib import Path
 
 import uvloop
 
-from bentos import addresses
+from bentos import addresses, tls
 from bentos.access import Access
 from bentos.core import Core
 from bentos.grpc_server import GrpcServer
 from bentos.http_door import KEEP_ALIVE_S
 from bentos.http_server import BACKLOG, HttpServer
 from bentos.pages import PATHS, PROBES
-from bentos.tls import Tls
 from contract import api_keys
 
 _WHOLE_NUMBERS = ("backlog", "ssl-version", "ssl-cert-reqs", "timeout-keep-alive", "timeout-graceful-shutdown")
@@ -53,23 +52,22 @@ async def serve(core: Core, given: argparse.Namespace) -> None:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
-    tls = Tls.from_options(vars(given))
     listening = socket.socket(fileno=given.fd)
-    context, keep_alive_s = tls.context() if tls else None, given.timeout_keep_alive or KEEP_ALIVE_S
+    context, keep_alive_s = tls.context(vars(given), "http/1.1"), given.timeout_keep_alive or KEEP_ALIVE_S
     admin = addresses.admin(os.environ)
     http = HttpServer(core, listening, context, keep_alive_s, given.backlog or BACKLOG, PROBES if admin else PATHS)
-    beside = [HttpServer(core, addresses.listen(admin), context, keep_alive_s)] if admin else []
+    beside = [HttpServer(core, addresses.listen(admin, "ADMIN"), context, keep_alive_s)] if admin else []
     grpc_address = addresses.grpc(os.environ, str(listening.getsockname()[0]))
-    grpc = GrpcServer(core, *grpc_address, tls.grpc_credentials() if tls else None)
-    await grpc.start()
-    for server in (*beside, http):
+    grpc = GrpcServer(core, addresses.listen(grpc_address, "GRPC"), tls.context(vars(given), "h2"))
+    servers: list[HttpServer | GrpcServer] = [grpc, *beside, http]
+    for server in servers:
         await server.start()
     core.begin(os.environ)
     _settle()
     await stop.wait()
     core.ready = False
     drain_s = given.timeout_graceful_shutdown or core.limits.drain_s
-    await asyncio.gather(*(server.stop(drain_s) for server in (http, *beside)), grpc.stop())
+    await asyncio.gather(*(server.stop(drain_s) for server in servers))
     core.end()
 
 

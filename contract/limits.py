@@ -18,13 +18,13 @@ class Limits:
     Attributes:
         max_rows: rows in one request, over any protocol.
         body_limit_bytes: body of an HTTP request, message of a gRPC one.
-        body_timeout_s: time for an HTTP body to arrive, from the end of the headers; and for an answer to be taken.
-        head_timeout_s: time for the head of an HTTP request to arrive, from its first byte or the connection's start.
-        head_limit_bytes, head_limit_count: the headers of an HTTP request, with its first line, and how many there may be.
+        body_timeout_s: time for a body or message to arrive, from the end of the headers; and for an answer to be taken.
+        head_timeout_s: time for the head of a request to arrive, from its first byte or the connection's start.
+        head_limit_bytes, head_limit_count: the headers of a request, with its first line, and how many an HTTP request may have.
         target_limit_bytes: path and query of an HTTP request.
-        pending_limit_bytes: what may have come of HTTP requests that are not complete, of all together.
-        max_connections: HTTP connections open at once.
-        drain_s: time that gRPC calls in flight get when the server is told to stop.
+        pending_limit_bytes: what may have come of requests that are not complete, of all over one protocol together.
+        max_connections: connections open at once, over one protocol.
+        drain_s: time for what is in flight when the server is told to stop.
     """
 
     max_rows: int = 1000

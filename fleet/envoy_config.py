@@ -166,11 +166,8 @@ def _routes(protocol: str, state: State) -> dict[str, Any]:
 
 
 def _retry_policy(protocol: str) -> dict[str, Any]:
-    """Asking for a prediction changes nothing, so whatever failed is asked again, of another replica.
-
-    A replica that is ended in the middle of a gRPC call says CANCELLED; a caller that cancels is gone and is not asked for.
-    """
-    failures = "unavailable,cancelled" if protocol == "grpc" else "gateway-error"
+    """Asking for a prediction changes nothing, so whatever failed is asked again, of another replica."""
+    failures = "unavailable" if protocol == "grpc" else "gateway-error"
     return {
         "retry_on": f"connect-failure,refused-stream,reset,{failures}",
         "num_retries": 4,
@@ -221,6 +218,8 @@ def _connection_manager(protocol: str, directory: Path) -> dict[str, Any]:
         },
         "http_filters": [{"name": "envoy.filters.http.router", "typed_config": router}],
         "server_header_transformation": "PASS_THROUGH",
+        # A field that differs with each request is decoded anew with each request.
+        "generate_request_id": False,
         # Who sends slowly does not hold a connection for long.
         "request_headers_timeout": "5s",
         "request_timeout": "15s",

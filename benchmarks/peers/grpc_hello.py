@@ -1,6 +1,6 @@
 """The limit for any `grpc.aio` server: take the message unparsed, answer a constant.
 
-python -m benchmarks.peers.grpc_hello PORT      (in the serving environment)
+python -m benchmarks.peers.grpc_hello PORT      (in the environment `bench`)
 """
 
 from __future__ import annotations

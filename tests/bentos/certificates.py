@@ -29,5 +29,11 @@ class Authority:
         )
         return self._directory / f"{name}.pem", self._directory / f"{name}.key"
 
+    def encrypted(self, key: Path, password: str) -> Path:
+        """The same key, in a file that a password opens."""
+        target = key.with_suffix(".encrypted")
+        self._openssl("rsa", "-aes256", "-in", str(key), "-out", str(target), "-passout", f"pass:{password}")
+        return target
+
     def _openssl(self, *arguments: str) -> None:
         subprocess.run(["openssl", *arguments], cwd=self._directory, check=True, capture_output=True)

@@ -10,10 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import grpc
-
 sys.path.insert(0, "/bundle/src")
 from bentos import asking
+from bentos.grpc_channel import GrpcChannel
 
 ARTIFACT = Path("/bundle/src/bundle")
 PLACES = ("/", "/bundle", "/bundle/src/bentos", "/opt/serving", "/etc", "/tmp")
@@ -33,7 +32,7 @@ def answers() -> dict[str, Any]:
     schema = json.loads((ARTIFACT / "schema.json").read_bytes())
     known = [{name: value for name, value in row.items() if value is not None} for row in rows]
     connection = HTTPConnection("127.0.0.1", 3000, timeout=10)
-    with grpc.insecure_channel("127.0.0.1:3001") as channel:
+    with GrpcChannel("127.0.0.1:3001") as channel:
         return {
             "http": [asking.over_http(connection, row) for row in rows],
             "grpc": [asking.over_grpc(channel, row, schema) for row in known],

@@ -1,4 +1,4 @@
-"""The HTTP front door in this process, on a thread of its own; and a connection to it."""
+"""A server in this process, on a thread of its own; and a connection to it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import dataclasses
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import uvloop
@@ -19,11 +20,11 @@ from bentos.http_server import HttpServer
 
 
 class FrontDoor:
-    """A running server."""
+    """A running server, of HTTP or of gRPC."""
 
-    def __init__(self, server: HttpServer, port: int) -> None:
+    def __init__(self, server: Any, port: int) -> None:
         self.port = port
-        self._server = server
+        self.server = server
         self._loop: asyncio.AbstractEventLoop | None = None
         self._started = threading.Event()
         self._stopping: asyncio.Event | None = None
@@ -31,14 +32,14 @@ class FrontDoor:
 
     @property
     def door(self) -> Door:
-        return self._server.door
+        return self.server.door
 
     async def _serve(self) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
-        await self._server.start()
+        await self.server.start()
         self._started.set()
         await self._stopping.wait()
-        await self._server.stop(drain_s=10)
+        await self.server.stop(drain_s=10)
 
     def start(self) -> None:
         self._thread.start()
@@ -127,3 +128,11 @@ def one_response(connection: socket.socket) -> tuple[int, dict[str, str], bytes]
         received += chunk
     (response,) = responses(received)
     return response
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait until it holds."""
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -12,10 +12,9 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
-import grpc
-
 sys.path.insert(0, "/bundle/src")
 from bentos import asking
+from bentos.grpc_channel import GrpcChannel
 from contract import manifest
 
 ARTIFACT = Path("/bundle/src/bundle")
@@ -61,7 +60,7 @@ def answers() -> dict[str, Any]:
     schema = json.loads((ARTIFACT / "schema.json").read_bytes())
     known = [{name: value for name, value in row.items() if value is not None} for row in rows]
     connection = HTTPConnection(*HTTP, timeout=10)
-    with grpc.insecure_channel(GRPC) as channel:
+    with GrpcChannel(GRPC) as channel:
         return {
             "http": [asking.over_http(connection, row) for row in rows],
             "grpc": [asking.over_grpc(channel, row, schema) for row in known],

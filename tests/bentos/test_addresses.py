@@ -26,8 +26,12 @@ def test_port_is_named_when_it_is_none(port: str) -> None:
         addresses.admin({"BULKHEAD_ADMIN_PORT": port})
 
 
-def test_address_is_named_when_somebody_else_has_it() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        port = other.getsockname()[1]
-        with pytest.raises(ConfigurationError, match=f"127.0.0.1:{port} .*BULKHEAD_ADMIN_PORT"):
-            addresses.listen(("127.0.0.1", port))
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::"])
+def test_port_is_shared_with_nobody(host: str) -> None:
+    with addresses.listen((host, 0), "GRPC") as first:
+        for other in ("127.0.0.1", "0.0.0.0", host):
+            with pytest.raises(ConfigurationError, match="BULKHEAD_GRPC_PORT"):
+                addresses.listen((other, first.getsockname()[1]), "GRPC")
+        first.settimeout(5)
+        with socket.create_connection(("127.0.0.1", first.getsockname()[1]), 5):
+            first.accept()[0].close()

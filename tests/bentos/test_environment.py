@@ -31,7 +31,7 @@ def test_nothing_of_training_is_installed() -> None:
     # pytest alone comes from a directory beside the environment
     own = [path for path in sys.path if path.startswith(sys.prefix)]
     installed = {re.sub(r"[-_.]+", "-", entry.name).lower() for entry in metadata.distributions(path=own)}
-    assert {"bentoml", "onnxruntime", "grpcio", "uvloop", "httptools"} <= installed
+    assert {"bentoml", "onnxruntime", "hpack", "uvloop", "httptools"} <= installed
     assert not installed & set(FORBIDDEN)
 
 
@@ -48,7 +48,7 @@ def test_no_module_imports_pickle(path: Path) -> None:
 @pytest.mark.parametrize(
     ("process", "without"),
     [
-        ("service", {"numpy", "onnxruntime", "grpc", "uvicorn"}),
+        ("service", {"numpy", "onnxruntime", "hpack", "uvicorn"}),
         ("worker", {"uvicorn", "bentoml", "_bentoml_impl", "starlette", "opentelemetry"}),
     ],
 )

@@ -22,6 +22,7 @@ import pytest
 from bentos import asking
 from bentos.access import Access
 from bentos.errors import UnauthorizedError
+from bentos.grpc_channel import GrpcChannel
 from contract import api_keys
 from contract.errors import ConfigurationError
 from tests.bentos.certificates import Authority
@@ -130,8 +131,9 @@ def test_key_is_asked_for_over_grpc(keyed: tuple[Server, Path], case: Case) -> N
                 assert call(channel, method, key=key) is grpc.StatusCode.UNAUTHENTICATED, method
         for method in (f"{service}/ServerLive", f"{service}/ServerReady", "/grpc.health.v1.Health/Check"):
             assert call(channel, method) is grpc.StatusCode.OK
-        row = {name: value for name, value in case.row.items() if value is not None}
-        found, version = asking.over_grpc(channel, row, schema, {"authorization": f"bearer {OTHER}"})
+    row = {name: value for name, value in case.row.items() if value is not None}
+    with GrpcChannel(server.grpc) as own:
+        found, version = asking.over_grpc(own, row, schema, {"authorization": f"bearer {OTHER}"})
         assert (found["probability"], version) == (case.answers[0]["probability"], case.version)
 
 
@@ -274,6 +276,40 @@ def test_callers_are_told_to_come_over_tls_alone(
     assert get(f"http://{keyed[0].http}/livez")[1]["strict-transport-security"] is None
 
 
+def test_certificate_may_be_shown_and_a_key_may_have_a_password(
+    bundle: Path, authority: Authority, stranger: Authority, tmp_path: Path
+) -> None:
+    certificate, key = authority.issue("server")
+    options = ["--ssl-certfile", certificate, "--ssl-keyfile", authority.encrypted(key, "secret")]
+    options += ["--ssl-keyfile-password", "secret", "--ssl-ca-certs", authority.path, "--ssl-cert-reqs", "1"]
+    server = start(bundle, tmp_path, *options, "--ssl-ciphers", "ECDHE-RSA-AES256-GCM-SHA384")
+    wait(server, f"https://{server.http}", client_context(authority, None))
+    for pair, expected in ((None, True), (authority.issue("caller"), True), (stranger.issue("caller"), False)):
+        assert http_works(server, client_context(authority, pair)) is expected
+        assert grpc_works(server, authority, pair) is expected
+    for address in (server.http, server.grpc):
+        for cipher, agreed in (("AES128-SHA256", False), ("ECDHE-RSA-AES256-GCM-SHA384", True)):
+            command = ["openssl", "s_client", "-connect", address, "-tls1_2", "-cipher", cipher, "-alpn", "h2,http/1.1"]
+            done = subprocess.run(command, input=b"", capture_output=True, check=False, timeout=20)
+            assert (f"Cipher is {cipher}".encode() in done.stdout) is agreed
+    server.stop()
+
+
+def test_other_protocol_than_http_2_gets_no_answer_from_grpc(mutual: Server, authority: Authority) -> None:
+    host, port = mutual.grpc.split(":")
+    for offered in ([], ["http/1.1"]):
+        context = client_context(authority, authority.issue("caller"))
+        if offered:
+            context.set_alpn_protocols(offered)
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection((host, int(port)), 5) as plain,
+            context.wrap_socket(plain, server_hostname=host) as connection,
+        ):
+            connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+            assert connection.recv(100) == b""
+
+
 def test_plain_text_gets_no_answer_when_the_server_has_tls(mutual: Server) -> None:
     for address in (mutual.http, mutual.grpc):
         host, port = address.split(":")
@@ -306,8 +342,15 @@ def test_server_ends_with_the_reason_when_its_guards_are_of_no_use(
         ("half", ["--ssl-certfile", certificate], {}, "both --ssl-certfile and --ssl-keyfile"),
         ("other", [*pair[:3], stranger.issue("x")[1]], {}, "of that certificate"),
         ("authorities", [*pair, "--ssl-cert-reqs", "2"], {}, "--ssl-ca-certs"),
-        ("optional", [*pair, "--ssl-ca-certs", authority.path, "--ssl-cert-reqs", "1"], {}, "--ssl-cert-reqs 1"),
-        ("ciphers", [*pair, "--ssl-ciphers", "AES128-SHA"], {}, "--ssl-ciphers"),
+        ("nobody", [*pair, "--ssl-ca-certs", authority.path], {}, "--ssl-cert-reqs"),
+        ("ciphers", [*pair, "--ssl-ciphers", "NONE-SUCH"], {}, "--ssl-ciphers"),
+        ("version", [*pair, "--ssl-version", str(int(ssl.PROTOCOL_TLSv1_2))], {}, "--ssl-version"),
+        (
+            "password",
+            [*pair[:3], authority.encrypted(key, "secret"), "--ssl-keyfile-password", "wrong"],
+            {},
+            "--ssl-keyfile-password",
+        ),
         ("keys", [], {"BULKHEAD_API_KEYS_FILE": str(tmp_path / "empty")}, "holds no API key"),
         ("admin", [], {"BULKHEAD_ADMIN_PORT": "0"}, "BULKHEAD_ADMIN_PORT is '0'"),
     ):

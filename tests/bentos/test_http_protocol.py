@@ -8,17 +8,17 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
 from bentos.core import Core
+from bentos.gate import SPARE_CONNECTIONS
 from bentos.http_connection import BODY
-from bentos.http_door import SPARE_CONNECTIONS
 from tests.bentos.conftest import Case
-from tests.bentos.http_server import FrontDoor, front_door, get, limited, one_response, request, responses, rest
+from tests.bentos.http_server import FrontDoor, front_door, get, limited, one_response, request, responses, rest, until
 
 CLOSE = "Connection: close"
 
@@ -37,14 +37,6 @@ def body(case: Case) -> bytes:
 
 def predictions(content: bytes) -> Any:
     return json.loads(content)["predictions"]
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait until it holds."""
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 # ---- what HTTP allows ----

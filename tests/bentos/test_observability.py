@@ -19,7 +19,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import grpc
 import numpy as np
 import pytest
 import yaml
@@ -27,6 +26,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from bentos import asking
 from bentos.errors import INTERNAL
+from bentos.grpc_channel import GrpcChannel
 from contract import manifest
 from contract.encoder import Encoder
 from contract.errors import RequestError
@@ -190,7 +190,7 @@ def logged(directory: Path) -> tuple[dict[tuple[str, int], tuple[bytes, float]],
         for batch in reader.batches(path.stat().st_size):
             rows = zip(batch.request_ids, batch.positions.tolist(), batch.matrix, batch.scores[:, 0], strict=True)
             for name, position, features, score in rows:
-                assert (name, position) not in found
+                assert not name or (name, position) not in found
                 found[name, position] = features.tobytes(), float(score)
         unreadable += reader.unreadable_bytes
     return found, unreadable
@@ -201,7 +201,7 @@ def test_log_and_counts_are_what_was_asked_over_every_protocol(watched: Watched,
         watched.ask([row], f"one-{at}")
     watched.ask(case.rows * 3, "many")
     complete = {name: given for name, given in case.row.items() if given is not None}
-    with grpc.insecure_channel(watched.server.grpc) as channel:
+    with GrpcChannel(watched.server.grpc) as channel:
         schema = json.loads((case.bundle / manifest.ARTIFACT / "schema.json").read_bytes())
         prediction, _ = asking.over_grpc(channel, complete, schema)
     watched.expect("", [complete], [prediction])
@@ -308,18 +308,22 @@ def test_sampled_requests_are_spans_of_their_callers_traces(watched: Watched, ca
         with contextlib.closing(HTTPConnection(watched.server.http, timeout=10)) as connection:
             connection.request("POST", "/predict", body, {"content-type": "application/json", **headers})
             assert connection.getresponse().status == 200
-    until(lambda: sum(int.from_bytes(span.trace_id) < 100 for _, span in collector.spans) >= 4)
+    complete = {name: given for name, given in case.row.items() if given is not None}
+    schema = json.loads((case.bundle / manifest.ARTIFACT / "schema.json").read_bytes())
+    with GrpcChannel(watched.server.grpc) as channel:
+        asking.over_grpc(channel, complete, schema, {"traceparent": f"00-{9:032x}-{9:016x}-01"})
+    until(lambda: sum(int.from_bytes(span.trace_id) < 100 for _, span in collector.spans) >= 5)
     ours = [(service, span) for service, span in collector.spans if int.from_bytes(span.trace_id) < 100]
-    assert sorted(int.from_bytes(span.trace_id) for _, span in ours) == [1, 3, 5, 7]
+    assert sorted(int.from_bytes(span.trace_id) for _, span in ours) == [1, 3, 5, 7, 9]
     for service, span in ours:
         number = int.from_bytes(span.trace_id)
-        assert (service, span.name, span.kind) == (watched.schema.name, "predict http", span.SPAN_KIND_SERVER)
+        protocol = "oip-grpc" if number == 9 else "http"
+        assert (service, span.name, span.kind) == (watched.schema.name, f"predict {protocol}", span.SPAN_KIND_SERVER)
         assert int.from_bytes(span.parent_span_id) == number
-        assert {entry.key: entry.value.string_value for entry in span.attributes} == {
-            "bulkhead.protocol": "http",
-            "bulkhead.outcome": "ok",
-            "bulkhead.request_id": f"traced-{number}",
-        }
+        expected = {"bulkhead.protocol": protocol, "bulkhead.outcome": "ok"}
+        if protocol == "http":
+            expected["bulkhead.request_id"] = f"traced-{number}"
+        assert {entry.key: entry.value.string_value for entry in span.attributes} == expected
         assert began < span.start_time_unix_nano < span.end_time_unix_nano < time.time_ns()
 
 

@@ -17,9 +17,9 @@ from typing import Any
 
 import grpc
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
 
+from bentos import health_pb2
 from contract import manifest
 from tests.bentos.conftest import Case, Server, start_server
 from tests.ports import free_ports
@@ -277,10 +277,10 @@ def test_request_in_flight_is_answered_when_the_server_is_told_to_stop(
 
     def watch() -> None:
         with grpc.insecure_channel(running.grpc) as channel:
-            stub = health_pb2_grpc.HealthStub(channel)
+            ask = channel.unary_stream("/grpc.health.v1.Health/Watch")
             try:
-                for message in stub.Watch(health_pb2.HealthCheckRequest(service="")):
-                    statuses.put(message.status)
+                for message in ask(health_pb2.HealthCheckRequest(service="").SerializeToString()):
+                    statuses.put(health_pb2.HealthCheckResponse.FromString(message).status)
             except grpc.RpcError:
                 pass
 

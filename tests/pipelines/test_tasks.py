@@ -15,7 +15,7 @@ import pytest
 
 from bentos import oip_pb2
 from bentos.core import Core
-from bentos.grpc_server import InferenceService
+from bentos.grpc_oip import InferenceService
 from bentos.http_app import HttpApp
 from bentos.openapi import document
 from bentos.tensors import DATATYPES

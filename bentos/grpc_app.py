@@ -1,0 +1,121 @@
+"""The gRPC application: every call, answered by plain calls, without a socket or a coroutine. `bentos.grpc_connection` brings them.
+
+Messages are parsed here: a body that is no message is the caller's fault (INVALID_ARGUMENT).
+"""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
+
+from bentos import access, grpc_health, grpc_status, oip_pb2
+from bentos.core import Core
+from bentos.errors import DeadlineError, DefectError, OverloadedError, UnimplementedError, log_defect
+from bentos.grpc_call import Call, CallHead, Method
+from bentos.grpc_health import Health
+from bentos.grpc_oip import SERVICE, InferenceService
+from bentos.grpc_reflection import Reflection
+from bentos.http2_fields import Fields
+from bentos.metrics import OK
+from contract.errors import RequestError, UnsupportedTypeError
+
+PROTOCOL = "oip-grpc"
+_NO_METHOD = Method(Message, Message)
+
+
+class GrpcApp:
+    """The application over a core.
+
+    Attributes:
+        core: what it is thin over.
+        health: what it says of the server.
+    """
+
+    def __init__(self, core: Core) -> None:
+        self.core = core
+        self.health = Health((SERVICE,))
+        self._version = core.version.encode()
+        self._methods = {
+            **_inference(core),
+            **self.health.methods(),
+            **Reflection((SERVICE, grpc_health.SERVICE)).methods(),
+        }
+
+    def read_head(self, fields: Fields) -> CallHead:
+        """What the fields of a call say; what is wrong with them, `admit` says."""
+        by_name = dict(fields)
+        path = by_name[b":path"].decode("latin-1")
+        method = self._methods.get(path, _NO_METHOD)
+        error, timeout_s = None, 0.0
+        try:
+            if by_name[b":method"] != b"POST":
+                raise UnsupportedTypeError("calls of gRPC are POST requests")
+            grpc_status.check_content_type(by_name.get(b"content-type", b""))
+            timeout_s = grpc_status.timeout_s(by_name.get(b"grpc-timeout", b""))
+            if method is _NO_METHOD:
+                raise UnimplementedError("there is no such method here")
+        except RequestError as wrong:
+            error = wrong
+        declared = by_name.get(b"content-length", b"")
+        return CallHead(
+            path,
+            method,
+            timeout_s,
+            authorization=by_name.get(b"authorization", b"").strip(),
+            length=int(declared) if declared.isdigit() else None,
+            error=error,
+            headers=by_name,
+            open=access.is_open_method(path),
+        )
+
+    def admit(self, head: CallHead, *, crowded: bool, full: bool) -> None:
+        """Raises RequestError for what is refused before its message has come."""
+        if self.core.access is not None:
+            self.core.access.check_method(head.path, head.authorization)
+        if head.error is not None:
+            raise head.error
+        if not head.open and (crowded or full):
+            raise OverloadedError("too many connections" if crowded else "too many bodies are being sent at once")
+
+    def respond(self, method: Method, content: bytes, deadline: float, call: Call | None = None) -> bytes:
+        """The answer to a message; `deadline` is when its caller waits no longer, by `perf_counter`.
+
+        Raises:
+            RequestError: the call is refused.
+        """
+        if perf_counter() >= deadline:
+            raise DeadlineError
+        try:
+            request = method.request.FromString(content)
+            message: Message = method.respond(request) if call is None else method.respond(request, call)
+            answer: bytes = message.SerializeToString()
+        except DecodeError:
+            raise RequestError(f"the body is not a {method.request.DESCRIPTOR.name}") from None
+        except RequestError:
+            raise
+        except Exception as error:  # noqa: BLE001  # the last line of defence: whatever it is, the caller gets an answer
+            log_defect(error)
+            raise DefectError from None
+        return answer
+
+    def refusal(self, error: RequestError, *, started: bool = False) -> bytes:
+        """The block of fields that says it."""
+        return grpc_status.refusal(error, self._version, started=started)
+
+    def count(self, head: CallHead, outcome: str, started: float) -> None:
+        if outcome != OK or head.method.counted:
+            self.core.answered(PROTOCOL, outcome, perf_counter() - started, head.headers)
+
+
+def _inference(core: Core) -> dict[str, Method]:
+    service = InferenceService(core)
+    methods = {
+        "ServerLive": Method(oip_pb2.ServerLiveRequest, service.server_live),
+        "ServerReady": Method(oip_pb2.ServerReadyRequest, service.server_ready),
+        "ModelReady": Method(oip_pb2.ModelReadyRequest, service.model_ready),
+        "ServerMetadata": Method(oip_pb2.ServerMetadataRequest, service.server_metadata),
+        "ModelMetadata": Method(oip_pb2.ModelMetadataRequest, service.model_metadata),
+        "ModelInfer": Method(oip_pb2.ModelInferRequest, service.model_infer, counted=True),
+    }
+    return {f"/{SERVICE}/{name}": method for name, method in methods.items()}
