@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from benchmarks import formats, half_load, pipeline, results, rivals, scale, serving, validation
+from benchmarks import formats, half_load, overload, pipeline, results, rivals, scale, serving, validation
 from benchmarks.bundles import find
 from benchmarks.results import Figure
 
@@ -24,6 +24,7 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "batch": lambda: serving.batch(find()),
     "grpc": lambda: serving.over_grpc(find()),
     half_load.NAME: lambda: half_load.half_load(find()),
+    "overload": lambda: overload.overload(find()),
     "rivals": lambda: rivals.rivals(find()),
     "memory": lambda: serving.memory(find()),
     "ready": lambda: serving.ready(find()),

@@ -21,7 +21,7 @@ from benchmarks import load, processes
 from benchmarks.wires import Connection, GrpcConnection, HttpConnection, LostConnectionError
 
 _CONNECTIONS: Mapping[str, Callable[[int], Connection]] = {"http": HttpConnection, "grpc": GrpcConnection}
-_PATIENCE_S = 5.0  # for answers, after the last request was to be sent
+_PATIENCE_S = 5.0  # while nothing can be sent and nothing comes
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class OpenOutcome:
     Attributes:
         latencies_ms: by outcome (an HTTP status; `OK` or `refused` of gRPC), from the time at which each was to be sent.
         sent: requests that were to be sent within the run.
-        lost: those of them that got no answer: the connection broke, or none came within 5 s after the run.
-        wall_s: length of the run.
+        lost: those of them that got no answer: the connection broke, or nothing at all came for 5 s.
+        wall_s: until the last one was sent: longer than the run was to be where the generator, or the connections, did not suffice.
         cpu_s: CPU time that the server's process tree used until the last answer.
         late_ms: the 99th percentile of how much later than intended a request was sent.
         connections: how many were opened.
@@ -73,6 +73,11 @@ class OpenOutcome:
 
     def count(self, outcome: str) -> int:
         return len(self.latencies_ms.get(outcome, ()))
+
+    @property
+    def rate(self) -> float:
+        """Requests a second that were sent, not only due."""
+        return self.sent / self.wall_s
 
 
 def arrivals(rate: float, seconds: float, seed: int) -> list[float]:
@@ -98,6 +103,7 @@ class OpenLoad:
         self._free: list[Connection] = []
         self.outcomes: dict[str, list[float]] = {}
         self.late: list[float] = []
+        self.sent_s = self._moved_s = 0.0
         self.lost = 0
         self.connections = 0
 
@@ -106,10 +112,9 @@ class OpenLoad:
         due: deque[float] = deque()
         began = time.perf_counter()
         index, pending = 0, len(times)
-        end = (times[-1] if times else 0.0) + _PATIENCE_S
         while pending:
             now = time.perf_counter() - began
-            if now > end:
+            if now > max(self._moved_s, times[-1]) + _PATIENCE_S:
                 self.lost += pending
                 break
             while index < len(times) and times[index] <= now:
@@ -140,7 +145,8 @@ class OpenLoad:
 
     def _send(self, connection: Connection, intended: float, began: float) -> None:
         payload = self._payloads[len(self.late) % len(self._payloads)]
-        self.late.append(time.perf_counter() - began - intended)
+        self.sent_s = self._moved_s = time.perf_counter() - began
+        self.late.append(self.sent_s - intended)
         connection.send(payload, intended)
         if not connection.is_free:
             self._free.pop()
@@ -159,7 +165,7 @@ class OpenLoad:
             if was_free:
                 self._free.remove(connection)
             return error.requests
-        now = time.perf_counter() - began
+        now = self._moved_s = time.perf_counter() - began
         for intended, outcome in done:
             self.outcomes.setdefault(outcome, []).append((now - intended) * 1000)
         if connection.is_free and not was_free:
@@ -177,7 +183,7 @@ def measure(job: OpenJob, payloads: list[bytes]) -> OpenOutcome:
         latencies_ms=generator.outcomes,
         sent=len(times),
         lost=generator.lost,
-        wall_s=job.seconds,
+        wall_s=max(job.seconds, generator.sent_s),
         cpu_s=processes.cpu_seconds(job.server) - before,
         late_ms=late[int(0.99 * len(late))] * 1000 if late else 0.0,
         connections=generator.connections,

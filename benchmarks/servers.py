@@ -19,6 +19,7 @@ from benchmarks.bundles import Bundle
 
 PROJECT = Path(__file__).parents[1]
 SERVING_PYTHON = PROJECT / ".venv/serving/bin/python"
+FLEET_PYTHON = PROJECT / ".venv/fleet/bin/python"
 PEERS_PYTHON = PROJECT / ".venv/bench/bin/python"
 NAIVE_PYTHON = PROJECT / ".venv/naive/bin/python"
 OURS = "bulkhead"
@@ -81,6 +82,19 @@ def ours(bundle: Bundle, scratch: Path) -> Iterator[Server]:
     command = [str(SERVING_PYTHON), "-m", "bentoml", "serve", str(copy), "--host", "127.0.0.1", "--port", str(port)]
     with started(OURS, command, environment, scratch, port, cwd=scratch, grpc_port=grpc_port) as server:
         yield server
+
+
+@contextmanager
+def envoy(server: Server, scratch: Path) -> Iterator[Server]:
+    """The fleet's Envoy before a replica, on the core that the load comes from."""
+    port, grpc_port = free_ports(2)
+    command = [str(FLEET_PYTHON), "-m", "benchmarks.peers.envoy", str(scratch / "fleet")]
+    command += [str(each) for each in (port, grpc_port, server.port, server.grpc_port)]
+    core = processes.LOAD_CORE
+    with started(
+        "Envoy", command, clean_environment(), scratch, port, cwd=PROJECT, grpc_port=grpc_port, core=core
+    ) as proxy:
+        yield proxy
 
 
 @contextmanager
@@ -186,11 +200,12 @@ def started(
     cwd: Path,
     grpc_port: int = 0,
     ready_path: str = "/readyz",
+    core: int = processes.SERVER_CORE,
 ) -> Iterator[Server]:
     """The server of a command, waited for until `ready_path` says 200, or until it accepts where it has gRPC alone."""
     log = scratch / f"{name.replace(' ', '-')}.log"
     started = time.perf_counter()
-    with processes.running(command, cwd=cwd, env=environment, log=log, core=processes.SERVER_CORE) as process:
+    with processes.running(command, cwd=cwd, env=environment, log=log, core=core) as process:
         _wait_until_ready(name, process, port, log, None if port == grpc_port else ready_path)
         yield Server(name, process.pid, port, time.perf_counter() - started, grpc_port)
 

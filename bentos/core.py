@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bentos.access import Access
+from bentos.admission import Admission
 from bentos.metrics import Metrics
 from bentos.observations import Observations
 from bentos.prediction_log import PredictionLog
@@ -36,6 +37,7 @@ class Core:
         version: the bundle's digest, which every answer names.
         example: a row that works, from the golden requests.
         ready: whether both front ends listen.
+        admission: asked by the front ends before they let a request take any time.
         access: who may call; None where everybody may.
         observations: of what was predicted.
     """
@@ -52,6 +54,7 @@ class Core:
         self.metrics = Metrics(version)
         self.observations = Observations(Sketches(predictor.schema, reference, version))
         self.metrics.sources.append(self.observations.collect)
+        self.admission = Admission(limits.latency_budget_s, self.metrics)
         self.ready = False
         self.access: Access | None = None
         self._tracing: Tracing | None = None

@@ -17,7 +17,8 @@ RequestError                     HTTP 400, gRPC INVALID_ARGUMENT
 ├── UnimplementedError                gRPC UNIMPLEMENTED
 │   └── CompressedError
 ├── DefectError                       500, gRPC INTERNAL; ours, not the caller's
-└── OverloadedError                   503, gRPC UNAVAILABLE; a later try may succeed
+├── StoppingError                     gRPC UNAVAILABLE; another server may answer
+└── OverloadedError                   503, gRPC RESOURCE_EXHAUSTED; a later try may succeed
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ class DeadlineError(RequestError):
     code = "deadline_exceeded"
 
     def __init__(self) -> None:
-        super().__init__("the deadline of the call has passed")
+        super().__init__("the deadline of the call has passed, or will have before there is an answer")
 
 
 class UnimplementedError(RequestError):
@@ -129,6 +130,14 @@ class DefectError(RequestError):
         super().__init__("the server failed; the request may be right")
 
 
+class StoppingError(RequestError):
+    status = 502
+    code = "stopping"
+
+    def __init__(self) -> None:
+        super().__init__("the server stops")
+
+
 class OverloadedError(RequestError):
     """The server has too much to do.
 
@@ -139,6 +148,9 @@ class OverloadedError(RequestError):
     status = 503
     code = "overloaded"
     retry_after_s = 1
+
+    def __init__(self, message: str = "the server has more to do than it can; try again later") -> None:
+        super().__init__(message)
 
 
 def one_line(error: RequestError) -> str:

@@ -30,12 +30,14 @@ class GrpcApp:
     Attributes:
         core: what it is thin over.
         health: what it says of the server.
+        busy: the refusal of a prediction that nobody has time to look at.
     """
 
     def __init__(self, core: Core) -> None:
         self.core = core
         self.health = Health((SERVICE,))
         self._version = core.version.encode()
+        self.busy = self.refusal(OverloadedError())
         self._methods = {
             **_inference(core),
             **self.health.methods(),
@@ -57,13 +59,12 @@ class GrpcApp:
                 raise UnimplementedError("there is no such method here")
         except RequestError as wrong:
             error = wrong
-        declared = by_name.get(b"content-length", b"")
         return CallHead(
             path,
             method,
             timeout_s,
             authorization=by_name.get(b"authorization", b"").strip(),
-            length=int(declared) if declared.isdigit() else None,
+            length=by_name.get(b"content-length", b""),
             error=error,
             headers=by_name,
             open=access.is_open_method(path),
@@ -78,14 +79,29 @@ class GrpcApp:
         if not head.open and (crowded or full):
             raise OverloadedError("too many connections" if crowded else "too many bodies are being sent at once")
 
-    def respond(self, method: Method, content: bytes, deadline: float, call: Call | None = None) -> bytes:
-        """The answer to a message; `deadline` is when its caller waits no longer, by `perf_counter`.
+    def infer(self, head: CallHead, content: bytes, started: float) -> bytes:
+        """The prediction that a message asks for, if there is time for it; the call came at `started`, by `perf_counter`.
 
         Raises:
             RequestError: the call is refused.
         """
-        if perf_counter() >= deadline:
+        self.core.admission.admit(len(content), started, head.timeout_s)
+        try:
+            return self._answer(head.method, content)
+        finally:
+            self.core.admission.done()
+
+    def respond(self, head: CallHead, content: bytes, started: float, call: Call | None = None) -> bytes:
+        """The answer to any other message.
+
+        Raises:
+            RequestError: the call is refused.
+        """
+        if perf_counter() >= started + head.timeout_s:
             raise DeadlineError
+        return self._answer(head.method, content, call)
+
+    def _answer(self, method: Method, content: bytes, call: Call | None = None) -> bytes:
         try:
             request = method.request.FromString(content)
             message: Message = method.respond(request) if call is None else method.respond(request, call)

@@ -34,7 +34,7 @@ class Method:
     Attributes:
         respond: from a request message, and the call where that is not over with one answer, to the response message.
         forget: is told of a call that is over.
-        counted: whether the metrics count its successes, too.
+        counted: whether it predicts: its successes are counted too, and it needs to be admitted.
     """
 
     request: type[Message]
@@ -50,7 +50,7 @@ class CallHead:
 
     Attributes:
         timeout_s: what the caller waits for, from its first byte; endless if it does not say.
-        length: of the body, where it says so.
+        length: of the body, in digits; empty where it does not say so.
         error: what is wrong with them.
         headers: the fields themselves, by name.
         open: whether anybody may call the method, and on a connection that is one too many.
@@ -60,7 +60,7 @@ class CallHead:
     method: Method
     timeout_s: float
     authorization: bytes
-    length: int | None
+    length: bytes
     error: RequestError | None
     headers: Mapping[bytes, bytes]
     open: bool

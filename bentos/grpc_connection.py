@@ -97,17 +97,21 @@ class GrpcConnection(Http2Connection[CallHead]):
 
     def _respond(self, stream: CallStream, body: bytes) -> None:
         head = stream.head
-        if head.length is not None and head.length != len(body):
+        if head.length and head.length != b"%d" % len(body):
             raise StreamFault(ErrorCode.PROTOCOL_ERROR, stream.id)
+        if head.method.counted and self.gate.core.admission.is_full:
+            self._app.count(head, OverloadedError.code, stream.started)
+            self.refuse(stream, self._app.busy)
+            return
         content = grpc_status.only_message(body, self.gate.limits.body_limit_bytes)
-        answer = self._app.respond(head.method, content, stream.started + head.timeout_s)
+        answer = (self._app.infer if head.method.counted else self._app.respond)(head, content, stream.started)
         self._app.count(head, OK, stream.started)
         self.answer(stream, START, grpc_status.with_prefix(answer), SUCCESS)
 
     def _converse(self, stream: CallStream, conversation: Conversation, data: bytes) -> None:
         """Answer each message as it comes."""
         body, limit = self._keep(stream, data), self.gate.limits.body_limit_bytes
-        method, deadline = stream.head.method, stream.started + stream.head.timeout_s
+        head = stream.head
         while self.is_open(stream):
             size = grpc_status.message_size(body, limit)
             if size is None or size > len(body):
@@ -115,11 +119,11 @@ class GrpcConnection(Http2Connection[CallHead]):
             content = bytes(body[PREFIX_BYTES:size])
             del body[:size]
             self.hold(stream, -size)
-            self.send(stream, grpc_status.with_prefix(self._app.respond(method, content, deadline, conversation)))
+            self.send(stream, grpc_status.with_prefix(self._app.respond(head, content, stream.started, conversation)))
         if stream.ended and self.is_open(stream):
             if body:
                 raise RequestError("the message is cut off")
-            if method.ends is Ends.WITH_CALLER:
+            if head.method.ends is Ends.WITH_CALLER:
                 self.conclude(stream, SUCCESS)
 
     def _keep(self, stream: CallStream, data: bytes) -> bytearray:

@@ -8,7 +8,7 @@ from typing import Any
 from google.protobuf.message import Message  # type: ignore[import-untyped]
 
 from bentos import health_pb2
-from bentos.errors import NotFoundError, OverloadedError
+from bentos.errors import NotFoundError, StoppingError
 from bentos.grpc_call import Call, Ends, Method
 
 SERVICE = "grpc.health.v1.Health"
@@ -37,7 +37,7 @@ class Health:
         """Who watches is told, and that there is no more to come."""
         self._set(_Response.NOT_SERVING)
         for call in list(self._watching):
-            call.finish(OverloadedError("the server stops"))
+            call.finish(StoppingError())
 
     def _set(self, status: Any) -> None:
         self._status = status

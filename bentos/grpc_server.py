@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import ssl
 
@@ -10,7 +9,7 @@ from bentos.core import Core
 from bentos.gate import Gate
 from bentos.grpc_app import PROTOCOL, GrpcApp
 from bentos.grpc_connection import GrpcConnection
-from bentos.http_server import BACKLOG
+from bentos.listener import Listener
 
 
 class GrpcServer:
@@ -24,24 +23,15 @@ class GrpcServer:
         self.gate = Gate(core)
         self._app = GrpcApp(core)
         core.metrics.in_flight[PROTOCOL].append(lambda: sum(each.in_flight for each in self.gate.connections))
-        self._listening = listening
-        self._tls = tls
-        self._server: asyncio.Server | None = None
+        self._listener = Listener(self.gate, lambda: GrpcConnection(self._app, self.gate), listening, tls)
 
     async def start(self) -> None:
         """Listen, then report SERVING."""
-        self._server = await asyncio.get_running_loop().create_server(
-            lambda: GrpcConnection(self._app, self.gate),
-            sock=self._listening,
-            backlog=BACKLOG,
-            ssl=self._tls,
-            ssl_handshake_timeout=self.gate.limits.head_timeout_s if self._tls else None,
-        )
+        await self._listener.start()
         self._app.health.start()
 
     async def stop(self, drain_s: float) -> None:
         """Report NOT_SERVING, take no new call, and end what is left after `drain_s`."""
         self._app.health.stop()
-        if self._server is not None:
-            self._server.close()
+        self._listener.close()
         await self.gate.drain(drain_s)

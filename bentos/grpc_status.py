@@ -11,7 +11,7 @@ from enum import IntEnum
 from urllib.parse import quote_from_bytes
 
 from bentos import http2_fields
-from bentos.errors import BodyTooLongError, CompressedError, UnimplementedError, one_line
+from bentos.errors import BodyTooLongError, CompressedError, OverloadedError, UnimplementedError, one_line
 from contract.errors import RequestError, UnsupportedTypeError
 
 PREFIX_BYTES = 5  # of each message: whether it is compressed, and its length
@@ -51,9 +51,14 @@ _STATUSES = {
     413: Status.RESOURCE_EXHAUSTED,
     500: Status.INTERNAL,
     501: Status.UNIMPLEMENTED,
-    503: Status.UNAVAILABLE,
+    502: Status.UNAVAILABLE,
+    503: Status.RESOURCE_EXHAUSTED,
     504: Status.DEADLINE_EXCEEDED,
 }
+
+
+# What is RESOURCE_EXHAUSTED by the caller's own doing is not to be tried again. Source: gRPC proposal A6, client retries.
+_PUSHBACKS_MS = {413: b"-1", 503: b"%d" % (1000 * OverloadedError.retry_after_s)}
 
 
 def timeout_s(value: bytes) -> float:
@@ -85,6 +90,8 @@ def refusal(error: RequestError, version: bytes, *, started: bool = False) -> by
     ]
     if isinstance(error, CompressedError):
         fields.append((b"grpc-accept-encoding", b"identity"))
+    if error.status in _PUSHBACKS_MS:
+        fields.append((b"grpc-retry-pushback-ms", _PUSHBACKS_MS[error.status]))
     if started:
         return http2_fields.block(fields)
     # Who does not speak gRPC shall not take the answer for one of HTTP that went well.

@@ -165,15 +165,19 @@ class Http2Connection(Http2Requests[Head]):
             self.abort()
         elif self._parted and now > self._parted_at + _LINGER_S:
             self.close()
-        elif now > limits.head_timeout_s + (
-            self._block_at if self._block is not None else self._made_at if not self._settled else now
-        ):
+        elif now > self._owed_since(now) + limits.head_timeout_s:
             self.fail(ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "the caller sends too slowly"))
         else:
             self._expire_streams(now)
             if self._leaving or (not self._streams and now > self.now + _IDLE_S):
                 self._leave()
             self.flush()
+
+    def _owed_since(self, now: float) -> float:
+        """Since when the peer owes its settings or the rest of a field block; from `now` where it owes nothing."""
+        if self._block is not None:
+            return self._block_at
+        return now if self._settled else self._made_at
 
     def _expire_streams(self, now: float) -> None:
         for stream in [each for each in self._streams.values() if each.deadline <= now]:

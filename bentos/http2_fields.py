@@ -15,7 +15,6 @@ from bentos.http2_stream import Head
 
 Fields = list[tuple[bytes, bytes]]
 
-
 NO_TABLE = b"\x20"  # at the start of our first block: we use no dynamic table, whatever size the peer allows for
 _STATUS_200 = b"\x88"
 _REMEMBERED = 8  # blocks of a connection: a caller's differ in little but their timeout

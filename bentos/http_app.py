@@ -18,7 +18,7 @@ from bentos.errors import (
     UnauthorizedError,
     log_defect,
 )
-from bentos.http_exchange import READS, Endpoint, Request, Response, media_type
+from bentos.http_exchange import READS, Endpoint, Request, Response, media_type, timeout_of
 from bentos.http_oip import PREFIX as OIP_PREFIX
 from bentos.http_oip import OipEndpoint
 from bentos.http_predict import PATH as PREDICT_PATH
@@ -69,6 +69,11 @@ class HttpApp:
         """The answer to a request that has its body."""
         return self._observed(request, self._by_body) or Response(500, b"")
 
+    def busy(self, *, oip: bool) -> tuple[str, Response]:
+        """The refusal of a prediction that nobody has time to look at, and the name of its protocol."""
+        endpoint: Endpoint = self._oip if oip else self._predict
+        return endpoint.protocol, _refusal(endpoint, OverloadedError())
+
     def refuse(self, request: Request, error: RequestError) -> Response:
         """The answer to a request that `error` ended, after `begin` or before it."""
 
@@ -118,8 +123,12 @@ class HttpApp:
         return None
 
     def _by_body(self, request: Request) -> Response:
-        endpoint = request.endpoint or self._predict
-        return endpoint.answer(request.method, request.path, request.headers, request.body)
+        endpoint, admission = request.endpoint or self._predict, self.core.admission
+        admission.admit(len(request.body), request.started, timeout_of(request.headers))
+        try:
+            return endpoint.answer(request.method, request.path, request.headers, request.body)
+        finally:
+            admission.done()
 
     def _endpoint(self, path: str) -> Endpoint:
         if path == PREDICT_PATH:

@@ -90,6 +90,10 @@ class Connection(asyncio.Protocol):
     def _refuse(self, error: RequestError) -> None:
         """Answer what is being read with an error, and read no further; nobody gets a second answer."""
 
+    @abstractmethod
+    def _shed(self, data: bytes) -> bool:
+        """Refuse what has come without parsing it, if the server has no time and this may be; whether it did."""
+
     def eof_received(self) -> bool:
         """A caller that will send no more still gets what it has asked for; TLS has no such half-open connection."""
         waits = self._unread or self._unwritten
@@ -99,6 +103,8 @@ class Connection(asyncio.Protocol):
     # ---- what arrives ----
 
     def data_received(self, data: bytes) -> None:
+        if self.door.admission.is_full and self._shed(data):
+            return
         if not self._stalled and len(data) <= _SLICE:
             self._parse(data)
         elif self._over:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
@@ -64,6 +65,20 @@ class Request:
 def media_type(headers: Headers) -> bytes:
     """The content type, lower-case, without parameters; empty if there is none."""
     return _content_type(headers.get(b"content-type", b""))[0]
+
+
+def timeout_of(headers: Headers) -> float:
+    """The seconds that the caller waits for its answer; endless if it does not say.
+
+    Raises:
+        RequestError: it says something else.
+    """
+    value = headers.get(b"x-request-timeout-ms")
+    if value is None:
+        return math.inf
+    if not value.isdigit() or len(value) > 9:
+        raise RequestError("X-Request-Timeout-Ms must be a whole number of milliseconds")
+    return int(value) / 1000
 
 
 def check_encoding(headers: Headers) -> None:

@@ -5,7 +5,9 @@ No task, coroutine or event is made for a request, and answers keep the order of
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
+from time import perf_counter
 from urllib.parse import unquote
 
 import httptools
@@ -24,6 +26,14 @@ from contract.errors import RequestError
 from contract.prediction_log import ID_LIMIT_BYTES
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+# A whole prediction as clients send it, up to its body. Line by line, without a way back: that takes no longer than the head is.
+_LINES = rb"(?:(?!content-length|transfer-encoding|expect|upgrade|connection(?!: ?keep-alive\r))[^\r\n]+\r\n)*"
+_PLAIN = re.compile(
+    rb"POST (?:/predict|(/v2/)models/[^ \r\n]+/infer) HTTP/1\.1\r\n(?i:%bcontent-length: ?(\d{1,9})\r\n%b)\r\n"
+    % (_LINES, _LINES)
+)
 
 
 class _Over(Exception):  # noqa: N818  # not an error: it ends the parsing where no further answer will be given
@@ -49,6 +59,17 @@ class HttpProtocol(Connection):
     def in_flight(self) -> int:
         """How many requests have begun to arrive whose bodies are awaited."""
         return int(self._request is not None)
+
+    def _shed(self, data: bytes) -> bool:
+        """A prediction that has come whole and alone, as clients give it; parsing it first would cost several times as much."""
+        if self._state != IDLE or self._stalled or self._last:
+            return False
+        plain = _PLAIN.match(data, 0, self.door.limits.head_limit_bytes)
+        if plain is None or plain.end() + int(plain[2]) != len(data):
+            return False
+        self.deadline = perf_counter() + self.door.keep_alive_s
+        self.transport.write(self.door.busy(oip=plain[1] is not None))
+        return True
 
     # ---- the parser's callbacks ----
 

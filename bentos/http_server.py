@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import ssl
 
@@ -10,9 +9,8 @@ from bentos.core import Core
 from bentos.http_app import HttpApp
 from bentos.http_door import KEEP_ALIVE_S, Door
 from bentos.http_protocol import HttpProtocol
+from bentos.listener import BACKLOG, Listener
 from bentos.pages import PATHS
-
-BACKLOG = 2048  # connections that wait to be accepted
 
 
 class HttpServer:
@@ -32,19 +30,12 @@ class HttpServer:
         pages: frozenset[str] = PATHS,
     ) -> None:
         self.door = Door(HttpApp(core, pages, tls=tls is not None), keep_alive_s)
-        self._listening = listening
-        self._tls = tls
-        self._backlog = backlog
-        self._server: asyncio.Server | None = None
+        self._listener = Listener(self.door, lambda: HttpProtocol(self.door), listening, tls, backlog)
 
     async def start(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: HttpProtocol(self.door), sock=self._listening, ssl=self._tls, backlog=self._backlog
-        )
+        await self._listener.start()
 
     async def stop(self, drain_s: float) -> None:
         """Take no new connection, answer what has begun to arrive, and close what is left after `drain_s`."""
-        if self._server is not None:
-            self._server.close()
+        self._listener.close()
         await self.door.drain(drain_s)

@@ -49,7 +49,7 @@ class Metrics:
         self._rows += rows
 
     def waited(self, seconds: float) -> None:
-        """A request was admitted, or refused for it, after it had waited so long for its turn."""
+        """A request was admitted after it had waited so long for its turn."""
         self._waits[bisect_left(BUCKETS, seconds)] += 1
         self._waited += seconds
 

@@ -24,7 +24,8 @@ from bentos.access import Access
 from bentos.core import Core
 from bentos.grpc_server import GrpcServer
 from bentos.http_door import KEEP_ALIVE_S
-from bentos.http_server import BACKLOG, HttpServer
+from bentos.http_server import HttpServer
+from bentos.listener import BACKLOG
 from bentos.pages import PATHS, PROBES
 from contract import api_keys
 
@@ -58,6 +59,7 @@ async def serve(core: Core, given: argparse.Namespace) -> None:
     http = HttpServer(core, listening, context, keep_alive_s, given.backlog or BACKLOG, PROBES if admin else PATHS)
     beside = [HttpServer(core, addresses.listen(admin, "ADMIN"), context, keep_alive_s)] if admin else []
     grpc_address = addresses.grpc(os.environ, str(listening.getsockname()[0]))
+    core.admission.call_soon = loop.call_soon
     grpc = GrpcServer(core, addresses.listen(grpc_address, "GRPC"), tls.context(vars(given), "h2"))
     servers: list[HttpServer | GrpcServer] = [grpc, *beside, http]
     for server in servers:

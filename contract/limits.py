@@ -24,6 +24,7 @@ class Limits:
         target_limit_bytes: path and query of an HTTP request.
         pending_limit_bytes: what may have come of requests that are not complete, of all over one protocol together.
         max_connections: connections open at once, over one protocol.
+        latency_budget_s: time from a request's arrival to its answer; more requests than can be answered in it are refused.
         drain_s: time for what is in flight when the server is told to stop.
     """
 
@@ -36,6 +37,7 @@ class Limits:
     target_limit_bytes: int = 2048
     pending_limit_bytes: int = 16 * 1024 * 1024
     max_connections: int = 4096
+    latency_budget_s: float = 0.5
     drain_s: float = 5.0
 
     @classmethod

@@ -16,16 +16,23 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import atheris
+from hpack import Encoder
 
 from benchmarks import processes
 
 with atheris.instrument_imports(include=["bentos", "contract"]):
+    from bentos import http2_frames as frames
     from bentos import json_body, tensors
     from bentos.core import Core
+    from bentos.gate import Gate
+    from bentos.grpc_app import GrpcApp
+    from bentos.grpc_connection import GrpcConnection
+    from bentos.grpc_status import with_prefix
     from bentos.http_app import HttpApp
     from bentos.http_door import Door
     from bentos.http_exchange import Request
@@ -34,6 +41,7 @@ with atheris.instrument_imports(include=["bentos", "contract"]):
 
 _JSON = {b"content-type": b"application/json"}
 _SANE = frozenset((200, 400, 413, 415, 422))
+_START = frames.PREFACE + frames.settings({frames.INITIAL_WINDOW_SIZE: 70000})
 _TURNS = 4  # of the event loop, for what waits for a turn of its own
 _MOST_BYTES = 4096
 _DATATYPES = [*sorted(tensors.INTEGERS | tensors.FLOATS), "BOOL", "BYTES"]
@@ -181,17 +189,33 @@ class OnConnections:
     """Bytes to a connection, which need not be requests."""
 
     loop: asyncio.AbstractEventLoop
-    door: Door
+    gate: Gate
     defects: Defects
 
     def http(self, content: bytes) -> None:
         """In as many pieces as the first byte says."""
-        self.loop.run_until_complete(self._feed(content[1:], 1 + content[0] % 4 if content else 1))
-        assert (self.door.held_bytes, len(self.door.connections), self.defects.found) == (0, 0, [])
+        written = self._feed(lambda: HttpProtocol(self.gate), content[1:], content[:1])
+        for status in _statuses(written, to_head=b"HEAD" in content):
+            assert status < 500 or status == 503, written
 
-    async def _feed(self, content: bytes, pieces: int) -> None:
+    def grpc(self, app: GrpcApp, content: bytes) -> None:
+        """The same, after the start of a connection, or without it."""
+        start = _START if content[:1] < b"\xf0" else b""
+        written = self._feed(lambda: GrpcConnection(app, self.gate), start + content[1:], content[:1])
+        while written:
+            high, low, *_ = frames.HEAD.unpack_from(written)
+            assert len(written) >= frames.HEAD_BYTES + (high << 16 | low), written
+            written = written[frames.HEAD_BYTES + (high << 16 | low) :]
+
+    def _feed(self, connect: Callable[[], Any], content: bytes, pieces: bytes) -> bytes:
+        """What is written to a connection that gets this content and goes."""
+        written = self.loop.run_until_complete(self._pass(connect, content, 1 + sum(pieces) % 4))
+        assert (self.gate.held_bytes, len(self.gate.connections), self.defects.found) == (0, 0, [])
+        return written
+
+    async def _pass(self, connect: Callable[[], Any], content: bytes, pieces: int) -> bytes:
         transport = Transport()
-        connection = HttpProtocol(self.door)
+        connection = connect()
         connection.connection_made(transport)
         size = -(-len(content) // pieces) or 1
         for start in range(0, len(content), size):
@@ -200,8 +224,7 @@ class OnConnections:
         for _ in range(_TURNS):
             await asyncio.sleep(0)
         connection.connection_lost(None)
-        for status in _statuses(transport.written, to_head=b"HEAD" in content):
-            assert status < 500 or status == 503, transport.written
+        return transport.written
 
 
 def _statuses(written: bytes, *, to_head: bool) -> Iterator[int]:
@@ -228,6 +251,7 @@ def targets(core: Core, loop: asyncio.AbstractEventLoop, defects: Defects) -> di
         "predict": over_http.predict,
         "infer": over_http.infer,
         "http": OnConnections(loop, Door(app), defects).http,
+        "grpc": partial(OnConnections(loop, Gate(core), defects).grpc, GrpcApp(core)),
     }
 
 
@@ -251,10 +275,50 @@ def seeds(bundle: Path, target: str) -> list[bytes]:
             for length, (path, body, _) in zip(lengths, bodies, strict=True)
             if path != "/predict"
         ]
+    if target == "grpc":
+        return [b"\x00" + each for each in _calls(forms, chance)]
     whole = [http("POST", path, body, *headers) for path, body, headers in bodies]
     chunked = b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX: y\r\n\r\n"
     pages = [http("GET", path) for path in ("/", "/livez", "/v2", "/v2/health/ready", "/metrics")]
     return [b"\x00" + each for each in (*whole, *pages, chunked, b"".join(pages), b"".join(whole[:3]))]
+
+
+def _calls(forms: Any, chance: Any) -> Iterator[bytes]:
+    """On one stream, in frames of many kinds, or several on several."""
+    service, encoder = "/inference.GRPCInferenceService", Encoder()
+
+    def call(stream: int, path: str, message: bytes) -> bytes:
+        fields = {
+            ":method": "POST",
+            ":scheme": "http",
+            ":path": path,
+            "content-type": "application/grpc",
+            "te": "trailers",
+        }
+        block = encoder.encode(list(fields.items()))
+        data = frames.frame(frames.DATA, frames.END_STREAM, stream, with_prefix(message))
+        return frames.frame(frames.HEADERS, frames.END_HEADERS, stream, block) + data
+
+    messages = [forms.message(forms.row(chance), raw=raw).SerializeToString() for raw in (True, False) * 5]
+    yield from (call(1, f"{service}/ModelInfer", message) for message in messages)
+    yield b"".join(call(2 * index + 1, f"{service}/ModelInfer", message) for index, message in enumerate(messages[:4]))
+    for path in (
+        f"{service}/ServerLive",
+        f"{service}/ModelMetadata",
+        "/grpc.health.v1.Health/Check",
+        "/grpc.health.v1.Health/Watch",
+    ):
+        yield call(1, path, b"")
+    yield call(1, "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", b"\x3a\x00")
+    yield (
+        frames.frame(frames.PING, 0, 0, b"12345678")
+        + frames.window_update(0, 9)
+        + call(1, f"{service}/ServerReady", b"")
+    )
+    yield call(1, f"{service}/ServerReady", b"")[:40] + frames.rst_stream(1, frames.ErrorCode.CANCEL)
+    yield frames.frame(frames.HEADERS, 0, 1, b"") + frames.frame(
+        frames.CONTINUATION, frames.END_HEADERS, 1, b"\x83\x86\x84"
+    )
 
 
 def dictionary(core: Core) -> str:

