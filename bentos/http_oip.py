@@ -104,6 +104,8 @@ class OipEndpoint:
         head: dict[str, Any] = {"model_name": self._core.name, "model_version": self._core.version}
         if "id" in request:
             head["id"] = _text(request, "id")
+        if (assumed := oip.fallbacks(answers)) is not None:
+            head["parameters"] = {oip.FALLBACKS: assumed}
         return _response(head, self._writer.tensors(answers, names), _binary_outputs(request, outputs, names))
 
     def _inputs(self, entries: Sequence[Mapping[str, Any]], binary: bytes) -> list[Tensor]:
