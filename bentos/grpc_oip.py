@@ -84,7 +84,7 @@ class InferenceService:
             head = self._check_head(request, 0)
             inputs = [_typed(entry, size) for entry, (_, _, size) in zip(request.inputs, head.inputs, strict=True)]
             rows = self._reader.rows(inputs)
-        answers = self._core.predict(rows)
+        answers = self._core.predict(rows, request_id.encode(errors="replace"))
         response = self._response(request_id, self._writer.tensors(answers, head.outputs), raw=bool(raw))
         if (assumed := oip.fallbacks(answers)) is not None:
             response.parameters[oip.FALLBACKS].string_param = assumed
