@@ -51,6 +51,15 @@ def cpu_seconds(root: int) -> float:
     return sum(tree(root).values())
 
 
+def waited_seconds(root: int) -> float:
+    """How long the main threads of a process tree were ready to run and had no core, so far. Source: Linux, scheduler/sched-stats."""
+    waited = 0.0
+    for process in tree(root):
+        with suppress(OSError):
+            waited += int(Path(f"/proc/{process}/schedstat").read_text().split()[1]) / 1e9
+    return waited
+
+
 def resident_bytes(process: int) -> int:
     """Resident memory of one process, pages that it shares with others included."""
     lines = Path(f"/proc/{process}/status").read_text().splitlines()
