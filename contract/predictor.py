@@ -143,14 +143,15 @@ def _check_finite(*scores: float) -> None:
 
 
 def _session(model: Path) -> onnxruntime.InferenceSession:
+    if not model.is_file():
+        raise BundleError(f"no model at {model}")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = False  # nothing large is allocated in a run, and the arena keeps a megabyte for it
     options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(model.read_bytes(), options, providers=["CPUExecutionProvider"])
-    except OSError as error:
-        raise BundleError(f"no model at {model}: {error}") from error
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise BundleError(f"{model} is not a model that ONNX Runtime can load: {error}") from error
 
