@@ -2,7 +2,7 @@
 
 The server is one thread, and answers a request as soon as it reads it. So its queue is the round of the event loop: the requests that
 one poll has found wait for each other, and what comes meanwhile waits, unread, for the next round. A request is answered within two
-rounds of its arrival; hence a round may last a third of the latency budget, and the last third is for what is not ours to schedule. By
+rounds of its arrival; hence a round may last a quarter of the latency budget: the other half is for what is not ours to schedule. By
 Little's law (the work in a system is the rate at which it comes times the time that it stays) that bounds the queue, and how many
 requests it holds adapts to what they cost.
 
@@ -50,7 +50,7 @@ class Admission:
         self.after_long_round: list[Callable[[float], None]] = []
         self.is_full = False
         self._metrics = metrics
-        self._limit = self._window = budget_s / 3
+        self._limit = self._window = budget_s / 4
         self._share = 0.0  # of a round, left after its last answer
         self._costs = [0.0] * 64  # seconds, by the binary magnitude of the size
         self._magnitude = 0  # of what was admitted last

@@ -185,10 +185,12 @@ def _routes(protocol: str, state: State) -> dict[str, Any]:
         target = {"route": route}
     else:
         target = {"direct_response": {"status": 503, "body": {"inline_string": _UNAVAILABLE}}}
-    routes = [{"match": {"prefix": "/"}, **target}]
+    routes: list[dict[str, Any]] = [{"match": {"prefix": "/"}, **target}]
     if protocol == "grpc":  # health and reflection are streams, which are never whole
         passed = {_BUFFER: {"@type": f"{_BUFFER_TYPE}PerRoute", "disabled": True}}
-        routes = [{"match": {"prefix": _INFERENCE}, **target}, {**routes[0], "typed_per_filter_config": passed}]
+        # Whole requests get a length, which gRPC has no use for; a field that differs is decoded anew with each request.
+        whole = {"match": {"prefix": _INFERENCE}, "request_headers_to_remove": ["content-length"], **target}
+        routes = [whole, {**routes[0], "typed_per_filter_config": passed}]
     return {
         "@type": f"{_TYPES}.config.route.v3.RouteConfiguration",
         "name": protocol,
