@@ -33,6 +33,7 @@ class OpenJob:
         server: process id of the server, whose tree's CPU time is read around the run.
         rate: requests a second, on average.
         seconds: length of the run; then no more is sent.
+        warm_up_s: of that, in which connections are opened; what becomes of the requests of that time is not counted, unless they are lost.
         protocol: `http` or `grpc`.
         max_connections: to open at most. A request that finds all of them busy waits for one.
         core: to run on.
@@ -47,6 +48,7 @@ class OpenJob:
     max_connections: int = 1024
     core: int = processes.LOAD_CORE
     seed: int = 1
+    warm_up_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -55,10 +57,11 @@ class OpenOutcome:
 
     Attributes:
         latencies_ms: by outcome (an HTTP status; `OK` or `refused` of gRPC), from the time at which each was to be sent.
-        sent: requests that were to be sent within the run.
+        sent: requests that were to be sent within the run, after its warm-up.
         lost: those of them that got no answer: the connection broke, or nothing at all came for 5 s.
-        wall_s: until the last one was sent: longer than the run was to be where the generator, or the connections, did not suffice.
-        cpu_s: CPU time that the server's process tree used until the last answer.
+        wall_s: from the end of the warm-up until the last one was sent: longer than it was to be where the generator, or the connections,
+            did not suffice.
+        cpu_s: CPU time that the server's process tree used until the last answer, in the warm-up too.
         late_ms: the 99th percentile of how much later than intended a request was sent.
         connections: how many were opened.
     """
@@ -106,6 +109,7 @@ class OpenLoad:
         self.sent_s = self._moved_s = 0.0
         self.lost = 0
         self.connections = 0
+        self.counted_from_s = 0.0
 
     def run(self, times: list[float]) -> None:
         """Send a request at each of these times; returns when all have their outcome, or patience is at its end."""
@@ -167,6 +171,8 @@ class OpenLoad:
             return error.requests
         now = self._moved_s = time.perf_counter() - began
         for intended, outcome in done:
+            if intended < self.counted_from_s:
+                continue
             self.outcomes.setdefault(outcome, []).append((now - intended) * 1000)
         if connection.is_free and not was_free:
             self._free.append(connection)
@@ -176,14 +182,15 @@ class OpenLoad:
 def measure(job: OpenJob, payloads: list[bytes]) -> OpenOutcome:
     times = arrivals(job.rate, job.seconds, job.seed)
     generator = OpenLoad(lambda: _CONNECTIONS[job.protocol](job.port), payloads, job.max_connections)
+    generator.counted_from_s = job.warm_up_s
     before = processes.cpu_seconds(job.server)
     generator.run(times)
     late = sorted(generator.late)
     return OpenOutcome(
         latencies_ms=generator.outcomes,
-        sent=len(times),
+        sent=len([each for each in times if each >= job.warm_up_s]),
         lost=generator.lost,
-        wall_s=max(job.seconds, generator.sent_s),
+        wall_s=max(job.seconds, generator.sent_s) - job.warm_up_s,
         cpu_s=processes.cpu_seconds(job.server) - before,
         late_ms=late[int(0.99 * len(late))] * 1000 if late else 0.0,
         connections=generator.connections,

@@ -25,6 +25,7 @@ from contract import limits, manifest
 
 TIMES = 3
 SECONDS = 10.0
+WARM_UP_S = 3.0  # in which as many connections are opened as it takes
 _ROUNDS = 3
 _SATURATED_S = 2.0
 _BESIDE = 3  # programs on its core
@@ -94,17 +95,17 @@ def _overloaded(case: Case, server: Server, replica: Server, capacity: float) ->
     """Raises OddOutcomeError unless every request was answered, or refused for the overload."""
     before = _counts(replica)
     port = server.grpc_port if case.protocol == "grpc" else server.port
-    outcome = open_load.run(
-        OpenJob(
-            port=port,
-            requests=case.requests,
-            server=replica.pid,
-            rate=TIMES * capacity,
-            seconds=SECONDS,
-            protocol=case.protocol,
-            max_connections=_CONNECTIONS,
-        )
+    job = OpenJob(
+        port=port,
+        requests=case.requests,
+        server=replica.pid,
+        rate=TIMES * capacity,
+        seconds=WARM_UP_S + SECONDS,
+        warm_up_s=WARM_UP_S,
+        protocol=case.protocol,
+        max_connections=_CONNECTIONS,
     )
+    outcome = open_load.run(job)
     odd = outcome.latencies_ms.keys() - {_ANSWERED[case.protocol], _REFUSED[case.protocol]}
     odd |= {kind for kind, count in _counts(replica).items() if count > before.get(kind, 0)} - {"ok", "overloaded"}
     if odd or outcome.lost:
