@@ -28,7 +28,7 @@ SECONDS = 10.0
 WARM_UP_S = 3.0  # in which as many connections are opened as it takes
 _ROUNDS = 3
 _SATURATED_S = 2.0
-_BESIDE = 3  # programs on its core
+_BESIDE = 4  # programs on its core
 _CONNECTIONS = 3000
 _ANSWERED = {"http": "200", "grpc": "OK"}
 _REFUSED = {"http": "503", "grpc": "refused"}
@@ -84,11 +84,10 @@ def _cases(bundle: Bundle, replica: Server) -> list[Case]:
 
 
 def _capacity(case: Case, replica: Server) -> float:
-    """Requests a second, saturated."""
+    """Requests a second of its share of the core, saturated."""
     program, port = (load.GRPC, replica.grpc_port) if case.protocol == "grpc" else (load.HTTP, replica.port)
     job = Job(port=port, requests=case.requests, server=replica.pid, seconds=_SATURATED_S)
-    outcomes = [load.run(program, job) for _ in range(_ROUNDS)]
-    return median([outcome.completed / outcome.wall_s for outcome in outcomes])
+    return median([load.run(program, job).per_core for _ in range(_ROUNDS)]) / (1 + _BESIDE)
 
 
 def _overloaded(case: Case, server: Server, replica: Server, capacity: float) -> OpenOutcome:

@@ -24,10 +24,10 @@ _BUFFER_BYTES = 2 << 20
 _REQUEST_TIMEOUT_S = 10
 _TRY_TIMEOUT_S = 2  # a replica that is frozen; a thousand rows take 50 ms
 # Requests that one replica is given at once, and that wait for any of them in Envoy, which refuses the others at a fraction of what that
-# costs a replica. By Little's law, so many of one row are 40 ms of a replica's work, and of 64 rows 400 ms, within the latency budget; of
+# costs a replica. By Little's law, so many of one row are 30 ms of a replica's work, and of 64 rows 300 ms, within the latency budget; of
 # what takes longer a replica refuses most itself, by the time that it takes (bentos/admission.py).
 _AT_ONCE = 128
-_WAITING = 256
+_WAITING = 128
 _STREAMS = 128  # on a connection of gRPC; a replica takes no more
 _TYPES = "type.googleapis.com/envoy"
 # A request gets a replica's time when it is there as a whole, not while its caller sends it.
