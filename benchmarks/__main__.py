@@ -29,6 +29,7 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "memory": lambda: serving.memory(find()),
     "ready": lambda: serving.ready(find()),
     "lean": lambda: serving.lean(find()),
+    "watching": lambda: serving.watching(find()),
     "formats": lambda: formats.formats(find()),
 }
 

@@ -179,12 +179,31 @@ def lean(bundle: Bundle) -> list[Figure]:
     )
 
 
+def watching(bundle: Bundle) -> list[Figure]:
+    """CPU time that metrics, drift among them, and the prediction log add to a request of one row, beside all the rest of it."""
+    cost = _in_serving("benchmarks.peers.unobserved", str(bundle.path))
+    peer, bar = "the request without", Bar("≤", 3, of="value")
+    return figures(
+        "watching",
+        ("watching_cpu", cost["watched"], "µs", peer, cost["without"], bar),
+        ("watching_cpu_with_log", cost["logged"], "µs", peer, cost["without"], bar),
+    )
+
+
 @cache
 def model_alone(bundle: Bundle) -> dict[str, float]:
     """What `benchmarks.peers.model_alone` measures: the limit for any server of this model."""
-    command = [str(servers.SERVING_PYTHON), "-m", "benchmarks.peers.model_alone", str(bundle.path), str(SATURATED_S)]
+    return _in_serving("benchmarks.peers.model_alone", str(bundle.path), str(SATURATED_S))
+
+
+def _in_serving(module: str, *arguments: str) -> dict[str, float]:
+    """The JSON object that a module prints in the serving environment."""
     done = subprocess.run(
-        command, cwd=load.PROJECT, env=servers.clean_environment(), stdout=subprocess.PIPE, check=True
+        [str(servers.SERVING_PYTHON), "-m", module, *arguments],
+        cwd=load.PROJECT,
+        env=servers.clean_environment(),
+        stdout=subprocess.PIPE,
+        check=True,
     )
     measured: dict[str, float] = json.loads(done.stdout)
     return measured

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import struct
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Protocol
 
@@ -86,26 +87,36 @@ class HttpConnection:
 
 
 # Source: RFC 9113, sections 3.4, 4.1 and 6; RFC 7541, section 6.2.2 (literal fields without indexing, no Huffman code).
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_DATA, _HEADERS, _RST_STREAM, _SETTINGS, _PING, _GOAWAY, _WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
-_END_STREAM, _ACK, _END_HEADERS = 1, 1, 4
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+DATA, HEADERS, RST_STREAM, SETTINGS, _PING, GOAWAY, _WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
+END_STREAM, _ACK, END_HEADERS = 1, 1, 4
 _INITIAL_WINDOW = 4
 _LARGEST_WINDOW = (1 << 31) - 1
 _WINDOW = 65_535  # where nothing else is said
 _STREAMS = 100  # at once on a connection, as servers like to allow
-_FRAME = 16_384
+FRAME = 16_384
 
 
-def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
     return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
 
 
-def _literal(name: bytes, value: bytes) -> bytes:
+def frames(received: bytes) -> Iterator[tuple[int, int]]:
+    """Kind and flags of each frame that has begun."""
+    while len(received) >= 9:
+        yield received[3], received[4]
+        received = received[9 + int.from_bytes(received[:3], "big") :]
+
+
+GREETING = PREFACE + frame(SETTINGS, 0, 0, b"")
+
+
+def literal(name: bytes, value: bytes) -> bytes:
     return b"\x00%c%b%c%b" % (len(name), name, len(value), value)
 
 
-_REQUEST_HEAD = b"".join(
-    _literal(name, value)
+REQUEST_HEAD = b"".join(
+    literal(name, value)
     for name, value in (
         (b":method", b"POST"),
         (b":scheme", b"http"),
@@ -134,7 +145,7 @@ class GrpcConnection:
         self._need = 0
         settings = struct.pack(">HI", _INITIAL_WINDOW, _LARGEST_WINDOW)
         window = struct.pack(">I", _LARGEST_WINDOW - _WINDOW)
-        self.socket.sendall(_PREFACE + _frame(_SETTINGS, 0, 0, settings) + _frame(_WINDOW_UPDATE, 0, 0, window))
+        self.socket.sendall(PREFACE + frame(SETTINGS, 0, 0, settings) + frame(_WINDOW_UPDATE, 0, 0, window))
 
     @property
     def is_free(self) -> bool:
@@ -148,9 +159,9 @@ class GrpcConnection:
         self._calls[stream] = intended
         self._window -= len(message)
         self._need = max(self._need, len(message))
-        pieces = [message[first : first + _FRAME] for first in range(0, len(message), _FRAME)]
-        frames = [_frame(_HEADERS, _END_HEADERS, stream, _REQUEST_HEAD)]
-        frames += [_frame(_DATA, _END_STREAM if piece is pieces[-1] else 0, stream, piece) for piece in pieces]
+        pieces = [message[first : first + FRAME] for first in range(0, len(message), FRAME)]
+        frames = [frame(HEADERS, END_HEADERS, stream, REQUEST_HEAD)]
+        frames += [frame(DATA, END_STREAM if piece is pieces[-1] else 0, stream, piece) for piece in pieces]
         with suppress(OSError):
             self.socket.sendall(b"".join(frames))
 
@@ -177,18 +188,18 @@ class GrpcConnection:
 
     def _take(self, kind: int, flags: int, stream: int, payload: bytes) -> bool:
         """Whether a frame is the end of a call."""
-        if kind == _DATA and payload:
+        if kind == DATA and payload:
             self._answered.add(stream)
         elif kind == _WINDOW_UPDATE and not stream:
             self._window += int.from_bytes(payload, "big")
-        elif kind == _SETTINGS and not flags & _ACK:
+        elif kind == SETTINGS and not flags & _ACK:
             settings = dict(struct.iter_unpack(">HI", payload))
             self._stream_window = settings.get(_INITIAL_WINDOW, self._stream_window)
-            self.socket.sendall(_frame(_SETTINGS, _ACK, 0, b""))
+            self.socket.sendall(frame(SETTINGS, _ACK, 0, b""))
         elif kind == _PING and not flags & _ACK:
-            self.socket.sendall(_frame(_PING, _ACK, 0, payload))
-        elif kind == _GOAWAY:
+            self.socket.sendall(frame(_PING, _ACK, 0, payload))
+        elif kind == GOAWAY:
             raise LostConnectionError(len(self._calls))
         if stream not in self._calls:
             return False
-        return kind == _RST_STREAM or (kind in (_DATA, _HEADERS) and bool(flags & _END_STREAM))
+        return kind == RST_STREAM or (kind in (DATA, HEADERS) and bool(flags & END_STREAM))

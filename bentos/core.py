@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bentos.access import Access
 from bentos.admission import Admission
 from bentos.metrics import Metrics
-from contract import manifest
+from bentos.observations import Observations
+from bentos.prediction_log import PredictionLog
+from bentos.sketches import Sketches
+from bentos.tracing import Tracing, sampling
+from contract import log_settings, manifest
+from contract import reference as training_reference
 from contract.errors import BundleError, Problem, TooLargeError
 from contract.files import sha256
 from contract.limits import FILE_NAME as LIMITS_FILE_NAME
 from contract.limits import Limits
 from contract.manifest import GOLDEN_FILE_NAME
+from contract.prediction_log import ID_LIMIT_BYTES
 from contract.predictor import Answer, Predictor
+from contract.reference import Reference
 from contract.row_program import Row
 from contract.schema import FeatureSchema
 
@@ -31,9 +39,12 @@ class Core:
         ready: whether both front ends listen.
         admission: asked by the front ends before they let a request take any time.
         access: who may call; None where everybody may.
+        observations: of what was predicted.
     """
 
-    def __init__(self, predictor: Predictor, *, name: str, version: str, limits: Limits, example: Row) -> None:
+    def __init__(
+        self, predictor: Predictor, reference: Reference, *, name: str, version: str, limits: Limits, example: Row
+    ) -> None:
         self._predictor = predictor
         self.schema: FeatureSchema = predictor.schema
         self.name = name
@@ -41,9 +52,12 @@ class Core:
         self.limits = limits
         self.example = example
         self.metrics = Metrics(version)
+        self.observations = Observations(Sketches(predictor.schema, reference, version))
+        self.metrics.sources.append(self.observations.collect)
         self.admission = Admission(limits.latency_budget_s, self.metrics)
         self.ready = False
         self.access: Access | None = None
+        self._tracing: Tracing | None = None
 
     @classmethod
     def load(cls, bundle: Path) -> Core:
@@ -57,30 +71,72 @@ class Core:
         _check_files(bundle, claims)
         try:
             limits = Limits.from_bytes((directory / LIMITS_FILE_NAME).read_bytes())
+            reference = (directory / training_reference.FILE_NAME).read_bytes()
         except OSError as error:
-            raise BundleError(f"{directory} holds no {LIMITS_FILE_NAME}: {error}") from error
+            raise BundleError(f"the bundle is not complete: {error}") from error
         predictor = Predictor.load(directory)
         if not predictor.check_golden(directory / GOLDEN_FILE_NAME):
             raise BundleError(f"{GOLDEN_FILE_NAME} holds no request, so nothing shows that this is the judged model")
         example: dict[str, Any] = json.loads((directory / GOLDEN_FILE_NAME).read_bytes())[0]["row"]
         version = manifest.digest_of(bundle)
-        return cls(predictor, name=claims.name, version=version, limits=limits, example=example)
+        return cls(
+            predictor,
+            Reference.from_bytes(reference, predictor.schema),
+            name=claims.name,
+            version=version,
+            limits=limits,
+            example=example,
+        )
+
+    def begin(self, environment: Mapping[str, str]) -> None:
+        """Both front ends listen, on the event loop that this is called on: ready, with a prediction log and traces if they are asked for.
+
+        Raises:
+            ConfigurationError: the log cannot be written, or traces are wanted in a way that there is not.
+        """
+        loop = asyncio.get_running_loop()
+        self.observations.call_soon = loop.call_soon
+        if settings := log_settings.read(environment):
+            log = PredictionLog(settings, self.schema, self.version)
+            self.observations.start_log(log, loop)
+        if sampled := sampling(environment):
+            self._tracing = Tracing(sampled, environment, self.name, self.version, loop)
+        self.ready = True
+
+    def end(self) -> None:
+        """Nothing will be asked any more: write what is not yet written."""
+        self.observations.stop_log()
+        if self._tracing is not None:
+            self._tracing.close()
+
+    def answered(self, protocol: str, outcome: str, seconds: float, headers: Mapping[bytes, bytes]) -> None:
+        """One request was answered, `seconds` after it arrived (body included); `headers` by lower-case name, gRPC's metadata too."""
+        self.metrics.count(protocol, outcome, seconds)
+        if self._tracing is not None:
+            self._tracing.answered(protocol, outcome, seconds, headers)
 
     def check_size(self, rows: int) -> None:
         """Raises TooLargeError for more rows than one request may hold; ask before the rows are built."""
         if rows > self.limits.max_rows:
             raise TooLargeError(f"{rows} rows, but one request may hold {self.limits.max_rows} at most")
 
-    def predict(self, rows: Sequence[Row]) -> list[Answer]:
+    def predict(self, rows: Sequence[Row], request_id: bytes = b"") -> list[Answer]:
         """One answer a row, as `contract.predictor.Predictor.predict` gives it.
+
+        Args:
+            request_id: what the caller calls its request, for the prediction log.
 
         Raises:
             TooLargeError: too many rows.
             InvalidRowsError: rows that break the schema; nothing is predicted then.
         """
         self.check_size(len(rows))
-        answers = self._predictor.predict(rows)
+        if not rows:
+            return []
+        scored = self._predictor.score_rows(rows)
         self.metrics.count_rows(len(rows))
+        answers = self._predictor.answers(scored)
+        self.observations.add(scored.matrix, scored.scores, request_id[:ID_LIMIT_BYTES])
         return answers
 
 

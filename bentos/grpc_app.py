@@ -66,6 +66,7 @@ class GrpcApp:
             authorization=by_name.get(b"authorization", b"").strip(),
             length=by_name.get(b"content-length", b""),
             error=error,
+            headers=by_name,
             open=access.is_open_method(path),
         )
 
@@ -120,7 +121,7 @@ class GrpcApp:
 
     def count(self, head: CallHead, outcome: str, started: float) -> None:
         if outcome != OK or head.method.counted:
-            self.core.metrics.count(PROTOCOL, outcome, perf_counter() - started)
+            self.core.answered(PROTOCOL, outcome, perf_counter() - started, head.headers)
 
 
 def _inference(core: Core) -> dict[str, Method]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -52,6 +52,7 @@ class CallHead:
         timeout_s: what the caller waits for, from its first byte; endless if it does not say.
         length: of the body, in digits; empty where it does not say so.
         error: what is wrong with them.
+        headers: the fields themselves, by name.
         open: whether anybody may call the method, and on a connection that is one too many.
     """
 
@@ -61,4 +62,5 @@ class CallHead:
     authorization: bytes
     length: bytes
     error: RequestError | None
+    headers: Mapping[bytes, bytes]
     open: bool

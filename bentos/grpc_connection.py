@@ -26,6 +26,11 @@ class GrpcConnection(Http2Connection[CallHead]):
         super().__init__(gate, app.read_head)
         self._app = app
 
+    @property
+    def in_flight(self) -> int:
+        """How many predictions have been asked for whose messages are awaited."""
+        return sum(stream.head.method.counted and stream.trailers is None for stream in self._streams.values())
+
     def opened(self, stream: CallStream) -> None:
         head, gate = stream.head, self.gate
         try:

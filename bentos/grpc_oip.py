@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -11,9 +11,8 @@ from google.protobuf.message import Message  # type: ignore[import-untyped]
 
 from bentos import oip, oip_pb2, tensors
 from bentos.core import Core
-from bentos.tensors import Tensor, TensorReader, TensorWriter
+from bentos.tensors import RowsReader, Tensor, TensorReader, TensorWriter
 from contract.errors import InvalidRowsError, Problem, RequestError
-from contract.row_program import Row
 
 SERVICE = "inference.GRPCInferenceService"
 _HEADS = 32  # to remember; each combination of fields and number of rows has its own
@@ -73,7 +72,7 @@ class InferenceService:
 
     def model_infer(self, request: Any) -> Message:
         """Predict; the answer's tensors come raw if the request's did, else typed."""
-        raw, request_id = list(request.raw_input_contents), request.id
+        raw, request_id = request.raw_input_contents[:], request.id
         if raw:
             request.ClearField("raw_input_contents")
             request.ClearField("id")
@@ -85,10 +84,10 @@ class InferenceService:
             head = self._check_head(request, 0)
             inputs = [_typed(entry, size) for entry, (_, _, size) in zip(request.inputs, head.inputs, strict=True)]
             rows = self._reader.rows(inputs)
-        answers = self._core.predict(rows)
+        answers = self._core.predict(rows, request_id.encode(errors="replace"))
         return self._response(request_id, self._writer.tensors(answers, head.outputs), raw=bool(raw))
 
-    def _read_head(self, content: bytes, raw: int) -> tuple[Head, Callable[[Sequence[bytes]], list[Row]]]:
+    def _read_head(self, content: bytes, raw: int) -> tuple[Head, RowsReader]:
         """The head of a request with so many raw contents, and what makes rows of them."""
         head = self._check_head(oip_pb2.ModelInferRequest.FromString(content), raw)
         return head, self._reader.wire_reader(head.inputs)

@@ -7,7 +7,7 @@ import ssl
 
 from bentos.core import Core
 from bentos.gate import Gate
-from bentos.grpc_app import GrpcApp
+from bentos.grpc_app import PROTOCOL, GrpcApp
 from bentos.grpc_connection import GrpcConnection
 from bentos.listener import Listener
 
@@ -22,6 +22,7 @@ class GrpcServer:
     def __init__(self, core: Core, listening: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         self.gate = Gate(core)
         self._app = GrpcApp(core)
+        core.metrics.in_flight[PROTOCOL].append(lambda: sum(each.in_flight for each in self.gate.connections))
         self._listener = Listener(self.gate, lambda: GrpcConnection(self._app, self.gate), listening, tls)
 
     async def start(self) -> None:

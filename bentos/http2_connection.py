@@ -12,6 +12,7 @@ empty frames, HPACK bombs, windows that never open, and peers that send or read 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from time import perf_counter
 from typing import Any
@@ -46,6 +47,7 @@ class Http2Connection(Http2Requests[Head]):
         self._greeted = False  # the preface is there
         self._waits_for_turn = self._write_paused = False  # why nothing is parsed for now
         self._paused_at = self._made_at = self.now
+        self._part_at = math.inf  # when the frame that is not complete began
         self.deadline = self.now + _LOOK_S
         self.crowded = False
 
@@ -122,6 +124,10 @@ class Http2Connection(Http2Requests[Head]):
                 self._spend()
                 self._end_stream(fault.stream, fault.code)
         self._unread = unread[position:]
+        if not self._unread:
+            self._part_at = math.inf
+        elif position or self._part_at == math.inf:
+            self._part_at = self.now
         if position >= turn:
             self._waits_for_turn = True
             self.transport.pause_reading()
@@ -155,6 +161,7 @@ class Http2Connection(Http2Requests[Head]):
 
     def resume_writing(self) -> None:
         self._write_paused = False
+        self._part_at = math.inf  # what has come meanwhile was not looked at
         self._loop.call_soon(self._go_on)  # in a call of its own, since the parser may be at work in this one
 
     def expire(self, now: float) -> None:
@@ -165,7 +172,7 @@ class Http2Connection(Http2Requests[Head]):
             self.abort()
         elif self._parted and now > self._parted_at + _LINGER_S:
             self.close()
-        elif now > self._owed_since(now) + limits.head_timeout_s:
+        elif now > self._owed_since() + limits.head_timeout_s:
             self.fail(ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "the caller sends too slowly"))
         else:
             self._expire_streams(now)
@@ -173,11 +180,12 @@ class Http2Connection(Http2Requests[Head]):
                 self._leave()
             self.flush()
 
-    def _owed_since(self, now: float) -> float:
-        """Since when the peer owes its settings or the rest of a field block; from `now` where it owes nothing."""
-        if self._block is not None:
-            return self._block_at
-        return now if self._settled else self._made_at
+    def _owed_since(self) -> float:
+        """Since when the peer owes its settings, the rest of a frame, or that of a field block; never where it owes nothing."""
+        if not self._settled:
+            return self._made_at
+        block = self._block_at if self._block is not None else math.inf
+        return block if self._write_paused else min(block, self._part_at)
 
     def _expire_streams(self, now: float) -> None:
         for stream in [each for each in self._streams.values() if each.deadline <= now]:

@@ -156,6 +156,8 @@ class Http2Requests(Http2Answers[Head]):
             raise StreamFault(ErrorCode.STREAM_CLOSED, number)
         if flags & frames.END_STREAM:
             del self._reset[number]
+        else:
+            self._spend()
 
     def _check_known(self, number: int) -> None:
         if not number & 1 or (number > self._last_stream and not self._left):

@@ -103,7 +103,7 @@ class HttpApp:
 
     def _count(self, request: Request, outcome: str) -> None:
         protocol = (request.endpoint or self._predict).protocol
-        self.core.metrics.count(protocol, outcome, perf_counter() - request.started)
+        self.core.answered(protocol, outcome, perf_counter() - request.started, request.headers)
 
     def _by_head(self, request: Request) -> Response | None:
         method, path, headers = request.method, request.path, request.headers

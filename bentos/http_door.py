@@ -29,6 +29,7 @@ class Door(Gate):
         self.keep_alive_s = keep_alive_s
         self._date = -1
         self._heads: dict[tuple[Any, ...], bytes] = {}
+        app.core.metrics.in_flight["http"].append(lambda: sum(each.in_flight for each in self.connections))
         self._busy: dict[bool, tuple[str, bytes]] = {}
 
     def head(self, response: Response, keep: bool) -> bytes:

@@ -13,6 +13,7 @@ Headers = dict[bytes, bytes]
 
 READS = ("GET", "HEAD")
 JSON = b"application/json"
+REQUEST_ID = b"x-request-id"
 
 
 @dataclass(slots=True)

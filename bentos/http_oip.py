@@ -8,7 +8,7 @@ from typing import Any
 from bentos import json_body, oip, tensors
 from bentos.core import Core
 from bentos.errors import MethodNotAllowedError, NotFoundError, one_line
-from bentos.http_exchange import JSON, Headers, Response, check_encoding, media_type
+from bentos.http_exchange import JSON, REQUEST_ID, Headers, Response, check_encoding, media_type
 from bentos.tensors import Tensor, TensorReader, TensorWriter
 from contract.errors import InvalidRowsError, Problem, RequestError, UnsupportedTypeError
 
@@ -100,10 +100,12 @@ class OipEndpoint:
         inputs = self._inputs(_list_of_objects(request, "inputs"), body[length:])
         outputs = _list_of_objects(request, "outputs")
         names = self._writer.requested([_text(entry, "name") for entry in outputs])
-        answers = self._core.predict(self._reader.rows(inputs))
         head: dict[str, Any] = {"model_name": self._core.name, "model_version": self._core.version}
+        request_id = headers.get(REQUEST_ID, b"")
         if "id" in request:
             head["id"] = _text(request, "id")
+            request_id = head["id"].encode(errors="replace")
+        answers = self._core.predict(self._reader.rows(inputs), request_id)
         return _response(head, self._writer.tensors(answers, names), _binary_outputs(request, outputs, names))
 
     def _inputs(self, entries: Sequence[Mapping[str, Any]], binary: bytes) -> list[Tensor]:

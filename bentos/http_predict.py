@@ -5,7 +5,7 @@ from __future__ import annotations
 from bentos import json_body
 from bentos.core import Core
 from bentos.errors import INTERNAL, MethodNotAllowedError
-from bentos.http_exchange import JSON, Headers, Response, check_encoding, media_type
+from bentos.http_exchange import JSON, REQUEST_ID, Headers, Response, check_encoding, media_type
 from contract.errors import RequestError, UnsupportedTypeError
 
 PATH = "/predict"
@@ -43,7 +43,7 @@ class PredictEndpoint:
         rows = request.get("rows")
         if len(request) != 1 or not isinstance(rows, list):
             raise RequestError('the body must be {"rows": [{field: value, …}, …]}, with no other key')
-        answers = self._core.predict(rows)
+        answers = self._core.predict(rows, headers.get(REQUEST_ID, b""))
         return Response(200, b"%b%b}" % (self._head, json_body.encode(answers)))
 
     def error(self, error: RequestError) -> tuple[int, bytes]:

@@ -21,8 +21,9 @@ from bentos.errors import (
 )
 from bentos.http_connection import BODY, CHUNK, HEAD, IDLE, Connection
 from bentos.http_door import Door
-from bentos.http_exchange import READS, Headers, Request, Response
+from bentos.http_exchange import READS, REQUEST_ID, Headers, Request, Response
 from contract.errors import RequestError
+from contract.prediction_log import ID_LIMIT_BYTES
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -53,6 +54,11 @@ class HttpProtocol(Connection):
             self.door.app.count_disconnected(self._request)
             self._request = None
         super().connection_lost(exc)
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests have begun to arrive whose bodies are awaited."""
+        return int(self._request is not None)
 
     def _shed(self, data: bytes) -> bool:
         """A prediction that has come whole and alone, as clients give it; parsing it first would cost several times as much."""
@@ -157,11 +163,13 @@ class HttpProtocol(Connection):
         keep = self._keep and not (self._last or response.close)
         head = self.door.head(response, keep)
         body = b"" if request.method == "HEAD" else response.body
+        name = request.headers.get(REQUEST_ID)
+        named = b"\r\nx-request-id: %b" % name if name and len(name) <= ID_LIMIT_BYTES else b""
         if len(body) > CHUNK:  # as it is: it may be shared by all who ask for it
-            self._put(b"%b%d\r\n\r\n" % (head, len(body)))
+            self._put(b"%b%d%b\r\n\r\n" % (head, len(body), named))
             self._put(body, keep)
         else:
-            self._put(b"%b%d\r\n\r\n%b" % (head, len(response.body), body), keep)
+            self._put(b"%b%d%b\r\n\r\n%b" % (head, len(response.body), named, body), keep)
 
     def _keeps_alive(self, fields: Headers) -> bool:
         """HTTP/1.0 does not keep alive here, nor does a connection that another protocol was asked for on."""

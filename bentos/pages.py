@@ -10,10 +10,9 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from prometheus_client import CONTENT_TYPE_LATEST
-
 from bentos import openapi
 from bentos.core import Core
+from bentos.exposition import CONTENT_TYPE
 from bentos.http_exchange import Response
 
 _STATIC = (
@@ -44,7 +43,7 @@ class Pages:
         if path.startswith(_STATIC_PREFIX):
             return _static(path.removeprefix(_STATIC_PREFIX))
         if path == "/metrics":
-            return Response(200, self._core.metrics.text().encode(), CONTENT_TYPE_LATEST.encode())
+            return Response(200, self._core.metrics.text().encode(), CONTENT_TYPE)
         return Response(503 if path == "/readyz" and not self._core.ready else 200, b"\n", _TEXT)
 
 

@@ -16,8 +16,8 @@ from typing import NoReturn
 import bentoml
 import click
 
-from bentos import addresses, tls
-from contract import api_keys, manifest
+from bentos import addresses, tls, tracing
+from contract import api_keys, log_settings, manifest
 from contract.errors import BundleError, ConfigurationError
 
 BUNDLE = Path(__file__).resolve().parents[2]
@@ -43,6 +43,8 @@ def _check_settings() -> None:
         tls.context(context.params if context else {}, "h2")
         if keys := api_keys.file_named(os.environ):
             api_keys.read(keys)
+        log_settings.read(os.environ)
+        tracing.sampling(os.environ)
     except ConfigurationError as error:
         print(f"this bundle is not served: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None

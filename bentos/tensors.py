@@ -37,6 +37,7 @@ _WIRE_TYPES = {"BOOL": "?", "FP32": "f", "FP64": "d", "INT8": "b", "INT16": "h",
 _LENGTH = struct.Struct("<I")
 _REMEMBERED = 64
 ValueReader = Callable[[bytes], Sequence[Any]]
+RowsReader = Callable[[Sequence[bytes]], list[Row]]
 
 DATATYPES = {"number": "FP64", "boolean": "BOOL", "category": "BYTES", "timestamp": "BYTES"}
 _ACCEPTED = {
@@ -103,7 +104,7 @@ class TensorReader:
         ]
         return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
-    def wire_reader(self, heads: Sequence[tuple[str, str, int]]) -> Callable[[Sequence[bytes]], list[Row]]:
+    def wire_reader(self, heads: Sequence[tuple[str, str, int]]) -> RowsReader:
         """What makes rows of tensors in the raw representation, as `from_wire` and `rows` together.
 
         Args:
@@ -125,7 +126,7 @@ class TensorReader:
                 columns[index] = _with_missing(datatype, columns[index])
             return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
-        return read
+        return _one_row_reader(heads, required, read) if heads and heads[0][2] == 1 else read
 
     def _columns(self, names: tuple[str, ...]) -> list[bool]:
         """Whether each of these inputs is required; raises InvalidRowsError where they make no row."""
@@ -145,6 +146,32 @@ def _with_missing(datatype: str, values: Sequence[Any]) -> Sequence[Any]:
     if datatype == "BYTES":
         return [value or None for value in values]
     return [None if value != value else value for value in values]  # only NaN differs from itself
+
+
+def _one_row_reader(heads: Sequence[tuple[str, str, int]], required: Sequence[bool], read: RowsReader) -> RowsReader:
+    """The same for one row, in a third of the time; whatever does not fit is left to `read`, which says what it is."""
+    columns = [
+        (name, None if datatype == "BYTES" else struct.Struct(f"<{_WIRE_TYPES[datatype]}").unpack, not is_required)
+        for (name, datatype, _), is_required in zip(heads, required, strict=True)
+    ]
+
+    def read_one(contents: Sequence[bytes]) -> list[Row]:
+        row: dict[str, Any] = {}
+        try:
+            for (name, unpack, is_optional), content in zip(columns, contents, strict=True):
+                if unpack is None:
+                    if content[: _LENGTH.size] != _LENGTH.pack(len(content) - _LENGTH.size):
+                        return read(contents)
+                    text = content[_LENGTH.size :].decode()
+                    row[name] = text if text or not is_optional else None
+                else:
+                    (value,) = unpack(content)
+                    row[name] = None if is_optional and value != value else value
+        except (struct.error, UnicodeDecodeError):
+            return read(contents)
+        return [row]
+
+    return read_one
 
 
 def from_wire(name: str, datatype: str, size: int, content: bytes) -> Tensor:
@@ -204,7 +231,7 @@ def to_wire(tensor: Tensor) -> bytes:
     if tensor.datatype == "FP64":
         return struct.pack(f"<{len(tensor.values)}d", *tensor.values)
     items = [value.encode() for value in tensor.values]
-    return b"".join(_LENGTH.pack(len(item)) + item for item in items)
+    return b"".join([_LENGTH.pack(len(item)) + item for item in items])
 
 
 class TensorWriter:

@@ -64,12 +64,13 @@ async def serve(core: Core, given: argparse.Namespace) -> None:
     servers: list[HttpServer | GrpcServer] = [grpc, *beside, http]
     for server in servers:
         await server.start()
-    core.ready = True
+    core.begin(os.environ)
     _settle()
     await stop.wait()
     core.ready = False
     drain_s = given.timeout_graceful_shutdown or core.limits.drain_s
     await asyncio.gather(*(server.stop(drain_s) for server in servers))
+    core.end()
 
 
 def _settle() -> None:

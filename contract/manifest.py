@@ -19,7 +19,7 @@ from contract.files import canonical_json, sha256
 
 FILE_NAME = "manifest.json"
 FORMAT = 1
-ARTIFACT = "src/bundle"  # where a bundle holds model, schema, golden requests and limits
+ARTIFACT = "src/bundle"  # where a bundle holds model, schema, reference, golden requests and limits
 GOLDEN_FILE_NAME = "golden.json"
 # The measure that a line about a model gives, by its task.
 HEADLINE = {"binary": "roc_auc", "multiclass": "log_loss", "regression": "rmse"}

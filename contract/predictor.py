@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnxruntime
@@ -15,11 +15,19 @@ from numpy.typing import NDArray
 from contract import schema as feature_schema
 from contract.encoder import Encoder
 from contract.errors import BundleError, Problem
-from contract.row_program import Row
+from contract.row_program import Fallback, Row
 from contract.schema import FeatureSchema
 
 MODEL_FILE_NAME = "model.onnx"
 Answer = dict[str, Any]
+
+
+class Scored(NamedTuple):
+    """Rows, encoded (float32, rows × features, NaN for missing), and their fallbacks and scores, as `score_matrix` gives them."""
+
+    matrix: NDArray[np.float32]
+    fallbacks: Sequence[list[Fallback]]
+    scores: NDArray[np.float32]
 
 
 class Predictor:
@@ -57,9 +65,21 @@ class Predictor:
         """
         if not rows:
             return []
+        return self.answers(self.score_rows(rows))
+
+    def score_rows(self, rows: Sequence[Row]) -> Scored:
+        """The first half of `predict`: one row or more, encoded and scored.
+
+        Raises:
+            InvalidRowsError: rows that break the schema; nothing is predicted then.
+        """
         matrix, fallbacks = self._encoder.encode_rows(rows)
+        return Scored(matrix, fallbacks, self.score_matrix(matrix))
+
+    def answers(self, scored: Scored) -> list[Answer]:
+        """The second half of `predict`."""
         answers = []
-        for score, taken in zip(self.score_matrix(matrix).tolist(), fallbacks, strict=True):
+        for score, taken in zip(scored.scores.tolist(), scored.fallbacks, strict=True):
             answer = self._answer(score)
             if taken:
                 answer["fallbacks"] = taken
@@ -123,14 +143,15 @@ def _check_finite(*scores: float) -> None:
 
 
 def _session(model: Path) -> onnxruntime.InferenceSession:
+    if not model.is_file():
+        raise BundleError(f"no model at {model}")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = False  # nothing large is allocated in a run, and the arena keeps a megabyte for it
     options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(model.read_bytes(), options, providers=["CPUExecutionProvider"])
-    except OSError as error:
-        raise BundleError(f"no model at {model}: {error}") from error
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise BundleError(f"{model} is not a model that ONNX Runtime can load: {error}") from error
 

@@ -33,6 +33,7 @@ class Field:
         required: whether a row without it (or with null) is refused. An optional one that is missing is encoded as NaN.
         unit: of a number, for people.
         minimum, maximum: inclusive bounds of a number; None where there is none.
+        pii: whether it tells of a person: what is made from it is neither counted nor logged.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Field:
     minimum: float | None = None
     maximum: float | None = None
     description: str | None = None
+    pii: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,12 @@ class FeatureSchema:
     @property
     def feature_names(self) -> list[str]:
         return [feature.name for feature in self.features]
+
+    @property
+    def open_features(self) -> list[str]:
+        """The names of the features that are made from no PII field."""
+        pii = {entry.name for entry in self.fields if entry.pii}
+        return [feature.name for feature in self.features if pii.isdisjoint(feature.inputs)]
 
     def to_bytes(self) -> bytes:
         return canonical_json(asdict(self) | {"target": self.target.as_dict()})

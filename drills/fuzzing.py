@@ -16,7 +16,7 @@ from drills.results import Result
 PROJECT = Path(__file__).parents[1]
 CLIENT_PYTHON = PROJECT / ".venv/client/bin/python"
 ATHERIS = PROJECT / ".venv/fuzz"
-RUNS = {"json": 200_000, "tensors": 200_000, "predict": 200_000, "infer": 100_000, "http": 100_000}
+RUNS = {"json": 200_000, "tensors": 200_000, "predict": 200_000, "infer": 100_000, "http": 100_000, "grpc": 100_000}
 _EXAMPLES = 2000
 _GROWTH_LIMIT = 1.1  # of memory, after a tenth of the requests and after all
 

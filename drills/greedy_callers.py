@@ -1,10 +1,10 @@
 """Callers that send more than anybody may: bodies without an end, and bodies that would unpack to more than memory holds.
 
-    python -m drills.greedy_callers PORT --seconds S
+    python -m drills.greedy_callers HTTP_PORT GRPC_PORT --seconds S
 
-One of each kind at a time, again and again. Prints JSON by kind: `callers`, `outcomes` (the status that each was answered with; `none`:
-cut off without one; `endured`: not cut off), `wrong` (how many of these are), `most_sent_bytes` (what one could send before the server
-ended the connection, with what lies in the sockets' buffers). Standard library only.
+One of each kind at a time, again and again. Prints JSON by kind: `callers`, `outcomes` (the status that each was answered with, or the
+frame of HTTP/2 that ended it; `none`: cut off without one; `endured`: not cut off), `wrong` (how many of these are), `most_sent_bytes`
+(what one could send before the server ended the connection, with what lies in the sockets' buffers). Standard library only.
 """
 
 from __future__ import annotations
@@ -19,11 +19,26 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any
 
 from benchmarks import processes
+from benchmarks.wires import (
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    FRAME,
+    GOAWAY,
+    GREETING,
+    HEADERS,
+    REQUEST_HEAD,
+    RST_STREAM,
+    frame,
+    frames,
+    literal,
+)
 
 _MIB = 1 << 20
 LONG_BYTES = 300 * 1000 * 1000
@@ -31,6 +46,7 @@ _PATIENCE_S = 15
 _PAUSE_S = 0.2  # of a kind, between two callers: what they cost is asked, not what the network bears
 _JSON = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 _BOMB = gzip.compress(bytes(300 * _MIB), 9)
+_CALL = GREETING + frame(HEADERS, END_HEADERS, 1, REQUEST_HEAD)
 _CHUNKED = _JSON + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
@@ -83,8 +99,31 @@ def _coded_bomb() -> Iterator[bytes]:
     yield _JSON + b"Transfer-Encoding: gzip, chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(_BOMB), _BOMB)
 
 
-# With the statuses that are right.
-KINDS = {
+def _message() -> Iterator[bytes]:
+    """A message of gRPC of 300 MB, as its prefix declares, whatever the window of HTTP/2 allows."""
+    yield _CALL
+    yield frame(DATA, 0, 1, b"\0" + LONG_BYTES.to_bytes(4, "big"))
+    for _ in range(LONG_BYTES // FRAME):
+        yield frame(DATA, 0, 1, b" " * FRAME)
+
+
+def _continuations() -> Iterator[bytes]:
+    """Fields of a call without an end."""
+    yield GREETING + frame(HEADERS, 0, 1, REQUEST_HEAD)
+    for first in count(step=1000):
+        fields = b"".join(literal(b"x%d" % number, b"y") for number in range(first, first + 1000))
+        yield b"".join(frame(CONTINUATION, 0, 1, fields[at : at + FRAME]) for at in range(0, len(fields), FRAME))
+
+
+def _compressed() -> Iterator[bytes]:
+    """300 MiB in 300 KiB, as a compressed message."""
+    yield GREETING + frame(HEADERS, END_HEADERS, 1, REQUEST_HEAD + literal(b"grpc-encoding", b"gzip"))
+    message = b"\1" + len(_BOMB).to_bytes(4, "big") + _BOMB
+    yield b"".join(frame(DATA, 0, 1, message[at : at + FRAME]) for at in range(0, len(message), FRAME))
+
+
+# With the outcomes that are right.
+HTTP_KINDS = {
     "300 MB declared": (_declared, {"413"}),
     "endless chunks": (_chunked, {"413"}),
     "endless tiny chunks": (_tiny_chunks, {"413"}),
@@ -93,31 +132,52 @@ KINDS = {
     "gzip bomb": (_bomb, {"413", "415"}),
     "gzip bomb as a transfer coding": (_coded_bomb, {"400", "413", "415"}),
 }
+GRPC_KINDS = {
+    "300 MB in a message": (_message, {"refused", "RST_STREAM", "GOAWAY"}),
+    "endless fields": (_continuations, {"refused", "GOAWAY"}),
+    "gzip bomb in a message": (_compressed, {"refused", "RST_STREAM"}),
+}
+
+
+def http_status(received: bytes) -> str:
+    """Empty while there is none."""
+    return received[9:12].decode() if b"\r\n\r\n" in received else ""
+
+
+def grpc_end(received: bytes) -> str:
+    """What ended the call, or the connection; empty while nothing did."""
+    for kind, flags in frames(received):
+        if kind == HEADERS and flags & END_STREAM:
+            return "refused"
+        if kind in (RST_STREAM, GOAWAY):
+            return {RST_STREAM: "RST_STREAM", GOAWAY: "GOAWAY"}[kind]
+    return ""
 
 
 class _Greedy:
     """One caller, which sends on whatever it is answered, until it is cut off."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, outcome: Callable[[bytes], str]) -> None:
+        self._outcome = outcome
         self._connection = socket.create_connection(("127.0.0.1", port), _PATIENCE_S)
         self._received = b""
         self.sent = 0
 
     def run(self, parts: Iterator[bytes]) -> str:
-        """The status that came; `none` if none did, `endured` if the server took it all without a word, or for too long."""
+        """What it came to; `none` without an answer, `endured` if the server took it all without a word, or for too long."""
         deadline = time.monotonic() + _PATIENCE_S
         with self._connection:
             self._connection.setblocking(False)
             try:
                 for part in parts:
                     self._send(memoryview(part), deadline)
-                while b"\r\n\r\n" not in self._received and self._read(deadline):
+                while not self._outcome(self._received) and self._read(deadline):
                     pass
             except TimeoutError:
                 return "endured"
             except OSError:
                 pass  # cut off, as it should be
-        return self._received[9:12].decode() or "none"
+        return self._outcome(self._received) or "none"
 
     def _send(self, view: memoryview, deadline: float) -> None:
         while view:
@@ -143,20 +203,23 @@ class _Greedy:
         return bool(readable), bool(writable)
 
 
-def attack(port: int, seconds: float) -> dict[str, dict[str, Any]]:
+def attack(http_port: int, grpc_port: int, seconds: float) -> dict[str, dict[str, Any]]:
     """All kinds at once, again and again for so long; what came of them, by kind."""
-    outcomes: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
-    most = dict.fromkeys(KINDS, 0)
+    kinds = {kind: (http_port, http_status, *entry) for kind, entry in HTTP_KINDS.items()}
+    kinds |= {kind: (grpc_port, grpc_end, *entry) for kind, entry in GRPC_KINDS.items()}
+    outcomes: dict[str, Counter[str]] = {kind: Counter() for kind in kinds}
+    most = dict.fromkeys(kinds, 0)
     end = time.monotonic() + seconds
 
     def repeat(kind: str) -> None:
+        port, outcome, parts, _ = kinds[kind]
         while time.monotonic() < end:
-            caller = _Greedy(port)
-            outcomes[kind][caller.run(KINDS[kind][0]())] += 1
+            caller = _Greedy(port, outcome)
+            outcomes[kind][caller.run(parts())] += 1
             most[kind] = max(most[kind], caller.sent)
             time.sleep(_PAUSE_S)
 
-    threads = [threading.Thread(target=repeat, args=[kind]) for kind in KINDS]
+    threads = [threading.Thread(target=repeat, args=[kind]) for kind in kinds]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -168,18 +231,19 @@ def attack(port: int, seconds: float) -> dict[str, dict[str, Any]]:
             "wrong": sum(callers for outcome, callers in outcomes[kind].items() if outcome not in right),
             "most_sent_bytes": most[kind],
         }
-        for kind, (_, right) in KINDS.items()
+        for kind, (*_, right) in kinds.items()
     }
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m drills.greedy_callers", description=__doc__.partition("\n")[0])
-    parser.add_argument("port", type=int)
+    parser.add_argument("http_port", type=int)
+    parser.add_argument("grpc_port", type=int)
     parser.add_argument("--seconds", type=float, required=True)
     asked = parser.parse_args(arguments)
     processes.pin(processes.LOAD_CORE)
     os.nice(5)  # good callers, who share that core, shall not wait for this program
-    print(json.dumps(attack(asked.port, asked.seconds)))
+    print(json.dumps(attack(asked.http_port, asked.grpc_port, asked.seconds)))
     return 0
 
 

@@ -117,6 +117,14 @@ def forbidden_values_are_named_and_not_repeated(server: Server) -> Callable[...,
         fields = {detail["field"] for detail in answer["error"]["details"]}
         assert fields == {name}
         assert name == CANARY or CANARY not in json.dumps(answer)
+        is_number = name != CANARY and server.row["properties"][name]["type"] == "number"
+        if is_number and isinstance(row.get(name), float):  # what a tensor of this field can hold
+            status, answer = server.infer(row)
+            assert status == "400", answer
+            assert name in answer["error"]
+            code, said = server.infer_grpc(row, raw=True)
+            assert code == "INVALID_ARGUMENT", said
+            assert name.encode() in said
 
     return check
 

@@ -58,11 +58,11 @@ class UnderLoad:
         )
 
 
-def under_load(bundle: Bundle, attack: Callable[[int, float], Any]) -> UnderLoad:
+def under_load(bundle: Bundle, attack: Callable[[servers.Server, float], Any]) -> UnderLoad:
     """Start a replica, find out what it can do, and have it attacked while good callers ask it.
 
     Args:
-        attack: called with the replica's port and the seconds for which good callers will ask.
+        attack: called with the replica and the seconds for which good callers will ask.
     """
     with tempfile.TemporaryDirectory() as scratch, servers.ours(bundle, Path(scratch)) as server:
         job = load.Job(server.port, load.encode(Answers(bundle.path).requests), server.pid, seconds=_CAPACITY_S)
@@ -72,7 +72,7 @@ def under_load(bundle: Bundle, attack: Callable[[int, float], Any]) -> UnderLoad
         warm_mb = resident_mb(server.pid)
         seconds = min(max(_LEAST_S, REQUESTS / rate), _MOST_S)
         with _most(server.pid) as most, _asking(bundle, server.port, rate, seconds) as beside:
-            done = attack(server.port, seconds)
+            done = attack(server, seconds)
     return UnderLoad(capacity_per_s, rate, alone, beside, done, warm_mb, max(most))
 
 
@@ -81,7 +81,7 @@ def _sustained(bundle: Bundle, port: int, rate_per_s: float) -> tuple[float, dic
     while True:
         with _asking(bundle, port, rate_per_s, _ALONE_S) as alone:
             pass
-        if alone["p99_ms"] < _SUSTAINED_P99_MS:
+        if alone["p99_ms"] < _SUSTAINED_P99_MS and not alone["failed"]:
             return rate_per_s, alone
         rate_per_s *= SHARE
 

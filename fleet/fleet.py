@@ -186,7 +186,7 @@ class Fleet:
             for replica in planned:
                 self._supervisor.add(
                     replicas.program(
-                        replica, bundle, python, sys.executable, self._settings.root, self._settings.guards
+                        replica, bundle, python, sys.executable, self._settings.root, self._settings.passed_on
                     )
                 )
             for replica in planned:
@@ -203,7 +203,7 @@ class Fleet:
             state_of=lambda: self._supervisor.states().get(replica.name),
             log=lambda: self._supervisor.log(replica.name),
         )
-        count = replicas.check_golden(replica, self._store.path(replica.digest), self._settings.guards)
+        count = replicas.check_golden(replica, self._store.path(replica.digest), self._settings.passed_on)
         self._tell(f"{replica.name} is ready: {count} golden answers of {count} are right")
 
     def _start(self) -> None:

@@ -56,9 +56,9 @@ def is_free(port: int) -> bool:
 
 
 def program(
-    replica: Replica, bundle: Path, serving_python: Path, fleet_python: str, root: Path, guards: Mapping[str, str]
+    replica: Replica, bundle: Path, serving_python: Path, fleet_python: str, root: Path, passed_on: Mapping[str, str]
 ) -> Program:
-    """`bentoml serve` of the bundle, from a directory and with an environment in which there is nothing else but the `guards`."""
+    """`bentoml serve` of the bundle, from a directory and with an environment in which there is nothing else but what is `passed_on`."""
     home = root / "replicas" / replica.name
     metrics = home / "metrics"
     metrics.mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,7 @@ def program(
             "BENTOML_HOME": str(home),
             "BENTOML_DO_NOT_TRACK": "true",
             "PROMETHEUS_MULTIPROC_DIR": str(metrics),
-            **guards,
+            **passed_on,
         },
     )
 
@@ -115,14 +115,14 @@ def is_ready(replica: Replica) -> bool:
         return False
 
 
-def check_golden(replica: Replica, bundle: Path, guards: Mapping[str, str]) -> int:
-    """Ask every golden request over HTTP, with the API key that the `guards` name. Returns how many there are.
+def check_golden(replica: Replica, bundle: Path, passed_on: Mapping[str, str]) -> int:
+    """Ask every golden request over HTTP, with the API key that is `passed_on`. Returns how many there are.
 
     Raises:
         BundleError: the replica names another bundle, an answer is not the golden one, bit for bit, or it died of a request.
         UnavailableError: it did not answer in time.
     """
-    headers = {"content-type": "application/json", **api_keys.headers(guards)}
+    headers = {"content-type": "application/json", **api_keys.headers(passed_on)}
     cases = json.loads((bundle / manifest.ARTIFACT / manifest.GOLDEN_FILE_NAME).read_bytes())
     for index, case in enumerate(cases):
         try:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from contract import api_keys
+from contract import api_keys, log_settings
 from contract.errors import ConfigurationError
 from contract.store import Store
 
@@ -28,7 +28,8 @@ class Settings:
         http_port, grpc_port: where Envoy answers on 127.0.0.1; `BULKHEAD_HTTP_PORT`, `BULKHEAD_GRPC_PORT`.
         replica_port: the first of the ports that replicas take, two each; `BULKHEAD_REPLICA_PORT`.
         admin_port: the first of those at which they have the pages around the predictions, one each; `BULKHEAD_ADMIN_PORT`. 0: with HTTP.
-        guards: what every replica gets of this environment: `BULKHEAD_API_KEYS_FILE`, as an absolute path, where it is set.
+        passed_on: what every replica gets of this environment, where it is set: `BULKHEAD_API_KEYS_FILE` and `BULKHEAD_PREDICTION_LOG`,
+            as absolute paths, `BULKHEAD_PREDICTION_LOG_MB`, and OpenTelemetry's `OTEL_…`.
         start_limit_s: the time that a new replica gets to become ready; `BULKHEAD_START_LIMIT_S`.
     """
 
@@ -40,7 +41,7 @@ class Settings:
     replica_port: int = 8100
     admin_port: int = 0
     start_limit_s: float = 60.0
-    guards: Mapping[str, str] = field(default_factory=dict)
+    passed_on: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, environment: Mapping[str, str], project: Path = PROJECT) -> Settings:
@@ -65,7 +66,7 @@ class Settings:
             replica_port=_port(environment, "BULKHEAD_REPLICA_PORT", cls.replica_port),
             admin_port=_port(environment, "BULKHEAD_ADMIN_PORT", cls.admin_port),
             start_limit_s=_seconds(environment, "BULKHEAD_START_LIMIT_S", cls.start_limit_s),
-            guards=_guards(environment, project),
+            passed_on=_passed_on(environment, project),
         )
 
     def open_store(self) -> Store:
@@ -87,9 +88,15 @@ def _verify_key(environment: Mapping[str, str], own: Path) -> bytes:
         ) from error
 
 
-def _guards(environment: Mapping[str, str], project: Path) -> Mapping[str, str]:
-    named = environment.get(api_keys.VARIABLE)
-    return {api_keys.VARIABLE: str(project / named)} if named else {}
+def _passed_on(environment: Mapping[str, str], project: Path) -> Mapping[str, str]:
+    paths = (api_keys.VARIABLE, log_settings.VARIABLE)
+    named = {name: str(project / environment[name]) for name in paths if environment.get(name)}
+    others = {
+        name: text
+        for name, text in environment.items()
+        if name == log_settings.LIMIT_VARIABLE or name.startswith("OTEL_")
+    }
+    return named | others
 
 
 def _port(environment: Mapping[str, str], name: str, default: int) -> int:

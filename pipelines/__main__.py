@@ -15,6 +15,7 @@ from contract.errors import BulkheadError
 from pipelines import params_file
 from pipelines.draft import cli as draft
 from pipelines.integrity.inputs import check_inputs
+from pipelines.predictions import cli as predictions
 from pipelines.quarantine import cli as quarantine
 
 STAGES = {
@@ -61,6 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     draft.add_arguments(commands.add_parser("draft", help=text, description=text))
     text = "the batches of data: accepted, quarantined, released or dropped"
     quarantine.add_commands(commands.add_parser("quarantine", help=text, description=text))
+    text = "read the prediction log of servers into tables"
+    predictions.add_arguments(commands.add_parser("predictions", help=text, description=text))
     return parser
 
 

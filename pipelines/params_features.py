@@ -46,7 +46,7 @@ class Column(Model):
 # Rows that a value has at least, or it does not enter the bundle: few rows can be told apart by it.
 # Source: the threshold rule of statistical disclosure control; 10 as in Handbook on Statistical Disclosure Control for Outputs, 2019.
 Count = Annotated[int, Field(ge=1)]
-_MINIMUM_COUNT = 10
+MINIMUM_COUNT = 10
 
 
 class ValueFeature(Model):
@@ -59,7 +59,7 @@ class CategoryFeature(Model):
 
     transform: Literal["category"]
     input: str | None = None
-    minimum_count: Count = _MINIMUM_COUNT
+    minimum_count: Count = MINIMUM_COUNT
     maximum_categories: Annotated[int, Field(ge=1, le=10_000)] = 1_000
 
 
@@ -91,7 +91,7 @@ class LookupFeature(Model):
     input: str
     statistic: Literal["share", "mean"]
     of: str | None = None
-    minimum_count: Count = _MINIMUM_COUNT
+    minimum_count: Count = MINIMUM_COUNT
     maximum_keys: Annotated[int, Field(ge=1, le=10_000)] = 1_000
 
 

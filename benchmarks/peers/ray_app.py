@@ -24,7 +24,6 @@ from benchmarks.peers import encoding
 DIRECTORY = Path(os.environ["PEER_MODEL"])
 
 
-@serve.deployment(num_replicas=1, max_ongoing_requests=64, logging_config={"enable_access_log": False})
 class Predictor:
     def __init__(self) -> None:
         schema = json.loads((DIRECTORY / "schema.json").read_bytes())
@@ -51,8 +50,10 @@ class Predictor:
 
 def main(port: int, directory: str) -> None:
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False, _temp_dir=directory)
-    serve.start(http_options={"host": "127.0.0.1", "port": port}, logging_config={"enable_access_log": False})
-    serve.run(Predictor.bind())
+    quiet = {"enable_access_log": False}
+    serve.start(http_options={"host": "127.0.0.1", "port": port}, logging_config=quiet)
+    deployment = serve.deployment(num_replicas=1, max_ongoing_requests=64, logging_config=quiet)(Predictor)
+    serve.run(deployment.bind())
     signal.sigwait({signal.SIGTERM, signal.SIGINT})
     serve.shutdown()
     ray.shutdown()

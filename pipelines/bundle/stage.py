@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from contract import environments, evidence, limits, manifest, schema
+from contract import environments, evidence, limits, manifest, reference, schema
 from contract.errors import ModelRejectedError
 from contract.files import canonical_json, sha256, tree_bytes, write_atomically
 from contract.manifest import GOLDEN_FILE_NAME, Manifest
@@ -52,9 +52,9 @@ def run(params: Params) -> str:
 
 
 def _write_artifact(params: Params, artifact: Path) -> None:
-    """What the predictor reads, with the golden answers of this very artifact."""
+    """What the server reads, with the golden answers of this very artifact."""
     artifact.mkdir()
-    for name in (MODEL_FILE_NAME, schema.FILE_NAME):
+    for name in (MODEL_FILE_NAME, schema.FILE_NAME, reference.FILE_NAME):
         shutil.copyfile(paths.BOOSTED / name, artifact / name)
     golden = golden_cases(Predictor.load(artifact))
     write_atomically(artifact / GOLDEN_FILE_NAME, canonical_json(golden))

@@ -64,6 +64,7 @@ def _field(name: str, column: Column) -> Field:
         minimum=column.minimum,
         maximum=column.maximum,
         description=column.description,
+        pii=column.pii,
     )
 
 

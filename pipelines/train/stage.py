@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from contract import reference as training_reference
 from contract import schema as feature_schema
 from contract.files import canonical_json, write_atomically
 from contract.predictor import MODEL_FILE_NAME, Predictor
@@ -15,13 +16,17 @@ from contract.schema import FeatureSchema
 from pipelines import paths, tables
 from pipelines.params import Params
 from pipelines.train import boosting, export, linear
+from pipelines.train.reference import reference
 
 # A linear model is exported in single precision from a double-precision fit.
 _LINEAR_TOLERANCE = 1e-4
 
 
 def run(params: Params) -> str:
-    """Write `models/boosted`, `models/linear` (each `model.onnx` and `schema.json`), `model.ubj` and `training.json`."""
+    """Write `models/boosted`, `models/linear` (each `model.onnx` and `schema.json`), and `training.json`.
+
+    `models/boosted` has `model.ubj` and `reference.json`, too.
+    """
     schema = FeatureSchema.from_bytes((paths.FEATURES / feature_schema.FILE_NAME).read_bytes())
     table = tables.read(paths.FEATURES / "train.parquet")
     matrix = np.ascontiguousarray(table.select(schema.feature_names).to_numpy(), dtype=np.float32)
@@ -56,8 +61,9 @@ def _export_booster(booster: Any, matrix: Any, schema: FeatureSchema) -> float:
     write_atomically(paths.BOOSTED / "model.ubj", bytes(booster.save_raw("ubj")))
     is_sum = schema.task == "regression"
     tolerance = export.SUM_TOLERANCE if is_sum else export.TOLERANCE
-    expected = booster.inplace_predict(matrix)
-    return export.check_parity("boosted", expected, model.score_matrix(matrix), tolerance, relative=is_sum)
+    expected, scores = booster.inplace_predict(matrix), model.score_matrix(matrix)
+    write_atomically(paths.BOOSTED / training_reference.FILE_NAME, reference(matrix, scores, schema).to_bytes())
+    return export.check_parity("boosted", expected, scores, tolerance, relative=is_sum)
 
 
 def _export_linear(baseline: Any, matrix: Any, schema: FeatureSchema) -> float:

@@ -18,6 +18,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from contract.reference import stability_index
+
 TYPE = "distribution_like_an_earlier_month"
 _ROWS = 500_000  # of a larger month as many are looked at, evenly spread
 _POINTS = 4096  # of a summary: a share of the rows is known to 1/4096
@@ -78,7 +80,7 @@ def difference(reference: Summary, month: Summary) -> Difference:
             for places, summary in zip(bins, (reference, month), strict=True)
         ]
     )
-    return Difference(_psi(counts), _chi_square(counts))
+    return Difference(stability_index(counts), _chi_square(counts))
 
 
 def bound(history: Sequence[float], false_alarms: float) -> float | None:
@@ -166,12 +168,6 @@ def _edges(reference: Summary) -> NDArray[np.float64]:
     heavy = values[np.add.reduceat(reference.rows, starts) >= _HEAVY * reference.rows.sum()]
     edges: NDArray[np.float64] = np.unique(np.concatenate([deciles, heavy, np.nextafter(heavy, -np.inf)]))
     return edges
-
-
-def _psi(counts: NDArray[np.float64]) -> float:
-    """Half a row is added to every bin, so that an empty one gives no infinity."""
-    shares = (counts + 0.5) / (counts + 0.5).sum(axis=1, keepdims=True)
-    return float(((shares[1] - shares[0]) * np.log(shares[1] / shares[0])).sum())
 
 
 def _chi_square(counts: NDArray[np.float64]) -> float:

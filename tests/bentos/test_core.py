@@ -7,10 +7,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from bentos.core import Core
-from bentos.metrics import Metrics
 from contract import manifest
 from contract.errors import BundleError, InvalidRowsError, TooLargeError
 from contract.files import canonical_json, sha256
@@ -45,7 +43,7 @@ def test_core_refuses_rows_when_they_are_too_many_or_wrong(core: Core, case: Cas
         core.predict([{"no_such_field": 1}])
 
 
-@pytest.mark.parametrize("name", ["model.onnx", "schema.json", "golden.json", "limits.json"])
+@pytest.mark.parametrize("name", ["model.onnx", "schema.json", "reference.json", "golden.json", "limits.json"])
 def test_bundle_is_refused_when_a_file_is_changed_or_gone(copy: Path, name: str) -> None:
     path = copy / manifest.ARTIFACT / name
     content = bytearray(path.read_bytes())
@@ -78,30 +76,15 @@ def test_bundle_is_refused_when_its_limits_make_no_sense(copy: Path) -> None:
         Core.load(copy)
 
 
+def test_bundle_is_refused_when_its_reference_is_another_models(copy: Path) -> None:
+    reference = json.loads((copy / manifest.ARTIFACT / "reference.json").read_bytes())
+    reference["features"].popitem()
+    rewrite(copy, "reference.json", canonical_json(reference))
+    with pytest.raises(BundleError, match=r"reference\.json.*features"):
+        Core.load(copy)
+
+
 def test_bundle_is_refused_when_it_has_no_manifest(copy: Path) -> None:
     (copy / manifest.FILE_NAME).unlink()
     with pytest.raises(BundleError, match=r"manifest\.json"):
         Core.load(copy)
-
-
-def test_times_are_counted_in_cumulative_buckets() -> None:
-    metrics = Metrics("v1")
-    for seconds in (0.00005, 0.0001, 0.02, 99.0):
-        metrics.count("http", "ok", seconds)
-    metrics.count("oip-grpc", "too_large", 0.3)
-    metrics.count_rows(7)
-    samples = {
-        (sample.name, sample.labels.get("outcome"), sample.labels.get("le")): sample.value
-        for family in text_string_to_metric_families(metrics.text())
-        for sample in family.samples
-    }
-    seconds = "bulkhead_request_seconds"
-    assert samples["bulkhead_requests_total", "ok", None] == 4
-    assert samples["bulkhead_requests_total", "too_large", None] == 1
-    assert samples["bulkhead_rows_total", None, None] == 7
-    assert samples[f"{seconds}_bucket", "ok", "0.0001"] == 2
-    assert samples[f"{seconds}_bucket", "ok", "0.01"] == 2
-    assert samples[f"{seconds}_bucket", "ok", "0.025"] == 3
-    assert samples[f"{seconds}_bucket", "ok", "10.0"] == 3
-    assert samples[f"{seconds}_bucket", "ok", "+Inf"] == samples[f"{seconds}_count", "ok", None] == 4
-    assert samples[f"{seconds}_sum", "ok", None] == pytest.approx(99.02015)

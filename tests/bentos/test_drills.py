@@ -20,6 +20,7 @@ from drills.good_callers import Answers, ask
 from drills.hostile import CANARY
 from drills.under_load import resident_mb
 from tests.bentos.conftest import Case, Server
+from tests.bentos.http2_peer import grpc_door
 from tests.bentos.http_server import front_door, limited
 from tests.ports import free_ports
 
@@ -32,11 +33,11 @@ client = pytest.mark.skipif(
 )
 
 
-def beside(case: Case, port: int, program: str, *arguments: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What good callers found while a program of the drills ran against the same port, and what that found."""
-    command = [sys.executable, "-m", program, str(port), *arguments]
+def beside(case: Case, http: int, grpc: int, program: str, *arguments: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What good callers found while a program of the drills ran against the same ports, and what that found."""
+    command = [sys.executable, "-m", program, str(http), str(grpc), *arguments]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as attack:
-        good = ask(Answers(case.bundle, rows=2), port, 50, 2)
+        good = ask(Answers(case.bundle, rows=2), http, 50, 2)
         return good, json.loads(attack.communicate(timeout=60)[0])
 
 
@@ -86,6 +87,8 @@ class _Constant(BaseHTTPRequestHandler):
 def test_no_hostile_request_is_a_failure_of_the_server_nor_in_its_log(server: Server, case: Case) -> None:
     code, found = drill(case, server.http, server.grpc, 2000)
     assert (found["failures"], code, found["pickle_ran"]) == ([], 0, False)
+    protocols = {fault: {kind.rpartition(" ")[2] for kind in entry} for fault, entry in found["counts"].items()}
+    assert all({"HTTP", "gRPC"} <= protocols[fault] for fault in ("0", "23", "24", "25", "26", "27"))
     kinds = {kind: sum(counts.values()) for entry in found["counts"].values() for kind, counts in entry.items()}
     assert (len(kinds), sum(kinds.values()), min(kinds.values()) > 50) == (KINDS, 2000, True)
     assert CANARY not in server.log.read_text()
@@ -142,27 +145,28 @@ def test_good_callers_are_answered_while_slow_ones_hold_hundreds_of_connections(
     core: Core, case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limited(core, monkeypatch, head_timeout_s=0.5, body_timeout_s=1.0)
-    with front_door(core) as door:
-        numbers = ["--heads", "150", "--bodies", "150", "--seconds", "2.5"]
-        good, slow = beside(case, door.port, "drills.slow_callers", *numbers)
+    with front_door(core) as door, grpc_door(core) as grpc:
+        numbers = ["--http", "100", "--grpc", "50", "--seconds", "3.5"]
+        good, slow = beside(case, door.port, grpc.port, "drills.slow_callers", *numbers)
     assert (good["asked"] > 60, good["failed"]) == (True, 0), good["outcomes"]
-    for kind in ("heads", "bodies"):
-        assert (slow[kind]["opened"] >= 300, slow[kind]["ended"] >= 150, slow[kind]["otherwise"]) == (True, True, 0)
+    for kind, seen in slow.items():
+        count = 100 if kind.startswith("HTTP") else 50
+        assert (seen["opened"] >= 2 * count, seen["ended"] >= count, seen["otherwise"]) == (True, True, 0), kind
 
 
 def test_slow_callers_that_nobody_ends_are_found_out(core: Core, case: Case) -> None:
-    with front_door(core) as door:
-        _, slow = beside(case, door.port, "drills.slow_callers", "--heads", "1", "--bodies", "1", "--seconds", "2")
-    assert (slow["heads"]["ended"], slow["heads"]["longest_s"] > 1.5) == (0, True)
+    with front_door(core) as door, grpc_door(core) as grpc:
+        numbers = ["--http", "1", "--grpc", "1", "--seconds", "2"]
+        _, slow = beside(case, door.port, grpc.port, "drills.slow_callers", *numbers)
+    assert all((seen["ended"], seen["longest_s"] > 1.5) == (0, True) for seen in slow.values())
 
 
 def test_good_callers_are_answered_while_others_send_without_end(server: Server, case: Case) -> None:
     before = resident_mb(server.process.pid)
-    good, greedy = beside(case, int(server.http.rpartition(":")[2]), "drills.greedy_callers", "--seconds", "1")
+    http, grpc = (int(address.rpartition(":")[2]) for address in (server.http, server.grpc))
+    good, greedy = beside(case, http, grpc, "drills.greedy_callers", "--seconds", "1")
     assert (good["asked"] > 60, good["failed"]) == (True, 0), good["outcomes"]
-    assert {kind: (seen["wrong"], seen["callers"] > 0) for kind, seen in greedy.items()} == dict.fromkeys(
-        greedy, (0, True)
-    )
+    assert all((seen["wrong"], seen["callers"] > 0) == (0, True) for seen in greedy.values()), greedy
     assert max(seen["most_sent_bytes"] for seen in greedy.values()) < 32 * 2**20
     assert resident_mb(server.process.pid) < 1.1 * before
 

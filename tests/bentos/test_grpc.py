@@ -166,7 +166,7 @@ def test_small_message_that_unpacks_to_a_huge_one_is_refused(core: Core) -> None
 def test_defect_is_answered_and_logged_without_its_text(
     core: Core, case: Case, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(_: Any) -> None:
+    def fail(*_: Any) -> None:
         raise KeyError(SECRET)
 
     def work(client: Client) -> None:

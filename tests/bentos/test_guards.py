@@ -26,7 +26,8 @@ from bentos.grpc_channel import GrpcChannel
 from contract import api_keys
 from contract.errors import ConfigurationError
 from tests.bentos.certificates import Authority
-from tests.bentos.conftest import START_TIMEOUT_S, Case, Server
+from tests.bentos.conftest import Case
+from tests.bentos.running import START_TIMEOUT_S, Server
 from tests.ports import free_ports
 
 KEY, OTHER, NEW = "a" * 32, "b" * 40, "c" * 64

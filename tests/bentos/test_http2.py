@@ -421,13 +421,15 @@ def test_answer_that_its_caller_never_takes_is_given_up(
 
 def test_slow_caller_is_refused(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
     with with_limits(core, monkeypatch, body_timeout_s=0.5, head_timeout_s=0.5) as door, ExitStack() as stack:
-        silent, no_settings, half, no_body = (
-            stack.enter_context(Peer(door.port, start=start)) for start in (False, False, True, True)
+        silent, no_settings, half, dribble, no_body = (
+            stack.enter_context(Peer(door.port, start=start)) for start in (False, False, True, True, True)
         )
         no_settings.send(PREFACE)
         half.send(headers(1, BLOCK[:5], "END_STREAM"))
         no_body.send(headers(1, BLOCK), data(1, prefixed(b"")[:3]))
-        assert [peer.until_gone() for peer in (silent, no_settings, half)] == ["ENHANCE_YOUR_CALM"] * 3
+        dribble.send(headers(1, BLOCK).serialize()[:20])
+        gone = [peer.until_gone() for peer in (silent, no_settings, half, dribble)]
+        assert gone == ["ENHANCE_YOUR_CALM"] * 4
         assert no_body.answer(1).status == 4
         assert b"did not arrive" in no_body.answers[1].fields[b"grpc-message"]
         assert no_body.is_live(3)

@@ -245,7 +245,7 @@ def test_no_value_is_in_an_error_or_a_log(http: Caller, case: Case, caplog: pyte
 def test_defect_is_answered_and_logged_without_its_text(
     http: Caller, core: Core, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(_: Any) -> None:
+    def fail(*_: Any) -> None:
         raise KeyError(SECRET)
 
     monkeypatch.setattr(core, "predict", fail)

@@ -28,6 +28,7 @@ from tests.bentos.conftest import Case, Server
 from tests.bentos.http2_peer import INFER, Peer, grpc_door
 from tests.bentos.http_server import FrontDoor, front_door, get, one_response, request, responses
 from tests.bentos.test_grpc import typed_request
+from tests.bentos.test_metrics import samples
 
 CLOSE = "Connection: close"
 TIMEOUT = "X-Request-Timeout-Ms"
@@ -82,9 +83,8 @@ def infer_path(case: Case) -> str:
 
 def overloaded(core: Core, protocol: str) -> float:
     """How many requests the metrics say were refused."""
-    label = f'outcome="overloaded",protocol="{protocol}"'
-    lines = [line for line in core.metrics.text().splitlines() if "requests_total" in line and label in line]
-    return sum(float(line.split()[-1]) for line in lines)
+    asked = (("outcome", "overloaded"), ("protocol", protocol))
+    return samples(core.metrics.text()).get(("bulkhead_requests_total", asked), 0.0)
 
 
 def check_refusal(path: str, answer: tuple[int, dict[str, str], bytes]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -195,3 +196,39 @@ def test_number_is_one_tensor() -> None:
     writer = TensorWriter(FeatureSchema("toy", "regression", Target("price"), SCHEMA.fields, ()))
     (value,) = writer.tensors([{"value": 2.5}, {"value": -1.0}], writer.requested([]))
     assert (value.name, value.shape, tensors.to_wire(value)) == ("value", [2], struct.pack("<2d", 2.5, -1))
+
+
+TEXTS = [b"\2\0\0\0AA", b"\0\0\0\0", b"\1\0\0\0\xff", b"\3\0\0\0AA", b"\1\0\0", b"", b"\1\0\0\0A\1\0\0\0B"]
+NUMBERS = [struct.pack("<d", 1.5), struct.pack("<d", math.nan), b"", b"\0" * 7, b"\0" * 16]
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize("text", TEXTS)
+def test_rows_of_raw_tensors_are_those_of_the_tensors_one_by_one(rows: int, text: bytes, number: bytes) -> None:
+    heads = [("carrier", "BYTES", rows), ("distance", "FP64", rows), ("wind", "FP64", rows), ("gate", "BYTES", rows)]
+    heads += [("night", "BOOL", rows)]
+    contents = [text, number, number, text, b"\1" * rows]
+    if rows == 2:
+        contents = [content * 2 for content in contents[:-1]] + contents[-1:]
+
+    def outcome(read: Callable[[], Any]) -> str:
+        try:
+            return repr(read())
+        except InvalidRowsError as error:
+            return repr(error.problems)
+
+    one_by_one = outcome(
+        lambda: READER.rows([tensors.from_wire(*head, content) for head, content in zip(heads, contents, strict=True)])
+    )
+    assert outcome(lambda: READER.wire_reader(heads)(contents)) == one_by_one
+
+
+def test_raw_tensors_are_refused_by_their_heads_when_they_make_no_rows() -> None:
+    for heads in (
+        [("carrier", "BYTES", 1)],
+        [("carrier", "BYTES", 1), ("distance", "FP64", 1), ("distance", "FP64", 1)],
+        [("carrier", "BYTES", 1), ("distance", "FP64", 2)],
+    ):
+        with pytest.raises(RequestError):
+            READER.wire_reader(heads)

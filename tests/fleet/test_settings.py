@@ -37,3 +37,20 @@ def test_start_limit_is_named_when_it_is_no_time(limit: str) -> None:
 def test_state_too_deep_for_a_socket_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="BULKHEAD_VAR"):
         Settings.read({"BULKHEAD_VAR": "/" + "x" * 80}, PROJECT)
+
+
+def test_replicas_get_what_guards_and_watches_them_and_nothing_else() -> None:
+    assert Settings.read({}, PROJECT).passed_on == {}
+    environment = {
+        "BULKHEAD_API_KEYS_FILE": "keys",
+        "BULKHEAD_PREDICTION_LOG": "/logs",
+        "BULKHEAD_PREDICTION_LOG_MB": "64",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+    }
+    assert Settings.read(environment, PROJECT).passed_on == {
+        "BULKHEAD_API_KEYS_FILE": "/project/keys",
+        "BULKHEAD_PREDICTION_LOG": "/logs",
+        "BULKHEAD_PREDICTION_LOG_MB": "64",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318",
+    }

@@ -43,8 +43,9 @@ from pipelines.train import export
 from pipelines.train import stage as train
 from pipelines.validate import stage as validate
 from tests import slice as sliced
-from tests.bentos.conftest import Server, start_server
+from tests.bentos.running import Server, start_server
 from tests.canaries import Search, draw_numbers, draw_texts
+from tests.waiting import until
 
 ROWS, RARE = 4000, 1400
 MODEL = "accounts"
@@ -267,10 +268,16 @@ def test_model_as_xgboost_leaves_it_would_tell_values_of_every_number(published:
 
 
 @pytest.fixture(scope="module")
-def server(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("predictions")
+
+
+@pytest.fixture(scope="module")
+def server(published: Path, logs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     (stored,) = (published / "store" / "bundles").iterdir()
     python = sliced.PROJECT / ".venv" / "serving" / "bin" / "python"
-    command = [str(python), "-m", "bentoml", "serve", str(stored), "--host", "127.0.0.1"]
+    serve = [str(python), "-m", "bentoml", "serve", str(stored), "--host", "127.0.0.1"]
+    command = ["env", f"BULKHEAD_PREDICTION_LOG={logs}", *serve]
     running = start_server(stored, tmp_path_factory.mktemp("served"), command)
     yield running
     running.stop()
@@ -316,6 +323,37 @@ def test_server_answers_and_refuses_without_telling_a_value(published: Path, ser
     assert b"bulkhead_requests_total" in told["/metrics"]
     assert b"amount" in told["/docs.json"]
     assert {name: found for name, content in told.items() if (found := encoded.columns_in(content))} == {}
+
+
+def test_prediction_log_has_the_features_but_for_those_of_a_pii_column(
+    published: Path, server: Server, logs: Path, encoded: Search
+) -> None:
+    schema = json.loads((published / paths.BUNDLE / manifest.ARTIFACT / "schema.json").read_bytes())
+    names = [field["name"] for field in schema["fields"]]
+    rows = [{**row, "opened": row["opened"].isoformat()} for row in TABLE[:200].to_dicts()]
+    requests = [{name: row[name] for name in names if row[name] is not None} for row in rows]
+    with closing(HTTPConnection(server.http, timeout=10)) as connection:
+        status, _ = asking.post(connection, json.dumps({"rows": requests}).encode())
+    assert status == 200
+    until(lambda: b"bulkhead_prediction_log_rows_total" in (page := _get(server, "/metrics")) and _rows(page) >= 200)
+    found = encoded.columns_in(b"".join(path.read_bytes() for path in logs.iterdir()))
+    assert {"feature amount", "feature balance", "feature income"} <= found.keys()
+    assert not found.keys() & {
+        "phone",
+        "feature phone",
+        "email",
+        "owner",
+        "account",
+        "secret",
+        "note",
+        "agent",
+    }
+
+
+def _rows(page: bytes) -> float:
+    """Rows that the log has taken."""
+    (line,) = (line for line in page.splitlines() if line.startswith(b"bulkhead_prediction_log_rows_total{"))
+    return float(line.split()[-1])
 
 
 def _get(server: Server, page: str) -> bytes:
