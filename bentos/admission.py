@@ -27,6 +27,7 @@ from bentos.metrics import Metrics
 
 _GAIN = 0.125  # of the moving averages
 _LONG_S = 0.002
+_ANY = 64  # bits: more than any size has
 # An estimate that refuses is not measured again, so it fades until a request is tried.
 _FADE = 0.95
 # Between two rounds of a loop that has no time to wait for requests.
@@ -41,7 +42,7 @@ class Admission:
             round of its own, and only deadlines refuse.
         clock: seconds; `perf_counter`, but for tests.
         after_long_round: called with the seconds of a round that others had to wait for.
-        is_full: whether this round takes no more, however small it is.
+        is_full: whether this round has refused a request; `refuses` says which others it would.
     """
 
     def __init__(self, budget_s: float, metrics: Metrics) -> None:
@@ -52,7 +53,7 @@ class Admission:
         self._metrics = metrics
         self._limit = self._window = budget_s / 4
         self._share = 0.0  # of a round, left after its last answer
-        self._costs = [0.0] * 64  # seconds, by the binary magnitude of the size
+        self._costs = [0.0] * _ANY  # seconds, by the binary magnitude of the size
         self._magnitude = 0  # of what was admitted last
         self._running = False
         self._began = self._ended = self._admitted = 0.0
@@ -61,7 +62,7 @@ class Admission:
         self._before = 0.0
         self._answered = 0.0  # when, for the last time
         self._answers = 0  # in this round
-        self._refused = False  # whether it refused for its length
+        self._full_from = _ANY  # the magnitude of the smallest one that it refused for its length
 
     def admit(self, size: int, started: float, timeout_s: float) -> None:
         """Go on with a request of `size` bytes, or refuse it.
@@ -100,11 +101,15 @@ class Admission:
         cost = self._costs[self._magnitude]
         self._costs[self._magnitude] = cost + _GAIN * (seconds - cost) if cost else seconds
 
+    def refuses(self, size: int) -> bool:
+        """Whether a request of that size has no chance in this round: one that was no larger had none."""
+        return size.bit_length() >= self._full_from
+
     def _check_window(self, age: float, cost: float) -> None:
         """What takes longer than half of a window has its turn in the first half, lest small requests keep it out for ever."""
         if age + min(cost, self._window / 2) > self._window:
-            self._refused = True
-            self.is_full = age > self._window
+            self.is_full = True
+            self._full_from = min(self._full_from, self._magnitude)
             raise OverloadedError
 
     def _begin_round(self, now: float) -> None:
@@ -115,11 +120,12 @@ class Admission:
         self.call_soon(self._end_round)
 
     def _end_round(self) -> None:
-        self._running = self.is_full = False
+        self._running = False
         self._ended = self.clock()
         self._length = self._ended - self._began
-        if self._refused:
-            self._refused = False
+        if self.is_full:
+            self.is_full = False
+            self._full_from = _ANY
             self._share += _GAIN * ((self._ended - self._answered) / self._length - self._share)
             self._window = self._limit * (1 - self._share)
         elif self._share:

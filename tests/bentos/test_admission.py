@@ -48,7 +48,7 @@ class Loop:
 
     def handle(self, arrival: float, size: int, cost: float) -> None:
         self.now += self.parse_s
-        if self.admission.is_full:
+        if self.admission.refuses(size):
             self._refuse(arrival)
             return
         try:
@@ -182,6 +182,19 @@ def test_a_small_request_still_fits_where_a_large_one_does_not() -> None:
     assert (len(loop.answered), len(loop.refused)) == (3, 1)
     loop.handle(loop.now, ROW, 1e-3)
     assert (len(loop.answered), len(loop.refused)) == (4, 1)
+
+
+def test_what_is_no_smaller_than_a_refused_request_needs_no_second_look() -> None:
+    loop = Loop()
+    loop.handle(loop.now, 100_000, 0.04)
+    assert not loop.admission.is_full
+    assert not loop.admission.refuses(1 << 40)
+    loop.handle(loop.now, 100_000, 0.04)
+    assert (len(loop.answered), len(loop.refused)) == (1, 1)
+    assert [loop.admission.refuses(size) for size in (ROW, 60_000, 70_000, 1_000_000)] == [False, False, True, True]
+    loop.end_round()
+    assert not loop.admission.is_full
+    assert not loop.admission.refuses(1_000_000)
 
 
 def test_request_is_refused_at_once_that_cannot_be_answered_before_its_deadline() -> None:
