@@ -21,6 +21,7 @@ from benchmarks import load, processes
 from benchmarks.wires import Connection, GrpcConnection, HttpConnection, LostConnectionError
 
 _CONNECTIONS: Mapping[str, Callable[[int], Connection]] = {"http": HttpConnection, "grpc": GrpcConnection}
+_IDLE_S = 3.0
 _PATIENCE_S = 5.0  # while nothing can be sent and nothing comes
 
 
@@ -104,6 +105,7 @@ class OpenLoad:
         self._poll = select.epoll()
         self._open: dict[int, Connection] = {}
         self._free: list[Connection] = []
+        self._used: dict[Connection, float] = {}
         self.outcomes: dict[str, list[float]] = {}
         self.late: list[float] = []
         self.sent_s = self._moved_s = 0.0
@@ -124,7 +126,7 @@ class OpenLoad:
             while index < len(times) and times[index] <= now:
                 due.append(times[index])
                 index += 1
-            while due and (connection := self._next_free()):
+            while due and (connection := self._next_free(now)):
                 self._send(connection, due.popleft(), began)
             wait = max(0.0, times[index] - now) if index < len(times) and not due else 0.01
             for number, _ in self._poll.poll(0.0 if wait < 0.001 else wait):
@@ -133,8 +135,10 @@ class OpenLoad:
             connection.socket.close()
         self._poll.close()
 
-    def _next_free(self) -> Connection | None:
+    def _next_free(self, now: float) -> Connection | None:
         """The connection that was used last, as pools do; a new one if all are busy and there may be more."""
+        if self._free and now - self._used.get(self._free[-1], now) > _IDLE_S:
+            self._let_go()
         if self._free:
             return self._free[-1]
         if len(self._open) >= self._max_connections:
@@ -147,10 +151,23 @@ class OpenLoad:
         self._free.append(connection)
         return connection
 
+    def _let_go(self) -> None:
+        """Those that were used longer ago than servers keep them open: who asks on one may find it closed. Pools do that, too."""
+        for connection in self._free:
+            self._close(connection.socket.fileno())
+        self._free.clear()
+
+    def _close(self, number: int) -> None:
+        connection = self._open.pop(number)
+        self._used.pop(connection, None)
+        self._poll.unregister(number)
+        connection.socket.close()
+
     def _send(self, connection: Connection, intended: float, began: float) -> None:
         payload = self._payloads[len(self.late) % len(self._payloads)]
         self.sent_s = self._moved_s = time.perf_counter() - began
         self.late.append(self.sent_s - intended)
+        self._used[connection] = self.sent_s
         connection.send(payload, intended)
         if not connection.is_free:
             self._free.pop()
@@ -163,9 +180,7 @@ class OpenLoad:
             done = connection.receive()
         except LostConnectionError as error:
             self.lost += error.requests
-            self._poll.unregister(number)
-            connection.socket.close()
-            del self._open[number]
+            self._close(number)
             if was_free:
                 self._free.remove(connection)
             return error.requests

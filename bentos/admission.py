@@ -27,6 +27,7 @@ from bentos.metrics import Metrics
 
 _GAIN = 0.125  # of the moving averages
 _LONG_S = 0.002
+_FEW = 4
 _ANY = 64  # bits: more than any size has
 # An estimate that refuses is not measured again, so it fades until a request is tried.
 _FADE = 0.95
@@ -106,8 +107,13 @@ class Admission:
         return size.bit_length() >= self._full_from
 
     def _check_window(self, age: float, cost: float) -> None:
-        """What takes longer than half of a window has its turn in the first half, lest small requests keep it out for ever."""
-        if age + min(cost, self._window / 2) > self._window:
+        """Refuse, if the round is too long for a request of that cost.
+
+        What takes longer than half of a window has its turn in the first half, lest small requests keep it out for ever. A few small ones
+        are answered however old the round is: they are no queue, and what made it old, a machine that was asleep, was not them.
+        """
+        few = self._answers < _FEW and cost < self._window / _FEW
+        if not few and age + min(cost, self._window / 2) > self._window:
             self.is_full = True
             self._full_from = min(self._full_from, self._magnitude)
             raise OverloadedError

@@ -142,6 +142,14 @@ def test_standing_crowd_is_answered_as_before_when_the_machine_was_asleep_for_on
     assert 10 <= len(loop.refused) <= 15  # what came after it in its round, and little more
 
 
+def test_few_callers_are_answered_when_the_machine_was_asleep() -> None:
+    loop = Loop(refusal_s=100e-6)
+    for _ in range(4):
+        loop.handle(loop.now, ROW, 2e-3)
+        loop.now += BUDGET_S
+    assert len(loop.answered) == 4
+
+
 def test_what_waits_outside_is_told_of_long_rounds_only() -> None:
     loop = Loop()
     told: list[float] = []
