@@ -12,6 +12,7 @@ from bentos.grpc_channel import GrpcChannel
 
 Prediction = dict[str, Any]
 Headers = Mapping[str, str]
+FALLBACKS = "fallbacks"
 _INFER = "/inference.GRPCInferenceService/ModelInfer"
 _NO_KEY: Headers = {}
 
@@ -40,7 +41,7 @@ def post(connection: HTTPConnection, body: bytes, headers: Headers = _NO_KEY) ->
 def over_grpc(
     channel: GrpcChannel, row: Prediction, schema: dict[str, Any], headers: Headers = _NO_KEY
 ) -> tuple[Prediction, str]:
-    """The same without fallbacks, which the Open Inference Protocol has no place for.
+    """The same over gRPC.
 
     Raises:
         RefusedError: the server refused the row.
@@ -59,6 +60,9 @@ def over_grpc(
             prediction[output.name] = dict(zip(schema["target"]["labels"], chances, strict=True))
         else:
             prediction[output.name] = output.contents.fp64_contents[0]
+    if FALLBACKS in answer.parameters:
+        assumed = json.loads(answer.parameters[FALLBACKS].string_param)
+        prediction[FALLBACKS] = [{key: entry[key] for key in ("field", "problem")} for entry in assumed]
     return prediction, answer.model_version
 
 

@@ -85,7 +85,10 @@ class InferenceService:
             inputs = [_typed(entry, size) for entry, (_, _, size) in zip(request.inputs, head.inputs, strict=True)]
             rows = self._reader.rows(inputs)
         answers = self._core.predict(rows, request_id.encode(errors="replace"))
-        return self._response(request_id, self._writer.tensors(answers, head.outputs), raw=bool(raw))
+        response = self._response(request_id, self._writer.tensors(answers, head.outputs), raw=bool(raw))
+        if (assumed := oip.fallbacks(answers)) is not None:
+            response.parameters[oip.FALLBACKS].string_param = assumed
+        return response
 
     def _read_head(self, content: bytes, raw: int) -> tuple[Head, RowsReader]:
         """The head of a request with so many raw contents, and what makes rows of them."""

@@ -106,6 +106,8 @@ class OipEndpoint:
             head["id"] = _text(request, "id")
             request_id = head["id"].encode(errors="replace")
         answers = self._core.predict(self._reader.rows(inputs), request_id)
+        if (assumed := oip.fallbacks(answers)) is not None:
+            head["parameters"] = {oip.FALLBACKS: assumed}
         return _response(head, self._writer.tensors(answers, names), _binary_outputs(request, outputs, names))
 
     def _inputs(self, entries: Sequence[Mapping[str, Any]], binary: bytes) -> list[Tensor]:

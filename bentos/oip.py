@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from bentos import VERSION
+from bentos import VERSION, json_body
 from bentos.core import Core
 from bentos.errors import NotFoundError
 from bentos.tensors import DATATYPES, TensorWriter
+from contract.predictor import Answer
 
 SERVER_NAME = "bulkhead"
 PLATFORM = "onnx_onnxv1"  # the protocol's name for an ONNX model that ONNX Runtime runs
+FALLBACKS = "fallbacks"
 BINARY_EXTENSION = "binary_tensor_data"
 
 
@@ -20,6 +23,20 @@ def check_model(core: Core, name: str, version: str) -> None:
         raise NotFoundError(f"there is no such model here; this server has {core.name!r}")
     if version and version != core.version:
         raise NotFoundError(f"there is no such version of {core.name!r} here; this server has {core.version}")
+
+
+def fallbacks(answers: Sequence[Answer]) -> str | None:
+    """What was assumed for these answers, the parameter `fallbacks` of a response: JSON, entries of `row`, `field` and `problem`.
+
+    None where nothing was.
+    """
+    found = [
+        {"row": row, **entry}
+        for row, answer in enumerate(answers)
+        if "fallbacks" in answer
+        for entry in answer["fallbacks"]
+    ]
+    return json_body.encode(found).decode() if found else None
 
 
 def server_metadata() -> dict[str, Any]:

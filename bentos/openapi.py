@@ -155,7 +155,16 @@ def _schemas(core: Core) -> dict[str, Any]:
             "required": ["inputs"],
             "properties": {"id": _string(), "inputs": tensors, "outputs": outputs, "parameters": {"type": "object"}},
         },
-        "InferResponse": _object({"model_name": _string(), "model_version": _string(), "outputs": tensors}),
+        "InferResponse": _object(
+            {
+                "model_name": _string(),
+                "model_version": _string(),
+                "id": _string(),
+                "outputs": tensors,
+                "parameters": _object({"fallbacks": _string()}),
+            },
+            optional=("id", "parameters"),
+        ),
         "OipError": _object({"error": _string()}),
     }
 

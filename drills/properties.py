@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
 
+from bentos import oip_pb2
 from drills import forms, rows
 from drills.fuzz import Grpc, Http, resident_mb
 from drills.hostile import CANARY, GRPC, HTTP, Request
@@ -94,14 +95,19 @@ def allowed_rows_are_answered_alike(server: Server) -> Callable[..., None]:
         status, answer = server.predict({"rows": [row]})
         assert status == "200", answer
         (prediction,) = answer["predictions"]
-        assert {entry["field"] for entry in prediction.pop("fallbacks", [])} <= {*server.row["properties"]}
+        assumed = prediction.pop("fallbacks", [])
+        assert {entry["field"] for entry in assumed} <= {*server.row["properties"]}
         status, answer = server.infer(row)
         assert status == "200", answer
+        said = json.loads(answer.get("parameters", {}).get("fallbacks", "[]"))
+        assert said == [{"row": 0, **entry} for entry in assumed]
         for output in answer["outputs"]:
-            said = prediction[output["name"]]
-            assert output["data"] == (list(said.values()) if isinstance(said, dict) else [said])
-        status, _ = server.infer_grpc(row, raw=raw)
-        assert status == "OK"
+            value = prediction[output["name"]]
+            assert output["data"] == (list(value.values()) if isinstance(value, dict) else [value])
+        status, content = server.infer_grpc(row, raw=raw)
+        assert status == "OK", content
+        message = oip_pb2.ModelInferResponse.FromString(content)
+        assert json.loads(message.parameters["fallbacks"].string_param or "[]") == said
 
     return check
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ class UnderLoad:
         rate_per_s: at which the good callers asked.
         alone, beside: what `drills.good_callers` found before anything happened, and meanwhile.
         done: what the attack gave back.
+        starved: share of the time meanwhile for which the replica was ready to run and had no core: what others took of this machine.
         warm_mb, most_mb: memory of the replica, all its processes: with good callers alone, and the most of it meanwhile.
     """
 
@@ -44,6 +46,7 @@ class UnderLoad:
     alone: dict[str, Any]
     beside: dict[str, Any]
     done: Any
+    starved: float
     warm_mb: float
     most_mb: float
 
@@ -54,7 +57,8 @@ class UnderLoad:
     def __str__(self) -> str:
         return (
             f"at {self.rate_per_s:,.0f} a second of {ROWS} rows, {self.rate_per_s / self.capacity_per_s:.0%} of the capacity, p99 is "
-            f"{self.alone['p99_ms']:.1f} ms alone and {self.beside['p99_ms']:.1f} ms beside"
+            f"{self.alone['p99_ms']:.1f} ms alone and {self.beside['p99_ms']:.1f} ms beside; "
+            f"it had no core for {self.starved:.0%} of the time"
         )
 
 
@@ -72,8 +76,10 @@ def under_load(bundle: Bundle, attack: Callable[[servers.Server, float], Any]) -
         warm_mb = resident_mb(server.pid)
         seconds = min(max(_LEAST_S, REQUESTS / rate), _MOST_S)
         with _most(server.pid) as most, _asking(bundle, server.port, rate, seconds) as beside:
+            waited, started = processes.waited_seconds(server.pid), time.monotonic()
             done = attack(server, seconds)
-    return UnderLoad(capacity_per_s, rate, alone, beside, done, warm_mb, max(most))
+            starved = (processes.waited_seconds(server.pid) - waited) / (time.monotonic() - started)
+    return UnderLoad(capacity_per_s, rate, alone, beside, done, starved, warm_mb, max(most))
 
 
 def _sustained(bundle: Bundle, port: int, rate_per_s: float) -> tuple[float, dict[str, Any]]:

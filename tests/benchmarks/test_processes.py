@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -77,3 +78,13 @@ def test_timed_refuses_a_failed_command_with_what_it_said(tmp_path: Path) -> Non
 
 def test_costs_add_up() -> None:
     assert Cost(1.0, 2.0) + Cost(0.5, 0.25) == Cost(1.5, 2.25)
+
+
+def test_time_without_a_core_is_counted_when_two_processes_share_one() -> None:
+    spin = "import os, time\nos.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\nend = time.time() + 1\nwhile time.time() < end: pass"
+    busy = [subprocess.Popen([sys.executable, "-c", spin]) for _ in range(2)]
+    time.sleep(0.8)
+    waited = sum(processes.waited_seconds(each.pid) for each in busy)
+    for each in busy:
+        each.wait()
+    assert waited > 0.2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -74,6 +75,9 @@ def test_golden_answers_come_back_typed_when_the_request_is_typed(core: Core, ca
         assert list(label.contents.bytes_contents) == [entry["label"].encode() for entry in case.answers]
         assert (response.model_name, response.model_version, response.id) == (core.name, case.version, "7")
         assert not response.raw_output_contents
+        assert json.loads(response.parameters["fallbacks"].string_param) == [
+            {"row": row, **entry} for row, answer in enumerate(case.answers) for entry in answer.get("fallbacks", ())
+        ]
 
     serve(core, work)
 

@@ -118,6 +118,23 @@ def test_golden_answers_come_back_bit_for_bit(http: Caller, core: Core, case: Ca
     )
 
 
+def test_fallbacks_are_a_parameter_of_the_answer_and_absent_where_nothing_was_assumed(
+    http: Caller, core: Core, case: Case
+) -> None:
+    for start in range(len(case.rows) - 1):
+        expected = [
+            {"row": row, **entry}
+            for row, answer in enumerate(case.answers[start : start + 2])
+            for entry in answer.get("fallbacks", ())
+        ]
+        answer = infer(http, core, {"inputs": json_tensors(case, case.rows[start : start + 2])}).json
+        assert json.loads(answer.get("parameters", {}).get("fallbacks", "[]")) == expected
+        assert ("parameters" in answer) is bool(expected)
+    assert {"missing", "unknown category"} <= {
+        entry["problem"] for answer in case.answers for entry in answer.get("fallbacks", ())
+    }
+
+
 def test_version_route_answers_too(http: Caller, core: Core, case: Case) -> None:
     path = f"/v2/models/{core.name}/versions/{case.version}/infer"
     assert http.post_json(path, {"inputs": json_tensors(case, case.rows[:1])}).status == 200
