@@ -67,8 +67,8 @@ def one_by_one(job: Job, count: int) -> list[float]:
 def saturate(job: Job) -> Callable[[float], int]:
     connections = [connect(job.port) for _ in range(load.IN_FLIGHT)]
     payloads = job.payloads()
-    for connection in connections:
-        for index in range(load.WARM_UP // load.IN_FLIGHT):
+    for index in range(load.WARM_UP // load.IN_FLIGHT):
+        for connection in connections:  # each in turn, so that none is idle for long enough to be closed
             exchange(connection, payloads[index % len(payloads)])
 
     def measure(seconds: float) -> int:

@@ -6,9 +6,12 @@ import json
 import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from contract.errors import ConfigurationError
 from contract.files import canonical_json, write_atomically
+
+TARGETS_FILE_NAME = "prometheus.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +118,23 @@ def load(path: Path) -> State:
 
 
 def save(path: Path, state: State) -> None:
+    """Save it, and beside it the replicas as Prometheus looks for them."""
     plain = asdict(state)
     del plain["draining"]
     write_atomically(path, canonical_json(plain))
+    write_atomically(path.with_name(TARGETS_FILE_NAME), canonical_json(scrape_targets(state)))
+
+
+def scrape_targets(state: State) -> list[dict[str, Any]]:
+    """Where each replica has its metrics, and the bundle that it is of: `live`, `canary`, or neither any more.
+
+    Source: https://prometheus.io/docs/prometheus/latest/configuration/configuration/#file_sd_config
+    """
+    roles = {state.live: "live"} | ({state.canary.digest: "canary"} if state.canary else {})
+    return [
+        {
+            "targets": [f"127.0.0.1:{entry.admin_port or entry.http_port}"],
+            "labels": {"replica": entry.name, "channel": roles.get(entry.digest, "none")},
+        }
+        for entry in state.replicas
+    ]

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,19 @@ def test_damaged_state_is_refused_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "state.json").write_text('{"size": 2}')
     with pytest.raises(ConfigurationError, match=r"state\.json is not a fleet's state .*fleet down.*fleet up"):
         fleet_state.load(tmp_path / "state.json")
+
+
+def test_prometheus_finds_every_replica_of_the_saved_state(tmp_path: Path) -> None:
+    running = (
+        replica("old-0", OLD),
+        Replica("new-1", NEW, 8102, 8103, admin_port=9000),
+        replica("gone-2", "c" * 64, 2),
+    )
+    fleet_state.save(tmp_path / "state.json", State(live=OLD, canary=Canary(NEW, 10), replicas=running))
+    assert json.loads((tmp_path / "prometheus.json").read_bytes()) == [
+        {"targets": ["127.0.0.1:8100"], "labels": {"replica": "old-0", "channel": "live"}},
+        {"targets": ["127.0.0.1:9000"], "labels": {"replica": "new-1", "channel": "canary"}},
+        {"targets": ["127.0.0.1:8104"], "labels": {"replica": "gone-2", "channel": "none"}},
+    ]
+    fleet_state.save(tmp_path / "state.json", State())
+    assert json.loads((tmp_path / "prometheus.json").read_bytes()) == []
