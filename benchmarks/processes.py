@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
@@ -98,6 +99,21 @@ def running(
         yield process
     finally:
         end(process)
+
+
+@contextmanager
+def busy(core: int, count: int) -> Iterator[None]:
+    """So many programs that use all of a core that they can get, each in a session of its own, as the kernel shares it out."""
+    with ExitStack() as stack:
+        before = os.sched_getaffinity(0)
+        pin(core)
+        for _ in range(count):
+            command = [sys.executable, "-c", "while True: pass"]
+            hog = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+            stack.callback(hog.wait)
+            stack.callback(hog.kill)
+        os.sched_setaffinity(0, before)
+        yield
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

@@ -2,7 +2,7 @@
 
 The server is one thread, and answers a request as soon as it reads it. So its queue is the round of the event loop: the requests that
 one poll has found wait for each other, and what comes meanwhile waits, unread, for the next round. A request is answered within two
-rounds of its arrival; hence a round may last a third of the latency budget, and the last third is for what is not ours to schedule. By
+rounds of its arrival; hence a round may last a quarter of the latency budget: the other half is for what is not ours to schedule. By
 Little's law (the work in a system is the rate at which it comes times the time that it stays) that bounds the queue, and how many
 requests it holds adapts to what they cost.
 
@@ -27,6 +27,8 @@ from bentos.metrics import Metrics
 
 _GAIN = 0.125  # of the moving averages
 _LONG_S = 0.002
+_FEW = 4
+_ANY = 64  # bits: more than any size has
 # An estimate that refuses is not measured again, so it fades until a request is tried.
 _FADE = 0.95
 # Between two rounds of a loop that has no time to wait for requests.
@@ -41,7 +43,7 @@ class Admission:
             round of its own, and only deadlines refuse.
         clock: seconds; `perf_counter`, but for tests.
         after_long_round: called with the seconds of a round that others had to wait for.
-        is_full: whether this round takes no more, however small it is.
+        is_full: whether this round has refused a request; `refuses` says which others it would.
     """
 
     def __init__(self, budget_s: float, metrics: Metrics) -> None:
@@ -50,9 +52,9 @@ class Admission:
         self.after_long_round: list[Callable[[float], None]] = []
         self.is_full = False
         self._metrics = metrics
-        self._limit = self._window = budget_s / 3
+        self._limit = self._window = budget_s / 4
         self._share = 0.0  # of a round, left after its last answer
-        self._costs = [0.0] * 64  # seconds, by the binary magnitude of the size
+        self._costs = [0.0] * _ANY  # seconds, by the binary magnitude of the size
         self._magnitude = 0  # of what was admitted last
         self._running = False
         self._began = self._ended = self._admitted = 0.0
@@ -61,7 +63,7 @@ class Admission:
         self._before = 0.0
         self._answered = 0.0  # when, for the last time
         self._answers = 0  # in this round
-        self._refused = False  # whether it refused for its length
+        self._full_from = _ANY  # the magnitude of the smallest one that it refused for its length
 
     def admit(self, size: int, started: float, timeout_s: float) -> None:
         """Go on with a request of `size` bytes, or refuse it.
@@ -100,11 +102,20 @@ class Admission:
         cost = self._costs[self._magnitude]
         self._costs[self._magnitude] = cost + _GAIN * (seconds - cost) if cost else seconds
 
+    def refuses(self, size: int) -> bool:
+        """Whether a request of that size has no chance in this round: one that was no larger had none."""
+        return size.bit_length() >= self._full_from
+
     def _check_window(self, age: float, cost: float) -> None:
-        """What takes longer than half of a window has its turn in the first half, lest small requests keep it out for ever."""
-        if age + min(cost, self._window / 2) > self._window:
-            self._refused = True
-            self.is_full = age > self._window
+        """Refuse, if the round is too long for a request of that cost.
+
+        What takes longer than half of a window has its turn in the first half, lest small requests keep it out for ever. A few small ones
+        are answered however old the round is: they are no queue, and what made it old, a machine that was asleep, was not them.
+        """
+        few = self._answers < _FEW and cost < self._window / _FEW
+        if not few and age + min(cost, self._window / 2) > self._window:
+            self.is_full = True
+            self._full_from = min(self._full_from, self._magnitude)
             raise OverloadedError
 
     def _begin_round(self, now: float) -> None:
@@ -115,11 +126,12 @@ class Admission:
         self.call_soon(self._end_round)
 
     def _end_round(self) -> None:
-        self._running = self.is_full = False
+        self._running = False
         self._ended = self.clock()
         self._length = self._ended - self._began
-        if self._refused:
-            self._refused = False
+        if self.is_full:
+            self.is_full = False
+            self._full_from = _ANY
             self._share += _GAIN * ((self._ended - self._answered) / self._length - self._share)
             self._window = self._limit * (1 - self._share)
         elif self._share:

@@ -99,7 +99,7 @@ class GrpcConnection(Http2Connection[CallHead]):
         head = stream.head
         if head.length and head.length != b"%d" % len(body):
             raise StreamFault(ErrorCode.PROTOCOL_ERROR, stream.id)
-        if head.method.counted and self.gate.core.admission.is_full:
+        if head.method.counted and self.gate.core.admission.refuses(len(body) - PREFIX_BYTES):
             self._app.count(head, OverloadedError.code, stream.started)
             self.refuse(stream, self._app.busy)
             return

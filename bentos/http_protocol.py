@@ -65,7 +65,7 @@ class HttpProtocol(Connection):
         if self._state != IDLE or self._stalled or self._last:
             return False
         plain = _PLAIN.match(data, 0, self.door.limits.head_limit_bytes)
-        if plain is None or plain.end() + int(plain[2]) != len(data):
+        if plain is None or plain.end() + int(plain[2]) != len(data) or not self.door.admission.refuses(int(plain[2])):
             return False
         self.deadline = perf_counter() + self.door.keep_alive_s
         self.transport.write(self.door.busy(oip=plain[1] is not None))

@@ -8,13 +8,14 @@ import sys
 from collections.abc import Callable
 
 from benchmarks.bundles import Bundle, find
-from drills import floods, fuzzing, requests, results
+from drills import floods, fuzzing, overload, requests, results
 
 _DRILLS: dict[str, Callable[[Bundle, argparse.Namespace], list[results.Result]]] = {
     "hostile": lambda bundle, asked: requests.hostile(bundle, asked.requests, asked.seed),
     "fuzz": lambda bundle, asked: fuzzing.fuzz(bundle, asked.seed),
     "slow": lambda bundle, _: floods.slow(bundle),
     "bodies": lambda bundle, _: floods.bodies(bundle),
+    "overload": lambda bundle, _: overload.overload(bundle),
 }
 
 

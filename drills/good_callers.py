@@ -1,8 +1,8 @@
 """Good callers that do not wait for one another: golden requests leave on a clock, whatever the server does, and every answer is checked.
 
-    python -m drills.good_callers BUNDLE PORT --rate R --seconds S
+    python -m drills.good_callers BUNDLE PORT --rate R --seconds S [--rows N]
 
-Asks /predict, R times a second. Prints JSON: `asked`, `failed` (how many had no answer, or not the right one), `outcomes` (by status, or
+Asks /predict, R times a second, for N rows. Prints JSON: `asked`, `failed` (no answer, or not the right one), `outcomes` (by status, or
 `wrong`), `p50_ms` and `p99_ms` from when a request was to be sent to its answer. Ends with 1 if one failed. Standard library only.
 """
 
@@ -57,7 +57,7 @@ class Answers:
 
 
 class CheckedConnection(HttpConnection):
-    """The outcome is the status, or `wrong`."""
+    """The outcome is the status, or `wrong`, or that a refusal does not say when to come again."""
 
     def __init__(self, port: int, answers: Answers) -> None:
         super().__init__(port)
@@ -70,6 +70,8 @@ class CheckedConnection(HttpConnection):
 
     def outcome(self, head: bytes, body: bytes) -> str:
         status = super().outcome(head, body)
+        if status == "503" and b"\r\nretry-after: " not in head.lower():
+            return "503 without Retry-After"
         return status if status != _RIGHT or self._answers.is_right(self._asked, body) else "wrong"
 
 
@@ -95,9 +97,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("port", type=int)
     parser.add_argument("--rate", type=float, required=True)
     parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--rows", type=int, default=ROWS)
     asked = parser.parse_args(arguments)
     processes.pin(processes.LOAD_CORE)
-    found = ask(Answers(asked.bundle), asked.port, asked.rate, asked.seconds)
+    found = ask(Answers(asked.bundle, asked.rows), asked.port, asked.rate, asked.seconds)
     print(json.dumps(found))
     return 1 if found["failed"] else 0
 

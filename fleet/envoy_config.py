@@ -24,11 +24,11 @@ _BUFFER_BYTES = 2 << 20
 _REQUEST_TIMEOUT_S = 10
 _TRY_TIMEOUT_S = 2  # a replica that is frozen; a thousand rows take 50 ms
 # Requests that one replica is given at once, and that wait for any of them in Envoy, which refuses the others at a fraction of what that
-# costs a replica. By Little's law, so many of one row are 50 to 150 ms of a replica's work; of larger ones it refuses most itself, by the
-# time that they take (bentos/admission.py), and that is cheap beside them.
-_AT_ONCE = 512
-_STREAMS = 128  # on a connection of gRPC; a replica takes no more
+# costs a replica. By Little's law, so many of one row are 30 ms of a replica's work, and of 64 rows 300 ms, within the latency budget; of
+# what takes longer a replica refuses most itself, by the time that it takes (bentos/admission.py).
+_AT_ONCE = 128
 _WAITING = 128
+_STREAMS = 128  # on a connection of gRPC; a replica takes no more
 _TYPES = "type.googleapis.com/envoy"
 # A request gets a replica's time when it is there as a whole, not while its caller sends it.
 _BUFFER = "envoy.filters.http.buffer"
@@ -185,10 +185,12 @@ def _routes(protocol: str, state: State) -> dict[str, Any]:
         target = {"route": route}
     else:
         target = {"direct_response": {"status": 503, "body": {"inline_string": _UNAVAILABLE}}}
-    routes = [{"match": {"prefix": "/"}, **target}]
+    routes: list[dict[str, Any]] = [{"match": {"prefix": "/"}, **target}]
     if protocol == "grpc":  # health and reflection are streams, which are never whole
         passed = {_BUFFER: {"@type": f"{_BUFFER_TYPE}PerRoute", "disabled": True}}
-        routes = [{"match": {"prefix": _INFERENCE}, **target}, {**routes[0], "typed_per_filter_config": passed}]
+        # Whole requests get a length, which gRPC has no use for; a field that differs is decoded anew with each request.
+        whole = {"match": {"prefix": _INFERENCE}, "request_headers_to_remove": ["content-length"], **target}
+        routes = [whole, {**routes[0], "typed_per_filter_config": passed}]
     return {
         "@type": f"{_TYPES}.config.route.v3.RouteConfiguration",
         "name": protocol,

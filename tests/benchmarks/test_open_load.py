@@ -61,6 +61,14 @@ def test_a_broken_connection_loses_what_was_under_way_and_no_more() -> None:
     assert outcome.connections == 1 + outcome.lost - (outcome.sent % 3 == 0)
 
 
+def test_warm_up_is_not_counted() -> None:
+    with _serving(lambda _: ANSWER % b"200") as port:
+        job = OpenJob(port, load.encode([REQUEST]), 1, rate=500, seconds=0.2, warm_up_s=0.1, max_connections=1)
+        outcome = open_load.measure(job, [REQUEST])
+    times = open_load.arrivals(500, 0.2, seed=1)
+    assert outcome.count("200") == outcome.sent == len([each for each in times if each >= 0.1]) < len(times)
+
+
 def test_silence_is_a_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(open_load, "_PATIENCE_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -98,7 +106,7 @@ server.add_insecure_port("127.0.0.1:{port}")
 server.start()
 server.wait_for_termination()
 """
-    command = [str(servers.SERVING_PYTHON), "-c", program]
+    command = [str(load.CLIENT_PYTHON), "-c", program]
     with servers.started(
         "no-method", command, servers.clean_environment(), scratch, port, cwd=scratch, grpc_port=port
     ) as server:

@@ -47,10 +47,11 @@ class Rounds:
         self.admission.call_soon = self._ends.append
 
     def fill(self) -> None:
-        """One answer that took all of the round, and one refusal."""
-        self.admission.admit(1, self.now, math.inf)
-        self.now += 100
-        self.admission.done()
+        """Some answers, the last of which took all of the round, and a refusal."""
+        for took in (0, 0, 0, 100):
+            self.admission.admit(1, self.now, math.inf)
+            self.now += took
+            self.admission.done()
         with pytest.raises(OverloadedError):
             self.admission.admit(1, self.now, math.inf)
 

@@ -108,7 +108,7 @@ def test_what_the_replicas_have_no_time_for_is_refused_by_envoy_and_the_rest_is_
         for worker in frozen:
             os.kill(worker, signal.SIGCONT)
         http, grpc = crowd.outcomes()
-    # The replica has 512 and Envoy 128, and a little more as two threads of it count at once.
+    # The replica has 128 and Envoy 128, and a little more as its threads count at once.
     assert set(http) == {"200", "503 overloaded, Retry-After: 1"}
     assert set(grpc) == {"OK", "RESOURCE_EXHAUSTED"}
     for outcomes in (http, grpc):

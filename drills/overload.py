@@ -1,0 +1,94 @@
+"""The drill of too many good callers: fault 28, three times as many as a replica can answer, with its probes asked meanwhile."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks import load, processes, servers
+from benchmarks.bundles import Bundle
+from drills.floods import limits_of
+from drills.good_callers import Answers
+from drills.results import Result
+from drills.under_load import PROJECT
+
+TIMES = 3
+ROWS = 32  # of a request: to ask for one row three times as often as a core can answer takes a faster program
+_SECONDS = 20.0
+_CAPACITY_S = 5.0
+_LEAST = 0.9
+_PAUSE_S = 0.05
+_PROBE_LIMIT_S = 1.0  # of Envoy's health checks
+
+
+def overload(bundle: Bundle) -> list[Result]:
+    with tempfile.TemporaryDirectory() as scratch, servers.ours(bundle, Path(scratch)) as server:
+        job = load.Job(server.port, load.encode(Answers(bundle.path, ROWS).requests), server.pid, seconds=_CAPACITY_S)
+        capacity = load.run(load.HTTP, job)
+        capacity_per_s = capacity.completed / capacity.wall_s
+        before = processes.cpu_seconds(server.pid)
+        with _probing(server.port) as probes:
+            found = _ask(bundle, server.port, TIMES * capacity_per_s)
+        used_s = processes.cpu_seconds(server.pid) - before
+    print(f"  good callers: {found['outcomes']}, p99 of the answers {found['p99_ms']:.0f} ms")
+    injected = f"{TIMES} times the capacity, {TIMES * capacity_per_s:,.0f} requests of {ROWS} rows a second"
+    asked, answered = found["asked"], found["outcomes"].get("200", 0)
+    neither = asked - answered - found["outcomes"].get("503", 0)
+    # By the time that the replica got: others may use this machine.
+    goodput, budget_ms = answered / used_s / capacity.per_core, 1000 * limits_of(bundle).latency_budget_s
+    slow = [seconds for seconds in probes if seconds > _PROBE_LIMIT_S]
+    return [
+        Result(28, "callers", injected, asked, neither, "the golden answer, or 503 with Retry-After", not neither),
+        Result(28, "goodput", injected, asked, 0, f"{goodput:.0%} of the capacity, 90 % at least", goodput >= _LEAST),
+        Result(
+            28,
+            "time to the answer",
+            injected,
+            answered,
+            0,
+            f"p99 {found['p99_ms']:.0f} ms, {budget_ms:.0f} ms at most",
+            found["p99_ms"] <= budget_ms,
+        ),
+        Result(28, "probes", injected, len(probes), len(slow), "/readyz says 200 within a second", not slow),
+    ]
+
+
+def _ask(bundle: Bundle, port: int, rate_per_s: float) -> dict[str, Any]:
+    command = [sys.executable, "-m", "drills.good_callers", str(bundle.path), str(port), "--rows", str(ROWS)]
+    command += ["--rate", str(rate_per_s), "--seconds", str(_SECONDS)]
+    done = subprocess.run(command, cwd=PROJECT, stdout=subprocess.PIPE, check=False)  # it ends with 1 for a refusal
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@contextmanager
+def _probing(port: int) -> Iterator[list[float]]:
+    """Seconds that each probe took, on a connection of its own; endless for one that failed."""
+    seconds: list[float] = []
+    ended = threading.Event()
+
+    def probe() -> None:
+        while not ended.wait(_PAUSE_S):
+            began = time.perf_counter()
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=10):
+                    seconds.append(time.perf_counter() - began)
+            except OSError:
+                seconds.append(float("inf"))
+
+    thread = threading.Thread(target=probe)
+    thread.start()
+    try:
+        yield seconds
+    finally:
+        ended.set()
+        thread.join()
