@@ -43,8 +43,8 @@ def overload(bundle: Bundle) -> list[Result]:
     injected = f"{TIMES} times the capacity, {TIMES * capacity_per_s:,.0f} requests of {ROWS} rows a second"
     asked, answered = found["asked"], found["outcomes"].get("200", 0)
     neither = asked - answered - found["outcomes"].get("503", 0)
-    # By the time that the replica got: others may use this machine.
-    goodput, budget_ms = answered / used_s / capacity.per_core, 1000 * limits_of(bundle).latency_budget_s
+    goodput = goodput_of(answered, found["outcomes"].get("503", 0), used_s * capacity.per_core)
+    budget_ms = 1000 * limits_of(bundle).latency_budget_s
     slow = [seconds for seconds in probes if seconds > _PROBE_LIMIT_S]
     return [
         Result(28, "callers", injected, asked, neither, "the golden answer, or 503 with Retry-After", not neither),
@@ -60,6 +60,16 @@ def overload(bundle: Bundle) -> list[Result]:
         ),
         Result(28, "probes", injected, len(probes), len(slow), "/readyz says 200 within a second", not slow),
     ]
+
+
+def goodput_of(answered: int, refused: int, capacity: float) -> float:
+    """The share of the capacity that goes into answers when so many times as much is asked for.
+
+    Where others use this machine the replica gets less of it than when its capacity was measured, and is asked for more than that. So this
+    is what follows from the cost of a refusal, in answers, by the CPU time that the replica used; `capacity` is the answers of that time.
+    """
+    cost = max(0.0, capacity - answered) / max(refused, 1)
+    return max(0.0, (1 - TIMES * cost) / (1 - cost)) if cost < 1 else 0.0
 
 
 def _ask(bundle: Bundle, port: int, rate_per_s: float) -> dict[str, Any]:
