@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
 
 from benchmarks import formats, half_load, overload, pipeline, results, rivals, scale, serving, validation
@@ -49,14 +50,23 @@ def main(arguments: list[str] | None = None) -> int:
             file=sys.stderr,
         )
     figures: list[Figure] = []
+    failed = []
     for name in names or BENCHMARKS:
         started = time.perf_counter()
-        measured = BENCHMARKS[name]()
+        try:
+            measured = BENCHMARKS[name]()
+        except Exception:  # noqa: BLE001  # whatever it is, it is no reason not to measure the others
+            traceback.print_exc()
+            failed.append(name)
+            continue
         figures += measured
-        results.write(figures, keep_others=bool(names))  # at once: what comes after may fail
+        results.write(figures, keep_others=bool(names))  # at once: the run may be ended
         print(f"{name}: {len(measured)} figures ({time.perf_counter() - started:.1f} s)", flush=True)
-    print(f"\n{results.table(figures)}\n\nwritten to {results.FILE}")
-    return 0
+    if figures:
+        print(f"\n{results.table(figures)}\n\nwritten to {results.FILE}")
+    if failed:
+        print(f"\nno figures, for the reasons above: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -24,7 +24,8 @@ def half_load(bundle: Bundle) -> list[Figure]:
     names = [OURS, NGINX] if NGINX_PROGRAM else [OURS]
     with servers.running(bundle, names, STARTERS) as started:
         target = serving.http_target(bundle, started[OURS])
-        capacity = median([target.measure(seconds=serving.SATURATED_S).per_core for _ in range(serving.ROUNDS)])
+        saturated = [target.measure(seconds=serving.SATURATED_S) for _ in range(serving.ROUNDS)]
+        capacity = median([outcome.completed / outcome.wall_s for outcome in saturated])
         tails: dict[str, list[float]] = {name: [] for name in names}
         for _ in range(serving.ROUNDS):
             for name in names:

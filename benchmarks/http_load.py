@@ -16,6 +16,8 @@ from benchmarks.load import Job
 from benchmarks.wires import LENGTH, connect
 
 _CHUNK = 1 << 16
+_ANSWERED = b"HTTP/1.1 200 "
+_REFUSED = b"HTTP/1.1 503 "
 _LIMIT_S = 10
 
 
@@ -25,8 +27,8 @@ def request(path: str, body: bytes) -> bytes:
     return head.encode() + body
 
 
-def is_complete(response: bytes) -> bool:
-    """Whether a response with status 200 is there to its end.
+def is_complete(response: bytes, *, or_refused: bool = False) -> bool:
+    """Whether a response with status 200, or with 503 where that is allowed, is there to its end.
 
     Raises:
         RuntimeError: another status, or no Content-Length.
@@ -35,7 +37,8 @@ def is_complete(response: bytes) -> bool:
     if end < 0:
         return False
     length = LENGTH.search(response, 0, end + 2)
-    if length is None or not response.startswith(b"HTTP/1.1 200 "):
+    allowed = (_ANSWERED, _REFUSED) if or_refused else _ANSWERED
+    if length is None or not response.startswith(allowed):
         raise RuntimeError(f"the server answered {response[:300]!r}")
     return len(response) >= end + 4 + int(length[1])
 
@@ -78,7 +81,10 @@ def saturate(job: Job) -> Callable[[float], int]:
 
 
 def _flood(connections: list[socket.socket], payloads: list[bytes], seconds: float) -> int:
-    """Keep one request under way on every connection for so many seconds; how many were answered."""
+    """Keep one request under way on every connection for so many seconds; how many were answered.
+
+    On a machine that is busy with other work a server may see that it is late, and refuse some.
+    """
     turn = cycle(payloads)
     poll = select.epoll()
     by_number = {connection.fileno(): connection for connection in connections}
@@ -86,7 +92,7 @@ def _flood(connections: list[socket.socket], payloads: list[bytes], seconds: flo
     for number, connection in by_number.items():
         poll.register(number, select.EPOLLIN)
         connection.sendall(next(turn))
-    completed = 0
+    completed = refused = 0
     deadline = time.perf_counter() + seconds
     while time.perf_counter() < deadline:
         for number, _ in poll.poll(_LIMIT_S):
@@ -95,12 +101,25 @@ def _flood(connections: list[socket.socket], payloads: list[bytes], seconds: flo
             if not chunk:
                 raise RuntimeError("the server closed a connection")
             response = partial[number] + chunk
-            if is_complete(response):
-                completed += 1
+            if is_complete(response, or_refused=True):
+                answered = response.startswith(_ANSWERED)
+                completed += answered
+                refused += not answered
                 partial[number] = b""
                 connection.sendall(next(turn))
             else:
                 partial[number] = response
+    return answered_of(completed, refused)
+
+
+def answered_of(completed: int, refused: int) -> int:
+    """How many were answered, where that says what the server can do.
+
+    Raises:
+        RuntimeError: more than a tenth were refused.
+    """
+    if refused * 9 > completed:
+        raise RuntimeError(f"the server refused {refused} of {completed + refused} requests: the machine is too busy")
     return completed
 
 

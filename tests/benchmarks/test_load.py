@@ -39,6 +39,20 @@ def test_anything_but_a_sized_200_stops_the_run(response: bytes) -> None:
         http_load.is_complete(response)
 
 
+def test_a_refusal_is_allowed_in_a_saturating_run_alone() -> None:
+    refused = OK.replace(b"200 OK", b"503 Service Unavailable")
+    assert http_load.is_complete(refused, or_refused=True)
+    assert not http_load.is_complete(refused[:-1], or_refused=True)
+    with pytest.raises(RuntimeError, match="the server answered"):
+        http_load.is_complete(OK.replace(b"200 OK", b"500 Internal Server Error"), or_refused=True)
+
+
+def test_a_run_in_which_more_than_a_tenth_is_refused_is_no_measurement() -> None:
+    assert http_load.answered_of(900, 100) == 900
+    with pytest.raises(RuntimeError, match="refused 101 of 1000 requests: the machine is too busy"):
+        http_load.answered_of(899, 101)
+
+
 def test_a_closed_connection_stops_the_run() -> None:
     with (
         _answering(OK[:-1]) as port,
