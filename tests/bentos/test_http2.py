@@ -103,7 +103,7 @@ def test_long_answer_comes_whole_when_windows_open_bit_by_bit(door: FrontDoor, c
         assert len(peer.answers[1].body) == 15
         peer.send(SettingsFrame(settings={SettingsFrame.INITIAL_WINDOW_SIZE: 3000}))
         for _ in range(200):
-            peer.send(window(1, 1000))
+            peer.send(window(1, 1000), window(0, 1000))
         assert chances(peer.answer(1).message) == expected_chances(case)
         assert max(len(frame.data) for frame in peer.frames if frame.stream_id == 1 and hasattr(frame, "data")) <= 16384
 
