@@ -26,16 +26,15 @@ def check_model(core: Core, name: str, version: str) -> None:
 
 
 def fallbacks(answers: Sequence[Answer]) -> str | None:
-    """What was assumed for these answers, the parameter `fallbacks` of a response: JSON, entries of `row`, `field` and `problem`.
+    """What was assumed for these answers, the parameter `fallbacks` of a response: JSON, entries of `field`, `problem` and `rows`.
 
     None where nothing was.
     """
-    found = [
-        {"row": row, **entry}
-        for row, answer in enumerate(answers)
-        if "fallbacks" in answer
-        for entry in answer["fallbacks"]
-    ]
+    rows: dict[tuple[str, str], list[int]] = {}
+    for row, answer in enumerate(answers):
+        for entry in answer.get(FALLBACKS, ()):
+            rows.setdefault((entry["field"], entry["problem"]), []).append(row)
+    found = [{"field": field, "problem": problem, "rows": which} for (field, problem), which in rows.items()]
     return json_body.encode(found).decode() if found else None
 
 

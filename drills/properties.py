@@ -100,7 +100,7 @@ def allowed_rows_are_answered_alike(server: Server) -> Callable[..., None]:
         status, answer = server.infer(row)
         assert status == "200", answer
         said = json.loads(answer.get("parameters", {}).get("fallbacks", "[]"))
-        assert said == [{"row": 0, **entry} for entry in assumed]
+        assert said == [{**entry, "rows": [0]} for entry in assumed]
         for output in answer["outputs"]:
             value = prediction[output["name"]]
             assert output["data"] == (list(value.values()) if isinstance(value, dict) else [value])
