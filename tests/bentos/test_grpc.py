@@ -368,6 +368,8 @@ def test_call_that_is_none_of_grpc_says_so_in_http(door: FrontDoor) -> None:
             [
                 ({"content_type": "application/json"}, b"415"),
                 ({"content_type": "application/grpc+PICKLE"}, b"415"),
+                ({"content_type": "application/vnd.bentoml+pickle"}, b"415"),
+                ({"content_type": "Application/X-Pickle; charset=utf-8"}, b"415"),
                 ({"content_type": None}, b"415"),
                 ({"method": "GET"}, b"415"),
                 ({"content_type": "application/grpc+proto"}, b"200"),
