@@ -92,16 +92,20 @@ def _operation(
 ) -> dict[str, Any]:
     refusals = {
         "400": "The request cannot be understood",
+        "401": "The server asks for an API key",
         "408": "The body did not arrive in time",
         "413": "Too many rows, or too long a body",
         "415": "The body is not of a type that is understood",
         "422": "Rows do not fit the model's schema",
+        "503": "The server has more to do than it can; Retry-After says when to ask again",
+        "504": "There is no answer before the caller's deadline",
     }
     if error == "OipError":
         del refusals["422"]  # the protocol has 400 for it
     body = {"schema": _reference(request)} | ({"example": example} if example else {})
     return {
         "summary": summary,
+        "description": "The header X-Request-Timeout-Ms says for how many milliseconds the caller waits",
         "operationId": name,
         "requestBody": {"required": True, "content": {"application/json": body}},
         "responses": {

@@ -6,8 +6,9 @@ import json
 import re
 from typing import Any
 
-from bentos import openapi
+from bentos import errors, openapi
 from bentos.openapi import field_schema
+from contract.errors import InvalidRowsError, RequestError, TooLargeError, UnsupportedTypeError
 from contract.schema import Feature, Field
 from tests.bentos.caller import Caller
 from tests.bentos.conftest import Case
@@ -39,6 +40,21 @@ def test_every_path_exists(http: Caller) -> None:
     for path, operations in http("GET", "/docs.json").json["paths"].items():
         for method in operations:
             assert http(method.upper(), path).status not in (404, 405)
+
+
+def test_every_way_to_refuse_a_prediction_is_documented(http: Caller) -> None:
+    documented = http("GET", "/docs.json").json["paths"]["/predict"]["post"]["responses"].keys()
+    for error in (
+        RequestError,
+        InvalidRowsError,
+        TooLargeError,
+        UnsupportedTypeError,
+        errors.UnauthorizedError,
+        errors.BodyTimeoutError,
+        errors.OverloadedError,
+        errors.DeadlineError,
+    ):
+        assert str(error.status) in documented
 
 
 def test_field_says_what_is_allowed() -> None:
