@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import struct
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -266,8 +267,17 @@ def test_call_ends_with_its_deadline(door: FrontDoor, case: Case, core: Core) ->
             peer.call(2 * stream + 7, INFER, request, ("grpc-timeout", value))
             assert peer.answer(2 * stream + 7).status == (3 if value else 0), value
     with grpc.insecure_channel(f"127.0.0.1:{door.port}") as channel:
-        with pytest.raises(grpc.RpcError) as refusal:
-            channel.unary_unary(INFER)(request, timeout=1e-6)
+        over = threading.Event()
+
+        def message() -> Iterator[bytes]:
+            over.wait(10)
+            yield request
+
+        with pytest.raises(
+            grpc.RpcError
+        ) as refusal:  # not one of microseconds: gRPC rounds that up, to where it may be met
+            channel.stream_unary(INFER)(message(), timeout=0.3)
+        over.set()
         assert refusal.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
 
 
