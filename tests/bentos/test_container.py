@@ -57,15 +57,18 @@ def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
     scratch = tmp_path_factory.mktemp("podman")
     (scratch / "base").mkdir()
     base_image.write(scratch / "base", next(UV.glob("lib/python3*/site-packages/pip")))
-    for runtime in filter(shutil.which, ("runc", "crun")):
-        podman = Podman(scratch, runtime)
-        podman("build", "--quiet", "--tag", BASE, scratch / "base")
-        tried = podman.tried("run", "--rm", *LIMITS, *LOCKED, BASE, "python3", "-c", "")
-        if tried.returncode == 0:
-            yield podman
-            podman("rm", "--all", "--force")
-            podman("rmi", "--all", "--force")
-            return
+    try:
+        for runtime in filter(shutil.which, ("runc", "crun")):
+            podman = Podman(scratch, runtime)
+            podman("build", "--quiet", "--tag", BASE, scratch / "base")
+            tried = podman.tried("run", "--rm", *LIMITS, *LOCKED, BASE, "python3", "-c", "")
+            if tried.returncode == 0:
+                yield podman
+                podman("rm", "--all", "--force")
+                podman("rmi", "--all", "--force")
+                return
+    finally:  # podman mounts its store on itself, and leaves it so
+        subprocess.run(["umount", scratch / "store" / "overlay"], capture_output=True, check=False)
     pytest.skip("podman has no runtime that can run a container here")
 
 
