@@ -67,6 +67,11 @@ def resident_bytes(process: int) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) * 1024
 
 
+def resident_mb(root: int) -> float:
+    """The same of a process and all below it, in MB."""
+    return sum(map(resident_bytes, tree(root))) / 1e6
+
+
 def pin(core: int) -> None:
     """Keep this process, and what it starts, on one core; on a machine that lacks this core, leave it as it is."""
     with suppress(OSError):

@@ -282,7 +282,7 @@ def _memory_of_ours(server: Server) -> tuple[float, float]:
 
 
 def resident_mb(server: Server) -> float:
-    return sum(processes.resident_bytes(process) for process in processes.tree(server.pid)) / _MEGABYTE
+    return processes.resident_mb(server.pid)
 
 
 def installed_mb(python: Path) -> float:

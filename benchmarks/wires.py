@@ -1,4 +1,4 @@
-"""Connections of the open-loop generator: what a request and its answer are in HTTP/1.1, and in gRPC over HTTP/2. Standard library only."""
+"""Connections of the open-loop generator: what a request and its answer are in HTTP/1.1, and in gRPC over HTTP/2."""
 
 from __future__ import annotations
 
@@ -8,6 +8,30 @@ import struct
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Protocol
+
+from bentos.http2_frames import (
+    ACK,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    FRAME_BYTES,
+    GOAWAY,
+    HEAD,
+    HEAD_BYTES,
+    HEADERS,
+    INITIAL_WINDOW_SIZE,
+    LARGEST_WINDOW_BYTES,
+    PING,
+    PREFACE,
+    RST_STREAM,
+    SETTING,
+    SETTINGS,
+    WINDOW_BYTES,
+    WINDOW_UPDATE,
+    frame,
+    settings,
+    window_update,
+)
 
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 _CHUNK = 1 << 18
@@ -45,6 +69,17 @@ def connect(port: int) -> socket.socket:
     return connection
 
 
+def _received(connection: socket.socket, waiting: int) -> bytes:
+    """What has come; raises LostConnectionError, with so many requests waiting, if nothing will."""
+    try:
+        chunk = connection.recv(_CHUNK)
+    except OSError:
+        chunk = b""
+    if not chunk:
+        raise LostConnectionError(waiting)
+    return chunk
+
+
 class HttpConnection:
     """HTTP/1.1, one request at a time; the outcome is the status. An answer needs a Content-Length."""
 
@@ -65,13 +100,7 @@ class HttpConnection:
 
     def receive(self) -> list[Outcome]:
         """Raises LostConnectionError if there is nothing to come."""
-        try:
-            chunk = self.socket.recv(_CHUNK)
-        except OSError:
-            chunk = b""
-        if not chunk:
-            raise LostConnectionError(0 if self._intended is None else 1)
-        self._response += chunk
+        self._response += _received(self.socket, 0 if self._intended is None else 1)
         end = self._response.find(b"\r\n\r\n")
         length = LENGTH.search(self._response, 0, end + 2) if end >= 0 else None
         if length is None or self._intended is None or len(self._response) < end + 4 + int(length[1]):
@@ -86,32 +115,20 @@ class HttpConnection:
         return head[9:12].decode()
 
 
-# Source: RFC 9113, sections 3.4, 4.1 and 6; RFC 7541, section 6.2.2 (literal fields without indexing, no Huffman code).
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, RST_STREAM, SETTINGS, _PING, GOAWAY, _WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
-END_STREAM, _ACK, END_HEADERS = 1, 1, 4
-_INITIAL_WINDOW = 4
-_LARGEST_WINDOW = (1 << 31) - 1
-_WINDOW = 65_535  # where nothing else is said
 _STREAMS = 100  # at once on a connection, as servers like to allow
-FRAME = 16_384
-
-
-def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
+GREETING = PREFACE + frame(SETTINGS, 0, 0)
 
 
 def frames(received: bytes) -> Iterator[tuple[int, int]]:
     """Kind and flags of each frame that has begun."""
-    while len(received) >= 9:
-        yield received[3], received[4]
-        received = received[9 + int.from_bytes(received[:3], "big") :]
-
-
-GREETING = PREFACE + frame(SETTINGS, 0, 0, b"")
+    while len(received) >= HEAD_BYTES:
+        high, low, kind, flags, _ = HEAD.unpack_from(received)
+        yield kind, flags
+        received = received[HEAD_BYTES + (high << 16 | low) :]
 
 
 def literal(name: bytes, value: bytes) -> bytes:
+    """A field, without indexing and Huffman code. Source: RFC 7541, section 6.2.2."""
     return b"\x00%c%b%c%b" % (len(name), name, len(value), value)
 
 
@@ -141,11 +158,10 @@ class GrpcConnection:
         self._calls: dict[int, float] = {}
         self._answered: set[int] = set()
         self._buffer = b""
-        self._window = self._stream_window = _WINDOW
+        self._window = self._stream_window = WINDOW_BYTES
         self._need = 0
-        settings = struct.pack(">HI", _INITIAL_WINDOW, _LARGEST_WINDOW)
-        window = struct.pack(">I", _LARGEST_WINDOW - _WINDOW)
-        self.socket.sendall(PREFACE + frame(SETTINGS, 0, 0, settings) + frame(_WINDOW_UPDATE, 0, 0, window))
+        greeting = settings({INITIAL_WINDOW_SIZE: LARGEST_WINDOW_BYTES})
+        self.socket.sendall(PREFACE + greeting + window_update(0, LARGEST_WINDOW_BYTES - WINDOW_BYTES))
 
     @property
     def is_free(self) -> bool:
@@ -159,7 +175,7 @@ class GrpcConnection:
         self._calls[stream] = intended
         self._window -= len(message)
         self._need = max(self._need, len(message))
-        pieces = [message[first : first + FRAME] for first in range(0, len(message), FRAME)]
+        pieces = [message[first : first + FRAME_BYTES] for first in range(0, len(message), FRAME_BYTES)]
         frames = [frame(HEADERS, END_HEADERS, stream, REQUEST_HEAD)]
         frames += [frame(DATA, END_STREAM if piece is pieces[-1] else 0, stream, piece) for piece in pieces]
         with suppress(OSError):
@@ -167,19 +183,13 @@ class GrpcConnection:
 
     def receive(self) -> list[Outcome]:
         """Raises LostConnectionError if there is nothing to come."""
-        try:
-            chunk = self.socket.recv(_CHUNK)
-        except OSError:
-            chunk = b""
-        if not chunk:
-            raise LostConnectionError(len(self._calls))
-        data, position, done = self._buffer + chunk, 0, []
-        while len(data) - position >= 9:
-            size = int.from_bytes(data[position : position + 3], "big")
-            if len(data) - position - 9 < size:
+        data, position, done = self._buffer + _received(self.socket, len(self._calls)), 0, []
+        while len(data) - position >= HEAD_BYTES:
+            high, low, kind, flags, stream = HEAD.unpack_from(data, position)
+            size = high << 16 | low
+            if len(data) - position - HEAD_BYTES < size:
                 break
-            kind, flags, stream = struct.unpack_from(">BBI", data, position + 3)
-            position += 9 + size
+            position += HEAD_BYTES + size
             if self._take(kind, flags, stream, data[position - size : position]):
                 done.append((self._calls.pop(stream), "OK" if stream in self._answered else "refused"))
                 self._answered.discard(stream)
@@ -190,14 +200,13 @@ class GrpcConnection:
         """Whether a frame is the end of a call."""
         if kind == DATA and payload:
             self._answered.add(stream)
-        elif kind == _WINDOW_UPDATE and not stream:
+        elif kind == WINDOW_UPDATE and not stream:
             self._window += int.from_bytes(payload, "big")
-        elif kind == SETTINGS and not flags & _ACK:
-            settings = dict(struct.iter_unpack(">HI", payload))
-            self._stream_window = settings.get(_INITIAL_WINDOW, self._stream_window)
-            self.socket.sendall(frame(SETTINGS, _ACK, 0, b""))
-        elif kind == _PING and not flags & _ACK:
-            self.socket.sendall(frame(_PING, _ACK, 0, payload))
+        elif kind == SETTINGS and not flags & ACK:
+            self._stream_window = dict(SETTING.iter_unpack(payload)).get(INITIAL_WINDOW_SIZE, self._stream_window)
+            self.socket.sendall(frame(SETTINGS, ACK, 0))
+        elif kind == PING and not flags & ACK:
+            self.socket.sendall(frame(PING, ACK, 0, payload))
         elif kind == GOAWAY:
             raise LostConnectionError(len(self._calls))
         if stream not in self._calls:

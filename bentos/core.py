@@ -95,7 +95,7 @@ class Core:
             ConfigurationError: the log cannot be written, or traces are wanted in a way that there is not.
         """
         loop = asyncio.get_running_loop()
-        self.observations.call_soon = loop.call_soon
+        self.admission.call_soon = self.observations.call_soon = loop.call_soon
         if settings := log_settings.read(environment):
             log = PredictionLog(settings, self.schema, self.version)
             self.observations.start_log(log, loop)

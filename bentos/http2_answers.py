@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from abc import abstractmethod
 from time import perf_counter
 from typing import Any, Generic
 
@@ -48,9 +49,9 @@ class Http2Answers(asyncio.Protocol, Generic[Head]):
         self._parted = False  # all is answered after that
         self._over = False  # nothing more is read or answered
 
+    @abstractmethod
     def gone(self, stream: Stream[Head]) -> None:
         """It ended before it was answered; nobody waits for that any more."""
-        raise NotImplementedError
 
     # ---- answers ----
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from abc import abstractmethod
 from collections.abc import Callable
 from time import perf_counter
 from typing import Any
@@ -51,9 +52,9 @@ class Http2Connection(Http2Requests[Head]):
         self.deadline = self.now + _LOOK_S
         self.crowded = False
 
+    @abstractmethod
     def overdue(self, stream: Stream[Head]) -> None:
         """Its deadline has passed."""
-        raise NotImplementedError
 
     # ---- the connection ----
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 
 from bentos import http2_frames as frames
@@ -29,13 +30,13 @@ class Http2Requests(Http2Answers[Head]):
         self._stream_credit = min(gate.limits.body_limit_bytes + frames.WINDOW_BYTES, frames.LARGEST_WINDOW_BYTES)
         self._credit = RECEIVE_BYTES
 
+    @abstractmethod
     def opened(self, stream: Stream[Head]) -> None:
         """The fields of a request have come."""
-        raise NotImplementedError
 
+    @abstractmethod
     def received(self, stream: Stream[Head], data: bytes) -> None:
         """More of its body has come, and all of it if `stream.ended`."""
-        raise NotImplementedError
 
     def take(self, kind: int, flags: int, number: int, payload: bytes) -> None:
         """One frame.

@@ -15,7 +15,7 @@ and `label` of a multiclass one; `value` of a regression.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -96,13 +96,9 @@ class TensorReader:
         """
         names = tuple([tensor.name for tensor in tensors])
         required = self._known_columns(names)
-        if len({len(tensor.values) for tensor in tensors}) > 1:
-            raise RequestError("the inputs differ in their number of rows")
-        columns = [
-            tensor.values if is_required else _with_missing(tensor.datatype, tensor.values)
-            for tensor, is_required in zip(tensors, required, strict=True)
-        ]
-        return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+        _check_sizes(len(tensor.values) for tensor in tensors)
+        datatypes = [tensor.datatype for tensor in tensors]
+        return _joined(names, datatypes, required, [tensor.values for tensor in tensors])
 
     def wire_reader(self, heads: Sequence[tuple[str, str, int]]) -> RowsReader:
         """What makes rows of tensors in the raw representation, as `from_wire` and `rows` together.
@@ -115,16 +111,13 @@ class TensorReader:
         """
         names = tuple([name for name, _, _ in heads])
         required = self._columns(names)
-        if len({size for _, _, size in heads}) > 1:
-            raise RequestError("the inputs differ in their number of rows")
+        _check_sizes(size for _, _, size in heads)
+        datatypes = [datatype for _, datatype, _ in heads]
         readers = [_wire_reader(*head) for head in heads]
-        optional = [(index, heads[index][1]) for index, is_required in enumerate(required) if not is_required]
 
         def read(contents: Sequence[bytes]) -> list[Row]:
             columns = [reader(content) for reader, content in zip(readers, contents, strict=True)]
-            for index, datatype in optional:
-                columns[index] = _with_missing(datatype, columns[index])
-            return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+            return _joined(names, datatypes, required, columns)
 
         return _one_row_reader(heads, required, read) if heads and heads[0][2] == 1 else read
 
@@ -137,6 +130,22 @@ class TensorReader:
         if len(set(names)) != len(names):
             raise RequestError("two inputs have the same name")
         return [self._fields[name].required for name in names]
+
+
+def _check_sizes(sizes: Iterable[int]) -> None:
+    if len(set(sizes)) > 1:
+        raise RequestError("the inputs differ in their number of rows")
+
+
+def _joined(
+    names: Sequence[str], datatypes: Sequence[str], required: Sequence[bool], columns: Sequence[Sequence[Any]]
+) -> list[Row]:
+    """One row for every position of the columns, which are of equal length."""
+    complete = [
+        values if is_required else _with_missing(datatype, values)
+        for values, datatype, is_required in zip(columns, datatypes, required, strict=True)
+    ]
+    return [dict(zip(names, values, strict=True)) for values in zip(*complete, strict=True)]
 
 
 def _with_missing(datatype: str, values: Sequence[Any]) -> Sequence[Any]:

@@ -59,7 +59,6 @@ async def serve(core: Core, given: argparse.Namespace) -> None:
     http = HttpServer(core, listening, context, keep_alive_s, given.backlog or BACKLOG, PROBES if admin else PATHS)
     beside = [HttpServer(core, addresses.listen(admin, "ADMIN"), context, keep_alive_s)] if admin else []
     grpc_address = addresses.grpc(os.environ, str(listening.getsockname()[0]))
-    core.admission.call_soon = loop.call_soon
     grpc = GrpcServer(core, addresses.listen(grpc_address, "GRPC"), tls.context(vars(given), "h2"))
     servers: list[HttpServer | GrpcServer] = [grpc, *beside, http]
     for server in servers:

@@ -16,7 +16,7 @@ A file is one line of JSON, the `Header`, and then frames, one for each batch of
 | 4 r · features | the features as the model saw them, float32, row after row, NaN for missing |
 | 4 r · scores | what the model gave for them, float32, row after row |
 
-All little-endian. A file whose writer was killed may end within a frame; that part is not read. `docs/adr/0008` says why.
+All little-endian. A file whose writer was killed may end within a frame; that part is not read. `docs/adr/0010` says why.
 """
 
 from __future__ import annotations

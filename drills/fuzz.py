@@ -110,7 +110,7 @@ def complaint(request: Request, outcome: str, body: bytes) -> str | None:
 
 
 def resident_mb(pid: int | None) -> float:
-    return sum(map(processes.resident_bytes, processes.tree(pid))) / 1e6 if pid else 0.0
+    return processes.resident_mb(pid) if pid else 0.0
 
 
 def fuzz(

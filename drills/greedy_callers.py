@@ -24,20 +24,17 @@ from itertools import count
 from typing import Any
 
 from benchmarks import processes
-from benchmarks.wires import (
+from benchmarks.wires import GREETING, REQUEST_HEAD, frames, literal
+from bentos.http2_frames import (
     CONTINUATION,
     DATA,
     END_HEADERS,
     END_STREAM,
-    FRAME,
+    FRAME_BYTES,
     GOAWAY,
-    GREETING,
     HEADERS,
-    REQUEST_HEAD,
     RST_STREAM,
     frame,
-    frames,
-    literal,
 )
 
 _MIB = 1 << 20
@@ -104,8 +101,8 @@ def _message() -> Iterator[bytes]:
     """A message of gRPC of 300 MB, as its prefix declares, whatever the window of HTTP/2 allows."""
     yield _CALL
     yield frame(DATA, 0, 1, b"\0" + LONG_BYTES.to_bytes(4, "big"))
-    for _ in range(LONG_BYTES // FRAME):
-        yield frame(DATA, 0, 1, b" " * FRAME)
+    for _ in range(LONG_BYTES // FRAME_BYTES):
+        yield frame(DATA, 0, 1, b" " * FRAME_BYTES)
 
 
 def _continuations() -> Iterator[bytes]:
@@ -113,14 +110,16 @@ def _continuations() -> Iterator[bytes]:
     yield GREETING + frame(HEADERS, 0, 1, REQUEST_HEAD)
     for first in count(step=1000):
         fields = b"".join(literal(b"x%d" % number, b"y") for number in range(first, first + 1000))
-        yield b"".join(frame(CONTINUATION, 0, 1, fields[at : at + FRAME]) for at in range(0, len(fields), FRAME))
+        yield b"".join(
+            frame(CONTINUATION, 0, 1, fields[at : at + FRAME_BYTES]) for at in range(0, len(fields), FRAME_BYTES)
+        )
 
 
 def _compressed() -> Iterator[bytes]:
     """300 MiB in 300 KiB, as a compressed message."""
     yield GREETING + frame(HEADERS, END_HEADERS, 1, REQUEST_HEAD + literal(b"grpc-encoding", b"gzip"))
     message = b"\1" + len(_BOMB).to_bytes(4, "big") + _BOMB
-    yield b"".join(frame(DATA, 0, 1, message[at : at + FRAME]) for at in range(0, len(message), FRAME))
+    yield b"".join(frame(DATA, 0, 1, message[at : at + FRAME_BYTES]) for at in range(0, len(message), FRAME_BYTES))
 
 
 # With the outcomes that are right.

@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from benchmarks.bundles import Bundle
 from drills.floods import limits_of
 from drills.good_callers import Answers
 from drills.results import Result
-from drills.under_load import PROJECT
+from drills.under_load import PROJECT, repeated
 
 TIMES = 3
 ROWS = 32  # of a request: to ask for one row three times as often as a core can answer takes a faster program
@@ -84,21 +83,14 @@ def _ask(bundle: Bundle, port: int, rate_per_s: float) -> dict[str, Any]:
 def _probing(port: int) -> Iterator[list[float]]:
     """Seconds that each probe took, on a connection of its own; endless for one that failed."""
     seconds: list[float] = []
-    ended = threading.Event()
 
     def probe() -> None:
-        while not ended.wait(_PAUSE_S):
-            began = time.perf_counter()
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=10):
-                    seconds.append(time.perf_counter() - began)
-            except OSError:
-                seconds.append(float("inf"))
+        began = time.perf_counter()
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=10):
+                seconds.append(time.perf_counter() - began)
+        except OSError:
+            seconds.append(float("inf"))
 
-    thread = threading.Thread(target=probe)
-    thread.start()
-    try:
+    with repeated(probe, _PAUSE_S):
         yield seconds
-    finally:
-        ended.set()
-        thread.join()

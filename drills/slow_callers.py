@@ -22,25 +22,24 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks import processes
-from benchmarks.wires import (
+from benchmarks.wires import GREETING, REQUEST_HEAD, frames
+from bentos.http2_frames import (
+    ACK,
     DATA,
     END_HEADERS,
     END_STREAM,
     GOAWAY,
-    GREETING,
     HEADERS,
     PREFACE,
-    REQUEST_HEAD,
     RST_STREAM,
     SETTINGS,
     frame,
-    frames,
 )
 
 _PAUSE_S = 1.5  # between two bytes of one connection
 _BODY = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n"
 _CALL = GREETING + frame(HEADERS, END_HEADERS, 1, REQUEST_HEAD)
-_SETTLED = GREETING + frame(SETTINGS, 1, 0, b"")  # with the acknowledgement of the server's own
+_SETTLED = GREETING + frame(SETTINGS, ACK, 0)  # with the acknowledgement of the server's own
 
 
 def _is_408(received: bytes) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 
 from benchmarks import load, processes, servers
 from benchmarks.bundles import Bundle
+from benchmarks.processes import resident_mb
 from drills.good_callers import ROWS, Answers
 
 PROJECT = Path(__file__).parents[1]
@@ -103,26 +104,30 @@ def _asking(bundle: Bundle, port: int, rate_per_s: float, seconds: float) -> Ite
         found.update(json.loads(callers.communicate()[0]))
 
 
-def resident_mb(pid: int) -> float:
-    return sum(map(processes.resident_bytes, processes.tree(pid))) / 1e6
+@contextmanager
+def repeated(call: Callable[[], None], pause_s: float) -> Iterator[None]:
+    """The call again and again during the block, on a thread of its own."""
+    ended = threading.Event()
+
+    def repeat() -> None:
+        while not ended.wait(pause_s):
+            call()
+
+    thread = threading.Thread(target=repeat)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 @contextmanager
 def _most(pid: int) -> Iterator[list[float]]:
     """Samples of the memory of a process tree during the block."""
-    samples, ended = [resident_mb(pid)], threading.Event()
-
-    def sample() -> None:
-        while not ended.wait(_SAMPLE_S):
-            samples.append(resident_mb(pid))
-
-    thread = threading.Thread(target=sample)
-    thread.start()
-    try:
+    samples = [resident_mb(pid)]
+    with repeated(lambda: samples.append(resident_mb(pid)), _SAMPLE_S):
         yield samples
-    finally:
-        ended.set()
-        thread.join()
 
 
 def run(program: str, *arguments: str) -> dict[str, Any]:

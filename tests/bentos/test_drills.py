@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
+from benchmarks.processes import resident_mb
 from bentos.core import Core
 from drills import fuzzing
 from drills.good_callers import Answers, ask
 from drills.hostile import CANARY
-from drills.under_load import resident_mb
 from tests.bentos.conftest import Case, Server
 from tests.bentos.http2_peer import grpc_door
 from tests.bentos.http_server import front_door, limited

@@ -34,6 +34,7 @@ from contract.files import canonical_json, sha256
 from contract.prediction_log import Reader
 from contract.reference import Counter, Reference
 from contract.schema import FeatureSchema
+from tests import disks
 from tests.bentos.conftest import Case, Server, start_server
 from tests.bentos.test_metrics import Samples, samples, value
 from tests.waiting import until
@@ -159,11 +160,8 @@ def serve(bundle: Path, directory: Path, logs: Path, *variables: str) -> Server:
 def small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A small file system of its own, where one may be mounted."""
     path = tmp_path_factory.mktemp("logs")
-    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", str(path)]
-    is_mounted = shutil.which("mount") and not subprocess.run(command, capture_output=True, check=False).returncode
-    yield path
-    if is_mounted:
-        subprocess.run(["umount", str(path)], check=True)
+    with disks.small_disk(path, megabytes=DISK_MB):
+        yield path
 
 
 @pytest.fixture(scope="module")

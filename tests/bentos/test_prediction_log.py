@@ -21,6 +21,7 @@ from bentos.exposition import exposition
 from bentos.prediction_log import PredictionLog
 from contract.log_settings import Settings
 from contract.prediction_log import Reader
+from tests import disks
 from tests.bentos.test_metrics import FEATURES, FIELDS, FeatureSchema, Target, samples, value
 from tests.waiting import until
 
@@ -35,12 +36,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 1 MB."""
     path = tmp_path / "disk"
     path.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False) if shutil.which("mount") else None
-    if done is None or done.returncode:
-        pytest.skip(f"no file system may be mounted here: {done.stderr.strip() if done else 'there is no mount'}")
-    yield path
-    subprocess.run(["umount", str(path)], check=True)
+    with disks.small_disk(path, megabytes=1) as refused:
+        if refused:
+            pytest.skip(refused)
+        yield path
 
 
 def offer(log: PredictionLog, first: int, batches: int = 1) -> None:

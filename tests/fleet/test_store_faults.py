@@ -18,6 +18,7 @@ from contract import manifest, signature
 from contract.errors import UnavailableError
 from contract.store import Channel, Store
 from fleet import retention
+from tests import disks
 from tests.contract.conftest import write_bundle
 
 ROOT = Path(__file__).parents[2]
@@ -30,12 +31,10 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 8 MB."""
     path = tmp_path / "disk"
     path.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False) if shutil.which("mount") else None
-    if done is None or done.returncode:
-        pytest.skip(f"no file system may be mounted here: {done.stderr.strip() if done else 'there is no mount'}")
-    yield path
-    subprocess.run(["umount", str(path)], check=True)
+    with disks.small_disk(path, megabytes=8) as refused:
+        if refused:
+            pytest.skip(refused)
+        yield path
 
 
 def bundle_of_files(path: Path, text: str, files: int) -> Path:

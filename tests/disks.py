@@ -1,0 +1,23 @@
+"""Small file systems, for tests of full disks."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def small_disk(path: Path, megabytes: int) -> Iterator[str | None]:
+    """A file system of its own at a directory, until the context ends; gives the reason where none may be mounted."""
+    command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False) if shutil.which("mount") else None
+    if done is None or done.returncode:
+        yield f"no file system may be mounted here: {done.stderr.strip() if done else 'there is no mount'}"
+        return
+    try:
+        yield None
+    finally:
+        subprocess.run(["umount", str(path)], check=True)
