@@ -32,6 +32,7 @@ from contract.schema import FeatureSchema
 _PATH = f"/v2/models/{MODEL}/infer"
 _METHOD = "/inference.GRPCInferenceService/ModelInfer"
 _GRPC = " over gRPC"
+_OIP = " over OIP"
 _PYTHONS = {OURS: SERVING_PYTHON, MLSERVER: MLSERVER_PYTHON, LITSERVE: LITSERVE_PYTHON, RAY: RAY_PYTHON}
 
 
@@ -42,6 +43,7 @@ def rivals(bundle: Bundle) -> list[Figure]:
         speeds = serving.measure(
             {
                 OURS: serving.http_target(bundle, ours),
+                OURS + _OIP: _ours_oip(bundle, ours),
                 OURS + _GRPC: serving.grpc_target(ours, serving.grpc_messages(bundle, ours)),
                 MLSERVER: _mlserver_http(bundle, mlserver),
                 MLSERVER + _GRPC: _mlserver_grpc(bundle, mlserver),
@@ -53,13 +55,14 @@ def rivals(bundle: Bundle) -> list[Figure]:
         ready = {name: server.ready_s for name, server in started.items()}
     disk = {name: serving.installed_mb(python) for name, python in _PYTHONS.items()}
     found = []
-    for ours_name, peer, bar in (
-        (OURS, MLSERVER, Bar("≥", 5)),
-        (OURS + _GRPC, MLSERVER + _GRPC, Bar("≥", 4)),
-        (OURS, LITSERVE, None),
-        (OURS, RAY, None),
+    for protocol, ours_name, peer, bar in (
+        ("http", OURS, MLSERVER, Bar("≥", 5)),
+        ("oip", OURS + _OIP, MLSERVER, Bar("≥", 5)),
+        ("grpc", OURS + _GRPC, MLSERVER + _GRPC, Bar("≥", 4)),
+        ("http", OURS, LITSERVE, None),
+        ("http", OURS, RAY, None),
     ):
-        protocol, us, them = ("grpc" if ours_name.endswith(_GRPC) else "http"), speeds[ours_name], speeds[peer]
+        us, them = speeds[ours_name], speeds[peer]
         name = _name(peer.removesuffix(_GRPC))
         found += serving.figures(
             "rivals",
@@ -89,14 +92,35 @@ def _encoded(bundle: Bundle) -> Any:
     return matrix
 
 
+def _ours_oip(bundle: Bundle, server: Server) -> Target:
+    """The Open Inference Protocol over HTTP: a tensor a field, in JSON; what a row lacks is left out."""
+    path = f"/v2/models/{bundle.name}/infer"
+    bodies = [_tensors(bundle, case["row"]) for case in bundle.golden]
+    _check_all(bundle, server, path, bodies)
+    return Target(server, server.port, load.encode([http_load.request(path, body) for body in bodies]), load.HTTP)
+
+
+def _tensors(bundle: Bundle, row: dict[str, Any]) -> bytes:
+    inputs = [
+        {"name": name, "datatype": "FP64" if bundle.kinds[name] == "number" else "BYTES", "shape": [1], "data": [value]}
+        for name, value in row.items()
+        if value is not None
+    ]
+    return json.dumps({"inputs": inputs}).encode()
+
+
 def _mlserver_http(bundle: Bundle, server: Server) -> Target:
     bodies = [_json(row) for row in _encoded(bundle)]
+    _check_all(bundle, server, _PATH, bodies)
+    return Target(server, server.port, load.encode([http_load.request(_PATH, body) for body in bodies]), load.HTTP)
+
+
+def _check_all(bundle: Bundle, server: Server, path: str, bodies: list[bytes]) -> None:
     connection = HTTPConnection("127.0.0.1", server.port, timeout=10)
     for case, body in zip(bundle.golden, bodies, strict=True):
-        connection.request("POST", _PATH, body, {"Content-Type": "application/json"})
+        connection.request("POST", path, body, {"Content-Type": "application/json"})
         _check(json.loads(connection.getresponse().read())["outputs"][0]["data"][0], case)
     connection.close()
-    return Target(server, server.port, load.encode([http_load.request(_PATH, body) for body in bodies]), load.HTTP)
 
 
 def _json(row: Any) -> bytes:

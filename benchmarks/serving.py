@@ -85,18 +85,27 @@ def over_http(bundle: Bundle) -> list[Figure]:
 
 
 def batch(bundle: Bundle) -> list[Figure]:
-    """Rows per CPU second of one of our replicas when 64 come in one request, beside one row a request."""
+    """Rows per CPU second of one of our replicas when 64 come in one request, beside one row a request, over both protocols."""
+    cases = [[bundle.golden[(first + n) % len(bundle.golden)] for n in range(BATCH)] for first in range(8)]
+    bodies = [json.dumps({"rows": [case["row"] for case in many]}).encode() for many in cases]
     with running(bundle, (OURS,)) as started:
-        single = http_target(bundle, started[OURS])
-        rows = [case["row"] for case in bundle.golden]
-        bodies = [json.dumps({"rows": [rows[(first + n) % len(rows)] for n in range(BATCH)]}) for first in range(8)]
-        requests = load.encode([http_load.request("/predict", body.encode()) for body in bodies])
-        speeds = measure({"one": single, "many": Target(started[OURS], started[OURS].port, requests, load.HTTP)})
-    many = speeds["many"].per_core * BATCH
+        ours = started[OURS]
+        requests = load.encode([http_load.request("/predict", body) for body in bodies])
+        speeds = measure(
+            {
+                "one": http_target(bundle, ours),
+                "many": Target(ours, ours.port, requests, load.HTTP),
+                "one over gRPC": grpc_target(ours, grpc_messages(bundle, ours)),
+                "many over gRPC": grpc_target(ours, grpc_messages(bundle, ours, cases)),
+            }
+        )
+    one, many, grpc_one, grpc_many = (speed.per_core for speed in speeds.values())
+    peer, bar = "one row a request", Bar("≥", 12)
     return figures(
         "batch",
-        ("batch_rows", many, _ROWS, "one row a request", speeds["one"].per_core, Bar("≥", 12)),
-        ("batch_rows_of_model", many, _ROWS, MODEL_ALONE, model_alone(bundle)["many"], None),
+        ("batch_rows", many * BATCH, _ROWS, peer, one, bar),
+        ("batch_rows_grpc", grpc_many * BATCH, _ROWS, peer, grpc_one, bar),
+        ("batch_rows_of_model", many * BATCH, _ROWS, MODEL_ALONE, model_alone(bundle)["many"], None),
     )
 
 
@@ -259,8 +268,10 @@ def _check_answers(bundle: Bundle, server: Server, bodies: Sequence[bytes]) -> N
     connection.close()
 
 
-def grpc_messages(bundle: Bundle, server: Server) -> tuple[str, ...]:
-    asked = {"port": server.grpc_port, "model": bundle.name, "kinds": bundle.kinds, "golden": bundle.golden}
+def grpc_messages(bundle: Bundle, server: Server, requests: Sequence[Sequence[object]] = ()) -> tuple[str, ...]:
+    """A message for each request, which is a list of golden cases; without any, for each golden case."""
+    asked = {"port": server.grpc_port, "model": bundle.name, "kinds": bundle.kinds}
+    asked["requests"] = requests or [[case] for case in bundle.golden]
     done = subprocess.run(
         [str(load.CLIENT_PYTHON), "-m", "benchmarks.client.oip_messages"],
         cwd=load.PROJECT,

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from google.protobuf.message import Message  # type: ignore[import-untyped]
 
 from bentos import oip, oip_pb2, tensors
 from bentos.core import Core
-from bentos.tensors import RowsReader, Tensor, TensorReader, TensorWriter
+from bentos.tensors import Head, RowsReader, Tensor, TensorReader, TensorWriter
 from contract.errors import InvalidRowsError, Problem, RequestError
 
 SERVICE = "inference.GRPCInferenceService"
@@ -29,16 +28,10 @@ _TYPED_CONTENTS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
-    """What a checked request asks for, but for the values.
+class Asked(NamedTuple):
+    """What a checked request asks for, but for the values: the heads of its inputs, and the names of outputs."""
 
-    Attributes:
-        inputs: name, datatype and number of rows of each.
-        outputs: their names.
-    """
-
-    inputs: Sequence[tuple[str, str, int]]
+    inputs: tuple[Head, ...]
     outputs: Sequence[str]
 
 
@@ -78,24 +71,24 @@ class InferenceService:
             request.ClearField("id")
             content = request.SerializeToString()
             read_head = self._known_head if len(content) <= _HEAD_BYTES else self._read_head
-            head, read = read_head(content, len(raw))
+            asked, read = read_head(content, len(raw))
             rows = read(raw)
         else:
-            head = self._check_head(request, 0)
-            inputs = [_typed(entry, size) for entry, (_, _, size) in zip(request.inputs, head.inputs, strict=True)]
-            rows = self._reader.rows(inputs)
+            asked = self._check_head(request, 0)
+            columns = [_typed(entry, size) for entry, (_, _, size) in zip(request.inputs, asked.inputs, strict=True)]
+            rows = self._reader.rows(asked.inputs, columns)
         answers = self._core.predict(rows, request_id.encode(errors="replace"))
-        response = self._response(request_id, self._writer.tensors(answers, head.outputs), raw=bool(raw))
+        response = self._response(request_id, self._writer.tensors(answers, asked.outputs), raw=bool(raw))
         if (assumed := oip.fallbacks(answers)) is not None:
             response.parameters[oip.FALLBACKS].string_param = assumed
         return response
 
-    def _read_head(self, content: bytes, raw: int) -> tuple[Head, RowsReader]:
+    def _read_head(self, content: bytes, raw: int) -> tuple[Asked, RowsReader]:
         """The head of a request with so many raw contents, and what makes rows of them."""
-        head = self._check_head(oip_pb2.ModelInferRequest.FromString(content), raw)
-        return head, self._reader.wire_reader(head.inputs)
+        asked = self._check_head(oip_pb2.ModelInferRequest.FromString(content), raw)
+        return asked, self._reader.wire_reader(asked.inputs)
 
-    def _check_head(self, request: Any, raw: int) -> Head:
+    def _check_head(self, request: Any, raw: int) -> Asked:
         """The head of a request with so many raw contents; raises RequestError if it does not fit."""
         oip.check_model(self._core, request.model_name, request.model_version)
         outputs = self._writer.requested([output.name for output in request.outputs])
@@ -108,7 +101,7 @@ class InferenceService:
             if raw and entry.HasField("contents"):
                 raise RequestError("an input has both contents and raw_input_contents")
             inputs.append((entry.name, entry.datatype, rows))
-        return Head(inputs, outputs)
+        return Asked(tuple(inputs), outputs)
 
     def _response(self, request_id: str, outputs: Sequence[Tensor], *, raw: bool) -> Message:
         response = oip_pb2.ModelInferResponse(id=request_id)
@@ -133,11 +126,11 @@ class InferenceService:
         return response
 
 
-def _typed(entry: Any, rows: int) -> Tensor:
+def _typed(entry: Any, rows: int) -> Sequence[Any]:
     values = getattr(entry.contents, _TYPED_CONTENTS[entry.datatype])
     if entry.datatype == "BYTES":
-        return Tensor(entry.name, "BYTES", tensors.from_texts(entry.name, rows, values))
+        return tensors.from_texts(entry.name, rows, values)
     if len(values) != rows:
         problem = f"holds {len(values)} elements for its datatype, but its shape says {rows}"
         raise InvalidRowsError("an input does not fit the model", [Problem(None, entry.name, problem)])
-    return Tensor(entry.name, entry.datatype, list(values))
+    return list(values)

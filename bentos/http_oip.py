@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from bentos import json_body, oip, tensors
 from bentos.core import Core
 from bentos.errors import MethodNotAllowedError, NotFoundError, one_line
 from bentos.http_exchange import JSON, REQUEST_ID, Headers, Response, check_encoding, media_type
-from bentos.tensors import Tensor, TensorReader, TensorWriter
+from bentos.tensors import Head, Tensor, TensorReader, TensorWriter
 from contract.errors import InvalidRowsError, Problem, RequestError, UnsupportedTypeError
+from contract.row_program import Row
 
 PREFIX = "/v2"
+_HEADS = 1024  # to remember; each field has one for each number of rows
 _BINARY = b"application/octet-stream"
 _JSON_LENGTH = b"inference-header-content-length"
 # What JSON values a datatype may hold. A whole number is a number; true is not.
@@ -33,6 +36,9 @@ class OipEndpoint:
         self._core = core
         self._reader = TensorReader(core.schema)
         self._writer = TensorWriter(core.schema)
+        # Callers send the same inputs again and again. Types count, since to Python 1.0 and true are equal to 1.
+        self._known_head = lru_cache(maxsize=_HEADS, typed=True)(self._check_head)
+        self._known_reader = lru_cache(maxsize=tensors.REMEMBERED)(self._reader.wire_reader)
         self._gets: dict[tuple[str, ...], Callable[[], Response]] = {
             (): lambda: _json(oip.server_metadata()),
             ("health", "live"): lambda: _json({"live": True}),
@@ -97,7 +103,7 @@ class OipEndpoint:
     def _infer(self, headers: Headers, body: bytes) -> Response:
         length = _json_length(headers, body)
         request = json_body.decode(body[:length])
-        inputs = self._inputs(_list_of_objects(request, "inputs"), body[length:])
+        rows = self._rows(_list_of_objects(request, "inputs"), body[length:])
         outputs = _list_of_objects(request, "outputs")
         names = self._writer.requested([_text(entry, "name") for entry in outputs])
         head: dict[str, Any] = {"model_name": self._core.name, "model_version": self._core.version}
@@ -105,28 +111,37 @@ class OipEndpoint:
         if "id" in request:
             head["id"] = _text(request, "id")
             request_id = head["id"].encode(errors="replace")
-        answers = self._core.predict(self._reader.rows(inputs), request_id)
+        answers = self._core.predict(rows, request_id)
         if (assumed := oip.fallbacks(answers)) is not None:
             head["parameters"] = {oip.FALLBACKS: assumed}
         return _response(head, self._writer.tensors(answers, names), _binary_outputs(request, outputs, names))
 
-    def _inputs(self, entries: Sequence[Mapping[str, Any]], binary: bytes) -> list[Tensor]:
-        """The input tensors; binary ones lie in `binary`, one after the other."""
-        inputs = []
-        position = 0
-        for entry in entries:
-            name, datatype, shape = _text(entry, "name"), _text(entry, "datatype"), _shape(entry)
-            rows = self._reader.check(name, datatype, shape)
-            self._core.check_size(rows)
-            size = _binary_size(entry)
-            if size is None:
-                inputs.append(Tensor(name, datatype, _json_values(name, datatype, rows, entry)))
-            else:
-                inputs.append(tensors.from_wire(name, datatype, rows, binary[position : position + size]))
-                position += size
-        if position != len(binary):
-            raise RequestError("the sizes of the binary tensors do not add up to the body's length")
-        return inputs
+    def _rows(self, entries: Sequence[Mapping[str, Any]], binary: bytes) -> list[Row]:
+        """The rows of the input tensors; the binary ones lie in `binary`, one after the other."""
+        heads = tuple([self._head(entry) for entry in entries])
+        sizes = [_binary_size(entry) if "parameters" in entry else None for entry in entries]
+        contents = _cut(binary, sizes)
+        if None not in contents:
+            return self._known_reader(heads)(contents)
+        columns = [
+            _json_values(head, entry) if content is None else tensors.from_wire(head, content)
+            for head, entry, content in zip(heads, entries, contents, strict=True)
+        ]
+        return self._reader.rows(heads, columns)
+
+    def _head(self, entry: Mapping[str, Any]) -> Head:
+        try:
+            return self._known_head(entry.get("name"), entry.get("datatype"), *entry.get("shape", ()))
+        except TypeError:
+            return self._check_head(_text(entry, "name"), _text(entry, "datatype"), *_shape(entry))
+
+    def _check_head(self, name: Any, datatype: Any, *shape: Any) -> Head:
+        """The head that these values of an input make; raises TypeError for other types than a head has."""
+        if type(name) is not str or type(datatype) is not str or any(type(size) is not int for size in shape):
+            raise TypeError
+        rows = self._reader.check(name, datatype, shape)
+        self._core.check_size(rows)
+        return name, datatype, rows
 
 
 def _parts(path: str) -> tuple[str, ...]:
@@ -185,8 +200,21 @@ def _binary_size(entry: Mapping[str, Any]) -> int | None:
     return size
 
 
-def _json_values(name: str, datatype: str, rows: int, entry: Mapping[str, Any]) -> list[Any]:
+def _cut(binary: bytes, sizes: Sequence[int | None]) -> list[Any]:
+    """The parts of such sizes, one after the other; None where there is none."""
+    parts = []
+    position = 0
+    for size in sizes:
+        parts.append(None if size is None else binary[position : position + size])
+        position += size or 0
+    if position != len(binary):
+        raise RequestError("the sizes of the binary tensors do not add up to the body's length")
+    return parts
+
+
+def _json_values(head: Head, entry: Mapping[str, Any]) -> list[Any]:
     """The values of a tensor in JSON, flat, or nested as its shape [rows, 1] says."""
+    name, datatype, rows = head
     data = entry.get("data")
     if not isinstance(data, list):
         raise RequestError("a tensor without 'binary_data_size' needs 'data', a list")
@@ -200,7 +228,8 @@ def _json_values(name: str, datatype: str, rows: int, entry: Mapping[str, Any]) 
         problem = f"holds {len(data)} elements, but its shape says {rows}"
         raise InvalidRowsError("an input does not fit the model", [Problem(None, name, problem)])
     allowed, complaint = _JSON_TYPES[datatype]
-    if problems := [Problem(row, name, complaint) for row, value in enumerate(data) if type(value) not in allowed]:
+    if not allowed.issuperset(map(type, data)):
+        problems = [Problem(row, name, complaint) for row, value in enumerate(data) if type(value) not in allowed]
         raise InvalidRowsError("an input does not fit the model", problems)
     return data
 

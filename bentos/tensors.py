@@ -15,7 +15,7 @@ and `label` of a multiclass one; `value` of a regression.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -35,9 +35,12 @@ _WIRE_TYPES = {"BOOL": "?", "FP32": "f", "FP64": "d", "INT8": "b", "INT16": "h",
     "UINT64": "Q",
 }
 _LENGTH = struct.Struct("<I")
-_REMEMBERED = 64
+REMEMBERED = 64  # tables, readers: callers send the same ones again and again
 ValueReader = Callable[[bytes], Sequence[Any]]
 RowsReader = Callable[[Sequence[bytes]], list[Row]]
+Head = tuple[str, str, int]  # of an input: name, datatype and number of rows
+# Of inputs, in their order: the name, and what puts None for the datatype's own spelling of missing, where there is one.
+Table = list[tuple[str, Callable[[Sequence[Any]], Sequence[Any]] | None]]
 
 DATATYPES = {"number": "FP64", "boolean": "BOOL", "category": "BYTES", "timestamp": "BYTES"}
 _ACCEPTED = {
@@ -45,6 +48,12 @@ _ACCEPTED = {
     "boolean": frozenset({"BOOL"}),
     "category": frozenset({"BYTES"}),
     "timestamp": frozenset({"BYTES"}),
+}
+_MISSING: dict[str, Callable[[Sequence[Any]], Sequence[Any]]] = {
+    "BYTES": lambda values: [value or None for value in values],
+    **dict.fromkeys(
+        FLOATS, lambda values: [value if value == value else None for value in values]
+    ),  # only NaN differs from itself
 }
 OUTPUTS = {
     "binary": {"probability": "FP64", "label": "BYTES"},
@@ -73,9 +82,7 @@ class TensorReader:
     def __init__(self, schema: FeatureSchema) -> None:
         self._fields = {field.name: field for field in schema.fields}
         self._required = [field.name for field in schema.fields if field.required]
-        self._known_columns = lru_cache(maxsize=_REMEMBERED)(
-            self._columns
-        )  # callers send the same ones again and again
+        self._known_table = lru_cache(maxsize=REMEMBERED)(self._table)
 
     def check(self, name: str, datatype: str, shape: Sequence[int]) -> int:
         """The number of rows of a tensor whose head fits the schema; to be asked before its values are read."""
@@ -88,80 +95,60 @@ class TensorReader:
             raise _invalid(name, "must have the shape [rows] or [rows, 1]")
         return shape[0]
 
-    def rows(self, tensors: Sequence[Tensor]) -> list[Row]:
-        """One row for every position of the tensors, which must be of equal length.
-
-        Raises:
-            InvalidRowsError: a tensor is absent, there twice, or of another length.
-        """
-        names = tuple([tensor.name for tensor in tensors])
-        required = self._known_columns(names)
-        _check_sizes(len(tensor.values) for tensor in tensors)
-        datatypes = [tensor.datatype for tensor in tensors]
-        return _joined(names, datatypes, required, [tensor.values for tensor in tensors])
-
-    def wire_reader(self, heads: Sequence[tuple[str, str, int]]) -> RowsReader:
-        """What makes rows of tensors in the raw representation, as `from_wire` and `rows` together.
+    def rows(self, heads: tuple[Head, ...], columns: Sequence[Sequence[Any]]) -> list[Row]:
+        """One row for every position of the columns.
 
         Args:
-            heads: name, datatype and number of rows of each, checked by `check`.
+            heads: of the tensors, checked by `check`.
+            columns: their values, as many as the heads say.
 
         Raises:
-            InvalidRowsError: they make no rows; and the reader raises it for contents that do not fit.
+            RequestError: a tensor is absent, there twice, or of another length than others.
         """
-        names = tuple([name for name, _, _ in heads])
-        required = self._columns(names)
-        _check_sizes(size for _, _, size in heads)
-        datatypes = [datatype for _, datatype, _ in heads]
+        return _joined(self._known_table(heads), columns)
+
+    def wire_reader(self, heads: tuple[Head, ...]) -> RowsReader:
+        """What makes rows of tensors in the raw representation, as `from_wire` and `rows` together.
+
+        Raises:
+            RequestError: they make no rows; and the reader raises it for contents that do not fit.
+        """
+        table = self._table(heads)
         readers = [_wire_reader(*head) for head in heads]
 
         def read(contents: Sequence[bytes]) -> list[Row]:
-            columns = [reader(content) for reader, content in zip(readers, contents, strict=True)]
-            return _joined(names, datatypes, required, columns)
+            return _joined(table, [reader(content) for reader, content in zip(readers, contents, strict=True)])
 
-        return _one_row_reader(heads, required, read) if heads and heads[0][2] == 1 else read
+        return _one_row_reader(heads, table, read) if heads and heads[0][2] == 1 else read
 
-    def _columns(self, names: tuple[str, ...]) -> list[bool]:
-        """Whether each of these inputs is required; raises InvalidRowsError where they make no row."""
+    def _table(self, heads: tuple[Head, ...]) -> Table:
+        names = [name for name, _, _ in heads]
         if absent := [name for name in self._required if name not in names]:
             raise InvalidRowsError(
                 "inputs are absent", [Problem(None, name, "required, but absent") for name in absent]
             )
         if len(set(names)) != len(names):
             raise RequestError("two inputs have the same name")
-        return [self._fields[name].required for name in names]
+        if len({size for _, _, size in heads}) > 1:
+            raise RequestError("the inputs differ in their number of rows")
+        return [(name, None if self._fields[name].required else _MISSING.get(datatype)) for name, datatype, _ in heads]
 
 
-def _check_sizes(sizes: Iterable[int]) -> None:
-    if len(set(sizes)) > 1:
-        raise RequestError("the inputs differ in their number of rows")
-
-
-def _joined(
-    names: Sequence[str], datatypes: Sequence[str], required: Sequence[bool], columns: Sequence[Sequence[Any]]
-) -> list[Row]:
+def _joined(table: Table, columns: Sequence[Sequence[Any]]) -> list[Row]:
     """One row for every position of the columns, which are of equal length."""
+    names = [name for name, _ in table]
     complete = [
-        values if is_required else _with_missing(datatype, values)
-        for values, datatype, is_required in zip(columns, datatypes, required, strict=True)
+        values if complete_with is None else complete_with(values)
+        for (_, complete_with), values in zip(table, columns, strict=True)
     ]
     return [dict(zip(names, values, strict=True)) for values in zip(*complete, strict=True)]
 
 
-def _with_missing(datatype: str, values: Sequence[Any]) -> Sequence[Any]:
-    """The values of an optional field with None for the datatype's own spelling of missing."""
-    if datatype == "BOOL" or datatype in INTEGERS:
-        return values
-    if datatype == "BYTES":
-        return [value or None for value in values]
-    return [None if value != value else value for value in values]  # only NaN differs from itself
-
-
-def _one_row_reader(heads: Sequence[tuple[str, str, int]], required: Sequence[bool], read: RowsReader) -> RowsReader:
+def _one_row_reader(heads: Sequence[Head], table: Table, read: RowsReader) -> RowsReader:
     """The same for one row, in a third of the time; whatever does not fit is left to `read`, which says what it is."""
     columns = [
-        (name, None if datatype == "BYTES" else struct.Struct(f"<{_WIRE_TYPES[datatype]}").unpack, not is_required)
-        for (name, datatype, _), is_required in zip(heads, required, strict=True)
+        (name, None if datatype == "BYTES" else struct.Struct(f"<{_WIRE_TYPES[datatype]}").unpack, missing is not None)
+        for (name, datatype, _), (_, missing) in zip(heads, table, strict=True)
     ]
 
     def read_one(contents: Sequence[bytes]) -> list[Row]:
@@ -183,12 +170,12 @@ def _one_row_reader(heads: Sequence[tuple[str, str, int]], required: Sequence[bo
     return read_one
 
 
-def from_wire(name: str, datatype: str, size: int, content: bytes) -> Tensor:
-    """The tensor whose values lie in `content` as OIP's raw representation: little-endian numbers, BYTES with lengths."""
-    return Tensor(name, datatype, list(_wire_reader(name, datatype, size)(content)))
+def from_wire(head: Head, content: bytes) -> Sequence[Any]:
+    """The values that lie in `content` as OIP's raw representation: little-endian numbers, BYTES with lengths."""
+    return _wire_reader(*head)(content)
 
 
-@lru_cache(maxsize=_REMEMBERED)
+@lru_cache(maxsize=REMEMBERED)
 def _wire_reader(name: str, datatype: str, size: int) -> ValueReader:
     """Reads so many values of that representation."""
     if datatype == "BYTES":
@@ -204,18 +191,18 @@ def _wire_reader(name: str, datatype: str, size: int) -> ValueReader:
 
 
 def _split(name: str, content: bytes) -> list[bytes]:
-    if content[: _LENGTH.size] == _LENGTH.pack(max(0, len(content) - _LENGTH.size)):
-        return [content[_LENGTH.size :]]  # the one element of one row
     items = []
     position = 0
-    while position < len(content):
-        start = position + _LENGTH.size
-        if start > len(content):
-            raise _invalid(name, "ends within the length of an element")
-        position = start + _LENGTH.unpack_from(content, start - _LENGTH.size)[0]
-        if position > len(content):
-            raise _invalid(name, "ends within an element")
-        items.append(content[start:position])
+    try:
+        while position < len(content):
+            (length,) = _LENGTH.unpack_from(content, position)
+            start = position + _LENGTH.size
+            position = start + length
+            items.append(content[start:position])
+    except struct.error:
+        raise _invalid(name, "ends within the length of an element") from None
+    if position > len(content):
+        raise _invalid(name, "ends within an element")
     return items
 
 

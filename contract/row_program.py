@@ -44,14 +44,14 @@ def compiled(
     known: dict[str, Any] = {"NAN": math.nan, "names": frozenset(position)}
     text = ["def encode(row, encoded):", " get = row.get", " taken = []"]
     for i, field in enumerate(schema.fields):
-        known |= {f"name{i}": field.name, f"parse{i}": parsers[i]}
+        known |= {f"name{i}": field.name, f"parse{i}": parsers[i], f"required{i}": field.required}
         known[f"missing{i}"] = {"field": field.name, "problem": "missing"}
         if field.kind == "number":
             known[f"low{i}"], known[f"high{i}"] = bounds[field.name]
         text += [
             f" v{i} = get(name{i})",
             f" if not ({_PLAIN.get(field.kind, 'False').format(i=i)}):",
-            f"  v{i} = parse{i}(v{i})",
+            f"  if v{i} is not None or required{i}: v{i} = parse{i}(v{i})",
             f"  if v{i} is None: taken.append(missing{i})",
         ]
     text.append(" if not names.issuperset(row): raise ValueError")

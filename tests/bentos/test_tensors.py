@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from bentos import tensors
-from bentos.tensors import Tensor, TensorReader, TensorWriter
+from bentos.tensors import TensorReader, TensorWriter
 from contract.errors import InvalidRowsError, RequestError
+from contract.row_program import Row
 from contract.schema import FeatureSchema, Field, Target
 
 SCHEMA = FeatureSchema(
@@ -30,36 +31,42 @@ SCHEMA = FeatureSchema(
 )
 READER = TensorReader(SCHEMA)
 WRITER = TensorWriter(SCHEMA)
-CARRIER = Tensor("carrier", "BYTES", ["AA", "UA"])
-DISTANCE = Tensor("distance", "FP64", [1.0, 2.0])
+CARRIER = ("carrier", "BYTES", ["AA", "UA"])
+DISTANCE = ("distance", "FP64", [1.0, 2.0])
+
+
+def rows(*given: tuple[str, str, list[Any]]) -> list[Row]:
+    """Of tensors, each with its values."""
+    heads = tuple((name, datatype, len(values)) for name, datatype, values in given)
+    return READER.rows(heads, [values for _, _, values in given])
 
 
 def test_columns_become_rows() -> None:
-    night = Tensor("night", "BOOL", [True, False])
-    assert READER.rows([DISTANCE, CARRIER, night]) == [
+    assert rows(DISTANCE, CARRIER, ("night", "BOOL", [True, False])) == [
         {"carrier": "AA", "distance": 1.0, "night": True},
         {"carrier": "UA", "distance": 2.0, "night": False},
     ]
 
 
 @pytest.mark.parametrize(
-    ("tensor", "expected"),
+    ("name", "datatype", "values", "expected"),
     [
-        (Tensor("wind", "FP64", [math.nan, 3.0]), [None, 3.0]),
-        (Tensor("wind", "FP32", [None, math.nan]), [None, None]),
-        (Tensor("wind", "INT32", [None, 0]), [None, 0]),
-        (Tensor("gate", "BYTES", ["", "B7"]), [None, "B7"]),
-        (Tensor("at", "BYTES", [None, ""]), [None, None]),
-        (Tensor("night", "BOOL", [None, False]), [None, False]),
+        ("wind", "FP64", [math.nan, 3.0], [None, 3.0]),
+        ("wind", "FP32", [None, math.nan], [None, None]),
+        ("wind", "INT32", [None, 0], [None, 0]),
+        ("gate", "BYTES", ["", "B7"], [None, "B7"]),
+        ("at", "BYTES", [None, ""], [None, None]),
+        ("night", "BOOL", [None, False], [None, False]),
     ],
 )
-def test_optional_field_is_missing_when_its_datatype_says_so(tensor: Tensor, expected: list[Any]) -> None:
-    rows = READER.rows([CARRIER, DISTANCE, tensor])
-    assert [row[tensor.name] for row in rows] == expected
+def test_optional_field_is_missing_when_its_datatype_says_so(
+    name: str, datatype: str, values: list[Any], expected: list[Any]
+) -> None:
+    assert [row[name] for row in rows(CARRIER, DISTANCE, (name, datatype, values))] == expected
 
 
 def test_required_field_keeps_its_value_so_that_the_schema_can_refuse_it() -> None:
-    (row, _) = READER.rows([Tensor("carrier", "BYTES", ["", "UA"]), Tensor("distance", "FP64", [math.nan, 1.0])])
+    (row, _) = rows(("carrier", "BYTES", ["", "UA"]), ("distance", "FP64", [math.nan, 1.0]))
     assert row["carrier"] == ""
     assert math.isnan(row["distance"])
 
@@ -69,13 +76,15 @@ def test_required_field_keeps_its_value_so_that_the_schema_can_refuse_it() -> No
     [
         ([CARRIER], "distance"),
         ([CARRIER, DISTANCE, DISTANCE], "same name"),
-        ([CARRIER, Tensor("distance", "FP64", [1.0])], "number of rows"),
+        ([CARRIER, ("distance", "FP64", [1.0])], "number of rows"),
     ],
 )
-def test_tensors_are_refused_when_they_make_no_table(given: list[Tensor], complaint: str) -> None:
-    with pytest.raises(RequestError) as error:
-        READER.rows(given)
-    assert complaint in str(error.value)
+def test_tensors_are_refused_when_they_make_no_table(given: list[tuple[str, str, list[Any]]], complaint: str) -> None:
+    heads = tuple((name, datatype, len(values)) for name, datatype, values in given)
+    for read in (lambda: rows(*given), lambda: READER.wire_reader(heads)):
+        with pytest.raises(RequestError) as error:
+            read()
+        assert complaint in str(error.value)
 
 
 @pytest.mark.parametrize("shape", [[3], [3, 1], [0]])
@@ -124,18 +133,18 @@ def test_head_is_refused_when_it_does_not_fit_the_schema(name: str, datatype: st
 )
 def test_raw_numbers_are_read_little_endian(datatype: str, code: str, values: list[Any]) -> None:
     content = struct.pack(f"<2{code}", *values)
-    assert tensors.from_wire("x", datatype, 2, content).values == values
+    assert list(tensors.from_wire(("x", datatype, 2), content)) == values
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 15, b"\0" * 17])
 def test_raw_numbers_are_refused_when_their_length_is_wrong(content: bytes) -> None:
     with pytest.raises(InvalidRowsError):
-        tensors.from_wire("x", "FP64", 2, content)
+        tensors.from_wire(("x", "FP64", 2), content)
 
 
 def test_raw_texts_are_read_with_their_lengths() -> None:
     content = b"\2\0\0\0AA" + b"\0\0\0\0" + b"\3\0\0\0" + "é!".encode()
-    assert tensors.from_wire("x", "BYTES", 3, content).values == ["AA", "", "é!"]
+    assert tensors.from_wire(("x", "BYTES", 3), content) == ["AA", "", "é!"]
 
 
 @pytest.mark.parametrize(
@@ -151,7 +160,7 @@ def test_raw_texts_are_read_with_their_lengths() -> None:
 )
 def test_raw_texts_are_refused_when_they_are_broken(content: bytes) -> None:
     with pytest.raises(InvalidRowsError):
-        tensors.from_wire("x", "BYTES", 2, content)
+        tensors.from_wire(("x", "BYTES", 2), content)
 
 
 def test_row_is_named_when_its_text_is_not_utf8() -> None:
@@ -202,14 +211,14 @@ TEXTS = [b"\2\0\0\0AA", b"\0\0\0\0", b"\1\0\0\0\xff", b"\3\0\0\0AA", b"\1\0\0", 
 NUMBERS = [struct.pack("<d", 1.5), struct.pack("<d", math.nan), b"", b"\0" * 7, b"\0" * 16]
 
 
-@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("number", NUMBERS)
 @pytest.mark.parametrize("text", TEXTS)
-def test_rows_of_raw_tensors_are_those_of_the_tensors_one_by_one(rows: int, text: bytes, number: bytes) -> None:
-    heads = [("carrier", "BYTES", rows), ("distance", "FP64", rows), ("wind", "FP64", rows), ("gate", "BYTES", rows)]
-    heads += [("night", "BOOL", rows)]
-    contents = [text, number, number, text, b"\1" * rows]
-    if rows == 2:
+def test_rows_of_raw_tensors_are_those_of_the_tensors_one_by_one(count: int, text: bytes, number: bytes) -> None:
+    fields = {"carrier": "BYTES", "distance": "FP64", "wind": "FP64", "gate": "BYTES", "night": "BOOL"}
+    heads = tuple((name, datatype, count) for name, datatype in fields.items())
+    contents = [text, number, number, text, b"\1" * count]
+    if count == 2:
         contents = [content * 2 for content in contents[:-1]] + contents[-1:]
 
     def outcome(read: Callable[[], Any]) -> str:
@@ -218,17 +227,8 @@ def test_rows_of_raw_tensors_are_those_of_the_tensors_one_by_one(rows: int, text
         except InvalidRowsError as error:
             return repr(error.problems)
 
-    one_by_one = outcome(
-        lambda: READER.rows([tensors.from_wire(*head, content) for head, content in zip(heads, contents, strict=True)])
-    )
-    assert outcome(lambda: READER.wire_reader(heads)(contents)) == one_by_one
+    def one_by_one() -> list[Row]:
+        columns = [tensors.from_wire(head, content) for head, content in zip(heads, contents, strict=True)]
+        return READER.rows(heads, columns)
 
-
-def test_raw_tensors_are_refused_by_their_heads_when_they_make_no_rows() -> None:
-    for heads in (
-        [("carrier", "BYTES", 1)],
-        [("carrier", "BYTES", 1), ("distance", "FP64", 1), ("distance", "FP64", 1)],
-        [("carrier", "BYTES", 1), ("distance", "FP64", 2)],
-    ):
-        with pytest.raises(RequestError):
-            READER.wire_reader(heads)
+    assert outcome(lambda: READER.wire_reader(heads)(contents)) == outcome(one_by_one)
