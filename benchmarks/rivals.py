@@ -24,7 +24,7 @@ from benchmarks.peer_servers import (
 from benchmarks.results import Bar, Figure
 from benchmarks.servers import OURS, SERVING_PYTHON, Server
 from benchmarks.serving import RATE, TOLERANCE, Target, WrongAnswerError
-from bentos import oip_pb2
+from bentos.protos import oip_pb2
 from contract import manifest
 from contract.encoder import Encoder
 from contract.schema import FeatureSchema

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Protocol
 
-from bentos.http2_frames import (
+from bentos.http2.frames import (
     ACK,
     DATA,
     END_HEADERS,

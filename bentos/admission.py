@@ -23,7 +23,7 @@ from collections.abc import Callable
 from time import perf_counter
 
 from bentos.errors import DeadlineError, OverloadedError
-from bentos.metrics import Metrics
+from bentos.monitoring.metrics import Metrics
 
 _GAIN = 0.125  # of the moving averages
 _LONG_S = 0.002

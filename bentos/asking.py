@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from http.client import HTTPConnection
 from typing import Any
 
-from bentos import oip_pb2 as oip
-from bentos.grpc_channel import GrpcChannel
+from bentos.grpc.channel import GrpcChannel
+from bentos.protos import oip_pb2 as oip
 
 Prediction = dict[str, Any]
 Headers = Mapping[str, str]

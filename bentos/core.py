@@ -10,11 +10,11 @@ from typing import Any
 
 from bentos.access import Access
 from bentos.admission import Admission
-from bentos.metrics import Metrics
-from bentos.observations import Observations
-from bentos.prediction_log import PredictionLog
-from bentos.sketches import Sketches
-from bentos.tracing import Tracing, sampling
+from bentos.monitoring.metrics import Metrics
+from bentos.monitoring.observations import Observations
+from bentos.monitoring.prediction_log import PredictionLog
+from bentos.monitoring.sketches import Sketches
+from bentos.monitoring.tracing import Tracing, sampling
 from contract import log_settings, manifest
 from contract import reference as training_reference
 from contract.errors import BundleError, Problem, TooLargeError

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from bentos import openapi
 from bentos.core import Core
-from bentos.exposition import CONTENT_TYPE
-from bentos.http_exchange import Response
+from bentos.http.exchange import Response
+from bentos.monitoring.exposition import CONTENT_TYPE
 
 _STATIC = (
     "swagger-ui.css",

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from bentos import asking
-from bentos.grpc_channel import GrpcChannel, RefusedError
-from bentos.grpc_status import Status
+from bentos.grpc.channel import GrpcChannel, RefusedError
+from bentos.grpc.status import Status
 from contract import manifest
 
 _ROUNDS = 20  # over all golden requests, for the latency

@@ -16,7 +16,8 @@ from typing import NoReturn
 import bentoml
 import click
 
-from bentos import addresses, tls, tracing
+from bentos import addresses, tls
+from bentos.monitoring import tracing
 from contract import api_keys, log_settings, manifest
 from contract.errors import BundleError, ConfigurationError
 

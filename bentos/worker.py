@@ -22,9 +22,9 @@ import uvloop
 from bentos import addresses, tls
 from bentos.access import Access
 from bentos.core import Core
-from bentos.grpc_server import GrpcServer
-from bentos.http_door import KEEP_ALIVE_S
-from bentos.http_server import HttpServer
+from bentos.grpc.server import GrpcServer
+from bentos.http.door import KEEP_ALIVE_S
+from bentos.http.server import HttpServer
 from bentos.listener import BACKLOG
 from bentos.pages import PATHS, PROBES
 from contract import api_keys

@@ -25,7 +25,7 @@ from typing import Any
 
 from benchmarks import processes
 from benchmarks.wires import GREETING, REQUEST_HEAD, frames, literal
-from bentos.http2_frames import (
+from bentos.http2.frames import (
     CONTINUATION,
     DATA,
     END_HEADERS,

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
 
-from bentos import oip_pb2
+from bentos.protos import oip_pb2
 from drills import forms, rows
 from drills.fuzz import Grpc, Http, resident_mb
 from drills.hostile import CANARY, GRPC, HTTP, Request

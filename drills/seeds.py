@@ -9,8 +9,8 @@ from random import Random
 
 from hpack import Encoder
 
-from bentos import http2_frames as frames
-from bentos.grpc_status import with_prefix
+from bentos.grpc.status import with_prefix
+from bentos.http2 import frames
 from drills.forms import Forms, http, wire
 
 _WORDS = (

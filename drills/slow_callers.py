@@ -23,7 +23,7 @@ from typing import Any
 
 from benchmarks import processes
 from benchmarks.wires import GREETING, REQUEST_HEAD, frames
-from bentos.http2_frames import (
+from bentos.http2.frames import (
     ACK,
     DATA,
     END_HEADERS,

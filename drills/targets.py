@@ -25,16 +25,16 @@ import atheris
 from benchmarks import processes
 
 with atheris.instrument_imports(include=["bentos", "contract"]):
-    from bentos import http2_frames as frames
     from bentos import json_body, tensors
     from bentos.core import Core
     from bentos.gate import Gate
-    from bentos.grpc_app import GrpcApp
-    from bentos.grpc_connection import GrpcConnection
-    from bentos.http_app import HttpApp
-    from bentos.http_door import Door
-    from bentos.http_exchange import Request
-    from bentos.http_protocol import HttpProtocol
+    from bentos.grpc.app import GrpcApp
+    from bentos.grpc.connection import GrpcConnection
+    from bentos.http.app import HttpApp
+    from bentos.http.door import Door
+    from bentos.http.exchange import Request
+    from bentos.http.protocol import HttpProtocol
+    from bentos.http2 import frames
     from contract.errors import RequestError
     from drills import seeds
 

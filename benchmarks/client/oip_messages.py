@@ -19,7 +19,7 @@ import grpc  # type: ignore[import-untyped]
 
 from benchmarks import load
 from benchmarks.client.grpc_load import METHOD
-from bentos import oip_pb2
+from bentos.protos import oip_pb2
 
 _LENGTH = struct.Struct("<I")
 

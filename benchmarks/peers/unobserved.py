@@ -14,9 +14,9 @@ from time import perf_counter, thread_time
 from typing import Any
 
 from bentos.core import Core
-from bentos.http_app import HttpApp
-from bentos.http_exchange import REQUEST_ID, Request
-from bentos.observations import BATCH_ROWS, Observations
+from bentos.http.app import HttpApp
+from bentos.http.exchange import REQUEST_ID, Request
+from bentos.monitoring.observations import BATCH_ROWS, Observations
 
 _ROUNDS = 30
 

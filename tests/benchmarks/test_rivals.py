@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import peer_servers, rivals
 from benchmarks.serving import WrongAnswerError
-from bentos import oip_pb2
+from bentos.protos import oip_pb2
 
 ROW = np.array([1.0, np.nan, 0.1, -1e-7], np.float32)
 CASE = {"answer": {"probability": 0.25, "label": "on_time"}}

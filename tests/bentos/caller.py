@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from bentos.http_app import HttpApp
-from bentos.http_exchange import Request
+from bentos.http.app import HttpApp
+from bentos.http.exchange import Request
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from bentos.core import Core
-from bentos.http_app import HttpApp
+from bentos.http.app import HttpApp
 from contract import manifest
 from contract.schema import FeatureSchema, Field
 from tests.bentos.caller import Caller

@@ -12,7 +12,7 @@ from typing import Any
 
 sys.path.insert(0, "/bundle/src")
 from bentos import asking
-from bentos.grpc_channel import GrpcChannel
+from bentos.grpc.channel import GrpcChannel
 
 ARTIFACT = Path("/bundle/src/bundle")
 PLACES = ("/", "/bundle", "/bundle/src/bentos", "/opt/serving", "/etc", "/tmp")

@@ -22,7 +22,7 @@ from hyperframe.frame import (
 )
 
 from bentos.core import Core
-from bentos.grpc_server import GrpcServer
+from bentos.grpc.server import GrpcServer
 from tests.bentos.http_server import FrontDoor
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"

@@ -15,8 +15,8 @@ import pytest
 import uvloop
 
 from bentos.core import Core
-from bentos.http_door import KEEP_ALIVE_S, Door
-from bentos.http_server import HttpServer
+from bentos.http.door import KEEP_ALIVE_S, Door
+from bentos.http.server import HttpServer
 
 
 class FrontDoor:

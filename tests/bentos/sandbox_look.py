@@ -14,7 +14,7 @@ from typing import Any
 
 sys.path.insert(0, "/bundle/src")
 from bentos import asking
-from bentos.grpc_channel import GrpcChannel
+from bentos.grpc.channel import GrpcChannel
 from contract import manifest
 
 ARTIFACT = Path("/bundle/src/bundle")

@@ -11,7 +11,7 @@ import pytest
 
 from bentos.admission import Admission
 from bentos.errors import DeadlineError, OverloadedError
-from bentos.metrics import Metrics
+from bentos.monitoring.metrics import Metrics
 
 BUDGET_S = 0.2
 ROW = 250  # bytes

@@ -40,7 +40,7 @@ def test_these_tests_run_in_a_pruned_environment() -> None:
     assert not [path for pattern in UNUSED for path in packages.glob(pattern)]
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_no_module_imports_pickle(path: Path) -> None:
     assert not re.search(r"^\s*(import|from)\s+(pickle|cloudpickle|dill|joblib|marshal)\b", path.read_text(), re.M)
 

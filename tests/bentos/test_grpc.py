@@ -16,8 +16,8 @@ from google.protobuf import descriptor_pb2
 from hyperframe.frame import RstStreamFrame
 from prometheus_client.parser import text_string_to_metric_families
 
-from bentos import health_pb2, oip_pb2, reflection_v1_pb2, reflection_v1alpha_pb2
 from bentos.core import Core
+from bentos.protos import health_pb2, oip_pb2, reflection_v1_pb2, reflection_v1alpha_pb2
 from bentos.tensors import DATATYPES
 from tests.bentos.conftest import Case
 from tests.bentos.http2_peer import INFER, Peer, call_frames, data, grpc_door, headers
@@ -345,7 +345,7 @@ def test_reflection_answers_each_message_of_a_conversation(door: FrontDoor, mess
     asked = [
         {"list_services": ""},
         {"file_containing_symbol": "inference.GRPCInferenceService.ModelInfer"},
-        {"file_by_filename": "bentos/health.proto"},
+        {"file_by_filename": "bentos/protos/health.proto"},
         {"file_containing_symbol": service.full_name},
         {"file_by_filename": "other.proto"},
         {"all_extension_numbers_of_type": "inference.ModelInferRequest"},

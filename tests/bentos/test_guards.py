@@ -22,7 +22,7 @@ import pytest
 from bentos import asking
 from bentos.access import Access
 from bentos.errors import UnauthorizedError
-from bentos.grpc_channel import GrpcChannel
+from bentos.grpc.channel import GrpcChannel
 from contract import api_keys
 from contract.errors import ConfigurationError
 from tests.bentos.certificates import Authority

@@ -13,9 +13,9 @@ import pytest
 from hpack import Encoder
 from hyperframe.frame import Frame, PingFrame, RstStreamFrame, SettingsFrame
 
-from bentos import oip_pb2
 from bentos.core import Core
 from bentos.gate import SPARE_CONNECTIONS
+from bentos.protos import oip_pb2
 from tests.bentos.conftest import Case
 from tests.bentos.http2_peer import (
     INFER,

@@ -16,7 +16,7 @@ import pytest
 
 from bentos.core import Core
 from bentos.gate import SPARE_CONNECTIONS
-from bentos.http_connection import BODY
+from bentos.http.connection import BODY
 from tests.bentos.conftest import Case
 from tests.bentos.http_server import FrontDoor, front_door, get, limited, one_response, request, responses, rest, until
 

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from prometheus_client.parser import text_string_to_metric_families
 
 from bentos.core import Core
-from bentos.exposition import Family, exposition, labels
-from bentos.metrics import Metrics
-from bentos.observations import BATCH_ROWS, Observations
-from bentos.sketches import MINIMUM_ROWS, WINDOW_S, Sketch, Sketches
+from bentos.monitoring.exposition import Family, exposition, labels
+from bentos.monitoring.metrics import Metrics
+from bentos.monitoring.observations import BATCH_ROWS, Observations
+from bentos.monitoring.sketches import MINIMUM_ROWS, WINDOW_S, Sketch, Sketches
 from contract import manifest
 from contract.encoder import Encoder
 from contract.prediction_log import ID_LIMIT_BYTES

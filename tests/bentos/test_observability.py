@@ -26,7 +26,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from bentos import asking
 from bentos.errors import INTERNAL
-from bentos.grpc_channel import GrpcChannel
+from bentos.grpc.channel import GrpcChannel
 from contract import manifest
 from contract.encoder import Encoder
 from contract.errors import RequestError

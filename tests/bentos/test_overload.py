@@ -17,12 +17,12 @@ from typing import Any
 import grpc
 import pytest
 
-from bentos import oip_pb2
 from bentos.admission import Admission
 from bentos.core import Core
 from bentos.errors import OverloadedError
-from bentos.http_protocol import HttpProtocol
-from bentos.metrics import Metrics
+from bentos.http.protocol import HttpProtocol
+from bentos.monitoring.metrics import Metrics
+from bentos.protos import oip_pb2
 from tests.bentos.caller import Caller
 from tests.bentos.conftest import Case, Server
 from tests.bentos.http2_peer import INFER, Peer, grpc_door

@@ -17,8 +17,8 @@ from random import Random
 import numpy as np
 import pytest
 
-from bentos.exposition import exposition
-from bentos.prediction_log import PredictionLog
+from bentos.monitoring.exposition import exposition
+from bentos.monitoring.prediction_log import PredictionLog
 from contract.log_settings import Settings
 from contract.prediction_log import Reader
 from tests import disks
@@ -166,7 +166,7 @@ def test_file_is_locked_for_as_long_as_it_is_written(tmp_path: Path) -> None:
 FAILING = """
 import ctypes, sys
 from pathlib import Path
-from bentos.prediction_log import PredictionLog
+from bentos.monitoring.prediction_log import PredictionLog
 from contract.log_settings import Settings
 from tests.bentos.test_prediction_log import SCHEMA, counts, offer
 fiu = ctypes.CDLL("libfiu.so.0")
@@ -199,7 +199,7 @@ def test_rows_are_dropped_and_counted_when_the_disk_fails_at_random(tmp_path: Pa
 WRITING = """
 import sys
 from pathlib import Path
-from bentos.prediction_log import PredictionLog
+from bentos.monitoring.prediction_log import PredictionLog
 from contract.log_settings import Settings
 from tests.bentos.test_prediction_log import SCHEMA, counts, offer
 log = PredictionLog(Settings(Path(sys.argv[1]), 1 << 30), SCHEMA, "f00d", file_bytes=100_000)

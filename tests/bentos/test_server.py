@@ -19,7 +19,7 @@ import grpc
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from bentos import health_pb2
+from bentos.protos import health_pb2
 from contract import manifest
 from tests.bentos.conftest import Case, Server, start_server
 from tests.ports import free_ports

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bentos.tracing import Sampling, Tracing, sampling
+from bentos.monitoring.tracing import Sampling, Tracing, sampling
 from contract.errors import ConfigurationError
 
 ROOT = Path(__file__).parents[2]

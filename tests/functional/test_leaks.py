@@ -27,7 +27,7 @@ import polars as pl
 import pytest
 
 from bentos import asking
-from bentos.grpc_channel import GrpcChannel, RefusedError
+from bentos.grpc.channel import GrpcChannel, RefusedError
 from contract import manifest
 from contract.schema import FeatureSchema
 from pipelines import paths

@@ -13,11 +13,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from bentos import oip_pb2
 from bentos.core import Core
-from bentos.grpc_oip import InferenceService
-from bentos.http_app import HttpApp
+from bentos.grpc.oip import InferenceService
+from bentos.http.app import HttpApp
 from bentos.openapi import document
+from bentos.protos import oip_pb2
 from bentos.tensors import DATATYPES
 from contract import manifest
 from contract.errors import ModelRejectedError

@@ -1,0 +1,41 @@
+"""The HTTP front end: the connections to one listening socket, from its start to its end."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+
+from bentos.core import Core
+from bentos.http.app import HttpApp
+from bentos.http.door import KEEP_ALIVE_S, Door
+from bentos.http.protocol import HttpProtocol
+from bentos.listener import BACKLOG, Listener
+from bentos.pages import PATHS
+
+
+class HttpServer:
+    """Serves a core on a socket, and so many of the pages around it; over TLS where there is a context.
+
+    Attributes:
+        door: where its connections come in.
+    """
+
+    def __init__(
+        self,
+        core: Core,
+        listening: socket.socket,
+        tls: ssl.SSLContext | None = None,
+        keep_alive_s: float = KEEP_ALIVE_S,
+        backlog: int = BACKLOG,
+        pages: frozenset[str] = PATHS,
+    ) -> None:
+        self.door = Door(HttpApp(core, pages, tls=tls is not None), keep_alive_s)
+        self._listener = Listener(self.door, lambda: HttpProtocol(self.door), listening, tls, backlog)
+
+    async def start(self) -> None:
+        await self._listener.start()
+
+    async def stop(self, drain_s: float) -> None:
+        """Take no new connection, answer what has begun to arrive, and close what is left after `drain_s`."""
+        self._listener.close()
+        await self.door.drain(drain_s)

@@ -1,0 +1,1 @@
+"""What is told of a running replica: metrics, drift, the prediction log and traces."""

@@ -1,0 +1,88 @@
+"""What was predicted, gathered as it is and looked at in batches: a request pays for a place in a list."""
+
+from __future__ import annotations
+
+from asyncio import AbstractEventLoop, TimerHandle
+from collections.abc import Callable, Iterator
+from time import time_ns
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bentos.monitoring.exposition import Family
+from bentos.monitoring.prediction_log import PredictionLog
+from bentos.monitoring.sketches import Sketches
+from contract.prediction_log import Call
+
+# So many rows take about a millisecond.
+BATCH_ROWS = 1024
+_LOG_EVERY_S = 1.0
+
+
+class Observations:
+    """Gathers rows for the sketches and, where there is one, for the prediction log. For the event loop's thread.
+
+    Attributes:
+        call_soon: the event loop's, so that no answer waits for the rows to be counted; without a loop they are counted at once.
+    """
+
+    def __init__(self, sketches: Sketches) -> None:
+        self.call_soon: Callable[[Callable[[], None]], object] = lambda flush: flush()
+        self._sketches = sketches
+        self._is_due = False
+        self._log: PredictionLog | None = None
+        self._timer: TimerHandle | None = None
+        self._matrices: list[NDArray[np.float32]] = []
+        self._scores: list[NDArray[np.float32]] = []
+        self._calls: list[Call] = []
+        self._rows = 0
+
+    def add(self, matrix: NDArray[np.float32], scores: NDArray[np.float32], request_id: bytes) -> None:
+        """Rows of a request, encoded, and their scores; neither may change any more."""
+        self._matrices.append(matrix)
+        self._scores.append(scores)
+        if self._log is not None:
+            self._calls.append((time_ns(), len(scores), request_id))
+        self._rows += len(scores)
+        if self._rows >= BATCH_ROWS and not self._is_due:
+            self._is_due = True
+            self.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Count what was gathered, and hand it to the log."""
+        self._is_due = False
+        if not self._rows:
+            return
+        matrix, scores = np.concatenate(self._matrices), np.concatenate(self._scores)
+        calls = self._calls
+        self._matrices, self._scores, self._calls, self._rows = [], [], [], 0
+        self._sketches.add(matrix, scores)
+        if self._log is not None:
+            self._log.offer(calls, matrix, scores)
+
+    def collect(self) -> Iterator[Family]:
+        """The metrics of all rows so far."""
+        self.flush()
+        yield from self._sketches.collect()
+        if self._log is not None:
+            yield from self._log.collect()
+
+    def start_log(self, log: PredictionLog, loop: AbstractEventLoop) -> None:
+        """Log from now on; what was gathered is logged a second later at most."""
+        self.flush()
+        self._log = log
+        self._tick(loop)
+
+    def stop_log(self) -> None:
+        """Write what was gathered, and end the log."""
+        if self._log is None:
+            return
+        self.flush()
+        self._log.close()
+        self._log = None
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _tick(self, loop: AbstractEventLoop) -> None:
+        self.flush()
+        self._timer = loop.call_later(_LOG_EVERY_S, self._tick, loop)

@@ -1,0 +1,122 @@
+"""How what is asked and what is answered is distributed, in the bins of the model's reference: counts, and drift."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from time import monotonic
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bentos.monitoring.exposition import Family, labels
+from contract.reference import Bins, Counter, Reference, predicted, stability_index
+from contract.schema import FeatureSchema
+
+# A row counts half after 17 hours. Shorter windows would call every night a drift, of each feature that follows the day.
+WINDOW_S = 86_400.0
+# Rows in the window from which a PSI is told. Source: of two samples from one distribution it is (bins - 1) / rows on average (Yurdakul,
+# Statistical Properties of Population Stability Index, 2018), which is 0.04 for the 23 bins of a category.
+MINIMUM_ROWS = 500
+
+
+class Sketch:
+    """One column: rows by bin, since the start, and in the window."""
+
+    def __init__(self, bins: Bins) -> None:
+        self.bins = bins
+        self._counter = Counter(bins)
+        self.totals = np.zeros(len(bins.names), np.int64)
+        self._window = np.zeros(len(bins.names))
+
+    def add(self, column: NDArray[np.float32], decay: float) -> None:
+        """Count these rows, after what is in the window has lost so much of its weight."""
+        counts = self._counter.count(column)
+        self.totals += counts
+        self._window *= decay
+        self._window += counts
+
+    @property
+    def drift(self) -> float | None:
+        """The PSI of the window to the reference; None while too few rows are in it."""
+        if self._window.sum() < MINIMUM_ROWS:
+            return None
+        return stability_index([self.bins.rows, self._window])
+
+
+class Sketches:
+    """Of every feature that is made from no PII field, and of the predictions."""
+
+    def __init__(self, schema: FeatureSchema, reference: Reference, model_version: str) -> None:
+        self._schema = schema
+        self._version = labels({"model_version": model_version})
+        names = schema.feature_names
+        self._features = [
+            (names.index(name), f"{labels({'feature': name})},{self._version}", Sketch(bins))
+            for name, bins in reference.features.items()
+        ]
+        self._bins = [
+            [f"{labels({'bin': bin_name})},{feature}" for bin_name in sketch.bins.names]
+            for _, feature, sketch in self._features
+        ]
+        self._prediction = Sketch(reference.prediction)
+        self._labels = np.zeros(len(schema.target.labels), np.int64)
+        self._sum = 0.0
+        self._added = monotonic()
+
+    def add(self, matrix: NDArray[np.float32], scores: NDArray[np.float32]) -> None:
+        """Count rows, as `contract.predictor.Predictor` encoded and scored them."""
+        now = monotonic()
+        decay = math.exp((self._added - now) / WINDOW_S)
+        self._added = now
+        columns = np.ascontiguousarray(matrix.T)
+        for index, _, sketch in self._features:
+            sketch.add(columns[index], decay)
+        outcomes = predicted(self._schema.task, scores)
+        self._prediction.add(outcomes, decay)
+        if self._schema.task == "multiclass":
+            self._labels += np.bincount(outcomes.astype(np.int64), minlength=len(self._labels))
+            return
+        self._sum += float(outcomes.sum(dtype=np.float64))
+        if self._schema.target.threshold is not None:
+            # As the predictor compares: in double precision.
+            positive = int(np.count_nonzero(outcomes.astype(np.float64) >= self._schema.target.threshold))
+            self._labels += (len(outcomes) - positive, positive)
+
+    def collect(self) -> Iterator[Family]:
+        yield from self._collect_features()
+        yield from self._collect_predictions()
+
+    def _collect_features(self) -> Iterator[Family]:
+        rows = Family("bulkhead_feature_rows", "counter", "Rows by bin of each feature")
+        reference = Family("bulkhead_feature_reference_rows", "gauge", "Rows of the training by bin of each feature")
+        drift = Family(
+            "bulkhead_feature_drift_psi", "gauge", "Population stability index of about a day to the training"
+        )
+        for (_, feature, sketch), bins in zip(self._features, self._bins, strict=True):
+            for of_bin, count, trained in zip(bins, sketch.totals.tolist(), sketch.bins.rows, strict=True):
+                rows.add(of_bin, count)
+                reference.add(of_bin, trained)
+            if (index := sketch.drift) is not None:
+                drift.add(feature, index)
+        yield from (rows, reference, drift)
+
+    def _collect_predictions(self) -> Iterator[Family]:
+        sketch = self._prediction
+        if self._schema.task != "multiclass":
+            values = Family(
+                "bulkhead_prediction", "histogram", "Predicted probabilities of the positive label, or values"
+            )
+            values.add_histogram(self._version, sketch.bins.edges, sketch.totals.tolist()[:-1], self._sum)
+            yield values
+        if self._schema.target.labels:
+            predictions = Family("bulkhead_predicted_labels", "counter", "Predictions by label")
+            for label, count in zip(self._schema.target.labels, self._labels.tolist(), strict=True):
+                predictions.add(f"{labels({'label': label})},{self._version}", count)
+            yield predictions
+        drift = Family(
+            "bulkhead_prediction_drift_psi", "gauge", "Population stability index of about a day to the training"
+        )
+        if (index := sketch.drift) is not None:
+            drift.add(self._version, index)
+        yield drift
