@@ -62,8 +62,8 @@ def refused(source: Path, store: Store, tmp_path_factory: pytest.TempPathFactory
 
     digests = {
         "crashes at load": put("crash", partial(append, "core.py", CRASH)),
-        "hangs at load": put("hang", partial(append, "grpc_server.py", HANG)),
-        "crashes at its first request": put("request", partial(append, "http_predict.py", CRASH_AT_REQUEST)),
+        "hangs at load": put("hang", partial(append, "grpc/server.py", HANG)),
+        "crashes at its first request": put("request", partial(append, "http/predict.py", CRASH_AT_REQUEST)),
         "answers wrongly": put("answer", spoil_answer),
         "is unsigned": put("unsigned", partial(raise_body_limit, 1), key=None),
         "is signed by another key": put("foreign", partial(raise_body_limit, 2), key=signature.make_key()),

@@ -73,7 +73,7 @@ def _server_error(bundle: Path) -> None:
 
 
 def _crash(bundle: Path) -> None:
-    (bundle / "src" / "bentos" / "http_app.py").write_text("raise SystemExit('crashed while loading')\n")
+    (bundle / "src" / "bentos" / "http" / "app.py").write_text("raise SystemExit('crashed while loading')\n")
 
 
 @pytest.mark.parametrize(
