@@ -25,6 +25,7 @@ from benchmarks.results import Bar, Figure
 from benchmarks.servers import OURS, SERVING_PYTHON, Server
 from benchmarks.serving import RATE, TOLERANCE, Target, WrongAnswerError
 from bentos.protos import oip_pb2
+from bentos.tensors import DATATYPES
 from contract import manifest
 from contract.encoder import Encoder
 from contract.schema import FeatureSchema
@@ -94,15 +95,13 @@ def _encoded(bundle: Bundle) -> Any:
 
 def _ours_oip(bundle: Bundle, server: Server) -> Target:
     """The Open Inference Protocol over HTTP: a tensor a field, in JSON; what a row lacks is left out."""
-    path = f"/v2/models/{bundle.name}/infer"
     bodies = [_tensors(bundle, case["row"]) for case in bundle.golden]
-    _check_all(bundle, server, path, bodies)
-    return Target(server, server.port, load.encode([http_load.request(path, body) for body in bodies]), load.HTTP)
+    return _oip_target(bundle, server, f"/v2/models/{bundle.name}/infer", bodies)
 
 
 def _tensors(bundle: Bundle, row: dict[str, Any]) -> bytes:
     inputs = [
-        {"name": name, "datatype": "FP64" if bundle.kinds[name] == "number" else "BYTES", "shape": [1], "data": [value]}
+        {"name": name, "datatype": DATATYPES[bundle.kinds[name]], "shape": [1], "data": [value]}
         for name, value in row.items()
         if value is not None
     ]
@@ -110,17 +109,17 @@ def _tensors(bundle: Bundle, row: dict[str, Any]) -> bytes:
 
 
 def _mlserver_http(bundle: Bundle, server: Server) -> Target:
-    bodies = [_json(row) for row in _encoded(bundle)]
-    _check_all(bundle, server, _PATH, bodies)
-    return Target(server, server.port, load.encode([http_load.request(_PATH, body) for body in bodies]), load.HTTP)
+    return _oip_target(bundle, server, _PATH, [_json(row) for row in _encoded(bundle)])
 
 
-def _check_all(bundle: Bundle, server: Server, path: str, bodies: list[bytes]) -> None:
+def _oip_target(bundle: Bundle, server: Server, path: str, bodies: list[bytes]) -> Target:
+    """A body for each golden case; the answers to them are checked."""
     connection = HTTPConnection("127.0.0.1", server.port, timeout=10)
     for case, body in zip(bundle.golden, bodies, strict=True):
         connection.request("POST", path, body, {"Content-Type": "application/json"})
         _check(json.loads(connection.getresponse().read())["outputs"][0]["data"][0], case)
     connection.close()
+    return Target(server, server.port, load.encode([http_load.request(path, body) for body in bodies]), load.HTTP)
 
 
 def _json(row: Any) -> bytes:

@@ -45,12 +45,17 @@ def message(model: str, kinds: dict[str, str], rows: Sequence[dict[str, Any]]) -
     return content
 
 
-def probabilities(content: bytes) -> list[float]:
-    """Of the rows that were asked."""
+def answers(content: bytes) -> list[dict[str, Any]]:
+    """Probability and label of each row that was asked."""
     response = oip_pb2.ModelInferResponse.FromString(content)
-    index = [output.name for output in response.outputs].index("probability")
-    raw = response.raw_output_contents[index]
-    return list(struct.unpack(f"<{len(raw) // 8}d", raw))
+    raw = {output.name: response.raw_output_contents[index] for index, output in enumerate(response.outputs)}
+    chances = struct.unpack(f"<{len(raw['probability']) // 8}d", raw["probability"])
+    labels, rest = [], raw["label"]
+    while rest:
+        end = _LENGTH.size + _LENGTH.unpack_from(rest)[0]
+        labels.append(rest[_LENGTH.size : end].decode())
+        rest = rest[end:]
+    return [{"probability": chance, "label": label} for chance, label in zip(chances, labels, strict=True)]
 
 
 def main() -> None:
@@ -60,8 +65,9 @@ def main() -> None:
         call = channel.unary_unary(METHOD)
         for cases in asked["requests"]:
             messages.append(message(asked["model"], asked["kinds"], [case["row"] for case in cases]))
-            got = probabilities(call(messages[-1], timeout=10))
-            if got != (expected := [case["answer"]["probability"] for case in cases]):
+            got = answers(call(messages[-1], timeout=10))
+            expected = [{name: case["answer"][name] for name in ("probability", "label")} for case in cases]
+            if got != expected:
                 raise SystemExit(f"the server answered {got} where the golden answers are {expected}")
     print(json.dumps(load.encode(messages)))
 
