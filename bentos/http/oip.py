@@ -119,8 +119,7 @@ class OipEndpoint:
     def _rows(self, entries: Sequence[Mapping[str, Any]], binary: bytes) -> list[Row]:
         """The rows of the input tensors; the binary ones lie in `binary`, one after the other."""
         heads = tuple([self._head(entry) for entry in entries])
-        sizes = [_binary_size(entry) if "parameters" in entry else None for entry in entries]
-        contents = _cut(binary, sizes)
+        contents = _cut(binary, [_binary_size(entry) for entry in entries])
         if None not in contents:
             return self._known_reader(heads)(contents)
         columns = [
@@ -181,7 +180,9 @@ def _shape(entry: Mapping[str, Any]) -> list[int]:
 
 
 def _parameters(entry: Mapping[str, Any]) -> Mapping[str, Any]:
-    parameters = entry.get("parameters", {})
+    if "parameters" not in entry:
+        return {}
+    parameters = entry["parameters"]
     if not isinstance(parameters, dict):
         raise RequestError("'parameters' must be an object")
     for unsupported in ("shared_memory_region", "classification"):
