@@ -153,6 +153,8 @@ class Connection(asyncio.Protocol):
             if not self._over:
                 self._state = IDLE
                 self._refuse(RequestError("this is no HTTP request that this server understands"))
+        if self._unwritten or (self._write_paused and not self._over):
+            self._stall()  # the requests behind that one have set deadlines of their own
         if self._state != IDLE and not self._over:
             self._count(len(data))
 
