@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
+from random import Random
+
+# Below those that Linux gives to connections, of which other tests open thousands before the server has its port, and beyond the fixed
+# ones of the fleets in tests.
+_PORTS = range(20_000, 32_768)
 
 
 def free_ports(count: int) -> list[int]:
     """Ports of the loopback interface on which nothing listens, all different."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [entry.getsockname()[1] for entry in sockets]
-    for entry in sockets:
-        entry.close()
-    return ports
+    free: set[int] = set()
+    random = Random()  # seeded by the system, whatever a test has done to the module's own
+    while len(free) < count:
+        port = random.choice(_PORTS)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            free.add(port)
+    return [*free]

@@ -8,8 +8,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
 
 import pytest
 import uvloop
@@ -17,6 +17,8 @@ import uvloop
 from bentos.core import Core
 from bentos.http.door import KEEP_ALIVE_S, Door
 from bentos.http.server import HttpServer
+
+T = TypeVar("T")
 
 
 class FrontDoor:
@@ -54,6 +56,14 @@ class FrontDoor:
         self.begin_to_stop()
         self._thread.join(8)
         assert not self._thread.is_alive(), "the server did not end"
+
+    def look(self, at: Callable[[], T]) -> T:
+        """What a function gives between two rounds of the server, on its thread."""
+
+        async def give() -> T:
+            return at()
+
+        return asyncio.run_coroutine_threadsafe(give(), self._loop).result(10)
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), 10)
@@ -95,8 +105,12 @@ def get(path: str, *headers: str) -> bytes:
 
 
 def rest(connection: socket.socket) -> bytes:
-    """What still comes until the server closes."""
-    return b"".join(iter(lambda: connection.recv(1 << 16), b""))
+    """What still comes until the server closes, or resets what it was sent too late to read."""
+    received = bytearray()
+    with suppress(ConnectionResetError):
+        while chunk := connection.recv(1 << 16):
+            received += chunk
+    return bytes(received)
 
 
 def responses(received: bytes) -> list[tuple[int, dict[str, str], bytes]]:
@@ -128,11 +142,3 @@ def one_response(connection: socket.socket) -> tuple[int, dict[str, str], bytes]
         received += chunk
     (response,) = responses(received)
     return response
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait until it holds."""
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)

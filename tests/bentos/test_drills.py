@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -151,9 +152,9 @@ def check_answered(good: dict[str, Any]) -> None:
 def test_good_callers_are_answered_while_slow_ones_hold_hundreds_of_connections(
     core: Core, case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limited(core, monkeypatch, head_timeout_s=0.5, body_timeout_s=1.0)
+    limited(core, monkeypatch, head_timeout_s=1.0, body_timeout_s=1.5)
     with front_door(core) as door, grpc_door(core) as grpc:
-        numbers = ["--http", "100", "--grpc", "50", "--seconds", "3.5"]
+        numbers = ["--http", "100", "--grpc", "50", "--seconds", "7"]
         good, slow = beside(case, door.port, grpc.port, "drills.slow_callers", *numbers)
     check_answered(good)
     for kind, seen in slow.items():
@@ -165,7 +166,7 @@ def test_slow_callers_that_nobody_ends_are_found_out(core: Core, case: Case) -> 
     with front_door(core) as door, grpc_door(core) as grpc:
         numbers = ["--http", "1", "--grpc", "1", "--seconds", "2"]
         _, slow = beside(case, door.port, grpc.port, "drills.slow_callers", *numbers)
-    assert all((seen["ended"], seen["longest_s"] > 1.5) == (0, True) for seen in slow.values())
+    assert all((seen["ended"], seen["longest_s"] > 1) == (0, True) for seen in slow.values())
 
 
 def test_good_callers_are_answered_while_others_send_without_end(server: Server, case: Case) -> None:
@@ -187,6 +188,13 @@ def test_answers_that_are_not_the_golden_ones_are_found_out(case: Case) -> None:
     assert not answers.is_right(asked, json.dumps({**right, "model": {"version": "another"}}).encode())
 
 
+def close_all(listening: socket.socket) -> None:
+    """Whoever comes, until nobody may come any more."""
+    with suppress(OSError):
+        while True:
+            listening.accept()[0].close()
+
+
 def test_requests_that_have_no_right_answer_are_counted(case: Case) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), _Constant) as constant:
         constant.answer = json.dumps({"model": {"version": case.version}, "predictions": case.answers[:1]}).encode()
@@ -197,6 +205,9 @@ def test_requests_that_have_no_right_answer_are_counted(case: Case) -> None:
     assert found["outcomes"].keys() == {"200", "wrong"}
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
-        threading.Thread(target=lambda: [listening.accept()[0].close() for _ in range(99)], daemon=True).start()
+        closing = threading.Thread(target=close_all, args=(listening,))
+        closing.start()
         found = ask(Answers(case.bundle, rows=1), port, 100, 0.3)
+        listening.shutdown(socket.SHUT_RDWR)
+        closing.join()
     assert found["asked"] == found["failed"] > 10

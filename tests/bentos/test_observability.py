@@ -27,6 +27,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from bentos import asking
 from bentos.errors import INTERNAL
 from bentos.grpc.channel import GrpcChannel
+from bentos.monitoring.sketches import MINIMUM_ROWS
 from contract import manifest
 from contract.encoder import Encoder
 from contract.errors import RequestError
@@ -337,15 +338,15 @@ def _exprs(value: Any) -> Iterator[str]:
             yield from _exprs(inner)
 
 
-def test_dashboard_and_alerts_speak_of_metrics_and_labels_that_there_are(watched: Watched) -> None:
+def test_dashboard_and_alerts_speak_of_metrics_and_labels_that_there_are(watched: Watched, case: Case) -> None:
     rules = yaml.safe_load((ROOT / "fleet" / "grafana" / "rules.yaml").read_text())
     dashboard = json.loads((ROOT / "fleet" / "grafana" / "dashboard.json").read_bytes())
     recorded = {rule["record"] for group in rules["groups"] for rule in group["rules"] if "record" in rule}
+    watched.ask(case.rows * (MINIMUM_ROWS // len(case.rows) + 1), "enough")  # or no PSI is told
     metrics = watched.metrics()
     names, labels = {name for name, _ in metrics}, {label for _, of in metrics for label, _ in of}
     asked = [*_exprs(rules), *_exprs(dashboard)]
     assert len(asked) > 30
-    # A PSI is told of 500 rows and more, which the test of the full disk asks.
     used = {name for expr in asked for name in re.findall(r"bulkhead[a-z_:0-9]+", expr)}
     assert used - names - recorded == set()
     shown = {name for expr in _exprs(dashboard) for name in re.findall(r"bulkhead[a-z_:0-9]+", expr)}
@@ -392,6 +393,8 @@ def test_whole_rows_are_read_after_the_server_was_killed(case: Case, tmp_path: P
     until(lambda: watched.log_counts()[0] == len(case.rows))
     for at in range(12):
         watched.ask(case.rows * 30, str(at))
+    until(lambda: watched.log_counts()[0] > 100 * len(case.rows))
+    watched.ask(case.rows * 30, "late")
     (worker,) = server.workers
     os.kill(worker, signal.SIGKILL)
     server.process.kill()

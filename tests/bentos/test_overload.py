@@ -266,8 +266,9 @@ def test_crowd_gets_right_answers_or_refusals_and_health_is_answered_meanwhile(s
         for connection in crowd:
             connection.sendall(whole[-1:])
         assert is_ready(probe)
-        answers = [one_response(connection) for connection in crowd]
+        answers = []
         for connection in crowd:  # each may come again at once
+            answers.append(one_response(connection))
             connection.sendall(request("/predict", json.dumps({"rows": case.rows[:1]}).encode(), CLOSE))
             assert one_response(connection)[0] in (200, 503)
     for status, headers, content in answers:

@@ -31,6 +31,12 @@ ROWS = 500
 CAUSES = ("queue", "full", "disk")
 
 
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A closed log is complete, however slow the disk is."""
+    monkeypatch.setattr("bentos.monitoring.prediction_log._CLOSE_LIMIT_S", 60)
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 1 MB."""
@@ -166,12 +172,13 @@ def test_file_is_locked_for_as_long_as_it_is_written(tmp_path: Path) -> None:
 FAILING = """
 import ctypes, sys
 from pathlib import Path
-from bentos.monitoring.prediction_log import PredictionLog
+from bentos.monitoring import prediction_log
 from contract.log_settings import Settings
 from tests.bentos.test_prediction_log import SCHEMA, counts, offer
+prediction_log._CLOSE_LIMIT_S = 60
 fiu = ctypes.CDLL("libfiu.so.0")
 fiu.fiu_enable_random.argtypes = [ctypes.c_char_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_float]
-log = PredictionLog(Settings(Path(sys.argv[1]), 1 << 30), SCHEMA, "f00d", file_bytes=50_000)
+log = prediction_log.PredictionLog(Settings(Path(sys.argv[1]), 1 << 30), SCHEMA, "f00d", file_bytes=50_000)
 for point in (b"posix/io/rw/write", b"posix/io/oc/open", b"posix/io/sync/fsync"):
     fiu.fiu_enable_random(point, 1, 5, 0, 0.3)
 offer(log, 0, 200)

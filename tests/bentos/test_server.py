@@ -23,6 +23,7 @@ from bentos.protos import health_pb2
 from contract import manifest
 from tests.bentos.conftest import Case, Server, start_server
 from tests.ports import free_ports
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 CLIENT_PYTHON = ROOT / ".venv" / "client" / "bin" / "python"
@@ -292,9 +293,9 @@ def test_request_in_flight_is_answered_when_the_server_is_told_to_stop(
     with socket.create_connection((host, int(port)), 10) as connection:
         head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         connection.sendall(head.encode() + body[:10])
-        time.sleep(0.3)
+        until(lambda: samples(running, "bulkhead_requests_in_flight")[("http", "", case.version)] == 1)
         running.process.send_signal(signal.SIGTERM)
-        time.sleep(0.5)
+        assert statuses.get(timeout=10) == health_pb2.HealthCheckResponse.NOT_SERVING
         connection.sendall(body[10:])
         connection.settimeout(10)
         answer = b""
@@ -302,7 +303,6 @@ def test_request_in_flight_is_answered_when_the_server_is_told_to_stop(
             answer += chunk
     assert answer.startswith(b"HTTP/1.1 200")
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["predictions"] == case.answers[:1]
-    assert statuses.get(timeout=10) == health_pb2.HealthCheckResponse.NOT_SERVING
     assert running.process.wait(20) == 0
 
 
