@@ -9,7 +9,7 @@ import urllib.request
 from types import TracebackType
 from typing import Any
 
-from benchmarks.servers import free_ports
+from benchmarks.ports import free_ports
 from benchmarks.workspaces import PROJECT, Workspace, timed
 
 _RUN_LIMIT_S = 300

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmarks import servers
 from benchmarks.bundles import Bundle
+from benchmarks.ports import free_ports
 from benchmarks.servers import OURS, PROJECT, Server, Starter
 
 MLSERVER_PYTHON = PROJECT / ".venv/mlserver/bin/python"
@@ -27,7 +28,7 @@ MODEL = "flights"
 @contextmanager
 def mlserver(bundle: Bundle, scratch: Path) -> Iterator[Server]:
     """MLServer with a custom runtime; `parallel_workers` 0 keeps the model in the process that answers, its fastest for a small model."""
-    port, grpc_port, metrics_port = servers.free_ports(3)
+    port, grpc_port, metrics_port = free_ports(3)
     directory = scratch / "mlserver"
     directory.mkdir(exist_ok=True)
     ports = {"http_port": port, "grpc_port": grpc_port, "metrics_port": metrics_port}
@@ -49,7 +50,7 @@ def mlserver(bundle: Bundle, scratch: Path) -> Iterator[Server]:
 @contextmanager
 def litserve(bundle: Bundle, scratch: Path) -> Iterator[Server]:
     """LitServe with one worker: a process for HTTP and one for the model, as it always has."""
-    (port,) = servers.free_ports(1)
+    (port,) = free_ports(1)
     command = [str(LITSERVE_PYTHON), "-m", "benchmarks.peers.litserve_app", str(port)]
     environment = servers.clean_environment() | {"PEER_MODEL": str(bundle.model)}
     with servers.started(LITSERVE, command, environment, scratch, port, cwd=PROJECT, ready_path="/health") as server:
@@ -59,7 +60,7 @@ def litserve(bundle: Bundle, scratch: Path) -> Iterator[Server]:
 @contextmanager
 def ray(bundle: Bundle, scratch: Path) -> Iterator[Server]:
     """Ray Serve with one replica, in a cluster of its own on this machine: some ten processes."""
-    (port,) = servers.free_ports(1)
+    (port,) = free_ports(1)
     command = [str(RAY_PYTHON), "-m", "benchmarks.peers.ray_app", str(port), str(scratch / "ray")]
     settings = {"PEER_MODEL": str(bundle.model), "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
     with servers.started(RAY, command, servers.clean_environment() | settings, scratch, port, cwd=PROJECT) as server:
@@ -69,7 +70,7 @@ def ray(bundle: Bundle, scratch: Path) -> Iterator[Server]:
 @contextmanager
 def nginx(_: Bundle, scratch: Path) -> Iterator[Server]:
     """The limit for any server: nginx with one worker, which answers a constant."""
-    (port,) = servers.free_ports(1)
+    (port,) = free_ports(1)
     settings = scratch / "nginx.conf"
     template = PROJECT / "benchmarks/peers/nginx.conf"
     settings.write_text(template.read_text().replace("PORT", str(port)).replace("SCRATCH", str(scratch)))

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from benchmarks import processes
 from benchmarks.bundles import Bundle
+from benchmarks.ports import free_ports
 
 PROJECT = Path(__file__).parents[1]
 SERVING_PYTHON = PROJECT / ".venv/serving/bin/python"
@@ -55,14 +56,6 @@ class Server:
 
 
 Starter = Callable[[Bundle, Path], AbstractContextManager[Server]]  # the path is a scratch directory
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [entry.getsockname()[1] for entry in sockets]
-    for entry in sockets:
-        entry.close()
-    return ports
 
 
 @contextmanager

@@ -69,9 +69,10 @@ def _accept(server: socket.socket, port: int, next_fault: Callable[[], Fault | N
 
 
 def _serve(client: socket.socket, port: int, next_fault: Callable[[], Fault | None]) -> None:
-    with client, socket.create_connection(("127.0.0.1", port)) as upstream:
+    with client:
         try:
-            fault = _carry(client, upstream, next_fault)
+            with socket.create_connection(("127.0.0.1", port)) as upstream:
+                fault = _carry(client, upstream, next_fault)
         except OSError:
             return
         if fault and fault.is_reset:

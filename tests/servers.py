@@ -24,7 +24,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.ports import free_ports
+from benchmarks.ports import free_ports
 
 SERVERS = Path(__file__).parents[1] / ".venv" / "servers" / "bin"
 PASSWORD = "s3cr3t/p@ss:"

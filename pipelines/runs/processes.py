@@ -28,10 +28,19 @@ def run_group(command: Sequence[str], *, cwd: Path, env: Mapping[str, str], grac
     SIGTERM, SIGINT and SIGHUP to us become SIGTERM to the whole group, and SIGKILL `grace_s` seconds later; the answer is
     then 128 plus the signal's number.
     """
-    previous = {number: signal.signal(number, _stop) for number in _STOPPING}
     process: subprocess.Popen[bytes] | None = None
+    early: list[int] = []  # while there is no process that could be ended
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        if process is not None:
+            raise _StoppedError(number)
+        early.append(number)
+
+    previous = {number: signal.signal(number, stop) for number in _STOPPING}
     try:
         process = subprocess.Popen(command, cwd=cwd, env=dict(env), start_new_session=True)
+        if early:
+            raise _StoppedError(early[0])
         code = process.wait()
     except _StoppedError as stopped:
         code = stopped.exit_code
@@ -49,10 +58,6 @@ def die_with_parent() -> None:
     """Ask the kernel for a SIGTERM when the process that started us dies, even by kill -9 (Linux; elsewhere nothing)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def _stop(number: int, _frame: FrameType | None) -> None:
-    raise _StoppedError(number)
 
 
 def _end_group(process: subprocess.Popen[bytes], grace_s: float) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ports import free_ports
+from benchmarks.ports import free_ports
 
 START_TIMEOUT_S = 60
 

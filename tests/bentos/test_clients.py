@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.ports import free_ports
 from contract import manifest
 from tests.bentos.certificates import Authority
 from tests.bentos.conftest import Case, Server
 from tests.bentos.crowded_proxy import ENVOY, crowded_proxy
 from tests.bentos.test_guards import start, wait
-from tests.ports import free_ports
 
 ROOT = Path(__file__).parents[2]
 CLIENT_PYTHON = ROOT / ".venv" / "client" / "bin" / "python"

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
+from benchmarks.ports import free_ports
 from bentos.tensors import DATATYPES
 from contract import manifest
 from tests.bentos.conftest import Case, Server
-from tests.ports import free_ports
 
 ROOT = Path(__file__).parents[2]
 CLIENT_PYTHON = ROOT / ".venv" / "client" / "bin" / "python"

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.ports import free_ports
 from benchmarks.processes import resident_mb
 from bentos.core import Core
 from drills import fuzzing
@@ -23,7 +24,6 @@ from drills.hostile import CANARY
 from tests.bentos.conftest import Case, Server
 from tests.bentos.http2_peer import grpc_door
 from tests.bentos.http_server import front_door, limited
-from tests.ports import free_ports
 
 ROOT = Path(__file__).parents[2]
 CLIENT_PYTHON = ROOT / ".venv" / "client" / "bin" / "python"

@@ -19,6 +19,7 @@ from typing import Any
 import grpc
 import pytest
 
+from benchmarks.ports import free_ports
 from bentos import asking
 from bentos.access import Access
 from bentos.errors import UnauthorizedError
@@ -28,7 +29,6 @@ from contract.errors import ConfigurationError
 from tests.bentos.certificates import Authority
 from tests.bentos.conftest import Case
 from tests.bentos.running import START_TIMEOUT_S, Server
-from tests.ports import free_ports
 
 KEY, OTHER, NEW = "a" * 32, "b" * 40, "c" * 64
 

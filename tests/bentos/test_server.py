@@ -19,10 +19,10 @@ import grpc
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from benchmarks.ports import free_ports
 from bentos.protos import health_pb2
 from contract import manifest
 from tests.bentos.conftest import Case, Server, start_server
-from tests.ports import free_ports
 from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]

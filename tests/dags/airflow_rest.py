@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import urllib.error
 import urllib.request
 from typing import Any
 
@@ -25,9 +26,17 @@ class Airflow:
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
         content = None if body is None else json.dumps(body).encode()
+        deadline = time.monotonic() + 30
         request = urllib.request.Request(self.url + path, method=method, data=content, headers=headers)
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
+        while True:
+            try:
+                with urllib.request.urlopen(request, timeout=30) as answer:
+                    return json.load(answer)
+            except urllib.error.HTTPError as error:
+                # As where SQLite is locked: what only asks may ask again.
+                if method != "GET" or error.code < 500 or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
 
     def trigger(self, dag_id: str, **body: Any) -> str:
         run = self.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None, **body})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,12 +10,6 @@ from pathlib import Path
 
 def without_airflow() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if "AIRFLOW" not in name}
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def listening_addresses(port: int) -> set[str]:

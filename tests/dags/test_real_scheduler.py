@@ -21,8 +21,9 @@ from typing import Any
 import pytest
 import yaml
 
+from benchmarks.ports import free_ports
 from tests.dags.airflow_rest import Airflow
-from tests.dags.machine import free_port, listening_addresses, processes_in, wait_until, without_airflow
+from tests.dags.machine import listening_addresses, processes_in, wait_until, without_airflow
 from tests.fleet import load
 from tests.slice import MONTHS, copy_project
 
@@ -36,6 +37,8 @@ FLIGHT = {
     "scheduled_departure": "2013-05-24T17:30",
     "scheduled_arrival": "2013-05-24T18:45",
 }
+
+DAGS = {"collect_and_validate", "train_and_evaluate", "bundle_and_deploy", "monitor"}
 
 pytestmark = pytest.mark.skipif(not PIPELINE_PYTHON.exists(), reason="needs the pipeline environment beside this one")
 
@@ -54,6 +57,10 @@ class Site:
     def log_in(self) -> None:
         passwords = json.loads((self.root / "var" / "airflow" / "passwords.json").read_bytes())
         self.airflow.log_in("admin", passwords["admin"])
+        # Airflow calls itself healthy before it has read the DAGs.
+        assert wait_until(
+            lambda: {dag["dag_id"] for dag in self.airflow.call("GET", "/api/v2/dags")["dags"]} == DAGS, 120
+        )
 
     def state_of(self, what: str) -> Any:
         """A file of state outside of Airflow, such as the ledger of batches."""
@@ -78,11 +85,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     root = tmp_path_factory.mktemp("site") / "project"
     copy_project(root)
     (root / ".venv").symlink_to(PROJECT / ".venv")
-    port = free_port()
+    port, http_port, grpc_port = free_ports(3)
     environment = without_airflow() | {
         "BULKHEAD_AIRFLOW_PORT": str(port),
-        "BULKHEAD_HTTP_PORT": str(free_port()),
-        "BULKHEAD_GRPC_PORT": str(free_port()),
+        "BULKHEAD_HTTP_PORT": str(http_port),
+        "BULKHEAD_GRPC_PORT": str(grpc_port),
         "BULKHEAD_REPLICA_PORT": "18100",  # it takes the first from there that are free
         "BULKHEAD_STORE": str(root / "store"),
         "BULKHEAD_VAR": str(root / "var"),
@@ -129,7 +136,7 @@ def deployed(site: Site, trained: str) -> str:
 
 def test_the_dags_load_and_nothing_runs_by_itself(site: Site) -> None:
     dags = {dag["dag_id"]: dag for dag in site.airflow.call("GET", "/api/v2/dags")["dags"]}
-    assert set(dags) == {"collect_and_validate", "train_and_evaluate", "bundle_and_deploy", "monitor"}
+    assert dags.keys() == DAGS
     assert not any(dag["is_paused"] for dag in dags.values())
     assert site.airflow.call("GET", "/api/v2/importErrors")["import_errors"] == []
 
@@ -169,6 +176,7 @@ def test_the_approved_model_goes_live_on_the_running_fleet(site: Site, deployed:
     assert site.lock(recorded_name(site, "bundle_and_deploy")) == plain
     published = xcom(site, deployed, "publish")
     assert re.fullmatch(r"[0-9a-f]{64}", published)
+    assert wait_until(lambda: fleet_is_ready(site))
     status = ask_fleet(site, "status")
     assert status["live"]["digest"] == published
     assert [replica["digest"] for replica in status["replicas"] if replica["ready"]] == [published] * status["size"]
@@ -179,7 +187,7 @@ def test_the_approved_model_goes_live_on_the_running_fleet(site: Site, deployed:
 
 def test_a_wrong_month_fails_at_once_with_the_reason_in_the_log(site: Site) -> None:
     run = site.airflow.trigger("collect_and_validate", conf={"through": "2012-01"})
-    assert site.airflow.wait("collect_and_validate", run, 60) == "failed"
+    assert site.airflow.wait("collect_and_validate", run, 400) == "failed"
     tasks = site.airflow.tasks("collect_and_validate", run)
     assert (tasks["open"]["state"], tasks["open"]["try_number"]) == ("failed", 1)
     assert tasks["collect"]["state"] == "upstream_failed"
@@ -188,7 +196,7 @@ def test_a_wrong_month_fails_at_once_with_the_reason_in_the_log(site: Site) -> N
 
 def test_down_in_the_middle_of_a_run_leaves_no_process_and_up_goes_on_with_it(site: Site, deployed: str) -> None:
     run = site.airflow.trigger("monitor", conf={"through": MONTHS[-1]})
-    assert wait_until(lambda: site.airflow.tasks("monitor", run)["validate"]["state"] == "running", 60)
+    assert wait_until(lambda: site.airflow.tasks("monitor", run)["validate"]["state"] == "running", 200)
     site.control("down")
     assert not_of_the_fleet(site) == []
     site.control("up")
@@ -206,7 +214,8 @@ def test_serving_goes_on_and_nothing_is_there_twice_when_the_database_is_lost(
     ports = (int(site.environment[f"BULKHEAD_{protocol}_PORT"]) for protocol in ("HTTP", "GRPC"))
     with load.running(*ports, site.root / "store" / "bundles" / published, pause_s=0.05) as seen:
         run = site.airflow.trigger("collect_and_validate", conf={"through": MONTHS[-1]})
-        assert wait_until(lambda: site.airflow.tasks("collect_and_validate", run)["open"]["state"] == "running", 60)
+        begun = ("running", "success")
+        assert wait_until(lambda: site.airflow.tasks("collect_and_validate", run)["open"]["state"] in begun, 120)
         (site.root / "var" / "airflow" / "airflow.db").write_bytes(b"not a database")
         kill_supervisor(site)
         site.control("up")
@@ -267,6 +276,10 @@ def ask_fleet(site: Site, verb: str) -> dict[str, Any]:
     done = subprocess.run(command, env=site.environment, check=True, stdout=subprocess.PIPE)
     status: dict[str, Any] = json.loads(done.stdout)
     return status
+
+
+def fleet_is_ready(site: Site) -> bool:
+    return subprocess.run([site.root / "bin" / "fleet", "status"], env=site.environment, check=False).returncode == 0
 
 
 def predict(url: str, row: dict[str, Any]) -> dict[str, Any]:

@@ -17,12 +17,12 @@ from typing import Any
 
 import pytest
 
+from benchmarks.ports import free_ports
 from contract import manifest, signature
 from contract.files import canonical_json
 from contract.store import Store
 from fleet.processes import FLEET_MARK, marked
 from tests.fleet import load
-from tests.ports import free_ports
 
 PROJECT = Path(__file__).parents[2]
 VARIABLE = "BULKHEAD_TEST_BUNDLE"

@@ -101,9 +101,11 @@ def retry_after(port: int, body: str) -> str | None:
 def _outcome(received: bytes, expected: Any) -> str:
     """Of a complete answer; nothing as long as it is none."""
     end = received.find(b"\r\n\r\n")
+    if end < 0:
+        return ""
     fields = _fields(received)
     content = received[end + 4 :]
-    if end < 0 or len(content) < int(fields["content-length"]):
+    if len(content) < int(fields["content-length"]):
         return ""
     status, answer = received[9:12].decode(), json.loads(content)
     if status == "200":

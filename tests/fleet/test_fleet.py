@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -72,6 +74,7 @@ def test_no_request_fails_and_replica_returns_when_its_worker_is_killed(fleet: F
     with fleet.under_load() as load:
         os.kill(*killed, signal.SIGKILL)
         wait(lambda: _workers(parent) not in ([], killed) and fleet.run("status").returncode == 0, "a new worker")
+        wait(lambda: _answers(fleet), "it to answer")
         time.sleep(0.5)
     load.check(fleet.bundles.first)
 
@@ -83,6 +86,7 @@ def test_no_request_fails_and_replica_returns_when_its_parent_is_killed(fleet: F
         os.kill(before["pid"], signal.SIGKILL)
         wait(lambda: not Path(f"/proc/{orphan}").exists(), "the orphan to end")
         wait(lambda: fleet.run("status").returncode == 0, "the replica to be ready")
+        wait(lambda: _answers(fleet), "it to answer")
         time.sleep(0.5)
     load.check(fleet.bundles.first)
     assert fleet("status")["replicas"][0]["pid"] != before["pid"]
@@ -91,9 +95,8 @@ def test_no_request_fails_and_replica_returns_when_its_parent_is_killed(fleet: F
 def test_no_request_fails_when_a_replica_freezes(fleet: FleetCommand) -> None:
     frozen = _workers(fleet.serve(fleet.bundles.first, size=2)["replicas"][0]["pid"])
     with fleet.under_load() as load:
-        os.kill(*frozen, signal.SIGSTOP)
-        wait(lambda: fleet.run("status").returncode == 75, "Envoy to see it")
-        os.kill(*frozen, signal.SIGCONT)
+        with _stopped(frozen):
+            wait(lambda: fleet.run("status").returncode == 75, "Envoy to see it")
         wait(lambda: fleet.run("status").returncode == 0, "the replica to return")
     load.check(fleet.bundles.first)
 
@@ -101,12 +104,9 @@ def test_no_request_fails_when_a_replica_freezes(fleet: FleetCommand) -> None:
 def test_what_the_replicas_have_no_time_for_is_refused_by_envoy_and_the_rest_is_answered(fleet: FleetCommand) -> None:
     frozen = _workers(fleet.serve(fleet.bundles.first, size=1)["replicas"][0]["pid"])
     with overload.crowd(fleet.http_port, fleet.grpc_port, fleet.bundles.source, count=800) as crowd:
-        for worker in frozen:
-            os.kill(worker, signal.SIGSTOP)
-        crowd.ask()
-        crowd.wait_for_refusals(100)
-        for worker in frozen:
-            os.kill(worker, signal.SIGCONT)
+        with _stopped(frozen):
+            crowd.ask()
+            crowd.wait_for_refusals(100)
         http, grpc = crowd.outcomes()
     # The replica has 128 and Envoy 128, and a little more as its threads count at once.
     assert set(http) == {"200", "503 overloaded, Retry-After: 1"}
@@ -140,10 +140,8 @@ def test_nothing_is_left_behind_when_a_deployment_is_killed(fleet: FleetCommand)
     command = [sys.executable, "-m", "fleet", "deploy", fleet.bundles.second]
     with subprocess.Popen(command, cwd=PROJECT, env=fleet.environment, stderr=subprocess.PIPE) as deployment:
         assert deployment.stderr is not None
-        deployment.stderr.readline()  # it is starting replicas
-        time.sleep(0.3)
+        wait(lambda: fleet.processes() > processes, "it to start replicas")
         deployment.kill()
-    assert fleet.processes() > processes
     assert fleet("up") == before
     assert fleet.processes() == processes
 
@@ -186,5 +184,27 @@ def test_reason_is_given_when_the_port_is_taken(fleet: FleetCommand, tmp_path: P
 
 def _workers(parent: int) -> list[int]:
     """The worker, if it lives, below the parent process of a `bentoml serve`."""
-    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    return [int(pid) for pid in children if b"bentos.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    found = []
+    for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
+        with suppress(OSError):  # it has ended
+            found += [int(pid)] if b"bentos.worker" in Path(f"/proc/{pid}/cmdline").read_bytes() else []
+    return found
+
+
+def _answers(fleet: FleetCommand) -> bool:
+    """Whether the first replica itself does, whatever Envoy thinks of it."""
+    try:
+        return ask(fleet("status")["replicas"][0]["http_port"], body=fleet.golden_request())[0] == 200
+    except OSError:
+        return False
+
+
+@contextmanager
+def _stopped(processes: list[int]) -> Iterator[None]:
+    for process in processes:
+        os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in processes:
+            os.kill(process, signal.SIGCONT)

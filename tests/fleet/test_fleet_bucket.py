@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.ports import free_ports
 from contract.store import Store
 from fleet import retention
 from fleet.retention import Rule
@@ -17,7 +18,6 @@ from tests import servers
 from tests.contract.conftest import write_bundle
 from tests.fleet.conftest import KEY, PROJECT, Bundles, FleetCommand
 from tests.fleet.test_fleet import SMOKE
-from tests.ports import free_ports
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.ports import free_ports
 from tests.fleet.conftest import FleetCommand
 from tests.fleet.test_fleet import SMOKE, ask
-from tests.ports import free_ports
 
 KEY = "k" * 40
 

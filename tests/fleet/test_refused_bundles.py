@@ -18,7 +18,7 @@ from contract import manifest, signature
 from contract.errors import EXIT_DATA, EXIT_RETRY
 from contract.files import canonical_json
 from contract.store import Store
-from tests.fleet.conftest import KEY, FleetCommand, changed
+from tests.fleet.conftest import KEY, FleetCommand, changed, wait
 from tests.fleet.load import Load
 
 COMMANDS = pytest.mark.parametrize("options", [[], ["--canary", "10"]], ids=["live", "canary"])
@@ -84,7 +84,7 @@ class Serving:
         """Deploy this bundle, which must change nothing at all. The exit code, whether it was started, and the message."""
         fleet, load, answered = self.fleet, self.load, self.load.answers.total()
         done = fleet.run("deploy", digest, *options, **variables)
-        assert fleet("status") == self.status
+        wait(lambda: json.loads(fleet.run("status").stdout) == self.status, "the fleet to be as it was")
         assert fleet.processes() == self.processes
         assert not runs_of(digest)
         assert load.answers.total() > answered

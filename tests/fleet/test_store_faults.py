@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from random import Random
 
 import pytest
 
@@ -144,9 +143,17 @@ def test_put_fails_cleanly_when_the_disk_fails_at_random(points: str, chance: fl
 
 
 PUTTING = """
-import sys
+import os, signal, sys
 from pathlib import Path
 from contract.store import Store
+fsync, left = os.fsync, int(sys.argv[4])
+def dying(descriptor):
+    global left
+    fsync(descriptor)
+    left -= 1
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+os.fsync = dying
 Store(sys.argv[1], private_key=Path(sys.argv[2]).read_bytes()).put(Path(sys.argv[3]))
 """
 
@@ -154,19 +161,14 @@ Store(sys.argv[1], private_key=Path(sys.argv[2]).read_bytes()).put(Path(sys.argv
 def test_killed_put_leaves_nothing_under_a_final_name_and_gc_clears_the_rest(tmp_path: Path) -> None:
     store, live = live_store(tmp_path / "store", tmp_path)
     (tmp_path / "key").write_bytes(KEY)
-    random = Random(11)
-    for number in range(4):
-        bundle = bundle_of_files(tmp_path / f"bundle{number}", str(number), 60)
-        command = [sys.executable, "-c", PUTTING, store.location, str(tmp_path / "key"), str(bundle)]
-        with subprocess.Popen(command, cwd=ROOT) as putting:
-            while putting.poll() is None and not list((tmp_path / "store" / "bundles").glob(".incoming-*/src/1*")):
-                time.sleep(0.001)
-            time.sleep(random.uniform(0, 0.05))
-            putting.kill()
+    for steps in (1, 20, 40, 60):  # so many of its files are on disk
+        bundle = bundle_of_files(tmp_path / f"bundle{steps}", str(steps), 60)
+        command = [sys.executable, "-c", PUTTING, store.location, str(tmp_path / "key"), str(bundle), str(steps)]
+        assert subprocess.run(command, cwd=ROOT, check=False).returncode == -signal.SIGKILL
         check(store, live)
         assert store.put(bundle) == manifest.digest_of(bundle)
     torn = store.leftovers()
-    assert torn
+    assert len(torn) == 4
     rule = retention.Rule(datetime.now(UTC), timedelta(0), frozenset())
     freed = retention.delete(store, retention.find(store, rule), rule)
     assert freed.leftovers == tuple(torn)

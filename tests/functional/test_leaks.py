@@ -92,7 +92,7 @@ PARAMS: dict[str, Any] = {
     },
     "evaluate": {"slices": [{"column": "note"}, {"column": "agent"}], "bootstrap": 200},
     "gates": {},
-    "serving": {},
+    "serving": {"budget": {"p99_ms": 5000}},  # however busy the machine is
 }
 
 

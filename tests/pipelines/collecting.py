@@ -38,10 +38,33 @@ def rows_of(raw: dict[str, Any], text: str, month: str = "2024-01", **source: An
     return pl.read_parquet(paths.partition(month)).to_dicts()
 
 
-def start_collect(raw: dict[str, Any], **environment: str) -> subprocess.Popen[bytes]:
-    """The command itself, in this directory and a process of its own; it writes what it has to say to `stderr.txt`."""
+_DYING = """
+import os, runpy, signal, sys
+from pathlib import Path
+left = int(sys.argv.pop(1))
+def counted(call):
+    def instead(*arguments):
+        global left
+        result = call(*arguments)
+        left -= 1
+        if not left:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+    return instead
+os.fsync, Path.replace = counted(os.fsync), counted(Path.replace)
+runpy.run_module("pipelines", run_name="__main__")
+"""
+
+
+def start_collect(raw: dict[str, Any], dies_after: int | None = None, **environment: str) -> subprocess.Popen[bytes]:
+    """The command itself, in this directory and a process of its own; it writes what it has to say to `stderr.txt`.
+
+    Args:
+        dies_after: so many steps of writing, each an fsync or a rename, kill -9 ends it; None for not at all.
+    """
     Path("params.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
-    command = [sys.executable, "-m", "pipelines", "collect", "2024-01"]
+    program = ["-m", "pipelines"] if dies_after is None else ["-c", _DYING, str(dies_after)]
+    command = [sys.executable, *program, "collect", "2024-01"]
     whole = os.environ | {"PYTHONPATH": str(PROJECT)} | environment
     with Path("stderr.txt").open("wb") as errors:
         return subprocess.Popen(command, env=whole, stdout=subprocess.DEVNULL, stderr=errors)

@@ -14,7 +14,7 @@ from pipelines.runs.processes import run_group
 
 PROJECT = Path(__file__).parents[2]
 # A stage that does not care for its parent's death, as `sh -c 'a; b'` under a killed dvc.
-STUBBORN = "trap '' TERM; echo $$ > pid.txt; while :; do sleep 0.1; done"
+STUBBORN = "trap '' TERM; echo $$ > pid; mv pid pid.txt; while :; do sleep 0.1; done"
 
 
 def test_exit_code_passes_through(tmp_path: Path) -> None:

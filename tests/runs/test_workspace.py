@@ -129,7 +129,7 @@ def test_two_runs_work_at_once(project: Path) -> None:
     command = [sys.executable, "-m", "pipelines.runs", "repro", "evaluate", "--run"]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     running = [subprocess.Popen([*command, workspace.run], cwd=project, env=environment) for workspace in wanted]
-    assert [process.wait(60) for process in running] == [0, 0, 0]
+    assert [process.wait(300) for process in running] == [0, 0, 0]
     assert [len((workspace.path / "evaluated.txt").read_text().split()) for workspace in wanted] == [1, 2, 3]
 
 

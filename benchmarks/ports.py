@@ -1,4 +1,4 @@
-"""Ports for servers that tests start."""
+"""Ports for servers that benchmarks and tests start."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import socket
 from contextlib import suppress
 from random import Random
 
-# Below those that Linux gives to connections, of which other tests open thousands before the server has its port, and beyond the fixed
-# ones of the fleets in tests.
+# Below those that Linux gives to connections, of which loads and other tests open thousands before the server has its port, and
+# beyond the fixed ones of the fleets in tests.
 _PORTS = range(20_000, 32_768)
 
 
