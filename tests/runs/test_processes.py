@@ -9,6 +9,9 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from pipelines.runs.processes import run_group
 
@@ -31,6 +34,21 @@ def test_the_whole_group_ends_when_we_are_told_to_stop(tmp_path: Path) -> None:
     process.send_signal(signal.SIGTERM)
     assert process.wait(10) == 128 + signal.SIGTERM
     assert wait_until(lambda: not alive(tmp_path))
+
+
+def test_a_command_ends_that_was_about_to_start_when_we_were_told_to_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    popen, started = subprocess.Popen, []
+
+    def interrupted(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        started.append(popen(*arguments, **options))
+        signal.raise_signal(signal.SIGTERM)
+        return started[0]
+
+    monkeypatch.setattr(subprocess, "Popen", interrupted)
+    assert run_group(["sleep", "60"], cwd=tmp_path, env=os.environ, grace_s=0.5) == 128 + signal.SIGTERM
+    assert started[0].poll() == -signal.SIGTERM
 
 
 def test_the_group_ends_when_whoever_started_us_is_killed(tmp_path: Path) -> None:
