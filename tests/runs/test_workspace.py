@@ -24,6 +24,7 @@ from pipelines.runs.workspace import (
 from tests.runs.conftest import commit, git, workspace_of
 
 PROJECT = Path(__file__).parents[2]
+DVC_FAILED = 255
 
 
 def repro_in(workspace: Workspace, *stages: str) -> int:
@@ -119,17 +120,21 @@ def test_repro_gives_the_exit_code_of_the_stage(workspace: Workspace) -> None:
 
 def test_repro_gives_the_exit_code_of_dvc_when_no_stage_failed(workspace: Workspace) -> None:
     open_workspace(workspace)
-    assert repro_in(workspace, "no-such-stage") not in {0, 64, 65, 78}
+    assert repro_in(workspace, "no-such-stage") == DVC_FAILED
 
 
 def test_two_runs_work_at_once(project: Path) -> None:
+    """DVC may take for broken, and remove, what another run is writing in the cache of runs; that one is tried again, as by Airflow."""
     wanted = [workspace_of(project, f"run{number}") for number in range(3)]
     for number, workspace in enumerate(wanted):
         open_workspace(workspace, through=f"2013-0{number + 1}")
     command = [sys.executable, "-m", "pipelines.runs", "repro", "evaluate", "--run"]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     running = [subprocess.Popen([*command, workspace.run], cwd=project, env=environment) for workspace in wanted]
-    assert [process.wait(300) for process in running] == [0, 0, 0]
+    ended = [process.wait(300) for process in running]
+    assert set(ended) <= {0, DVC_FAILED}
+    for workspace, code in zip(wanted, ended, strict=True):
+        assert code == 0 or repro_in(workspace, "evaluate") == 0
     assert [len((workspace.path / "evaluated.txt").read_text().split()) for workspace in wanted] == [1, 2, 3]
 
 
