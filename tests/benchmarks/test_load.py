@@ -112,9 +112,9 @@ def _check_outcomes(program: str, port: int, requests: tuple[str, ...], server: 
     assert alone.completed == len(alone.latencies_ms) == 50
     assert all(0 < latency < 10_000 for latency in alone.latencies_ms)
     assert sum(alone.latencies_ms) / 1000 <= alone.wall_s
-    flooded = load.run(program, Job(port=port, requests=requests, server=server, seconds=1))
+    flooded = load.run(program, Job(port=port, requests=requests, server=server, seconds=2))
     assert flooded.latencies_ms == []
-    assert flooded.completed > 0
+    assert flooded.completed > 50
     assert 0 < flooded.cpu_s <= flooded.wall_s * 2
 
 

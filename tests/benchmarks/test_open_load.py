@@ -80,13 +80,11 @@ def test_silence_is_a_loss(monkeypatch: pytest.MonkeyPatch) -> None:
 @needs_servers
 def test_calls_that_get_a_message_are_told_from_those_that_are_refused(tmp_path: Path) -> None:
     with servers.grpc_hello(tmp_path) as server:
-        job = OpenJob(
-            server.grpc_port, load.encode([b"anything", b"x" * 40_000]), server.pid, 400, 0.5, "grpc", max_connections=1
-        )
+        job = OpenJob(server.grpc_port, load.encode([b"anything", b"x" * 40_000]), server.pid, 400, 1, "grpc")
         outcome = open_load.run(job)
     assert outcome.count("OK") == outcome.sent > 100
     assert not outcome.lost
-    assert outcome.connections == 1  # what has no window waits for it
+    assert outcome.connections < outcome.sent / 10
     assert outcome.cpu_s > 0
 
 

@@ -142,6 +142,7 @@ def test_nothing_is_left_behind_when_a_deployment_is_killed(fleet: FleetCommand)
         assert deployment.stderr is not None
         wait(lambda: fleet.processes() > processes, "it to start replicas")
         deployment.kill()
+    assert fleet.processes() > processes
     assert fleet("up") == before
     assert fleet.processes() == processes
 

@@ -143,17 +143,11 @@ def test_put_fails_cleanly_when_the_disk_fails_at_random(points: str, chance: fl
 
 
 PUTTING = """
-import os, signal, sys
+import sys
 from pathlib import Path
 from contract.store import Store
-fsync, left = os.fsync, int(sys.argv[4])
-def dying(descriptor):
-    global left
-    fsync(descriptor)
-    left -= 1
-    if not left:
-        os.kill(os.getpid(), signal.SIGKILL)
-os.fsync = dying
+from tests import dying
+dying.after(int(sys.argv[4]))
 Store(sys.argv[1], private_key=Path(sys.argv[2]).read_bytes()).put(Path(sys.argv[3]))
 """
 

@@ -39,19 +39,9 @@ def rows_of(raw: dict[str, Any], text: str, month: str = "2024-01", **source: An
 
 
 _DYING = """
-import os, runpy, signal, sys
-from pathlib import Path
-left = int(sys.argv.pop(1))
-def counted(call):
-    def instead(*arguments):
-        global left
-        result = call(*arguments)
-        left -= 1
-        if not left:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-    return instead
-os.fsync, Path.replace = counted(os.fsync), counted(Path.replace)
+import runpy, sys
+from tests import dying
+dying.after(int(sys.argv.pop(1)))
 runpy.run_module("pipelines", run_name="__main__")
 """
 

@@ -134,11 +134,8 @@ def test_bad_table_is_refused_by_name(
 def test_collect_gives_the_same_bytes_when_it_was_killed_before(workspace: Path, raw: dict[str, Any]) -> None:
     write_csv(ROWS, "deliveries.csv")
     expected = collect(raw)
-    for steps, is_there in (
-        (1, False),
-        (2, True),
-        (3, True),
-    ):  # the content is on disk, it has its name, so has the disk
+    # The content is on the disk; it has its name; the name is on the disk.
+    for steps, is_there in ((1, False), (2, True), (3, True)):
         paths.partition("2024-01").unlink(missing_ok=True)
         assert start_collect(raw, dies_after=steps).wait(60) == -signal.SIGKILL
         assert paths.partition("2024-01").exists() is is_there
