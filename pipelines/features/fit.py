@@ -8,15 +8,14 @@ from typing import Any
 import polars as pl
 
 from contract.errors import ConfigurationError
-from contract.schema import Feature, FeatureSchema, Field, Target
+from contract.schema import Feature, FeatureSchema
+from pipelines.declared import field_of, target_of
 from pipelines.params import (
     CalendarFeature,
     CategoryFeature,
-    Column,
     CyclicFeature,
     LookupFeature,
     Params,
-    TargetParams,
     inputs_of,
 )
 
@@ -33,8 +32,8 @@ def fit_schema(params: Params, training: pl.DataFrame) -> FeatureSchema:
     return FeatureSchema(
         name=params.name,
         task=params.target.task,
-        target=_target(params.target),
-        fields=tuple(_field(name, column) for name, column in columns.items() if name in used),
+        target=target_of(params.target),
+        fields=tuple(field_of(name, column) for name, column in columns.items() if name in used),
         features=features,
     )
 
@@ -48,24 +47,6 @@ def fitted_columns(params: Params) -> list[str]:
         if isinstance(feature, LookupFeature) and feature.of:
             needed.append(feature.of)
     return list(dict.fromkeys(needed))
-
-
-def _target(target: TargetParams) -> Target:
-    threshold = target.threshold if target.task == "binary" else None
-    return Target(target.column, target.labels, threshold, target.unit)
-
-
-def _field(name: str, column: Column) -> Field:
-    return Field(
-        name=name,
-        kind=column.kind,
-        required=column.required,
-        unit=column.unit,
-        minimum=column.minimum,
-        maximum=column.maximum,
-        description=column.description,
-        pii=column.pii,
-    )
 
 
 def _feature(name: str, feature: Any, training: pl.DataFrame) -> Feature:
