@@ -9,8 +9,8 @@ import polars as pl
 
 from contract.errors import DataRejectedError, Problem
 from contract.files import canonical_json, write_atomically
-from pipelines import paths, tables
-from pipelines.params import Gates, GroupedSplit, Params
+from pipelines import identifiers, paths, tables
+from pipelines.params import Gates, GroupedSplit, Params, inputs_of
 from pipelines.screen import leaks
 from pipelines.splits import HOLDOUT, PART, TRAINING, VALIDATION
 
@@ -19,8 +19,8 @@ def run(params: Params) -> str:
     """Write `reports/screening.json`, whatever the outcome: what was measured, not what is allowed (`gates` of `params.yaml`).
 
     Raises:
-        DataRejectedError: a feature tells too much alone or is the target in disguise, rows are there twice, or an entity is on
-            both sides of the split; with the evidence.
+        DataRejectedError: a feature tells too much alone, is the target in disguise or is made of an identifier, rows are there
+            twice, or an entity is on both sides of the split; with the evidence.
     """
     table = tables.read(paths.FEATURES / "train.parquet")
     outcomes = table[tables.LABEL].to_numpy()
@@ -32,11 +32,19 @@ def run(params: Params) -> str:
         for name in params.features
     }
     parts = tables.read(paths.PARTS)[PART]
-    report: dict[str, Any] = {"features": features, "repeated": _repeated(params)}
+    report: dict[str, Any] = {
+        "features": features,
+        "identifiers": _identifiers(params),
+        "repeated": _repeated(params),
+    }
     if entity := _entity(params):
         report["shared"] = {"entity": entity, **_shared(_column(params, entity), parts)}
     write_atomically(paths.SCREENING, canonical_json(report))
-    if problems := [*_leaks(features, params.gates), *_overlaps(params, report)]:
+    if problems := [
+        *_leaks(features, params.gates),
+        *_named(report["identifiers"], params.gates),
+        *_overlaps(params, report),
+    ]:
         raise DataRejectedError(
             f"{len(problems)} findings before training; nothing was trained, and the live model stays. "
             f"All figures: {paths.SCREENING}",
@@ -69,6 +77,34 @@ def _leaks(features: Mapping[str, Mapping[str, float]], gates: Gates) -> list[Pr
                 )
             )
     return problems
+
+
+def _identifiers(params: Params) -> dict[str, dict[str, str]]:
+    """By feature that reads a number, the column that looks like an identifier, and why."""
+    found: dict[str, dict[str, str]] = {}
+    reasons: dict[str, str | None] = {}
+    for name, feature in params.features.items():
+        for column in inputs_of(name, feature):
+            if params.data.columns[column].kind == "number":
+                if column not in reasons:
+                    reasons[column] = identifiers.reason(column, _column(params, column).to_numpy())
+                if reason := reasons[column]:
+                    found[name] = {"column": column, "reason": reason}
+    return found
+
+
+def _named(found: Mapping[str, Mapping[str, str]], gates: Gates) -> list[Problem]:
+    return [
+        Problem(
+            None,
+            name,
+            f"is made of {entry['column']!r}, which looks like an identifier ({entry['reason']}). If it says who and not how "
+            "much, declare it as `kind: identifier` and take the feature out; if it measures something, list the feature in "
+            "gates.reviewed",
+        )
+        for name, entry in found.items()
+        if name not in gates.reviewed
+    ]
 
 
 def _overlaps(params: Params, report: Mapping[str, Any]) -> list[Problem]:

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from contract.errors import EXIT_DATA, DataRejectedError
-from pipelines import paths
+from pipelines import identifiers, paths
 from pipelines.features import stage as features
 from pipelines.params import Params
 from pipelines.screen import leaks, stage
@@ -103,6 +103,54 @@ def test_an_entity_that_a_grouped_split_keeps_apart_passes(workspace: Path, raw:
     features.run(params)
     stage.run(params)
     assert json.loads(paths.SCREENING.read_bytes())["shared"]["rows"] == 0
+
+
+def _patients(table: pl.DataFrame) -> pl.DataFrame:
+    """A wide number, nowhere near another one, that comes back in other rows: of a patient, say."""
+    numbers = np.random.default_rng(3).integers(10**8, 10**12, 2_000)
+    month = table["promised"].dt.month()[0]
+    return table.with_columns(weight=pl.Series(np.random.default_rng(month).choice(numbers, table.height) * 1.0))
+
+
+def test_number_that_names_its_row_is_blocked_until_it_is_reviewed(workspace: Path, raw: dict[str, Any]) -> None:
+    write_months(workspace, learnable=False)
+    _change(_patients)
+    error = _refusal(Params.model_validate(raw))
+    assert {problem.field for problem in error.problems} == {"weight", "per_kg"}
+    assert "is made of 'weight', which looks like an identifier (" in str(error)
+    raw["gates"]["reviewed"] = ["weight", "per_kg"]
+    stage.run(Params.model_validate(raw))
+
+
+_MEASURES = {
+    "a sum of money": np.round(RANDOM.gamma(2, 4_000, 30_000)),
+    "a price as people round it": np.round(RANDOM.gamma(2, 300_000, 30_000) / 50) * 50,
+    "a price in cents": np.round(RANDOM.gamma(1, 30, 30_000), 2),
+    "a count": RANDOM.poisson(30, 30_000).astype(float),
+    "a wide measure": RANDOM.integers(0, 10**12, 30_000).astype(float),
+    "seconds since 1970": 1.7e9 + np.sort(RANDOM.integers(0, 10**7, 30_000)),
+    "few odd amounts": RANDOM.choice(RANDOM.integers(0, 10**6, 150), 30_000).astype(float),
+    "a score": RANDOM.normal(size=30_000),
+}
+
+
+@pytest.mark.parametrize("name", _MEASURES)
+def test_measure_is_no_identifier(name: str) -> None:
+    assert identifiers.reason("amount", _MEASURES[name]) is None
+
+
+_NAMES = {
+    "id": ("PatientId", RANDOM.choice(RANDOM.integers(0, 10**14, 5_000) + 0.5, 9_000)),
+    "of an entity that comes back": ("subject", RANDOM.choice(RANDOM.integers(0, 10**14, 5_000), 9_000).astype(float)),
+    "of a row": ("row", RANDOM.permutation(9_000) + 17.0),
+}
+
+
+@pytest.mark.parametrize("name", _NAMES)
+def test_number_that_is_a_name_is_an_identifier_with_gaps_or_without(name: str) -> None:
+    column, values = _NAMES[name]
+    assert identifiers.reason(column, values)
+    assert identifiers.reason(column, np.where(np.arange(len(values)) % 7 == 0, np.nan, values)) or name == "of a row"
 
 
 @pytest.mark.parametrize("sigma", [0.3, 1.0, 5.0])
