@@ -14,6 +14,7 @@ from typing import Any
 from contract.errors import EXIT_RETRY, BulkheadError
 from fleet.fleet import Fleet
 from fleet.settings import Settings
+from fleet.status import DOWN
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,8 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def describe(status: dict[str, Any]) -> str:
     """A fleet's status for people."""
-    if not status["running"]:
-        return "the fleet is down; `fleet up` starts it"
+    if not status["running"] and DOWN in status["problems"]:
+        return DOWN
     live, canary = status["live"], status["canary"]
     lines = [
         f"HTTP    {status['http']}",
@@ -55,7 +56,7 @@ def describe(status: dict[str, Any]) -> str:
             f"        {entry['name']:<12} {health:<22} pid {entry['pid']:<8} "
             f"HTTP {entry['http_port']}  gRPC {entry['grpc_port']}  admin {entry['admin_port']}"
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, *(f"problem {problem}" for problem in status["problems"])])
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -240,6 +240,8 @@ def _listener(protocol: str, port: int, directory: Path) -> dict[str, Any]:
 def _connection_manager(protocol: str, directory: Path) -> dict[str, Any]:
     whole = {"@type": _BUFFER_TYPE, "max_request_bytes": _BUFFER_BYTES}
     router = {"@type": f"{_TYPES}.extensions.filters.http.router.v3.Router", "suppress_envoy_headers": True}
+    # nginx's `proxy_pass` and `ab` speak HTTP/1.0, in which a request need not name a host.
+    http1 = {"http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": "localhost"}}
     return {
         "@type": f"{_TYPES}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": protocol,
@@ -260,6 +262,7 @@ def _connection_manager(protocol: str, directory: Path) -> dict[str, Any]:
         "request_timeout": "15s",
         "stream_idle_timeout": "15s",
         "common_http_protocol_options": {"idle_timeout": "300s"},
+        **(http1 if protocol == "http" else {}),
         "http2_protocol_options": {"max_concurrent_streams": 1000},
         "local_reply_config": envoy_replies.of(protocol),
     }

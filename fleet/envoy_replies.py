@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 _BUSY = "the fleet has more to do than it can; try again later"
+_UNREACHABLE = "no replica could be asked; try again later"
+_LATE = "no replica answered in time; try again later"
 _TOO_LONG = "the body is too long"
 _ITS_OWN = "%LOCAL_REPLY_BODY%"
 _OVERFLOW = {"response_flag_filter": {"flags": ["UO"]}}
-_RESOURCE_EXHAUSTED = "8"
+# Envoy's own text names its internals, and is empty while a route's cluster is not there yet. Without a flag it is ours: nothing is live.
+_FLAGGED: dict[str, Any] = {"response_flag_filter": {}}
+_RESOURCE_EXHAUSTED, _UNAVAILABLE = "8", "14"
 
 
 def of(protocol: str) -> dict[str, Any]:
@@ -17,15 +21,22 @@ def of(protocol: str) -> dict[str, Any]:
 
 
 def _http() -> dict[str, Any]:
+    later = [_header("retry-after", "1")]
     refusals: tuple[tuple[dict[str, Any], str, str, list[dict[str, Any]]], ...] = (
-        (_OVERFLOW, "overloaded", _BUSY, [_header("retry-after", "1")]),
-        (_status(503), "unavailable", _ITS_OWN, [_header("retry-after", "1")]),
+        (_OVERFLOW, "overloaded", _BUSY, later),
+        (_both(_FLAGGED, _status(503)), "unavailable", _UNREACHABLE, later),
+        (_status(503), "unavailable", _ITS_OWN, later),
+        (_status(502), "unavailable", _UNREACHABLE, later),
+        (_status(504), "deadline_exceeded", _LATE, later),
         (_status(413), "too_large", _TOO_LONG, []),
+        (_status(408), "body_timeout", "the request did not arrive in time", []),
+        (_status(431), "headers_too_large", "the headers are too long", []),
+        (_status(400), "bad_request", "this is no valid HTTP request", []),
     )
     is_oip = {"header_filter": {"header": {"name": ":path", "string_match": {"prefix": "/v2"}}}}
     mappers = [
         {
-            "filter": {"and_filter": {"filters": [refusal, is_oip]}} if oip else refusal,
+            "filter": _both(refusal, is_oip) if oip else refusal,
             "headers_to_add": headers,
             "body_format_override": _error(code, message, oip=oip),
         }
@@ -37,20 +48,27 @@ def _http() -> dict[str, Any]:
 
 
 def _grpc() -> dict[str, Any]:
-    """By gRPC's rules for HTTP statuses these would be UNAVAILABLE, which is tried again at once, and UNKNOWN. -1: not at all."""
+    """By gRPC's rules for HTTP statuses an overflow would be UNAVAILABLE, which is tried again at once, and 413 UNKNOWN. -1: not at all."""
+    refusals = (
+        (_OVERFLOW, _RESOURCE_EXHAUSTED, _BUSY, "1000"),
+        (_status(413), _RESOURCE_EXHAUSTED, _TOO_LONG, "-1"),
+        (_both(_FLAGGED, _status(503)), _UNAVAILABLE, _UNREACHABLE, "1000"),
+        (_status(504), _UNAVAILABLE, _LATE, "1000"),
+    )
     return {
         "mappers": [
             {
                 "filter": refusal,
-                "headers_to_add": [
-                    _header("grpc-status", _RESOURCE_EXHAUSTED),
-                    _header("grpc-retry-pushback-ms", pushback_ms),
-                ],
+                "headers_to_add": [_header("grpc-status", code), _header("grpc-retry-pushback-ms", pushback_ms)],
                 "body_format_override": {"text_format_source": {"inline_string": message}},
             }
-            for refusal, message, pushback_ms in ((_OVERFLOW, _BUSY, "1000"), (_status(413), _TOO_LONG, "-1"))
+            for refusal, code, message, pushback_ms in refusals
         ]
     }
+
+
+def _both(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    return {"and_filter": {"filters": [one, other]}}
 
 
 def _status(status: int) -> dict[str, Any]:

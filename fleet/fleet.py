@@ -20,7 +20,7 @@ from contract import environments, manifest
 from contract.errors import ConfigurationError, UnavailableError
 from fleet import replicas
 from fleet import state as fleet_state
-from fleet.envoy_config import PROTOCOLS, cluster_name, port_of
+from fleet import status as fleet_status
 from fleet.proxy import Proxy
 from fleet.settings import Settings
 from fleet.state import Canary, Replica, State
@@ -45,17 +45,18 @@ class Fleet:
     def up(self, size: int | None = None) -> None:
         """Start what does not run, and serve what the channel `live` names; does nothing where all that is so already."""
         with self._exclusive():
-            self._start()
             wanted = self._wanted()
+            self._start()
             self._converge(replace(wanted, size=_checked_size(size or wanted.size)))
 
     def deploy(self, reference: str, canary_percent: int | None = None) -> None:
         """Serve the bundle that a channel or a digest names; as a canary beside the live one if `canary_percent` is given."""
-        with self._running() as wanted:
+        with self._running():
             digest = self._store.resolve(reference)
             if canary_percent is None:
-                self._converge(replace(wanted, live=digest, canary=None), by="fleet deploy")
+                self._converge(replace(self._load(), live=digest, canary=None), by="fleet deploy")
                 return
+            wanted = self._wanted()
             if wanted.live in (None, digest):
                 raise ConfigurationError(
                     f"{digest[:12]} is live already"
@@ -67,19 +68,21 @@ class Fleet:
             self._converge(replace(wanted, canary=Canary(digest, canary_percent)))
 
     def scale(self, size: int) -> None:
-        with self._running() as wanted:
-            self._converge(replace(wanted, size=_checked_size(size)))
+        with self._running():
+            self._converge(replace(self._wanted(), size=_checked_size(size)))
 
     def promote(self) -> None:
         """The canary becomes the live bundle."""
-        with self._running() as wanted:
+        with self._running():
+            wanted = self._wanted()
             if wanted.canary is None:
                 raise ConfigurationError("there is no canary to promote; `fleet deploy REF --canary PERCENT` makes one")
             self._converge(replace(wanted, live=wanted.canary.digest, canary=None), by="fleet promote")
 
     def rollback(self) -> None:
         """Take the canary away; without one, go back to the bundle that was live before."""
-        with self._running() as wanted:
+        with self._running():
+            wanted = self._wanted()
             if wanted.canary is not None:
                 self._converge(replace(wanted, canary=None))
                 return
@@ -95,42 +98,11 @@ class Fleet:
             fleet_state.save(self._state_path, replace(self._load(), replicas=()))
 
     def status(self) -> dict[str, Any]:
-        """What runs and serves, as plain values; `ready`: all that is wanted serves."""
-        state = self._load()
-        channel = self._store.read("live")
-        running = self._supervisor.is_running()
-        programs = self._supervisor.states() if running else {}
-        healthy = self._proxy.healthy() if self._proxy.is_ready() else set()
-        entries = [
-            {
-                "name": entry.name,
-                "digest": entry.digest,
-                "http_port": entry.http_port,
-                "grpc_port": entry.grpc_port,
-                "admin_port": entry.admin_port or entry.http_port,
-                "state": programs[entry.name].state if entry.name in programs else "STOPPED",
-                "pid": programs[entry.name].pid if entry.name in programs else 0,
-                "ready": all(
-                    (cluster_name(protocol, entry.digest), port_of(protocol, entry)) in healthy
-                    for protocol in PROTOCOLS
-                ),
-            }
-            for entry in state.replicas
-        ]
-        ready = {
-            digest: sum(entry["ready"] is True for entry in entries if entry["digest"] == digest)
-            for digest in state.counts
-        }
-        return {
-            "ready": bool(ready) and all(ready[digest] >= count for digest, count in state.counts.items()),
-            "running": running,
-            "http": f"http://127.0.0.1:{self._settings.http_port}",
-            "grpc": f"127.0.0.1:{self._settings.grpc_port}",
-            "size": state.size,
-            "live": {"digest": channel.digest, **channel.history[-1]} if channel else None,
-            "canary": {"digest": state.canary.digest, "percent": state.canary.percent} if state.canary else None,
-            "replicas": entries,
-        }
+        """What runs and serves, as plain values, and what is wrong with it: see `fleet.status`."""
+        programs = self._supervisor.states() if self._supervisor.is_running() else None
+        hosts = self._proxy.hosts() if self._proxy.is_ready() else {}
+        problems = [] if programs is not None else [fleet_status.DOWN]
+        return fleet_status.of(self._settings, self._load(), self._store.read("live"), programs, hosts, problems)
 
     def _converge(self, wanted: State, by: str | None = None) -> None:
         """From the state as it was saved to the wanted one.
@@ -145,7 +117,7 @@ class Fleet:
         channel = self._store.read("live")
         fresh: list[Replica] = []
         try:
-            for digest, count in wanted.missing.items():
+            for digest, count in replace(wanted, replicas=saved.replicas).missing.items():
                 fresh += self._start_replicas(digest, count, replace(saved, replicas=(*saved.replicas, *fresh)))
             serving = replace(wanted, replicas=(*saved.replicas, *fresh))
             self._proxy.route(replace(saved, replicas=serving.replicas))
@@ -231,20 +203,29 @@ class Fleet:
         self._supervisor.remove([name for name in self._supervisor.states() if name not in known])
 
     def _wanted(self) -> State:
-        """The saved state, with the live bundle that the store names: another fleet may have moved it."""
-        channel = self._store.read("live")
-        return replace(self._load(), live=channel.digest if channel else None)
+        """The saved state, with the live bundle that the store names: another fleet may have moved it.
+
+        Raises:
+            ConfigurationError: the store names none though a bundle was live. It is another store, or lost: no order to serve nothing.
+        """
+        saved, channel = self._load(), self._store.read("live")
+        if channel is None and saved.live is not None:
+            raise ConfigurationError(
+                f"{fleet_status.silence(self._store.location, saved.live)}; nothing was changed. If that store is gone for good, "
+                f"serve from this one with `fleet deploy`, or where the fleet is down, delete {self._state_path} first"
+            )
+        return replace(saved, live=channel.digest if channel else None)
 
     def _load(self) -> State:
         return fleet_state.load(self._state_path)
 
     @contextmanager
-    def _running(self) -> Iterator[State]:
-        """The wanted state of a running fleet, for one command at a time."""
+    def _running(self) -> Iterator[None]:
+        """A fleet that runs, for one command at a time."""
         with self._exclusive():
             if not self._supervisor.is_running():
                 raise UnavailableError("the fleet is down; `fleet up` starts it")
-            yield self._wanted()
+            yield
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:

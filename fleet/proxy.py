@@ -98,19 +98,16 @@ class Proxy:
         except (OSError, HTTPException):
             return False
 
-    def healthy(self) -> set[tuple[str, int]]:
-        """(cluster, port) of every endpoint that gets requests."""
-        return {key for key, host in self._hosts().items() if host.healthy and not host.draining}
-
     def _hosts_of(self, replicas: Sequence[Replica]) -> list[Host | None]:
-        hosts = self._hosts()
+        hosts = self.hosts()
         return [
             hosts.get((envoy_config.cluster_name(protocol, replica.digest), envoy_config.port_of(protocol, replica)))
             for replica in replicas
             for protocol in envoy_config.PROTOCOLS
         ]
 
-    def _hosts(self) -> dict[tuple[str, int], Host]:
+    def hosts(self) -> dict[tuple[str, int], Host]:
+        """Every endpoint, by cluster and port."""
         hosts = {}
         for cluster in json.loads(self._get("/clusters?format=json")).get("cluster_statuses", []):
             for status in cluster.get("host_statuses", []):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from tests.fleet import overload
 from tests.fleet.conftest import PROJECT, FleetCommand, listening, wait
@@ -156,10 +159,31 @@ def test_fleet_serves_on_and_up_repairs_it_when_supervisord_is_killed(fleet: Fle
     assert ask(fleet.http_port, body=fleet.golden_request())[0] == 200
 
 
+@pytest.mark.parametrize("command", [["up"], ["scale", "2"], ["rollback"], ["down", "up"]], ids=" ".join)
+def test_nothing_changes_when_the_store_says_nothing(fleet: FleetCommand, command: list[str], tmp_path: Path) -> None:
+    before = fleet.serve(fleet.bundles.first, size=1)
+    if command[0] == "down":
+        assert fleet.run(command.pop(0), BULKHEAD_STORE=str(tmp_path)).returncode == 0
+    left = fleet.processes()
+    for store in (tmp_path, tmp_path / "moved-away"):
+        refused = fleet.run(*command, BULKHEAD_STORE=str(store))
+        assert refused.returncode == 78
+        assert f"the store {store} names no live bundle" in refused.stderr
+        assert "BULKHEAD_STORE" in refused.stderr
+        assert fleet.processes() == left
+        told = fleet.run("status", BULKHEAD_STORE=str(store))
+        assert (told.returncode, str(store) in told.stdout) == (75, True)
+    if left:
+        assert fleet("status") == before
+
+
 def test_live_bundle_of_the_store_is_served_when_another_fleet_moved_it(fleet: FleetCommand) -> None:
     first, second = fleet.bundles.first, fleet.bundles.second
     fleet.serve(first, size=1)
     fleet.store.move("live", second, expected=fleet.store.read("live"), by="another fleet")
+    told = fleet.run("status")
+    assert (told.returncode, json.loads(told.stdout)["ready"]) == (75, False)
+    assert f"live is {second[:12]}, but {first[:12]} is served" in told.stdout
     assert [entry["digest"] for entry in fleet("up")["replicas"]] == [second]
 
 
