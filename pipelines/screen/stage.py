@@ -41,7 +41,7 @@ def run(params: Params) -> str:
         report["shared"] = {"entity": entity, **_shared(_column(params, entity), parts)}
     write_atomically(paths.SCREENING, canonical_json(report))
     if problems := [
-        *_leaks(features, params.gates),
+        *_leaks(features, params.target.task, params.gates),
         *_named(report["identifiers"], params.gates),
         *_overlaps(params, report),
     ]:
@@ -50,11 +50,13 @@ def run(params: Params) -> str:
             f"All figures: {paths.SCREENING}",
             problems,
         )
-    name, highest = max(((name, found["auc"]) for name, found in features.items()), key=lambda pair: pair[1])
-    return f"{len(features)} features, the strongest alone is {name} (ROC-AUC {highest:.3f}); no row or entity on both sides"
+    task = params.target.task
+    name = max(features, key=lambda name: leaks.strength(features[name], task))
+    told = leaks.describe(features[name], task)
+    return f"{len(features)} features, the strongest is {name} ({told}); no row or entity on both sides"
 
 
-def _leaks(features: Mapping[str, Mapping[str, float]], gates: Gates) -> list[Problem]:
+def _leaks(features: Mapping[str, Mapping[str, float]], task: str, gates: Gates) -> list[Problem]:
     problems = []
     for name, found in features.items():
         if found["error_reduction"] >= gates.disguise:
@@ -66,7 +68,7 @@ def _leaks(features: Mapping[str, Mapping[str, float]], gates: Gates) -> list[Pr
                     f"(gates.disguise: {gates.disguise:g}); take it out of `features`",
                 )
             )
-        elif found["auc"] > gates.feature_auc and name not in gates.reviewed:
+        elif task != "regression" and found["auc"] > gates.feature_auc and name not in gates.reviewed:
             problems.append(
                 Problem(
                     None,

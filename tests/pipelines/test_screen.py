@@ -134,6 +134,50 @@ _MEASURES = {
 }
 
 
+def _measured(*areas: float) -> dict[str, dict[str, float]]:
+    return {f"f{index}": {"auc": area, "error_reduction": 0.0} for index, area in enumerate(areas)}
+
+
+@pytest.mark.parametrize(
+    ("areas", "expected"),
+    [
+        ((0.806, 0.651, 0.64, 0.6, 0.58, 0.55), {"f0"}),  # a call's duration, and what is known before the call
+        ((0.89, 0.64, 0.6, 0.6), {"f0"}),  # the delay at departure
+        ((0.55, 0.9, 0.88, 0.6, 0.6, 0.58, 0.57, 0.56), {"f1", "f2"}),  # two that tell the same
+        ((0.768, 0.714, 0.68, 0.63), set()),
+        ((0.78, 0.77, 0.73, 0.72), set()),
+        ((0.6, 0.51, 0.5, 0.5), set()),  # weak
+        ((0.9,), set()),  # alone
+    ],
+)
+def test_feature_that_stands_apart_is_an_outlier(areas: tuple[float, ...], expected: set[str]) -> None:
+    found = leaks.outliers(_measured(*areas), "binary")
+    assert set(found) == expected
+    assert all("far more than other features (the next one is f" in told for told in found.values())
+
+
+def test_regression_is_judged_by_the_variance_it_explains_and_not_by_ranks(
+    workspace: Path, raw: dict[str, Any]
+) -> None:
+    write_months(workspace, learnable=False)
+    draw = np.random.default_rng(5)
+
+    def change(table: pl.DataFrame) -> pl.DataFrame:
+        weight = draw.gamma(2, 1, table.height)
+        price = np.exp(2 * weight) * draw.uniform(0.95, 1.05, table.height)  # ranks alike, and is a hard number to hit
+        return table.with_columns(weight=pl.Series(weight), outcome=pl.Series(price))
+
+    _change(change)
+    raw["target"] = {"column": "outcome", "task": "regression"}
+    raw["validate"] = {"rows": [100, 5000]}
+    params = Params.model_validate(raw)
+    features.run(params)
+    assert "of the variance" in stage.run(params)
+    measured = json.loads(paths.SCREENING.read_bytes())["features"]["weight"]
+    assert measured["auc"] > 0.99
+    assert leaks.strength(measured, "regression") < 0.98
+
+
 @pytest.mark.parametrize("name", _MEASURES)
 def test_measure_is_no_identifier(name: str) -> None:
     assert identifiers.reason("amount", _MEASURES[name]) is None
