@@ -15,6 +15,8 @@ from contract.files import atomic_path
 from pipelines import paths
 from pipelines.params import TargetParams
 
+# Beside the columns of a partition, where some lines of a CSV file were ragged: the file and the line, null in whole rows.
+RAGGED = "__ragged__"
 # Columns of the encoded training table beside the features.
 LABEL = "__label__"
 VALIDATION = "__validation__"

@@ -13,12 +13,14 @@ import polars as pl
 
 from contract.errors import DataRejectedError, UnavailableError
 from pipelines import tables
-from pipelines.collect import remote, secrets, shape
+from pipelines.collect import lines, remote, secrets, shape
 from pipelines.params import WHOLE, Data, FilesSource
 
 _KEY = "data.source.path"
 _MONTH = re.compile(r"\{month(?::([^}]+))?\}")
 _UTF8 = {"utf-8", "utf8", "utf-8-sig", "ascii"}
+_HEAD_BYTES = 1 << 20
+_RECORD = "__record__"
 
 
 def read(data: Data, source: FilesSource, month: str) -> pl.DataFrame:
@@ -36,11 +38,10 @@ def read(data: Data, source: FilesSource, month: str) -> pl.DataFrame:
         try:
             return shape.month_of(_scan(files, source), data, source, month)
         except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
-            reason = type(error).__name__ if isinstance(error, UnicodeDecodeError) else str(error).splitlines()[0][:200]
             raise DataRejectedError(
-                f"{_KEY}: {path!r} cannot be read as declared ({reason}); check separator, quote and encoding, and that all "
+                f"{_KEY}: {path!r} cannot be read as declared ({reason(error)}); check separator, quote and encoding, and that all "
                 "files have the same columns"
-            ) from error
+            ) from None
 
 
 def _path_of_month(path: str, month: str) -> str:
@@ -60,6 +61,15 @@ def local_files(path: str) -> Iterator[list[str]]:
         yield remote.download(_KEY, path, Path(directory))
 
 
+def reason(error: Exception) -> str:
+    """Why a file cannot be read, in words that quote nothing of it: the libraries' own do."""
+    if isinstance(error, UnicodeDecodeError) or "utf-8" in str(error) or "utf8" in str(error):
+        return "its bytes are not text in this encoding"
+    if "malformed" in str(error) or "escaped" in str(error):
+        return "it has quotes that do not enclose a whole field"
+    return type(error).__name__
+
+
 def _scan(files: list[str], source: FilesSource) -> pl.LazyFrame:
     if all(name.endswith(".parquet") for name in files):
         return pl.scan_parquet(files)
@@ -67,15 +77,48 @@ def _scan(files: list[str], source: FilesSource) -> pl.LazyFrame:
 
 
 def scan_csv(files: list[str], separator: str, quote: str | None, encoding: str) -> pl.LazyFrame:
-    """Every value as text."""
-    content = files if encoding.lower() in _UTF8 else [_recoded(name, encoding) for name in files]
-    return pl.scan_csv(content, separator=separator, quote_char=quote, infer_schema=False)
+    """Every value as text. Where records have more or fewer fields than the header, `tables.RAGGED` says in which file and line.
+
+    Raises:
+        DataRejectedError: a file is not what is declared, or has other columns than the first one.
+    """
+    frames = [_scan_csv(name, separator, quote, _as_utf8(name, encoding)) for name in files]
+    columns = [set(frame.collect_schema().names()) - {tables.RAGGED} for frame in frames]
+    for name, found in zip(files, columns, strict=True):
+        if others := found ^ columns[0]:
+            raise DataRejectedError(
+                f"{Path(name).name} and {Path(files[0]).name} have not the same columns: only one of them has "
+                f"{shape.named(sorted(others))}; deliver files of one layout"
+            )
+    return pl.concat(frames, how="diagonal")
 
 
-def _recoded(name: str, encoding: str) -> bytes:
-    content = Path(name).read_bytes()
-    if name.endswith(".gz"):
-        import gzip
+def _scan_csv(name: str, separator: str, quote: str | None, content: str | bytes) -> pl.LazyFrame:
+    odd = lines.odd_records(content, separator, quote, Path(name).name)
+    table = pl.scan_csv(
+        content,
+        separator=separator,
+        quote_char=quote,
+        infer_schema=False,
+        extra_columns="ignore",
+        row_index_name=_RECORD,
+    )
+    if odd.blank:
+        table = table.filter(~pl.col(_RECORD).is_in(odd.blank))
+    if odd.ragged:
+        places = {record: f"{Path(name).name}:{line}" for record, line in odd.ragged.items()}
+        place = pl.col(_RECORD).replace_strict(places, default=None, return_dtype=pl.String)
+        table = table.with_columns(place.alias(tables.RAGGED))
+    return table.drop(_RECORD)
 
-        content = gzip.decompress(content)
-    return content.decode(encoding).removeprefix("\ufeff").encode()
+
+def _as_utf8(name: str, encoding: str) -> str | bytes:
+    """The file's name if it is UTF-8 with lines that end in LF or CRLF; else its content, made so."""
+    with lines.opened(name) as stream:
+        content = stream.read(_HEAD_BYTES)
+        has_line_ends = b"\n" in content or b"\r" not in content
+        if encoding.lower() in _UTF8 and has_line_ends:
+            return name
+        content += stream.read()
+    text = content.decode(encoding).removeprefix("\ufeff")
+    return (text if "\n" in text else text.replace("\r", "\n")).encode()

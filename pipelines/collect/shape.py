@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
+
 import polars as pl
 
 from contract.errors import DataRejectedError, Problem
@@ -9,6 +13,9 @@ from pipelines import tables
 from pipelines.collect import times
 from pipelines.params import Column, Data
 from pipelines.params_source import TableSource
+
+_SHOWN = 30
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 def month_of(table: pl.LazyFrame, data: Data, source: TableSource, month: str) -> pl.DataFrame:
@@ -19,12 +26,8 @@ def month_of(table: pl.LazyFrame, data: Data, source: TableSource, month: str) -
     """
     table = _rename(table, source)
     schema = table.collect_schema()
-    for key, name in (("time", data.time), *(("key", name) for name in data.key)):
-        if name is not None and name not in schema:
-            raise DataRejectedError(
-                f"the source has no column {name!r}, which data.{key} names; correct it, or use data.source.rename",
-                [Problem(None, column, "is there") for column in schema],
-            )
+    refuse_twins(schema)
+    require(schema, dict.fromkeys(data.key, "data.key") | ({data.time: "data.time"} if data.time else {}))
     declared = dict.fromkeys(name for name in (*data.columns, *sorted(schema)) if name in schema)
     columns = [
         pl.col(name)
@@ -33,8 +36,72 @@ def month_of(table: pl.LazyFrame, data: Data, source: TableSource, month: str) -
         for name in declared
     ]
     if data.time is None:
-        return table.select(columns).collect(engine="streaming")
-    return _only_month(table, columns, data.time, month)
+        return _unmarked(table.select(columns).collect(engine="streaming"))
+    return _unmarked(_only_month(table, columns, data.time, month))
+
+
+def _unmarked(table: pl.DataFrame) -> pl.DataFrame:
+    """Without the column of ragged lines where there are none."""
+    has_ragged = tables.RAGGED in table.columns and table[tables.RAGGED].null_count() < table.height
+    return table if has_ragged else table.drop(tables.RAGGED, strict=False)
+
+
+def require(found: Collection[str], wanted: Mapping[str, str]) -> None:
+    """Check that a source has the columns that are asked of it.
+
+    Args:
+        found: the names that it has.
+        wanted: the names that it must have, each with the key of params.yaml that names it.
+
+    Raises:
+        DataRejectedError: one of them is not there.
+    """
+    if lost := [name for name in wanted if name not in found]:
+        name, key = lost[0], wanted[lost[0]]
+        raise DataRejectedError(
+            f"the source has no column {name!r}, which {key} names{_meant(name, found)}; correct it, or use data.source.rename. "
+            f"The source has {named(found)}",
+            [Problem(None, name, f"is not there either{_meant(name, found)}") for name in lost[1:]],
+        )
+
+
+def refuse_twins(names: Collection[str]) -> None:
+    """Raises DataRejectedError where two columns differ by the case of letters alone: databases do not tell them apart."""
+    by_letters: dict[str, str] = {}
+    for name in names:
+        if (other := by_letters.setdefault(name.lower(), name)) != name:
+            raise DataRejectedError(
+                f"the columns {other!r} and {name!r} of the source differ by the case of letters alone; drop one "
+                "(data.source.drop), or rename it (data.source.rename)"
+            )
+
+
+def refuse_unreadable(table: pl.DataFrame, data: Data) -> None:
+    """Raises DataRejectedError where a timestamp is text of which no value is a time: in another format than ISO 8601."""
+    for name, column in data.columns.items():
+        known = table[name].drop_nulls()
+        if column.kind != "timestamp" or known.dtype != pl.String or known.is_empty():
+            continue
+        if known.to_frame().select(times.parse(pl.col(name), known.dtype).is_null().all()).item():
+            raise DataRejectedError(
+                f"none of the {len(known)} values of column {name!r} is a time in ISO 8601; name their format in data.source.combine, "
+                f'such as {{{name}: {{columns: [{name}], format: "%d/%m/%Y %H:%M"}}}}'
+            )
+
+
+def named(columns: Collection[str]) -> str:
+    """The names of columns for a message; none of them where a row seems to stand in place of the header."""
+    names = sorted(name for name in columns if name != tables.RAGGED)
+    if any(_number(name) is not None or _DATE.match(name) for name in names):
+        return f"{len(names)} columns, and its first line looks like a row: it must hold their names"
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(map(repr, names[:_SHOWN])) + more
+
+
+def _meant(name: str, found: Collection[str]) -> str:
+    by_letters = {other.lower(): other for other in found}
+    close = get_close_matches(name.lower(), by_letters, n=1)
+    return f" (did you mean {by_letters[close[0]]!r}?)" if close else ""
 
 
 def in_order(table: pl.DataFrame, key: tuple[str, ...]) -> pl.DataFrame:
@@ -49,12 +116,9 @@ def in_order(table: pl.DataFrame, key: tuple[str, ...]) -> pl.DataFrame:
 
 def _rename(table: pl.LazyFrame, source: TableSource) -> pl.LazyFrame:
     names = table.collect_schema().names()
-    wanted = {*source.drop, *source.rename, *(name for entry in source.combine.values() for name in entry.columns)}
-    if lost := sorted(wanted - set(names)):
-        raise DataRejectedError(
-            f"the source has no column {lost[0]!r}, which data.source (drop, rename or combine) names; "
-            f"its columns are {', '.join(names)}"
-        )
+    parts = [name for entry in source.combine.values() for name in entry.columns]
+    for key, wanted in (("drop", source.drop), ("rename", source.rename), ("combine", parts)):
+        require(names, dict.fromkeys(wanted, f"data.source.{key}"))
     combined = [
         times.parse_format(
             pl.concat_str(*(pl.col(part).cast(pl.String) for part in entry.columns), separator=" "), entry.format
@@ -68,14 +132,23 @@ def _only_month(table: pl.LazyFrame, columns: list[pl.Expr], time: str, month: s
     """The rows of the month, unless any row of the table has no time: the source is read once for both, and not held."""
     start, end = tables.month_bounds(month)
     table = table.with_columns(times.parse(pl.col(time), table.collect_schema()[time]).alias(time))
-    count = table.select(lost=pl.col(time).is_null().sum(), rows=pl.len())
+    ragged = pl.col(tables.RAGGED) if tables.RAGGED in table.collect_schema() else pl.lit(None, pl.String)
+    count = table.select(
+        lost=pl.col(time).is_null().sum(),
+        rows=pl.len(),
+        ragged=ragged.filter(pl.col(time).is_null()).drop_nulls().first(),
+    )
     rows = table.filter(pl.col(time).is_between(start, end, closed="left")).select(columns)
     counts, selected = pl.collect_all([count, rows], engine="streaming")
-    lost, height = counts.row(0)
+    lost, height, place = counts.row(0)
     if lost:
+        advice = (
+            f"the line at {place} has more or fewer fields than the header: mend it"
+            if place
+            else "give ISO 8601 times there, or name their format in data.source.combine"
+        )
         raise DataRejectedError(
-            f"{lost} of {height} rows have no readable time in column {time!r} and belong to no month; give ISO 8601 "
-            "times there, or name their format in data.source.combine"
+            f"{lost} of {height} rows have no readable time in column {time!r} and belong to no month; {advice}"
         )
     return selected
 

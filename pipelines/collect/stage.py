@@ -9,21 +9,35 @@ from pipelines import paths, tables
 from pipelines.collect import shape, sources, times
 from pipelines.params import Column, FlightsSource, Params, TargetParams
 
+_SHOWN = 10
+
 
 def run(params: Params, month: str) -> str:
     """Collect a month such as `2013-01`, or `all` of a table without time; returns a line about what was collected."""
     data, target = params.data, params.target
     raw = sources.read(data, month)
+    shape.require(raw.columns, dict.fromkeys(data.columns, "data.columns") | {target.column: "target.column"})
     if raw.is_empty():
         raise UnavailableError(f"the source holds no rows of {month}; has the month been delivered?")
+    shape.refuse_unreadable(raw, data)
     decimal = "." if isinstance(data.source, FlightsSource) else data.source.decimal
     table = shape.in_order(conform(raw, data.columns, target, decimal), data.key)
     tables.write(table, paths.partition(month))
     twice = raw.height - table.height
-    unlabelled = table[target.column].null_count() if target.column in table.columns else table.height
-    return f"{month}: {table.height:,} rows, {unlabelled:,} of them without a label" + (
-        f"; {twice:,} rows were there twice, and are once now" if twice else ""
+    unlabelled = table[target.column].null_count()
+    return (
+        f"{month}: {table.height:,} rows, {unlabelled:,} of them without a label"
+        + (f"; {twice:,} rows were there twice, and are once now" if twice else "")
+        + _ragged(table)
     )
+
+
+def _ragged(table: pl.DataFrame) -> str:
+    if tables.RAGGED not in table.columns:
+        return ""
+    places = table[tables.RAGGED].drop_nulls()
+    shown = ", ".join(places.head(_SHOWN)) + (", …" if len(places) > _SHOWN else "")
+    return f"; {len(places):,} lines have more or fewer fields than the header, for `validate` to split off: {shown}"
 
 
 def conform(table: pl.DataFrame, columns: dict[str, Column], target: TargetParams, decimal: str = ".") -> pl.DataFrame:

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from contract.errors import ConfigurationError, UnavailableError
+from pipelines import tables
 from pipelines.collect import files
 
 _MISSING = ("?", "NA", "N/A", "n/a", "null", "NULL", "None", "nan", "NaN", "#N/A")
@@ -30,7 +31,7 @@ def read(path: str, source: dict[str, Any]) -> pl.DataFrame:
         try:
             table = _read(names, source)
         except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"{path!r} cannot be read: {str(error).splitlines()[0][:200]}") from error
+            raise ConfigurationError(f"{path!r} cannot be read: {files.reason(error)}") from None
     if table.is_empty():
         raise ConfigurationError(f"{path!r} holds no rows")
     if missing := _missing_tokens(table):
@@ -50,7 +51,10 @@ def _read(names: list[str], source: dict[str, Any]) -> pl.DataFrame:
     separator = max(_MARKS, key=lambda mark: lines[0].count(mark) if lines else 0)
     if separator != ",":
         source["separator"] = separator
-    return files.scan_csv(names, separator, '"', encoding).collect()
+    table = files.scan_csv(names, separator, '"', encoding).collect()
+    if tables.RAGGED in table.columns:  # for `validate` to split off
+        table = table.filter(pl.col(tables.RAGGED).is_null()).drop(tables.RAGGED)
+    return table
 
 
 def _encoding(content: bytes) -> str:

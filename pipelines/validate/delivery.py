@@ -25,6 +25,7 @@ class Month:
         rows: of the partition.
         split: rows that fail a check of their own, by reason; a row may have several.
         split_rows: how many these are.
+        ragged: file and line of those that have more or fewer fields than the header of their CSV file.
         varying: by column that has any value, whether it has several.
         summaries: of the columns whose distribution is watched, the outcome among them.
     """
@@ -33,6 +34,7 @@ class Month:
     rows: int
     split: dict[str, int]
     split_rows: int
+    ragged: tuple[str, ...]
     varying: dict[str, bool]
     summaries: dict[str, drift.Summary]
 
@@ -46,18 +48,27 @@ def deliver(params: Params, month: str) -> Month:
         DataRejectedError: the partition is cut, or cannot be read.
     """
     partition = paths.partition(month)
-    total, split, split_rows = tables.height(partition), {}, 0
-    if params.validate_.budget:
-        parts = rows.split(tables.read(partition), params, month)
+    total, split, split_rows, ragged = tables.height(partition), {}, 0, _ragged(partition)
+    if params.validate_.budget or ragged:
+        table = tables.read(partition)
+        parts = rows.split(table, params, month)
         split, split_rows = parts.counts, parts.quarantined.height
         if 0 < split_rows <= params.validate_.budget * total:
             tables.write(parts.quarantined, paths.QUARANTINED / partition.name)
             tables.write(parts.accepted, paths.accepted(month))
+        elif ragged:
+            tables.write(table.drop(tables.RAGGED), paths.accepted(month))
     if not split:
         with atomic_path(paths.accepted(month)) as temporary:
             shutil.copyfile(partition, temporary)
     file = paths.accepted(month) if paths.accepted(month).exists() else partition
-    return Month(file, total, split, split_rows, *_look_at(file, params))
+    return Month(file, total, split, split_rows, ragged, *_look_at(file, params))
+
+
+def _ragged(partition: Path) -> tuple[str, ...]:
+    if tables.RAGGED not in tables.columns_in(partition):
+        return ()
+    return tuple(tables.read(partition, [tables.RAGGED])[tables.RAGGED].drop_nulls())
 
 
 def _look_at(file: Path, params: Params) -> tuple[dict[str, bool], dict[str, drift.Summary]]:

@@ -36,8 +36,8 @@ class Split:
 def split(table: pl.DataFrame, params: Params, month: str) -> Split:
     """Split off the rows that break what is declared, in the order of the table. A column within its own tolerance keeps its rows.
 
-    Reasons: `type`, `missing` (in a required column), `range`, `set`, `label`, `month` (the time lies in another one), each with
-    its column, and `duplicate` (a copy, value by value, of an earlier row).
+    Reasons: `ragged` (a line of a CSV file with more or fewer fields than its header), and with their column `type`, `missing` (in a
+    required one), `range`, `set`, `label`, `month` (the time lies in another one); `duplicate` (a copy, value by value, of an earlier row).
     """
     failed = {reason: bad for reason, bad in _failures(table, params, month) if bad.any()}
     if not failed:
@@ -49,10 +49,12 @@ def split(table: pl.DataFrame, params: Params, month: str) -> Split:
     is_bad = reasons.list.len() > 0
     quarantined = table.with_columns(reasons.alias(REASONS)).filter(is_bad)
     counts = {reason: int(bad.sum()) for reason, bad in sorted(failed.items())}
-    return Split(_typed(table.filter(~is_bad), params), quarantined, counts)
+    return Split(_typed(table.filter(~is_bad).drop(tables.RAGGED, strict=False), params), quarantined, counts)
 
 
 def _failures(table: pl.DataFrame, params: Params, month: str) -> Iterator[tuple[str, pl.Series]]:
+    if tables.RAGGED in table.columns:
+        yield "ragged", table[tables.RAGGED].is_not_null()
     for name, column in params.data.columns.items():
         if name in table.columns:
             yield from _column(name, column, table[name])

@@ -15,6 +15,8 @@ from pipelines.validate import drift
 from pipelines.validate.checks import check_months
 from pipelines.validate.delivery import Month, deliver
 
+_SHOWN = 10
+
 
 def run(params: Params) -> str:
     """Check every month of `data.months`.
@@ -74,6 +76,8 @@ def describe(outcome: dict[str, Any]) -> str:
         words.append(outcome["error"])
     if "unexpected_count" in outcome:
         words.append(f"{outcome['unexpected_count']} of {outcome.get('element_count', '?')} rows")
+    if outcome.get("ragged"):
+        words.append(f"lines with more or fewer fields than the header: {', '.join(outcome['ragged'])}")
     if "observed" in outcome:
         words.append(f"observed {outcome['observed']}")
     asked = {key: value for key, value in outcome["kwargs"].items() if key != "unexpected_rows_query"}
@@ -104,6 +108,7 @@ def _budget_outcome(month: Month, budget: float) -> dict[str, Any]:
         "element_count": month.rows,
         "unexpected_count": month.split_rows,
         "observed": dict(month.split),
+        "ragged": list(month.ragged[:_SHOWN]),
     }
 
 

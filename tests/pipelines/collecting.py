@@ -32,10 +32,21 @@ def collect(raw: dict[str, Any], month: str = "2024-01", **source: Any) -> bytes
     return paths.partition(month).read_bytes()
 
 
+def declare(raw: dict[str, Any], *columns: str) -> None:
+    """Declare these columns alone, of those that are declared."""
+    raw["data"]["columns"] = {name: raw["data"]["columns"][name] for name in columns}
+    raw |= {"features": {"hour": {"transform": "calendar", "input": "promised", "part": "hour"}}, "evaluate": {}}
+
+
 def rows_of(raw: dict[str, Any], text: str, month: str = "2024-01", **source: Any) -> list[dict[str, Any]]:
-    Path("deliveries.csv").write_text(text)
+    """The rows of the partition made of this text; columns that are declared and not in it are added, empty, and left out."""
+    header, *lines = text.splitlines()
+    made = {*header.split(","), *raw["data"]["source"].get("combine", {}), *source.get("combine", {})}
+    added = [name for name in (*raw["data"]["columns"], raw["target"]["column"]) if name not in made]
+    whole = [",".join([header, *added]), *(line + "," * len(added) for line in lines)]
+    Path("deliveries.csv").write_text("\n".join(whole) + "\n")
     collect(raw, month, **source)
-    return pl.read_parquet(paths.partition(month)).to_dicts()
+    return pl.read_parquet(paths.partition(month)).drop(added).to_dicts()
 
 
 _DYING = """

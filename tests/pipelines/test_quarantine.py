@@ -16,7 +16,7 @@ from contract.errors import ConfigurationError, DataRejectedError
 from contract.files import sha256, write_atomically
 from contract.manifest import Manifest
 from pipelines import __main__ as command_line
-from pipelines import paths
+from pipelines import paths, tables
 from pipelines.params import Params
 from pipelines.publish import stage as publish
 from pipelines.quarantine.cli import known, release
@@ -103,6 +103,28 @@ def test_splitting_gives_the_same_bytes_twice(ledger: Ledger, raw: dict[str, Any
         stage.run(_with_budget(raw))
         written.append({path: sha256(path) for path in Path("data").rglob("*.*")})
     assert written[0] == written[1]
+
+
+def _ragged(table: pl.DataFrame) -> pl.DataFrame:
+    return table.with_columns(pl.when(FIRST).then(pl.lit("a.csv:7")).alias(tables.RAGGED))
+
+
+def test_ragged_lines_are_split_off_as_any_bad_row(ledger: Ledger, raw: dict[str, Any]) -> None:
+    _break(_ragged)
+    stage.run(_with_budget(raw))
+    assert json.loads((paths.QUARANTINED / "counts.json").read_bytes())[MONTH] == {"ragged": 3}
+    aside = pl.read_parquet(paths.QUARANTINED / f"{MONTH}.parquet")
+    assert aside.select(tables.RAGGED, rows.REASONS).rows() == [("a.csv:7", ["ragged"])] * 3
+    accepted = pl.read_parquet(paths.accepted(MONTH))
+    assert accepted.equals(pl.read_parquet(paths.partition(MONTH))[3:].drop(tables.RAGGED))
+
+
+def test_ragged_lines_stop_the_month_and_are_named_when_there_is_no_budget(ledger: Ledger, params: Params) -> None:
+    _break(_ragged)
+    with pytest.raises(DataRejectedError) as caught:
+        stage.run(params)
+    (problem,) = caught.value.problems
+    assert "3 of 580 rows; lines with more or fewer fields than the header: a.csv:7, a.csv:7" in problem.problem
 
 
 def test_whole_batch_is_quarantined_and_the_run_stops_when_rows_go_beyond_the_budget(

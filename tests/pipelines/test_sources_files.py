@@ -13,7 +13,7 @@ import pytest
 
 from contract.errors import DataRejectedError
 from pipelines import paths
-from tests.pipelines.collecting import PROJECT, ROWS, collect, rows_of, start_collect, write_csv
+from tests.pipelines.collecting import PROJECT, ROWS, collect, declare, rows_of, start_collect, write_csv
 
 
 def test_partition_is_the_same_when_rows_come_late_twice_or_in_another_order(
@@ -54,7 +54,7 @@ def test_months_are_utc_when_times_carry_an_offset(workspace: Path, raw: dict[st
 
 
 def test_whole_table_keeps_order_and_equal_rows_when_it_has_no_key(workspace: Path, raw: dict[str, Any]) -> None:
-    Path("deliveries.csv").write_text("depot,distance\nsouth,2\nnorth,1\nnorth,1\n")
+    Path("deliveries.csv").write_text("depot,distance,outcome\nsouth,2,\nnorth,1,\nnorth,1,\n")
     raw["data"] |= {"months": ["all"], "key": [], "time": None, "columns": {
         "depot": {"kind": "category"}, "distance": {"kind": "number"}}}  # fmt: skip
     raw |= {"split": {"kind": "stratified"}, "features": {"distance": {"transform": "value"}}, "evaluate": {}}
@@ -65,11 +65,11 @@ def test_whole_table_keeps_order_and_equal_rows_when_it_has_no_key(workspace: Pa
 @pytest.mark.parametrize(
     ("content", "source"),
     [
-        (b"promised;order;depot;weight\r\n2024-01-02;a;M\xfcnchen;1,5\r\n2024-01-03;b;?; \r\n",
+        (b"promised;order;depot;weight;outcome\r\n2024-01-02;a;M\xfcnchen;1,5;\r\n2024-01-03;b;?; ;\r\n",
          {"separator": ";", "decimal": ",", "encoding": "latin-1", "missing": ["?"]}),
-        ("promised\torder\tdepot\tweight\n2024-01-02\ta\t'München'\t1.5\n2024-01-03\tb\tNA\t-1\n".encode(),
+        ("promised\torder\tdepot\tweight\toutcome\n2024-01-02\ta\t'München'\t1.5\t\n2024-01-03\tb\tNA\t-1\t\n".encode(),
          {"separator": "\t", "quote": "'", "missing": ["NA", "-1"]}),
-        ("\ufeffpromised,order,depot,weight\r\n2024-01-02,a,\"München\",1.5\r\n2024-01-03,b,,\r\n".encode("utf-16"),
+        ("\ufeffpromised,order,depot,weight,outcome\r\n2024-01-02,a,\"München\",1.5,\r\n2024-01-03,b,,,\r\n".encode("utf-16"),
          {"encoding": "utf-16"}),
     ],
     ids=["semicolon", "tab", "utf-16"],
@@ -80,6 +80,7 @@ def test_dialects_give_the_samerows_of(
 ) -> None:
     name = "d.csv.gz" if packed else "d.csv"
     Path(name).write_bytes(gzip.compress(content) if packed else content)
+    declare(raw, "promised", "order", "depot", "weight")
     collect(raw, path=name, **source)
     rows = pl.read_parquet(paths.partition("2024-01")).to_dicts()
     assert [(row["depot"], row["weight"]) for row in rows] == [("München", 1.5), (None, None)]
@@ -93,7 +94,10 @@ def test_decimal_comma_refuses_a_point_instead_of_guessing(workspace: Path, raw:
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_sentinel_of_one_column_is_a_value_of_another(workspace: Path, raw: dict[str, Any], kind: str) -> None:
     raw["data"]["columns"]["weight"]["missing_values"] = [-1]
-    table = pl.DataFrame({"promised": [datetime(2024, 1, 2)], "order": ["a"], "weight": [-1.0], "distance": [-1.0]})
+    declare(raw, "promised", "order", "weight", "distance")
+    table = pl.DataFrame(
+        {"promised": [datetime(2024, 1, 2)], "order": "a", "weight": -1.0, "distance": -1.0, "outcome": "kept"}
+    )
     write_csv(table, "d.csv") if kind == "csv" else table.write_parquet("d.parquet")
     collect(raw, path=f"d.{kind}")
     (row,) = pl.read_parquet(paths.partition("2024-01")).to_dicts()
@@ -114,21 +118,107 @@ def test_only_files_of_the_month_are_read_when_the_path_names_it(workspace: Path
     assert pl.read_parquet(paths.partition("2024-01")).height == 620
 
 
+HEADER = "promised,order,depot,distance,weight,outcome"
+
+
 @pytest.mark.parametrize(
-    ("text", "source", "words"),
+    ("header", "source", "words"),
     [
-        ("promised,order\n2024-01-02,a\n", {"drop": ["gone"]}, "no column 'gone'"),
-        ("promised\n2024-01-02\n", {}, "no column 'order', which data.key names"),
-        ("order\na\n", {}, "no column 'promised', which data.time names"),
-        ("promised,order\n01/02/2024,a\n", {}, "no readable time in column 'promised'"),
-        ("promised,order\n2024-01-02,a,b,c\n", {}, "separator, quote and encoding"),
+        (HEADER, {"drop": ["gone"]}, "no column 'gone', which data.source.drop names"),
+        (
+            HEADER,
+            {"rename": {"ordre": "x"}},
+            r"no column 'ordre', which data.source.rename names \(did you mean 'order'\?\)",
+        ),
+        (HEADER.replace("order", "id"), {}, "no column 'order', which data.key names"),
+        (HEADER.replace("promised", "at"), {}, "no column 'promised', which data.time names"),
+        (
+            HEADER.replace("depot", "depto"),
+            {},
+            r"no column 'depot', which data.columns names \(did you mean 'depto'\?\)",
+        ),
+        (
+            HEADER.replace("weight", "Weight"),
+            {},
+            r"no column 'weight', .*did you mean 'Weight'\?.* The source has 'Weight', 'depot'",
+        ),
+        (HEADER.replace("outcome", "result"), {}, "no column 'outcome', which target.column names"),
+        (
+            HEADER.replace("outcome", "outcome,Order"),
+            {},
+            "'order' and 'Order' of the source differ by the case of letters",
+        ),
+        ("2024-01-01,x,secret,1,2,kept", {}, "its first line looks like a row: it must hold their names"),
     ],
 )
-def test_bad_table_is_refused_by_name(
-    workspace: Path, raw: dict[str, Any], text: str, source: dict[str, Any], words: str
+def test_column_that_is_not_there_is_named_with_what_was_meant(
+    workspace: Path, raw: dict[str, Any], header: str, source: dict[str, Any], words: str
 ) -> None:
-    with pytest.raises(DataRejectedError, match=words):
-        rows_of(raw, text, **source)
+    row = ",".join(["2024-01-02", *"a" * header.count(",")])
+    Path("deliveries.csv").write_text(f"{header}\n{row}\n")
+    with pytest.raises(DataRejectedError, match=words) as caught:
+        collect(raw, **source)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("promised,order\n01/02/2024,a\n", "no readable time in column 'promised'.* data.source.combine"),
+        ("promised,order\n2024-01-02,a,b,c\n", "check separator, quote and encoding"),
+        ('promised,order\n2024-01-02,"secret\n', "a quote in the record that begins in line 2 is not closed"),
+        ('promised,order\n2024-01-02,5" secret\n2024-01-02,b\n', "quotes that do not enclose a whole field"),
+    ],
+)
+def test_bad_table_is_refused_without_a_piece_of_a_row(
+    workspace: Path, raw: dict[str, Any], text: str, words: str
+) -> None:
+    with pytest.raises(DataRejectedError, match=words) as caught:
+        rows_of(raw, text)
+    assert "secret" not in str(caught.value)
+
+
+def test_timestamp_of_which_no_value_is_iso_names_its_format(workspace: Path, raw: dict[str, Any]) -> None:
+    raw["data"]["columns"]["arrived"] = {"kind": "timestamp"}
+    with pytest.raises(DataRejectedError, match=r"none of the 1 values of column 'arrived' is a time.*combine"):
+        rows_of(raw, "promised,order,arrived\n2024-01-02,a,02/01/2024 10:30\n")
+
+
+def test_ragged_line_is_marked_with_its_number_and_blank_lines_are_no_rows(
+    workspace: Path, raw: dict[str, Any]
+) -> None:
+    declare(raw, "promised", "order", "weight")
+    text = 'promised,order,weight,outcome\n2024-01-02,a,10.0,kept\n\n2024-01-02,"b\n",1\n2024-01-02,c,1,kept,kept\n\n'
+    Path("deliveries.csv").write_text(text)
+    collect(raw)
+    rows = pl.read_parquet(paths.partition("2024-01")).sort("order").to_dicts()
+    assert [row["__ragged__"] for row in rows] == [None, "deliveries.csv:4", "deliveries.csv:6"]
+    Path("deliveries.csv").write_text(text.replace("\n", "\r").replace("b\r", "b"))
+    collect(raw)
+    rows = pl.read_parquet(paths.partition("2024-01")).sort("order").to_dicts()
+    assert [row["__ragged__"] for row in rows] == [None, "deliveries.csv:4", "deliveries.csv:5"]
+
+
+def test_ragged_line_without_a_time_belongs_to_no_month_and_is_named(workspace: Path, raw: dict[str, Any]) -> None:
+    with pytest.raises(
+        DataRejectedError, match=r"1 of 2 rows have no readable time.*the line at deliveries\.csv:3 has"
+    ):
+        Path("deliveries.csv").write_text(f"{HEADER}\n2024-01-02,a,b,1,2,kept\nx,y\n")
+        collect(raw)
+
+
+def test_files_of_several_layouts_are_refused_and_those_of_another_order_are_not(
+    workspace: Path, raw: dict[str, Any]
+) -> None:
+    write_csv(ROWS[:100], "a.csv")
+    write_csv(ROWS[100:].select(reversed(ROWS.columns)), "b.csv")
+    mixed = collect(raw, path="*.csv")
+    Path("b.csv").unlink()
+    write_csv(ROWS, "a.csv")
+    assert collect(raw, path="*.csv") == mixed
+    write_csv(ROWS.rename({"weight": "mass"}), "b.csv")
+    with pytest.raises(DataRejectedError, match=r"b\.csv and a\.csv have not the same columns: .* 'mass', 'weight'"):
+        collect(raw, path="*.csv")
 
 
 def test_collect_gives_the_same_bytes_when_it_was_killed_before(workspace: Path, raw: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ import sqlalchemy
 
 from contract.errors import ConfigurationError, UnavailableError
 from pipelines import paths
-from tests.pipelines.collecting import ROWS, collect, write_csv
+from tests.pipelines.collecting import ROWS, collect, declare, write_csv
 
 
 def _into_database(url: str, rows: pl.DataFrame) -> None:
@@ -70,12 +70,13 @@ def test_sqlite_keeps_the_first_moment_of_a_month_in_it(workspace: Path, raw: di
     import sqlite3
 
     with sqlite3.connect("t.sqlite") as connection:
-        connection.execute('CREATE TABLE t (promised TEXT, "order" TEXT)')
+        connection.execute('CREATE TABLE t (promised TEXT, "order" TEXT, outcome TEXT)')
         times = ["2024-01-31 23:59:59", "2024-02-01 00:00:00", "2024-02-01T00:00:00", "2024-02-01"]
-        connection.executemany("INSERT INTO t VALUES (?, ?)", [(at, f"{i}") for i, at in enumerate(times)])
+        connection.executemany("INSERT INTO t VALUES (?, ?, NULL)", [(at, f"{i}") for i, at in enumerate(times)])
     connection.close()
     raw["data"]["source"] = {
         "kind": "sql", "version": "1", "url": "sqlite:///t.sqlite", "table": "t", "cursor": "promised"}  # fmt: skip
+    declare(raw, "promised", "order")
     collect(raw, "2024-02")
     assert pl.read_parquet(paths.partition("2024-02"))["order"].to_list() == ["1", "2", "3"]
 

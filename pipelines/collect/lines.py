@@ -1,0 +1,88 @@
+"""Records of a CSV file that a parser would pad or cut in silence: found by counting fields, before anything is parsed."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import polars as pl
+
+from contract.errors import DataRejectedError
+
+
+class OddRecords(NamedTuple):
+    """What does not look like the header; records count from 0 below it, in the order of the file.
+
+    Attributes:
+        blank: records without any field; none where the table has one column, which may be empty.
+        ragged: records with more or fewer fields than the header, with their line numbers, from 1.
+    """
+
+    blank: list[int]
+    ragged: dict[int, int]
+
+
+def odd_records(content: str | bytes, separator: str, quote: str | None, name: str) -> OddRecords:
+    """Count the fields of every record of a file in UTF-8, given by its path or as bytes; errors call it `name`.
+
+    Raises:
+        DataRejectedError: a quote is not closed, or no record has as many fields as the header.
+    """
+    counts = _counts(content, separator, quote)
+    if counts["torn"].any():
+        counts = pl.DataFrame(list(_parsed(content, separator, quote, name)), schema=["line", "fields"], orient="row")
+    counts = counts.slice((counts["fields"] > 0).arg_max() or 0)  # blank lines above the header are no records
+    width, records = int(counts["fields"].head(1).sum()), counts[1:].with_row_index("record")
+    blank = pl.col("fields") == 0
+    ragged = records.filter(pl.col("fields") != width, ~blank)
+    if 0 < ragged.height == records.filter(~blank).height:
+        raise DataRejectedError(
+            f"{name} has {width} fields in its header and another number in every other line; check separator, quote and encoding"
+        )
+    return OddRecords(
+        records.filter(blank)["record"].to_list() if width != 1 else [],
+        dict(zip(ragged["record"], ragged["line"], strict=True)),
+    )
+
+
+def _counts(content: str | bytes, separator: str, quote: str | None) -> pl.DataFrame:
+    """By line: its number from 1, its fields (0 of a blank one), and whether quotes stand in it that do not enclose a field."""
+    bare = pl.col("text").str.strip_chars_end("\r")
+    torn = pl.lit(False)
+    if quote is not None:
+        border, mark = re.escape(separator), re.escape(quote)
+        bare = bare.str.replace_all(f"(^|{border}){mark}(?:[^{mark}]|{mark}{mark})*{mark}", "${1}-")
+        torn = bare.str.contains(quote, literal=True)
+    fields = pl.when(bare != "").then(bare.str.count_matches(separator, literal=True) + 1).otherwise(0)
+    lines = pl.scan_lines(content, name="text", row_index_name="line", row_index_offset=1)
+    return lines.select("line", fields=fields, torn=torn).collect(engine="streaming")
+
+
+def _parsed(content: str | bytes, separator: str, quote: str | None, name: str) -> Iterator[tuple[int, int]]:
+    """By record, which may go over several lines: the number of its first line, and its fields."""
+    csv.field_size_limit(sys.maxsize)
+    line = 1
+    with io.TextIOWrapper(opened(content), "utf-8", newline="") as text:
+        reader = csv.reader(text, delimiter=separator, quotechar=quote, strict=True)
+        try:
+            for record in reader:
+                yield line, len(record)
+                line = reader.line_num + 1
+        except csv.Error:
+            raise DataRejectedError(
+                f"{name}: a quote in the record that begins in line {line} is not closed; check quote, or mend the record"
+            ) from None
+
+
+def opened(content: str | bytes) -> IO[bytes]:
+    """The bytes of a file, unpacked."""
+    if isinstance(content, bytes):
+        return io.BytesIO(content)
+    path = Path(content)
+    return gzip.GzipFile(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
