@@ -26,6 +26,13 @@ def var_directory() -> Path:
     return Path(os.environ.get("BULKHEAD_VAR", "var"))
 
 
+def source_root() -> Path:
+    """Where the relative paths of `data.source` begin: the project. The tasks of a run, which work in a clone, have it in
+    `BULKHEAD_SOURCE_ROOT`.
+    """
+    return Path(os.environ.get("BULKHEAD_SOURCE_ROOT", ".")).absolute()
+
+
 def signing_key() -> bytes:
     """The private key, PEM: what `BULKHEAD_SIGNING_KEY` is or the file that it names; without it one below `var/keys`, made on first use.
 

@@ -1,20 +1,32 @@
-"""The monthly schedule of the pipeline: `CronPartitionTimetable` plus two things that Airflow 3.3 lacks.
+"""The monthly schedule of the pipeline: `CronPartitionTimetable` plus what Airflow 3.3 lacks.
 
-An asset beside the months: `PartitionedAssetTimetable` cannot be backfilled, and `AssetOrTimeSchedule` knows no partitions
-(the events of a partitioned DAG never trigger it). And an end: `end_date` of a DAG would also stop every run by hand.
+- An asset beside the months: `PartitionedAssetTimetable` cannot be backfilled, and `AssetOrTimeSchedule` knows no partitions
+  (the events of a partitioned DAG never trigger it).
+- An end: `end_date` of a DAG would also stop every run by hand.
+- A month that is not over is not due: a backfill asks nobody whether its partitions are complete.
+- A date for every key: a backfill looks for runs by their partition date alone, and repeats what has none.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from airflow.exceptions import InvalidPartitionKeyError
 from airflow.partition_mappers.identity import IdentityMapper
 from airflow.plugins_manager import AirflowPlugin
 from airflow.serialization.decoders import decode_asset_like
 from airflow.serialization.encoders import encode_asset_like, ensure_serialized_asset
 from airflow.timetables.base import DagRunInfo
 from airflow.timetables.trigger import CronPartitionTimetable
+
+
+class MonthKeys(IdentityMapper):  # type: ignore[misc]  # airflow's types are not followed
+    """The key of an event is the key of the run that it starts; its date follows from it, whether the producer had one or not."""
+
+    def to_partition_date(self, downstream_key: str) -> datetime:
+        return datetime.strptime(downstream_key, "%Y-%m").replace(tzinfo=UTC)
 
 
 class MonthlyPartitions(CronPartitionTimetable):  # type: ignore[misc]  # airflow's types are not followed
@@ -39,8 +51,8 @@ class MonthlyPartitions(CronPartitionTimetable):  # type: ignore[misc]  # airflo
     def summary(self) -> str:
         return "Partitioned asset or monthly" if self.asset_condition else "Monthly"
 
-    def get_partition_mapper(self, *, name: str = "", uri: str = "") -> IdentityMapper:  # noqa: ARG002
-        return IdentityMapper()
+    def get_partition_mapper(self, *, name: str = "", uri: str = "") -> MonthKeys:  # noqa: ARG002
+        return MonthKeys()
 
     @property
     def partition_mapper_info(self) -> list[dict[str, Any]]:
@@ -53,6 +65,25 @@ class MonthlyPartitions(CronPartitionTimetable):  # type: ignore[misc]  # airflo
             return None
         return info._replace(run_after=info.run_after + self.delay)
 
+    def iter_partition_dagrun_infos(self, **arguments: Any) -> Iterator[DagRunInfo]:
+        """Yield the partitions of a backfill, as far as they are over."""
+        return (info for info in super().iter_partition_dagrun_infos(**arguments) if _is_over(info.partition_key))
+
+    def _decode_partition_date(self, partition_key: str) -> datetime:
+        """Return the first moment of the month that a run by hand is for.
+
+        Raises:
+            InvalidPartitionKeyError: it is no month as it is written here (`2013-7` would be another one), or is not over.
+        """
+        date: datetime = super()._decode_partition_date(partition_key)
+        if date.strftime(self._key_format) != partition_key:
+            raise InvalidPartitionKeyError(f"{partition_key!r} is not a month; write it like 2013-07")
+        if not _is_over(partition_key):
+            raise InvalidPartitionKeyError(
+                f"{partition_key} is not over yet (UTC); only a part of it would be collected"
+            )
+        return date
+
     def serialize(self) -> dict[str, Any]:
         asset = encode_asset_like(self.asset_condition) if self.asset_condition else None
         return {"last": self.last, "asset": asset, "delay_s": self.delay.total_seconds()}
@@ -61,6 +92,10 @@ class MonthlyPartitions(CronPartitionTimetable):  # type: ignore[misc]  # airflo
     def deserialize(cls, data: dict[str, Any]) -> MonthlyPartitions:
         asset = decode_asset_like(data["asset"]) if data["asset"] else None
         return cls(last=data["last"], asset=asset, delay=timedelta(seconds=data["delay_s"]))
+
+
+def _is_over(month: str) -> bool:
+    return month < datetime.now(UTC).strftime("%Y-%m")
 
 
 class PartitionSchedulePlugin(AirflowPlugin):  # type: ignore[misc]

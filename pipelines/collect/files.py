@@ -15,6 +15,7 @@ from contract.errors import DataRejectedError, UnavailableError
 from pipelines import tables
 from pipelines.collect import lines, remote, secrets, shape
 from pipelines.params import WHOLE, Data, FilesSource
+from pipelines.settings import source_root
 
 _KEY = "data.source.path"
 _MONTH = re.compile(r"\{month(?::([^}]+))?\}")
@@ -34,7 +35,7 @@ def read(data: Data, source: FilesSource, month: str) -> pl.DataFrame:
     path = _path_of_month(source.path, month)
     with local_files(path) as files:
         if not files:
-            raise UnavailableError(f"{_KEY}: no file matches {path!r}")
+            raise UnavailableError(f"{_KEY}: no file matches {str(source_root() / path)!r}")
         try:
             return shape.month_of(_scan(files, source), data, source, month)
         except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
@@ -55,7 +56,7 @@ def _path_of_month(path: str, month: str) -> str:
 def local_files(path: str) -> Iterator[list[str]]:
     """The files that a path, a glob or a URL means, in order; those of a URL are copies that last as long as the block."""
     if "://" not in path:
-        yield sorted(glob(secrets.expand(_KEY, path)))  # noqa: PTH207 - the path may be absolute
+        yield sorted(glob(str(source_root() / secrets.expand(_KEY, path))))  # noqa: PTH207 - the path may be absolute
         return
     with tempfile.TemporaryDirectory(prefix="bulkhead-collect-") as directory:
         yield remote.download(_KEY, path, Path(directory))

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -63,11 +64,13 @@ def _var(project: Path) -> Path:
 def _open(options: argparse.Namespace) -> int:
     workspace = _workspace(options.run)
     like = _workspace(options.like) if options.like else None
-    state = open_workspace(workspace, through=options.through or None, like=like)
+    now = datetime.now(UTC).strftime("%Y-%m")
+    state = open_workspace(workspace, through=options.through or None, like=like, now=now)
     print(f"{workspace.path}: commit {state.commit[:12]}, months {state.months[0]} to {state.months[-1]}")
     if changed := uncommitted(workspace.project):
         more = f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
-        print(f"not part of it, since not committed: changes in {', '.join(changed[:_SHOWN])}{more}")
+        print(f"not part of it, since not committed: {', '.join(changed[:_SHOWN])}{more}")
+    print(f"relative paths of data.source begin in {commands.source_root_of(workspace.project)}")
     return 0
 
 

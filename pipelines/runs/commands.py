@@ -54,7 +54,13 @@ def environment_of(project: Path, var: Path) -> dict[str, str]:
         "PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "BULKHEAD_STORE": store if "://" in store else str(project / store),
         "BULKHEAD_VAR": str(var),
+        "BULKHEAD_SOURCE_ROOT": str(source_root_of(project)),
     }
+
+
+def source_root_of(project: Path) -> Path:
+    """Where relative paths of `data.source` begin, in `dvc repro` and in a run alike: files that git does not have are in no clone."""
+    return project / os.environ.get("BULKHEAD_SOURCE_ROOT", "")
 
 
 def _run(workspace: Workspace, command: Sequence[str], environment: Mapping[str, str], *, name: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,15 @@ def cut(path: Path, last: str) -> list[str]:
         with atomic_path(path) as temporary:
             yaml.dump(document, temporary)
     return wanted
+
+
+def refuse_unfinished(listed: Sequence[str], now: str | None) -> None:
+    """Raises ConfigurationError where one of these months is the month `now`, which is under way, or a later one."""
+    if now and _MONTH.fullmatch(listed[-1]) and listed[-1] >= now:
+        raise ConfigurationError(
+            f"{listed[-1]} is not over (it is {now} now, in UTC): what is collected of it would be a part. Work through the month "
+            "before, and take it off data.months"
+        )
 
 
 def _number(month: str) -> int:

@@ -115,12 +115,18 @@ def safe_name(run: str) -> str:
     return name if name == run else f"{name}-{hashlib.sha256(run.encode()).hexdigest()[:8]}"
 
 
-def open_workspace(workspace: Workspace, *, through: str | None = None, like: Workspace | None = None) -> State:
+def open_workspace(
+    workspace: Workspace, *, through: str | None = None, like: Workspace | None = None, now: str | None = None
+) -> State:
     """Make the workspace from the project's last commit, or find it again as it was left.
 
     Args:
         through: the last month to work on; as `params.yaml` lists them by default.
         like: a recorded run whose commit, months and results to begin with.
+        now: the month under way, which is not over and so cannot be worked on; None where nobody asks for the time.
+
+    Raises:
+        ConfigurationError: there is no such month or commit, or a month is not over.
     """
     with workspace.guard():
         if workspace.path.exists():
@@ -133,6 +139,7 @@ def open_workspace(workspace: Workspace, *, through: str | None = None, like: Wo
             params = incoming / "params.yaml"
             last = through or (record["through"] if record else None)
             listed = months.cut(params, last) if last else months.read(params)
+            months.refuse_unfinished(listed, now)
             if like:
                 shutil.copyfile(like.recorded_lock, incoming / "dvc.lock")
             state = State(workspace.run, commit, tuple(listed))
@@ -192,8 +199,9 @@ def open_workspaces(project: Path, var: Path) -> list[Workspace]:
 
 
 def uncommitted(project: Path) -> list[str]:
-    """The tracked files whose changes no run will see: a run begins with a commit."""
-    return _git(project, "diff", "--name-only", "HEAD").splitlines()
+    """List the changed files, and the new ones that git does not ignore: no run will see them, for it begins with a commit."""
+    new = _git(project, "ls-files", "--others", "--exclude-standard", "--directory", "--no-empty-directory")
+    return [*_git(project, "diff", "--name-only", "HEAD").splitlines(), *new.splitlines()]
 
 
 def remove_oldest_failed(like: Workspace, keep: int = KEPT_FAILED) -> None:

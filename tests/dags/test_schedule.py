@@ -66,6 +66,30 @@ def test_backfill_of_a_year_names_its_twelve_months() -> None:
     assert year == [f"2013-{month:02d}" for month in range(1, 13)]
 
 
+def test_backfill_until_today_leaves_out_the_month_under_way() -> None:
+    now = datetime.now(UTC)
+    months = keys_of_backfill(timetable(last=None), now - timedelta(days=100), now)
+    assert f"{now:%Y-%m}" not in months
+    assert months[-1] == f"{now.replace(day=1) - timedelta(days=1):%Y-%m}"
+
+
+def test_run_of_an_event_or_by_hand_has_the_date_by_which_a_backfill_finds_it() -> None:
+    schedule = timetable(last=None)
+    (info,) = schedule.iter_partition_dagrun_infos(
+        earliest=datetime(2013, 7, 1, tzinfo=UTC), latest=datetime(2013, 7, 31, tzinfo=UTC)
+    )
+    assert schedule.get_partition_mapper().to_partition_date("2013-07") == info.partition_date
+    assert schedule.resolve_partition_date("2013-07") == info.partition_date
+
+
+@pytest.mark.parametrize("key", ["2013-7", "2013", "2013-07-01", f"{datetime.now(UTC):%Y-%m}", "2999-01"])
+def test_key_that_is_no_finished_month_is_refused(key: str) -> None:
+    from airflow.exceptions import InvalidPartitionKeyError
+
+    with pytest.raises(InvalidPartitionKeyError):
+        timetable(last=None).resolve_partition_date(key)
+
+
 def test_the_schedule_survives_being_stored() -> None:
     from airflow.sdk import Asset
     from airflow.serialization.decoders import decode_timetable

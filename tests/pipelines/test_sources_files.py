@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from contract.errors import DataRejectedError
+from contract.errors import DataRejectedError, UnavailableError
 from pipelines import paths
 from tests.pipelines.collecting import PROJECT, ROWS, collect, declare, rows_of, start_collect, write_csv
 
@@ -102,6 +102,19 @@ def test_sentinel_of_one_column_is_a_value_of_another(workspace: Path, raw: dict
     collect(raw, path=f"d.{kind}")
     (row,) = pl.read_parquet(paths.partition("2024-01")).to_dicts()
     assert (row["weight"], row["distance"]) == (None, -1.0)
+
+
+def test_relative_path_begins_in_the_project_when_a_task_works_in_a_clone(
+    workspace: Path, raw: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_csv(ROWS, "deliveries.csv")
+    expected = collect(raw)
+    Path("clone").mkdir()
+    monkeypatch.chdir("clone")
+    with pytest.raises(UnavailableError, match=r"no file matches '.*/clone/deliveries\.csv'"):
+        collect(raw)
+    monkeypatch.setenv("BULKHEAD_SOURCE_ROOT", str(workspace))
+    assert collect(raw) == expected
 
 
 def test_time_is_made_of_a_date_and_an_hour(workspace: Path, raw: dict[str, Any]) -> None:

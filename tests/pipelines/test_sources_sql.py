@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 import sqlalchemy
 
-from contract.errors import ConfigurationError, UnavailableError
+from contract.errors import ConfigurationError, DataRejectedError, UnavailableError
 from pipelines import paths
 from tests.pipelines.collecting import ROWS, collect, declare, write_csv
 
@@ -60,6 +60,11 @@ def test_database_gives_the_bytes_that_files_give(
     with pytest.raises(ConfigurationError, match="nowhere"):
         collect(raw, query="SELECT * FROM nowhere")
     if password:
+        cast = "SELECT *, promised::date AS day, '{1}'::int[] AS parts FROM deliveries -- a cast"
+        assert collect(raw, query=cast, drop=["day", "parts"]) == expected[0]
+        with pytest.raises(DataRejectedError, match="column 'parts' holds values of type list"):
+            collect(raw, query=cast, drop=["day"])
+        raw["data"]["source"]["drop"] = []
         monkeypatch.setenv("ORDERS_PASSWORD", "wrong-s3cr3t")
         with pytest.raises(ConfigurationError, match="password authentication failed") as caught:
             collect(raw, query="SELECT * FROM deliveries")
@@ -79,6 +84,91 @@ def test_sqlite_keeps_the_first_moment_of_a_month_in_it(workspace: Path, raw: di
     declare(raw, "promised", "order")
     collect(raw, "2024-02")
     assert pl.read_parquet(paths.partition("2024-02"))["order"].to_list() == ["1", "2", "3"]
+
+
+def _sqlite(raw: dict[str, Any], kinds: str, *rows: tuple[Any, ...], **source: Any) -> None:
+    """A database with a table `t` of these columns, and `promised`, `order` and `outcome`; and its source."""
+    import sqlite3
+
+    with sqlite3.connect("t.sqlite") as connection:
+        connection.execute(f'CREATE TABLE t (promised TEXT, "order" TEXT, outcome TEXT, {kinds})')
+        for number, row in enumerate(rows):
+            values = ("2024-01-02", f"{number}", None, *row)
+            connection.execute(f"INSERT INTO t VALUES ({', '.join('?' * len(values))})", values)
+    connection.close()
+    declare(raw, "promised", "order")
+    wanted = {"table": "t"} if "query" not in source else {}
+    raw["data"]["source"] = {
+        "kind": "sql", "version": "1", "url": "sqlite:///t.sqlite", "cursor": "promised", **wanted, **source}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT * FROM t -- the orders",
+        "SELECT * FROM t -- it's a comment",
+        "SELECT * FROM t; -- the orders\n",
+        "SELECT *, ' :x;' AS note FROM t\n;\n",
+    ],
+)
+def test_query_may_end_in_a_comment_and_hold_a_colon(workspace: Path, raw: dict[str, Any], query: str) -> None:
+    _sqlite(raw, "depot TEXT", ("north",), query=query)
+    collect(raw)
+    assert pl.read_parquet(paths.partition("2024-01"))["order"].to_list() == ["0"]
+
+
+@pytest.mark.parametrize("query", ["SELEC 1", "SELECT * FROM nowhere", "SELECT nofunction(1)", "SELECT 1; SELECT 2"])
+def test_statement_that_can_never_work_is_for_a_person_to_correct(
+    workspace: Path, raw: dict[str, Any], query: str
+) -> None:
+    _sqlite(raw, "depot TEXT", query=query)
+    with pytest.raises(ConfigurationError, match="the database refused the statement"):
+        collect(raw)
+
+
+def test_locked_database_can_be_retried(workspace: Path, raw: dict[str, Any]) -> None:
+    import sqlite3
+
+    _sqlite(raw, "depot TEXT", ("north",), url="sqlite:///t.sqlite?timeout=0")
+    holder = sqlite3.connect("t.sqlite", isolation_level=None)
+    holder.execute("PRAGMA locking_mode = EXCLUSIVE")
+    holder.execute("BEGIN EXCLUSIVE")
+    try:
+        with pytest.raises(UnavailableError, match="locked"):
+            collect(raw)
+    finally:
+        holder.close()
+
+
+def test_file_of_a_database_that_is_not_there_yet_is_not_made(workspace: Path, raw: dict[str, Any]) -> None:
+    _sqlite(raw, "depot TEXT", url="sqlite:///later.sqlite")
+    with pytest.raises(UnavailableError, match=r"there is no file .*later\.sqlite"):
+        collect(raw)
+    assert not Path("later.sqlite").exists()
+
+
+def test_values_of_a_database_keep_what_they_are(workspace: Path, raw: dict[str, Any]) -> None:
+    wide = 2**60 + 1
+    _sqlite(raw, "depot BLOB, part INTEGER, mixed", (b"ada", wide, 1), ("bo", None, "x"), (b"", 2, None))
+    raw["data"]["columns"] |= {
+        "depot": {"kind": "category"},
+        "part": {"kind": "category"},
+        "mixed": {"kind": "category"},
+    }
+    collect(raw)
+    table = pl.read_parquet(paths.partition("2024-01")).sort("order")
+    assert table["depot"].to_list() == ["ada", "bo", None]
+    assert table["part"].to_list() == [str(wide), None, "2"]
+    assert table["mixed"].to_list() == ["1", "x", None]
+
+
+def test_bytes_that_are_no_text_are_refused_by_their_column_unless_it_is_dropped(
+    workspace: Path, raw: dict[str, Any]
+) -> None:
+    _sqlite(raw, "depot BLOB", (b"\xff\xfe",))
+    with pytest.raises(DataRejectedError, match="column 'depot' holds bytes that are no text in UTF-8"):
+        collect(raw)
+    collect(raw, drop=["depot"])
 
 
 def test_database_that_is_not_there_can_be_retried(workspace: Path, raw: dict[str, Any]) -> None:

@@ -57,13 +57,16 @@ def test_open_gives_the_last_commit_and_not_the_working_tree(project: Path, work
     assert "raise SystemExit(65)" in (workspace.path / "check.py").read_text()
 
 
-def test_uncommitted_names_changed_and_staged_files_but_no_new_ones(project: Path) -> None:
+def test_uncommitted_names_changed_staged_and_new_files(project: Path) -> None:
     assert uncommitted(project) == []
     (project / "check.py").write_text("")
     (project / "params.yaml").unlink()
     git(project, "add", "params.yaml")
     (project / "new.yaml").touch()
-    assert uncommitted(project) == ["check.py", "params.yaml"]
+    (project / "orders").mkdir()
+    (project / "orders" / "2013-01.csv").touch()
+    (project / "ignored.txt").touch()
+    assert uncommitted(project) == ["check.py", "params.yaml", "new.yaml", "orders/"]
 
 
 def test_open_says_which_changes_the_run_will_not_see(project: Path) -> None:
@@ -71,7 +74,10 @@ def test_open_says_which_changes_the_run_will_not_see(project: Path) -> None:
     opening = [sys.executable, "-m", "pipelines.runs", "open", "--run", "r"]
     environment = os.environ | {"PYTHONPATH": str(PROJECT)}
     done = subprocess.run(opening, cwd=project, env=environment, check=True, capture_output=True, text=True)
-    assert done.stdout.splitlines()[-1] == "not part of it, since not committed: changes in check.py"
+    assert done.stdout.splitlines()[1:] == [
+        "not part of it, since not committed: check.py",
+        f"relative paths of data.source begin in {project}",
+    ]
 
 
 def test_open_finds_the_workspace_again_as_it_was_left(workspace: Workspace) -> None:
@@ -85,6 +91,22 @@ def test_open_leaves_nothing_when_the_month_is_wrong(workspace: Workspace) -> No
     with pytest.raises(ConfigurationError, match="2012-01"):
         open_workspace(workspace, through="2012-01")
     assert visible(workspace.var / "runs") == []
+
+
+def test_open_refuses_a_month_that_is_not_over(workspace: Workspace) -> None:
+    with pytest.raises(ConfigurationError, match="2013-02 is not over"):
+        open_workspace(workspace, now="2013-02")
+    assert visible(workspace.var / "runs") == []
+    assert open_workspace(workspace, now="2013-03").months[-1] == "2013-02"
+
+
+def test_open_asks_the_clock_when_a_person_names_a_month(project: Path) -> None:
+    opening = [sys.executable, "-m", "pipelines.runs", "open", "--run", "r", "--through", "2999-01"]
+    done = subprocess.run(
+        opening, cwd=project, env=os.environ | {"PYTHONPATH": str(PROJECT)}, capture_output=True, text=True
+    )
+    assert done.returncode == 78
+    assert "2999-01 is not over" in done.stderr
 
 
 def test_open_makes_one_workspace_when_two_ask_at_once(workspace: Workspace) -> None:
@@ -204,7 +226,7 @@ def test_open_like_an_earlier_run_begins_where_that_one_ended(project: Path, wor
 
 def test_execute_offers_the_shared_places_by_absolute_path(workspace: Workspace) -> None:
     open_workspace(workspace)
-    assert run_in(workspace, "sh", "-c", 'echo "$BULKHEAD_STORE $BULKHEAD_VAR" > seen.txt') == 0
+    assert run_in(workspace, "sh", "-c", 'echo "$BULKHEAD_STORE $BULKHEAD_VAR $BULKHEAD_SOURCE_ROOT" > seen.txt') == 0
     seen = (workspace.path / "seen.txt").read_text().split()
-    assert seen == [str(workspace.project / "store"), str(workspace.var)]
+    assert seen == [str(workspace.project / "store"), str(workspace.var), str(workspace.project)]
     assert months.read(workspace.path / "params.yaml") == ["2013-01", "2013-02"]
