@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 WHOLE = "all"  # the only "month" of a table without time
 Month = Annotated[str, Field(pattern=r"^(\d{4}-(0[1-9]|1[0-2])|all)$")]
 Period = Annotated[str, Field(pattern=r"^[1-9]\d*(mo|d)$")]
 Text = Annotated[str, Field(coerce_numbers_to_str=True)]  # `0` in YAML is the text that a file holds
 Share = Annotated[float, Field(ge=0, le=1)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,99}$")]
+
+
+def _refuse_internal(name: str) -> str:
+    if name.startswith("__"):
+        raise ValueError("a name may not begin with two underscores: the pipeline's own columns do")
+    return name
+
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,99}$"), AfterValidator(_refuse_internal)]
 Part = Literal["minute_of_day", "hour", "weekday", "day", "month", "day_of_year", "week"]
 
 

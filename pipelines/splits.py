@@ -129,7 +129,7 @@ def _stratified(
 def _grouped(column: pl.Series, split: GroupedSplit) -> NDArray[np.int64]:
     """Entities in an order of chance: to the hold-out until it has its share of the rows, then to the validation."""
     names = column.cast(pl.String).fill_null("")
-    counts = names.value_counts(name="rows")
+    counts = names.value_counts(name="__rows__")
     order = np.argsort(_hashes(counts[column.name].to_list(), split.seed), kind="stable")
     parts: dict[str, int] = {}
     part, filled = 2, 0

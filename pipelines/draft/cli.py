@@ -13,6 +13,7 @@ from contract.files import write_atomically
 from pipelines import params_file
 from pipelines.draft import assemble, reading, text
 from pipelines.draft.assemble import Draft
+from pipelines.draft.doubts import Weight
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="COLUMN[,COLUMN]",
         help="the time of a row, of one column or of several (date,hour); without it the table is one partition",
     )
+    parser.add_argument("--unfinished", action="store_true", help="use months, too, that are not there to their end")
     parser.add_argument("--name", default="model")
     parser.add_argument("--out", type=Path, help="a file that is not there yet; printed otherwise")
     parser.set_defaults(run=run)
@@ -45,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
                 raise ConfigurationError(f"--{flag}: no column {name!r}; the columns are {', '.join(table.columns)}")
     if options.target in time:
         raise ConfigurationError(f"--time: {options.target!r} is the target, and not known before")
-    draft = assemble.draft(table, source, options.name, options.target, time)
+    draft = assemble.draft(table, source, options.name, options.target, time, keep_unfinished=options.unfinished)
     content = text.render(draft).encode()
     params_file.parse(content, "the draft")
     if options.out:
@@ -66,10 +68,14 @@ def _summary(draft: Draft, rows: int, out: Path | None) -> str:
     plural = {"category": "categories"}
     kinds = Counter(entry.kind for entry in draft.columns)
     told = ", ".join(f"{count} {kind if count == 1 else plural.get(kind, kind + 's')}" for kind, count in kinds.items())
-    left_out = f"; left out: {', '.join(draft.left_out)}" if draft.left_out else ""
     place = out or "the draft"
-    return (
-        f"draft: {rows:,} rows; {told}{left_out}\n"
-        f"target {draft.target['column']}: {draft.target['task']}; {draft.doubt_count} doubts, each a line with `# ?`\n"
-        f"next: read {place}, decide each of them, make it your params.yaml, and `make up`"
+    first = [f"  {doubt.about}: {doubt.question}" for doubt in draft.doubts if doubt.weight is Weight.FIGURES]
+    return "\n".join(
+        [
+            f"draft: {rows:,} rows; {told}",
+            f"target {draft.target['column']}: {draft.target['task']}; {len(draft.doubts)} doubts, each a line with `# ?`, of which "
+            f"{len(first)} decide whether the figures are right" + (":" if first else ""),
+            *first,
+            f"next: read {place}, decide each of them, make it your params.yaml, and `make up`",
+        ]
     )

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
 
-from pipelines.draft import pii, times
+from pipelines import identifiers
+from pipelines.draft import pii, ranges, times
+from pipelines.draft.doubts import Doubt, Weight
+from pipelines.identifiers import FEW, words
 
 _SENTINELS = (-1.0, -9.0, -99.0, -999.0, -9999.0)
 _BOOLEANS = ({"true", "false"}, {"yes", "no"}, {"1", "0"})
-_ID_WORDS = {"id", "ids", "uuid", "guid", "instant", "number", "no", "nr", "index"}
-FEW, MANY = 20, 1000
+# Names of numbers that may name a thing, where no value comes twice or the numbers are whole.
+_NUMBERED = {*identifiers.ID_WORDS, "instant", "number", "no", "nr", "index"}
+_MANY = 1000
 _TOKENS = 3  # as many different words among numbers may mean that one is missing
+_CATEGORY_ROWS = 20  # of some value, or `features` finds no category that enough rows have
+_CATEGORY_SHARE = 0.35  # of different values in the rows: `features` refuses more than half of the training rows
+_LEADING_ZERO = r"^0\d+$"
+_THOUSANDS = (r"^-?\d{1,3}(,\d{3})+(\.\d+)?$", r"^-?\d{1,3}(\.\d{3})+,\d+$")
+VALUE, CATEGORY = {"transform": "value"}, {"transform": "category"}
 
 
 @dataclass
@@ -22,19 +32,31 @@ class Guess:
 
     Attributes:
         values: numbers as float64, all others as text; null where a value is missing.
-        unsure: what a person must decide.
-        is_left_out: it is of no use, and `unsure` says why.
+        doubts: what a person must decide.
+        useless: why it is left out of the table; None where it stays.
+        is_feature: whether the model reads it.
+        seen: the range of a number, in words.
     """
 
     name: str
     declared: dict[str, Any]
     values: pl.Series
-    unsure: list[str] = field(default_factory=list)
-    is_left_out: bool = False
+    doubts: list[Doubt] = field(default_factory=list)
+    useless: str | None = None
+    is_feature: bool = True
+    seen: str = ""
 
     @property
     def kind(self) -> str:
         return str(self.declared["kind"])
+
+    def feature(self) -> dict[str, Any] | None:
+        """The feature of the column's own name; None for an identifier, a time, or where the model does not read it."""
+        by_kind = {"number": VALUE, "boolean": VALUE, "category": CATEGORY}
+        return by_kind.get(self.kind) if self.is_feature else None
+
+    def ask(self, question: str, weight: Weight, **other_answer: Any) -> None:
+        self.doubts.append(Doubt(self.name, question, weight, **other_answer))
 
 
 def guess(column: pl.Series) -> Guess:
@@ -42,82 +64,167 @@ def guess(column: pl.Series) -> Guess:
     result = Guess(column.name, {"kind": "category"}, column)
     known = column.drop_nulls().str.strip_chars()
     if known.is_empty() or (known.n_unique() == 1 and len(known) == len(column)):
-        result.is_left_out = True
-        result.unsure.append("it says nothing: one value only" if len(known) else "it says nothing: no value at all")
+        result.useless = "it has one value only" if len(known) else "it has no value at all"
     elif found := pii.pattern_of(known):
         _set_identifier(result, f"its values look like {found}: do they tell something about a person?", pii=True)
     elif known.n_unique() <= 2 and any(set(known.str.to_lowercase()) <= words for words in _BOOLEANS):
         result.declared["kind"] = "boolean"
         result.values = column.str.strip_chars().str.to_lowercase()
-    elif _guess_number(result, known) or times.is_iso(known):
-        if result.kind == "category":
+    elif _has_thousands(known):
+        result.useless = (
+            "its numbers have marks for thousands, which no kind of column reads: write them without at the source"
+        )
+    elif known.str.contains(_LEADING_ZERO).any() and known.str.contains(r"^\d+$").all():
+        _guess_code(result, known)
+    elif not _guess_number(result, known):
+        if times.is_iso(known):
             result.declared["kind"] = "timestamp"
-    else:
-        _guess_text(result, known)
-    if _names_many(known) and pii.is_personal_name(column.name) and not result.declared.get("pii"):
-        _set_identifier(result, "by its name: does it tell something about a person?", pii=True)
+        else:
+            _guess_text(result, known)
+    _guess_person(result, known)
     return result
+
+
+def _has_thousands(known: pl.Series) -> bool:
+    """Whether values such as 1,234.5 are there, and all others are plain numbers."""
+    plain = known.str.contains(r"^-?\d{1,3}(\.\d+)?$") | known.str.contains(r"^-?\d{1,3}(,\d+)?$")
+    return any(
+        bool(marked.any() and (marked | plain).all())
+        for marked in (known.str.contains(pattern) for pattern in _THOUSANDS)
+    )
+
+
+def _guess_code(result: Guess, known: pl.Series) -> None:
+    """Digits with leading zeros, such as ZIP codes: as numbers, they would lose them."""
+    _guess_text(result, known)
+    declared, _ = _as_number(result.name, known.cast(pl.Float64))
+    result.ask(
+        "some values begin with a zero, so they were taken as codes. Are they numbers? Then",
+        Weight.VALUES,
+        declared=_instead(declared),
+        feature=VALUE,
+        keys=_reviewed(result.name, known.cast(pl.Float64)),
+    )
 
 
 def _guess_number(result: Guess, known: pl.Series) -> bool:
     """Whether they are numbers, but for a few words that may stand for missing values."""
-    numbers = known.cast(pl.Float64, strict=False)
-    words = known.filter(numbers.is_null())
-    if len(words) and (words.n_unique() > _TOKENS or len(words) > len(known) / 2 or numbers.n_unique() <= FEW):
+    read = known.cast(pl.Float64, strict=False)
+    tokens = sorted(set(known.filter(read.is_null()).to_list()))
+    if tokens and (len(tokens) > _TOKENS or read.null_count() > len(known) / 2 or read.n_unique() <= FEW):
         return False
-    numbers, distinct = numbers.drop_nulls(), known.n_unique()
-    whole = bool((numbers % 1 == 0).all())
-    is_named = bool(pii.words(result.name) and pii.words(result.name)[-1] in _ID_WORDS)
-    if not len(words) and whole and distinct == len(known) and (is_named or (numbers.diff().drop_nulls() == 1).all()):
-        _set_identifier(result, "a number for every row: taken as an identifier, and no feature")
-        return True
-    if whole and is_named and distinct > FEW:
-        _set_identifier(
-            result, f"{distinct} different numbers in {len(known)} rows: taken as an identifier by its name"
-        )
+    numbers = read.drop_nulls()
+    declared, seen = _as_number(result.name, numbers)
+    if reason := _identifier_reason(result.name, numbers):
+        result.values = result.values.str.strip_chars()
+        is_person = pii.is_of_a_person(result.name)
+        _set_identifier(result, f"{reason}; taken as an identifier, which is no feature", pii=is_person)
+        if not is_person:  # of one, no value may be seen here, and a range is made of two
+            result.doubts = []
+            question = f"{reason}; taken as an identifier, which is no feature. Does it measure something? Then"
+            result.ask(question, Weight.VALUES, declared=declared, feature=VALUE, keys=_reviewed(result.name, numbers))
         return True
     result.values = result.values.str.strip_chars().cast(pl.Float64, strict=False)
+    result.declared, result.seen = declared, seen
+    _ask_about_numbers(result, numbers, tokens)
+    return True
+
+
+def _identifier_reason(name: str, numbers: pl.Series) -> str | None:
+    """As `screen` judges, and beyond that by names that often mean one."""
+    if reason := identifiers.reason(name, numbers.to_numpy()):
+        return reason
+    distinct, is_whole = numbers.n_unique(), bool((numbers % 1 == 0).all())
+    if is_whole and distinct > FEW and words(name)[-1:] and words(name)[-1] in _NUMBERED:
+        return f"{distinct:,} different numbers in {len(numbers):,} rows, and its name says that it numbers something"
+    return None
+
+
+def _as_number(name: str, numbers: pl.Series) -> tuple[dict[str, Any], str]:
+    """The declaration of a number, and its range in words."""
     finite = numbers.filter(numbers.is_finite())
     low, high = float(finite.min() or 0.0), float(finite.max() or 0.0)  # type: ignore[arg-type]
-    result.declared = {"kind": "number", "minimum": min(low, 0.0), "maximum": high, "tolerance": 0.01}
-    result.unsure.append(f"the range is what was seen, {low:.12g} to {high:.12g}: what is possible?")
-    if len(words):
-        tokens = sorted(set(words.to_list()))
+    bounds, seen = ranges.describe(name, low, high)
+    return {"kind": "number", **bounds, "tolerance": 0.01}, seen
+
+
+def _ask_about_numbers(result: Guess, numbers: pl.Series, tokens: list[str]) -> None:
+    finite, distinct = numbers.filter(numbers.is_finite()), numbers.n_unique()
+    if tokens:
         result.declared["missing_values"] = tokens
-        result.unsure.append(f"numbers, but for {', '.join(tokens)}: does that mean that the value is missing?")
-    if len(finite) < len(numbers):
-        result.unsure.append(
-            f"{len(numbers) - len(finite)} values are infinite, which is out of range: what do they mean?"
-        )
-    if low in _SENTINELS and (finite.filter(finite != low) >= 0).all():
-        result.unsure.append(f'does {low:g} mean that the value is missing? Then missing_values: ["{low:g}"]')
-    if whole and 2 < distinct <= FEW // 2:
-        result.unsure.append(f"{distinct} different whole numbers: are they codes? Then kind: category")
-    return True
+        question = f"numbers, but for {', '.join(tokens)}, taken for missing values"
+        if _fits_category(result.values.drop_nulls()):
+            category = _instead({"kind": "category"})
+            result.ask(f"{question}. Are they categories? Then", Weight.VALUES, declared=category, feature=CATEGORY)
+        else:
+            result.ask(f"{question}: is that so?", Weight.VALUES)
+    if lost := len(numbers) - len(finite):
+        result.ask(f"{lost} values are infinite, and refused: what do they mean?", Weight.VALUES)
+    low = finite.min()
+    rest = finite.filter(finite != low)
+    if low in _SENTINELS and (rest >= 0).all() and len(rest):
+        bounds, _ = ranges.describe(result.name, float(rest.min()), float(rest.max()))  # type: ignore[arg-type]
+        result.declared |= bounds | {"minimum": low}
+        more = {"required": False, "missing": None, "missing_values": [*tokens, f"{low:g}"]}
+        question = f"{low:g} stands in {1 - len(rest) / len(finite):.1%} of the rows: does it mean that the value is missing? Then"
+        result.ask(question, Weight.VALUES, strength=1.0, declared=bounds | more)
+    if (numbers % 1 == 0).all() and 2 < distinct <= FEW // 2 and _fits_category(numbers):
+        question = f"{distinct} different whole numbers: are they codes, without an order? Then"
+        result.ask(question, Weight.BOUNDS, declared=_instead({"kind": "category"}), feature=CATEGORY)
 
 
 def _guess_text(result: Guess, known: pl.Series) -> None:
     distinct, written = known.n_unique(), result.values.drop_nulls()
-    is_named = bool(pii.words(result.name) and pii.words(result.name)[-1] in _ID_WORDS)
-    if distinct > MANY or (distinct > FEW and (is_named or distinct > len(known) / 2)) or distinct == len(known):
-        reason = f"{distinct} different values in {len(known)} rows: taken as an identifier, and no feature"
-        _set_identifier(result, reason)
+    is_named = bool(words(result.name)) and words(result.name)[-1] in _NUMBERED
+    if distinct > _MANY or (distinct > FEW and (is_named or distinct > len(known) / 2)) or distinct == len(known):
+        _set_identifier(
+            result, f"{distinct:,} different values in {len(known):,} rows; taken as an identifier, which is no feature"
+        )
+        if _fits_category(known):
+            question = f"{result.doubts.pop().question}. Does it say what, and not who? Then"
+            result.ask(question, Weight.VALUES, declared={"kind": "category"}, feature=CATEGORY)
         return
     if distinct <= FEW:
         result.declared["values"] = sorted(set(written.to_list()))
         result.declared["tolerance"] = 0.01
     if (written.str.len_chars() > written.str.strip_chars().str.len_chars()).any():
-        result.unsure.append("some values begin or end with a blank, which is a part of them: is it meant?")
+        result.ask("some values begin or end with a blank, which is a part of them: is it meant?", Weight.VALUES)
     if known.str.contains(r"^-?\d+,\d+$").mean() > 0.5:  # type: ignore[operator]
-        result.unsure.append("numbers with a decimal comma? Then data.source.decimal: ','")
+        result.ask(
+            "numbers with a decimal comma, in a table that has points elsewhere; taken as text: can the source write points?",
+            Weight.VALUES,
+        )
 
 
-def _names_many(known: pl.Series) -> bool:
-    return known.n_unique() > FEW or known.n_unique() == len(known)
+def _guess_person(result: Guess, known: pl.Series) -> None:
+    """Mark what tells something about a person by its name, where it has many values."""
+    is_many = known.n_unique() > FEW or known.n_unique() == len(known)
+    if result.useless or result.declared.get("pii") or not is_many:
+        return
+    if pii.is_personal_name(result.name):
+        _set_identifier(result, "by its name: does it tell something about a person?", pii=True)
+    elif result.kind == "identifier" and pii.is_of_a_person(result.name):
+        result.declared["pii"] = True
 
 
-def _set_identifier(result: Guess, reason: str, **more: bool) -> None:
+def _fits_category(known: pl.Series) -> bool:
+    """Whether `features` would take the values as categories."""
+    commonest = int(known.value_counts(name="__rows__")["__rows__"].max())  # type: ignore[arg-type]
+    return known.n_unique() <= min(_CATEGORY_SHARE * len(known), _MANY) and commonest >= _CATEGORY_ROWS
+
+
+def _instead(declared: Mapping[str, Any]) -> dict[str, Any]:
+    """Another declaration of the column, with nothing left of this one but how much may be missing."""
+    keys = ("values", "minimum", "maximum", "tolerance", "missing_values", "pii")
+    return {**dict.fromkeys(keys), **declared}
+
+
+def _reviewed(name: str, numbers: pl.Series) -> dict[str, Any]:
+    return {"gates.reviewed": [name]} if identifiers.reason(name, numbers.to_numpy()) else {}
+
+
+def _set_identifier(result: Guess, question: str, *, pii: bool = False) -> None:
     """No value of it may be seen in the draft."""
-    result.declared = {"kind": "identifier", **more}
-    result.values = result.values.cast(pl.String)
-    result.unsure = [reason]
+    result.declared = {"kind": "identifier", "pii": True} if pii else {"kind": "identifier"}
+    result.values, result.seen, result.doubts = result.values.cast(pl.String), "", []
+    result.ask(question, Weight.VALUES)

@@ -8,21 +8,29 @@ from typing import Any
 import polars as pl
 
 from contract.errors import ConfigurationError
-from pipelines.draft.inference import FEW
+from pipelines.draft.doubts import Doubt, Weight
+from pipelines.identifiers import FEW
 
 _MOST_LABELS = 100
 _FEWEST_ROWS = 20  # of a label
 # Pairs whose second word is the positive one whatever is rarer.
 _SPEAKING = (("no", "yes"), ("n", "y"), ("false", "true"), ("f", "t"), ("0", "1"), ("0.0", "1.0"))
+_AS_IT_SAYS = "as it says"
 
 
 @dataclass
 class Outcome:
-    """`declared` as `target` of params.yaml has it; `values` are numbers for a regression, else text, null without a label."""
+    """What params.yaml would say of the target.
+
+    Attributes:
+        values: numbers for a regression, else text; null without a label.
+        chosen: of two labels, by what the positive one was.
+    """
 
     declared: dict[str, Any]
     values: pl.Series
-    unsure: list[str] = field(default_factory=list)
+    doubts: list[Doubt] = field(default_factory=list)
+    chosen: str = ""
 
     @property
     def task(self) -> str:
@@ -49,32 +57,39 @@ def guess_outcome(column: pl.Series) -> Outcome:
             "are no numbers; name a column of labels, or one of numbers alone"
         )
     if distinct == 2:
-        labels, reason = _two_labels(known)
-        return Outcome(declared | {"task": "binary", "labels": labels}, column, [reason])
+        return _binary(column, known, declared)
     labels = sorted(set(known.to_list()), key=lambda label: (_number(label), label))
     result = Outcome(declared | {"task": "multiclass", "labels": labels}, column)
     if not numbers.null_count():
-        result.unsure.append(f"{distinct} different numbers, taken as labels: or task: regression, and no labels?")
-    rarest = min(known.value_counts()["count"].to_list())
+        question = f"{distinct} different numbers, taken as labels. Is it a number to predict? Then"
+        other = {"task": "regression", "labels": None}
+        result.doubts.append(Doubt("target", question, Weight.FIGURES, declared=other))
+    rarest = int(known.value_counts(name="__rows__")["__rows__"].min())  # type: ignore[arg-type]
     if rarest < _FEWEST_ROWS:
-        result.unsure.append(f"the rarest label has {rarest} rows: too few to be learned and judged by?")
+        question = f"the rarest label has {rarest} rows: too few to be learned and judged by?"
+        result.doubts.append(Doubt("target", question, Weight.FIGURES))
     return result
 
 
-def _two_labels(known: pl.Series) -> tuple[list[str], str]:
-    """The negative one and the positive one, and by what they were told apart."""
-    counts = known.value_counts(sort=True).sort("count", known.name, descending=[True, False])
+def positive_of(outcome: Outcome, rates: list[float]) -> Doubt:
+    """The question of which of two labels is the positive one; `rates` are the bounds on the share of the other one."""
+    labels = outcome.declared["labels"]
+    question = (
+        f"the positive label is {labels[1]!r}, {outcome.chosen}. Is the probability of the other one asked for? Then"
+    )
+    weight = Weight.BOUNDS if outcome.chosen == _AS_IT_SAYS else Weight.FIGURES
+    return Doubt("target", question, weight, declared={"labels": labels[::-1]}, keys={"validate.positive_rate": rates})
+
+
+def _binary(column: pl.Series, known: pl.Series, declared: dict[str, Any]) -> Outcome:
+    counts = known.value_counts(sort=True, name="__rows__").sort("__rows__", known.name, descending=[True, False])
     frequent, rare = counts[known.name].to_list()
     by_word = {label.strip().lower(): label for label in (frequent, rare)}
-    for negative, positive in _SPEAKING:
-        if by_word.keys() == {negative, positive}:
-            label = by_word[positive]
-            return [
-                by_word[negative],
-                label,
-            ], f"the positive label is {label!r}, as it says: is that what is asked for?"
-    share = counts["count"][1] / len(known)
-    return [frequent, rare], f"the positive label is {rare!r}, the rarer one ({share:.1%}): is that what is asked for?"
+    speaking = next((pair for pair in _SPEAKING if by_word.keys() == set(pair)), None)
+    labels = [by_word[word] for word in speaking] if speaking else [frequent, rare]
+    share = counts["__rows__"][1] / len(known)
+    chosen = _AS_IT_SAYS if speaking else f"the rarer one ({share:.1%})"
+    return Outcome(declared | {"task": "binary", "labels": labels}, column, chosen=chosen)
 
 
 def _number(label: str) -> float:

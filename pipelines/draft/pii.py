@@ -7,10 +7,16 @@ from collections.abc import Callable
 
 import polars as pl
 
+from pipelines.identifiers import words
+
 _SAMPLE = 2000
 _PERSONAL = {
     "name", "firstname", "lastname", "fullname", "surname", "username", "mail", "email", "phone", "telephone", "mobile", "fax",
     "address", "street", "ssn", "iban", "passport", "ticket", "birth", "birthday", "birthdate", "dob", "ip",
+}  # fmt: skip
+_PERSONS = {
+    "patient", "customer", "client", "user", "member", "passenger", "employee", "student", "person", "subscriber", "applicant",
+    "borrower", "guest", "driver", "owner", "account",
 }  # fmt: skip
 _OCTET = r"(25[0-5]|2[0-4]\d|1?\d?\d)"
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[A-Za-z]{2,}")
@@ -21,13 +27,13 @@ _SSN = re.compile(r"(?!000|666|9)\d{3}-(?!00)\d{2}-(?!0000)\d{4}")
 _PHONE = re.compile(r"(\+|00)\d[\d ().\-/]{6,20}|\(\d{2,5}\) ?\d{2,5}[ .\-/]?\d{3,6}|\d{3}[-. ]\d{3}[-. ]\d{4}")
 
 
-def words(name: str) -> list[str]:
-    """The words of a column's name, lower case: `customerID`, `customer_id` and `Customer Id` have the same."""
-    return [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+", name)]
-
-
 def is_personal_name(name: str) -> bool:
     return bool(_PERSONAL & set(words(name)))
+
+
+def is_of_a_person(name: str) -> bool:
+    """Whether an identifier of that name says which person a row is about."""
+    return bool(_PERSONS & set(words(name))) or is_personal_name(name)
 
 
 def pattern_of(values: pl.Series) -> str | None:

@@ -16,6 +16,7 @@ _MISSING = ("?", "NA", "N/A", "n/a", "null", "NULL", "None", "nan", "NaN", "#N/A
 _MARKS = (",", ";", "\t", "|")
 _HEAD_BYTES = 100_000
 _COMMA = r"^-?\d+,\d+$"
+_THOUSANDS = r"^-?\d{1,3},\d{3}$"  # or three decimals: other values must tell
 
 
 def read(path: str, source: dict[str, Any]) -> pl.DataFrame:
@@ -82,9 +83,14 @@ def _decimal_point(table: pl.DataFrame, source: dict[str, Any]) -> pl.DataFrame:
     with_comma = stripped.select(
         pl.all().str.contains(_COMMA).any() & pl.all().str.contains(r"^-?\d+(,\d+)?$").all()
     ).row(0)
+    is_decimal = (
+        stripped.select(pl.all().str.contains(_COMMA) & ~pl.all().str.contains(_THOUSANDS))
+        .select(pl.all().any())
+        .row(0)
+    )
     with_point = stripped.select(pl.all().str.contains(r"^-?\d+\.\d+$").mean() > 0.5).row(0)
     columns = [name for name, found in zip(table.columns, with_comma, strict=True) if found]
-    if not columns or any(with_point):
+    if not columns or not any(is_decimal) or any(with_point):
         return table
     source["decimal"] = ","
     return table.with_columns(pl.col(columns).str.replace(",", ".", literal=True))

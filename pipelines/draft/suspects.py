@@ -9,54 +9,82 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from pipelines.draft.doubts import Doubt, Weight
 from pipelines.draft.inference import Guess
 from pipelines.draft.outcome import Outcome
 from pipelines.screen import leaks
 
 _ROWS = 200_000  # of a larger table as many are measured, evenly spread
-# A little below the bounds of the stage `screen` (gates), which measures on the training rows alone.
-_LEAK, _STRONG = 0.98, 0.95
+_LEAK = 0.98  # a little below the bounds of the stage `screen` (gates), which measures on the training rows alone
+_REFUSED = 0.985  # what `screen` calls the target in disguise, reviewed or not
 
 
-def leak_suspects(guesses: Sequence[Guess], outcome: Outcome) -> dict[str, str]:
-    """Columns that alone say nearly all about the target, and pairs that add up to it, with the reason to leave them out.
+def mark_leaks(guesses: Sequence[Guess], outcome: Outcome) -> None:
+    """Take columns that alone say nearly all about the target, and pairs that add up to it, out of the features, with a doubt.
 
-    One that says much, but may be honest, gets a doubt.
+    One that says far more than every other one stays, with a doubt.
     """
-    reasons: dict[str, str] = {}
+    entries = [entry for entry in guesses if entry.feature()]
+    found = _measured(entries, outcome)
+    for entry in entries:
+        told = leaks.describe(found[entry.name], outcome.task)
+        if (strength := leaks.strength(found[entry.name], outcome.task)) > _LEAK:
+            _take_out(entry, told, strength, is_refused=found[entry.name]["error_reduction"] > _REFUSED)
+    for name, told in leaks.outliers(found, outcome.task).items():
+        entry = next(entry for entry in entries if entry.name == name)
+        if entry.is_feature:
+            strength = leaks.strength(found[name], outcome.task)
+            entry.ask(
+                f"{told}: is it known before the outcome? If not", Weight.FIGURES, strength=strength, feature=None
+            )
+    if outcome.task == "regression":
+        for name, told in _sums(entries, outcome.values).items():
+            _take_out(next(entry for entry in entries if entry.name == name), told, 1.0, is_refused=False)
+
+
+def _measured(entries: Sequence[Guess], outcome: Outcome) -> dict[str, dict[str, float]]:
     labelled = outcome.values.is_not_null()
     outcomes = _codes(outcome.values.filter(labelled), outcome.task == "regression")
     step = -(-max(len(outcomes), 1) // _ROWS)
-    for entry in guesses:
-        if entry.kind in ("number", "category", "boolean"):
-            values = _codes(entry.values.filter(labelled), entry.kind == "number").astype(np.float32)
-            found = leaks.measure(values[::step], outcomes[::step], outcome.task)
-            strength = max(found.values())
-            told = f"alone it has ROC-AUC {found['auc']:.3f} and avoids {max(found['error_reduction'], 0):.0%} of the errors"
-            if strength > _LEAK:
-                reasons[entry.name] = f"{told}: is it known before the outcome?"
-            elif strength > _STRONG:
-                entry.unsure.append(f"{told}: is it known before the outcome?")
-    if outcome.task == "regression":
-        reasons |= _sums(guesses, outcome.values)
-    return reasons
+    values = {entry.name: _codes(entry.values.filter(labelled), entry.kind == "number") for entry in entries}
+    return {
+        name: leaks.measure(codes.astype(np.float32)[::step], outcomes[::step], outcome.task)
+        for name, codes in values.items()
+    }
+
+
+def _take_out(entry: Guess, told: str, strength: float, *, is_refused: bool) -> None:
+    if not entry.is_feature:
+        return
+    if is_refused:
+        question = f"{told}: it is no feature, and `screen` would refuse it. Is it the target by another name?"
+        entry.ask(question, Weight.FIGURES, strength=strength)
+    else:
+        entry.ask(
+            f"{told}: it is no feature. Is it known before the outcome, and no part of it? Then",
+            Weight.FIGURES,
+            strength=strength,
+            feature=entry.feature(),
+            keys={"gates.reviewed": [entry.name]},
+        )
+    entry.is_feature = False
 
 
 def mark_twins(guesses: Sequence[Guess]) -> None:
-    """A doubt for each column that is one to one with an earlier one."""
+    """A doubt for each feature that is one to one with an earlier one."""
     groups: dict[int, list[Guess]] = {}
     for entry in guesses:
-        if entry.kind in ("number", "category", "boolean"):
+        if entry.feature():
             groups.setdefault(entry.values.n_unique(), []).append(entry)
     for distinct, group in groups.items():
         for first, second in combinations(group, 2):
             if 1 < distinct <= len(first.values) / 2:
                 together = pl.DataFrame([first.values.alias("a"), second.values.alias("b")])
                 if together.n_unique() == distinct:
-                    second.unsure.append(f"one to one with {first.name}: are both needed?")
+                    second.ask(f"one to one with {first.name}. Is it needed? If not", Weight.BOUNDS, feature=None)
 
 
-def key_of(guesses: Sequence[Guess], outcome: Outcome, time: str | None) -> tuple[list[str], list[str]]:
+def key_of(guesses: Sequence[Guess], outcome: Outcome, time: str | None) -> tuple[list[str], list[Doubt]]:
     """The columns that tell rows apart, none where no few do, and doubts, among them about rows that are there twice."""
     columns = {entry.name: entry.values for entry in guesses} | {outcome.values.name: outcome.values}
     table = pl.DataFrame(list(columns.values()))
@@ -65,40 +93,53 @@ def key_of(guesses: Sequence[Guess], outcome: Outcome, time: str | None) -> tupl
     candidates = [[name] for name in identifiers] + ([[time], *([time, name] for name in identifiers)] if time else [])
     for key in candidates:
         if table.select(key).n_unique() == table.height - twice:
-            doubts = ["no two rows share it: is that so by its meaning?"]
+            doubts = [Doubt("data.key", "no two rows share it: is that so by its meaning?", Weight.BOUNDS)]
             if twice:
-                doubts.append(f"{twice} rows are there twice, value by value, and are taken once")
+                doubts.append(
+                    Doubt(
+                        "data.key",
+                        f"{twice} rows are there twice, value by value, and are taken once: is that right?",
+                        Weight.VALUES,
+                    )
+                )
             return key, doubts
-    doubts = ["nothing tells rows apart: is there no identifier?"]
+    doubts = [Doubt("data.key", "nothing tells rows apart: is there no identifier?", Weight.BOUNDS)]
     if twice:
         share = -(-twice * 10_000 // table.height) / 10_000
         doubts.append(
-            f"{twice} rows equal an earlier one, value by value, and stay: were they delivered twice? "
-            f"Then validate.budget: {share:g} splits them off"
+            Doubt(
+                "data.key",
+                f"{twice} rows equal an earlier one, value by value, and stay: were they delivered twice? Then",
+                Weight.VALUES,
+                keys={"validate.budget": share},
+            )
         )
     return [], doubts
 
 
-def groups_of(guesses: Sequence[Guess]) -> list[str]:
-    """Identifiers that several rows share: what belongs together may not be on both sides of a split."""
-    shared = []
+def groups_of(guesses: Sequence[Guess]) -> dict[str, int]:
+    """Identifiers that several rows share, with how many there are: what belongs together may not be on both sides of a split.
+
+    The most different ones first. One that rows may be without is no group: all of those would be one.
+    """
+    shared = {}
     for entry in guesses:
-        known = entry.values.drop_nulls()
-        if entry.kind == "identifier" and 1 < known.n_unique() < len(known) * 0.9:
-            shared.append(entry.name)
-    return shared
+        distinct = entry.values.n_unique()
+        if entry.kind == "identifier" and not entry.values.null_count() and 1 < distinct < len(entry.values) * 0.9:
+            shared[entry.name] = distinct
+    return dict(sorted(shared.items(), key=lambda pair: -pair[1]))
 
 
-def _sums(guesses: Sequence[Guess], outcome: pl.Series) -> dict[str, str]:
+def _sums(entries: Sequence[Guess], outcome: pl.Series) -> dict[str, str]:
     """Pairs of numbers that add up to the target in every row that has all three."""
-    numbers = {entry.name: entry.values.to_numpy() for entry in guesses if entry.kind == "number"}
+    numbers = {entry.name: entry.values.to_numpy() for entry in entries if entry.kind == "number"}
     wanted = outcome.to_numpy()
     reasons: dict[str, str] = {}
     some = np.linspace(0, len(wanted) - 1, min(len(wanted), 500)).astype(int)
     for first, second in combinations(numbers, 2):
         pair = numbers[first], numbers[second]
         if _adds_up(pair[0][some], pair[1][some], wanted[some]) and _adds_up(*pair, wanted):
-            reasons |= dict.fromkeys((first, second), f"{first} + {second} is the target: is it known before?")
+            reasons |= dict.fromkeys((first, second), f"{first} + {second} is the target")
     return reasons
 
 

@@ -10,44 +10,48 @@ import polars as pl
 
 from pipelines.draft import times
 from pipelines.draft.assemble import Draft
+from pipelines.draft.doubts import Doubt, Weight
 from pipelines.draft.inference import Guess
 
 _WORDS_OF_YAML = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
 # What a line of YAML may not hold as it is, though JSON may.
 _BREAKS = re.compile("[\x7f-\x9f\u2028\u2029\ufeff]")
+_HEAD = (
+    "# A draft. Below are the questions that the table leaves open, the one that matters most first; docs/own-table.md explains every key.",
+    "# Lines under a question are the other answer: each is a key and all of its value, and a key without a value is taken out.",
+)
+_HEADINGS = {
+    Weight.FIGURES: "A wrong answer makes every figure wrong:",
+    Weight.VALUES: "A wrong answer loses or misreads values:",
+    Weight.BOUNDS: "A wrong answer refuses later months or requests, or costs a little:",
+}
 
 
 def render(draft: Draft) -> str:
-    """`params.yaml`; every doubt is a line that begins with `# ?`, above what it is about."""
-    safe = draft.safe
+    """`params.yaml`; every doubt is a line that begins with `# ?`, and under it are the lines of another answer."""
+    columns = [f"    {_flow(entry.name)}: {_flow(entry.declared)}{_seen(entry)}" for entry in draft.columns]
+    features = [f"  {_flow(name)}: {_flow(feature)}" for name, feature in _features(draft).items()]
     lines = [
-        "# A draft. Every line with `# ?` is for you to decide; docs/own-table.md explains every key.",
+        *_HEAD,
+        *_doubts(draft),
         f"name: {draft.name}",
         "",
         "data:",
-        *_doubts(draft, "source", 2),
-        *_left_out(draft),
         f"  source: {_flow(draft.source)}",
-        *_doubts(draft, "months", 2),
         f"  months: {_flow(draft.months)}",
-        *_doubts(draft, "time", 2),
-        f"  time: {_flow(safe[draft.time] if draft.time else None)}",
-        *_doubts(draft, "key", 2),
-        f"  key: {_flow([safe[part] for part in draft.key])}",
+        f"  time: {_flow(draft.time)}",
+        f"  key: {_flow(draft.key)}",
         "  columns:",
-        *(line for entry in draft.columns for line in _column(entry, safe)),
+        *columns,
         "",
-        *_doubts(draft, "target", 0),
         f"target: {_flow(draft.target)}",
         "",
-        *_doubts(draft, "validate", 0),
         f"validate: {_flow(draft.bounds)}",
         "",
-        *_doubts(draft, "split", 0),
         f"split: {_flow(draft.split)}",
         "",
         "features:",
-        *_features(draft),
+        *features,
         "",
         "train: {seed: 1, max_depth: 6, learning_rate: 0.1, max_rounds: 500, early_stopping_rounds: 30}",
         "",
@@ -60,39 +64,53 @@ def render(draft: Draft) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _doubts(draft: Draft, section: str, indent: int) -> list[str]:
-    return [_comment(doubt, indent) for doubt in draft.doubts.get(section, [])]
+def _doubts(draft: Draft) -> list[str]:
+    lines: list[str] = []
+    for weight, heading in _HEADINGS.items():
+        doubts = [doubt for doubt in draft.doubts if doubt.weight is weight]
+        lines += ["#", f"# {heading}", *(line for doubt in doubts for line in _doubt(draft, doubt))] if doubts else []
+    return [*lines, ""]
 
 
-def _left_out(draft: Draft) -> list[str]:
-    return [_comment(f"{name} is left out: {reason}", 2) for name, reason in draft.left_out.items()]
+def _doubt(draft: Draft, doubt: Doubt) -> list[str]:
+    other = other_answer(draft, doubt)
+    lines = [_comment(f"# ? {doubt.about}: {doubt.question}{':' if other else ''}")]
+    return lines + [f"#     {key}:{'' if value is None else ' ' + _flow(value)}" for key, value in other.items()]
 
 
-def _comment(doubt: str, indent: int) -> str:
-    return f"{' ' * indent}# ? {_BREAKS.sub(' ', ' '.join(doubt.split()))}"
+def other_answer(draft: Draft, doubt: Doubt) -> dict[str, Any]:
+    """By key of params.yaml, its value if the other answer is right; None takes the key out."""
+    other: dict[str, Any] = {}
+    if doubt.declared:
+        of_columns = {f"data.columns.{entry.name}": entry.declared for entry in draft.columns}
+        key = doubt.about if doubt.about == "target" else f"data.columns.{doubt.about}"
+        declared = {**(of_columns | {"target": draft.target})[key], **doubt.declared}
+        other[key] = {name: value for name, value in declared.items() if value is not None}
+    if doubt.feature is None:
+        reading = [name for name, feature in _features(draft).items() if doubt.about in (name, feature.get("input"))]
+        other |= {f"features.{name}": None for name in reading}
+    elif doubt.feature:
+        other[f"features.{doubt.about}"] = dict(doubt.feature)
+    return {**other, **doubt.keys}
 
 
-def _column(entry: Guess, safe: dict[str, str]) -> list[str]:
-    return [
-        *(_comment(f"{entry.name}: {doubt}", 4) for doubt in entry.unsure),
-        f"    {_flow(safe[entry.name])}: {_flow(entry.declared)}",
-    ]
+def _comment(text: str) -> str:
+    return _BREAKS.sub(" ", " ".join(text.split()))
 
 
-def _features(draft: Draft) -> list[str]:
-    features: dict[str, dict[str, Any]] = {}
-    for entry in draft.columns:
-        name = draft.safe[entry.name]
-        if entry.kind in ("number", "boolean"):
-            features[name] = {"transform": "value"}
-        elif entry.kind == "category":
-            features[name] = {"transform": "category"}
+def _seen(entry: Guess) -> str:
+    return f"  # {entry.seen}" if entry.seen else ""
+
+
+def _features(draft: Draft) -> dict[str, dict[str, Any]]:
+    features = {entry.name: feature for entry in draft.columns if (feature := entry.feature())}
     for entry in draft.columns:
         if entry.kind == "timestamp":
-            name = draft.safe[entry.name]
             for part in _parts(entry.values):
-                features.setdefault(f"{name}_{part}", {"transform": "calendar", "input": name, "part": part})
-    return [f"  {_flow(name)}: {_flow(feature)}" for name, feature in features.items()]
+                features.setdefault(
+                    f"{entry.name}_{part}", {"transform": "calendar", "input": entry.name, "part": part}
+                )
+    return features
 
 
 def _parts(values: pl.Series) -> tuple[str, ...]:

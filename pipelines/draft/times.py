@@ -11,7 +11,7 @@ import polars as pl
 
 from contract.errors import ConfigurationError
 from pipelines.collect import times
-from pipelines.draft.pii import words
+from pipelines.identifiers import words
 
 _DAYS = (
     "%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d.%m.%y", "%m/%d/%Y", "%d/%m/%Y", "%m/%d/%y", "%d/%m/%y", "%m-%d-%Y",
@@ -35,14 +35,14 @@ class Times:
         time: the column that is the time of a row, where one was named.
         combine: as `data.source.combine` has it.
         parts: columns that became a part of another one.
-        doubts: by name of the column.
+        swapped: by name, the format with day and month the other way round, where it reads every value as well.
     """
 
     table: pl.DataFrame
     time: str | None = None
     combine: dict[str, Any] = field(default_factory=dict)
     parts: list[str] = field(default_factory=list)
-    doubts: dict[str, list[str]] = field(default_factory=dict)
+    swapped: dict[str, str] = field(default_factory=dict)
 
 
 def find(table: pl.DataFrame, time: list[str], target: str) -> Times:
@@ -80,21 +80,21 @@ def formats_of(values: pl.Series, formats: Iterable[str]) -> list[str]:
     return [pattern for pattern in formats if _reads(pattern, known.head(_SAMPLE)) and _reads(pattern, known)]
 
 
-def suspects(table: pl.DataFrame, timestamps: list[str], numbers: list[str]) -> list[str]:
-    """What may be the time of a row, as `--time` takes it."""
+def suspects(table: pl.DataFrame, timestamps: list[str], numbers: list[str]) -> list[list[str]]:
+    """What may be the time of a row, each as the columns that are it together."""
     found = []
     for name in timestamps:
         days_only = not (moments(table[name]).dt.time().cast(pl.Int64) != 0).any()
         hours = [other for other in table.columns if other != name and _HOUR_WORDS & set(words(other))]
         pairs = [hour for hour in hours if days_only and _reads_together(table, [name, hour])]
-        found.append(f"{name},{pairs[0]}" if pairs else name)
+        found.append([name, pairs[0]] if pairs else [name])
     calendar = [
         next((name for name in table.columns if words(name)[-1:] == [part]), "") for part in ("year", "month", "day")
     ]
     if all(calendar) and _reads_together(table, calendar):
-        found.append(",".join(calendar))
+        found.append(calendar)
     found += [
-        name for name in numbers if _DATE_WORDS & set(words(name)) and formats_of(_joined(table, [name]), _DIGITS)
+        [name] for name in numbers if _DATE_WORDS & set(words(name)) and formats_of(_joined(table, [name]), _DIGITS)
     ]
     return found
 
@@ -121,12 +121,9 @@ def _combine(found: Times, name: str, columns: list[str], formats: list[str]) ->
     moments = joined.to_frame().select(times.parse_format(pl.col(joined.name), pattern)).to_series()
     found.table = found.table.with_columns(moments.dt.strftime("%Y-%m-%dT%H:%M:%S%.f").alias(name))
     found.combine[name] = {"columns": columns, "format": pattern}
-    doubts = found.doubts.setdefault(name, [])
     swapped = re.sub("%[dm]", lambda match: "%m" if match[0] == "%d" else "%d", pattern)
-    if swapped in formats:
-        doubts.append(f"day and month: {swapped} would read every value as well as {pattern}; which one is it?")
-    if pattern == "%s":
-        doubts.append("read as seconds since 1970: is that so?")
+    if swapped in formats and swapped != pattern:
+        found.swapped[name] = swapped
 
 
 def _reads_together(table: pl.DataFrame, columns: list[str]) -> bool:

@@ -19,7 +19,7 @@ from pipelines.params import (
     inputs_of,
 )
 
-_ROWS = "__rows__"
+_ROWS, _VALUE = "__rows__", "__value__"  # no column of a table is called so
 # Different values per row, from which a column identifies: a value has fewer than two rows on average.
 _IDENTIFYING = 0.5
 
@@ -90,14 +90,14 @@ def lookup_table(training: pl.DataFrame, feature: LookupFeature, name: str) -> d
     key = feature.input or name
     value = pl.col(feature.of).mean() if feature.of else pl.len() / training.height
     complete = training.drop_nulls([key, feature.of] if feature.of else key)
-    counts = complete.group_by(key).agg(value.alias("value"), pl.len().alias(_ROWS))
+    counts = complete.group_by(key).agg(value.alias(_VALUE), pl.len().alias(_ROWS))
     table = _often(counts, key, feature.minimum_count, name).sort(key)
     if table.height > feature.maximum_keys:
         raise ConfigurationError(
             f"features.{name}: {table.height} keys, more than maximum_keys ({feature.maximum_keys}); "
             "drop the feature, raise minimum_count, or raise the limit"
         )
-    return dict(zip(table[key].to_list(), table["value"].to_list(), strict=True))
+    return dict(zip(table[key].to_list(), table[_VALUE].to_list(), strict=True))
 
 
 def _often(counts: pl.DataFrame, column: str, minimum_count: int, name: str) -> pl.DataFrame:
