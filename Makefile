@@ -124,6 +124,7 @@ $(UV):
 
 .venv/%/installed.txt: requirements/%.txt | $(UV)
 	@echo "── environment $*"
+	rm -f $@  # first: who copies the environment meanwhile knows by this file whether it was whole
 	$(UV) venv --quiet --clear --python $(PYTHON) .venv/$*
 	$(UV) pip install --quiet --require-hashes $(EXCLUDES) --python .venv/$* -r $<
 	if [ $* = serving ]; then $(PYTHON) -m contract.pruning .venv/serving; fi

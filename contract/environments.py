@@ -1,4 +1,4 @@
-"""The Python environment in which a bundle is served: found, or built from the lock that the bundle carries."""
+"""The Python environment in which a bundle is served: by the digest of the lock that the bundle carries, never changed once made."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from contract.errors import BundleError, UnavailableError
 from contract.files import sha256
 from contract.pruning import prune
+from contract.store_place import disk_failure, hidden, rename_unless_there
 
 _INSTALLED = "installed.txt"  # in an environment that is complete: a copy of its lock
 
@@ -20,30 +21,60 @@ def python_for(lock: Path, digest: str, root: Path, beside: Path = Path(sys.pref
 
     Args:
         digest: SHA-256 of the lock, as the bundle's manifest has it.
-        root: where environments are built and kept, by the lock's digest.
-        beside: where this process's own environment lies; a `serving` there that has this lock is taken.
+        root: where environments are kept, by the lock's digest; one that is not there yet is made.
+        beside: where this process's own environment lies; a `serving` there that has this lock is copied, otherwise one is built.
 
     Raises:
         BundleError: the lock is not there, or another one.
-        UnavailableError: the packages cannot be had.
+        UnavailableError: the packages cannot be had, or the disk fails.
     """
     if not lock.is_file() or sha256(lock) != digest:
         raise BundleError(f"{lock} is not the lock that the bundle's manifest names")
-    ready_made = beside / "serving"
-    if (ready_made / _INSTALLED).is_file() and sha256(ready_made / _INSTALLED) == digest:
-        return ready_made / "bin" / "python"
-    environment = (root / digest[:16]).absolute()
-    if not (environment / _INSTALLED).is_file():
-        _build(lock, environment, _uv(beside))
+    environment = (root / digest).absolute()
+    try:
+        if not environment.is_dir():
+            with hidden(environment.parent) as made:
+                if not _copied(beside / "serving", digest, made):
+                    _build(lock, made, _uv(beside))
+                rename_unless_there(made, environment)
+    except OSError as error:
+        raise disk_failure(error, "make a serving environment", str(root)) from error
     return environment / "bin" / "python"
 
 
+def _copied(source: Path, digest: str, target: Path) -> bool:
+    """Whether `source` has that lock and is copied now, by hard links where it can be: files in environments are replaced, not changed.
+
+    Whatever remakes `source` takes its copy of the lock away first, so one that is still there afterwards speaks for what was copied.
+    """
+    if not _has_lock(source, digest):
+        return False
+    try:
+        shutil.copytree(source, target, symlinks=True, copy_function=_link)
+    except shutil.Error:
+        if _has_lock(source, digest):
+            raise
+    if _has_lock(source, digest):
+        return True
+    shutil.rmtree(target)
+    return False
+
+
+def _has_lock(environment: Path, digest: str) -> bool:
+    installed = environment / _INSTALLED
+    return installed.is_file() and sha256(installed) == digest
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or another user's file
+        shutil.copy2(source, target)
+
+
 def _build(lock: Path, environment: Path, uv: str) -> None:
-    """Complete only when the copy of its lock is in it."""
-    shutil.rmtree(environment, ignore_errors=True)
-    environment.parent.mkdir(parents=True, exist_ok=True)
     for command in (
-        [uv, "venv", "--quiet", str(environment)],
+        [uv, "venv", "--quiet", "--relocatable", str(environment)],
         [uv, "pip", "install", "--quiet", "--require-hashes", "--python", str(environment), "-r", str(lock)],
     ):
         done = subprocess.run(

@@ -26,7 +26,7 @@ from contract.files import canonical_json
 from contract.manifest import Manifest
 from contract.store_directory import Directory
 from contract.store_objects import Objects
-from contract.store_place import Entry, Place, State
+from contract.store_place import Entry, Place, State, hidden, rename_unless_there, seal
 from contract.store_protocols import PROTOCOLS
 
 _DIGEST = re.compile(r"[0-9a-f]{8,64}")
@@ -105,6 +105,24 @@ class Store:
         """Where a stored bundle lies on this machine, its every byte verified, the signature first."""
         with self.place.explained("read a bundle"):
             return self.place.fetch(digest, lambda path: self._check(path, digest))
+
+    def copy(self, digest: str, directory: Path) -> Path:
+        """A copy of a stored bundle, by its digest, in a directory of this machine: readable by this user alone, and verified.
+
+        A copy that is there already is used without the store; one that does not verify is replaced.
+        """
+        target = directory / digest
+        with self.place.explained("copy a bundle"):
+            if self._is_intact(target, digest):
+                return target
+            with hidden(directory) as copy, hidden(directory) as spoiled:
+                self.place.copy(digest, copy)
+                self._check(copy, digest)
+                seal(copy, 0o400)
+                if target.exists():
+                    target.rename(spoiled)
+                rename_unless_there(copy, target)
+        return target
 
     def claims(self, digest: str) -> Manifest:
         """What a stored bundle claims; its other files are not looked at."""
@@ -193,6 +211,13 @@ class Store:
         if self._public_key is not None:
             signature.verify(path, self._public_key)
         manifest.verify(path, digest)
+
+    def _is_intact(self, path: Path, digest: str) -> bool:
+        try:
+            self._check(path, digest)
+        except BundleError:
+            return False
+        return True
 
     def _sign_if_not_by_us(self, digest: str, stored: Path) -> None:
         """A bundle that was published before, unsigned or under another key; its content does not change."""

@@ -66,6 +66,9 @@ class Directory:
         check(path)
         return path
 
+    def copy(self, digest: str, target: Path) -> None:
+        shutil.copytree(self._existing(digest), target, symlinks=True)
+
     def read_manifest(self, digest: str) -> bytes:
         return (self._existing(digest) / manifest.FILE_NAME).read_bytes()
 

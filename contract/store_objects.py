@@ -89,9 +89,7 @@ class Objects:
 
     def fetch(self, digest: str, check: Callable[[Path], object]) -> Path:
         """From the cache, if that has a copy of the very objects that are there now."""
-        listing = self._listing(f"bundles/{digest}")
-        if manifest.FILE_NAME not in listing:
-            raise self._missing(digest)
+        listing = self._existing(digest)
         target = self._cache.absolute() / f"{digest}-{_fingerprint(listing)}"
         try:
             if target.is_dir():
@@ -105,6 +103,9 @@ class Objects:
             seal(copy)
             rename_unless_there(copy, target)
         return target
+
+    def copy(self, digest: str, target: Path) -> None:
+        self._download(digest, self._existing(digest), target)
 
     def read_manifest(self, digest: str) -> bytes:
         try:
@@ -201,6 +202,12 @@ class Objects:
         self._system.get(
             [self._url(f"bundles/{digest}/{name}") for name in names], [str(target / name) for name in names]
         )
+
+    def _existing(self, digest: str) -> dict[str, Listed]:
+        listing = self._listing(f"bundles/{digest}")
+        if manifest.FILE_NAME not in listing:
+            raise self._missing(digest)
+        return listing
 
     def _missing(self, digest: str) -> BundleError:
         return BundleError(f"no bundle {digest} in the store {self.location}")

@@ -64,6 +64,9 @@ class Place(Protocol):
     def fetch(self, digest: str, check: Callable[[Path], object]) -> Path:
         """A directory of this machine with the bundle, which has passed the check. Raises BundleError where it is not there."""
 
+    def copy(self, digest: str, target: Path) -> None:
+        """Write the bundle to a new directory of this machine, unchecked. Raises BundleError where it is not there."""
+
     def read_manifest(self, digest: str) -> bytes:
         """The bytes of its manifest, unchecked. Raises BundleError where it is not there."""
 
@@ -97,15 +100,15 @@ def hidden(directory: Path, prefix: str = ".incoming-") -> Iterator[Path]:
             remove_tree(path)
 
 
-def seal(tree: Path) -> None:
-    """Make a tree durable and read-only."""
+def seal(tree: Path, readable: int = 0o444) -> None:
+    """Make a tree durable and read-only, for those whose bits are in `readable`."""
     for path in (*sorted(tree.rglob("*"), reverse=True), tree):
         if path.is_dir():
             fsync_directory(path)
-            path.chmod(0o555)
+            path.chmod(readable | readable >> 2)
         else:
             fsync_file(path)
-            path.chmod(0o444)
+            path.chmod(readable)
 
 
 def rename_unless_there(source: Path, target: Path) -> None:

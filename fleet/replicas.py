@@ -6,11 +6,13 @@ import json
 import socket
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from contract import api_keys, manifest
 from contract.errors import BundleError, UnavailableError
+from fleet import launch
 from fleet.processes import REPLICA_MARK
 from fleet.settings import PROJECT
 from fleet.state import Replica, State
@@ -58,7 +60,7 @@ def is_free(port: int) -> bool:
 def program(
     replica: Replica, bundle: Path, serving_python: Path, fleet_python: str, root: Path, passed_on: Mapping[str, str]
 ) -> Program:
-    """`bentoml serve` of the bundle, from a directory and with an environment in which there is nothing else but what is `passed_on`."""
+    """`bentoml serve` of a copy of the bundle, from a directory and with an environment that have nothing else but what is `passed_on`."""
     home = root / "replicas" / replica.name
     metrics = home / "metrics"
     metrics.mkdir(parents=True, exist_ok=True)
@@ -67,7 +69,10 @@ def program(
     serve = [str(serving_python), "-m", "bentoml", "serve", str(bundle), "--host", "127.0.0.1"]
     return Program(
         name=replica.name,
-        command=[fleet_python, "-m", "fleet.launch", *serve, "--port", str(replica.http_port)],
+        command=[
+            *(fleet_python, "-m", "fleet.launch", str(bundle), replica.digest),
+            *(*serve, "--port", str(replica.http_port)),
+        ],
         directory=home,
         environment={
             REPLICA_MARK: replica.name,
@@ -81,6 +86,16 @@ def program(
             **passed_on,
         },
     )
+
+
+def refusals(state: State, root: Path) -> list[str]:
+    """Why the launcher did not start replicas when it last was to, a line each."""
+    found = []
+    for replica in state.replicas:
+        with suppress(FileNotFoundError):  # it did
+            reason = (root / "replicas" / replica.name / launch.REFUSAL).read_text()
+            found.append(f"{replica.name} is not started: {' '.join(reason.split())}")
+    return found
 
 
 def wait_until_ready(

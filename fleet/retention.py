@@ -1,4 +1,4 @@
-"""Which bundles may go: those that no channel names or has named, and what uploads have left that were cut short."""
+"""Which bundles may go: those that no channel names or has named, with what is installed for them, and what was cut short."""
 
 from __future__ import annotations
 
@@ -24,20 +24,26 @@ class Rule:
 
 @dataclass(frozen=True)
 class Garbage:
+    """`installed`: copies and environments of this machine's fleet, by path below its root."""
+
     bundles: tuple[Entry, ...]
     leftovers: tuple[Entry, ...]
+    installed: tuple[Entry, ...] = ()
 
     @property
     def size_bytes(self) -> int:
-        return sum(entry.size_bytes for entry in (*self.bundles, *self.leftovers))
+        return sum(entry.size_bytes for entry in (*self.bundles, *self.leftovers, *self.installed))
 
     def as_dict(self, is_deleted: bool) -> dict[str, Any]:
-        plain = {name: [_plain(entry) for entry in getattr(self, name)] for name in ("bundles", "leftovers")}
+        plain = {
+            name: [_plain(entry) for entry in getattr(self, name)] for name in ("bundles", "leftovers", "installed")
+        }
         return {"deleted": is_deleted, "size_bytes": self.size_bytes, **plain}
 
     def describe(self, is_deleted: bool) -> str:
         lines = [f"bundle    {_line(entry)}" for entry in self.bundles]
         lines += [f"leftover  {_line(entry)}" for entry in self.leftovers]
+        lines += [f"installed {_line(entry)}" for entry in self.installed]
         if not lines:
             return "nothing to delete"
         megabytes = f"{self.size_bytes / 1e6:.1f} MB"

@@ -7,12 +7,16 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from contract.errors import BulkheadError
 from contract.store import Store
+from contract.store_place import Entry
 from fleet import bundle_diff, retention, state, store_report, store_users
+from fleet.installed import Installed
+from fleet.lock import exclusive
 from fleet.settings import Settings
 
 _GRACE_HOURS = 24.0
@@ -62,7 +66,18 @@ def _gc(store: Store, settings: Settings, options: argparse.Namespace) -> tuple[
     garbage = retention.find(store, rule)
     if options.delete:
         garbage = retention.delete(store, garbage, rule)
+    if settings.root.is_dir():
+        garbage = replace(garbage, installed=tuple(_swept(store, settings, rule, options.delete)))
     return garbage.as_dict(options.delete), garbage.describe(options.delete)
+
+
+def _swept(store: Store, settings: Settings, rule: retention.Rule, delete: bool) -> list[Entry]:
+    with exclusive(settings.root, lambda line: print(line, file=sys.stderr)):
+        installed = Installed(settings.root, store)
+        found = [entry for entry in installed.unneeded(store.needed() | rule.in_use) if not rule.spares(entry)]
+        if delete:
+            installed.remove(found)
+    return found
 
 
 def _init(store: Store, _settings: Settings, options: argparse.Namespace) -> tuple[Any, str]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,9 +21,51 @@ def lock_of(text: str, directory: Path) -> tuple[Path, str]:
     return path, sha256(path)
 
 
-def test_environment_beside_this_one_serves_when_it_has_the_lock(tmp_path: Path) -> None:
-    lock = lock_of((PROJECT / "requirements" / "serving.txt").read_text(), tmp_path)
-    assert python_for(*lock, tmp_path / "environments") == Path(sys.prefix).parent / "serving" / "bin" / "python"
+def test_environment_beside_this_one_is_copied_when_it_has_the_lock(tmp_path: Path) -> None:
+    lock, digest = lock_of((PROJECT / "requirements" / "serving.txt").read_text(), tmp_path)
+    python = python_for(lock, digest, tmp_path / "environments")
+    assert python == tmp_path / "environments" / digest / "bin" / "python"
+    where = subprocess.run([python, "-c", "import numpy; print(numpy.__file__)"], capture_output=True, check=True)
+    assert Path(where.stdout.decode()).is_relative_to(python.parents[1])
+
+
+def made_beside(beside: Path, text: str) -> Path:
+    """An environment `serving` with one package, as `make` leaves it."""
+    package = beside / "serving" / "lib" / "module.py"
+    package.parent.mkdir(parents=True, exist_ok=True)
+    package.write_text(text)
+    (beside / "serving" / "installed.txt").write_text(text)
+    return package
+
+
+def test_copy_stays_as_it_was_when_the_environment_beside_this_one_gets_another_lock(tmp_path: Path) -> None:
+    package = made_beside(tmp_path, "old")
+    lock, digest = lock_of("old", tmp_path)
+    made = python_for(lock, digest, tmp_path / "environments", tmp_path).parents[1]
+    package.unlink()
+    made_beside(tmp_path, "new")
+    assert python_for(lock, digest, tmp_path / "environments", tmp_path).parents[1] == made
+    assert (made / "lib" / "module.py").read_text() == "old"
+    assert [path.name for path in (tmp_path / "environments").iterdir()] == [digest]
+
+
+def test_environment_that_is_remade_while_it_is_copied_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = made_beside(tmp_path, "# nothing at all\n")
+    lock, digest = lock_of("# nothing at all\n", tmp_path)
+    link = os.link
+
+    def remade(source: str, target: str) -> None:
+        (tmp_path / "serving" / "installed.txt").unlink(missing_ok=True)  # what make does first
+        package.unlink(missing_ok=True)
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", remade)
+    shutil.copytree(Path(sys.prefix).parent / "uv", tmp_path / "uv", symlinks=True)
+    made = python_for(lock, digest, tmp_path / "environments", tmp_path).parents[1]
+    assert not (made / "lib" / "module.py").exists()
+    assert (made / "installed.txt").read_text() == lock.read_text()
 
 
 def test_environment_is_built_once_when_the_bundle_has_another_lock(tmp_path: Path) -> None:
@@ -39,7 +83,7 @@ def test_packages_that_cannot_be_had_leave_no_environment(tmp_path: Path) -> Non
     lock = lock_of("no-such-package-anywhere==1 --hash=sha256:" + "0" * 64 + "\n", tmp_path)
     with pytest.raises(UnavailableError, match="no-such-package-anywhere"):
         python_for(*lock, tmp_path / "environments")
-    assert not list(tmp_path.glob("environments/*/installed.txt"))
+    assert not list((tmp_path / "environments").iterdir())
 
 
 def test_lock_that_the_manifest_does_not_name_is_refused(tmp_path: Path) -> None:

@@ -76,6 +76,31 @@ def test_stored_bundle_is_refused_when_a_byte_was_flipped(store: Store, bundle: 
     assert store.read("live") is None
 
 
+def test_copy_is_this_users_alone_and_stays_whole_when_the_stored_bundle_is_changed(
+    store: Store, bundle: Path, tmp_path: Path
+) -> None:
+    digest = store.put(bundle)
+    copy = store.copy(digest, tmp_path / "copies")
+    assert {path.stat().st_mode & 0o777 for path in (copy, *copy.rglob("*"))} == {0o400, 0o500}
+    stored = Path(store.location) / "bundles" / digest / "src" / "model.onnx"
+    stored.chmod(0o644)
+    stored.write_text("veights")
+    assert store.copy(digest, tmp_path / "copies") == copy
+    assert (copy / "src" / "model.onnx").read_text() == "weights"
+    with pytest.raises(BundleError, match="changed"):
+        store.copy(digest, tmp_path / "other")
+    assert list((tmp_path / "other").iterdir()) == []
+
+
+def test_copy_is_made_anew_when_it_is_changed(store: Store, bundle: Path, tmp_path: Path) -> None:
+    digest = store.put(bundle)
+    model = store.copy(digest, tmp_path) / "src" / "model.onnx"
+    model.chmod(0o600)
+    model.write_text("veights")
+    assert (store.copy(digest, tmp_path) / "src" / "model.onnx").read_text() == "weights"
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
 def test_torn_upload_is_not_seen(store: Store, bundle: Path) -> None:
     digest = store.put(bundle)
     torn = Path(store.location) / "bundles" / ".incoming-0123"

@@ -47,6 +47,7 @@ class FleetCommand:
     http_port: int
     grpc_port: int
     bundles: Bundles
+    python: str = sys.executable
 
     @property
     def environment(self) -> dict[str, str]:
@@ -60,7 +61,7 @@ class FleetCommand:
         }
 
     def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "fleet", *arguments, "--json"]
+        command = [self.python, "-m", "fleet", *arguments, "--json"]
         return subprocess.run(
             command,
             cwd=PROJECT,

@@ -73,30 +73,30 @@ def test_no_request_fails_when_the_fleet_is_scaled_up_and_down(fleet: FleetComma
 
 def test_no_request_fails_and_replica_returns_when_its_worker_is_killed(fleet: FleetCommand) -> None:
     parent = fleet.serve(fleet.bundles.first, size=2)["replicas"][0]["pid"]
-    killed = _workers(parent)
+    killed = workers(parent)
     with fleet.under_load() as load:
         os.kill(*killed, signal.SIGKILL)
-        wait(lambda: _workers(parent) not in ([], killed) and fleet.run("status").returncode == 0, "a new worker")
-        wait(lambda: _answers(fleet), "it to answer")
+        wait(lambda: workers(parent) not in ([], killed) and fleet.run("status").returncode == 0, "a new worker")
+        wait(lambda: answers(fleet), "it to answer")
         time.sleep(0.5)
     load.check(fleet.bundles.first)
 
 
 def test_no_request_fails_and_replica_returns_when_its_parent_is_killed(fleet: FleetCommand) -> None:
     before = fleet.serve(fleet.bundles.first, size=2)["replicas"][0]
-    (orphan,) = _workers(before["pid"])
+    (orphan,) = workers(before["pid"])
     with fleet.under_load() as load:
         os.kill(before["pid"], signal.SIGKILL)
         wait(lambda: not Path(f"/proc/{orphan}").exists(), "the orphan to end")
         wait(lambda: fleet.run("status").returncode == 0, "the replica to be ready")
-        wait(lambda: _answers(fleet), "it to answer")
+        wait(lambda: answers(fleet), "it to answer")
         time.sleep(0.5)
     load.check(fleet.bundles.first)
     assert fleet("status")["replicas"][0]["pid"] != before["pid"]
 
 
 def test_no_request_fails_when_a_replica_freezes(fleet: FleetCommand) -> None:
-    frozen = _workers(fleet.serve(fleet.bundles.first, size=2)["replicas"][0]["pid"])
+    frozen = workers(fleet.serve(fleet.bundles.first, size=2)["replicas"][0]["pid"])
     with fleet.under_load() as load:
         with _stopped(frozen):
             wait(lambda: fleet.run("status").returncode == 75, "Envoy to see it")
@@ -105,7 +105,7 @@ def test_no_request_fails_when_a_replica_freezes(fleet: FleetCommand) -> None:
 
 
 def test_what_the_replicas_have_no_time_for_is_refused_by_envoy_and_the_rest_is_answered(fleet: FleetCommand) -> None:
-    frozen = _workers(fleet.serve(fleet.bundles.first, size=1)["replicas"][0]["pid"])
+    frozen = workers(fleet.serve(fleet.bundles.first, size=1)["replicas"][0]["pid"])
     with overload.crowd(fleet.http_port, fleet.grpc_port, fleet.bundles.source, count=800) as crowd:
         with _stopped(frozen):
             crowd.ask()
@@ -207,7 +207,7 @@ def test_reason_is_given_when_the_port_is_taken(fleet: FleetCommand, tmp_path: P
     assert "BULKHEAD_HTTP_PORT" in refused.stderr
 
 
-def _workers(parent: int) -> list[int]:
+def workers(parent: int) -> list[int]:
     """The worker, if it lives, below the parent process of a `bentoml serve`."""
     found = []
     for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
@@ -216,7 +216,7 @@ def _workers(parent: int) -> list[int]:
     return found
 
 
-def _answers(fleet: FleetCommand) -> bool:
+def answers(fleet: FleetCommand) -> bool:
     """Whether the first replica itself does, whatever Envoy thinks of it."""
     try:
         return ask(fleet("status")["replicas"][0]["http_port"], body=fleet.golden_request())[0] == 200

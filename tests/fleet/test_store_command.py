@@ -155,6 +155,29 @@ def test_gc_deletes_only_what_is_old_and_named_by_nobody(store: Store, run: Run,
     assert store.put(tmp_path / "e") == orphan
 
 
+def test_gc_deletes_what_is_installed_for_bundles_that_nobody_can_go_back_to(
+    store: Store, run: Run, tmp_path: Path
+) -> None:
+    root = tmp_path / "var" / "fleet"
+    for name in ("was_live", "live", "orphan"):
+        write_bundle(tmp_path / name, name)
+    was_live, live, orphan = (store.put(tmp_path / name) for name in ("was_live", "live", "orphan"))
+    for digest in (was_live, live):
+        store.move("live", digest, expected=store.read("live"), by="test")
+    for digest in (was_live, live, orphan):
+        store.copy(digest, root / "bundles")
+    needed, other = store.claims(live).environment["lock_sha256"], "0" * 64
+    for name in (needed, other, ".incoming-0123"):
+        (root / "environments" / name).mkdir(parents=True)
+    assert answer(run("gc", "--json"))["installed"] == []
+    shown = answer(run("gc", "--grace-hours", "0", "--json"))["installed"]
+    unneeded = [f"bundles/{orphan}", "environments/.incoming-0123", f"environments/{other}"]
+    assert [entry["name"] for entry in shown] == unneeded
+    assert answer(run("gc", "--grace-hours", "0", "--delete", "--json"))["installed"] == shown
+    assert {path.name for path in (root / "bundles").iterdir()} == {was_live, live}
+    assert [path.name for path in (root / "environments").iterdir()] == [needed]
+
+
 @pytest.mark.parametrize("text", ["-1", "nan", "inf", "soon"])
 def test_gc_is_refused_when_the_grace_is_no_time(run: Run, text: str) -> None:
     with pytest.raises(SystemExit) as stopped:

@@ -127,6 +127,20 @@ def test_training_cannot_get_around_the_store(store: Store, place: Path) -> None
     assert act(TRAINING, store, place, *tried) == ["PermissionError"] * len(attempts)
 
 
+def test_training_cannot_change_what_the_fleet_runs(store: Store, place: Path) -> None:
+    act(TRAINING, store, place, PUT)
+    (place / "fleet").mkdir()
+    os.chown(place / "fleet", FLEET, FLEET)
+    (copy,) = act(FLEET, store, place, f"store.copy(store.digests()[0], Path('{place}/fleet/bundles'))")
+    attempts = (
+        f"Path('{copy}/src/model.onnx').read_bytes()",
+        f"Path('{copy}/src/model.onnx').write_text('mine')",
+        f"Path('{copy}').rename('{copy}.mine')",
+    )
+    tried = [f"refusal(lambda: {attempt})" for attempt in attempts]
+    assert act(TRAINING, store, place, *tried) == ["PermissionError"] * len(attempts)
+
+
 def test_channel_stays_its_users_when_an_administrator_moves_it(store: Store, place: Path) -> None:
     digest = store.put(place / "first")
     store.move("live", digest, expected=None, by="root")

@@ -1,0 +1,62 @@
+"""What replicas run from: copies of bundles and environments of this fleet's own, below its root, which training cannot write.
+
+Kept as long as a channel's history names a bundle that needs them, so that going back to it needs neither the store's copy of it, nor
+a network, nor `.venv/serving` as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from contract import environments, manifest
+from contract.errors import BundleError
+from contract.manifest import Manifest
+from contract.store import Store
+from contract.store_place import Entry, disk_failure, entries_of, listed, remove_tree
+
+_BUNDLES, _ENVIRONMENTS = "bundles", "environments"
+
+
+class Installed:
+    """The copies and environments below a fleet's `root`."""
+
+    def __init__(self, root: Path, store: Store) -> None:
+        self._root, self._store = root, store
+
+    def bundle(self, digest: str) -> Path:
+        """The copy of a bundle, its signature and every byte verified; made, or made anew, if need be."""
+        return self._store.copy(digest, self._root / _BUNDLES)
+
+    def python(self, digest: str) -> Path:
+        """The interpreter of the environment of a bundle that is copied."""
+        bundle = self._root / _BUNDLES / digest
+        named = manifest.read(bundle).environment
+        return environments.python_for(bundle / named["lock"], named["lock_sha256"], self._root / _ENVIRONMENTS)
+
+    def unneeded(self, kept: Iterable[str]) -> list[Entry]:
+        """What no bundle of these digests needs, by path below the root; what commands that were killed have left as well."""
+        digests = set(kept)
+        locks = {claims.environment["lock_sha256"] for claims in self._claims(digests)}
+        found = [(_BUNDLES, digests), (_ENVIRONMENTS, locks)]
+        return [
+            replace(entry, name=f"{folder}/{entry.name}")
+            for folder, needed in found
+            for entry in entries_of(listed(self._root / folder))
+            if entry.name not in needed
+        ]
+
+    def remove(self, entries: Iterable[Entry]) -> None:
+        try:
+            for entry in entries:
+                remove_tree(self._root / entry.name)
+        except OSError as error:
+            raise disk_failure(error, "delete what no bundle needs", str(self._root)) from error
+
+    def _claims(self, digests: Iterable[str]) -> Iterator[Manifest]:
+        for digest in digests:
+            copy = self._root / _BUNDLES / digest
+            with suppress(BundleError):  # neither here nor in the store: there is no going back to it
+                yield manifest.read(copy) if copy.is_dir() else self._store.claims(digest)
