@@ -10,15 +10,18 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from contract.errors import BundleError, ConfigurationError
+from contract.files import sha256
 
 FILE_NAME = "bundle.sig"
+_MANIFEST = "manifest.json"  # of `contract.manifest`, which needs this module
 
 
 def sign(bundle: Path, private_key: bytes, target: Path | None = None) -> None:
@@ -34,40 +37,37 @@ def sign(bundle: Path, private_key: bytes, target: Path | None = None) -> None:
             signer = signing.Config().use_elliptic_key_signer(private_key=path)
         except (ValueError, TypeError) as error:
             raise ConfigurationError(f"the signing key is no PEM private key on an elliptic curve ({error})") from error
-        signer.set_hashing_config(_hashing(bundle)).sign(bundle, target or bundle / FILE_NAME)
+        with _named(bundle) as named:
+            signer.set_hashing_config(_hashing(named)).sign(named, target or bundle / FILE_NAME)
 
 
-def verify(bundle: Path, public_key: bytes) -> None:
+def verify(bundle: Path, public_keys: Sequence[bytes]) -> bytes:
     """Hash every file and compare with what was signed; nothing of the bundle but the signature is parsed.
+
+    Args:
+        public_keys: those that are trusted, as `trusted_keys` gives them.
+
+    Returns:
+        The key that signed it.
 
     Raises:
         BundleError: there is no signature, it is of another key, or a file is changed, missing, added or a link.
-        ConfigurationError: the key is no public key on an elliptic curve.
     """
     from model_signing import verifying
 
-    if not public_key:
-        raise ConfigurationError(
-            "there is no key to verify bundles with: set BULKHEAD_VERIFY_KEY to the public key, or publish on this machine first"
-        )
     signature = bundle / FILE_NAME
     if signature.is_symlink() or not signature.is_file():
         raise BundleError(f"{bundle} is not signed: it has no {FILE_NAME}")
-    with _file(public_key) as path:
-        try:
+    try:
+        key = _signer(signature.read_bytes(), public_keys)
+        with _file(key) as path:
             verifier = verifying.Config().use_elliptic_key_verifier(public_key=path)
-        except (ValueError, TypeError) as error:
-            raise ConfigurationError(
-                f"the key to verify with is no PEM public key on an elliptic curve ({error})"
-            ) from error
-        try:
-            _require_one_spelling(signature.read_bytes(), public_key)
-            verifier.set_hashing_config(_hashing(bundle)).verify(bundle, signature)
-        except Exception as error:  # a signature that was tampered with makes the library raise anything
-            reason = " ".join(str(error).split())[:300] or type(error).__name__
-            raise BundleError(
-                f"the signature of {bundle} does not verify with the key {key_id(public_key)}: {reason}"
-            ) from error
+        verifier.set_hashing_config(_hashing(bundle)).verify(bundle, signature)
+    except Exception as error:  # a signature that was tampered with makes the library raise anything
+        ids = " or ".join(map(key_id, public_keys))
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise BundleError(f"the signature of {bundle} does not verify with the key {ids}: {reason}") from error
+    return key
 
 
 def make_key() -> bytes:
@@ -98,23 +98,26 @@ def key_id(public_key: bytes) -> str:
     return hashlib.sha256(public_key).hexdigest()[:12]
 
 
-def _require_one_spelling(content: bytes, public_key: bytes) -> None:
-    """Raises ValueError where the file is not the one spelling of its signature: the library ignores some of its bytes."""
-    envelope = json.loads(content)["dsseEnvelope"]
+def _signer(content: bytes, public_keys: Sequence[bytes]) -> bytes:
+    """The key that the signature names. Raises ValueError where it is none of these, or the file is not the one spelling of its content.
+
+    The library ignores some of its bytes.
+    """
+    hint = {hashlib.sha256(key).hexdigest(): key for key in public_keys}
+    parsed = json.loads(content)
+    envelope, named = parsed["dsseEnvelope"], parsed["verificationMaterial"]["publicKey"]["hint"]
     spelled = {
         "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
-        "verificationMaterial": {
-            "publicKey": {"hint": hashlib.sha256(public_key).hexdigest()},
-            "tlogEntries": [],
-        },
+        "verificationMaterial": {"publicKey": {"hint": named}, "tlogEntries": []},
         "dsseEnvelope": {
             "payload": _spelled(envelope["payload"]),
             "payloadType": "application/vnd.in-toto+json",
             "signatures": [{"sig": _spelled(envelope["signatures"][0]["sig"]), "keyid": ""}],
         },
     }
-    if content != json.dumps(spelled, separators=(",", ":")).encode():
+    if named not in hint or content != json.dumps(spelled, separators=(",", ":")).encode():
         raise ValueError("it is of another key, or was changed")
+    return hint[named]
 
 
 def _spelled(text: str) -> str:
@@ -126,6 +129,15 @@ def _hashing(bundle: Path) -> Any:
 
     config = hashing.Config().use_file_serialization(hashing_algorithm="sha256", allow_symlinks=False)
     return config.set_ignored_paths(paths=[bundle / FILE_NAME], ignore_git_paths=False)
+
+
+@contextmanager
+def _named(bundle: Path) -> Iterator[Path]:
+    """A copy named by the bundle's digest: the library signs a directory's name too, and refuses links."""
+    with tempfile.TemporaryDirectory() as directory:
+        copy = Path(directory) / sha256(bundle / _MANIFEST)
+        shutil.copytree(bundle, copy, symlinks=True)
+        yield copy
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import re
 import tempfile
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -69,7 +69,7 @@ class Store:
     Args:
         location: a directory, as a path or a `file://` URL, or `s3://`, `gs://` or `az://bucket/prefix`.
         private_key: signs the bundles that are put (PEM); None for whoever publishes nothing.
-        public_key: must verify the signature of every bundle that is used (PEM); None for whoever asks for no signature.
+        trusted: gives the public keys (PEM) one of which must have signed a bundle that is used; None for whoever asks for no signature.
         cache: where copies of bundles from a bucket are kept; a directory's are used where they lie.
 
     Every method raises ConfigurationError where it is not permitted, or the location is wrong, and UnavailableError where the disk or
@@ -81,12 +81,12 @@ class Store:
         location: str,
         *,
         private_key: bytes | None = None,
-        public_key: bytes | None = None,
+        trusted: Callable[[], Sequence[bytes]] | None = None,
         cache: Path = Path("var/bundles"),
     ) -> None:
         self.place = _place(location, cache)
         self.location = self.place.location
-        self._private_key, self._public_key = private_key, public_key
+        self._private_key, self._trusted = private_key, trusted
 
     def put(self, bundle: Path) -> str:
         """Store a bundle under its digest, signed; storing it again changes nothing but its age. Returns the digest."""
@@ -98,7 +98,7 @@ class Store:
             else:
                 self.place.add(bundle, digest, lambda copy: self._prepare(copy, digest))
             stored = self.place.fetch(digest, lambda path: manifest.verify(path, digest))
-            self._sign_if_not_by_us(digest, stored)
+            self._sign_if_not_trusted(digest, stored)
         return digest
 
     def path(self, digest: str) -> Path:
@@ -208,8 +208,8 @@ class Store:
             signature.sign(copy, self._private_key)
 
     def _check(self, path: Path, digest: str) -> None:
-        if self._public_key is not None:
-            signature.verify(path, self._public_key)
+        if self._trusted is not None:
+            signature.verify(path, self._trusted())
         manifest.verify(path, digest)
 
     def _is_intact(self, path: Path, digest: str) -> bool:
@@ -219,12 +219,13 @@ class Store:
             return False
         return True
 
-    def _sign_if_not_by_us(self, digest: str, stored: Path) -> None:
-        """A bundle that was published before, unsigned or under another key; its content does not change."""
+    def _sign_if_not_trusted(self, digest: str, stored: Path) -> None:
+        """A bundle that was published before, unsigned or under a key that is trusted no more; its content does not change."""
         if self._private_key is None:
             return
+        trusted = self._trusted() if self._trusted else ()
         try:
-            signature.verify(stored, signature.public_key_of(self._private_key))
+            signature.verify(stored, (signature.public_key_of(self._private_key), *trusted))
         except BundleError:
             with tempfile.TemporaryDirectory() as directory:
                 fresh = Path(directory) / signature.FILE_NAME

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from contract import evidence, manifest, signature
@@ -18,7 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         settings = Settings.read(os.environ)
-        print(verdict(locate(options.bundle, settings.open_store()), settings.verify_key))
+        print(verdict(locate(options.bundle, settings.open_store()), settings.verify_keys()))
     except BulkheadError as error:
         print(f"refused: {' '.join(str(error).split())}", file=sys.stderr)
         return error.exit_code
@@ -33,18 +34,18 @@ def locate(reference: str, store: Store) -> Path:
     return store.path(store.resolve(reference))
 
 
-def verdict(bundle: Path, public_key: bytes) -> str:
+def verdict(bundle: Path, public_keys: Sequence[bytes]) -> str:
     """Signature first, over every byte; then the manifest, the provenance and the SBOM, which it covers.
 
     Raises:
         BundleError: what is wrong.
     """
-    signature.verify(bundle, public_key)
+    key = signature.verify(bundle, public_keys)
     digest = manifest.digest_of(bundle)
     claims = manifest.verify(bundle, digest)
     evidence.check(bundle, claims)
     return (
-        f"ok: {claims.name} {digest}: {len(claims.files)} files signed by key {signature.key_id(public_key)}; "
+        f"ok: {claims.name} {digest}: {len(claims.files)} files signed by key {signature.key_id(key)}; "
         "manifest, provenance and SBOM agree"
     )
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from contract import api_keys, log_settings
+from contract import api_keys, log_settings, trusted_keys
 from contract.errors import ConfigurationError
 from contract.store import Store
 
@@ -22,8 +23,8 @@ class Settings:
 
     Attributes:
         store: the bundle store, a directory or a URL; `BULKHEAD_STORE`, default `store`.
-        verify_key: the public key, PEM, that must verify every bundle: what `BULKHEAD_VERIFY_KEY` is or the file that it names; without it
-            the one that `publish` has left in `keys` below `BULKHEAD_VAR`, b"" where nothing was published yet.
+        verify_keys: gives the public keys, PEM, one of which must have signed every bundle: those of `BULKHEAD_VERIFY_KEY`; without it
+            those that `publish` has left in `keys` below `BULKHEAD_VAR`. Read when a bundle is verified, and not before.
         root: the fleet's own state, absolute; `fleet` below `BULKHEAD_VAR`, default `var`.
         http_port, grpc_port: where Envoy answers on 127.0.0.1; `BULKHEAD_HTTP_PORT`, `BULKHEAD_GRPC_PORT`.
         replica_port: the first of the ports that replicas take, two each; `BULKHEAD_REPLICA_PORT`.
@@ -34,7 +35,7 @@ class Settings:
     """
 
     store: str
-    verify_key: bytes
+    verify_keys: Callable[[], Sequence[bytes]]
     root: Path
     http_port: int = 8080
     grpc_port: int = 8081
@@ -59,7 +60,7 @@ class Settings:
             )
         return cls(
             store=store if "://" in store else str(project / store),
-            verify_key=_verify_key(environment, root.with_name("keys") / "verify.pem"),
+            verify_keys=partial(trusted_keys.read, environment, root.with_name("keys"), project),
             root=root,
             http_port=_port(environment, "BULKHEAD_HTTP_PORT", cls.http_port),
             grpc_port=_port(environment, "BULKHEAD_GRPC_PORT", cls.grpc_port),
@@ -71,21 +72,7 @@ class Settings:
 
     def open_store(self) -> Store:
         """With copies of what comes from a bucket in `bundles` below `BULKHEAD_VAR`, beside the fleet's own state."""
-        return Store(self.store, public_key=self.verify_key, cache=self.root.with_name("bundles"))
-
-
-def _verify_key(environment: Mapping[str, str], own: Path) -> bytes:
-    named = environment.get("BULKHEAD_VERIFY_KEY")
-    if named is None:
-        return own.read_bytes() if own.is_file() else b""
-    if named.lstrip().startswith("-----BEGIN"):
-        return named.encode()
-    try:
-        return Path(named).read_bytes()
-    except OSError as error:
-        raise ConfigurationError(
-            f"BULKHEAD_VERIFY_KEY names {named}, which cannot be read ({error.strerror})"
-        ) from error
+        return Store(self.store, trusted=self.verify_keys, cache=self.root.with_name("bundles"))
 
 
 def _passed_on(environment: Mapping[str, str], project: Path) -> Mapping[str, str]:

@@ -44,7 +44,7 @@ def _list(store: Store, _settings: Settings, _options: argparse.Namespace) -> tu
 
 
 def _show(store: Store, settings: Settings, options: argparse.Namespace) -> tuple[Any, str]:
-    found = store_report.details(store, store.resolve(options.bundle), settings.verify_key)
+    found = store_report.details(store, store.resolve(options.bundle), settings.verify_keys())
     return found, store_report.describe(found)
 
 

@@ -19,7 +19,7 @@ def rows(store: Store) -> list[dict[str, Any]]:
     return sorted(found, key=lambda row: str(row["published_at"]), reverse=True)
 
 
-def details(store: Store, digest: str, verify_key: bytes) -> dict[str, Any]:
+def details(store: Store, digest: str, verify_keys: Sequence[bytes]) -> dict[str, Any]:
     """What the bundle claims, and what is known of it here."""
     entry = next(entry for entry in store.entries() if entry.name == digest)
     claims = store.claims(digest)
@@ -31,7 +31,7 @@ def details(store: Store, digest: str, verify_key: bytes) -> dict[str, Any]:
         "inputs": claims.inputs,
         "metrics": claims.metrics,
         "gate": claims.gate,
-        "signature": _signature(store, digest, verify_key),
+        "signature": _signature(store, digest, verify_keys),
     }
 
 
@@ -60,7 +60,7 @@ def describe(found: Mapping[str, Any]) -> str:
         f"  task         {found['task']}",
         f"  published    {found['published_at']}, {found['files']} files, {found['size_bytes'] / 1e6:.1f} MB",
         f"  channels     {', '.join(found['channels']) or 'none names it'}",
-        f"  signature    {'verifies' if key['verifies'] else key['problem']} (key {key['key']})",
+        f"  signature    {'verifies (key ' + key['key'] + ')' if key['verifies'] else key['problem']}",
         f"  data         {len(months)} partitions{span}",
         f"  code         {len(inputs.get('pipeline_code', {}))} files of the pipeline",
         f"  environment  {found['environment']['lock']}, {found['environment']['lock_sha256'][:12]}",
@@ -100,14 +100,13 @@ def _headline(claims: Manifest) -> dict[str, float]:
     return {name: claims.metrics[name]} if name in claims.metrics else {}
 
 
-def _signature(store: Store, digest: str, verify_key: bytes) -> dict[str, Any]:
-    """Whether every byte is what was signed."""
-    key = signature.key_id(verify_key) if verify_key else None
+def _signature(store: Store, digest: str, verify_keys: Sequence[bytes]) -> dict[str, Any]:
+    """Whether every byte is what was signed, and by which of the keys."""
     try:
-        store.path(digest)
+        key = signature.verify(store.path(digest), verify_keys)
     except BulkheadError as error:
-        return {"key": key, "verifies": False, "problem": str(error)}
-    return {"key": key, "verifies": True, "problem": None}
+        return {"key": None, "verifies": False, "problem": str(error)}
+    return {"key": signature.key_id(key), "verifies": True, "problem": None}
 
 
 def _check(check: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from pipelines.draft import cli as draft
 from pipelines.integrity.inputs import check_inputs
 from pipelines.predictions import cli as predictions
 from pipelines.quarantine import cli as quarantine
+from pipelines.settings import rotate_key
 
 STAGES = {
     "collect": "collect one month into a partition",
@@ -58,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
             stage.add_argument("month", help="such as 2013-01")
         if name == "summary":
             stage.add_argument("--no-fleet", dest="fleet", action="store_false", help="when none is up")
+    text = "make a new key to sign bundles with; those of the key before stay trusted"
+    rotate = commands.add_parser("rotate-key", help=text, description=text)
+    rotate.set_defaults(run=lambda _: print(rotate_key()) or 0)
     text = "print a params.yaml that is drafted from a table, for a person to review"
     draft.add_arguments(commands.add_parser("draft", help=text, description=text))
     text = "the batches of data: accepted, quarantined, released or dropped"

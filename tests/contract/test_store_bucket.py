@@ -71,7 +71,7 @@ def unchecked(bucket: Any, cache: Path) -> Store:
 
 @pytest.fixture(scope="module")
 def _store(unchecked: Store, cache: Path) -> Store:
-    return Store(URL, private_key=KEY, public_key=PUBLIC, cache=cache)
+    return Store(URL, private_key=KEY, trusted=lambda: [PUBLIC], cache=cache)
 
 
 @pytest.fixture
@@ -287,7 +287,7 @@ def test_policies_of_the_documentation_let_each_plane_do_its_part_and_no_more(
         opened.digests()
         return opened
 
-    training, fleet = acting_as("training", private_key=KEY), acting_as("fleet", public_key=PUBLIC)
+    training, fleet = acting_as("training", private_key=KEY), acting_as("fleet", trusted=lambda: [PUBLIC])
     digest = training.put(bundle)
     training.move("candidate", digest, expected=None, by="publish")
     for before in (None, fleet.move("live", fleet.resolve("candidate"), expected=None, by="fleet")):

@@ -59,7 +59,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     """An empty one."""
     request.getfixturevalue({"az": "azure", "gs": "google"}[request.param])
     location = {"az": AZURE, "gs": GOOGLE}[request.param]
-    store = Store(location, private_key=KEY, public_key=signature.public_key_of(KEY), cache=tmp_path / "cache")
+    store = Store(location, private_key=KEY, trusted=lambda: [signature.public_key_of(KEY)], cache=tmp_path / "cache")
     system, path = _bucket(store)
     for name in system.find(path):
         system.rm_file(name)

@@ -48,6 +48,7 @@ class FleetCommand:
     grpc_port: int
     bundles: Bundles
     python: str = sys.executable
+    verify_key: str = signature.public_key_of(KEY).decode()
 
     @property
     def environment(self) -> dict[str, str]:
@@ -56,8 +57,8 @@ class FleetCommand:
             "BULKHEAD_VAR": str(self.root),
             "BULKHEAD_HTTP_PORT": str(self.http_port),
             "BULKHEAD_GRPC_PORT": str(self.grpc_port),
-            "BULKHEAD_REPLICA_PORT": "18300",
-            "BULKHEAD_VERIFY_KEY": signature.public_key_of(KEY).decode(),
+            "BULKHEAD_REPLICA_PORT": os.environ.get("BULKHEAD_REPLICA_PORT", "18300"),
+            "BULKHEAD_VERIFY_KEY": self.verify_key,
         }
 
     def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

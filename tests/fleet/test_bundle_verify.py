@@ -84,9 +84,9 @@ def test_flipped_bytes_are_refused_by_the_command(signed: Path) -> None:
         content = path.read_bytes()
         path.write_bytes(_flip(content, draw))
         with pytest.raises(BundleError, match="does not verify"):
-            verdict(signed, PUBLIC)
+            verdict(signed, [PUBLIC])
         path.write_bytes(content)
-    assert verdict(signed, PUBLIC).startswith("ok: ")
+    assert verdict(signed, [PUBLIC]).startswith("ok: ")
 
 
 def _another_signature(bundle: Path) -> None:
@@ -122,7 +122,7 @@ def _link_to_a_folder(bundle: Path) -> None:
 def test_tree_that_is_not_what_was_signed_is_refused(signed: Path, change: Callable[[Path], object]) -> None:
     change(signed)
     with pytest.raises(BundleError):
-        verdict(signed, PUBLIC)
+        verdict(signed, [PUBLIC])
 
 
 WATCHED = """

@@ -11,7 +11,7 @@ from fleet import envoy_config
 from fleet.settings import Settings
 from fleet.state import Canary, Replica, State
 
-SETTINGS = Settings(store="store", verify_key=b"", root=Path("/var/fleet"), http_port=8080, grpc_port=8081)
+SETTINGS = Settings(store="store", verify_keys=tuple, root=Path("/var/fleet"), http_port=8080, grpc_port=8081)
 OLD, NEW = "a" * 64, "b" * 64
 REPLICAS = (Replica("old-0", OLD, 8100, 8101), Replica("new-0", NEW, 8102, 8103))
 STATE = State(size=1, live=OLD, canary=Canary(NEW, 10), replicas=REPLICAS)

@@ -106,7 +106,7 @@ def serving(fleet: FleetCommand) -> Iterator[Serving]:
 
 
 def verifying(fleet: FleetCommand) -> Store:
-    return Store(fleet.store.location, public_key=signature.public_key_of(KEY))
+    return Store(fleet.store.location, trusted=lambda: [signature.public_key_of(KEY)])
 
 
 def runs_of(digest: str) -> list[str]:

@@ -39,6 +39,20 @@ def test_state_too_deep_for_a_socket_is_refused() -> None:
         Settings.read({"BULKHEAD_VAR": "/" + "x" * 80}, PROJECT)
 
 
+@pytest.mark.parametrize(
+    ("named", "problem"),
+    [
+        (None, "/project/var/keys"),
+        ("", "BULKHEAD_VERIFY_KEY is empty"),
+        ("no/key.pem", "/project/no/key.pem: No such"),
+    ],
+)
+def test_key_that_is_not_there_is_named_when_it_is_needed_and_not_before(named: str | None, problem: str) -> None:
+    settings = Settings.read({} if named is None else {"BULKHEAD_VERIFY_KEY": named}, PROJECT)
+    with pytest.raises(ConfigurationError, match=problem):
+        settings.verify_keys()
+
+
 def test_replicas_get_what_guards_and_watches_them_and_nothing_else() -> None:
     assert Settings.read({}, PROJECT).passed_on == {}
     environment = {

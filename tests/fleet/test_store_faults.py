@@ -46,7 +46,7 @@ def bundle_of_files(path: Path, text: str, files: int) -> Path:
 
 def live_store(location: Path, tmp_path: Path) -> tuple[Store, Channel]:
     """A store in which something is live already."""
-    store = Store(str(location), private_key=KEY, public_key=PUBLIC)
+    store = Store(str(location), private_key=KEY, trusted=lambda: [PUBLIC])
     digest = store.put(bundle_of_files(tmp_path / "live", "live", 3))
     return store, store.move("live", digest, expected=None, by="test")
 

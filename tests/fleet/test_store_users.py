@@ -31,10 +31,10 @@ from contract.errors import BulkheadError
 from contract.store import Store
 key = Path(sys.argv[3]).read_bytes()
 with tempfile.TemporaryDirectory() as scratch:
-    warm = Store(scratch, private_key=key, public_key=signature.public_key_of(key))
+    warm = Store(scratch, private_key=key, trusted=lambda: [signature.public_key_of(key)])
     warm.move("live", warm.put(Path(sys.argv[4])), expected=None, by="test")
 os.setgroups([]); os.setgid(int(sys.argv[1])); os.setuid(int(sys.argv[1])); os.umask(0o077)
-store = Store(sys.argv[2], private_key=key, public_key=signature.public_key_of(key))
+store = Store(sys.argv[2], private_key=key, trusted=lambda: [signature.public_key_of(key)])
 
 
 def refusal(action):

@@ -1,0 +1,67 @@
+"""The public keys that are trusted to have signed bundles: several, so that a key can be replaced while bundles of the old one live on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from contract.errors import ConfigurationError
+
+VARIABLE = "BULKHEAD_VERIFY_KEY"
+OWN = "verify*.pem"  # in the directory where `publish` keeps the key that it has made, beside those that were its own before
+_PUBLIC = re.compile(rb"-----BEGIN PUBLIC KEY-----.*?-----END PUBLIC KEY-----", re.DOTALL)
+
+
+def read(environment: Mapping[str, str], own: Path, project: Path) -> tuple[bytes, ...]:
+    """The public keys, PEM, that `BULKHEAD_VERIFY_KEY` holds, or the file or the `*.pem` of the directory that it names.
+
+    Args:
+        own: the directory whose keys are trusted where the variable is not set.
+        project: where a relative path begins.
+
+    Raises:
+        ConfigurationError: there is none, one is no public key on an elliptic curve, or a file cannot be read.
+    """
+    named = environment.get(VARIABLE)
+    if named is None:
+        return _of_files(sorted(own.glob(OWN)), f"{own} (publish on this machine first, or set {VARIABLE})")
+    if not named.strip():
+        raise ConfigurationError(
+            f"{VARIABLE} is empty: set it to a public key, a file or a directory of some, or unset it"
+        )
+    if named.lstrip().startswith("-----BEGIN"):
+        return parse(named.encode(), VARIABLE)
+    path = project / named
+    return _of_files(sorted(path.glob("*.pem")) if path.is_dir() else [path], f"{path}, which {VARIABLE} names")
+
+
+def parse(text: bytes, where: str) -> tuple[bytes, ...]:
+    """The keys of a PEM text, each as `signature.public_key_of` spells it."""
+    keys = tuple(_checked(block, where) for block in _PUBLIC.findall(text))
+    if not keys:
+        raise ConfigurationError(f"there is no public key (PEM) to verify bundles with in {where}")
+    return keys
+
+
+def _of_files(paths: list[Path], where: str) -> tuple[bytes, ...]:
+    try:
+        return parse(b"\n".join(path.read_bytes() for path in paths), where)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the key to verify bundles with cannot be read: {error.filename}: {error.strerror}"
+        ) from error
+
+
+def _checked(block: bytes, where: str) -> bytes:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    try:
+        key = serialization.load_pem_public_key(b"\n".join(line.strip() for line in block.splitlines()))
+    except (ValueError, TypeError) as error:
+        raise ConfigurationError(f"a key to verify bundles with is no PEM public key, in {where} ({error})") from error
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise ConfigurationError(f"a key to verify bundles with is not on an elliptic curve, in {where}")
+    spelled: bytes = key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return spelled
