@@ -14,6 +14,9 @@ export UV_LINK_MODE := hardlink
 export BENTOML_DO_NOT_TRACK := true
 export OMP_WAIT_POLICY ?= PASSIVE
 export DVC_SITE_CACHE_DIR ?= $(CURDIR)/var/dvc-site
+# DVC makes its site cache, and what leads to it, for everybody to write to; what is there it leaves as it is.
+# Earlier versions let it; whoever can write to var can put something else in the place of what is in it.
+PRIVATE = (umask 077; mkdir -p var "$(DVC_SITE_CACHE_DIR)/repo"); find var -maxdepth 3 -type d \( -perm -002 -o -perm -020 \) -exec chmod go-w {} +
 # Exit code 65: something is lost, and named; dvc repro makes it anew.
 VERIFY = bash -c '$(PIPELINE) python -m pipelines verify || [ $$? -eq 65 ]'
 # A title, the command, and how long it took.
@@ -26,6 +29,7 @@ help:  ## this list
 # ── the main job ──
 .PHONY: up
 up: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt  ## set up, run the pipeline, publish, start the fleet, ask it
+	@$(PRIVATE)
 	$(step) "integrity: what DVC keeps" $(VERIFY)
 	$(step) "pipeline: dvc repro" $(PIPELINE) dvc --wait-for-lock repro
 	$(step) "backup: dvc push to the local remote" $(PIPELINE) dvc push --quiet
@@ -47,6 +51,7 @@ example: | $(and $(NAME),$(DATA),.venv/pipeline/installed.txt .venv/serving/inst
 
 .PHONY: repro
 repro: | .venv/pipeline/installed.txt  ## the pipeline alone
+	$(PRIVATE)
 	$(VERIFY)
 	$(PIPELINE) dvc --wait-for-lock repro
 
@@ -128,6 +133,7 @@ $(UV):
 	$(UV) venv --quiet --clear --python $(PYTHON) .venv/$*
 	$(UV) pip install --quiet --require-hashes $(EXCLUDES) --python .venv/$* -r $<
 	if [ $* = serving ]; then $(PYTHON) -m contract.pruning .venv/serving; fi
+	rm -f .venv/$*/.lock  # uv leaves it for everybody to write to
 	cp $< $@
 .PRECIOUS: .venv/%/installed.txt
 .venv/serving/installed.txt: contract/pruning.py

@@ -15,6 +15,8 @@ from typing import Any
 
 import yaml
 
+from contract.files import private_directory
+
 PROJECT = Path(__file__).parents[1]
 HOME = PROJECT / "var/bench"
 # What differs from params.yaml for a short run: two months, which leave no whole month to stop the boosting on.
@@ -88,6 +90,7 @@ class Workspace:
 
     def say(self, *command: str) -> tuple[Cost, str]:
         """The same, with what the command printed."""
+        private_directory(self.path / "var/dvc-site/repo")  # which DVC would make for everybody to write to
         return timed(command, cwd=self.path, env=self.environment)
 
     def outputs(self, lock: Path | None = None) -> dict[str, str]:

@@ -14,6 +14,7 @@ from contract.pruning import prune
 from contract.store_place import disk_failure, hidden, rename_unless_there
 
 _INSTALLED = "installed.txt"  # in an environment that is complete: a copy of its lock
+_UV_LOCK = ".lock"  # which everybody can write to; nothing is installed any more that needs it
 
 
 def python_for(lock: Path, digest: str, root: Path, beside: Path = Path(sys.prefix).parent) -> Path:
@@ -50,7 +51,7 @@ def _copied(source: Path, digest: str, target: Path) -> bool:
     if not _has_lock(source, digest):
         return False
     try:
-        shutil.copytree(source, target, symlinks=True, copy_function=_link)
+        shutil.copytree(source, target, symlinks=True, copy_function=_link, ignore=shutil.ignore_patterns(_UV_LOCK))
     except shutil.Error:
         if _has_lock(source, digest):
             raise
@@ -87,6 +88,7 @@ def _build(lock: Path, environment: Path, uv: str) -> None:
         if done.returncode:
             raise UnavailableError(f"the serving environment of {lock} cannot be built:\n{done.stdout}{done.stderr}")
     prune(environment)
+    (environment / _UV_LOCK).unlink(missing_ok=True)
     shutil.copyfile(lock, environment / _INSTALLED)
 
 

@@ -1,10 +1,11 @@
-"""Writing so that a crash leaves the old file or the new one, never half of one."""
+"""Writing so that a crash leaves the old file or the new one, never half of one, and directories that nobody else can write."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,20 @@ def sha256(path: Path) -> str:
 def tree_bytes(tree: Path) -> int:
     """Bytes of all files below a directory, or of the one file; a link counts for itself."""
     return sum(path.lstat().st_size for path in (tree, *tree.rglob("*")) if path.is_symlink() or not path.is_dir())
+
+
+def private_directory(path: Path) -> None:
+    """Make a directory, and the parents that it lacks, for this user alone, whatever the umask.
+
+    Where it was there already, nobody else may write to it or to its parent any more, if that is this user's: another program may have
+    made them, and who can write to a parent can put something else in the place of what is below it.
+    """
+    for missing in reversed([place for place in (path, *path.parents) if not place.exists()]):
+        missing.mkdir(mode=0o700, exist_ok=True)
+    for place in (path, path.parent):
+        found = place.stat()
+        if found.st_mode & 0o022 and not found.st_mode & stat.S_ISVTX and found.st_uid == os.geteuid():
+            place.chmod(stat.S_IMODE(found.st_mode) & ~0o022)
 
 
 def fsync_file(path: Path) -> None:

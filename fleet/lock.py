@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from contract.files import private_directory
+
 
 @contextmanager
 def exclusive(root: Path, tell: Callable[[str], None]) -> Iterator[None]:
     """Hold the lock of the fleet whose files lie in `root`, which is made if it is not there; `tell` gets a line if that has to wait."""
-    root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    private_directory(root)
     with (root / "lock").open("w") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from contract import signature, trusted_keys
 from contract.errors import ConfigurationError, UnavailableError
-from contract.files import write_atomically
+from contract.files import private_directory, write_atomically
 
 _SIGNING, _VERIFY = "signing.pem", "verify.pem"
 _logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ def signing(directory: Path) -> bytes:
 def rotate(directory: Path) -> str:
     """Replace the private key, or the lost one, by a new one; the public keys of before stay trusted. Returns what was done."""
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_directory(directory)
         fresh = directory / f".{_SIGNING}.{os.getpid()}.part"
         if (directory / _SIGNING).exists():
             _publish(directory, (directory / _SIGNING).read_bytes())
@@ -77,7 +77,7 @@ def _make_first(directory: Path) -> None:
             f"{directory / _SIGNING} is lost, whose public key fleets trust ({known[0].name}): put it back from a copy, or let "
             "`python -m pipelines rotate-key` make a new one; what was signed before stays trusted"
         )
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_directory(directory)
     with suppress(FileExistsError):  # another process was faster
         write_private(directory / _SIGNING, signature.make_key())
     _logger.warning(

@@ -11,6 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from contract.files import private_directory
+
 PROJECT = Path(__file__).parents[1]
 MONTHS = ["2013-03", "2013-04"]
 # What differs from params.yaml: two months leave no whole month to stop the boosting on.
@@ -47,6 +49,7 @@ def prepared(directory: Path) -> None:
 
 def repro(directory: Path, *targets: str) -> None:
     """`dvc repro` there, with this interpreter's environment and a bundle store of its own."""
+    private_directory(directory / "var" / "dvc-site" / "repo")  # which DVC would make for everybody to write to
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "BULKHEAD_STORE": str(directory / "store"),

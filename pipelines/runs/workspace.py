@@ -22,12 +22,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from contract.errors import ConfigurationError
-from contract.files import canonical_json, sha256, write_atomically
+from contract.files import canonical_json, private_directory, sha256, write_atomically
 from pipelines.runs import months
 
 KEPT_FAILED = 5
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _LONGEST = 120
+_SITE = ".dvc/tmp/site"
 _STATE = ".git/run.json"  # inside of .git: no command of a stage looks there, and no `git status` shows it
 
 
@@ -233,12 +234,13 @@ def _share_cache(workspace: Workspace, checkout: Path) -> None:
     lines = (
         "[core]",
         "    analytics = false",
-        f"    site_cache_dir = {workspace.path / '.dvc' / 'tmp' / 'site'}",
+        f"    site_cache_dir = {workspace.path / _SITE}",
         "[cache]",
         f"    dir = {workspace.project / '.dvc' / 'cache'}",
         '    type = "reflink,hardlink,symlink"',
     )
     write_atomically(checkout / ".dvc" / "config.local", ("\n".join(lines) + "\n").encode())
+    private_directory(checkout / _SITE / "repo")  # which DVC would make for everybody to write to, parents too
 
 
 def _copy_reports(checkout: Path, target: Path) -> None:

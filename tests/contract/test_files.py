@@ -1,12 +1,13 @@
-"""What is counted as the size of a tree."""
+"""What is counted as the size of a tree, and who can write to a private directory."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from contract.files import tree_bytes
+from contract.files import private_directory, tree_bytes
 
 
 def test_size_of_a_tree_is_that_of_its_files_and_links(tmp_path: Path) -> None:
@@ -21,3 +22,16 @@ def test_size_of_a_tree_is_that_of_its_files_and_links(tmp_path: Path) -> None:
 def test_size_of_what_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         tree_bytes(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("umask", [0, 0o022])
+def test_private_directory_is_nobody_elses_and_neither_is_its_parent(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        private_directory(tmp_path / "var" / "keys")
+        assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("var", "var/keys")] == [0o700, 0o700]
+        (tmp_path / "var").chmod(0o777)
+        private_directory(tmp_path / "var" / "fleet")
+    finally:
+        os.umask(before)
+    assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("var", "var/fleet")] == [0o755, 0o700]

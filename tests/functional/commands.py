@@ -6,12 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+from contract.files import private_directory
+
 
 def run(project: Path, *command: str, **more: str) -> subprocess.CompletedProcess[str]:
     """Run a command there to its end, whatever its exit code, with a store and a DVC site directory of the copy's own.
 
     `more` is added to the environment.
     """
+    private_directory(project / "site" / "repo")  # which DVC would make for everybody to write to
     environment = more | {
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
         "HOME": str(project),

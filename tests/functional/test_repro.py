@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ import yaml
 from contract import manifest
 from tests import slice as sliced
 from tests.functional.commands import run
+from tests.modes import writable_by_others
 
 
 def _dvc(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -40,6 +43,18 @@ def test_repro_gives_the_same_digests_in_another_place_time_zone_and_setting(pro
     assert done.returncode == 0, done.stderr
     assert _digests(copy) == _digests(project)
     assert manifest.digest_of(copy / "build" / "bundle") == manifest.digest_of(project / "build" / "bundle")
+
+
+def test_nothing_can_be_written_by_others_when_make_has_run_the_pipeline(project: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "project"
+    shutil.copytree(project, copy, symlinks=True, ignore=shutil.ignore_patterns("site", "dvc-site"))
+    (copy / "var").chmod(0o777)  # as an earlier version left it
+    (copy / ".venv").symlink_to(Path(sys.executable).parents[2])
+    installed = [f"--old-file=.venv/{name}" for name in ("uv/bin/uv", "pipeline/installed.txt")]
+    done = run(copy, "env", "-u", "DVC_SITE_CACHE_DIR", "make", *installed, "repro")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (copy / "var" / "dvc-site" / "repo").is_dir()
+    assert writable_by_others(copy) == []
 
 
 def _another_host() -> list[str]:

@@ -21,6 +21,7 @@ from pipelines.runs.workspace import (
     safe_name,
     uncommitted,
 )
+from tests.modes import writable_by_others
 from tests.runs.conftest import commit, git, workspace_of
 
 PROJECT = Path(__file__).parents[2]
@@ -55,6 +56,15 @@ def test_open_gives_the_last_commit_and_not_the_working_tree(project: Path, work
     state = open_workspace(workspace)
     assert state.commit == git(project, "rev-parse", "HEAD").strip()
     assert "raise SystemExit(65)" in (workspace.path / "check.py").read_text()
+
+
+def test_nothing_of_a_workspace_can_be_written_by_others_when_a_stage_has_run(
+    project: Path, workspace: Workspace
+) -> None:
+    open_workspace(workspace)
+    assert repro_in(workspace, "validate") == 0
+    assert (workspace.path / ".dvc" / "tmp" / "site" / "repo").is_dir()
+    assert writable_by_others(project) == []
 
 
 def test_uncommitted_names_changed_staged_and_new_files(project: Path) -> None:
