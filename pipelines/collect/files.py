@@ -21,7 +21,7 @@ _KEY = "data.source.path"
 _MONTH = re.compile(r"\{month(?::([^}]+))?\}")
 _UTF8 = {"utf-8", "utf8", "utf-8-sig", "ascii"}
 _HEAD_BYTES = 1 << 20
-_RECORD = "__record__"
+_RECORD = "\x00record"  # as no column is called
 
 
 def read(data: Data, source: FilesSource, month: str) -> pl.DataFrame:
@@ -73,7 +73,7 @@ def reason(error: Exception) -> str:
 
 def _scan(files: list[str], source: FilesSource) -> pl.LazyFrame:
     if all(name.endswith(".parquet") for name in files):
-        return pl.scan_parquet(files)
+        return _without_marks(pl.scan_parquet(files))
     return scan_csv(files, source.separator, source.quote, source.encoding)
 
 
@@ -96,13 +96,15 @@ def scan_csv(files: list[str], separator: str, quote: str | None, encoding: str)
 
 def _scan_csv(name: str, separator: str, quote: str | None, content: str | bytes) -> pl.LazyFrame:
     odd = lines.odd_records(content, separator, quote, Path(name).name)
-    table = pl.scan_csv(
-        content,
-        separator=separator,
-        quote_char=quote,
-        infer_schema=False,
-        extra_columns="ignore",
-        row_index_name=_RECORD,
+    table = _without_marks(
+        pl.scan_csv(
+            content,
+            separator=separator,
+            quote_char=quote,
+            infer_schema=False,
+            extra_columns="ignore",
+            row_index_name=_RECORD,
+        )
     )
     if odd.blank:
         table = table.filter(~pl.col(_RECORD).is_in(odd.blank))
@@ -111,6 +113,15 @@ def _scan_csv(name: str, separator: str, quote: str | None, content: str | bytes
         place = pl.col(_RECORD).replace_strict(places, default=None, return_dtype=pl.String)
         table = table.with_columns(place.alias(tables.RAGGED))
     return table.drop(_RECORD)
+
+
+def _without_marks(table: pl.LazyFrame) -> pl.LazyFrame:
+    """Raises DataRejectedError for a column that would be taken for our own marks."""
+    if tables.RAGGED in table.collect_schema():
+        raise DataRejectedError(
+            f"the source has a column {tables.RAGGED!r}, by which bad lines are marked here; rename it there"
+        )
+    return table
 
 
 def _as_utf8(name: str, encoding: str) -> str | bytes:

@@ -16,6 +16,7 @@ from pipelines.screen import leaks
 
 _ROWS = 200_000  # of a larger table as many are measured, evenly spread
 _LEAK = 0.98  # a little below the bounds of the stage `screen` (gates), which measures on the training rows alone
+_FEW_COPIES = 0.1  # of the rows: more are rows that look alike, as those of few columns do
 _REFUSED = 0.985  # what `screen` calls the target in disguise, reviewed or not
 
 
@@ -30,16 +31,16 @@ def mark_leaks(guesses: Sequence[Guess], outcome: Outcome) -> None:
         told = leaks.describe(found[entry.name], outcome.task)
         if (strength := leaks.strength(found[entry.name], outcome.task)) > _LEAK:
             _take_out(entry, told, strength, is_refused=found[entry.name]["error_reduction"] > _REFUSED)
-    for name, told in leaks.outliers(found, outcome.task).items():
-        entry = next(entry for entry in entries if entry.name == name)
-        if entry.is_feature:
-            strength = leaks.strength(found[name], outcome.task)
-            entry.ask(
-                f"{told}: is it known before the outcome? If not", Weight.FIGURES, strength=strength, feature=None
-            )
     if outcome.task == "regression":
         for name, told in _sums(entries, outcome.values).items():
             _take_out(next(entry for entry in entries if entry.name == name), told, 1.0, is_refused=False)
+    left = {entry.name: entry for entry in entries if entry.is_feature}
+    for name, told in leaks.outliers({name: found[name] for name in left}, outcome.task).items():
+        question, strength = (
+            f"{told}: is it known before the outcome? If not",
+            leaks.strength(found[name], outcome.task),
+        )
+        left[name].ask(question, Weight.FIGURES, strength=strength, feature=None)
 
 
 def _measured(entries: Sequence[Guess], outcome: Outcome) -> dict[str, dict[str, float]]:
@@ -104,16 +105,12 @@ def key_of(guesses: Sequence[Guess], outcome: Outcome, time: str | None) -> tupl
                 )
             return key, doubts
     doubts = [Doubt("data.key", "nothing tells rows apart: is there no identifier?", Weight.BOUNDS)]
-    if twice:
+    told = f"{twice} rows equal an earlier one, value by value, and stay: were they delivered twice?"
+    if 0 < twice <= _FEW_COPIES * table.height:
         share = -(-twice * 10_000 // table.height) / 10_000
-        doubts.append(
-            Doubt(
-                "data.key",
-                f"{twice} rows equal an earlier one, value by value, and stay: were they delivered twice? Then",
-                Weight.VALUES,
-                keys={"validate.budget": share},
-            )
-        )
+        doubts.append(Doubt("data.key", f"{told} Then", Weight.VALUES, keys={"validate.budget": share}))
+    elif twice:
+        doubts.append(Doubt("data.key", told, Weight.VALUES))
     return [], doubts
 
 

@@ -14,9 +14,9 @@ import polars as pl
 import pytest
 from ruamel.yaml import YAML
 
-from contract.errors import EXIT_CONFIGURATION
+from contract.errors import EXIT_CONFIGURATION, EXIT_DATA
 from pipelines import __main__ as command
-from pipelines import params_file, paths
+from pipelines import params_file, paths, tables
 from pipelines.collect import stage
 from pipelines.draft import ranges
 from pipelines.draft.outcome import guess_outcome
@@ -113,7 +113,7 @@ def _internal_names() -> list[str]:
 
 @pytest.mark.parametrize("has_time", [False, True])
 def test_columns_may_be_called_as_anything_is_called_inside(workspace: Path, has_time: bool) -> None:
-    names = [name for name in _internal_names() if name != "outcome"]
+    names = [name for name in _internal_names() if name not in ("outcome", tables.RAGGED)]
     assert {"month", "flag", "labels", "rows", "joined", "__label__", "__month__", "__rows__"} <= set(names)
     draw = np.random.default_rng(5)
     columns: dict[str, Any] = {name: draw.integers(0, 50, 240) + 0.5 for name in names[::2]}
@@ -146,6 +146,14 @@ def test_target_may_be_called_as_anything_is_called_inside(workspace: Path, targ
     stage.run(params, "all")
     validate.run(params)
     features.run(params)
+
+
+def test_column_that_would_be_taken_for_a_mark_is_refused(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pl.DataFrame({"a": [1, 2, 3], tables.RAGGED: ["x", "y", None], "outcome": ["u", "v", "v"]}).write_csv("t.csv")
+    assert command.main(["draft", "t.csv", "--target", "outcome"]) == EXIT_DATA
+    assert (
+        "the source has a column '__ragged__', by which bad lines are marked here; rename it" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("name", ["rows", "value", "part", "index"])
