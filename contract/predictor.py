@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from contract import schema as feature_schema
 from contract.encoder import Encoder
 from contract.errors import BundleError, Problem
 from contract.row_program import Fallback, Row
+from contract.runtime import onnxruntime
 from contract.schema import FeatureSchema
 
 MODEL_FILE_NAME = "model.onnx"

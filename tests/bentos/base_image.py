@@ -10,7 +10,7 @@ import sysconfig
 from collections.abc import Iterable
 from pathlib import Path
 
-import onnxruntime
+from contract.runtime import onnxruntime
 
 _STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib"))
 _SHELL = Path("/bin/sh")
