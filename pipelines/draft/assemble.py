@@ -242,12 +242,14 @@ def _about_ranges(kept: list[Guess]) -> list[Doubt]:
 
 
 def _safe_names(names: Iterable[str]) -> dict[str, str]:
-    """Each as params.yaml takes it, no two alike; a point would look like a step into a section."""
+    """Each as params.yaml takes it, no two alike in small letters; a point would look like a step into a section."""
     safe: dict[str, str] = {}
+    taken: set[str] = set()
     for name in names:
         plain = re.sub(r"^_*(?=[^A-Za-z_]|$)|^__+", "_", re.sub(r"[^A-Za-z0-9_-]", "_", name))[:90]
         number, unique = 2, plain
-        while unique in safe.values():
+        while unique.lower() in taken:
             number, unique = number + 1, f"{plain.rstrip('_')}_{number}"
         safe[name] = unique
+        taken.add(unique.lower())
     return safe

@@ -28,7 +28,7 @@ def propose(moments: pl.Series, months: Sequence[str]) -> tuple[dict[str, Any], 
         shares = _shares(moments, months, holdout, validation)
         if shares and all(share >= _FEWEST[part] for part, share in shares.items()):
             told = ", ".join(f"{share:.0%} {part}" for part, share in shares.items())
-            question = f"{told} of the rows that have a label: are these periods long enough to judge by?"
+            question = f"{told} of the rows that have a label: are these periods long enough?"
             return _split(holdout, validation), [Doubt("split", question, Weight.BOUNDS)]
     question = (
         "no periods leave enough rows with a label to learn from, to stop by and to judge by: are more months to come?"
