@@ -67,7 +67,7 @@ def describe(found: Mapping[str, Any]) -> str:
         f"  metrics      {', '.join(f'{name} {value:.4f}' for name, value in scores.items()) or 'none'}",
     ]
     verdict = {True: "approved", False: "refused"}.get(gate.get("approved"), "no evidence")
-    lines.append(f"  gate         {verdict}, against the live model {(gate.get('champion') or 'none')[:12]}")
+    lines.append(f"  gate         {verdict}, while the live model was {(gate.get('champion') or 'none')[:12]}")
     lines += [f"               {_check(check)}" for check in gate.get("checks", ())]
     return "\n".join(lines)
 
@@ -110,5 +110,9 @@ def _signature(store: Store, digest: str, verify_keys: Sequence[bytes]) -> dict[
 
 
 def _check(check: Mapping[str, Any]) -> str:
-    said = ", ".join(f"{name} {value:.4g}" for name, value in check.items() if isinstance(value, float))
-    return f"{'passed' if check.get('passed') else 'FAILED'}: {check.get('name')}: {check.get('asks')} ({said})"
+    """A check in a line; those of earlier bundles have `passed` instead of a verdict."""
+    verdict = check.get("verdict", "passed" if check.get("passed") else "failed")
+    asks = f": {check['asks']}" if "asks" in check else ""
+    said = [f"{name} {value:.4g}" for name, value in check.items() if isinstance(value, float)]
+    because = "; ".join([", ".join(said)] if said else check.get("because", ()))
+    return f"{verdict if verdict == 'passed' else verdict.upper()}: {check.get('name')}{asks} ({because})"

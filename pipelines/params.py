@@ -122,6 +122,11 @@ class Gates(Model):
 
     Before training: `feature_auc` is the ROC-AUC that one feature may reach alone, unless it is `reviewed`; `disguise` the share
     of errors that one feature may avoid alone; `entity` a column whose values may not be on both sides of the split.
+
+    `clusters` is the fewest days, entities or rows of the hold-out over which a bound decides; `replaces` a person's word that the
+    live bundle with this digest may be replaced without a comparison with it.
+
+    Source: Cameron, Miller 2015, A Practitioner's Guide to Cluster-Robust Inference, VI: "few" may be less than 20 to less than 50.
     """
 
     regression_margin: Annotated[float, Field(ge=0, le=0.5)] = 0.01
@@ -130,6 +135,8 @@ class Gates(Model):
     disguise: Annotated[float, Field(gt=0, le=1)] = 0.99
     reviewed: tuple[str, ...] = ()
     entity: str | None = None
+    clusters: Annotated[int, Field(ge=2)] = 20
+    replaces: Annotated[str, Field(pattern="^[0-9a-f]{8,64}$")] | None = None
 
 
 class Budget(Model):

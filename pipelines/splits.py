@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from contract.errors import ConfigurationError
 from pipelines import tables
 from pipelines.params import (
-    Data,
     GroupedSplit,
     Params,
     PredefinedSplit,
     StratifiedSplit,
     TargetParams,
     TemporalSplit,
+    inputs_of,
 )
 
 PART = "part"
@@ -45,7 +45,8 @@ class Boundaries(NamedTuple):
 def assign(table: pl.DataFrame, params: Params) -> pl.Series:
     """The part of every row, in the order of the table.
 
-    But for `first` of a predefined split, a row's part depends on no order: chance is a hash of the row's key and the seed.
+    But for `first` of a predefined split, a row's part depends on no order: chance is a hash of what identifies the row (see
+    `identity`) and the seed.
 
     Raises:
         ConfigurationError: the split does not fit the months.
@@ -54,11 +55,12 @@ def assign(table: pl.DataFrame, params: Params) -> pl.Series:
     if isinstance(split, TemporalSplit):
         parts = _temporal(table[str(data.time)], boundaries(data.months, split))
     elif isinstance(split, StratifiedSplit):
-        parts = _stratified(_draws(table, data, split.seed), _strata(table, target), split.holdout, split.validation)
+        rows = draws(table, identity(params), split.seed)
+        parts = _stratified(rows, strata(table, target), split.holdout, split.validation)
     elif isinstance(split, GroupedSplit):
         parts = _grouped(table[split.column], split)
     else:
-        parts = _predefined(table, split, data, target)
+        parts = _predefined(table, split, params)
     return pl.Series(PART, _CODES[parts], dtype=pl.String)
 
 
@@ -71,10 +73,19 @@ def columns(params: Params) -> list[str]:
     elif isinstance(split, GroupedSplit):
         needed.append(split.column)
     else:
-        needed += data.key or data.columns
+        needed += identity(params)
         if isinstance(split, PredefinedSplit) and split.column is not None:
             needed.append(split.column)
     return list(dict.fromkeys(needed))
+
+
+def identity(params: Params) -> list[str]:
+    """The columns by which chance knows a row: those of the key, else those that features read, in alphabetical order.
+
+    Other columns may come and go without moving a row to another part.
+    """
+    used = (column for name, feature in params.features.items() for column in inputs_of(name, feature))
+    return sorted(set(params.data.key or used))
 
 
 def boundaries(months: Sequence[str], split: TemporalSplit) -> Boundaries:
@@ -130,7 +141,7 @@ def _grouped(column: pl.Series, split: GroupedSplit) -> NDArray[np.int64]:
     """Entities in an order of chance: to the hold-out until it has its share of the rows, then to the validation."""
     names = column.cast(pl.String).fill_null("")
     counts = names.value_counts(name="__rows__")
-    order = np.argsort(_hashes(counts[column.name].to_list(), split.seed), kind="stable")
+    order = np.argsort(hashes(counts[column.name], split.seed), kind="stable")
     parts: dict[str, int] = {}
     part, filled = 2, 0
     for name, rows in counts[order.tolist()].iter_rows():
@@ -141,23 +152,26 @@ def _grouped(column: pl.Series, split: GroupedSplit) -> NDArray[np.int64]:
     return names.replace_strict(parts, return_dtype=pl.Int64).to_numpy()
 
 
-def _predefined(table: pl.DataFrame, split: PredefinedSplit, data: Data, target: TargetParams) -> NDArray[np.int64]:
-    if split.first is not None:
-        held = np.arange(table.height) >= split.first
-    else:
-        column = table[str(split.column)]
-        wanted = split.holdout
-        if data.columns[column.name].kind == "number":
-            held = column.is_in([float(value) for value in wanted]).fill_null(False).to_numpy()
-        else:
-            held = column.cast(pl.String).is_in(list(wanted)).fill_null(False).to_numpy()
-    draws, strata = _draws(table, data, split.seed), _strata(table, target)
-    parts = _stratified(draws, strata, 0.0, split.validation, among=np.flatnonzero(~held))
+def _predefined(table: pl.DataFrame, split: PredefinedSplit, params: Params) -> NDArray[np.int64]:
+    held = (
+        np.arange(table.height) >= split.first
+        if split.first is not None
+        else named(table[str(split.column)], split.holdout)
+    )
+    rows = draws(table, identity(params), split.seed)
+    parts = _stratified(rows, strata(table, params.target), 0.0, split.validation, among=np.flatnonzero(~held))
     parts[held] = 2
     return parts
 
 
-def _strata(table: pl.DataFrame, target: TargetParams) -> NDArray[np.int64]:
+def named(column: pl.Series, values: Sequence[str]) -> NDArray[np.bool_]:
+    """Which rows have one of the values, as `params.yaml` writes them; a missing value is none."""
+    if column.dtype.is_numeric():
+        return column.is_in([float(value) for value in values]).fill_null(False).to_numpy()
+    return column.cast(pl.String).is_in(list(values)).fill_null(False).to_numpy()
+
+
+def strata(table: pl.DataFrame, target: TargetParams) -> NDArray[np.int64]:
     """The label's number, -1 for none; numbers to be predicted are one stratum."""
     labels = tables.outcomes(table, target)
     if target.task == "regression":
@@ -165,13 +179,14 @@ def _strata(table: pl.DataFrame, target: TargetParams) -> NDArray[np.int64]:
     return labels.cast(pl.Int64).fill_null(-1).to_numpy()
 
 
-def _draws(table: pl.DataFrame, data: Data, seed: int) -> Draws:
-    """For each row a number that its key and the seed decide alone."""
-    columns = [pl.col(name).cast(pl.String).fill_null("") for name in data.key or sorted(table.columns)]
-    return _hashes(table.select(pl.concat_str(columns, separator="\x1f")).to_series().to_list(), seed)
+def draws(table: pl.DataFrame, columns: Sequence[str], seed: int) -> Draws:
+    """For each row a number that its values in these columns and the seed decide alone."""
+    texts = [pl.col(name).cast(pl.String).fill_null("") for name in columns]
+    return hashes(table.select(pl.concat_str(texts, separator="\x1f")).to_series(), seed)
 
 
-def _hashes(texts: Sequence[str], seed: int) -> Draws:
+def hashes(texts: pl.Series, seed: int) -> Draws:
+    """For each text a number of 64 bits."""
     salt = seed.to_bytes(16, "little", signed=True)
-    digests = b"".join(blake2b(text.encode(), digest_size=8, salt=salt).digest() for text in texts)
+    digests = b"".join(blake2b(text.encode(), digest_size=8, salt=salt).digest() for text in texts.to_list())
     return np.frombuffer(digests, "<u8").astype(np.uint64)

@@ -33,7 +33,7 @@ def run(params: Params) -> str:
     approval = json.loads(paths.APPROVAL.read_bytes())
     if not approval["approved"]:
         raise ModelRejectedError(
-            f"{paths.APPROVAL} says that the model is not approved; a rejected model is not bundled"
+            f"{paths.APPROVAL} says that the model is {approval['verdict']}; only an approved one is bundled"
         )
     with tempfile.TemporaryDirectory() as directory:
         artifact, context, built = (Path(directory) / name for name in ("artifact", "context", "built"))

@@ -14,27 +14,34 @@ from pipelines.settings import open_store
 
 
 def run(_params: Params) -> str:
-    """Write `models/champion`: `champion.json` with the digest (null: nothing is live) and, if any, model and schema.
+    """Write `models/champion`: `champion.json`, and if anything is live, its model and schema.
+
+    `champion.json` has the `digest` (null: nothing is live), and by which rule the live model `learned` from rows (null: unknown).
 
     A model is never compared with itself: when the live bundle holds the very model that was just trained, the champion is the
     one that it was judged against. So a run repeated after its own deployment has the same inputs, and does no work.
     """
     store = open_store()
     live = store.read("live")
-    digest = live.digest if live else None
+    digest, rule = live.digest if live else None, None
     if digest and _is_this_model(manifest.verify(store.path(digest), digest)):
         judged_against = manifest.read(store.path(digest)).gate.get("champion")
         digest = judged_against if judged_against in store.digests() else None
     shutil.rmtree(paths.CHAMPION, ignore_errors=True)
     if digest:
+        rule = manifest.read(store.path(digest)).gate.get("learned")
         for name in (MODEL_FILE_NAME, schema.FILE_NAME):
             content = (store.path(digest) / manifest.ARTIFACT / name).read_bytes()
             write_atomically(paths.CHAMPION / name, content)
-    write_atomically(paths.CHAMPION / "champion.json", canonical_json({"digest": digest}))
-    return (
-        f"the live model to beat is {digest[:12]}"
+    write_atomically(paths.CHAMPION / "champion.json", canonical_json({"digest": digest, "learned": rule}))
+    if live is None:
+        return "nothing is live yet"
+    if live.digest == digest:
+        return f"fetched the live model {digest[:12]}"
+    return f"the model is live already, as {live.digest[:12]}; " + (
+        f"fetched {digest[:12]}, with which it was compared"
         if digest
-        else "nothing is live yet; only the baselines are to be beaten"
+        else "it was compared with none that the store still has"
     )
 
 

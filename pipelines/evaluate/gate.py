@@ -1,45 +1,110 @@
 """The gate: what a model must show before it may be bundled. Pure functions on measured evidence.
 
-Every check is a paired difference on the hold-out, above 0 where this model is the better one (see `pipelines.comparisons`).
+Every check is a paired difference on the hold-out, above 0 where this model is the better one (see `pipelines.comparisons`), and has one
+of these verdicts:
+
+passed, failed   by what it asks
+undecided        it would pass, but its bound rests on too few clusters
+not compared     the live model cannot be judged on this hold-out
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from pipelines.comparisons import COMPARED
 
+Check = dict[str, Any]
+Verdict = Literal["approved", "held", "rejected"]
+PASSED, FAILED, UNDECIDED, NOT_COMPARED = "passed", "failed", "undecided", "not compared"
+LIVE = "not worse than the live model"
 _UNITS = ("days", "entities", "rows")
 
 
-def better_than_prior(comparison: dict[str, Any]) -> dict[str, Any]:
+def better_than_prior(comparison: Mapping[str, Any], fewest: int) -> Check:
     """It has learned something at all: with 95 % confidence better than the prior, which knows no feature."""
     passed = comparison["lower_bound"] > 0
-    return {"name": "better than the prior", "passed": passed, "asks": "a lower bound above 0", **comparison}
+    return _bounded("better than the prior", "a lower bound above 0", passed, comparison, fewest)
 
 
-def better_than_linear(comparison: dict[str, Any], margin: float) -> dict[str, Any]:
+def better_than_linear(comparison: Mapping[str, Any], margin: float, fewest: int) -> Check:
     """Better than the linear baseline on the hold-out, or at most `margin` worse.
 
     A month has too few days to ask for significance too.
     """
-    passed = comparison["difference"] > -margin
+    verdict = PASSED if comparison["difference"] > -margin else FAILED
     asks = f"a difference above {-margin if margin else 0:g}"
-    return {"name": "better than the linear baseline", "passed": passed, "asks": asks, **comparison}
+    return {"name": "better than the linear baseline", "verdict": verdict, "asks": asks, "fewest": fewest, **comparison}
 
 
-def not_worse_than_live(comparison: dict[str, Any], margin: float) -> dict[str, Any]:
+def not_worse_than_live(comparison: Mapping[str, Any], margin: float, fewest: int) -> Check:
     """Not worse than the live model: with 95 % confidence it loses less than `margin` (a non-inferiority test)."""
     passed = comparison["lower_bound"] > -margin
-    asks = f"a lower bound above {-margin:g}"
-    return {"name": "not worse than the live model", "passed": passed, "asks": asks, **comparison}
+    return _bounded(LIVE, f"a lower bound above {-margin:g}", passed, comparison, fewest)
 
 
-def reason(check: dict[str, Any], task: str) -> str:
+def not_compared(digest: str, because: Sequence[str], replaces: str | None) -> Check:
+    """The live model of this digest is not compared; a person who names it in `gates.replaces` accepts that."""
+    accepted = replaces is not None and digest.startswith(replaces)
+    return {"name": LIVE, "verdict": NOT_COMPARED, "because": list(because), "accepted": accepted}
+
+
+def verdict(checks: Sequence[Check]) -> Verdict:
+    """Rejected if a check failed; held for a person if one could not decide; else approved."""
+    if any(check["verdict"] == FAILED for check in checks):
+        return "rejected"
+    return "approved" if all(check["verdict"] == PASSED or check.get("accepted") for check in checks) else "held"
+
+
+def reason(check: Check, task: str) -> str:
     """A check in words."""
+    if check["verdict"] == NOT_COMPARED:
+        accepted = "; accepted by gates.replaces" if check["accepted"] else ""
+        return f"{check['name']}: not compared, because {'; '.join(check['because'])}{accepted}"
     unit = next(unit for unit in _UNITS if unit in check)
+    over = f"over {check[unit]} {unit}"
     compared = f"difference in {COMPARED[task]}" if task == "binary" else f"share of the other's {COMPARED[task]} saved"
-    return (
-        f"{check['name']}: {compared} {check['difference']:+.4f}, 95 % lower bound {check['lower_bound']:+.4f} "
-        f"over {check[unit]} {unit}; asked was {check['asks']}"
+    bound = (
+        f"95 % lower bound {check['lower_bound']:+.4f} {over}"
+        if check[unit] >= check["fewest"]
+        else f"{over}, too few for a bound (gates.clusters: {check['fewest']})"
     )
+    unseen = f", {check['unseen']:.1%} of the hold-out, all that it has not learned from" if "unseen" in check else ""
+    undecided = "undecided; " if check["verdict"] == UNDECIDED else ""
+    return (
+        f"{check['name']}: {compared} {check['difference']:+.4f}, {bound}{unseen}; {undecided}asked was {check['asks']}"
+    )
+
+
+def summary(checks: Sequence[Check], digest: str | None) -> str:
+    """How many checks passed, and what became of the comparison with the live model, in a line."""
+    passed = f"{sum(check['verdict'] == PASSED for check in checks)} checks passed"
+    if digest is None:
+        return f"{passed}; no live model to compare with"
+    if any(check["verdict"] == NOT_COMPARED for check in checks):
+        return f"{passed}; NOT compared with the live model {digest[:12]}"
+    return f"{passed}, the comparison with the live model {digest[:12]} among them"
+
+
+def remedy(check: Check, digest: str | None) -> str:
+    """What a person does about a check that did not decide."""
+    if check["verdict"] == UNDECIDED:
+        return (
+            "hold out more (split.holdout), or lower gates.clusters in params.yaml if a person takes so few for enough"
+        )
+    named = (digest or "")[:12]
+    return (
+        "take back what keeps them apart; or, once a person has judged the new model otherwise, set "
+        f'gates.replaces: "{named}" in params.yaml, which lets it replace this live model, and no other, without the comparison'
+    )
+
+
+def _bounded(name: str, asks: str, passed: bool, comparison: Mapping[str, Any], fewest: int) -> Check:
+    """A check by a bound. One over few clusters is too narrow: what fails by it fails all the more, what passes may not.
+
+    Source: Cameron, Gelbach, Miller 2008, Bootstrap-Based Improvements for Inference with Clustered Errors.
+    """
+    clusters = next(comparison[unit] for unit in _UNITS if unit in comparison)
+    found = (PASSED if clusters >= fewest else UNDECIDED) if passed else FAILED
+    return {"name": name, "verdict": found, "asks": asks, "fewest": fewest, **comparison}

@@ -23,6 +23,8 @@ _UNITS = {
     "entities": "whole entities, paired: rows of one entity are not independent",
     "rows": "rows, paired",
 }
+_TITLES = {"approved": "Approved", "held": "Held until a person decides", "rejected": "Rejected"}
+_MARKS = {gate.PASSED: "✓", gate.FAILED: "✗", gate.UNDECIDED: "?", gate.NOT_COMPARED: "?"}
 _NAMES = {"champion": "live model", "linear": "linear baseline", "prior": "prior"}
 
 
@@ -57,7 +59,9 @@ def render(
         held_out=_held_out(params),
         unit=_UNITS[next(unit for unit in _UNITS if unit in approval["checks"][0])],
         approval=approval,
-        reasons=[(check["passed"], gate.reason(check, params.target.task)) for check in approval["checks"]],
+        reasons=[(_MARKS[check["verdict"]], gate.reason(check, params.target.task)) for check in approval["checks"]],
+        title=_TITLES[approval["verdict"]],
+        compared=gate.summary(approval["checks"], approval["champion"]),
         slices=breakdown,
         sliced={key: NAMES[key][0] for key in _SLICED[params.target.task]},
         counts=counts,

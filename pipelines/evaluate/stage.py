@@ -7,13 +7,15 @@ import shutil
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contract.errors import ModelRejectedError, Problem
 from contract.files import canonical_json, write_atomically
 from contract.manifest import HEADLINE
 from pipelines import comparisons, measures, paths
-from pipelines.evaluate import curves, gate, holdout, membership, report, slices
+from pipelines.evaluate import curves, gate, holdout, live, membership, report, slices
 from pipelines.evaluate.holdout import Holdout
+from pipelines.evaluate.live import Live
 from pipelines.measures import Scores
 from pipelines.params import Params
 
@@ -22,22 +24,27 @@ def run(params: Params) -> str:
     """Write metrics, plots, report and the gate's evidence, whatever the verdict.
 
     Raises:
-        ModelRejectedError: the model did not pass the gate; with the reason.
+        ModelRejectedError: the model did not pass the gate, or a person has to decide; with the reason.
     """
     training = json.loads(paths.TRAINING.read_bytes())
-    held, members = holdout.load(params)
-    scores = holdout.scores(params, held, training["prior"])
-    champion = json.loads((paths.CHAMPION / "champion.json").read_bytes())
-    checks = _checks(params, held, scores)
+    champion = live.champion()
+    held, members = holdout.load(params, champion["learned"])
+    scores = holdout.scores(held, training["prior"])
+    beside = live.judge(champion["digest"], params, held)
+    if beside and beside.scores is not None and beside.unseen is not None and beside.unseen.all():
+        scores["champion"] = beside.scores
+    checks = _checks(params, held, scores, beside)
     approval = {
-        "approved": all(check["passed"] for check in checks),
+        "verdict": gate.verdict(checks),
+        "approved": gate.verdict(checks) == "approved",
         "checks": checks,
         "champion": champion["digest"],
+        "learned": held.rule,
     }
     metrics = _metrics(params, held, scores)
     metrics["membership_inference"] = membership.inference(
         params.target.task,
-        (members.outcomes, holdout.scores_of_run(members, training["prior"])),
+        (members.outcomes, holdout.scores(members, training["prior"])),
         (held.outcomes, scores),
     )
     breakdown = slices.by_slice(params.target.task, held.table, params.evaluate.slices, held.outcomes, scores["model"])
@@ -51,29 +58,39 @@ def run(params: Params) -> str:
     counts = json.loads(paths.COUNTS.read_bytes())
     page = report.render(params, metrics, approval, breakdown, drawn, counts, training)
     write_atomically(paths.EVALUATION, page.encode())
-    return _verdict(params.target.task, metrics, checks)
+    return _verdict(params.target.task, metrics, approval)
 
 
-def _checks(params: Params, held: Holdout, scores: dict[str, Scores]) -> list[dict[str, Any]]:
-    def against(other: str) -> dict[str, Any]:
-        found = comparisons.difference(
-            params.target.task,
-            held.outcomes,
-            scores["model"],
-            scores[other],
-            held.clusters,
-            resamples=params.evaluate.bootstrap,
-            seed=params.train.seed,
-        )
-        return {**found, held.unit: int(held.clusters.max()) + 1}
-
+def _checks(params: Params, held: Holdout, scores: dict[str, Scores], beside: Live | None) -> list[gate.Check]:
+    everything, gates = np.ones(len(held.outcomes), np.bool_), params.gates
+    against = {name: _compared(params, held, scores["model"], scores[name], everything) for name in ("prior", "linear")}
     checks = [
-        gate.better_than_prior(against("prior")),
-        gate.better_than_linear(against("linear"), params.gates.linear_margin),
+        gate.better_than_prior(against["prior"], gates.clusters),
+        gate.better_than_linear(against["linear"], gates.linear_margin, gates.clusters),
     ]
-    if "champion" in scores:
-        checks.append(gate.not_worse_than_live(against("champion"), params.gates.regression_margin))
-    return checks
+    if beside is None:
+        return checks
+    if beside.scores is None or beside.unseen is None:
+        return [*checks, gate.not_compared(beside.digest, beside.because, gates.replaces)]
+    found = _compared(params, held, scores["model"], beside.scores, beside.unseen)
+    if not beside.unseen.all():
+        found["unseen"] = float(beside.unseen.mean())
+    return [*checks, gate.not_worse_than_live(found, gates.regression_margin, gates.clusters)]
+
+
+def _compared(params: Params, held: Holdout, scores: Scores, others: Scores, rows: NDArray[np.bool_]) -> dict[str, Any]:
+    """The paired difference on these rows of the hold-out, and how many clusters its bound rests on."""
+    clusters = np.unique(held.clusters[rows], return_inverse=True)[1]
+    found = comparisons.difference(
+        params.target.task,
+        held.outcomes[rows],
+        scores[rows],
+        others[rows],
+        clusters,
+        resamples=params.evaluate.bootstrap,
+        seed=params.train.seed,
+    )
+    return {**found, held.unit: int(clusters.max()) + 1}
 
 
 def _metrics(params: Params, held: Holdout, scores: dict[str, Scores]) -> dict[str, Any]:
@@ -96,17 +113,28 @@ def _metrics(params: Params, held: Holdout, scores: dict[str, Scores]) -> dict[s
     return metrics
 
 
-def _verdict(task: str, metrics: dict[str, Any], checks: list[dict[str, Any]]) -> str:
-    failed = [check for check in checks if not check["passed"]]
-    if failed:
+def _verdict(task: str, metrics: dict[str, Any], approval: dict[str, Any]) -> str:
+    checks, digest = approval["checks"], approval["champion"]
+    if approval["verdict"] == "rejected":
+        failed = [check for check in checks if check["verdict"] == gate.FAILED]
         raise ModelRejectedError(
             f"the model is rejected: {len(failed)} of {len(checks)} checks failed; the live model stays. "
             f"Evidence: {paths.EVALUATION}",
             [Problem(None, None, gate.reason(check, task)) for check in failed],
         )
+    if approval["verdict"] == "held":
+        open_ = [check for check in checks if check["verdict"] != gate.PASSED and not check.get("accepted")]
+        raise ModelRejectedError(
+            f"the model is held until a person decides: {len(open_)} of {len(checks)} checks could not; the live model stays. "
+            f"Evidence: {paths.EVALUATION}",
+            [
+                Problem(None, None, f"{gate.reason(check, task)}. To go on: {gate.remedy(check, digest)}")
+                for check in open_
+            ],
+        )
     key = HEADLINE[task]
     linear, prior = (metrics["against"][name][key] for name in ("linear", "prior"))
     return (
         f"{measures.NAMES[key][0]} {metrics[key]:.4f} (linear baseline {linear:.4f}, prior {prior:.4g}), "
-        f"{len(checks)} checks passed"
+        f"{gate.summary(checks, digest)}"
     )

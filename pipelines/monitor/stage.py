@@ -10,8 +10,8 @@ from contract import manifest
 from contract.errors import ConfigurationError, DataRejectedError, ModelRejectedError
 from contract.files import canonical_json, write_atomically
 from contract.predictor import Predictor
-from contract.store import Store
 from pipelines import comparisons, measures, paths, tables
+from pipelines.comparable import obstacles
 from pipelines.params import Params
 from pipelines.settings import open_store
 
@@ -22,11 +22,14 @@ def run(params: Params) -> str:
     The alarm is raised when even the bound of the month's ROC-AUC, log loss or RMSE that favours the model (95 %, resampled) is
     worse than what it showed when it was approved, by more than `gates.regression_margin`.
 
+    Over fewer days, entities or rows than `gates.clusters` the bound is too narrow to decide: then the report says `undecided`.
+
     A month that the live model was made from says little about it; the report says so (`seen`). While nothing is live there is
     nothing to watch, and no report.
 
     Raises:
         ModelRejectedError: the alarm; retrain, or roll back.
+        ConfigurationError: the live model does not read what params.yaml declares.
     """
     store = open_store()
     live = store.read("live")
@@ -34,23 +37,28 @@ def run(params: Params) -> str:
         return "nothing is live yet, so there is nothing to watch"
     digest = live.digest
     claims = manifest.verify(store.path(digest), digest)
-    if claims.task != params.target.task:
+    predictor = Predictor.load(store.path(digest) / manifest.ARTIFACT)
+    if problems := obstacles(predictor.schema, params):
         raise ConfigurationError(
-            f"target.task is {params.target.task}, but the live model {digest[:12]} is one for {claims.task}; "
-            "it cannot be watched with these params"
+            f"the live model {digest[:12]} cannot be watched with these params: what it would be shown is not what it reads. "
+            "Watch it with the params that it was made from, until a model of these is live",
+            problems,
         )
     key = manifest.HEADLINE[claims.task]
     promised = claims.metrics[key]
     month = params.data.months[-1]
     seen = month in claims.inputs["partitions"]
-    measured, bound, alarm = _measure(params, month, store, digest, promised)
+    measured, bound, worse = _measure(params, month, predictor, promised)
+    undecided = worse and measured["clusters"] < params.gates.clusters
     report = {"model": digest, "month": month, "seen": seen, f"promised_{key}": promised, **measured, **bound}
-    report["alarm"] = alarm
+    report |= {"alarm": worse and not undecided, "undecided": undecided}
     write_atomically(paths.MONITOR, canonical_json(report))
     known = ", which it was made from" if seen else ""
     name = measures.NAMES[key][0]
     summary = f"{digest[:12]} on {month}{known}: {name} {report[key]:.4f}, {promised:.4f} when approved"
-    if alarm:
+    if undecided:
+        return f"{summary}; undecided, over {measured['clusters']} {measured['unit']} (gates.clusters: {params.gates.clusters})"
+    if worse:
         raise ModelRejectedError(
             f"{summary}; the live model is worse than it was. Retrain, or roll back (`bin/fleet rollback`)"
         )
@@ -58,10 +66,9 @@ def run(params: Params) -> str:
 
 
 def _measure(
-    params: Params, month: str, store: Store, digest: str, promised: float
+    params: Params, month: str, predictor: Predictor, promised: float
 ) -> tuple[dict[str, Any], dict[str, float], bool]:
     """The measures of the month, the bound that favours the model, and whether even that is too bad."""
-    predictor = Predictor.load(store.path(digest) / manifest.ARTIFACT)
     table = tables.read(paths.accepted(month))
     table = table.filter(tables.outcomes(table, params.target).is_not_null())
     outcomes, task = tables.outcomes(table, params.target).to_numpy(), params.target.task
@@ -69,10 +76,15 @@ def _measure(
         raise DataRejectedError(f"{month} has no labels of both kinds yet; wait for them to arrive")
     fields = [field.name for field in predictor.schema.fields]
     scores = predictor.score_columns(tables.columns_of(table, fields)).astype(np.float64)
-    measured = {**measures.measure(task, outcomes, scores), "rows": table.height, **measures.describe(task, outcomes)}
+    measured: dict[str, Any] = {
+        **measures.measure(task, outcomes, scores),
+        "rows": table.height,
+        **measures.describe(task, outcomes),
+    }
     if task != "multiclass":
         measured["mean_score"] = float(scores.mean())
-    clusters, _ = comparisons.clusters(table, params.data.time, params.split)
+    clusters, unit = comparisons.clusters(table, params.data.time, params.split)
+    measured |= {"clusters": int(clusters.max()) + 1, "unit": unit}
     resamples, seed, margin = params.evaluate.bootstrap, params.train.seed, params.gates.regression_margin
     if task == "binary":
         areas = comparisons.areas(outcomes, scores, clusters, resamples=resamples, seed=seed)

@@ -52,6 +52,6 @@ def test_bundle_is_published_to_a_bucket_and_becomes_the_champion(params: Params
     for name in ("model.onnx", "schema.json"):
         write_atomically(paths.BOOSTED / name, b"another model")
     champion.run(params)
-    assert json.loads((paths.CHAMPION / "champion.json").read_bytes()) == {"digest": digest}
+    assert json.loads((paths.CHAMPION / "champion.json").read_bytes()) == {"digest": digest, "learned": None}
     assert (paths.CHAMPION / "model.onnx").read_bytes() == b"a model"
     assert [path.name for path in Path().iterdir() if path.name == "store"] == []

@@ -152,7 +152,7 @@ def test_evaluate_rejects_a_model_that_learned_nothing_and_bundle_refuses_it(wor
     assert "better than" in str(_rejection(params))
     assert "Rejected" in paths.EVALUATION.read_text()
     assert json.loads(paths.APPROVAL.read_bytes())["approved"] is False
-    with pytest.raises(ModelRejectedError, match="not bundled"):
+    with pytest.raises(ModelRejectedError, match="only an approved one is bundled"):
         bundle.run(params)
     assert not paths.BUNDLE.exists()
 
@@ -172,7 +172,7 @@ def test_run_repeated_after_its_own_deployment_gives_the_same_bundle(workspace: 
     _train(params)
     first = _go_live(params)
     champion.run(params)
-    assert json.loads((paths.CHAMPION / "champion.json").read_bytes()) == {"digest": None}
+    assert json.loads((paths.CHAMPION / "champion.json").read_bytes()) == {"digest": None, "learned": None}
     assert _publish(params) == first
     assert Store("store").read("candidate").generation == 1  # type: ignore[union-attr]
 
@@ -182,7 +182,8 @@ def test_champion_is_the_live_model_when_it_is_another(workspace: Path, raw: dic
     live = _go_live(Params.model_validate(raw))
     raw["train"]["max_depth"] = 4
     _train(Params.model_validate(raw))
-    assert json.loads((paths.CHAMPION / "champion.json").read_bytes()) == {"digest": live}
+    learned = {"kind": "temporal", "columns": {"promised": "timestamp"}, "until": "2024-03-01T00:00:00"}
+    assert json.loads((paths.CHAMPION / "champion.json").read_bytes()) == {"digest": live, "learned": learned}
     stored = Store("store").path(live) / manifest.ARTIFACT / "model.onnx"
     assert (paths.CHAMPION / "model.onnx").read_bytes() == stored.read_bytes()
 

@@ -63,7 +63,7 @@ def trees() -> pl.DataFrame:
     return pl.DataFrame(
         {
             "tree": [f"tree-{number:04}" for number in range(ROWS)],
-            "forest": [f"forest-{number}" for number in draw.integers(0, 30, ROWS)],
+            "forest": [f"forest-{number}" for number in draw.integers(0, 90, ROWS)],
             "height": height,
             "width": [None if number % 20 == 0 else float(width[number]) for number in range(ROWS)],
             "mossy": mossy,

@@ -1,0 +1,33 @@
+"""Whether the live model can be judged on a table as `params.yaml` declares it; pure functions."""
+
+from __future__ import annotations
+
+from contract.compatibility import meant_otherwise, misread
+from contract.errors import Problem
+from contract.schema import FeatureSchema
+from pipelines.declared import field_of, target_of
+from pipelines.params import Params
+
+
+def obstacles(live: FeatureSchema, params: Params) -> list[Problem]:
+    """Return why the live model would be scored on values or outcomes that it does not know: nothing, if it can be judged.
+
+    A value that it would refuse reaches it as a missing one, and one of another unit as a wrong one: it would be handicapped.
+    """
+    if live.task != params.target.task:
+        return [Problem(None, None, f"its task is {live.task}, that of params.yaml {params.target.task}")]
+    problems = [
+        Problem(None, None, f"its target has the {what} {theirs!r}, that of params.yaml {ours!r}")
+        for what, (ours, theirs) in meant_otherwise(target_of(params.target), live.target).items()
+    ]
+    columns = params.data.columns
+    for field in live.fields:
+        if field.name not in columns:
+            problems.append(Problem(None, field.name, "it reads this field, which data.columns no longer has"))
+            continue
+        changes = misread(field_of(field.name, columns[field.name]), field)
+        problems += [
+            Problem(None, field.name, f"its {what} is {theirs!r}, that of data.columns {ours!r}")
+            for what, (ours, theirs) in changes.items()
+        ]
+    return problems

@@ -1,0 +1,74 @@
+"""The live model beside the one that is judged: on which rows of the hold-out the two can be compared, or why on none."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.errors import BundleError
+from contract.predictor import Predictor
+from pipelines import paths
+from pipelines.comparable import obstacles
+from pipelines.evaluate.holdout import Holdout, score
+from pipelines.learned import UnknownRowsError
+from pipelines.measures import Scores
+from pipelines.params import Params
+
+_FEWEST = (
+    0.5  # share of the hold-out that the live model must not have learned from: a smaller part is another hold-out
+)
+
+
+@dataclass(frozen=True)
+class Live:
+    """The live model.
+
+    Attributes:
+        because: why it cannot be compared; nothing if it can.
+        unseen: which rows of the hold-out it has not learned from, and is compared on.
+        scores: of all rows of the hold-out.
+    """
+
+    digest: str
+    because: tuple[str, ...] = ()
+    unseen: NDArray[np.bool_] | None = None
+    scores: Scores | None = None
+
+
+def champion() -> dict[str, Any]:
+    """What the stage `champion` found: the `digest`, None where nothing is live, and the rule of its `learned` rows."""
+    found: dict[str, Any] = json.loads((paths.CHAMPION / "champion.json").read_bytes())
+    return found
+
+
+def judge(digest: str | None, params: Params, held: Holdout) -> Live | None:
+    """Return the live model, scored where it can be compared; None where nothing is live."""
+    if digest is None:
+        return None
+    try:
+        predictor = Predictor.load(paths.CHAMPION)
+    except BundleError as error:
+        return Live(digest, (f"it cannot be read by this version: {error.message}",))
+    if because := tuple(str(problem) for problem in obstacles(predictor.schema, params)):
+        return Live(digest, because)
+    if isinstance(held.unseen_by_live, UnknownRowsError):
+        return Live(digest, (str(held.unseen_by_live),))
+    if why := _too_few(held.unseen_by_live, params, held):
+        return Live(digest, (why,))
+    return Live(digest, (), held.unseen_by_live, score(predictor, held))
+
+
+def _too_few(unseen: NDArray[np.bool_], params: Params, held: Holdout) -> str | None:
+    learned = (
+        f"it has learned from {int((~unseen).sum()):,} of the {len(unseen):,} rows of the hold-out (its split was another one, or "
+        "its data newer): hold out rows that are newer, or restore split, data.key and features as they were"
+    )
+    if unseen.mean() < _FEWEST:
+        return learned
+    if params.target.task == "binary" and not 0 < held.outcomes[unseen].sum() < unseen.sum():
+        return f"{learned}; the others have one label alone"
+    return None
