@@ -32,12 +32,21 @@ with DAG(
         "run": Param(
             None, type=["null", "string"], title="Run", description="A recorded run to bundle; else the last commit"
         ),
+        "breaking": Param(
+            False,
+            type="boolean",
+            title="Breaking",
+            description="Deploy even if callers of the live model break; the log of a refused deploy names what does",
+        ),
     },
     **COMMON,
 ):
     opened, closed, stages = open_task(like=APPROVED_RUN), close_task(), stage_tasks("bundle_and_deploy")
     published = run_task("publish", "publish", result=DIGEST)
     digest = "{{ ti.xcom_pull(task_ids='publish') }}"
-    deployed = PipelineCommand(task_id="deploy", command=[str(PROJECT / "bin" / "fleet"), "deploy", digest, "--json"])
+    breaking = "{{ '--breaking' if params.breaking else '--no-breaking' }}"
+    deployed = PipelineCommand(
+        task_id="deploy", command=[str(PROJECT / "bin" / "fleet"), "deploy", digest, breaking, "--json"]
+    )
     chain(opened, roots(stages))
     chain(leaves(stages), published, deployed, closed.as_teardown(setups=opened.as_setup()))

@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     deploy = command(
         "deploy",
         "serve a bundle: start it, check it, switch to it, drain the old one",
-        lambda fleet, options: fleet.deploy(options.bundle, options.canary),
+        lambda fleet, options: fleet.deploy(options.bundle, options.canary, breaking=options.breaking),
     )
     deploy.add_argument(
         "bundle", help="a channel such as `candidate`, or a digest or its first eight characters or more"
@@ -86,7 +86,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     scale = command("scale", "change how many replicas serve", lambda fleet, options: fleet.scale(options.size))
     scale.add_argument("size", type=int, metavar="N")
-    command("promote", "make the canary the live bundle", lambda fleet, _: fleet.promote())
+    promote = command(
+        "promote",
+        "make the canary the live bundle",
+        lambda fleet, options: fleet.promote(breaking=options.breaking),
+    )
+    for verb in (deploy, promote):
+        verb.add_argument(
+            "--breaking",
+            action=argparse.BooleanOptionalAction,
+            default=False,
+            help="even if requests that the live bundle answers are then refused, or read or answered otherwise",
+        )
     command(
         "rollback", "take the canary away; without one, back to the bundle before", lambda fleet, _: fleet.rollback()
     )

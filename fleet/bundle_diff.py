@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from contract import evidence
+from contract import compatibility, evidence
 from contract.manifest import Manifest
 from contract.store import Store
+from fleet import callers
 
 Change = tuple[Any, Any]
 SECTIONS = ("partitions", "params", "code", "packages", "files")
@@ -19,14 +20,19 @@ def side(store: Store, digest: str) -> dict[str, Any]:
     claims = store.claims(digest)
     pinned = evidence.packages((bundle / claims.environment["lock"]).read_text())
     packages = {name: ", ".join(versions) for name, versions in pinned.items()}
-    return {"digest": digest, **_made_from(claims), "packages": packages, "metrics": _scores(claims)}
+    schema = callers.read_schema(bundle)
+    return {"digest": digest, **_made_from(claims), "packages": packages, "metrics": _scores(claims), "schema": schema}
 
 
 def difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
-    """By section, name -> (of a, of b), None where one lacks it; the metrics all, the rest where it differs."""
+    """By section, name -> (of a, of b), None where one lacks it; the metrics all, the rest where it differs.
+
+    And `breaks`: what breaks callers of a when b answers them.
+    """
     metrics = {name: (a["metrics"].get(name), b["metrics"].get(name)) for name in {**a["metrics"], **b["metrics"]}}
     sections = {name: changes(a[name], b[name]) for name in SECTIONS}
-    return {"a": a["digest"], "b": b["digest"], **sections, "metrics": metrics}
+    breaks = [str(problem) for problem in compatibility.breaks(a["schema"], b["schema"])]
+    return {"a": a["digest"], "b": b["digest"], **sections, "metrics": metrics, "breaks": breaks}
 
 
 def changes(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Change]:
@@ -51,6 +57,8 @@ def describe(found: Mapping[str, Any]) -> str:
             lines += ["", f"{name}: {len(found[name])} differ", *map(_line, found[name].items())]
     equal = [name for name in SECTIONS if not found[name]]
     lines += ["", f"the same: {', '.join(equal)}"] if equal else []
+    broken = [f"breaks callers of a when b answers: {len(found['breaks'])}", *(f"  {text}" for text in found["breaks"])]
+    lines += ["", *(broken if found["breaks"] else ["breaks callers of a when b answers: nothing"])]
     lines += ["", f"{'metrics':<24}{'a':>12}{'b':>12}{'b - a':>12}"]
     return "\n".join([*lines, *(_measure(name, *both) for name, both in found["metrics"].items())])
 

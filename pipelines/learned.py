@@ -64,7 +64,9 @@ def apply(found: Any, table: pl.DataFrame, params: Params) -> Rows:
         raise UnknownRowsError("its manifest does not say which rows it has learned from")
     for name, kind in found["columns"].items():
         if name not in params.data.columns or params.data.columns[name].kind != kind:
-            raise UnknownRowsError(f"its rows were split by {name!r}, of kind {kind}, which data.columns no longer has so")
+            raise UnknownRowsError(
+                f"its rows were split by {name!r}, of kind {kind}, which data.columns no longer has so"
+            )
     names = list(found["columns"])
     if found["kind"] == "temporal":
         earlier: Rows = (table[names[0]] < datetime.fromisoformat(found["until"])).fill_null(True).to_numpy()

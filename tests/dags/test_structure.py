@@ -113,6 +113,18 @@ def test_models_are_trained_and_deployed_one_at_a_time_and_nothing_catches_up(da
     assert all(dag.end_date is None for dag in dags.values())  # it would stop runs by hand too
 
 
+def test_deployment_breaks_no_callers_unless_the_run_says_so(dags: dict[str, Any]) -> None:
+    from jinja2 import Template
+
+    dag = dags["bundle_and_deploy"]
+    (flag,) = (part for part in dag.get_task("deploy").command if "breaking" in part)
+    assert dag.params["breaking"] is False
+    assert [Template(flag).render(params={"breaking": said}) for said in (False, True)] == [
+        "--no-breaking",
+        "--breaking",
+    ]
+
+
 def test_parsing_imports_nothing_heavy() -> None:
     program = f"""
 import sys

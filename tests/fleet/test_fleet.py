@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from contract.files import canonical_json
 from tests.fleet import overload
-from tests.fleet.conftest import PROJECT, FleetCommand, listening, wait
+from tests.fleet.conftest import PROJECT, FleetCommand, changed, listening, wait
 from tests.fleet.load import ask
 
 SMOKE = [str(PROJECT / ".venv" / "serving" / "bin" / "python"), str(PROJECT / "bin" / "smoke")]
@@ -137,6 +138,23 @@ def test_canary_gets_its_share_and_is_promoted_or_taken_away(fleet: FleetCommand
     assert fleet.run("promote").returncode == 78
 
 
+def test_bundle_that_breaks_callers_is_refused_until_a_person_says_that_it_may(
+    fleet: FleetCommand, tmp_path: Path
+) -> None:
+    first = fleet.bundles.first
+    breaking = fleet.store.put(changed(fleet.bundles.source, tmp_path / "breaking", _in_kilometres))
+    before = fleet.serve(first, size=1)
+    refused = [fleet.run("deploy", breaking, *canary) for canary in ((), ("--canary", "10"))]
+    assert [done.returncode for done in refused] == [78, 78]
+    for done in refused:
+        assert "field 'distance': unit: mi before, km now" in json.loads(done.stdout)["error"]["message"]
+    assert fleet("status") == before
+    assert fleet("deploy", breaking, "--canary", "10", "--breaking")["canary"]["digest"] == breaking
+    assert fleet.run("promote").returncode == 78
+    assert fleet("promote", "--breaking")["live"]["digest"] == breaking
+    assert fleet("rollback")["live"]["digest"] == first  # the way back is always open
+
+
 def test_nothing_is_left_behind_when_a_deployment_is_killed(fleet: FleetCommand) -> None:
     before = fleet.serve(fleet.bundles.first, size=1)
     processes = fleet.processes()
@@ -233,3 +251,10 @@ def _stopped(processes: list[int]) -> Iterator[None]:
     finally:
         for process in processes:
             os.kill(process, signal.SIGCONT)
+
+
+def _in_kilometres(artifact: Path) -> None:
+    schema = json.loads((artifact / "schema.json").read_bytes())
+    (distance,) = (field for field in schema["fields"] if field["name"] == "distance")
+    distance["unit"] = "km"
+    (artifact / "schema.json").write_bytes(canonical_json(schema))

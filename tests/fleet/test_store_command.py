@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from contract import manifest, signature
+from contract.errors import ConfigurationError
+from contract.files import canonical_json
 from contract.store import Store
-from fleet import state
+from fleet import callers, state
 from fleet.bundle_diff import changes, flat
 from fleet.store import main
 from tests.contract.conftest import write_bundle
@@ -53,11 +55,14 @@ def answer(done: Done) -> Any:
 
 
 def another(source: Path, target: Path) -> Path:
-    """Made from one month more, with another depth and code, served with another package, and scored a bit better."""
+    """Made from one month more, with another depth, code and order of labels, served with another package, scored a bit better."""
 
     def raise_limit(artifact: Path) -> None:
         lock = artifact.parent / "requirements.txt"
         lock.write_text(lock.read_text().replace("numpy==", "numpy==9."))
+        schema = json.loads((artifact / "schema.json").read_bytes())
+        schema["target"]["labels"].reverse()
+        (artifact / "schema.json").write_bytes(canonical_json(schema))
 
     changed(source, target, raise_limit)
     claims = manifest.read(target)
@@ -92,9 +97,33 @@ def test_list_show_and_diff_say_what_bundles_are(source: Path, store: Store, run
     assert found["params"] == {"train.max_depth": [claims.inputs["params"]["train"]["max_depth"], 99]}
     assert found["code"] == {"pipelines/paths.py": [claims.inputs["pipeline_code"]["pipelines/paths.py"], "6" * 64]}
     assert list(found["packages"]) == ["numpy"]
-    assert list(found["files"]) == ["src/requirements.txt"]
+    assert list(found["files"]) == ["src/bundle/schema.json", "src/requirements.txt"]
+    assert found["breaks"] == ["target, labels: [on_time, late] before, [late, on_time] now"]
     assert found["metrics"]["roc_auc"][1] - found["metrics"]["roc_auc"][0] == pytest.approx(0.01)
     assert "train.max_depth" in run("diff", a, b).stdout
+    assert "breaks callers of a when b answers: 1\n" in run("diff", a, b).stdout
+    assert "breaks callers of a when b answers: nothing" in run("diff", a, a).stdout
+
+
+def test_bundle_is_refused_when_it_breaks_callers_of_the_live_one(source: Path, store: Store, tmp_path: Path) -> None:
+    a, b = store.put(source), store.put(another(source, tmp_path / "another"))
+    with pytest.raises(
+        ConfigurationError, match=r"(?s)breaks callers of the live bundle.*--breaking.*labels"
+    ) as caught:
+        callers.check(a, b, store.path, breaking=False)
+    assert caught.value.exit_code == 78
+    for live, digest, breaking in ((None, b, False), (a, a, False), (a, b, True)):
+        callers.check(live, digest, store.path, breaking=breaking)
+
+
+def test_bundle_is_refused_when_the_live_one_cannot_be_read(source: Path, store: Store, tmp_path: Path) -> None:
+    a, b = store.put(source), store.put(another(source, tmp_path / "another"))
+    schema = store.path(a) / manifest.ARTIFACT / "schema.json"
+    schema.chmod(0o644)
+    schema.write_text("{}")
+    with pytest.raises(ConfigurationError, match="nobody knows what callers send today"):
+        callers.check(a, b, store.path, breaking=False)
+    callers.check(a, b, store.path, breaking=True)
 
 
 def test_path_is_where_the_verified_bundle_lies(store: Store, run: Run, tmp_path: Path) -> None:
