@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 VERSION = "0.1.0"
+STARTED_IN = "BULKHEAD_STARTED_IN"  # the variable by which the supervisor tells its worker where it was started
 
 
 def _keep_bundle_unchanged() -> None:

@@ -5,6 +5,7 @@ RequestError                     HTTP 400, gRPC INVALID_ARGUMENT
 ├── TooLargeError (contract)          413, gRPC RESOURCE_EXHAUSTED
 │   └── BodyTooLongError              the body was not read to its end
 ├── UnsupportedTypeError (contract)   415
+│   └── UnsupportedCodingError
 ├── UnauthorizedError                 401, gRPC UNAUTHENTICATED
 ├── NotFoundError                     404, gRPC NOT_FOUND
 ├── MethodNotAllowedError             405
@@ -12,10 +13,11 @@ RequestError                     HTTP 400, gRPC INVALID_ARGUMENT
 ├── TargetTooLongError                414
 ├── HeadTimeoutError                  408, the head was not read to its end
 ├── BodyTimeoutError                  408, gRPC DEADLINE_EXCEEDED; the body was not read to its end
-├── UnsupportedUpgradeError           400
 ├── DeadlineError                     504, gRPC DEADLINE_EXCEEDED
-├── UnimplementedError                gRPC UNIMPLEMENTED
+├── UnimplementedError                501, gRPC UNIMPLEMENTED
 │   └── CompressedError
+├── CompressedFlagError               gRPC INTERNAL
+├── UnsupportedVersionError           505
 ├── DefectError                       500, gRPC INTERNAL; ours, not the caller's
 ├── StoppingError                     gRPC UNAVAILABLE; another server may answer
 └── OverloadedError                   503, gRPC RESOURCE_EXHAUSTED; a later try may succeed
@@ -25,8 +27,9 @@ from __future__ import annotations
 
 import logging
 import traceback
+from collections.abc import Iterable
 
-from contract.errors import RequestError, TooLargeError
+from contract.errors import RequestError, TooLargeError, UnsupportedTypeError
 
 INTERNAL = "internal"
 _SHOWN = 10
@@ -54,9 +57,9 @@ class MethodNotAllowedError(RequestError):
     status = 405
     code = "method_not_allowed"
 
-    def __init__(self, allowed: str) -> None:
-        super().__init__(f"this path takes {allowed} only")
-        self.allowed = allowed
+    def __init__(self, allowed: Iterable[str]) -> None:
+        self.allowed = ", ".join(allowed)
+        super().__init__(f"this path takes {self.allowed} only")
 
 
 class BodyTooLongError(TooLargeError):
@@ -93,11 +96,6 @@ class BodyTimeoutError(RequestError):
         super().__init__(f"the body did not arrive within {limit_s:g} s")
 
 
-class UnsupportedUpgradeError(RequestError):
-    def __init__(self) -> None:
-        super().__init__("an upgrade is not supported; send the request without the header Upgrade")
-
-
 class DeadlineError(RequestError):
     """What the caller would wait for is over."""
 
@@ -114,10 +112,32 @@ class UnimplementedError(RequestError):
 
 
 class CompressedError(UnimplementedError):
-    """A small message must not unpack to a huge one."""
+    def __init__(self) -> None:
+        super().__init__("messages compressed so are not accepted; compress them by gzip or deflate, or not at all")
+
+
+class CompressedFlagError(RequestError):
+    """A message is flagged as compressed in a call that does not say how; INTERNAL, by gRPC's compression.md."""
+
+    status = 500
 
     def __init__(self) -> None:
-        super().__init__("compressed messages are not accepted")
+        super().__init__("a message is flagged as compressed, but the call has no grpc-encoding")
+
+
+class UnsupportedCodingError(UnsupportedTypeError):
+    def __init__(self) -> None:
+        super().__init__(
+            "the body is compressed in a way that is not accepted; compress it by gzip or deflate, or not at all"
+        )
+
+
+class UnsupportedVersionError(RequestError):
+    status = 505
+    code = "http_version_not_supported"
+
+    def __init__(self) -> None:
+        super().__init__("this server speaks HTTP/1.1 and HTTP/1.0")
 
 
 class DefectError(RequestError):

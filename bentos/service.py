@@ -16,7 +16,8 @@ from typing import NoReturn
 import bentoml
 import click
 
-from bentos import addresses, tls
+from bentos import STARTED_IN, addresses, tls
+from bentos.http import origins
 from bentos.monitoring import tracing
 from contract import api_keys, log_settings, manifest
 from contract.errors import BundleError, ConfigurationError
@@ -45,6 +46,7 @@ def _check_settings() -> None:
         if keys := api_keys.file_named(os.environ):
             api_keys.read(keys)
         log_settings.read(os.environ)
+        origins.read(os.environ)
         tracing.sampling(os.environ)
     except ConfigurationError as error:
         print(f"this bundle is not served: {error}", file=sys.stderr)
@@ -69,6 +71,8 @@ def _start_our_worker() -> None:
     from _bentoml_impl.server import serving
 
     serving._SERVICE_WORKER_SCRIPT = WORKER
+    # BentoML starts a worker in the bundle; relative paths are of where a person has typed them.
+    os.environ[STARTED_IN] = str(Path.cwd())
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # or numpy starts one for each core, for nothing
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(SOURCES), os.environ.get("PYTHONPATH"))))
 

@@ -19,10 +19,11 @@ from pathlib import Path
 
 import uvloop
 
-from bentos import addresses, tls
+from bentos import STARTED_IN, addresses, tls
 from bentos.access import Access
 from bentos.core import Core
 from bentos.grpc.server import GrpcServer
+from bentos.http import origins
 from bentos.http.door import KEEP_ALIVE_S
 from bentos.http.server import HttpServer
 from bentos.listener import BACKLOG
@@ -55,8 +56,9 @@ async def serve(core: Core, given: argparse.Namespace) -> None:
         loop.add_signal_handler(name, stop.set)
     listening = socket.socket(fileno=given.fd)
     context, keep_alive_s = tls.context(vars(given), "http/1.1"), given.timeout_keep_alive or KEEP_ALIVE_S
-    admin = addresses.admin(os.environ)
-    http = HttpServer(core, listening, context, keep_alive_s, given.backlog or BACKLOG, PROBES if admin else PATHS)
+    admin, cors = addresses.admin(os.environ), origins.read(os.environ)
+    pages, backlog = PROBES if admin else PATHS, given.backlog or BACKLOG
+    http = HttpServer(core, listening, context, keep_alive_s, backlog, pages, cors)
     beside = [HttpServer(core, addresses.listen(admin, "ADMIN"), context, keep_alive_s)] if admin else []
     grpc_address = addresses.grpc(os.environ, str(listening.getsockname()[0]))
     grpc = GrpcServer(core, addresses.listen(grpc_address, "GRPC"), tls.context(vars(given), "h2"))
@@ -83,6 +85,9 @@ def _settle() -> None:
 
 def main() -> None:
     given = options()
+    given.bundle = given.bundle.absolute()
+    # So every relative path, in an option or a setting, is what the supervisor has checked.
+    os.chdir(os.environ.get(STARTED_IN, "."))
     logging.basicConfig(format="%(asctime)s [%(levelname)s] [worker] %(message)s", datefmt="%Y-%m-%dT%H:%M:%S%z")
     core = Core.load(given.bundle)
     if keys := api_keys.file_named(os.environ):

@@ -31,9 +31,11 @@ def read(environment: Mapping[str, str]) -> Settings | None:
     """
     if not (named := environment.get(VARIABLE)):
         return None
-    directory = Path(named)
-    if not (directory.is_absolute() and directory.is_dir() and os.access(directory, os.W_OK | os.X_OK)):
-        raise ConfigurationError(f"{VARIABLE} must be the absolute path of a directory that this server may write")
+    directory = Path(named).absolute()
+    if not (directory.is_dir() and os.access(directory, os.W_OK | os.X_OK)):
+        raise ConfigurationError(
+            f"{VARIABLE} must be the path of a directory that this server may write; {directory} is none"
+        )
     size, smallest = environment.get(LIMIT_VARIABLE, str(_LIMIT_MB)), FILE_BYTES >> 20
     if not (size.isdecimal() and len(size) < 12 and int(size) >= smallest):
         raise ConfigurationError(f"{LIMIT_VARIABLE} must be a whole number of MB, {smallest} or more")

@@ -49,10 +49,10 @@ _ODD = ("..", "%00", "%2e%2e", "%ff%fe", "//", "/v2", "infer", "versions", "?", 
 _REFUSED = frozenset({"400", "413", "415", "422"})
 _INVALID = frozenset({"INVALID_ARGUMENT"})
 # Whatever a mutated request has become: anything but a failure of the server.
-_SANE = frozenset({"200", "400", "401", "404", "405", "408", "413", "414", "415", "422", "431", "505"})
+_SANE = frozenset({"200", "400", "401", "404", "405", "408", "413", "414", "415", "422", "431", "501", "505"})
 _SANE_GRPC = frozenset({"OK", "INVALID_ARGUMENT", "NOT_FOUND", "RESOURCE_EXHAUSTED", "UNIMPLEMENTED"})
 # No HTTP any more: the server may also say nothing, and end the connection.
-_SANE_BYTES = _SANE | {"closed", "501"}
+_SANE_BYTES = _SANE | {"closed"}
 
 
 @dataclass(frozen=True, slots=True)

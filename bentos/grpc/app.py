@@ -10,6 +10,7 @@ from time import perf_counter
 from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
 
 from bentos import access
+from bentos.compression import inflated
 from bentos.core import Core
 from bentos.errors import DeadlineError, DefectError, OverloadedError, UnimplementedError, log_defect
 from bentos.grpc import health, status
@@ -17,6 +18,7 @@ from bentos.grpc.call import Call, CallHead, Method
 from bentos.grpc.health import Health
 from bentos.grpc.oip import SERVICE, InferenceService
 from bentos.grpc.reflection import Reflection
+from bentos.grpc.status import Packed
 from bentos.http2.fields import Fields
 from bentos.monitoring.metrics import OK
 from bentos.protos import oip_pb2
@@ -67,6 +69,7 @@ class GrpcApp:
             timeout_s,
             authorization=by_name.get(b"authorization", b"").strip(),
             length=by_name.get(b"content-length", b""),
+            coding=by_name.get(b"grpc-encoding", b"").strip(),
             error=error,
             headers=by_name,
             open=access.is_open_method(path),
@@ -81,19 +84,19 @@ class GrpcApp:
         if not head.open and (crowded or full):
             raise OverloadedError("too many connections" if crowded else "too many bodies are being sent at once")
 
-    def infer(self, head: CallHead, content: bytes, started: float) -> bytes:
+    def infer(self, head: CallHead, packed: Packed, started: float) -> bytes:
         """The prediction that a message asks for, if there is time for it; the call came at `started`, by `perf_counter`.
 
         Raises:
             RequestError: the call is refused.
         """
-        self.core.admission.admit(len(content), started, head.timeout_s)
+        self.core.admission.admit(len(packed[0]), started, head.timeout_s)
         try:
-            return self._answer(head.method, content)
+            return self._answer(head.method, packed)
         finally:
             self.core.admission.done()
 
-    def respond(self, head: CallHead, content: bytes, started: float, call: Call | None = None) -> bytes:
+    def respond(self, head: CallHead, packed: Packed, started: float, call: Call | None = None) -> bytes:
         """The answer to any other message.
 
         Raises:
@@ -101,10 +104,13 @@ class GrpcApp:
         """
         if perf_counter() >= started + head.timeout_s:
             raise DeadlineError
-        return self._answer(head.method, content, call)
+        return self._answer(head.method, packed, call)
 
-    def _answer(self, method: Method, content: bytes, call: Call | None = None) -> bytes:
+    def _answer(self, method: Method, packed: Packed, call: Call | None = None) -> bytes:
+        content, coding = packed
         try:
+            if coding:
+                content = inflated(content, coding, self.core.limits.body_limit_bytes)
             request = method.request.FromString(content)
             message: Message = method.respond(request) if call is None else method.respond(request, call)
             answer: bytes = message.SerializeToString()
@@ -134,6 +140,8 @@ def _inference(core: Core) -> dict[str, Method]:
         "ModelReady": Method(oip_pb2.ModelReadyRequest, service.model_ready),
         "ServerMetadata": Method(oip_pb2.ServerMetadataRequest, service.server_metadata),
         "ModelMetadata": Method(oip_pb2.ModelMetadataRequest, service.model_metadata),
+        "ModelConfig": Method(oip_pb2.ModelConfigRequest, service.model_config),
+        "RepositoryIndex": Method(oip_pb2.RepositoryIndexRequest, service.repository_index),
         "ModelInfer": Method(oip_pb2.ModelInferRequest, service.model_infer, counted=True),
     }
     return {f"/{SERVICE}/{name}": method for name, method in methods.items()}

@@ -51,6 +51,7 @@ class CallHead:
     Attributes:
         timeout_s: what the caller waits for, from its first byte; endless if it does not say.
         length: of the body, in digits; empty where it does not say so.
+        coding: how the messages are compressed that are; empty where it does not say so.
         error: what is wrong with them.
         headers: the fields themselves, by name.
         open: whether anybody may call the method, and on a connection that is one too many.
@@ -61,6 +62,7 @@ class CallHead:
     timeout_s: float
     authorization: bytes
     length: bytes
+    coding: bytes
     error: RequestError | None
     headers: Mapping[bytes, bytes]
     open: bool

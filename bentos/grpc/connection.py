@@ -91,7 +91,7 @@ class GrpcConnection(Http2Connection[CallHead]):
         if stream.ended:
             self._respond(stream, bytes(body))
             return
-        size = status.message_size(body, self.gate.limits.body_limit_bytes)
+        size = status.message_size(body, stream.head.coding, self.gate.limits.body_limit_bytes)
         if size is not None and size < len(body):
             raise UnimplementedError("a call of this method has exactly one message")
 
@@ -103,8 +103,8 @@ class GrpcConnection(Http2Connection[CallHead]):
             self._app.count(head, OverloadedError.code, stream.started)
             self.refuse(stream, self._app.busy)
             return
-        content = status.only_message(body, self.gate.limits.body_limit_bytes)
-        answer = (self._app.infer if head.method.counted else self._app.respond)(head, content, stream.started)
+        packed = status.only_message(body, head.coding, self.gate.limits.body_limit_bytes)
+        answer = (self._app.infer if head.method.counted else self._app.respond)(head, packed, stream.started)
         self._app.count(head, OK, stream.started)
         self.answer(stream, START, status.with_prefix(answer), SUCCESS)
 
@@ -113,13 +113,13 @@ class GrpcConnection(Http2Connection[CallHead]):
         body, limit = self._keep(stream, data), self.gate.limits.body_limit_bytes
         head = stream.head
         while self.is_open(stream):
-            size = status.message_size(body, limit)
+            size = status.message_size(body, head.coding, limit)
             if size is None or size > len(body):
                 break
-            content = bytes(body[PREFIX_BYTES:size])
+            packed = status.packed(body, size, head.coding)
             del body[:size]
             self.hold(stream, -size)
-            self.send(stream, status.with_prefix(self._app.respond(head, content, stream.started, conversation)))
+            self.send(stream, status.with_prefix(self._app.respond(head, packed, stream.started, conversation)))
         if stream.ended and self.is_open(stream):
             if body:
                 raise RequestError("the message is cut off")

@@ -64,6 +64,13 @@ class InferenceService:
         oip.check_model(self._core, request.name, request.version)
         return oip_pb2.ModelMetadataResponse(**oip.model_metadata(self._core))
 
+    def model_config(self, request: Any) -> Message:
+        oip.check_model(self._core, request.name, request.version)
+        return oip_pb2.ModelConfigResponse(config=oip_pb2.ModelConfig(**oip.model_config(self._core)))
+
+    def repository_index(self, _: Any) -> Message:
+        return oip_pb2.RepositoryIndexResponse(models=oip.repository_index(self._core))
+
     def model_infer(self, request: Any) -> Message:
         """Predict; the answer's tensors come raw if the request's did, else typed."""
         raw, request_id = request.raw_input_contents[:], request.id
@@ -92,6 +99,8 @@ class InferenceService:
     def _check_head(self, request: Any, raw: int) -> Asked:
         """The head of a request with so many raw contents; raises RequestError if it does not fit."""
         oip.check_model(self._core, request.model_name, request.model_version)
+        for part in (request, *request.inputs, *request.outputs):
+            oip.check_parameters(part.parameters)
         outputs = self._writer.requested([output.name for output in request.outputs])
         if raw and raw != len(request.inputs):
             raise RequestError("raw_input_contents must hold one element an input, or none at all")

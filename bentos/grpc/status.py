@@ -10,10 +10,19 @@ import re
 from enum import IntEnum
 from urllib.parse import quote_from_bytes
 
-from bentos.errors import BodyTooLongError, CompressedError, OverloadedError, UnimplementedError, one_line
+from bentos.compression import CODINGS
+from bentos.errors import (
+    BodyTooLongError,
+    CompressedError,
+    CompressedFlagError,
+    OverloadedError,
+    UnimplementedError,
+    one_line,
+)
 from bentos.http2.fields import block
 from contract.errors import RequestError, UnsupportedTypeError
 
+Packed = tuple[bytes, bytes]  # a message, and how it is compressed; empty if it is not
 PREFIX_BYTES = 5  # of each message: whether it is compressed, and its length
 START = block([(b"content-type", b"application/grpc")], 200)
 SUCCESS = block([(b"grpc-status", b"0")])
@@ -89,7 +98,7 @@ def refusal(error: RequestError, version: bytes, *, started: bool = False) -> by
         (b"x-model-version", version),
     ]
     if isinstance(error, CompressedError):
-        fields.append((b"grpc-accept-encoding", b"identity"))
+        fields.append((b"grpc-accept-encoding", b",".join((b"identity", *CODINGS))))
     if error.status in _PUSHBACKS_MS:
         fields.append((b"grpc-retry-pushback-ms", _PUSHBACKS_MS[error.status]))
     if started:
@@ -109,31 +118,47 @@ def with_prefix(message: bytes) -> bytes:
     return b"".join((b"\0", len(message).to_bytes(4, "big"), message))
 
 
-def message_size(body: bytes | bytearray, limit_bytes: int) -> int | None:
+def message_size(body: bytes | bytearray, coding: bytes, limit_bytes: int) -> int | None:
     """Bytes of the first message in `body`, its prefix included; None while that is not complete.
 
+    Args:
+        coding: how the call says that messages are compressed.
+
     Raises:
-        CompressedError, BodyTooLongError: it is not one that we take.
+        RequestError: it is not one that we take.
     """
     if len(body) < PREFIX_BYTES:
         return None
     if body[0]:
-        raise CompressedError
+        _check_coding(body[0], coding)
     size = int.from_bytes(body[1:PREFIX_BYTES], "big")
     if size > limit_bytes:
         raise BodyTooLongError(limit_bytes)
     return PREFIX_BYTES + size
 
 
-def only_message(body: bytes | bytearray, limit_bytes: int) -> bytes:
+def _check_coding(flag: int, coding: bytes) -> None:
+    """Raises RequestError for a compressed message that cannot be read. Source: doc/compression.md of gRPC, "Compressed-Flag"."""
+    if flag != 1 or coding in (b"", b"identity"):
+        raise CompressedFlagError
+    if coding not in CODINGS:
+        raise CompressedError
+
+
+def packed(body: bytes | bytearray, size: int, coding: bytes) -> Packed:
+    """The first message in `body`, of so many bytes with its prefix."""
+    return bytes(body[PREFIX_BYTES:size]), coding if body[0] else b""
+
+
+def only_message(body: bytes | bytearray, coding: bytes, limit_bytes: int) -> Packed:
     """The one message that the whole body of a call is.
 
     Raises:
         RequestError: it is none, or more than one.
     """
-    size = message_size(body, limit_bytes)
+    size = message_size(body, coding, limit_bytes)
     if size is not None and size == len(body):
-        return bytes(body[PREFIX_BYTES:])
+        return packed(body, size, coding)
     if body and (size is None or size > len(body)):
         raise RequestError("the message is cut off")
     raise UnimplementedError("a call of this method has exactly one message")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import perf_counter
 
+from bentos import compression
 from bentos.core import Core
 from bentos.errors import (
     INTERNAL,
@@ -16,9 +17,11 @@ from bentos.errors import (
     NotFoundError,
     OverloadedError,
     UnauthorizedError,
+    UnsupportedCodingError,
     log_defect,
 )
-from bentos.http.exchange import READS, Endpoint, Request, Response, media_type, timeout_of
+from bentos.http import origins
+from bentos.http.exchange import READS, WRITES, Endpoint, Request, Response, content_coding, media_type, timeout_of
 from bentos.http.oip import PREFIX as OIP_PREFIX
 from bentos.http.oip import OipEndpoint
 from bentos.http.predict import PATH as PREDICT_PATH
@@ -47,14 +50,18 @@ class HttpApp:
     Args:
         paths: the pages that it answers, of `bentos.pages.PATHS`.
         tls: whether it is asked over TLS alone, and callers shall never come without.
+        cors: the origins whose web pages may read the answers.
 
     Attributes:
         core: what it is thin over.
         headers: what every answer says.
     """
 
-    def __init__(self, core: Core, paths: frozenset[str] = PATHS, *, tls: bool = False) -> None:
+    def __init__(
+        self, core: Core, paths: frozenset[str] = PATHS, *, tls: bool = False, cors: frozenset[bytes] = frozenset()
+    ) -> None:
         self.core = core
+        self._cors = cors
         self.headers = ((b"x-model-version", core.version.encode()), *_SECURITY, *(_OVER_TLS if tls else ()))
         self._paths = paths
         self._predict = PredictEndpoint(core)
@@ -67,7 +74,7 @@ class HttpApp:
 
     def finish(self, request: Request) -> Response:
         """The answer to a request that has its body."""
-        return self._observed(request, self._by_body) or Response(500, b"")
+        return self._observed(request, self._by_body, predicts=True) or Response(500, b"")
 
     def busy(self, *, oip: bool) -> tuple[str, Response]:
         """The refusal of a prediction that nobody has time to look at, and the name of its protocol."""
@@ -86,7 +93,9 @@ class HttpApp:
         """The caller went away before its request was complete; nobody waits for an answer."""
         self._count(request, "disconnected")
 
-    def _observed(self, request: Request, respond: Callable[[Request], Response | None]) -> Response | None:
+    def _observed(
+        self, request: Request, respond: Callable[[Request], Response | None], *, predicts: bool = False
+    ) -> Response | None:
         outcome = OK
         try:
             response = respond(request)
@@ -97,8 +106,10 @@ class HttpApp:
             log_defect(error)
             outcome = INTERNAL
             response = Response(500, (request.endpoint or self._predict).defect())
-        if response is not None and (outcome != OK or request.method not in READS):
+        if response is not None and (outcome != OK or predicts):
             self._count(request, outcome)
+        if response is not None and self._cors:
+            return origins.shared(response, request, self._cors)
         return response
 
     def _count(self, request: Request, outcome: str) -> None:
@@ -108,13 +119,18 @@ class HttpApp:
     def _by_head(self, request: Request) -> Response | None:
         method, path, headers = request.method, request.path, request.headers
         endpoint = request.endpoint = self._endpoint(path)
+        if method == "OPTIONS":
+            return self._options(endpoint, path)
         if self.core.access:
             self.core.access.check_path(path, headers.get(b"authorization", b""))
         if b"pickle" in media_type(headers):
             raise UnsupportedTypeError("pickles are not accepted")
+        methods = self._methods(endpoint, path)
+        if method not in methods:
+            raise MethodNotAllowedError((*methods, "OPTIONS"))
         if endpoint is self._predict and path != PREDICT_PATH:
-            return self._page(method, path)
-        if not endpoint.needs_body(method, path):
+            return self._pages.answer(path)
+        if not endpoint.predicts(path):
             return endpoint.answer(method, path, headers, b"")
         endpoint.check_head(path, headers)
         declared = headers.get(b"content-length", b"0")
@@ -126,21 +142,42 @@ class HttpApp:
         endpoint, admission = request.endpoint or self._predict, self.core.admission
         admission.admit(len(request.body), request.started, timeout_of(request.headers))
         try:
-            return endpoint.answer(request.method, request.path, request.headers, request.body)
+            body = request.body
+            if b"content-encoding" in request.headers:
+                body = self._inflated(request)
+            return endpoint.answer(request.method, request.path, request.headers, body)
         finally:
             admission.done()
+
+    def _inflated(self, request: Request) -> bytes:
+        coding = content_coding(request.headers)
+        limit = self.core.limits.body_limit_bytes
+        return compression.inflated(request.body, coding, limit) if coding else request.body
 
     def _endpoint(self, path: str) -> Endpoint:
         if path == PREDICT_PATH:
             return self._predict
         return self._oip if path == OIP_PREFIX or path.startswith(f"{OIP_PREFIX}/") else self._predict
 
-    def _page(self, method: str, path: str) -> Response:
+    def _methods(self, endpoint: Endpoint, path: str) -> tuple[str, ...]:
+        """The methods of a path, besides OPTIONS; raises NotFoundError where there is no such path."""
+        if endpoint is not self._predict or path == PREDICT_PATH:
+            return endpoint.methods(path)
         if path not in self._paths:
             raise NotFoundError(f"no such path{'; see / for those that there are' if '/' in self._paths else ''}")
-        if method not in READS:
-            raise MethodNotAllowedError("GET")
-        return self._pages.answer(path)
+        return READS
+
+    def _options(self, endpoint: Endpoint, path: str) -> Response:
+        """What may be asked of a path, or of the server (RFC 9110, section 9.3.7). Nobody needs a key to ask: browsers send none.
+
+        HAProxy's health check asks it of `/`, which there may be no page for.
+        """
+        methods: tuple[str, ...] = ()
+        if path == "*":
+            methods = (*READS, *WRITES)
+        elif path != "/" or path in self._paths:
+            methods = self._methods(endpoint, path)
+        return Response(200, b"", headers=((b"allow", ", ".join((*methods, "OPTIONS")).encode()),))
 
 
 def _refusal(endpoint: Endpoint, error: RequestError) -> Response:
@@ -150,6 +187,8 @@ def _refusal(endpoint: Endpoint, error: RequestError) -> Response:
         headers = ((b"allow", error.allowed.encode()),)
     elif isinstance(error, UnauthorizedError):
         headers = ((b"www-authenticate", b'Bearer realm="bulkhead"'),)
+    elif isinstance(error, UnsupportedCodingError):
+        headers = ((b"accept-encoding", b", ".join(compression.CODINGS)),)
     elif isinstance(error, OverloadedError):
         headers = ((b"retry-after", b"%d" % error.retry_after_s),)
     return Response(status, body, headers=headers, close=isinstance(error, BodyTooLongError))

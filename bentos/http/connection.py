@@ -25,14 +25,18 @@ from bentos.errors import (
 from bentos.gate import SPARE_CONNECTIONS
 from bentos.http.door import Door
 from bentos.http.exchange import Headers
+from bentos.http.rules import unparsed
 from contract.errors import RequestError, TooLargeError
 
 IDLE, HEAD, BODY = range(3)
 # What is parsed at a time, so that the answers to what comes pipelined pile up no further before their caller must read them.
-_SLICE = 4096
-# A caller that is refused while it still sends gets to read the answer if the rest is no more than this, within this time.
-_LINGER_BYTES = 8 * 1024 * 1024
+SLICE = 4096
+# A caller that is refused while it still sends gets to read the answer: what it sends is read and dropped, so much at most, for the
+# time that a body has, and until nothing has come for this long. Closing at once would reset the connection (RFC 9112, section 9.6).
+_LINGER_BYTES = 256 * 1024 * 1024
 _LINGER_S = 2.0
+# Who has a connection open when the server stops may not know it yet: a request that comes in this time is still answered.
+STOPPING_S = 1.0
 # Of a long answer no more than this is written before its caller has read what went before.
 CHUNK = 64 * 1024
 # Others must not wait for longer than this, some slices, until what one caller has sent is parsed.
@@ -51,9 +55,8 @@ class Connection(asyncio.Protocol):
     def __init__(self, door: Door) -> None:
         self.door = door
         self.transport: Any = None
-        self.parser: Any = httptools.HttpRequestParser(self)
-        # Or a caller that says "close" and sends more is answered with an error, where it is owed an answer.
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.parser: Any = _parser(self)
+        self._again = b""  # the head of a request, to be parsed once more
         self.url = b""
         self._loop = asyncio.get_running_loop()
         self._now = perf_counter()
@@ -70,12 +73,14 @@ class Connection(asyncio.Protocol):
         self._last = False  # the next answer is the last one
         self._over = False  # there is no further answer; what comes is dropped
         self._dropped = 0
+        self._lingers_until = 0.0
         self._crowded = False
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
         beyond = self.door.add(self)
-        self._crowded = self._last = beyond > 0
+        self._crowded = beyond > 0
+        self._last |= self._crowded
         if beyond > SPARE_CONNECTIONS:
             self._refuse(OverloadedError("too many connections"))
 
@@ -105,7 +110,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.door.admission.is_full and self._shed(data):
             return
-        if not self._stalled and len(data) <= _SLICE:
+        if not self._stalled and len(data) <= SLICE:
             self._parse(data)
         elif self._over:
             self._drop(data)
@@ -116,6 +121,7 @@ class Connection(asyncio.Protocol):
     def _drop(self, data: bytes) -> None:
         """Read on after the last answer, up to a bound."""
         self._dropped += len(data)
+        self.deadline = min(perf_counter() + _LINGER_S, self._lingers_until)
         if self._dropped > _LINGER_BYTES:
             self.transport.close()
 
@@ -127,7 +133,7 @@ class Connection(asyncio.Protocol):
                 self._stalled = True
                 self._loop.call_soon(self._resume)
                 break
-            data, self._unread = self._unread[:_SLICE], self._unread[_SLICE:]
+            data, self._unread = self._unread[:SLICE], self._unread[SLICE:]
             self._parse(data)
         if self._over:
             return
@@ -142,8 +148,8 @@ class Connection(asyncio.Protocol):
     def _parse(self, data: bytes | memoryview) -> None:
         self._now = perf_counter()
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:  # what follows is another protocol's
+            self._feed(data)
+        except httptools.HttpParserUpgrade:  # CONNECT, which was refused
             self._end()
         except httptools.HttpParserCallbackError as error:
             if not self._over:
@@ -151,12 +157,27 @@ class Connection(asyncio.Protocol):
                 self._end()
         except httptools.HttpParserError:
             if not self._over:
+                refused = unparsed(data if self._state == HEAD and not self._fields else b"")
                 self._state = IDLE
-                self._refuse(RequestError("this is no HTTP request that this server understands"))
+                self._refuse(refused)
         if self._unwritten or (self._write_paused and not self._over):
             self._stall()  # the requests behind that one have set deadlines of their own
         if self._state != IDLE and not self._over:
             self._count(len(data))
+
+    def _feed(self, data: bytes | memoryview) -> None:
+        """Let the parser see it; once more where it has stopped at the end of a head, for another protocol."""
+        while True:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as stopped:
+                if not self._again:
+                    raise
+                data = self._again + bytes(data[stopped.args[0] :])
+                self._again = b""
+                self.parser = _parser(self)
+            else:
+                return
 
     def _count(self, size: int) -> None:
         """Bound what a request may hold of this connection's, and of the server's, memory before it is complete."""
@@ -245,10 +266,10 @@ class Connection(asyncio.Protocol):
             self._end()
 
     def shutdown(self) -> None:
-        """The server stops: what has begun to arrive is still answered, and is the last."""
+        """The server stops: what has begun to arrive, or does so within a moment, is still answered, and is the last."""
         self._last = True
         if self._state == IDLE and not (self._unread or self._unwritten):
-            self._end()
+            self.deadline = min(self.deadline, perf_counter() + STOPPING_S)
 
     def _end(self) -> None:
         """No further answer. While the caller still sends, closing would reset the connection before it reads the last one."""
@@ -257,8 +278,19 @@ class Connection(asyncio.Protocol):
         self._release()
         if self._unwritten:
             return  # it ends when that is out
-        self.deadline = perf_counter() + _LINGER_S
+        now = perf_counter()
+        self._lingers_until = now + self.door.limits.body_timeout_s
+        self.deadline = now + _LINGER_S
         if self._state == IDLE or self._ended:
             self.transport.close()
-        else:
-            self.transport.resume_reading()
+            return
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.transport.resume_reading()
+
+
+def _parser(connection: Connection) -> Any:
+    made = httptools.HttpRequestParser(connection)
+    # Or a caller that says "close" and sends more is answered with an error, where it is owed an answer. Versions are ours to judge.
+    made.set_dangerous_leniencies(lenient_data_after_close=True, lenient_version=True)
+    return made

@@ -8,7 +8,7 @@ from time import time
 from typing import Any
 
 from bentos.errors import OverloadedError
-from bentos.gate import Gate
+from bentos.gate import Connection, Gate
 from bentos.http.app import HttpApp
 from bentos.http.exchange import Response
 
@@ -31,6 +31,16 @@ class Door(Gate):
         self._heads: dict[tuple[Any, ...], bytes] = {}
         app.core.metrics.in_flight["http"].append(lambda: sum(each.in_flight for each in self.connections))
         self._busy: dict[bool, tuple[str, bytes]] = {}
+        self._stopping = False
+
+    def add(self, connection: Connection) -> int:
+        if self._stopping:
+            connection.shutdown()
+        return super().add(connection)
+
+    async def drain(self, drain_s: float) -> None:
+        self._stopping = True
+        await super().drain(drain_s)
 
     def head(self, response: Response, keep: bool) -> bytes:
         """The head of a response up to the value of its content-length."""

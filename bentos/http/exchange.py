@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
+from bentos import compression
+from bentos.errors import UnsupportedCodingError
 from contract.errors import RequestError, UnsupportedTypeError
 
 Headers = dict[bytes, bytes]
 
 READS = ("GET", "HEAD")
+WRITES = ("POST",)
+SAFE = (*READS, "OPTIONS")
 JSON = b"application/json"
 REQUEST_ID = b"x-request-id"
 
@@ -36,7 +40,8 @@ class Endpoint(Protocol):
 
     protocol: str
 
-    def needs_body(self, method: str, path: str) -> bool: ...
+    def methods(self, path: str) -> tuple[str, ...]: ...
+    def predicts(self, path: str) -> bool: ...
     def check_head(self, path: str, headers: Headers) -> None: ...
     def answer(self, method: str, path: str, headers: Headers, body: bytes) -> Response: ...
     def error(self, error: RequestError) -> tuple[int, bytes]: ...
@@ -81,10 +86,16 @@ def timeout_of(headers: Headers) -> float:
     return int(value) / 1000
 
 
+def content_coding(headers: Headers) -> bytes:
+    """How the body is compressed, lower-case; empty if it is not."""
+    coding = headers.get(b"content-encoding", b"").lower()
+    return b"" if coding == b"identity" else coding
+
+
 def check_encoding(headers: Headers) -> None:
-    """Refuse bodies that would have to be decompressed, and charsets that are not UTF-8."""
-    if headers.get(b"content-encoding", b"identity").strip().lower() not in (b"identity", b""):
-        raise UnsupportedTypeError("compressed bodies are not accepted; send the body without Content-Encoding")
+    """Raise UnsupportedTypeError for a body that is compressed otherwise than we can undo, or in a charset other than UTF-8."""
+    if b"content-encoding" in headers and content_coding(headers) not in (b"", *compression.CODINGS):
+        raise UnsupportedCodingError
     if _content_type(headers.get(b"content-type", b""))[1] not in (b"", b"utf-8", b"utf8", b"us-ascii"):
         raise UnsupportedTypeError("the charset must be UTF-8")
 

@@ -8,14 +8,16 @@ from typing import Any
 
 from bentos import json_body, oip, tensors
 from bentos.core import Core
-from bentos.errors import MethodNotAllowedError, NotFoundError, one_line
-from bentos.http.exchange import JSON, REQUEST_ID, Headers, Response, check_encoding, media_type
+from bentos.errors import NotFoundError, one_line
+from bentos.http.exchange import JSON, READS, REQUEST_ID, WRITES, Headers, Response, check_encoding, media_type
 from bentos.tensors import Head, Tensor, TensorReader, TensorWriter
 from contract.errors import InvalidRowsError, Problem, RequestError, UnsupportedTypeError
 from contract.row_program import Row
 
 PREFIX = "/v2"
 _HEADS = 1024  # to remember; each field has one for each number of rows
+_REQUIRED = ("inputs",)  # of a request; a member that may be left out may be null, too
+_WRITTEN = frozenset(("infer", "index"))  # what is asked by POST
 _BINARY = b"application/octet-stream"
 _JSON_LENGTH = b"inference-header-content-length"
 # What JSON values a datatype may hold. A whole number is a number; true is not.
@@ -39,41 +41,39 @@ class OipEndpoint:
         # Callers send the same inputs again and again. Types count, since to Python 1.0 and true are equal to 1.
         self._known_head = lru_cache(maxsize=_HEADS, typed=True)(self._check_head)
         self._known_reader = lru_cache(maxsize=tensors.REMEMBERED)(self._reader.wire_reader)
-        self._gets: dict[tuple[str, ...], Callable[[], Response]] = {
-            (): lambda: _json(oip.server_metadata()),
-            ("health", "live"): lambda: _json({"live": True}),
-            ("health", "ready"): lambda: _json({"ready": core.ready}, 200 if core.ready else 503),
+        self._answers: dict[str, Callable[[], Response]] = {
+            "server": lambda: _json(oip.server_metadata()),
+            "server live": lambda: _json({"live": True}),
+            "server ready": lambda: _json({"ready": core.ready}, 200 if core.ready else 503),
+            "index": lambda: _json(oip.repository_index(core)),
+            "metadata": lambda: _json(oip.model_metadata(core)),
+            "ready": lambda: _json({"name": core.name, "ready": core.ready}, 200 if core.ready else 503),
+            "config": lambda: _json(oip.model_config(core)),
         }
 
-    def needs_body(self, method: str, path: str) -> bool:
-        """Whether the path takes a body, which only `…/infer` does.
+    def methods(self, path: str) -> tuple[str, ...]:
+        """The methods that the path takes; raises NotFoundError where there is no such path."""
+        return WRITES if _asked(path)[0] in _WRITTEN else READS
 
-        Raises:
-            NotFoundError: no such path, model or version.
-            MethodNotAllowedError: the path exists, but not for this method.
-        """
-        parts = _parts(path)
-        infer = parts not in self._gets and self._verb(parts) == "infer"
-        if method not in (("POST",) if infer else ("GET", "HEAD")):
-            raise MethodNotAllowedError("POST" if infer else "GET")
-        return infer
+    def predicts(self, path: str) -> bool:
+        """Whether a request for the path is a prediction, whose body has to be read."""
+        return _asked(path)[0] == "infer"
 
-    def check_head(self, path: str, headers: Headers) -> None:  # noqa: ARG002
-        """Raises UnsupportedTypeError for a body that is neither JSON nor binary tensors; clients may leave the type out."""
+    def check_head(self, path: str, headers: Headers) -> None:
+        """Raises RequestError for another model than this one, and a body of no type of the protocol; clients may leave the type out."""
+        _, name, version = _asked(path)
+        oip.check_model(self._core, name, version)
         if media_type(headers) not in (b"", JSON, _BINARY):
             raise UnsupportedTypeError("the content type must be application/json or application/octet-stream")
         check_encoding(headers)
 
     def answer(self, method: str, path: str, headers: Headers, body: bytes) -> Response:  # noqa: ARG002
-        parts = _parts(path)
-        if parts in self._gets:
-            return self._gets[parts]()
-        verb = self._verb(parts)
-        if verb == "infer":
+        what, name, version = _asked(path)
+        if what == "infer":
             return self._infer(headers, body)
-        if verb == "ready":
-            return _json({"name": self._core.name, "ready": self._core.ready}, 200 if self._core.ready else 503)
-        return _json(oip.model_metadata(self._core))
+        if name:
+            oip.check_model(self._core, name, version)
+        return self._answers[what]()
 
     def error(self, error: RequestError) -> tuple[int, bytes]:
         """Status and body for a refused request; rows that break the schema are 400 in this protocol."""
@@ -84,22 +84,6 @@ class OipEndpoint:
         """The body for a failure of the server's own."""
         return b'{"error":"the server failed; the request may be right"}'
 
-    def _verb(self, parts: tuple[str, ...]) -> str:
-        """What is asked of the model: `metadata`, `ready` or `infer`."""
-        match parts:
-            case ("models", name):
-                version, verb = "", "metadata"
-            case ("models", name, "versions", version):
-                verb = "metadata"
-            case ("models", name, ("ready" | "infer") as verb):
-                version = ""
-            case ("models", name, "versions", version, ("ready" | "infer") as verb):
-                pass
-            case _:
-                raise NotFoundError("no such path")
-        oip.check_model(self._core, name, version)
-        return verb
-
     def _infer(self, headers: Headers, body: bytes) -> Response:
         length = _json_length(headers, body)
         request = json_body.decode(body[:length])
@@ -108,7 +92,7 @@ class OipEndpoint:
         names = self._writer.requested([_text(entry, "name") for entry in outputs])
         head: dict[str, Any] = {"model_name": self._core.name, "model_version": self._core.version}
         request_id = headers.get(REQUEST_ID, b"")
-        if "id" in request:
+        if request.get("id") is not None:
             head["id"] = _text(request, "id")
             request_id = head["id"].encode(errors="replace")
         answers = self._core.predict(rows, request_id)
@@ -143,9 +127,25 @@ class OipEndpoint:
         return name, datatype, rows
 
 
-def _parts(path: str) -> tuple[str, ...]:
-    """The segments below `/v2`; one slash at the end is not a segment."""
-    return tuple(path[len(PREFIX) :].removesuffix("/").split("/")[1:])
+@lru_cache(maxsize=64)
+def _asked(path: str) -> tuple[str, str, str]:
+    """What is asked, of which model and which version; empty where it is of none, or of any. One slash at the end says nothing."""
+    match path[len(PREFIX) :].removesuffix("/").split("/")[1:]:
+        case []:
+            return "server", "", ""
+        case ["health", ("live" | "ready") as what]:
+            return f"server {what}", "", ""
+        case ["repository", "index"]:
+            return "index", "", ""
+        case ["models", name]:
+            return "metadata", name, ""
+        case ["models", name, ("ready" | "infer" | "config") as what]:
+            return what, name, ""
+        case ["models", name, "versions", version]:
+            return "metadata", name, version
+        case ["models", name, "versions", version, ("ready" | "infer" | "config") as what]:
+            return what, name, version
+    raise NotFoundError("no such path")
 
 
 def _json_length(headers: Headers, body: bytes) -> int:
@@ -159,7 +159,9 @@ def _json_length(headers: Headers, body: bytes) -> int:
 
 
 def _list_of_objects(request: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
-    entries = request.get(key, [])
+    entries = request.get(key)
+    if entries is None and key not in _REQUIRED:
+        return []
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise RequestError(f"{key!r} must be a list of tensors")
     return entries
@@ -180,14 +182,12 @@ def _shape(entry: Mapping[str, Any]) -> list[int]:
 
 
 def _parameters(entry: Mapping[str, Any]) -> Mapping[str, Any]:
-    if "parameters" not in entry:
+    parameters = entry.get("parameters")
+    if parameters is None:
         return {}
-    parameters = entry["parameters"]
     if not isinstance(parameters, dict):
         raise RequestError("'parameters' must be an object")
-    for unsupported in ("shared_memory_region", "classification"):
-        if unsupported in parameters:
-            raise RequestError(f"the parameter {unsupported!r} is not supported")
+    oip.check_parameters(parameters)
     return parameters
 
 
@@ -240,8 +240,8 @@ def _binary_outputs(
 ) -> frozenset[str]:
     """Those of `names` that are wanted as binary tensors: by their own parameter, or else by the request's."""
     default = _parameters(request).get("binary_data_output") is True
-    wanted = {entry["name"]: _parameters(entry).get("binary_data", default) is True for entry in outputs}
-    return frozenset(name for name in names if wanted.get(name, default))
+    wanted = {entry["name"]: _parameters(entry).get("binary_data") for entry in outputs}
+    return frozenset(name for name in names if wanted.get(name) is True or (default and wanted.get(name) is None))
 
 
 def _response(head: dict[str, Any], outputs: Sequence[Tensor], binary: frozenset[str]) -> Response:
@@ -265,5 +265,5 @@ def _response(head: dict[str, Any], outputs: Sequence[Tensor], binary: frozenset
     return Response(200, b"".join((body, *tail)), _BINARY, ((_JSON_LENGTH, b"%d" % len(body)),))
 
 
-def _json(value: Mapping[str, Any], status: int = 200) -> Response:
+def _json(value: Any, status: int = 200) -> Response:
     return Response(status, json_body.encode(value))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from bentos import json_body
 from bentos.core import Core
-from bentos.errors import INTERNAL, MethodNotAllowedError
-from bentos.http.exchange import JSON, REQUEST_ID, Headers, Response, check_encoding, media_type
+from bentos.errors import INTERNAL
+from bentos.http.exchange import JSON, REQUEST_ID, WRITES, Headers, Response, check_encoding, media_type
 from contract.errors import RequestError, UnsupportedTypeError
 
 PATH = "/predict"
@@ -22,14 +22,12 @@ class PredictEndpoint:
         model = json_body.encode({"name": core.name, "version": core.version})
         self._head = b'{"model":%b,"predictions":' % model
 
-    def needs_body(self, method: str, path: str) -> bool:  # noqa: ARG002
-        """Whether the request has a body to read.
+    def methods(self, path: str) -> tuple[str, ...]:  # noqa: ARG002
+        """The methods that the path takes: POST alone."""
+        return WRITES
 
-        Raises:
-            MethodNotAllowedError: for anything but POST.
-        """
-        if method != "POST":
-            raise MethodNotAllowedError("POST")
+    def predicts(self, path: str) -> bool:  # noqa: ARG002
+        """Whether a request for the path is a prediction, whose body has to be read."""
         return True
 
     def check_head(self, path: str, headers: Headers) -> None:  # noqa: ARG002

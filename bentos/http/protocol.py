@@ -17,11 +17,11 @@ from bentos.errors import (
     HeadTooLongError,
     OverloadedError,
     TargetTooLongError,
-    UnsupportedUpgradeError,
 )
-from bentos.http.connection import BODY, CHUNK, HEAD, IDLE, Connection
+from bentos.http.connection import BODY, CHUNK, HEAD, IDLE, SLICE, Connection
 from bentos.http.door import Door
-from bentos.http.exchange import READS, REQUEST_ID, Headers, Request, Response
+from bentos.http.exchange import REQUEST_ID, SAFE, Headers, Request, Response
+from bentos.http.rules import fault, is_sound, without_upgrade
 from contract.errors import RequestError
 from contract.prediction_log import ID_LIMIT_BYTES
 
@@ -29,7 +29,7 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 # A whole prediction as clients send it, up to its body. Line by line, without a way back: that takes no longer than the head is.
-_LINES = rb"(?:(?!content-length|transfer-encoding|expect|upgrade|connection(?!: ?keep-alive\r))[^\r\n]+\r\n)*"
+_LINES = rb"(?:(?!content-length|transfer-encoding|expect|upgrade|origin|connection(?!: ?keep-alive\r))[^\r\n]+\r\n)*"
 _PLAIN = re.compile(
     rb"POST (?:/predict|(/v2/)models/[^ \r\n]+/infer) HTTP/1\.1\r\n(?i:%bcontent-length: ?(\d{1,9})\r\n%b)\r\n"
     % (_LINES, _LINES)
@@ -83,16 +83,22 @@ class HttpProtocol(Connection):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._state == HEAD:  # or it is a trailer
-            self._fields[name.lower()] = value
+            name, fields = name.lower(), self._fields
+            value = value.rstrip()  # RFC 9112, section 5
+            fields[name] = value if name not in fields else b"%b, %b" % (fields[name], value)  # RFC 9110, section 5.3
 
     def on_headers_complete(self) -> None:
         limits = self.door.limits
         fields, self._fields = self._fields, {}
+        method = self.parser.get_method().decode()
+        if self.parser.should_upgrade() and method != "CONNECT":
+            version = self.parser.get_http_version()
+            self._again = without_upgrade(method.encode(), self.url, version, fields)
+            return
         self._state = BODY
         self.deadline = self._now + limits.body_timeout_s
         self._size = 0
         self._keep = self._keeps_alive(fields)
-        method = self.parser.get_method().decode()
         path = _path(self.url) if len(self.url) <= limits.target_limit_bytes else ""
         self._begin(Request(method, path, fields, self._now))
         if self._over and self._state != BODY:
@@ -106,6 +112,8 @@ class HttpProtocol(Connection):
             self._body = body if not self._body else _grown(self._body, body)
 
     def on_message_complete(self) -> None:
+        if self._again:  # by the parser's mistake: it takes the body for another protocol's
+            return
         self._state = IDLE
         self.deadline = self._now + self.door.keep_alive_s
         if self._taken:
@@ -126,7 +134,7 @@ class HttpProtocol(Connection):
         """Answer by the head, or let the body come. Whoever waits for our word before sending it has it then, or must go."""
         fields = request.headers
         early = self._early_refusal(request) or self.door.app.begin(request)
-        waits = fields.get(b"expect", b"").lower() == b"100-continue"
+        waits = fields.get(b"expect", b"").lower() == b"100-continue" and self.parser.get_http_version() != "1.0"
         if early is None:
             self._request = request
             if waits:
@@ -138,15 +146,33 @@ class HttpProtocol(Connection):
             self._reply(early, request)
 
     def _early_refusal(self, request: Request) -> Response | None:
+        fields = request.headers
+        version, host, coding = self.parser.get_http_version(), fields.get(b"host"), fields.get(b"transfer-encoding")
+        error = (
+            None if is_sound(request.method, version, host, coding) else fault(request.method, version, host, coding)
+        )
         limits = self.door.limits
-        if not request.path:
-            return self.door.app.refuse(request, TargetTooLongError())
-        if len(request.headers) > limits.head_limit_count:
-            return self.door.app.refuse(request, HeadTooLongError("there are too many headers"))
-        if self.parser.should_upgrade() and _has_body(request.headers):
-            return self.door.app.refuse(request, UnsupportedUpgradeError())
-        if self._crowded and request.method not in READS:
+        whole = self._taken + SLICE <= limits.head_limit_bytes  # then it has come with one slice, which is no longer
+        if error is None and not (whole and request.path and len(fields) <= limits.head_limit_count):
+            error = self._excess(request)
+        if error is not None:
+            refusal = self.door.app.refuse(request, error)
+            refusal.close = True
+            return refusal
+        if self._crowded and request.method not in SAFE:
             return self.door.app.refuse(request, OverloadedError("too many connections"))
+        return None
+
+    def _excess(self, request: Request) -> RequestError | None:
+        """What of the head is more than may be."""
+        limits, fields = self.door.limits, request.headers
+        if not request.path:
+            return TargetTooLongError()
+        if len(fields) > limits.head_limit_count:
+            return HeadTooLongError("there are too many headers")
+        lines = sum([len(name) + len(value) + 4 for name, value in fields.items()])
+        if len(self.url) + lines > limits.head_limit_bytes:
+            return HeadTooLongError("the headers are too long")
         return None
 
     def _refuse(self, error: RequestError) -> None:
@@ -172,8 +198,8 @@ class HttpProtocol(Connection):
             self._put(b"%b%d%b\r\n\r\n%b" % (head, len(response.body), named, body), keep)
 
     def _keeps_alive(self, fields: Headers) -> bool:
-        """HTTP/1.0 does not keep alive here, nor does a connection that another protocol was asked for on."""
-        if not self.parser.should_keep_alive() or self.parser.should_upgrade():
+        """HTTP/1.0 does not keep alive here."""
+        if not self.parser.should_keep_alive():
             return False
         return b"connection" not in fields or self.parser.get_http_version() != "1.0"
 

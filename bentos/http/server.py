@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 
 from bentos.core import Core
 from bentos.http.app import HttpApp
+from bentos.http.connection import STOPPING_S
 from bentos.http.door import KEEP_ALIVE_S, Door
 from bentos.http.protocol import HttpProtocol
 from bentos.listener import BACKLOG, Listener
@@ -28,14 +30,21 @@ class HttpServer:
         keep_alive_s: float = KEEP_ALIVE_S,
         backlog: int = BACKLOG,
         pages: frozenset[str] = PATHS,
+        cors: frozenset[bytes] = frozenset(),
     ) -> None:
-        self.door = Door(HttpApp(core, pages, tls=tls is not None), keep_alive_s)
+        self.door = Door(HttpApp(core, pages, tls=tls is not None, cors=cors), keep_alive_s)
         self._listener = Listener(self.door, lambda: HttpProtocol(self.door), listening, tls, backlog)
 
     async def start(self) -> None:
         await self._listener.start()
 
     async def stop(self, drain_s: float) -> None:
-        """Take no new connection, answer what has begun to arrive, and close what is left after `drain_s`."""
-        self._listener.close()
+        """Answer what has begun to arrive, or does within a moment; then take no new connection, and close what is left after `drain_s`.
+
+        In that moment the caller of a connection that is open learns that it ends, and one that waits in the backlog is let in: who
+        started this process holds the socket open, so that connections come in, and would be reset at the end.
+        """
+        later = asyncio.get_running_loop().call_later(min(STOPPING_S, drain_s / 2), self._listener.close)
         await self.door.drain(drain_s)
+        later.cancel()
+        self._listener.close()

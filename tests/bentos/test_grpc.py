@@ -12,13 +12,14 @@ from typing import Any
 
 import grpc
 import pytest
-from google.protobuf import descriptor_pb2
+from google.protobuf import descriptor_pb2, json_format
 from hyperframe.frame import RstStreamFrame
 from prometheus_client.parser import text_string_to_metric_families
 
 from bentos.core import Core
 from bentos.protos import health_pb2, oip_pb2, reflection_v1_pb2, reflection_v1alpha_pb2
 from bentos.tensors import DATATYPES
+from tests.bentos.caller import Caller
 from tests.bentos.conftest import Case
 from tests.bentos.http2_peer import INFER, Peer, call_frames, data, grpc_door, headers
 from tests.bentos.http_server import FrontDoor
@@ -68,6 +69,67 @@ def typed_request(case: Case, core: Core, rows: list[dict[str, Any]]) -> Any:
         else:
             entry.contents.bytes_contents.extend(("" if value is None else value).encode() for value in values)
     return request
+
+
+@pytest.mark.parametrize("parameter", ["shared_memory_region", "classification"])
+@pytest.mark.parametrize("raw", [False, True])
+def test_parameter_is_refused_when_it_asks_for_what_this_server_does_not_do(
+    core: Core, case: Case, parameter: str, raw: bool
+) -> None:
+    def work(client: Client) -> None:
+        for part in ("request", "input", "output"):
+            request = typed_request(case, core, case.rows[:1])
+            request.outputs.add(name="label")
+            if raw:
+                raw_request(request)
+            holder = {"request": request, "input": request.inputs[-1], "output": request.outputs[0]}[part]
+            holder.parameters[parameter].int64_param = 1
+            error = client.refusal("ModelInfer", request)
+            assert (error.code(), parameter in error.details()) == (grpc.StatusCode.INVALID_ARGUMENT, True)
+
+    serve(core, work)
+
+
+def raw_request(request: Any) -> None:
+    """Turn typed contents into raw ones."""
+    for entry in request.inputs:
+        if entry.datatype == "BYTES":
+            (value,) = entry.contents.bytes_contents
+            request.raw_input_contents.append(struct.pack("<I", len(value)) + value)
+        else:
+            kind, values = (
+                ("?", entry.contents.bool_contents) if entry.datatype == "BOOL" else ("d", entry.contents.fp64_contents)
+            )
+            request.raw_input_contents.append(struct.pack(f"<{kind}", *values))
+        entry.ClearField("contents")
+
+
+def test_configuration_and_index_are_those_of_http(core: Core, http: Caller) -> None:
+    def work(client: Client) -> None:
+        for version in ("", core.version):
+            asked = oip_pb2.ModelConfigRequest(name=core.name, version=version)
+            config = oip_pb2.ModelConfigResponse.FromString(client.call("ModelConfig", asked)).config
+            names = {"preserving_proto_field_name": True, "always_print_fields_with_no_presence": True}
+            said = json_format.MessageToDict(config, **names)
+            expected = http("GET", f"/v2/models/{core.name}/config").json
+            assert [entry["dims"] for entry in said["input"]] == [["-1"]] * len(
+                expected["input"]
+            )  # int64 is text there
+            for entries in (said["input"], expected["input"], said["output"], expected["output"]):
+                for entry in entries:
+                    del entry["dims"]
+            for entry in expected["input"]:
+                entry.setdefault("optional", False)
+            assert said == expected
+        index = oip_pb2.RepositoryIndexResponse.FromString(client.call("RepositoryIndex", b""))
+        (entry,) = index.models
+        assert json_format.MessageToDict(entry) | {"reason": ""} == http("POST", "/v2/repository/index").json[0]
+        other = oip_pb2.ModelConfigRequest(name="other")
+        assert client.refusal("ModelConfig", other).code() is grpc.StatusCode.NOT_FOUND
+        for method in ("ModelStatistics", "RepositoryModelLoad", "SystemSharedMemoryStatus", "TraceSetting"):
+            assert client.refusal(method, b"").code() is grpc.StatusCode.UNIMPLEMENTED
+
+    serve(core, work)
 
 
 def test_golden_answers_come_back_typed_when_the_request_is_typed(core: Core, case: Case) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import socket
 import ssl
 import subprocess
@@ -293,6 +294,31 @@ def test_certificate_may_be_shown_and_a_key_may_have_a_password(
             done = subprocess.run(command, input=b"", capture_output=True, check=False, timeout=20)
             assert (f"Cipher is {cipher}".encode() in done.stdout) is agreed
     server.stop()
+
+
+def test_relative_paths_are_those_of_where_the_server_was_started(
+    bundle: Path, case: Case, authority: Authority, tmp_path: Path
+) -> None:
+    certificate, key = authority.issue("server")
+    for source, name in ((certificate, "server.pem"), (key, "server.key"), (authority.path, "ca.pem")):
+        shutil.copy(source, tmp_path / name)
+    (tmp_path / "keys").write_text(f"{KEY}\n")
+    (tmp_path / "log").mkdir()
+    options = ["--ssl-certfile", "server.pem", "--ssl-keyfile", "server.key", "--ssl-ca-certs", "ca.pem"]
+    variables = {"BULKHEAD_API_KEYS_FILE": "keys", "BULKHEAD_PREDICTION_LOG": "log"}
+    server = start(bundle, tmp_path, *options, "--ssl-cert-reqs", "2", **variables)
+    pair = authority.issue("caller")
+    context = client_context(authority, pair)
+    wait(server, f"https://{server.http}", context)
+    assert not http_works(server, context)  # without a key
+    body = json.dumps({"rows": case.rows[:1]}).encode()
+    headers = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
+    asked = urllib.request.Request(f"https://{server.http}/predict", body, headers)
+    with urllib.request.urlopen(asked, context=context, timeout=10) as answer:
+        assert json.loads(answer.read())["predictions"] == case.answers[:1]
+    server.stop()
+    (written,) = (tmp_path / "log").iterdir()
+    assert written.is_file()
 
 
 def test_other_protocol_than_http_2_gets_no_answer_from_grpc(mutual: Server, authority: Authority) -> None:

@@ -466,8 +466,8 @@ def test_message_is_refused_by_its_prefix(peer: Peer, core: Core) -> None:
     for number, (prefix, status) in enumerate(
         [
             (struct.pack(">BL", 0, core.limits.body_limit_bytes + 1), 8),
-            (struct.pack(">BL", 1, 10), 12),
-            (b"\xff" * 5, 12),
+            (struct.pack(">BL", 1, 10), 13),
+            (b"\xff" * 5, 13),
         ]
     ):
         stream = 2 * number + 1

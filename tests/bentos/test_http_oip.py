@@ -57,7 +57,11 @@ def outputs(answer: Answer) -> dict[str, list[Any]]:
 
 def test_server_and_model_say_what_they_are(http: Caller, core: Core, case: Case) -> None:
     model, version = f"/v2/models/{core.name}", f"/v2/models/{core.name}/versions/{case.version}"
-    assert http("GET", "/v2").json["extensions"] == ["binary_tensor_data"]
+    assert http("GET", "/v2").json["extensions"] == [
+        "binary_tensor_data",
+        "model_configuration",
+        "model_repository",
+    ]
     assert http("GET", "/v2/").json == http("GET", "/v2").json
     assert http("GET", "/v2/health/live").json == {"live": True}
     assert http("GET", "/v2/health/ready").json == {"ready": True}
@@ -86,23 +90,50 @@ def test_nothing_is_ready_when_the_core_is_not(http: Caller, core: Core) -> None
     [
         "/v2/models/other",
         "/v2/models/other/infer",
+        "/v2/models/other/config",
         "/v2/models/{name}/versions/1",
         "/v2/models/{name}/versions/1/infer",
         "/v2/models/{name}/versions/1/ready",
         "/v2/models/{name}/versions/{prefix}/infer",
         "/v2/models/{name}/versions",
-        "/v2/models/{name}/config",
+        "/v2/models/{name}/stats",
+        "/v2/models/stats",
         "/v2/models/{name}/infer/x",
         "/v2/models",
-        "/v2/repository/index",
+        "/v2/repository/models/{name}/load",
+        "/v2/systemsharedmemory/status",
+        "/v2/trace/setting",
+        "/v2/logging",
         "/v2//",
     ],
 )
-@pytest.mark.parametrize("method", ["GET", "POST"])
-def test_path_is_refused_when_there_is_no_such(http: Caller, core: Core, case: Case, method: str, path: str) -> None:
+def test_path_is_refused_when_there_is_no_such(http: Caller, core: Core, case: Case, path: str) -> None:
+    method = "POST" if path.endswith(("/infer", "/load")) else "GET"
     answer = http(method, path.format(name=core.name, prefix=case.version[:12]), b"{}")
     assert answer.status == 404
     assert set(answer.json) == {"error"}
+
+
+def test_configuration_says_what_the_metadata_say(http: Caller, core: Core, case: Case) -> None:
+    config = http("GET", f"/v2/models/{core.name}/config").json
+    assert config == http("GET", f"/v2/models/{core.name}/versions/{case.version}/config").json
+    assert (config["name"], config["platform"], config["max_batch_size"]) == (core.name, "onnx_onnxv1", 0)
+    types = {"FP64": "TYPE_FP64", "BYTES": "TYPE_STRING", "BOOL": "TYPE_BOOL"}
+    metadata = http("GET", f"/v2/models/{core.name}").json
+    for tensors, configured in ((metadata["inputs"], config["input"]), (metadata["outputs"], config["output"])):
+        assert [(entry["name"], entry["data_type"], entry["dims"]) for entry in configured] == [
+            (tensor["name"], types[tensor["datatype"]], tensor["shape"]) for tensor in tensors
+        ]
+    optional = [entry["name"] for entry in config["input"] if entry.get("optional")]
+    assert optional == [field.name for field in case.schema.fields if not field.required]
+
+
+def test_index_lists_the_one_model(http: Caller, core: Core) -> None:
+    for body in (b"", b'{"ready": true}'):
+        (entry,) = http("POST", "/v2/repository/index", body).json
+        assert entry == {"name": core.name, "version": core.version, "state": "READY", "reason": ""}
+    core.ready = False
+    assert http("POST", "/v2/repository/index").json[0]["state"] == "UNAVAILABLE"
 
 
 def test_method_is_refused_when_the_path_has_another(http: Caller, core: Core) -> None:
@@ -111,6 +142,32 @@ def test_method_is_refused_when_the_path_has_another(http: Caller, core: Core) -
 
 
 # ---- inference ----
+
+
+@pytest.mark.parametrize("member", ["id", "parameters", "outputs"])
+def test_null_is_absent_when_a_member_is_optional(http: Caller, core: Core, case: Case, member: str) -> None:
+    request = {"inputs": json_tensors(case, case.rows)}
+    expected = infer(http, core, request)
+    assert infer(http, core, {**request, member: None}).json == expected.json
+    assert expected.status == 200 and "id" not in expected.json
+
+
+def test_null_is_absent_within_inputs_outputs_and_parameters(http: Caller, core: Core, case: Case) -> None:
+    inputs = json_tensors(case, case.rows)
+    expected = infer(http, core, {"inputs": inputs, "outputs": [{"name": "label"}]})
+    nulls = [{**entry, "parameters": None} for entry in inputs]
+    assert (
+        infer(http, core, {"inputs": nulls, "outputs": [{"name": "label", "parameters": None}]}).json == expected.json
+    )
+    nulls = [{**entry, "parameters": {"binary_data_size": None}} for entry in inputs]
+    assert infer(http, core, {"inputs": nulls, "outputs": [{"name": "label"}]}).json == expected.json
+    binary = {"parameters": {"binary_data_output": True}, "inputs": inputs, "outputs": [{"name": "label"}]}
+    absent = {**binary, "outputs": [{"name": "label", "parameters": {"binary_data": None}}]}
+    assert infer(http, core, binary).body == infer(http, core, absent).body != expected.body
+
+
+def test_null_is_refused_when_a_member_is_required(http: Caller, core: Core) -> None:
+    assert infer(http, core, {"inputs": None}).status == 400
 
 
 def test_golden_answers_come_back_bit_for_bit(http: Caller, core: Core, case: Case) -> None:
@@ -315,6 +372,6 @@ def test_body_is_refused_when_its_type_is_not_of_the_protocol(http: Caller, core
     assert infer(http, core, {"inputs": []}, **{"content-type": content_type}).status == 415
 
 
-def test_body_is_refused_when_it_is_compressed_or_too_long(http: Caller, core: Core) -> None:
-    assert infer(http, core, {}, **{"content-encoding": "gzip"}).status == 415
+def test_body_is_refused_when_it_is_compressed_otherwise_or_too_long(http: Caller, core: Core) -> None:
+    assert infer(http, core, {}, **{"content-encoding": "br"}).status == 415
     assert infer(http, core, b" " * (core.limits.body_limit_bytes + 1)).status == 413

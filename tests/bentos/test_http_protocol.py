@@ -16,7 +16,7 @@ import pytest
 
 from bentos.core import Core
 from bentos.gate import SPARE_CONNECTIONS
-from bentos.http.connection import BODY, HEAD
+from bentos.http.connection import BODY
 from tests.bentos.conftest import Case
 from tests.bentos.http_server import FrontDoor, front_door, get, limited, one_response, request, responses, rest
 from tests.waiting import until
@@ -231,21 +231,10 @@ def test_request_is_counted_when_its_caller_went_away(door: FrontDoor, core: Cor
     assert gone() == before + 1
 
 
-def test_upgrade_is_ignored_when_there_is_no_body_and_refused_when_there_is(door: FrontDoor, body: bytes) -> None:
-    asks = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA")
-    ((status, headers, _),) = responses(door.ask(get("/v2", *asks)))
-    assert (status, headers["connection"]) == (200, "close")
-    smuggled = request("/predict", get("/v2/health/live"), *asks)
-    ((status, _, content),) = responses(door.ask(smuggled))
-    assert (status, "Upgrade" in json.loads(content)["error"]["message"]) == (400, True)
-
-
 @pytest.mark.parametrize(
     "garbage",
     [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-        b"GET / HTTP/9.9\r\n\r\n",
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"GET /\xff HTTP/1.1\r\n\r\n",
         b"POST /predict HTTP/1.1\r\nContent-Length: -5\r\n\r\n",
         b"POST /predict HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef",
@@ -412,29 +401,3 @@ def test_bound_on_connections_leaves_descriptors_for_everything_else(
         assert soft == hard
         assert door.door.max_connections < soft - 200
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
-
-
-# ---- the end ----
-
-
-def test_requests_that_have_begun_are_answered_when_the_server_stops(core: Core, case: Case, body: bytes) -> None:
-    whole = request("/predict", body)
-    with front_door(core) as door, ExitStack() as open_:
-        idle, headless, bodiless, waiting = (open_.enter_context(door.connect()) for _ in range(4))
-        idle.sendall(whole)
-        assert one_response(idle)[0] == 200
-        headless.sendall(whole[:20])
-        bodiless.sendall(whole[:-5])
-        waiting.sendall(get("/static_content/swagger-ui-bundle.js"))
-        assert waiting.recv(1, socket.MSG_PEEK)
-        until(lambda: door.look(lambda: {HEAD, BODY} <= {each._state for each in door.door.connections}))
-        door.begin_to_stop()
-        assert rest(idle) == b""
-        headless.sendall(whole[20:])
-        bodiless.sendall(whole[-5:])
-        for connection in (headless, bodiless):
-            ((status, headers, content),) = responses(rest(connection))
-            assert (status, headers["connection"]) == (200, "close")
-            assert predictions(content) == case.answers[:1]
-        ((status, _, content),) = responses(rest(waiting))  # its answer had begun
-        assert status == 200 and len(content) > 1_000_000

