@@ -137,7 +137,7 @@ class UnsupportedVersionError(RequestError):
     code = "http_version_not_supported"
 
     def __init__(self) -> None:
-        super().__init__("this server speaks HTTP/1.1 and HTTP/1.0")
+        super().__init__("the version of HTTP is not supported; send requests of version 1.1 or 1.0")
 
 
 class DefectError(RequestError):

@@ -9,8 +9,8 @@ from bentos.errors import UnimplementedError, UnsupportedVersionError
 from bentos.http.exchange import Headers
 from contract.errors import RequestError
 
-# Those of RFC 9110, section 9, and PATCH; CONNECT is a proxy's. Any other is "not recognized" (15.6.2).
-_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH"))
+# Of RFC 9110, section 9, and later; CONNECT is a proxy's. What the parser takes of others is known too.
+_METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"TRACE", b"PATCH", b"QUERY"))
 _REQUEST_LINE = re.compile(rb"^([!#$%&'*+\-.^_`|~0-9A-Za-z]+) [^ \r\n]+ HTTP/(\d)\.\d\r?$", re.MULTILINE)
 # RFC 3986, section 3.2.2, without user information; nothing where the target has no authority.
 _HOST = re.compile(rb"(?:\[[\w:.%~!$&'()*+,;=-]+\]|[\w.%~!$&'()*+,;=-]*)(?::\d{0,5})?", re.ASCII).fullmatch
@@ -32,10 +32,10 @@ def fault(method: str, version: str, host: bytes | None, coding: bytes | None) -
     """
     if version[0] != "1":
         return UnsupportedVersionError()
-    if method not in _METHODS:
+    if method == "CONNECT":  # RFC 9110, section 15.6.2
         return UnimplementedError("the method is not known here")
     if not (version == "1.0" if host is None else _HOST(host)):  # RFC 9112, section 3.2
-        return RequestError("a request of HTTP/1.1 has one Host, which is a host and perhaps a port")
+        return RequestError("there must be one Host, which is a host and perhaps a port")
     if coding is not None and version == "1.0":  # RFC 9112, section 6.1
         return RequestError("HTTP/1.0 has no Transfer-Encoding")
     if coding is not None and coding.lower() != b"chunked":  # RFC 9112, section 6.1
@@ -48,7 +48,7 @@ def unparsed(data: bytes | memoryview) -> RequestError:
     for method, major_version in _REQUEST_LINE.findall(data):  # there may be good ones before it
         if major_version != b"1":
             return UnsupportedVersionError()
-        if method.decode() not in _METHODS:
+        if method not in _METHODS:
             return UnimplementedError("the method is not known here")
     return RequestError("this is no HTTP request that this server understands")
 

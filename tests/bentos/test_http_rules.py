@@ -68,9 +68,9 @@ def ask(door: FrontDoor, asked: bytes) -> tuple[int, dict[str, str], bytes]:
         (b"get /livez HTTP/1.1\r\nHost: a\r\n\r\n", 501),
         (b"GETX /livez HTTP/1.1\r\nHost: a\r\n\r\n", 501),
         (b"DESCRIBE /livez HTTP/1.1\r\nHost: a\r\n\r\n", 501),
-        (b"PROPFIND /livez HTTP/1.1\r\nHost: a\r\n\r\n", 501),
         (b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", 501),
         (b"PUT /livez HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", 405),
+        (b"QUERY /livez HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", 405),
         (b"TRACE /livez HTTP/1.1\r\nHost: a\r\n\r\n", 405),
         # RFC 9112, 6.1 and 6.3: transfer codings that are not understood, not last, or of HTTP/1.0
         (b"POST /predict HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501),
