@@ -150,7 +150,8 @@ def disk_failure(error: OSError, doing: str, location: str) -> BulkheadError:
         return ConfigurationError(
             f"the user {os.geteuid()} may not {doing}: {where}: {error.strerror}; docs/store.md says who may write what"
         )
-    reason = error.strerror or " ".join(str(error).split())[:300]  # copytree puts all of its failures into one
+    copies = error.args[0] if isinstance(error, shutil.Error) else ()  # copytree puts all of its failures into one
+    reason = error.strerror or (copies[0][2] if copies and isinstance(copies, list) else str(error))
     return UnavailableError(
         f"cannot {doing}: {where}: {reason}; what was there is unchanged, so repair that and try again"
     )

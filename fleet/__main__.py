@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from contract import disks
 from contract.errors import EXIT_RETRY, BulkheadError
 from fleet.fleet import Fleet
 from fleet.settings import Settings
@@ -23,9 +24,10 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was begun is undone
     started = time.monotonic()
     try:
-        fleet = Fleet(Settings.read(os.environ), lambda line: print(line, file=sys.stderr, flush=True))
-        options.run(fleet, options)
-        status = fleet.status()
+        with disks.explained():
+            fleet = Fleet(Settings.read(os.environ), lambda line: print(line, file=sys.stderr, flush=True))
+            options.run(fleet, options)
+            status = fleet.status()
     except BulkheadError as error:
         if options.json:
             print(json.dumps({"error": {"code": error.exit_code, "message": str(error)}}))

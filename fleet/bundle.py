@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from contract import evidence, manifest, signature
+from contract import disks, evidence, manifest, signature
 from contract.errors import BulkheadError
 from contract.store import Store
 from fleet.settings import Settings
@@ -18,8 +18,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Print a verdict in one line; returns the exit code (see `contract.errors`)."""
     options = _parser().parse_args(arguments)
     try:
-        settings = Settings.read(os.environ)
-        print(verdict(locate(options.bundle, settings.open_store()), settings.verify_keys()))
+        with disks.explained():
+            settings = Settings.read(os.environ)
+            print(verdict(locate(options.bundle, settings.open_store()), settings.verify_keys()))
     except BulkheadError as error:
         print(f"refused: {' '.join(str(error).split())}", file=sys.stderr)
         return error.exit_code

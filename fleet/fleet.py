@@ -141,8 +141,10 @@ class Fleet:
             if by and wanted.live and (channel is None or channel.digest != wanted.live):
                 self._store.move("live", wanted.live, expected=channel, by=by)
         except BaseException:
-            self._proxy.write(saved)
-            self._supervisor.remove([replica.name for replica in fresh])
+            try:
+                self._proxy.write(saved)
+            finally:
+                self._supervisor.remove([replica.name for replica in fresh])
             raise
         fleet_state.save(self._state_path, serving)
         self._proxy.route(serving)

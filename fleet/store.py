@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from contract import disks
 from contract.errors import BulkheadError
 from contract.store import Store
 from contract.store_place import Entry
@@ -27,8 +28,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit code (see `contract.errors`)."""
     options = _parser().parse_args(arguments)
     try:
-        settings = Settings.read(os.environ)
-        found, text = options.run(settings.open_store(), settings, options)
+        with disks.explained():
+            settings = Settings.read(os.environ)
+            found, text = options.run(settings.open_store(), settings, options)
     except BulkheadError as error:
         if options.json:
             print(json.dumps({"error": {"code": error.exit_code, "message": str(error)}}))

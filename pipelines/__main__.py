@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from contract import disks
 from contract.errors import BulkheadError
 from pipelines import params_file
 from pipelines.draft import cli as draft
@@ -42,7 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     logging.basicConfig(level=os.environ.get("BULKHEAD_LOG", "WARNING"), format="%(levelname)s %(name)s: %(message)s")
     try:
-        code: int = options.run(options)
+        with disks.explained():
+            code: int = options.run(options)
     except BulkheadError as error:
         print(f"\n{options.command} stopped: {error}", file=sys.stderr)
         return error.exit_code

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from contract import signature, trusted_keys
-from contract.errors import ConfigurationError, UnavailableError
+from contract.errors import ConfigurationError
 from contract.files import private_directory, write_atomically
 
 _SIGNING, _VERIFY = "signing.pem", "verify.pem"
@@ -25,31 +25,24 @@ def signing(directory: Path) -> bytes:
 
     Raises:
         ConfigurationError: it is lost: its public key is there.
-        UnavailableError: the disk fails.
     """
-    try:
-        if not (directory / _SIGNING).exists():
-            _make_first(directory)
-        key = (directory / _SIGNING).read_bytes()
-        _publish(directory, key)
-    except OSError as error:
-        raise UnavailableError(f"the keys in {directory} cannot be used: {error.strerror}: {error.filename}") from error
+    if not (directory / _SIGNING).exists():
+        _make_first(directory)
+    key = (directory / _SIGNING).read_bytes()
+    _publish(directory, key)
     return key
 
 
 def rotate(directory: Path) -> str:
     """Replace the private key, or the lost one, by a new one; the public keys of before stay trusted. Returns what was done."""
-    try:
-        private_directory(directory)
-        fresh = directory / f".{_SIGNING}.{os.getpid()}.part"
-        if (directory / _SIGNING).exists():
-            _publish(directory, (directory / _SIGNING).read_bytes())
-        key = signature.make_key()
-        write_private(fresh, key)
-        fresh.replace(directory / _SIGNING)
-        _publish(directory, key)
-    except OSError as error:
-        raise UnavailableError(f"no key was made in {directory}: {error.strerror}: {error.filename}") from error
+    private_directory(directory)
+    fresh = directory / f".{_SIGNING}.{os.getpid()}.part"
+    if (directory / _SIGNING).exists():
+        _publish(directory, (directory / _SIGNING).read_bytes())
+    key = signature.make_key()
+    write_private(fresh, key)
+    fresh.replace(directory / _SIGNING)
+    _publish(directory, key)
     trusted = ", ".join(path.name for path in sorted(directory.glob(trusted_keys.OWN)))
     return (
         f"{directory / _SIGNING} is a new key, {signature.key_id(signature.public_key_of(key))}; trusted are {trusted}"

@@ -21,3 +21,14 @@ def small_disk(path: Path, megabytes: int) -> Iterator[str | None]:
         yield None
     finally:
         subprocess.run(["umount", str(path)], check=True)
+
+
+@contextmanager
+def read_only(path: Path) -> Iterator[None]:
+    """Let nobody write below a directory on which a file system is mounted, until the context ends; files that are open stay writable."""
+    subprocess.run(["mount", "--bind", str(path), str(path)], check=True)
+    subprocess.run(["mount", "-o", "remount,bind,ro", str(path)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(path)], check=True)

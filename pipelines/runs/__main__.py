@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from contract import disks
 from contract.errors import BulkheadError
 from pipelines.runs.cli import add_commands
 
@@ -14,7 +15,8 @@ def main(arguments: list[str] | None = None) -> int:
     add_commands(parser.add_subparsers(dest="command", required=True, metavar="COMMAND"))
     options = parser.parse_args(arguments)
     try:
-        code: int = options.run_command(options)
+        with disks.explained():
+            code: int = options.run_command(options)
     except BulkheadError as error:
         print(f"\n{options.command} stopped: {error}", file=sys.stderr)
         return error.exit_code
