@@ -101,7 +101,7 @@ test-contract: slice | .venv/serving/installed.txt .venv/pipeline/installed.txt 
 	$(TEST) .venv/pipeline/bin/python $(PYTEST) tests/contract
 
 .PHONY: test-bentos
-test-bentos: slice | .venv/serving/installed.txt .venv/client/installed.txt .venv/fleet/installed.txt .venv/test/installed.txt .venv/fuzz/installed.txt
+test-bentos: slice | .venv/serving/installed.txt .venv/client/installed.txt .venv/fleet/installed.txt .venv/test/installed.txt .venv/fuzz/installed.txt .venv/generators/installed.txt
 	$(TEST) .venv/serving/bin/python $(PYTEST) tests/bentos
 
 .PHONY: test-fleet

@@ -17,7 +17,7 @@ from contract import api_keys
 from contract.errors import ConfigurationError
 
 # Who asks whether a server lives need not prove who he is: load balancers and the kubelet cannot.
-_OPEN_PATHS = frozenset(("/livez", "/readyz", "/healthz", "/v2/health/live", "/v2/health/ready"))
+OPEN_PATHS = frozenset(("/livez", "/readyz", "/healthz", "/v2/health/live", "/v2/health/ready"))
 _OPEN_METHODS = (
     "/grpc.health.v1.Health/",
     "/inference.GRPCInferenceService/ServerLive",
@@ -43,7 +43,7 @@ class Access:
 
     def check_path(self, path: str, authorization: bytes) -> None:
         """Raises UnauthorizedError unless the path is open to all, or the header has a key."""
-        if path not in _OPEN_PATHS:
+        if path not in OPEN_PATHS:
             self._check(authorization)
 
     def check_method(self, method: str, authorization: bytes) -> None:

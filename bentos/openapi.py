@@ -6,7 +6,7 @@ import html
 import json
 from typing import Any
 
-from bentos import VERSION
+from bentos import VERSION, operations
 from bentos.core import Core
 from contract.schema import Feature, FeatureSchema, Field
 
@@ -52,124 +52,73 @@ def document(core: Core) -> bytes:
             "description": f"Answers come from the model version `{core.version}`. The same predictions are to be had by the "
             "[Open Inference Protocol](https://github.com/kserve/open-inference-protocol) below `/v2`, and over gRPC.",
         },
-        "servers": [{"url": "."}],
-        "paths": _paths(core),
-        "components": {"schemas": _schemas(core)},
+        "servers": [{"url": "/"}],
+        "tags": list(operations.TAGS),
+        "paths": operations.paths(core),
+        "components": {"schemas": _schemas(core), "securitySchemes": operations.SCHEMES},
     }
     return json.dumps(content, ensure_ascii=False).encode()
-
-
-def _paths(core: Core) -> dict[str, Any]:
-    model = f"/v2/models/{core.name}"
-    version = f"{model}/versions/{core.version}"
-    infer = _operation("Predict (Open Inference Protocol)", "Infer", "InferRequest", "InferResponse", "OipError")
-    return {
-        "/predict": {
-            "post": _operation("Predict", "Predict", "PredictRequest", "PredictResponse", "Error", _example(core))
-        },
-        f"{model}/infer": {"post": infer},
-        f"{version}/infer": {"post": infer | {"operationId": "InferVersion"}},
-        **{
-            path: {"get": {"summary": summary, "responses": {"200": {"description": "Yes, or the answer"}}}}
-            for path, summary in (
-                ("/v2", "About the server"),
-                ("/v2/health/live", "Does the server run?"),
-                ("/v2/health/ready", "Does the server take requests?"),
-                (model, "About the model"),
-                (version, "About this version of the model"),
-                (f"{model}/ready", "Does the model take requests?"),
-                (f"{version}/ready", "Does this version of the model take requests?"),
-                ("/livez", "Does the process run?"),
-                ("/readyz", "Are model, HTTP and gRPC ready?"),
-                ("/metrics", "Metrics for Prometheus"),
-            )
-        },
-    }
-
-
-def _operation(
-    summary: str, name: str, request: str, response: str, error: str, example: dict[str, Any] | None = None
-) -> dict[str, Any]:
-    refusals = {
-        "400": "The request cannot be understood",
-        "401": "The server asks for an API key",
-        "408": "The body did not arrive in time",
-        "413": "Too many rows, or too long a body",
-        "415": "The body is not of a type that is understood",
-        "422": "Rows do not fit the model's schema",
-        "503": "The server has more to do than it can; Retry-After says when to ask again",
-        "504": "There is no answer before the caller's deadline",
-    }
-    if error == "OipError":
-        del refusals["422"]  # the protocol has 400 for it
-    body = {"schema": _reference(request)} | ({"example": example} if example else {})
-    return {
-        "summary": summary,
-        "description": "The header X-Request-Timeout-Ms says for how many milliseconds the caller waits",
-        "operationId": name,
-        "requestBody": {"required": True, "content": {"application/json": body}},
-        "responses": {
-            "200": {
-                "description": "The predictions",
-                "content": {"application/json": {"schema": _reference(response)}},
-            },
-            **{
-                status: {"description": text, "content": {"application/json": {"schema": _reference(error)}}}
-                for status, text in refusals.items()
-            },
-        },
-    }
-
-
-def _reference(name: str) -> dict[str, str]:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _example(core: Core) -> dict[str, Any]:
-    return {"rows": [core.example]}
 
 
 def _schemas(core: Core) -> dict[str, Any]:
     fields = {field.name: field_schema(field, core.schema.features) for field in core.schema.fields}
     problem = _object({"row": _integer(nullable=True), "field": _string(nullable=True), "problem": _string()})
-    rows = {"type": "array", "maxItems": core.limits.max_rows, "items": _reference("Row")}
+    rows = {"type": "array", "maxItems": core.limits.max_rows, "items": operations.reference("Row")}
     error = _object({"code": _string(), "message": _string(), "details": {"type": "array", "items": problem}})
-    tensor = _object(
-        {
-            "name": _string(),
-            "datatype": _string(),
-            "shape": {"type": "array", "items": _integer()},
-            "data": {"type": "array", "items": {}},
-        }
-    )
-    tensors = {"type": "array", "items": tensor}
-    outputs = {"type": "array", "items": {"type": "object", "required": ["name"], "properties": {"name": _string()}}}
     return {
         "Row": _object(fields, optional=tuple(field.name for field in core.schema.fields if not field.required)),
         "PredictRequest": _object({"rows": rows}),
         "PredictResponse": _object(
             {
                 "model": _object({"name": _string(), "version": _string()}),
-                "predictions": {"type": "array", "items": answer_schema(core.schema)},
+                "predictions": {"type": "array", "items": operations.reference("Prediction")},
             }
         ),
+        "Prediction": answer_schema(core.schema),
         "Error": _object({"error": error}),
-        "InferRequest": {
-            "type": "object",
-            "required": ["inputs"],
-            "properties": {"id": _string(), "inputs": tensors, "outputs": outputs, "parameters": {"type": "object"}},
-        },
+        **_protocol_schemas(),
+    }
+
+
+def _protocol_schemas() -> dict[str, Any]:
+    """What the Open Inference Protocol and its extensions send."""
+    shape, text, yes = _list(_integer()), _string(), {"type": "boolean"}
+    head = {"name": text, "datatype": text, "shape": shape}
+    parameters = {"type": "object", "nullable": True}
+    tensor = _object(head | {"parameters": parameters, "data": _list({})}, optional=("parameters", "data"))
+    output = _object({"name": text, "parameters": parameters}, optional=("parameters",))
+    request = {"inputs": _list(operations.reference("Tensor")), "outputs": _list(output) | {"nullable": True}}
+    described = _list(_object(head))
+    configured = _list(
+        _object({"name": text, "data_type": text, "dims": shape, "optional": yes}, optional=("optional",))
+    )
+    model = {"name": text, "platform": text}
+    return {
+        "Tensor": tensor,
+        "InferRequest": _object(
+            {"id": _string(nullable=True), "parameters": parameters, **request},
+            optional=("id", "parameters", "outputs"),
+        ),
         "InferResponse": _object(
             {
-                "model_name": _string(),
-                "model_version": _string(),
-                "id": _string(),
-                "outputs": tensors,
-                "parameters": _object({"fallbacks": _string()}),
+                "model_name": text,
+                "model_version": text,
+                "id": text,
+                "outputs": _list(operations.reference("Tensor")),
+                "parameters": _object({"fallbacks": text}),
             },
             optional=("id", "parameters"),
         ),
-        "OipError": _object({"error": _string()}),
+        "OipError": _object({"error": text}),
+        "ServerMetadata": _object({"name": text, "version": text, "extensions": _list(text)}),
+        "Live": _object({"live": yes}),
+        "Ready": _object({"ready": yes}),
+        "ModelReady": _object({"name": text, "ready": yes}),
+        "ModelMetadata": _object({**model, "versions": _list(text), "inputs": described, "outputs": described}),
+        "ModelConfig": _object(
+            {**model, "backend": text, "max_batch_size": _integer(), "input": configured, "output": configured}
+        ),
+        "RepositoryIndex": _list(_object({"name": text, "version": text, "state": text, "reason": text})),
     }
 
 
@@ -216,6 +165,10 @@ def _object(properties: dict[str, Any], optional: tuple[str, ...] = ()) -> dict[
     if required := [name for name in properties if name not in optional]:
         schema["required"] = required
     return schema
+
+
+def _list(items: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": items}
 
 
 def _string(*, nullable: bool = False) -> dict[str, Any]:

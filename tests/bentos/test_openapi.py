@@ -37,9 +37,24 @@ def test_every_reference_leads_somewhere(http: Caller) -> None:
 
 
 def test_every_path_exists(http: Caller) -> None:
+    version = http.app.core.version
     for path, operations in http("GET", "/docs.json").json["paths"].items():
         for method in operations:
-            assert http(method.upper(), path).status not in (404, 405)
+            assert http(method.upper(), path.format(model_version=version)).status not in (404, 405)
+
+
+def test_operation_needs_a_key_where_the_server_asks_for_one(http: Caller, monkeypatch: Any) -> None:
+    for access in (None, "keys"):
+        monkeypatch.setattr(http.app.core, "access", access)
+        document = json.loads(openapi.document(http.app.core))
+        assert document["components"]["securitySchemes"]["ApiKey"]["scheme"] == "bearer"
+        for path, operations in document["paths"].items():
+            for operation in operations.values():
+                open_to_all = path in ("/livez", "/readyz", "/v2/health/live", "/v2/health/ready")
+                assert operation["security"] == (
+                    [] if open_to_all else [{"ApiKey": []}] if access else [{}, {"ApiKey": []}]
+                )
+                assert ("401" in operation["responses"]) is not open_to_all
 
 
 def test_every_way_to_refuse_a_prediction_is_documented(http: Caller) -> None:
