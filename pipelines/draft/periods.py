@@ -11,7 +11,7 @@ import polars as pl
 from contract.errors import ConfigurationError
 from pipelines import splits, tables
 from pipelines.draft.doubts import Doubt, Weight
-from pipelines.params import TemporalSplit
+from pipelines.params import Gates, TemporalSplit
 
 # Shares of the rows that have a label: fewer neither teach, nor stop the boosting, nor judge.
 _FEWEST = {"training": 0.5, "validation": 0.03, "hold-out": 0.05}
@@ -29,7 +29,10 @@ def propose(moments: pl.Series, months: Sequence[str]) -> tuple[dict[str, Any], 
         if shares and all(share >= _FEWEST[part] for part, share in shares.items()):
             told = ", ".join(f"{share:.0%} {part}" for part, share in shares.items())
             question = f"{told} of the rows that have a label: are these periods long enough?"
-            return _split(holdout, validation), [Doubt("split", question, Weight.BOUNDS)]
+            return _split(holdout, validation), [
+                Doubt("split", question, Weight.BOUNDS),
+                *_few_days(moments, months, holdout, validation),
+            ]
     question = (
         "no periods leave enough rows with a label to learn from, to stop by and to judge by: are more months to come?"
     )
@@ -45,7 +48,7 @@ def _candidates(moments: pl.Series, months: Sequence[str]) -> Iterator[tuple[str
         yield "1mo", "1mo"
     if len(months) > 1:
         yield "1mo", "10d"
-    yield from (("14d", "7d"), ("7d", "5d"))
+    yield from (("21d", "7d"), ("7d", "5d"))
     end = tables.month_bounds(months[-1])[1]
     held, validating = (moments.quantile(share, "nearest") for share in (_HOLDOUT, _VALIDATION))
     if held is not None:
@@ -53,10 +56,26 @@ def _candidates(moments: pl.Series, months: Sequence[str]) -> Iterator[tuple[str
         yield f"{days}d", f"{max(1, -(-(held - validating) // timedelta(days=1)))}d"  # type: ignore[operator]
 
 
+def _few_days(moments: pl.Series, months: Sequence[str], holdout: str, validation: str) -> list[Doubt]:
+    """Over fewer days than `gates.clusters`, evaluate leaves it to a person whether the model is good enough."""
+    held = moments.filter(moments >= _boundaries(months, holdout, validation).holdout)
+    days, fewest = held.dt.date().n_unique(), Gates().clusters
+    if days >= fewest:
+        return []
+    question = (
+        f"a hold-out of {days} days says little, and below {fewest} evaluate asks a person. Are so few enough? Then"
+    )
+    return [Doubt("gates", question, Weight.BOUNDS, strength=1.0, keys={"gates.clusters": max(days, 2)})]
+
+
+def _boundaries(months: Sequence[str], holdout: str, validation: str) -> splits.Boundaries:
+    return splits.boundaries(months, TemporalSplit(kind="temporal", holdout=holdout, validation=validation))
+
+
 def _shares(moments: pl.Series, months: Sequence[str], holdout: str, validation: str) -> dict[str, float]:
     """The share of the rows in each part; nothing where no time is left to train on."""
     try:
-        bounds = splits.boundaries(months, TemporalSplit(kind="temporal", holdout=holdout, validation=validation))
+        bounds = _boundaries(months, holdout, validation)
     except ConfigurationError:
         return {}
     parts = {

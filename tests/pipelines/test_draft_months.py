@@ -33,7 +33,7 @@ def _moments(*spans: tuple[str, int]) -> pl.Series:
         (
             [("2024-01-01", 60), ("2024-05-01", 31)],
             "01 02 05",
-            ("14d", "7d"),
+            ("21d", "7d"),
         ),  # no row in the 10 days before the last month
         ([("2024-01-01", 40), ("2024-03-01", 2)], "01 02 03", ("58d", "7d")),  # two days at the start of the last month
     ],
@@ -44,11 +44,14 @@ def test_split_is_the_first_that_leaves_rows_in_every_part(
     names, moments = [f"2024-{month}" for month in months.split()], _moments(*spans)
     split, doubts = periods.propose(moments, names)
     assert (split["holdout"], split["validation"]) == expected
-    assert [doubt.weight for doubt in doubts] == [Weight.BOUNDS]
+    assert [doubt.weight for doubt in doubts] == [Weight.BOUNDS] * len(doubts)
     bounds = splits.boundaries(names, TemporalSplit(**split))
     assert (moments < bounds.training_end).mean() >= 0.5  # type: ignore[operator]
     assert moments.is_between(bounds.validation, bounds.validation_end, closed="left").any()
-    assert (moments >= bounds.holdout).any()
+    held = moments.filter(moments >= bounds.holdout)
+    days = held.dt.date().n_unique()
+    assert days
+    assert [doubt.keys for doubt in doubts[1:]] == ([{"gates.clusters": max(days, 2)}] if days < 20 else [])
 
 
 def test_split_that_no_period_fits_is_the_first_question() -> None:
