@@ -58,6 +58,11 @@ def check(root: Path) -> Findings:
     return findings
 
 
+def cache_of(root: Path) -> Place:
+    """Return the cache of the DVC project in `root`."""
+    return _places(root)[0]
+
+
 def _places(root: Path) -> list[Place]:
     """The cache, and the default remote where there is one."""
     from dvc.exceptions import DvcException

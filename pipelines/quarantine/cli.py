@@ -16,6 +16,7 @@ from contract.files import sha256
 from pipelines import params_file, paths
 from pipelines.params import Params
 from pipelines.quarantine.ledger import Batch, Ledger, State, batch_id, find, inputs_digest, project_ledger
+from pipelines.quarantine.partitions import put_back
 
 
 def add_commands(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +65,7 @@ def release(ledger: Ledger, name: str, params: Params, replay: Callable[[], int]
     """Replay a quarantined batch: the checks decide, nobody overrides them. Returns it as it is then, and their exit code.
 
     Raises:
-        ConfigurationError: it is not quarantined, or its month is not in `data.months`.
+        ConfigurationError: it is not quarantined, its month is not in `data.months`, or its copy is gone.
         DataRejectedError: its month has been collected anew, so that other bytes would be replayed.
     """
     batch = find(known(ledger, params), name, ("quarantined", "released"))
@@ -78,6 +79,8 @@ def release(ledger: Ledger, name: str, params: Params, replay: Callable[[], int]
             f"{partition} is another batch than {batch.id} by now: the month was collected anew. "
             f"`dvc repro` checks the new one; `python -m pipelines quarantine drop {batch.id}` gives the old one up"
         )
+    if not partition.is_file():
+        put_back(ledger.copy_of(batch), partition, Path.cwd())
     if batch.state != "released":
         ledger.move(batch.id, "released", allowed=("quarantined",))
     code = replay()
@@ -138,9 +141,7 @@ def _release(options: argparse.Namespace) -> int:
 def _drop(options: argparse.Namespace) -> int:
     ledger = project_ledger()
     batch = ledger.move(options.batch, "dropped", allowed=("quarantined", "released"))
-    print(
-        f"{batch.id} is dropped: take {batch.month} off data.months, or deliver it anew under another data.source.version"
-    )
+    print(f"{batch.id} is dropped: take {batch.month} off data.months, or deliver it anew and run again")
     return 0
 
 

@@ -87,8 +87,8 @@ class Ledger:
         """Where the whole batch is kept while it is quarantined."""
         return self._directory / "batches" / f"{batch.id}.parquet"
 
-    def settle(self, verdicts: Sequence[tuple[Batch, Path]]) -> None:
-        """Enter accepted and quarantined batches, all at once; a quarantined one is copied from its file first.
+    def settle(self, verdicts: Sequence[tuple[Batch, Path]]) -> list[Batch]:
+        """Enter accepted and quarantined batches, all at once; a quarantined one is copied from its file first. Returns them.
 
         Raises:
             DataRejectedError: one of them was dropped.
@@ -103,6 +103,7 @@ class Ledger:
         for batch, _ in verdicts:
             if batch.state == "accepted":
                 self.copy_of(batch).unlink(missing_ok=True)
+        return [batches[batch.id] for batch, _ in verdicts]
 
     def move(self, name: str, state: State, *, allowed: tuple[State, ...]) -> Batch:
         """Move one batch, named by its id or by a month that has only one such batch.
@@ -148,8 +149,7 @@ def refuse_dropped(batches: dict[str, Batch], ids: Sequence[str]) -> None:
     if dropped := [batches[name] for name in ids if name in batches and batches[name].state == "dropped"]:
         batch = dropped[0]
         raise DataRejectedError(
-            f"batch {batch.id} was dropped. Deliver {batch.month} anew and change data.source.version, "
-            f"or take {batch.month} off data.months"
+            f"batch {batch.id} was dropped. Deliver {batch.month} anew and run again, or take {batch.month} off data.months"
         )
 
 

@@ -12,6 +12,7 @@ from contract.files import canonical_json, sha256, write_atomically
 from pipelines import paths
 from pipelines.params import Params
 from pipelines.quarantine.ledger import Batch, batch_id, inputs_digest, project_ledger, refuse_dropped
+from pipelines.quarantine.partitions import withdraw
 from pipelines.validate import checks, drift
 from pipelines.validate.delivery import Month, deliver
 
@@ -30,7 +31,7 @@ def run(params: Params) -> str:
     months = params.data.months
     digests = {month: _digest(month) for month in months}
     ledger = project_ledger()
-    refuse_dropped(ledger.read(), [batch_id(month, digest) for month, digest in digests.items()])
+    _refuse_dropped(ledger.read(), digests)
     for directory in (paths.DATA_DOCS, paths.ACCEPTED, paths.QUARANTINED):
         shutil.rmtree(directory, ignore_errors=True)
     with ThreadPoolExecutor(1) as beside:
@@ -41,12 +42,24 @@ def run(params: Params) -> str:
     counted = {month: entry["split"] for month, entry in report.items()}
     write_atomically(paths.QUARANTINED / "counts.json", canonical_json(counted))
     write_atomically(paths.VALIDATION, canonical_json(report))
-    ledger.settle([(_batch(month, entry), paths.partition(month)) for month, entry in report.items()])
+    settled = ledger.settle([(_batch(month, entry), paths.partition(month)) for month, entry in report.items()])
+    for batch in settled:
+        if batch.state == "quarantined" and "accepted" not in batch.history:
+            withdraw(paths.partition(batch.month))
     _refuse_failed(outcomes)
     split_off = sum(entry["split_rows"] for entry in report.values())
     aside = f", {split_off} rows split off" if split_off else ""
     over = "1 month" if len(outcomes) == 1 else f"{len(outcomes)} months"
     return f"{sum(map(len, outcomes.values()))} expectations hold on {over}{aside}"
+
+
+def _refuse_dropped(batches: dict[str, Batch], digests: Mapping[str, str]) -> None:
+    """Raises DataRejectedError where a month is a dropped batch; the next run collects it anew."""
+    names = {batch_id(month, digest): month for month, digest in digests.items()}
+    for name in names.keys() & batches.keys():
+        if batches[name].state == "dropped":
+            withdraw(paths.partition(names[name]))
+    refuse_dropped(batches, list(names))
 
 
 def _outcomes(params: Params, delivered: Mapping[str, Month]) -> dict[str, list[dict[str, Any]]]:
@@ -152,7 +165,7 @@ def _refuse_failed(outcomes: Mapping[str, list[dict[str, Any]]]) -> None:
         months = sorted({month for month, _ in failed})
         raise DataRejectedError(
             f"{len(failed)} expectations failed in {', '.join(months)}; nothing was trained, and the live model stays. "
-            f"Read {paths.DATA_DOCS}/index.html and `python -m pipelines quarantine show {months[0]}`, then mend the source, "
-            f"or what params.yaml declares, and `python -m pipelines quarantine release {months[0]}`",
+            f"Read {paths.DATA_DOCS}/index.html and `python -m pipelines quarantine show {months[0]}`, then mend the source and run "
+            f"again, which collects the month anew; or mend params.yaml and `python -m pipelines quarantine release {months[0]}`",
             [Problem(None, outcome["column"], f"{month}: {describe(outcome)}") for month, outcome in failed],
         )

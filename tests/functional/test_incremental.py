@@ -142,3 +142,38 @@ def test_a_new_month_runs_one_collect(backfilled: Path, tmp_path: Path) -> None:
     assert set(digests(project).items()) - set(digests(backfilled).items()) == {
         ("data/partitions/2027-01.parquet", digests(project)["data/partitions/2027-01.parquet"])
     }
+
+
+def test_a_month_that_was_collected_too_early_is_collected_anew_when_it_was_refused(tmp_path: Path) -> None:
+    project = empty_project(tmp_path / "early")
+    whole = [month_of_orders(month) for month in MONTHS[:2]]
+    deliver(project, MONTHS[0], whole[0])
+    deliver(project, MONTHS[1], whole[1].filter(pl.col("at") < "2026-02-20"))
+    params = PARAMS | {"data": PARAMS["data"] | {"months": MONTHS[:2]}}
+    (project / "params.yaml").write_text(yaml.safe_dump(params))
+    early = run(project, "dvc", "repro", "validate")
+    assert early.returncode != 0
+    assert not (project / "data" / "partitions" / "2026-02.parquet").exists()
+
+    deliver(project, MONTHS[1], whole[1])
+    done = run(project, "dvc", "repro", "validate")
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stdout.splitlines() if line.startswith("Running stage")] == [
+        "Running stage 'collect@2026-02':",
+        "Running stage 'validate':",
+    ]
+    assert pl.read_parquet(project / "data" / "accepted" / "2026-02.parquet").height == ROWS
+
+
+def test_a_refused_batch_is_replayed_as_it_was_and_not_collected_anew(tmp_path: Path) -> None:
+    project = empty_project(tmp_path / "replayed")
+    deliver(project, MONTHS[0], month_of_orders(MONTHS[0]))
+    params = PARAMS | {"data": PARAMS["data"] | {"months": MONTHS[:1]}, "validate": {"rows": [400, 500]}}
+    (project / "params.yaml").write_text(yaml.safe_dump(params))
+    assert run(project, "dvc", "repro", "validate").returncode != 0
+    (project / "orders" / f"{MONTHS[0]}.csv").unlink()
+    (project / "params.yaml").write_text(yaml.safe_dump(params | {"validate": PARAMS["validate"]}))
+    released = run(project, "python", "-m", "pipelines", "quarantine", "release", MONTHS[0])
+    assert released.returncode == 0, released.stdout + released.stderr
+    assert "Running stage 'collect" not in released.stdout
+    assert pl.read_parquet(project / "data" / "accepted" / f"{MONTHS[0]}.parquet").height == ROWS
