@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
@@ -24,13 +25,16 @@ from pipelines.params_features import (
 from pipelines.params_source import Combined, FilesSource, FlightsSource, Source, SqlSource
 from pipelines.params_split import SPLITS, GroupedSplit, PredefinedSplit, Split, StratifiedSplit, TemporalSplit
 from pipelines.params_target import TargetParams
-from pipelines.params_types import WHOLE, Model, Month, Name, Part, Share
+from pipelines.params_types import WHOLE, Model, Month, Name, Part, Period, Share
 
 __all__ = [
     "KINDS_OF", "SPLITS", "WHOLE", "CalendarFeature", "CategoryFeature", "Column", "Combined", "CyclicFeature", "FilesSource",
     "FlightsSource", "GroupedSplit", "LookupFeature", "PredefinedSplit", "RatioFeature", "SqlSource", "StratifiedSplit", "TargetParams",
     "TemporalSplit", "ValueFeature", "inputs_of",
 ]  # fmt: skip
+
+
+FRESHNESS = "2d"
 
 
 class Data(Model):
@@ -76,7 +80,8 @@ class Validate(Model):
 
     `budget` is the largest share of rows that may be split off for failing a row check; beyond it, the month is refused. `drift` is
     the probability of a false alarm with which a month is refused for being distributed as no month before it; null: never, and
-    months in `reviewed` are not: somebody has looked at them.
+    months in `reviewed` are not: somebody has looked at them. `freshness` is how long before the end of a month its newest row may
+    lie; null: anywhere in it.
     """
 
     rows: tuple[int, int]
@@ -84,6 +89,7 @@ class Validate(Model):
     budget: Share = 0.0
     drift: Annotated[float, Field(gt=0, lt=1)] | None = 0.01
     reviewed: tuple[Month, ...] = ()
+    freshness: Period | None = FRESHNESS
     expectations: tuple[Expectation, ...] = ()
 
 
@@ -209,6 +215,7 @@ class Params(Model):
             raise ValueError(
                 f"data.columns may not list the target {self.target.column!r}: a request does not carry it"
             )
+        _refuse_twins([*columns, self.target.column])
         check_features(self.features, columns)
         for entry in self.evaluate.slices:
             require_columns("evaluate.slices", (entry.column,), columns)
@@ -238,6 +245,17 @@ class Params(Model):
             require_columns("gates.entity", (self.gates.entity,), self.data.columns)
         if unknown := [name for name in self.gates.reviewed if name not in self.features]:
             raise ValueError(f"gates.reviewed lists {unknown[0]!r}, which is no feature: {', '.join(self.features)}")
+
+
+def _refuse_twins(names: Sequence[str]) -> None:
+    """Great Expectations and DuckDB do not tell such names apart, and would check one column in place of the other."""
+    by_letters: dict[str, str] = {}
+    for name in names:
+        if (other := by_letters.setdefault(name.lower(), name)) != name:
+            raise ValueError(
+                f"data.columns and target.column: {other!r} and {name!r} differ by the case of letters alone; rename one "
+                "(data.source.rename)"
+            )
 
 
 def _check_values(name: str, values: tuple[str, ...], column: Column) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +58,24 @@ def parse(content: bytes, name: str) -> params.Params:
         raise ConfigurationError(f"{name} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(raw, dict):
         raise ConfigurationError(f"{name} must hold a mapping of keys, beginning with `name:`")
+    if dates := list(_dates(raw, "")):
+        raise ConfigurationError(f"{name} holds a date that is not text, at which every command of DVC stops", dates)
     try:
         return params.Params.model_validate(raw)
     except ValidationError as error:
         raise ConfigurationError(f"{name} is not valid", [_problem(entry) for entry in error.errors()]) from error
+
+
+def _dates(value: Any, key: str) -> Iterator[Problem]:
+    if isinstance(value, dict):
+        for name, nested in value.items():
+            yield from _dates(name, f"{key}.{name}" if key else str(name))
+            yield from _dates(nested, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list):
+        for nested in value:
+            yield from _dates(nested, key)
+    elif isinstance(value, date):
+        yield Problem(None, key, f'write it in quotes: "{value}"')
 
 
 def _problem(entry: Any) -> Problem:

@@ -92,7 +92,7 @@ def boundaries(months: Sequence[str], split: TemporalSplit) -> Boundaries:
     """Where validation, hold-out and the future begin, and where the gaps before them do.
 
     Raises:
-        ConfigurationError: nothing is left to train on.
+        ConfigurationError: nothing is left to train on, or a part lies in a hole of the months.
     """
     first, end = tables.month_bounds(months[0])[0], tables.month_bounds(months[-1])[1]
     holdout = tables.offset(end, f"-{split.holdout}")
@@ -101,11 +101,25 @@ def boundaries(months: Sequence[str], split: TemporalSplit) -> Boundaries:
     training_end = tables.offset(validation, f"-{split.gap}") if split.gap else validation
     if training_end <= first:
         gap = f", each after a gap of {split.gap}," if split.gap else ""
+        days = max(1, (end - first).days // 5)
         raise ConfigurationError(
             f"split: a hold-out of {split.holdout} and a validation of {split.validation}{gap} leave nothing to train on in "
-            f"{months[0]} … {months[-1]}; collect more months (data.months), or shorten split.holdout or split.validation"
+            f"{months[0]} … {months[-1]}; collect more months (data.months), or shorten them: `holdout: {days}d, validation: {days}d` "
+            "would leave three fifths of the time"
         )
+    for part, start, until in (("validation", validation, validation_end), ("hold-out", holdout, end)):
+        _refuse_hole(months, part, start, until)
     return Boundaries(training_end, validation, validation_end, holdout, end)
+
+
+def _refuse_hole(months: Sequence[str], part: str, start: datetime, until: datetime) -> None:
+    """Raises ConfigurationError where data.months has none of the months in which a part lies."""
+    bounds = map(tables.month_bounds, months)
+    if not any(first < until and start < last for first, last in bounds):
+        raise ConfigurationError(
+            f"split: the {part} lies from {start:%Y-%m-%d} to {until:%Y-%m-%d}, where data.months has a hole; lengthen split.holdout or "
+            "split.validation beyond it, or collect these months"
+        )
 
 
 def _temporal(times: pl.Series, bounds: Boundaries) -> NDArray[np.int64]:

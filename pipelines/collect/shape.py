@@ -136,11 +136,12 @@ def _only_month(table: pl.LazyFrame, columns: list[pl.Expr], time: str, month: s
     count = table.select(
         lost=pl.col(time).is_null().sum(),
         rows=pl.len(),
+        later=(pl.col(time) >= end).sum(),
         ragged=ragged.filter(pl.col(time).is_null()).drop_nulls().first(),
     )
     rows = table.filter(pl.col(time).is_between(start, end, closed="left")).select(columns)
     counts, selected = pl.collect_all([count, rows], engine="streaming")
-    lost, height, place = counts.row(0)
+    lost, height, later, place = counts.row(0)
     if lost:
         advice = (
             f"the line at {place} has more or fewer fields than the header: mend it"
@@ -150,7 +151,17 @@ def _only_month(table: pl.LazyFrame, columns: list[pl.Expr], time: str, month: s
         raise DataRejectedError(
             f"{lost} of {height} rows have no readable time in column {time!r} and belong to no month; {advice}"
         )
+    refuse_hole(month, later if selected.is_empty() else 0)
     return selected
+
+
+def refuse_hole(month: str, later: int) -> None:
+    """Raises DataRejectedError for a month without rows where the source has `later` ones: it will not come by itself."""
+    if later:
+        raise DataRejectedError(
+            f"the source holds no rows of {month}, and {later:,} of later months: was it lost, or were there none? Deliver it, or take "
+            f"{month} off data.months, which may have holes"
+        )
 
 
 def _without_tokens(name: str, dtype: pl.DataType, missing: tuple[str, ...], column: Column | None) -> pl.Expr:

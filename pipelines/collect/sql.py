@@ -53,7 +53,7 @@ def read(data: Data, source: SqlSource, month: str) -> pl.DataFrame:
         ) from None
     try:
         with engine.connect() as connection:
-            table = _select(connection, source, month)
+            table, later = _select(connection, source, month)
     except (OperationalError, InterfaceError) as error:
         raise _failure(error, source) from None
     except (SQLAlchemyError, OverflowError) as error:
@@ -62,7 +62,10 @@ def read(data: Data, source: SqlSource, month: str) -> pl.DataFrame:
         ) from None
     finally:
         engine.dispose()
-    return shape.month_of(table.lazy(), data, source, month)
+    rows = shape.month_of(table.lazy(), data, source, month)
+    if rows.is_empty():
+        shape.refuse_hole(month, later)
+    return rows
 
 
 def _located(url: str) -> sqlalchemy.URL:
@@ -81,31 +84,31 @@ def _located(url: str) -> sqlalchemy.URL:
     return parsed.set(database=str(path))
 
 
-def _select(connection: sqlalchemy.Connection, source: SqlSource, month: str) -> pl.DataFrame:
-    is_sqlite = connection.dialect.name == "sqlite"
+def _select(connection: sqlalchemy.Connection, source: SqlSource, month: str) -> tuple[pl.DataFrame, int]:
+    """The rows of a month and some around it, and how many are later."""
     if connection.dialect.name == "postgresql":
         connection.execute(sqlalchemy.text("SET TIME ZONE 'UTC'"))
-    if source.query is not None:
-        table = _subquery(source.query)
-    else:
-        quote = connection.dialect.identifier_preparer.quote
-        table = ".".join(quote(part) for part in str(source.table).split("."))
+    quote = connection.dialect.identifier_preparer.quote
+    table = _subquery(source.query) if source.query else ".".join(map(quote, str(source.table).split(".")))
     if month == WHOLE or source.cursor is None:
-        return _frame(connection.execute(sqlalchemy.text(f"SELECT * FROM {table}")), source)
-    cursor = connection.dialect.identifier_preparer.quote(source.cursor)
-    if lost := connection.execute(sqlalchemy.text(f"SELECT count(*) FROM {table} WHERE {cursor} IS NULL")).scalar():
+        return _frame(connection.execute(sqlalchemy.text(f"SELECT * FROM {table}")), source), 0
+    cursor, bounds = quote(source.cursor), _bounds(connection.dialect.name, month)
+    count = f"SELECT count(*) - count({cursor}), count(CASE WHEN {cursor} >= :end THEN 1 END) FROM {table}"
+    lost, later = connection.execute(sqlalchemy.text(count), {"end": bounds["end"]}).one()
+    if lost:
         raise DataRejectedError(
             f"{lost} rows have no value in the cursor column {source.cursor!r} and belong to no month"
         )
-    start, end = (bound + sign * _MARGIN for bound, sign in zip(tables.month_bounds(month), (-1, 1), strict=True))
-    # SQLite has no type for times: a date is before every text of that day, with T or a space, with a fraction or without.
-    bounds = (
-        {"start": start.date().isoformat(), "end": end.date().isoformat()}
-        if is_sqlite
-        else {"start": start, "end": end}
-    )
     statement = sqlalchemy.text(f"SELECT * FROM {table} WHERE {cursor} >= :start AND {cursor} < :end")
-    return _frame(connection.execute(statement, bounds), source)
+    return _frame(connection.execute(statement, bounds), source), later
+
+
+def _bounds(dialect: str, month: str) -> dict[str, datetime | str]:
+    start, end = (bound + sign * _MARGIN for bound, sign in zip(tables.month_bounds(month), (-1, 1), strict=True))
+    if dialect == "sqlite":
+        # It has no type for times: a date is before every text of that day, with T or a space, with a fraction or without.
+        return {"start": start.date().isoformat(), "end": end.date().isoformat()}
+    return {"start": start, "end": end}
 
 
 def _subquery(query: str) -> str:

@@ -92,6 +92,7 @@ def draft(
     doubts = partitions.set_missing(kept, wanted, read.of_row)
     reviewed, unsure_months = partitions.watch_months(kept, wanted, read.of_row)
     bounds = partitions.sizes(wanted, read.of_row) | ({"reviewed": reviewed} if reviewed else {})
+    bounds |= {"freshness": None} if keep_unfinished and found.time else {}
     key, unsure_key = suspects.key_of(kept, wanted, found.time)
     split, unsure_split = _split(read, kept)
     source = source | _shape(read, kept)

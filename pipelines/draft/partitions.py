@@ -13,9 +13,8 @@ from pipelines.draft import times
 from pipelines.draft.doubts import Doubt, Weight
 from pipelines.draft.inference import Guess
 from pipelines.draft.outcome import Outcome
-from pipelines.params import WHOLE
+from pipelines.params import FRESHNESS, WHOLE
 from pipelines.validate import drift
-from pipelines.validate.suite import FRESH
 
 _FALSE_ALARMS = 0.01  # the default of validate.drift
 _MANY_ROWS = 0.05  # of all: a model without them is another one
@@ -43,7 +42,7 @@ def months_of(table: pl.DataFrame, time: str | None, target: str, *, keep_unfini
         share = count / table.height
         if not labels:
             doubts.append(_left_out(f"{month}, as no row has a label: are they still to come?", share))
-        elif last < tables.month_bounds(month)[1] - FRESH and not keep_unfinished:
+        elif last < tables.offset(tables.month_bounds(month)[1], f"-{FRESHNESS}") and not keep_unfinished:
             question = (
                 f"{month}, as it ends on {last:%Y-%m-%d}. Is there no more to come? Then draft again with --unfinished"
             )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 from contract.errors import ConfigurationError
 from contract.files import atomic_path
+from pipelines import paths
 from pipelines.integrity.check import cache_of
 from pipelines.integrity.objects import Object, md5_of, outputs
 
@@ -20,6 +22,16 @@ def withdraw(partition: Path) -> None:
     if "DVC_ROOT" in os.environ and partition.is_file():
         cache_of(Path(os.environ["DVC_ROOT"])).remove(Object(md5_of(partition), partition))
         partition.unlink()
+
+
+def remove_others(months: Collection[str]) -> None:
+    """Remove the partitions of months that are not worked on any more, which DVC leaves where they are.
+
+    `validate` depends on the whole folder: with them its result would be another one than that of a fresh clone.
+    """
+    for path in paths.PARTITIONS.glob("*.parquet"):
+        if "DVC_ROOT" in os.environ and path.stem not in months:
+            path.unlink()
 
 
 def put_back(copy: Path, partition: Path, root: Path) -> None:

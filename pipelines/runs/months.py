@@ -35,10 +35,20 @@ def read(path: Path) -> list[str]:
 
 
 def cut(path: Path, last: str) -> list[str]:
-    """Set `data.months` to those from the first listed one through `last`; everything else, comments too, stays as it is."""
+    """Set `data.months` to those from the first listed one through `last`; everything else, comments too, stays as it is.
+
+    Months that are left out between listed ones stay left out: a hole in the table.
+
+    Raises:
+        ConfigurationError: `last` is no month, before the first one, or left out.
+    """
     yaml, document = _load(path)
     listed = _listed(document, path)
-    wanted = span(str(listed[0]), last)
+    wanted = [month for month in span(str(listed[0]), last) if month in listed or month > str(listed[-1])]
+    if wanted[-1] != last:
+        raise ConfigurationError(
+            f"data.months leaves {last} out, between {listed[0]} and {listed[-1]}: there is nothing to do"
+        )
     if list(listed) != wanted:
         listed[:] = [type(listed[0])(month) for month in wanted]
         with atomic_path(path) as temporary:

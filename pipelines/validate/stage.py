@@ -12,7 +12,7 @@ from contract.files import canonical_json, sha256, write_atomically
 from pipelines import paths
 from pipelines.params import Params
 from pipelines.quarantine.ledger import Batch, batch_id, inputs_digest, project_ledger, refuse_dropped
-from pipelines.quarantine.partitions import withdraw
+from pipelines.quarantine.partitions import remove_others, withdraw
 from pipelines.validate import checks, drift
 from pipelines.validate.delivery import Month, deliver
 
@@ -29,6 +29,7 @@ def run(params: Params) -> str:
         DataRejectedError: naming month, expectation, column and counts of what failed; no row values.
     """
     months = params.data.months
+    remove_others(months)
     digests = {month: _digest(month) for month in months}
     ledger = project_ledger()
     _refuse_dropped(ledger.read(), digests)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import timedelta
 from typing import Any
 
 from pipelines import tables
@@ -18,7 +17,6 @@ _TYPES = {
     "identifier": ["String", "VARCHAR"],
     "timestamp": ["TIMESTAMP"],
 }
-FRESH = timedelta(days=2)
 
 
 def expectations(params: Params, month: str, varying: Collection[str]) -> list[dict[str, Any]]:
@@ -27,7 +25,14 @@ def expectations(params: Params, month: str, varying: Collection[str]) -> list[d
     for name, column in params.data.columns.items():
         suite += _column(name, column)
         if name in varying and not column.may_be_constant:
-            suite.append(_expect("expect_column_unique_value_count_to_be_between", column=name, min_value=2))
+            suite.append(
+                _expect(
+                    "expect_column_unique_value_count_to_be_between",
+                    description=f"{name} has several values, as in other months (unless it may_be_constant)",
+                    column=name,
+                    min_value=2,
+                )
+            )
     suite += _target(params.target, params.validate_.positive_rate)
     suite += [{"type": entry.type, "kwargs": entry.kwargs} for entry in params.validate_.expectations]
     return suite
@@ -37,9 +42,14 @@ def _table(params: Params, month: str) -> list[dict[str, Any]]:
     minimum, maximum = params.validate_.rows
     return [
         _expect("expect_table_row_count_to_be_between", min_value=minimum, max_value=maximum),
-        _expect("expect_table_columns_to_match_set", column_set=sorted(_names(params)), exact_match=True),
+        _expect(
+            "expect_table_columns_to_match_set",
+            description="the columns are those of data.columns, and the target; data.source.drop leaves others out",
+            column_set=sorted(_names(params)),
+            exact_match=True,
+        ),
         *_uniqueness(params.data.key, month),
-        *_freshness(params.data, month),
+        *_calendar(params.data, params.validate_.freshness, month),
     ]
 
 
@@ -59,22 +69,29 @@ def _names(params: Params) -> set[str]:
     return {*params.data.columns, params.target.column, POSITIVE}
 
 
-def _freshness(data: Data, month: str) -> list[dict[str, Any]]:
-    """Every row lies in the month, and the month is there to its end: its last row is at most two days older than that."""
+def _calendar(data: Data, freshness: str | None, month: str) -> list[dict[str, Any]]:
+    """Every row lies in the month, and the month is there to its end: its newest row lies at most `freshness` before it."""
     if month == WHOLE:
         return []
     start, end = tables.month_bounds(month)
-    last = (end - FRESH).isoformat()
-    return [
-        _expect(
-            "expect_column_values_to_be_between",
-            column=data.time,
-            min_value=start.isoformat(),
-            max_value=end.isoformat(),
-            strict_max=True,
-        ),
-        _expect("expect_column_max_to_be_between", column=data.time, min_value=last),
-    ]
+    within = _expect(
+        "expect_column_values_to_be_between",
+        description=f"every row lies in {month}",
+        column=data.time,
+        min_value=start.isoformat(),
+        max_value=end.isoformat(),
+        strict_max=True,
+    )
+    if freshness is None:
+        return [within]
+    reaches_end = _expect(
+        "expect_column_max_to_be_between",
+        description=f"{month} is there to its end: its newest row lies at most {freshness} before it (validate.freshness). Is the month "
+        "still under way, or was it not delivered whole? Then take it off data.months until it is",
+        column=data.time,
+        min_value=tables.offset(end, f"-{freshness}").isoformat(),
+    )
+    return [within, reaches_end]
 
 
 def _column(name: str, column: Column) -> list[dict[str, Any]]:
@@ -102,7 +119,15 @@ def _target(target: TargetParams, rate: tuple[float, float]) -> list[dict[str, A
         ]
     suite.append(_expect("expect_column_values_to_be_in_set", column=target.column, value_set=list(target.labels)))
     if target.task == "binary":
-        suite.append(_expect("expect_column_mean_to_be_between", column=POSITIVE, min_value=rate[0], max_value=rate[1]))
+        suite.append(
+            _expect(
+                "expect_column_mean_to_be_between",
+                description=f"share of {target.labels[1]!r} in {target.column} (validate.positive_rate); None: no row has a label",
+                column=POSITIVE,
+                min_value=rate[0],
+                max_value=rate[1],
+            )
+        )
     return suite
 
 

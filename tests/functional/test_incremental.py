@@ -177,3 +177,17 @@ def test_a_refused_batch_is_replayed_as_it_was_and_not_collected_anew(tmp_path: 
     assert released.returncode == 0, released.stdout + released.stderr
     assert "Running stage 'collect" not in released.stdout
     assert pl.read_parquet(project / "data" / "accepted" / f"{MONTHS[0]}.parquet").height == ROWS
+
+
+def test_a_month_that_was_taken_off_leaves_no_trace_in_what_validate_depends_on(
+    backfilled: Path, tmp_path: Path
+) -> None:
+    project = tmp_path / "shortened"
+    shutil.copytree(backfilled, project, symlinks=True)
+    repro(project, FAR_EAST, MONTHS[:4], "validate")
+    shutil.rmtree(project / "data")  # as in a fresh clone
+    params = PARAMS | {"data": PARAMS["data"] | {"months": MONTHS[:4]}}
+    (project / "params.yaml").write_text(yaml.safe_dump(params))
+    done = run(project, "dvc", "repro", "validate")
+    assert done.returncode == 0, done.stderr
+    assert "Running stage" not in done.stdout

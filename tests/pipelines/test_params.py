@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,25 @@ def test_params_of_the_project_are_valid() -> None:
         (
             lambda raw: raw.update(split={"kind": "predefined", "first": 100}),
             ["split.first", "data.key", "must be []"],
+        ),
+        (
+            lambda raw: raw["data"]["columns"].update(Depot={"kind": "category"}),
+            ["'depot'", "'Depot'", "differ by the case of letters alone"],
+        ),
+        (lambda raw: raw["target"].update(column="Weight"), ["'weight' and 'Weight' differ by the case"]),
+        (lambda raw: raw["data"]["columns"].update(__label__={"kind": "number"}), ["two underscores"]),
+        (lambda raw: raw["validate"].update(freshness="soon"), ["'validate.freshness'", "'soon'"]),
+        (
+            lambda raw: raw["data"]["columns"]["depot"].update(values=["north", date(2024, 1, 31)]),
+            ["not text", "'data.columns.depot.values'", 'write it in quotes: "2024-01-31"'],
+        ),
+        (
+            lambda raw: raw["validate"].update(
+                expectations=[
+                    {"type": "expect_column_max_to_be_between", "kwargs": {"min_value": datetime(2024, 1, 31)}}
+                ]
+            ),
+            ["'validate.expectations.kwargs.min_value'", 'write it in quotes: "2024-01-31 00:00:00"'],
         ),
         (lambda raw: raw["data"].update(time=None), ["'data'", "months must be [all]"]),
         (lambda raw: raw["data"].update(months=["all"]), ["'data'", "only where there is no time"]),

@@ -162,6 +162,14 @@ def test_values_of_a_database_keep_what_they_are(workspace: Path, raw: dict[str,
     assert table["mixed"].to_list() == ["1", "x", None]
 
 
+def test_hole_among_the_months_is_no_passing_thing(workspace: Path, raw: dict[str, Any]) -> None:
+    _sqlite(raw, "depot TEXT", ("north",), ("south",))
+    with pytest.raises(DataRejectedError, match="no rows of 2023-12, and 2 of later months"):
+        collect(raw, "2023-12")
+    with pytest.raises(UnavailableError, match="has the month been delivered"):
+        collect(raw, "2024-02")
+
+
 def test_bytes_that_are_no_text_are_refused_by_their_column_unless_it_is_dropped(
     workspace: Path, raw: dict[str, Any]
 ) -> None:

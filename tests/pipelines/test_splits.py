@@ -124,3 +124,21 @@ def test_boundaries_count_back_from_the_end_of_the_last_month(
 def test_boundaries_say_what_to_do_when_nothing_is_left_to_train_on(split: dict[str, str]) -> None:
     with pytest.raises(ConfigurationError, match=r"leave nothing to train on in 2024-01 … 2024-02"):
         splits.boundaries(["2024-01", "2024-02"], TemporalSplit(kind="temporal", **split))
+
+
+@pytest.mark.parametrize(
+    ("months", "part"),
+    [
+        (["2024-01", "2024-03"], "validation lies from 2024-02-01 to 2024-03-01"),
+        (["2023-11", "2023-12", "2024-03"], "validation lies from 2024-02-01 to 2024-03-01"),
+    ],
+)
+def test_boundaries_name_the_part_that_lies_in_a_hole_of_the_months(months: list[str], part: str) -> None:
+    with pytest.raises(ConfigurationError, match=part):
+        splits.boundaries(months, TemporalSplit(kind="temporal"))
+
+
+def test_boundaries_propose_a_split_that_fits_when_months_are_few() -> None:
+    with pytest.raises(ConfigurationError, match=r"`holdout: 12d, validation: 12d` would leave three fifths"):
+        splits.boundaries(["2024-01", "2024-02"], TemporalSplit(kind="temporal"))
+    splits.boundaries(["2024-01", "2024-02"], TemporalSplit(kind="temporal", holdout="12d", validation="12d"))

@@ -48,7 +48,7 @@ def test_validate_accepts_sound_months_and_says_the_same_twice(workspace: Path, 
         (lambda t: t.with_columns(depot=pl.lit("west")), "expect_column_values_to_be_in_set", "depot", "580 of 580"),
         (lambda t: pl.concat([t, t.head(3)]), "unexpected_rows_expectation", None, "no two rows share order; observed 6"),
         (lambda t: t.head(50), "expect_table_row_count_to_be_between", None, "observed 50"),
-        (lambda t: t.filter(pl.col("promised") < datetime(2024, 2, 20)), "expect_column_max_to_be_between", "promised", "2024-02-28"),
+        (lambda t: t.filter(pl.col("promised") < datetime(2024, 2, 20)), "expect_column_max_to_be_between", "promised", "to its end"),
         (lambda t: deliveries(datetime(2024, 2, 5), 29), "expect_column_values_to_be_between", "promised", "80 of 580"),
         (lambda t: t.with_columns(distance=pl.lit(float("nan"))), "expect_column_values_to_not_be_null", "distance", "580 of 580"),
         (lambda t: t.with_columns(weight=pl.lit(float("nan"))), "expect_column_values_to_not_be_null", "weight", "580 of 580"),
@@ -79,6 +79,21 @@ def test_validate_names_expectation_column_and_counts_when_a_month_is_bad(
     assert count in problems[0].problem
     report = json.loads(paths.VALIDATION.read_bytes())
     assert [report[month]["success"] for month in params.data.months] == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("freshness", "last_day", "is_accepted"),
+    [("2d", 28, True), ("2d", 26, False), ("4d", 26, True), ("4d", 24, False), ("1mo", 10, True), (None, 10, True)],
+)
+def test_freshness_says_how_long_before_the_end_of_a_month_its_rows_may_end(
+    workspace: Path, raw: dict[str, Any], freshness: str | None, last_day: int, is_accepted: bool
+) -> None:
+    raw["validate"] |= {"freshness": freshness, "drift": None}
+    write_months(workspace)
+    _break_month(lambda table: table.filter(pl.col("promised") < datetime(2024, 2, last_day)))
+    expected = nullcontext() if is_accepted else pytest.raises(DataRejectedError, match=r"validate\.freshness")
+    with expected:
+        stage.run(Params.model_validate(raw))
 
 
 def test_validate_quotes_no_row_value_anywhere(workspace: Path, params: Params) -> None:

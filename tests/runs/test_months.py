@@ -47,6 +47,14 @@ def test_cut_keeps_the_project_params_but_for_the_months(tmp_path: Path) -> None
     assert [line.strip().split(":")[0] for line in changed] == ["months"]
 
 
+def test_cut_keeps_a_hole_among_the_months(params: Path) -> None:
+    params.write_text(PARAMS.replace('"2013-01", "2013-02"', '"2013-01", "2013-03", "2013-04"'))
+    assert months.cut(params, "2013-03") == ["2013-01", "2013-03"]
+    assert months.cut(params, "2013-05") == ["2013-01", "2013-03", "2013-04", "2013-05"]
+    with pytest.raises(ConfigurationError, match=r"data\.months leaves 2013-02 out, between 2013-01 and 2013-05"):
+        months.cut(params, "2013-02")
+
+
 def test_read_says_so_when_no_month_is_listed(params: Path) -> None:
     params.write_text("data: {months: []}\n")
     with pytest.raises(ConfigurationError, match=r"data\.months"):
