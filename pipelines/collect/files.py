@@ -39,8 +39,9 @@ def read(data: Data, source: FilesSource, month: str) -> pl.DataFrame:
         try:
             return shape.month_of(_scan(files, source), data, source, month)
         except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
+            said = str(error).splitlines()[0][:200] if files[0].endswith(".parquet") else reason(error)
             raise DataRejectedError(
-                f"{_KEY}: {path!r} cannot be read as declared ({reason(error)}); check separator, quote and encoding, and that all "
+                f"{_KEY}: {path!r} cannot be read as declared ({said}); check separator, quote and encoding, and that all "
                 "files have the same columns"
             ) from None
 
@@ -63,7 +64,7 @@ def local_files(path: str) -> Iterator[list[str]]:
 
 
 def reason(error: Exception) -> str:
-    """Why a file cannot be read, in words that quote nothing of it: the libraries' own do."""
+    """Why a CSV file cannot be read, in words that quote nothing of it: the library's own do."""
     if isinstance(error, UnicodeDecodeError) or "utf-8" in str(error) or "utf8" in str(error):
         return "its bytes are not text in this encoding"
     if "malformed" in str(error) or "escaped" in str(error):

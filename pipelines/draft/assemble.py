@@ -14,6 +14,7 @@ from pipelines.draft import inference, outcome, partitions, periods, suspects, t
 from pipelines.draft.doubts import Doubt, Weight, ranked
 from pipelines.draft.inference import Guess
 from pipelines.draft.outcome import Outcome
+from pipelines.params import FRESHNESS
 
 _FEW_ROWS = 2000
 _FEWEST_GROUPS = 100  # or a hold-out of a fifth has too few to judge by
@@ -92,7 +93,8 @@ def draft(
     doubts = partitions.set_missing(kept, wanted, read.of_row)
     reviewed, unsure_months = partitions.watch_months(kept, wanted, read.of_row)
     bounds = partitions.sizes(wanted, read.of_row) | ({"reviewed": reviewed} if reviewed else {})
-    bounds |= {"freshness": None} if keep_unfinished and found.time else {}
+    freshness = None if keep_unfinished else months.freshness
+    bounds |= {"freshness": freshness} if found.time and freshness != FRESHNESS else {}
     key, unsure_key = suspects.key_of(kept, wanted, found.time)
     split, unsure_split = _split(read, kept)
     source = source | _shape(read, kept)
@@ -101,6 +103,7 @@ def draft(
         *_about_source(source, read, guesses),
         *_about_time(read, kept),
         *_about_size(read),
+        *_about_rhythm(bounds.get("freshness")),
         *_about_ranges(kept),
     ]
     doubts = ranked([*doubts, *(doubt for entry in kept for doubt in entry.doubts)])
@@ -232,6 +235,11 @@ def _about_size(read: _Table) -> list[Doubt]:
         )
         doubts.append(Doubt("gates", question, Weight.BOUNDS, strength=1.0, keys={"gates.linear_margin": 0.02}))
     return doubts
+
+
+def _about_rhythm(freshness: str | None) -> list[Doubt]:
+    told = f"the table has no rows of every day, so a month counts as whole whose newest row lies up to {freshness} before its end: is it?"
+    return [Doubt("validate", told, Weight.BOUNDS)] if freshness else []
 
 
 def _about_ranges(kept: list[Guess]) -> list[Doubt]:

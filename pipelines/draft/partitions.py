@@ -17,17 +17,23 @@ from pipelines.params import FRESHNESS, WHOLE
 from pipelines.validate import drift
 
 _FALSE_ALARMS = 0.01  # the default of validate.drift
+_USUAL = 0.95  # of the steps from one day with rows to the next; the others may be holes
+_MONTH_DAYS = 28
 _MANY_ROWS = 0.05  # of all: a model without them is another one
 _MEASURED_KINDS = ("number", "boolean", "category")
 
 
 @dataclass
 class Months:
-    """Which rows lie in which month; `of_row` is null for a row of none, and `doubts` are about what was left out."""
+    """Which rows lie in which month; `of_row` is null for a row of none, and `doubts` are about what was left out.
+
+    `freshness` is how long before the end of a month its newest row may lie; None where the table has no time.
+    """
 
     names: list[str]
     of_row: pl.Series
     doubts: list[Doubt]
+    freshness: str | None = None
 
 
 def months_of(table: pl.DataFrame, time: str | None, target: str, *, keep_unfinished: bool = False) -> Months:
@@ -37,12 +43,12 @@ def months_of(table: pl.DataFrame, time: str | None, target: str, *, keep_unfini
     moments = times.moments(table[time])
     rows = pl.DataFrame({"month": moments.dt.strftime("%Y-%m"), "last": moments, "labels": table[target].is_not_null()})
     known = rows.drop_nulls("month").group_by("month").agg(pl.col("last").max(), pl.col("labels").sum(), rows=pl.len())
-    used, doubts = [], []
+    used, doubts, freshness = [], [], freshness_of(moments)
     for month, last, labels, count in known.sort("month").iter_rows():
         share = count / table.height
         if not labels:
             doubts.append(_left_out(f"{month}, as no row has a label: are they still to come?", share))
-        elif last < tables.offset(tables.month_bounds(month)[1], f"-{FRESHNESS}") and not keep_unfinished:
+        elif last < tables.offset(tables.month_bounds(month)[1], f"-{freshness}") and not keep_unfinished:
             question = (
                 f"{month}, as it ends on {last:%Y-%m-%d}. Is there no more to come? Then draft again with --unfinished"
             )
@@ -60,7 +66,16 @@ def months_of(table: pl.DataFrame, time: str | None, target: str, *, keep_unfini
     if lost := rows["month"].null_count():
         told = f"{lost} rows have no time, and collect will refuse them: can the source leave them out?"
         doubts.append(Doubt("data.months", told, Weight.VALUES))
-    return Months(used, rows["month"], doubts)
+    return Months(used, rows["month"], doubts, freshness)
+
+
+def freshness_of(moments: pl.Series) -> str:
+    """Return how long a table may be without a row by its own rhythm: working days, weeks, the first of each month."""
+    gaps = moments.dt.date().drop_nulls().unique().sort().diff().drop_nulls().dt.total_days()
+    usual = int(gaps.quantile(_USUAL, "nearest") or 0) + 1
+    if usual >= _MONTH_DAYS:
+        return "1mo"
+    return f"{max(usual, int(FRESHNESS.removesuffix('d')))}d"
 
 
 def _left_out(told: str, share: float) -> Doubt:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import re
 import shutil
-from datetime import datetime
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from contract.errors import EXIT_CONFIGURATION, EXIT_DATA
 from pipelines import __main__ as command
 from pipelines import params_file, paths, tables
 from pipelines.collect import stage
-from pipelines.draft import ranges
+from pipelines.draft import partitions, ranges
 from pipelines.draft.outcome import guess_outcome
 from pipelines.features import stage as features
 from pipelines.params import Params
@@ -266,3 +267,24 @@ def test_draft_never_overwrites_and_names_a_wrong_column(workspace: Path, capsys
     assert Path("params.yaml").read_text() == "mine"
     assert command.main(["draft", "t.csv", "--target", "gone"]) == EXIT_CONFIGURATION
     assert "no column 'gone'; the columns are a, outcome" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("rule", "freshness"),
+    [
+        (lambda day: True, "2d"),
+        (lambda day: day.weekday() < 5, "4d"),
+        (lambda day: day.weekday() == 0, "8d"),
+        (lambda day: day.day == 1, "1mo"),
+        (lambda day: day.month != 3 or day.day < 10, "2d"),  # one month was cut
+    ],
+    ids=["daily", "working days", "weekly", "first of the month", "cut"],
+)
+def test_draft_finds_how_long_a_table_may_be_without_a_row(rule: Callable[[datetime], bool], freshness: str) -> None:
+    days = [day for number in range(366) if rule(day := datetime(2024, 1, 1) + timedelta(days=number))]
+    table = pl.DataFrame({"at": [f"{day:%Y-%m-%dT%H:%M:%S}" for day in days], "outcome": ["a"] * len(days)})
+    months = partitions.months_of(table, "at", "outcome")
+    assert months.freshness == freshness
+    assert months.names == [
+        f"2024-{month:02}" for month in range(1, 13) if freshness != "2d" or rule(datetime(2024, month, 28))
+    ]

@@ -117,6 +117,16 @@ def test_relative_path_begins_in_the_project_when_a_task_works_in_a_clone(
     assert collect(raw) == expected
 
 
+def test_no_value_is_read_by_the_type_of_those_before_it(workspace: Path, raw: dict[str, Any]) -> None:
+    many = 30_000  # more than readers look at to guess a type
+    declare(raw, "promised", "order", "weight")
+    lines = ["promised,order,weight,outcome", *(f"2024-01-02,{n},3,kept" for n in range(many)), "2024-01-02,x,2.5,kept"]
+    Path("deliveries.csv").write_text("\n".join(lines))
+    collect(raw)
+    table = pl.read_parquet(paths.partition("2024-01"))
+    assert (table.height, table["weight"].sum()) == (many + 1, 3 * many + 2.5)
+
+
 def test_time_is_made_of_a_date_and_an_hour(workspace: Path, raw: dict[str, Any]) -> None:
     combine = {"promised": {"columns": ["day", "hr"], "format": "%d/%m/%Y %H"}}
     rows = rows_of(raw, "day,hr,order\n31/01/2024,7,a\n01/02/2024,0,b\n", combine=combine, drop=["day", "hr"])

@@ -162,6 +162,13 @@ def test_values_of_a_database_keep_what_they_are(workspace: Path, raw: dict[str,
     assert table["mixed"].to_list() == ["1", "x", None]
 
 
+def test_no_value_of_a_database_is_read_by_the_type_of_those_before_it(workspace: Path, raw: dict[str, Any]) -> None:
+    _sqlite(raw, "weight", *[(3,)] * 500, (2.5,))
+    raw["data"]["columns"]["weight"] = {"kind": "number"}
+    collect(raw)
+    assert pl.read_parquet(paths.partition("2024-01"))["weight"].sum() == 1502.5
+
+
 def test_hole_among_the_months_is_no_passing_thing(workspace: Path, raw: dict[str, Any]) -> None:
     _sqlite(raw, "depot TEXT", ("north",), ("south",))
     with pytest.raises(DataRejectedError, match="no rows of 2023-12, and 2 of later months"):
