@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from contract import compatibility, schema
 from contract.errors import BundleError
 from contract.predictor import Predictor
+from contract.schema import FeatureSchema
 from pipelines import paths
 from pipelines.comparable import obstacles
 from pipelines.evaluate.holdout import Holdout, score
@@ -28,12 +30,14 @@ class Live:
     """The live model.
 
     Attributes:
+        breaks: what breaks its callers when the new model answers them.
         because: why it cannot be compared; nothing if it can.
         unseen: which rows of the hold-out it has not learned from, and is compared on.
         scores: of all rows of the hold-out.
     """
 
     digest: str
+    breaks: tuple[str, ...] = ()
     because: tuple[str, ...] = ()
     unseen: NDArray[np.bool_] | None = None
     scores: Scores | None = None
@@ -52,14 +56,16 @@ def judge(digest: str | None, params: Params, held: Holdout) -> Live | None:
     try:
         predictor = Predictor.load(paths.CHAMPION)
     except BundleError as error:
-        return Live(digest, (f"it cannot be read by this version: {error.message}",))
-    if because := tuple(str(problem) for problem in obstacles(predictor.schema, params)):
-        return Live(digest, because)
+        return Live(digest, because=(f"it cannot be read by this version: {error.message}",))
+    new = FeatureSchema.from_bytes((paths.BOOSTED / schema.FILE_NAME).read_bytes())
+    found = Live(digest, tuple(map(str, compatibility.breaks(predictor.schema, new))))
+    if because := tuple(map(str, obstacles(predictor.schema, params))):
+        return replace(found, because=because)
     if isinstance(held.unseen_by_live, UnknownRowsError):
-        return Live(digest, (str(held.unseen_by_live),))
+        return replace(found, because=(str(held.unseen_by_live),))
     if why := _too_few(held.unseen_by_live, params, held):
-        return Live(digest, (why,))
-    return Live(digest, (), held.unseen_by_live, score(predictor, held))
+        return replace(found, because=(why,))
+    return replace(found, unseen=held.unseen_by_live, scores=score(predictor, held))
 
 
 def _too_few(unseen: NDArray[np.bool_], params: Params, held: Holdout) -> str | None:

@@ -27,7 +27,7 @@ def run(params: Params) -> str:
         ModelRejectedError: the model did not pass the gate, or a person has to decide; with the reason.
     """
     training = json.loads(paths.TRAINING.read_bytes())
-    champion = live.champion()
+    champion, suspects = live.champion(), json.loads(paths.SCREENING.read_bytes())["suspects"]
     held, members = holdout.load(params, champion["learned"])
     scores = holdout.scores(held, training["prior"])
     beside = live.judge(champion["digest"], params, held)
@@ -40,6 +40,8 @@ def run(params: Params) -> str:
         "checks": checks,
         "champion": champion["digest"],
         "learned": held.rule,
+        "breaks": list(beside.breaks) if beside else [],
+        "suspects": {name: evidence for name, evidence in suspects.items() if name not in params.gates.reviewed},
     }
     metrics = _metrics(params, held, scores)
     metrics["membership_inference"] = membership.inference(
@@ -119,14 +121,14 @@ def _verdict(task: str, metrics: dict[str, Any], approval: dict[str, Any]) -> st
         failed = [check for check in checks if check["verdict"] == gate.FAILED]
         raise ModelRejectedError(
             f"the model is rejected: {len(failed)} of {len(checks)} checks failed; the live model stays. "
-            f"Evidence: {paths.EVALUATION}",
+            f"Evidence: {paths.EVALUATION}{_said(approval)}",
             [Problem(None, None, gate.reason(check, task)) for check in failed],
         )
     if approval["verdict"] == "held":
         open_ = [check for check in checks if check["verdict"] != gate.PASSED and not check.get("accepted")]
         raise ModelRejectedError(
             f"the model is held until a person decides: {len(open_)} of {len(checks)} checks could not; the live model stays. "
-            f"Evidence: {paths.EVALUATION}",
+            f"Evidence: {paths.EVALUATION}{_said(approval)}",
             [
                 Problem(None, None, f"{gate.reason(check, task)}. To go on: {gate.remedy(check, digest)}")
                 for check in open_
@@ -136,5 +138,12 @@ def _verdict(task: str, metrics: dict[str, Any], approval: dict[str, Any]) -> st
     linear, prior = (metrics["against"][name][key] for name in ("linear", "prior"))
     return (
         f"{measures.NAMES[key][0]} {metrics[key]:.4f} (linear baseline {linear:.4f}, prior {prior:.4g}), "
-        f"{gate.summary(checks, digest)}"
+        f"{gate.summary(checks, digest)}{_said(approval)}"
     )
+
+
+def _said(approval: dict[str, Any]) -> str:
+    """What no check asks and a person should know, in further lines."""
+    said = [f"suspected leak: {name}, {evidence}" for name, evidence in approval["suspects"].items()]
+    said += [f"breaks callers of the live model: {what}" for what in approval["breaks"]]
+    return "".join(f"\n  {line}" for line in said)

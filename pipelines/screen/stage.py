@@ -36,6 +36,7 @@ def run(params: Params) -> str:
         "features": features,
         "identifiers": _identifiers(params),
         "repeated": _repeated(params),
+        "suspects": leaks.outliers(features, params.target.task),
     }
     if entity := _entity(params):
         report["shared"] = {"entity": entity, **_shared(_column(params, entity), parts)}
@@ -53,7 +54,13 @@ def run(params: Params) -> str:
     task = params.target.task
     name = max(features, key=lambda name: leaks.strength(features[name], task))
     told = leaks.describe(features[name], task)
-    return f"{len(features)} features, the strongest is {name} ({told}); no row or entity on both sides"
+    suspects = "".join(
+        f"\n  suspected leak: {suspect}, {evidence}. If it is known only afterwards, take it out of `features`; if not, list "
+        "it in gates.reviewed"
+        for suspect, evidence in report["suspects"].items()
+        if suspect not in params.gates.reviewed  # said, and not refused: some are honest
+    )
+    return f"{len(features)} features, the strongest is {name} ({told}); no row or entity on both sides{suspects}"
 
 
 def _leaks(features: Mapping[str, Mapping[str, float]], task: str, gates: Gates) -> list[Problem]:

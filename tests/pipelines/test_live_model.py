@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 import shutil
 from collections.abc import Callable
-from contextlib import chdir
+from contextlib import chdir, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +17,7 @@ import polars as pl
 import pytest
 
 from contract.compatibility import misread
-from contract.errors import EXIT_DATA, ModelRejectedError
+from contract.errors import EXIT_DATA, DataRejectedError, ModelRejectedError
 from contract.files import canonical_json, write_atomically
 from contract.schema import FeatureSchema, Field
 from pipelines import paths, splits, tables
@@ -23,6 +25,7 @@ from pipelines.comparable import obstacles
 from pipelines.evaluate import stage as evaluate
 from pipelines.features import stage as features
 from pipelines.params import Params
+from pipelines.screen import stage as screen
 from pipelines.train import stage as train
 from tests.pipelines.conftest import RAW, deliveries, write_months
 
@@ -37,9 +40,11 @@ def _judge(raw: Raw) -> dict[str, Any]:
     """Train and evaluate; returns the approval."""
     params = Params.model_validate(raw)
     features.run(params)
+    with suppress(DataRejectedError):  # the distance tells all; the report is written whatever the outcome
+        screen.run(params)
     train.run(params)
-    evaluate.run(params)
-    return _approval()
+    said = evaluate.run(params)
+    return _approval() | {"said": said}
 
 
 def _approval() -> dict[str, Any]:
@@ -261,6 +266,33 @@ def test_model_is_compared_on_the_rows_that_the_live_one_has_not_learned_when_th
     assert found["unseen"] == pytest.approx(found["rows"] / judged)
     assert f"{found['unseen']:.1%} of the hold-out, all that it has not learned from" in paths.EVALUATION.read_text()
     assert "champion" not in json.loads(paths.METRICS.read_bytes())["against"]
+
+
+def test_what_breaks_callers_of_the_live_model_is_in_evidence_report_and_log(timed: Path, raw: Raw) -> None:
+    raw["data"]["columns"]["distance"]["maximum"] = 99.5
+    raw["data"]["columns"]["weight"] |= {"unit": "kg"}
+    raw["gates"]["replaces"] = DIGEST[:8]
+    found = _judge(raw)
+    assert found["breaks"] == [
+        "field 'distance': maximum: 100.0 before, 99.5 now",
+        "field 'weight': unit: none before, kg now",
+    ]
+    for place in (found["said"], html.unescape(paths.EVALUATION.read_text())):
+        assert all(what in place for what in found["breaks"])
+
+
+def test_suspected_leak_is_in_evidence_report_and_log_until_somebody_has_reviewed_it(timed: Path, raw: Raw) -> None:
+    _set_live(None)
+    found = _judge(raw)
+    assert list(found["suspects"]) == ["distance"]
+    page = paths.EVALUATION.read_text()
+    assert "suspected leak: distance, alone it has ROC-AUC 1.0" in found["said"]
+    assert re.search(r"<strong>distance</strong>: alone it has ROC-AUC 1\.0.*; it takes \d\d% of the gain", page)
+    measured = paths.SCREENING.read_bytes()
+    raw["gates"]["reviewed"] = ["distance"]
+    assert _judge(raw)["suspects"] == {}
+    assert "Suspected leaks" not in paths.EVALUATION.read_text()
+    assert paths.SCREENING.read_bytes() == measured  # so that nothing is trained again for a review
 
 
 def test_model_is_held_over_few_days_until_a_person_declares_that_they_are_enough(timed: Path, raw: Raw) -> None:

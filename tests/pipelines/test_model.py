@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import polars as pl
 import pytest
 
 from contract import manifest
-from contract.errors import EXIT_DATA, BundleError, ConflictError, ModelRejectedError
+from contract.errors import EXIT_DATA, BundleError, ConflictError, DataRejectedError, ModelRejectedError
 from contract.predictor import Predictor
 from contract.schema import FeatureSchema
 from contract.store import Store
@@ -25,6 +26,7 @@ from pipelines.features import stage as features
 from pipelines.monitor import stage as monitor
 from pipelines.params import Params
 from pipelines.publish import stage as publish
+from pipelines.screen import stage as screen
 from pipelines.train import export
 from pipelines.train import stage as train
 from pipelines.validate import stage as validate
@@ -34,6 +36,8 @@ from tests.pipelines.conftest import write_months
 def _train(params: Params, *, learnable: bool = True) -> None:
     write_months(Path.cwd(), learnable=learnable)
     features.run(params)
+    with suppress(DataRejectedError):  # the distance tells all; the report is written whatever the outcome
+        screen.run(params)
     train.run(params)
     champion.run(params)
 

@@ -66,6 +66,20 @@ def test_a_feature_that_is_the_label_plus_noise_is_blocked_until_it_is_reviewed(
     stage.run(Params.model_validate(raw))
 
 
+def test_suspected_leak_is_said_until_it_is_reviewed(workspace: Path, raw: dict[str, Any]) -> None:
+    write_months(workspace, learnable=False)
+    _change(_noisy_label(0.8))
+    del raw["features"]["per_kg"]
+    features.run(Params.model_validate(raw))
+    said = stage.run(Params.model_validate(raw))
+    assert "suspected leak: weight, alone it has ROC-AUC 0." in said
+    assert "gates.reviewed" in said
+    measured = paths.SCREENING.read_bytes()
+    raw["gates"]["reviewed"] = ["weight"]
+    assert "suspected" not in stage.run(Params.model_validate(raw))
+    assert paths.SCREENING.read_bytes() == measured
+
+
 def test_the_target_in_disguise_is_blocked_even_if_it_is_reviewed(workspace: Path, raw: dict[str, Any]) -> None:
     write_months(workspace, learnable=False)
     _change(

@@ -33,6 +33,7 @@ from pipelines.features import stage as features
 from pipelines.monitor import stage as monitor
 from pipelines.params import Params
 from pipelines.publish import stage as publish
+from pipelines.screen import stage as screen
 from pipelines.train import stage as train
 from tests.bentos.caller import Caller
 from tests.pipelines.conftest import RAW
@@ -118,7 +119,7 @@ def judged(bundled: Path, workspace: Path) -> Path:
 
 
 def _judge(params: Params) -> str:
-    for stage in (features, train, champion):
+    for stage in (features, screen, train, champion):
         stage.run(params)
     return evaluate.run(params)
 
