@@ -15,22 +15,29 @@ SIGNING_KEY = "BULKHEAD_SIGNING_KEY"
 
 
 def open_store(private_key: bytes | None = None, trusted: Sequence[bytes] | None = None) -> Store:
-    """The bundle store: `BULKHEAD_STORE`, a directory, a `file://` or an `s3://` URL; `store` in the working directory by default."""
+    """The bundle store: `BULKHEAD_STORE`, a directory, a `file://` or an `s3://` URL; `store` in the project by default."""
     location = os.environ.get("BULKHEAD_STORE", "store")
+    location = location if "://" in location else str(_project() / location)
     keys = None if trusted is None else lambda: trusted
     return Store(location, private_key=private_key, trusted=keys, cache=var_directory() / "bundles")
 
 
 def var_directory() -> Path:
-    """What is kept beside the project and by no version control: `BULKHEAD_VAR`; `var` in the working directory by default."""
-    return Path(os.environ.get("BULKHEAD_VAR", "var"))
+    """What is kept beside the project and by no version control: `BULKHEAD_VAR`; `var` in the project by default."""
+    return _project() / os.environ.get("BULKHEAD_VAR", "var")
 
 
 def source_root() -> Path:
     """Where the relative paths of `data.source` begin: the project. The tasks of a run, which work in a clone, have it in
     `BULKHEAD_SOURCE_ROOT`.
     """
-    return Path(os.environ.get("BULKHEAD_SOURCE_ROOT", ".")).absolute()
+    return (_project() / os.environ.get("BULKHEAD_SOURCE_ROOT", "")).absolute()
+
+
+def _project() -> Path:
+    """Where relative paths begin: the working directory, or of an experiment that DVC runs in a copy, the project that it is of."""
+    copies = (parent for parent in Path.cwd().parents if parent.parts[-3:] == (".dvc", "tmp", "exps"))
+    return next((copy.parents[2] for copy in copies), Path())
 
 
 def signing_key() -> bytes:

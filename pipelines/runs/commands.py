@@ -11,6 +11,8 @@ from pipelines.integrity.check import check
 from pipelines.runs.processes import run_group
 from pipelines.runs.workspace import Workspace
 
+# Variables that may name a file, by a path that begins in the project.
+_FILES = ("BULKHEAD_SIGNING_KEY", "BULKHEAD_VERIFY_KEY", "SSL_CERT_FILE", "GOOGLE_APPLICATION_CREDENTIALS")
 _STAGE_SHELL = Path(__file__).with_name("stage-shell")
 
 
@@ -49,8 +51,10 @@ def environment_of(project: Path, var: Path) -> dict[str, str]:
     store = os.environ.get("BULKHEAD_STORE", "store")
     # Every workspace has a site cache of its own, in .dvc/config.local, over which this variable would win.
     inherited = {name: value for name, value in os.environ.items() if name != "DVC_SITE_CACHE_DIR"}
+    files = {name: project / inherited[name] for name in _FILES if "\n" not in inherited.get(name, "\n")}
     return {
         **inherited,
+        **{name: str(path) for name, path in files.items() if path.exists()},
         "PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "BULKHEAD_STORE": store if "://" in store else str(project / store),
         "BULKHEAD_VAR": str(var),

@@ -73,6 +73,15 @@ def test_backfill_until_today_leaves_out_the_month_under_way() -> None:
     assert months[-1] == f"{now.replace(day=1) - timedelta(days=1):%Y-%m}"
 
 
+def test_newest_month_is_due_at_once_when_a_dag_was_paused_for_months() -> None:
+    schedule = timetable(last=None, delay=timedelta(days=1))
+    before = next_run(schedule)
+    due = next_run(schedule, after=before, catchup=False)
+    now = datetime.now(UTC)
+    assert due.partition_key == f"{now.replace(day=1) - timedelta(days=1):%Y-%m}"
+    assert due.run_after <= now.replace(day=1) + timedelta(days=1)
+
+
 def test_run_of_an_event_or_by_hand_has_the_date_by_which_a_backfill_finds_it() -> None:
     schedule = timetable(last=None)
     (info,) = schedule.iter_partition_dagrun_infos(

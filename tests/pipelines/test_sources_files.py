@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from contract.errors import DataRejectedError, UnavailableError
-from pipelines import paths
+from pipelines import paths, settings
 from tests.pipelines.collecting import PROJECT, ROWS, collect, declare, rows_of, start_collect, write_csv
 
 
@@ -115,6 +115,18 @@ def test_relative_path_begins_in_the_project_when_a_task_works_in_a_clone(
         collect(raw)
     monkeypatch.setenv("BULKHEAD_SOURCE_ROOT", str(workspace))
     assert collect(raw) == expected
+
+
+def test_relative_paths_begin_in_the_project_when_dvc_runs_an_experiment_in_a_copy(
+    workspace: Path, raw: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_csv(ROWS, "deliveries.csv")
+    expected = collect(raw)
+    copy = workspace / ".dvc" / "tmp" / "exps" / "tmp1234"
+    copy.mkdir(parents=True)
+    monkeypatch.chdir(copy)
+    assert collect(raw) == expected
+    assert settings.var_directory() == workspace / "var"
 
 
 def test_no_value_is_read_by_the_type_of_those_before_it(workspace: Path, raw: dict[str, Any]) -> None:

@@ -240,3 +240,16 @@ def test_execute_offers_the_shared_places_by_absolute_path(workspace: Workspace)
     seen = (workspace.path / "seen.txt").read_text().split()
     assert seen == [str(workspace.project / "store"), str(workspace.var), str(workspace.project)]
     assert months.read(workspace.path / "params.yaml") == ["2013-01", "2013-02"]
+
+
+def test_files_that_the_environment_names_are_found_from_a_workspace(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "key.pem").touch()
+    monkeypatch.setenv("BULKHEAD_SIGNING_KEY", "key.pem")
+    monkeypatch.setenv("BULKHEAD_VERIFY_KEY", "-----BEGIN PUBLIC KEY-----\n" + "A" * 5000)
+    monkeypatch.setenv("SSL_CERT_FILE", "/etc/hosts")
+    seen = environment_of(project, project / "var")
+    assert seen["BULKHEAD_SIGNING_KEY"] == str(project / "key.pem")
+    assert seen["BULKHEAD_VERIFY_KEY"].startswith("-----BEGIN")
+    assert seen["SSL_CERT_FILE"] == "/etc/hosts"
