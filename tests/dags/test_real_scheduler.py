@@ -15,6 +15,7 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,15 @@ def test_secrets_are_readable_by_their_owner_only(site: Site) -> None:
 def test_a_run_gives_the_digests_of_dvc_repro(site: Site, trained: str, plain: dict[str, Any]) -> None:
     recorded = site.lock(recorded_name(site, "train_and_evaluate"))
     assert recorded == {stage: digests for stage, digests in plain.items() if stage != "bundle"}
+
+
+def test_a_backfill_until_today_lists_months_that_are_over_and_have_no_run(site: Site, trained: str) -> None:
+    now = datetime.now(UTC)
+    asked = {"dag_id": "train_and_evaluate", "from_date": f"{MONTHS[0]}-01T00:00:00Z", "to_date": now.isoformat()}
+    listed = site.airflow.call("POST", "/api/v2/backfills/dry_run", asked)["backfills"]
+    keys = {entry["partition_key"] for entry in listed}
+    assert MONTHS[0] in keys
+    assert not {MONTHS[-1], f"{now:%Y-%m}"} & keys
 
 
 def test_a_run_leaves_its_record_and_no_workspace(site: Site, trained: str) -> None:
