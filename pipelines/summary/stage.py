@@ -33,6 +33,7 @@ where      HTTP     http://127.0.0.1:{http}      (OpenAPI page at /, POST /predi
 
 next       bin/fleet status                    the replicas
            source .venv/pipeline/bin/activate; dvc metrics show; dvc exp run -S train.max_depth=6
+                                               -S writes params.yaml anew: `git restore params.yaml` brings its layout back
            make airflow                        the same pipeline on a schedule, with a UI
            docs/own-table.md                   your own table
            make down                           end it
