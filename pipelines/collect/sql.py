@@ -12,6 +12,7 @@ import polars as pl
 import sqlalchemy
 from sqlalchemy.exc import (
     ArgumentError,
+    DataError,
     DBAPIError,
     InterfaceError,
     NoSuchModuleError,
@@ -198,5 +199,7 @@ def _failure(error: DBAPIError, source: SqlSource) -> ConfigurationError | Unava
 
 
 def _reason(error: Exception, source: SqlSource) -> str:
-    """The driver's own words: SQLAlchemy's would quote the statement, its parameters and a link."""
+    """The driver's own words: SQLAlchemy's would quote the statement, its parameters and a link. None of a value: they would quote it."""
+    if isinstance(error, DataError):
+        return f"a value cannot be converted as the statement says, SQLSTATE {getattr(error.orig, 'sqlstate', None)}"
     return secrets.redact(str(getattr(error, "orig", None) or error), source.url)

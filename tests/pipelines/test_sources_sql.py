@@ -64,6 +64,9 @@ def test_database_gives_the_bytes_that_files_give(
         assert collect(raw, query=cast, drop=["day", "parts"]) == expected[0]
         with pytest.raises(DataRejectedError, match="column 'parts' holds values of type list"):
             collect(raw, query=cast, drop=["day"])
+        with pytest.raises(ConfigurationError, match=r"a value cannot be converted.* 22P02") as refused:
+            collect(raw, query="SELECT *, outcome::int AS day FROM deliveries")
+        assert "kept" not in str(refused.value)
         raw["data"]["source"]["drop"] = []
         monkeypatch.setenv("ORDERS_PASSWORD", "wrong-s3cr3t")
         with pytest.raises(ConfigurationError, match="password authentication failed") as caught:
