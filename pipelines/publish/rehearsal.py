@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import resource
 import shutil
 import subprocess
@@ -20,7 +19,6 @@ from pipelines.params import Budget
 _LIMIT_S = 300
 _OPEN_FILES = 4096
 _SYSTEM = tuple(map(Path, ("/usr", "/bin", "/lib", "/lib64", "/etc")))
-_logger = logging.getLogger(__name__)
 
 
 def rehearse(bundle: Path, budget: Budget, built: Path) -> dict[str, Any]:
@@ -30,7 +28,7 @@ def rehearse(bundle: Path, budget: Budget, built: Path) -> dict[str, Any]:
         built: where environments are built and kept.
 
     Returns:
-        What `bentos.rehearsal` found, with `environment_mb` and whether it was `sandboxed`.
+        What `bentos.rehearsal` found, with `environment_mb`, whether it was `sandboxed`, and if not, `sandbox_problem`.
 
     Raises:
         BundleError: it does not start, an answer is not the one it should be, or a budget is exceeded; naming each.
@@ -41,10 +39,14 @@ def rehearse(bundle: Path, budget: Budget, built: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="bulkhead-rehearsal-") as scratch:
         copy = Path(scratch) / "bundle"
         shutil.copytree(bundle, copy)
-        sandbox = _sandbox(python, copy)
+        sandbox, problem = _sandbox(python, copy)
         command = [str(python), "-m", "bentos.rehearsal", str(copy), str(budget.ready_s)]
         found = _run([*sandbox, *command], copy, Path(scratch))
-    found |= {"environment_mb": round(tree_bytes(python.parents[1]) / 1e6, 1), "sandboxed": bool(sandbox)}
+    found |= {
+        "environment_mb": round(tree_bytes(python.parents[1]) / 1e6, 1),
+        "sandboxed": bool(sandbox),
+        "sandbox_problem": problem,
+    }
     problems = [Problem(None, None, text) for text in found["wrong"]]
     for name, limit in budget.model_dump().items():
         if found.get(name, 0) > limit:
@@ -56,8 +58,9 @@ def rehearse(bundle: Path, budget: Budget, built: Path) -> dict[str, Any]:
 
 def describe(found: dict[str, Any]) -> str:
     asked = found["asked"]
+    where = "in a sandbox" if found["sandboxed"] else f"WITHOUT A SANDBOX ({found['sandbox_problem']})"
     return (
-        f"rehearsed{' in a sandbox' if found['sandboxed'] else ''}: ready after {found['ready_s']:.1f} s, "
+        f"rehearsed {where}: ready after {found['ready_s']:.1f} s, "
         f"{asked['http']} golden answers over HTTP and {asked['grpc']} over gRPC are right, {asked['malformed']} malformed requests "
         f"are refused; p99 {found['p99_ms']:.2f} ms, {found['memory_mb']:.0f} MB, environment {found['environment_mb']:.0f} MB"
     )
@@ -92,24 +95,31 @@ def _run(command: Sequence[str], copy: Path, scratch: Path) -> dict[str, Any]:
     return found
 
 
-def _sandbox(python: Path, bundle: Path) -> list[str]:
-    """bubblewrap, where it works: a read-only root with the system, the environment and the bundle in it, and no network."""
+def _sandbox(python: Path, bundle: Path) -> tuple[list[str], str]:
+    """bubblewrap, where it works: a read-only root with the system, the environment and the bundle in it, and no network.
+
+    Returns:
+        The beginning of a command, and ""; or nothing, and why not.
+    """
+    bubblewrap = shutil.which("bwrap")
+    if not bubblewrap:
+        return [], "bubblewrap is not on the PATH: install it, and nothing but the bundle is in the server's reach"
     base = python.resolve().parents[1]
     home = str(bundle.parent / "home")
-    sandbox = ["bwrap", "--die-with-parent", "--unshare-all", "--new-session", "--proc", "/proc", "--dev", "/dev"]
+    sandbox = [bubblewrap, "--die-with-parent", "--unshare-all", "--new-session", "--proc", "/proc", "--dev", "/dev"]
     sandbox += ["--tmpfs", tempfile.gettempdir()]
     for path in (*_SYSTEM, base, python.parents[1], bundle):
         if path.exists():
             sandbox += ["--ro-bind", str(path), str(path)]
     sandbox += ["--tmpfs", home, "--chdir", home]
     try:
-        subprocess.run([*sandbox, str(python), "-c", "pass"], capture_output=True, timeout=30, check=True)
-    except (OSError, subprocess.SubprocessError) as error:
-        _logger.warning(
-            "the bundle is rehearsed without a sandbox: bubblewrap does not work here (%s)", type(error).__name__
+        tried = subprocess.run(
+            [*sandbox, str(python), "-c", "pass"], capture_output=True, text=True, timeout=30, check=False
         )
-        return []
-    return sandbox
+    except (OSError, subprocess.SubprocessError) as error:
+        return [], f"{bubblewrap} does not work here: {error}"
+    said = " ".join(tried.stderr.split())[:200]
+    return ([], f"{bubblewrap} does not work here: {said}") if tried.returncode else (sandbox, "")
 
 
 def _limit() -> None:

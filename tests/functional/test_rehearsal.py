@@ -104,13 +104,48 @@ def test_a_refused_bundle_is_not_in_the_store(project: Path, tmp_path: Path) -> 
     assert not (copy / "store" / "bundles").exists()
 
 
+def _failing_bubblewrap(place: Path) -> None:
+    (place / "bwrap").write_text("#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 1\n")
+    (place / "bwrap").chmod(0o755)
+
+
+def _moved_bubblewrap(place: Path) -> None:
+    found = shutil.which("bwrap")
+    if not found:
+        pytest.skip("bubblewrap is not here")
+    (place / "bwrap").symlink_to(found)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (_moved_bubblewrap, "rehearsed in a sandbox: ready after"),
+        (_failing_bubblewrap, "rehearsed WITHOUT A SANDBOX (PLACE/bwrap does not work here: bwrap: No permissions"),
+        (lambda _: None, "rehearsed WITHOUT A SANDBOX (bubblewrap is not on the PATH: install it"),
+    ],
+    ids=["elsewhere", "refused", "missing"],
+)
+def test_it_is_said_whether_there_was_a_sandbox_when_bubblewrap_is(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], None], said: str
+) -> None:
+    place = tmp_path / "bin"
+    place.mkdir()
+    change(place)
+    monkeypatch.setenv("PATH", str(place))
+    if said.startswith("rehearsed in") and not rehearsal._sandbox(Path(sys.executable), bundle)[0]:
+        pytest.skip("bubblewrap does not work here")
+    found = _rehearse(bundle, p99_ms=5000)
+    assert rehearsal.describe(found).startswith(said.replace("PLACE", str(place)))
+    assert found["sandboxed"] == (found["sandbox_problem"] == "")
+
+
 def test_nothing_but_the_bundle_and_the_system_is_seen_in_the_sandbox(bundle: Path) -> None:
     python = Path(sys.executable)
     (bundle.parent / "home").mkdir()
     (bundle.parent / "training.parquet").write_text("raw rows")
-    sandbox = rehearsal._sandbox(python, bundle)
+    sandbox, problem = rehearsal._sandbox(python, bundle)
     if not sandbox:
-        pytest.skip("bubblewrap does not work here")
+        pytest.skip(problem)
     look = (
         "import os, pathlib, socket, sys\n"
         f"bundle = pathlib.Path({str(bundle)!r})\n"
