@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -142,8 +143,11 @@ def _named(bundle: Path) -> Iterator[Path]:
 
 @contextmanager
 def _file(key: bytes) -> Iterator[Path]:
-    """The library takes keys from files; this one only its owner can reach, while it lasts."""
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory) / "key.pem"
-        path.write_bytes(key)
-        yield path
+    """The library takes keys from files, and reads them once; this one is a pipe, so that no key is on a disk when a process is killed."""
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, key)
+        os.close(writing)
+        yield Path(f"/dev/fd/{reading}")
+    finally:
+        os.close(reading)

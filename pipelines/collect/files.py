@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from glob import glob
@@ -12,10 +11,10 @@ from pathlib import Path
 import polars as pl
 
 from contract.errors import DataRejectedError, UnavailableError
-from pipelines import tables
+from pipelines import scratch, tables
 from pipelines.collect import lines, remote, secrets, shape
 from pipelines.params import WHOLE, Data, FilesSource
-from pipelines.settings import source_root
+from pipelines.settings import source_root, var_directory
 
 _KEY = "data.source.path"
 _MONTH = re.compile(r"\{month(?::([^}]+))?\}")
@@ -59,8 +58,8 @@ def local_files(path: str) -> Iterator[list[str]]:
     if "://" not in path:
         yield sorted(glob(str(source_root() / secrets.expand(_KEY, path))))  # noqa: PTH207 - the path may be absolute
         return
-    with tempfile.TemporaryDirectory(prefix="bulkhead-collect-") as directory:
-        yield remote.download(_KEY, path, Path(directory))
+    with scratch.directory(var_directory() / "scratch") as directory:
+        yield remote.download(_KEY, path, directory)
 
 
 def reason(error: Exception) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from contract import environments, manifest
 from contract.errors import BundleError, Problem
 from contract.files import tree_bytes
+from pipelines import scratch
 from pipelines.params import Budget
 
 _LIMIT_S = 300
@@ -21,11 +22,11 @@ _OPEN_FILES = 4096
 _SYSTEM = tuple(map(Path, ("/usr", "/bin", "/lib", "/lib64", "/etc")))
 
 
-def rehearse(bundle: Path, budget: Budget, built: Path) -> dict[str, Any]:
+def rehearse(bundle: Path, budget: Budget, var: Path) -> dict[str, Any]:
     """Ask a server of a copy of the bundle all golden requests and malformed ones, over HTTP and gRPC, and measure it.
 
     Args:
-        built: where environments are built and kept.
+        var: where environments are kept, and where it happens.
 
     Returns:
         What `bentos.rehearsal` found, with `environment_mb`, whether it was `sandboxed`, and if not, `sandbox_problem`.
@@ -35,13 +36,13 @@ def rehearse(bundle: Path, budget: Budget, built: Path) -> dict[str, Any]:
     """
     claims = manifest.verify(bundle)
     environment = claims.environment
-    python = environments.python_for(bundle / environment["lock"], environment["lock_sha256"], built)
-    with tempfile.TemporaryDirectory(prefix="bulkhead-rehearsal-") as scratch:
-        copy = Path(scratch) / "bundle"
+    python = environments.python_for(bundle / environment["lock"], environment["lock_sha256"], var / "environments")
+    with scratch.directory(var / "scratch") as place:
+        copy = place / "bundle"
         shutil.copytree(bundle, copy)
         sandbox, problem = _sandbox(python, copy)
         command = [str(python), "-m", "bentos.rehearsal", str(copy), str(budget.ready_s)]
-        found = _run([*sandbox, *command], copy, Path(scratch))
+        found = _run([*sandbox, *command], copy, place)
     found |= {
         "environment_mb": round(tree_bytes(python.parents[1]) / 1e6, 1),
         "sandboxed": bool(sandbox),

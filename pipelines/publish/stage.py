@@ -27,7 +27,7 @@ def run(params: Params) -> str:
     store = open_store(private_key=key, trusted=(signature.public_key_of(key), *known_keys()))
     before, digest = store.read("candidate"), manifest.digest_of(paths.BUNDLE)
     if digest not in store.digests():
-        found = rehearse(paths.BUNDLE, params.serving.budget, var_directory() / "environments")
+        found = rehearse(paths.BUNDLE, params.serving.budget, var_directory())
         write_atomically(paths.REHEARSAL, canonical_json(found))
         print(describe(found))
     store.put(paths.BUNDLE)

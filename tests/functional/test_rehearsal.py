@@ -27,7 +27,7 @@ def bundle(project: Path, tmp_path: Path) -> Path:
 
 
 def _rehearse(bundle: Path, **budget: float) -> dict[str, object]:
-    return rehearsal.rehearse(bundle, Budget(**budget), bundle.parent / "environments")
+    return rehearsal.rehearse(bundle, Budget(**budget), bundle.parent / "var")
 
 
 def _claim(bundle: Path) -> None:
