@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 
 from benchmarks.bundles import Bundle, find
-from drills import floods, fuzzing, overload, requests, results
+from drills import floods, fuzzing, overload, requests, results, stops
 
 _DRILLS: dict[str, Callable[[Bundle, argparse.Namespace], list[results.Result]]] = {
     "hostile": lambda bundle, asked: requests.hostile(bundle, asked.requests, asked.seed),
@@ -16,6 +16,7 @@ _DRILLS: dict[str, Callable[[Bundle, argparse.Namespace], list[results.Result]]]
     "slow": lambda bundle, _: floods.slow(bundle),
     "bodies": lambda bundle, _: floods.bodies(bundle),
     "overload": lambda bundle, _: overload.overload(bundle),
+    "stop": lambda bundle, _: stops.stops(bundle),
 }
 
 

@@ -12,9 +12,9 @@ from drills.under_load import UnderLoad, run, under_load
 
 _GRACE_S = 3.0  # the server looks at the times twice a second, and this machine has other things to do
 _GROWTH_LIMIT = 0.1
-# What a caller can send before it is cut off, beside a whole body: 8 MiB of HTTP that are read so that it sees the answer, 16 MiB in the
+# What a caller can send before it is cut off, beside a whole body: 64 MiB of HTTP that are read so that it sees the answer, 16 MiB in the
 # rationed frames of a refused call of gRPC, and socket buffers.
-_MORE_BYTES = 40 * 1024 * 1024
+_MORE_BYTES = 96 * 1024 * 1024
 
 
 def slow(bundle: Bundle) -> list[Result]:

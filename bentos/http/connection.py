@@ -33,7 +33,7 @@ IDLE, HEAD, BODY = range(3)
 SLICE = 4096
 # A caller that is refused while it still sends gets to read the answer: what it sends is read and dropped, so much at most, for the
 # time that a body has, and until nothing has come for this long. Closing at once would reset the connection (RFC 9112, section 9.6).
-_LINGER_BYTES = 256 * 1024 * 1024
+_LINGER_BYTES = 64 * 1024 * 1024
 _LINGER_S = 2.0
 # Who has a connection open when the server stops may not know it yet: a request that comes in this time is still answered.
 STOPPING_S = 1.0

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import signal
 import socket
-import threading
 import time
-from contextlib import ExitStack, closing
-from http.client import HTTPConnection, HTTPException
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,8 @@ import pytest
 from bentos.core import Core
 from bentos.http import connection as connection_module
 from bentos.http.connection import BODY, HEAD
+from drills.good_callers import Answers
+from drills.stops import stop_under_load
 from tests.bentos.conftest import Case
 from tests.bentos.http_server import FrontDoor, front_door, get, limited, one_response, request, responses, rest
 from tests.bentos.running import start_server
@@ -77,37 +77,12 @@ def test_idle_connection_is_answered_once_more_when_the_server_stops(core: Core,
         assert rest(silent) == b""
 
 
-def test_no_request_is_reset_when_a_server_with_busy_connections_stops(
-    case: Case, bundle: Path, tmp_path: Path
-) -> None:
+def test_no_request_is_lost_when_a_server_with_busy_connections_stops(case: Case, bundle: Path, tmp_path: Path) -> None:
     server = start_server(bundle, tmp_path)
-    body = json.dumps({"rows": case.rows[:1]}).encode()
-    answered, lost = [0] * 16, [0] * 16
-
-    def ask(number: int) -> None:
-        host, port = server.http.split(":")
-        with closing(HTTPConnection(host, int(port), timeout=10)) as connection:
-            while not lost[number]:
-                try:
-                    connection.request("POST", "/predict", body, {"content-type": "application/json"})
-                    response = connection.getresponse()
-                    right = response.status == 200 and predictions(response.read()) == case.answers[:1]
-                except (OSError, HTTPException):
-                    right = False
-                answered[number] += right
-                lost[number] += not right
-                if right and response.getheader("connection") == "close":
-                    return
-
-    callers = [threading.Thread(target=ask, args=(number,)) for number in range(16)]
-    for caller in callers:
-        caller.start()
-    until(lambda: min(answered) > 3)
-    server.process.send_signal(signal.SIGTERM)
-    for caller in callers:
-        caller.join(20)
+    port, answers = int(server.http.rpartition(":")[2]), Answers(case.bundle, rows=1)
+    answered, lost = stop_under_load(port, answers, lambda: server.process.send_signal(signal.SIGTERM))
     assert server.process.wait(20) == 0
-    assert sum(lost) == 0
+    assert (answered > 16, lost) == (True, 0)
 
 
 # ---- a caller is refused that still sends ----

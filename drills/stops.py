@@ -1,0 +1,76 @@
+"""The drill of a stop: busy keep-alive connections to a bare `bentoml serve` that gets SIGTERM, again and again; none loses a request."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+from benchmarks import servers
+from benchmarks.bundles import Bundle
+from drills.good_callers import Answers
+from drills.results import Result
+
+_CONNECTIONS = 16
+_TIMES = 20
+_EACH_FIRST = 5  # answers, before the stop
+_PATIENCE_S = 20.0
+
+
+def stops(bundle: Bundle) -> list[Result]:
+    """Stop a server under load, so many times."""
+    answers, asked, lost = Answers(bundle.path, rows=1), 0, 0
+    with tempfile.TemporaryDirectory() as scratch:
+        for _ in range(_TIMES):
+            with servers.ours(bundle, Path(scratch)) as server:
+                stop = partial(os.kill, server.pid, signal.SIGTERM)
+                answered, failed = stop_under_load(server.port, answers, stop)
+            asked, lost = asked + answered + failed, lost + failed
+    invariant = "each request has its answer, the last of a connection with Connection: close"
+    injected = f"SIGTERM, {_TIMES} times, under {_CONNECTIONS} busy connections"
+    return [Result(0, "stop", injected, asked, lost, invariant, not lost)]
+
+
+def stop_under_load(port: int, answers: Answers, stop: Callable[[], object]) -> tuple[int, int]:
+    """Keep connections busy, call `stop`, and go on until each is told that it ends; return how many requests were answered and lost."""
+    callers = [_Caller(port, answers) for _ in range(_CONNECTIONS)]
+    for caller in callers:
+        caller.start()
+    deadline = time.monotonic() + _PATIENCE_S
+    while min(caller.answered for caller in callers) < _EACH_FIRST and time.monotonic() < deadline:
+        time.sleep(0.005)
+    stop()
+    for caller in callers:
+        caller.join(_PATIENCE_S)
+    return sum(caller.answered for caller in callers), sum(caller.lost for caller in callers)
+
+
+class _Caller(threading.Thread):
+    """One connection, and one request on it after the other."""
+
+    def __init__(self, port: int, answers: Answers) -> None:
+        super().__init__(daemon=True)
+        self._port, self._answers = port, answers
+        self._request = answers.requests[0]
+        self.answered = self.lost = 0
+
+    def run(self) -> None:
+        body = self._request.partition(b"\r\n\r\n")[2]
+        with closing(HTTPConnection("127.0.0.1", self._port, timeout=_PATIENCE_S)) as connection:
+            while not self.lost:
+                try:
+                    connection.request("POST", "/predict", body, {"content-type": "application/json"})
+                    response = connection.getresponse()
+                    right = response.status == 200 and self._answers.is_right(self._request, response.read())
+                except (OSError, HTTPException):
+                    right = False
+                self.answered, self.lost = self.answered + right, self.lost + (not right)
+                if right and response.getheader("connection") == "close":
+                    return
