@@ -82,7 +82,7 @@ def _is_wider(name: str, sent: Any, read: Any) -> bool:
         return _bound(read, -math.inf) <= _bound(sent, -math.inf)
     if name == "maximum":
         return _bound(read, math.inf) >= _bound(sent, math.inf)
-    return False
+    return name in ("source", "format") and not sent
 
 
 def _bound(value: float | None, default: float) -> float:

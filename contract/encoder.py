@@ -1,24 +1,23 @@
 """From request rows, or the columns of a table, to the float32 matrix that the model reads.
 
 Rows come from callers and are judged strictly: whatever breaks the schema is reported by row and field, never by value. Tables
-come from our own partitions: there, what a caller would be refused for becomes missing.
+come from our own partitions, whose values are canonical: there, what a caller would be refused for becomes missing. Both go through
+the one conversion of `contract.kinds`.
 """
 
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from contract import transforms
+from contract import kinds, sources, transforms
 from contract.errors import BundleError, InvalidRowsError, Problem
 from contract.row_program import Fallback, Parser, Row, compiled
-from contract.schema import Feature, FeatureSchema, Field
+from contract.schema import FeatureSchema, Field
 
 
 class Encoder:
@@ -27,6 +26,7 @@ class Encoder:
     def __init__(self, schema: FeatureSchema) -> None:
         self._parsers = [(field.name, _parser(field)) for field in schema.fields]
         self._names = frozenset(field.name for field in schema.fields)
+        self._sources = sources.Sources(schema.fields)
         positions = {field.name: index for index, field in enumerate(schema.fields)}
         try:
             self._features = [
@@ -40,7 +40,7 @@ class Encoder:
             [parse for _, parse in self._parsers],
             {field.name: _bounds(field) for field in schema.fields if field.kind == "number"},
             [transform for transform, _, _ in self._features],
-            _known(schema.features),
+            _known(schema),
         )
 
     def encode_rows(self, rows: Sequence[Row]) -> tuple[NDArray[np.float32], list[list[Fallback]]]:
@@ -54,6 +54,8 @@ class Encoder:
             InvalidRowsError: with every problem of every row.
         """
         encoded: list[float] = []
+        if self._sources:
+            rows = [self._sources.declared(row) for row in rows]
         try:
             fallbacks = [self._encode(row, encoded) for row in rows]
         except (ValueError, AttributeError):
@@ -88,8 +90,11 @@ class Encoder:
             unknown = sorted(str(name) for name in row.keys() - self._names)
             problems += [Problem(index, name[:100], "unknown field") for name in unknown]
             for name, parse in self._parsers:
+                value = row.get(name)
                 try:
-                    parse(row.get(name))
+                    if isinstance(value, sources.Refused):
+                        raise ValueError(value.problem)
+                    parse(value)
                 except ValueError as error:
                     problems.append(Problem(index, name, str(error)))
         return problems
@@ -101,13 +106,15 @@ def _two(inputs: Iterable[int]) -> tuple[int, int | None]:
     return first, more[0] if more else None
 
 
-def _known(features: Sequence[Feature]) -> dict[str, frozenset[str]]:
-    """By field, the categories that all features made from it know."""
+def _known(schema: FeatureSchema) -> dict[str, frozenset[str]]:
+    """By field, the categories that all features made from it know; none but canonical ones are ever asked for."""
+    readers = {field.name: kinds.reader(field) for field in schema.fields if field.kind == "category"}
     known: dict[str, frozenset[str]] = {}
-    for feature in features:
-        if feature.transform in ("category", "lookup"):
-            categories = frozenset(feature.options["categories" if feature.transform == "category" else "table"])
-            name = feature.inputs[0]
+    for feature in schema.features:
+        name = feature.inputs[0]
+        if feature.transform in ("category", "lookup") and name in readers:
+            names = feature.options["categories" if feature.transform == "category" else "table"]
+            categories = frozenset(entry for entry in names if readers[name](entry) == entry)
             known[name] = known.get(name, categories) & categories
     return known
 
@@ -126,91 +133,42 @@ def _parse_leniently(parse: Parser, column: Sequence[Any]) -> list[Any]:
 
 
 def _parser(field: Field) -> Parser:
-    """A function from a request's value to the parsed one, or None where an optional field is missing.
+    """A function from a request's value to the canonical one, or None where an optional field is missing.
 
     It raises ValueError with a message that never holds the value.
     """
-    if field.kind == "number":
-        return _number_parser(field)
-    return {"category": _category_parser, "timestamp": _timestamp_parser, "boolean": _boolean_parser}[field.kind](
-        field.required
-    )
+    read, required = kinds.reader(field), field.required
+    within = _bounds_check(field) if field.kind == "number" else None
 
+    def parse(value: Any) -> Any:
+        if type(value) is float and value != value:  # what no JSON can say
+            raise ValueError("must be a finite number")
+        parsed = read(value)
+        if parsed is None:
+            if required:
+                raise ValueError("required, but missing")
+        elif within is not None:
+            within(parsed)
+        return parsed
 
-def _check_missing(value: Any, required: bool, problem: str) -> None:
-    """Raises ValueError unless the value that a parser did not take is None, and may be: else it has the `problem`."""
-    if value is not None:
-        raise ValueError(problem)
-    if required:
-        raise ValueError("required, but missing")
+    return parse
 
 
 def _bounds(field: Field) -> tuple[float, float]:
-    """Neither NaN is within them, nor the infinities, nor whole numbers that no double holds."""
-    low = -sys.float_info.max if field.minimum is None else field.minimum
-    high = sys.float_info.max if field.maximum is None else field.maximum
+    """Neither NaN is within them, nor what a float32 does not hold."""
+    low = -kinds.LARGEST if field.minimum is None else max(field.minimum, -kinds.LARGEST)
+    high = kinds.LARGEST if field.maximum is None else min(field.maximum, kinds.LARGEST)
     return low, high
 
 
-def _number_parser(field: Field) -> Parser:
-    required = field.required
+def _bounds_check(field: Field) -> Callable[[float], None]:
     low, high = _bounds(field)
+    shown_low = -math.inf if field.minimum is None else field.minimum
+    shown_high = math.inf if field.maximum is None else field.maximum
+    problem = f"must be between {shown_low:g} and {shown_high:g}" + (f" {field.unit}" if field.unit else "")
 
-    def parse(value: Any) -> float | None:
-        if (type(value) is float or type(value) is int) and low <= value <= high:
-            return float(value)
-        _check_missing(value, required, _number_problem(field, value))
-        return None
+    def check(value: float) -> None:
+        if not low <= value <= high:
+            raise ValueError(problem)
 
-    return parse
-
-
-def _number_problem(field: Field, value: Any) -> str:
-    if type(value) is not float and type(value) is not int:
-        return "must be a number"
-    if not -sys.float_info.max <= value <= sys.float_info.max:
-        return "must be a finite number"
-    low = -math.inf if field.minimum is None else field.minimum
-    high = math.inf if field.maximum is None else field.maximum
-    return f"must be between {low:g} and {high:g}" + (f" {field.unit}" if field.unit else "")
-
-
-def _category_parser(required: bool) -> Parser:
-    def parse(value: Any) -> str | None:
-        if type(value) is str:
-            return value
-        if type(value) is int:
-            return str(value)
-        _check_missing(value, required, "must be a string")
-        return None
-
-    return parse
-
-
-def _timestamp_parser(required: bool) -> Parser:
-    problem = "must be a timestamp such as 2013-12-24T17:30"
-
-    def parse(value: Any) -> datetime | None:
-        if type(value) is str:
-            try:
-                value = datetime.fromisoformat(value)
-            except ValueError:
-                raise ValueError(problem) from None
-        if not isinstance(value, datetime):
-            _check_missing(value, required, problem)
-            return None
-        if value.tzinfo is not None:
-            raise ValueError("must be a local timestamp, without an offset")
-        return value
-
-    return parse
-
-
-def _boolean_parser(required: bool) -> Parser:
-    def parse(value: Any) -> bool | None:
-        if type(value) is bool:
-            return value
-        _check_missing(value, required, "must be true or false")
-        return None
-
-    return parse
+    return check

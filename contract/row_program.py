@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from contract.schema import FeatureSchema
+from contract.texts import missing_numbers
 
 Row = Mapping[str, Any]
 Parser = Callable[[Any], Any]
@@ -18,8 +19,12 @@ Fallback = dict[str, str]
 # Appends a row's features to the list, None for no value where it may be missing, and returns the fallbacks taken.
 Program = Callable[[Row, list[float]], list[Fallback]]
 
-# What a value that needs no parsing passes, by kind; what does not pass is parsed.
-_PLAIN = {"number": "type(v{i}) is float and low{i} <= v{i} <= high{i}", "category": "type(v{i}) is str"}
+# What a value that is canonical already passes, by kind; what does not pass is parsed.
+_PLAIN = {
+    "number": "type(v{i}) is float and low{i} <= v{i} <= high{i}",
+    "category": "type(v{i}) is str and v{i} in known{i}",
+    "boolean": "type(v{i}) is bool",
+}
 
 
 def compiled(
@@ -46,18 +51,26 @@ def compiled(
     for i, field in enumerate(schema.fields):
         known |= {f"name{i}": field.name, f"parse{i}": parsers[i], f"required{i}": field.required}
         known[f"missing{i}"] = {"field": field.name, "problem": "missing"}
+        plain = _PLAIN.get(field.kind, "False").format(i=i)
         if field.kind == "number":
             known[f"low{i}"], known[f"high{i}"] = bounds[field.name]
+            if numbers := missing_numbers(field):
+                known[f"none{i}"] = numbers
+                plain += f" and v{i} not in none{i}"
+        elif field.kind == "category":
+            known[f"known{i}"] = closed.get(field.name, frozenset())
+        elif field.missing:
+            plain = "False"
         text += [
             f" v{i} = get(name{i})",
-            f" if not ({_PLAIN.get(field.kind, 'False').format(i=i)}):",
+            f" if not ({plain}):",
             f"  if v{i} is not None or required{i}: v{i} = parse{i}(v{i})",
             f"  if v{i} is None: taken.append(missing{i})",
         ]
     text.append(" if not names.issuperset(row): raise ValueError")
-    for name, categories in closed.items():
+    for name in closed:
         i = position[name]
-        known |= {f"known{i}": categories, f"unknown{i}": {"field": name, "problem": "unknown category"}}
+        known |= {f"unknown{i}": {"field": name, "problem": "unknown category"}}
         text.append(f" if v{i} not in known{i} and v{i} is not None: taken.append(unknown{i})")
     values = []
     for i, feature in enumerate(schema.features):

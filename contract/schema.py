@@ -28,12 +28,16 @@ class Field:
     """One key of a request.
 
     Attributes:
-        kind: `number` (finite, as float64), `boolean`, `category` (text, or an integer taken as text) or `timestamp` (ISO 8601
-            local time without an offset).
-        required: whether a row without it (or with null) is refused. An optional one that is missing is encoded as NaN.
-        unit: of a number, for people.
+        kind: `number`, `boolean`, `category` or `timestamp`; `contract.kinds` says what is read as one.
+        required: whether a row in which it is missing is refused. An optional one that is missing is encoded as NaN.
+        unit: of a number, for people; of a timestamp that is written as a number, the unit in which it counts.
         minimum, maximum: inclusive bounds of a number; None where there is none.
         pii: whether it tells of a person: what is made from it is neither counted nor logged.
+        missing: texts that stand for a missing value, beside blank ones.
+        decimal: the decimal sign of a number that is written as text.
+        zone: of a timestamp: `UTC` where the table's have an offset, so that a request's needs one; None where they have none.
+        source: names in the source of the column, or the columns, that it is made of, where they differ from its own.
+        format: of a timestamp that is made of `source`: how their texts, joined by a space, are written (strftime).
     """
 
     name: str
@@ -44,6 +48,11 @@ class Field:
     maximum: float | None = None
     description: str | None = None
     pii: bool = False
+    missing: tuple[str, ...] = ()
+    decimal: str = "."
+    zone: str | None = None
+    source: tuple[str, ...] = ()
+    format: str | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +66,7 @@ class Feature:
             category  `categories`: the known ones; the code is the position, an unknown one gets `len(categories)`, missing NaN.
             calendar  `part` of a timestamp: minute_of_day, hour, weekday (Monday 0), day, month, day_of_year or week (ISO).
             cyclic    `part` as above, and `function`: sin or cos of 2π · part / period.
-            ratio     first input / second input; NaN where either is missing or the second is 0.
+            ratio     first input / second input; NaN where either is missing, the second is 0, or float32 does not hold the result.
             log       natural logarithm of 1 + input; NaN where that is not defined.
             lookup    `table`: key -> number, and `default` for keys that it lacks (null: NaN).
     """
@@ -128,7 +137,7 @@ class FeatureSchema:
                 name=raw.pop("name"),
                 task=raw.pop("task"),
                 target=_target(raw.pop("target")),
-                fields=tuple(Field(**entry) for entry in raw.pop("fields")),
+                fields=tuple(_field(entry) for entry in raw.pop("fields")),
                 features=tuple(_feature(entry) for entry in raw.pop("features")),
             )
             if raw:
@@ -152,6 +161,11 @@ def _target(raw: Mapping[str, Any]) -> Target:
     )
 
 
+def _field(raw: Mapping[str, Any]) -> Field:
+    lists = {key: tuple(raw[key]) for key in ("missing", "source") if key in raw}
+    return Field(**{**raw, **lists})
+
+
 def _feature(raw: Mapping[str, Any]) -> Feature:
     return Feature(raw["name"], raw["transform"], tuple(raw["inputs"]), dict(raw["options"]))
 
@@ -162,6 +176,8 @@ def _check(schema: FeatureSchema) -> None:
     for entry in schema.fields:
         if entry.kind not in KINDS:
             raise ValueError(f"field {entry.name!r} has the kind {entry.kind!r}, not one of {', '.join(KINDS)}")
+        if entry.decimal not in (".", ",") or entry.zone not in (None, "UTC"):
+            raise ValueError(f"field {entry.name!r} has the decimal sign {entry.decimal!r} and the zone {entry.zone!r}")
     for feature in schema.features:
         if feature.transform not in TRANSFORMS:
             raise ValueError(f"feature {feature.name!r} has the transform {feature.transform!r}")

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
+from contract.kinds import LARGEST
+
 NAN = math.nan
 Transform = Callable[..., float]
 
@@ -48,7 +50,12 @@ def cyclic(part: str, function: str) -> Transform:
 
 
 def ratio() -> Transform:
-    return lambda a, b: NAN if a is None or b is None or b == 0 else a / b
+    return lambda a, b: NAN if a is None or b is None or b == 0 else _usable(a / b)
+
+
+def _usable(number: float) -> float:
+    """The number, or NaN where the model's float32 would make it infinite."""
+    return number if -LARGEST <= number <= LARGEST else NAN
 
 
 def log() -> Transform:

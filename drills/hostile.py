@@ -20,8 +20,8 @@ _NO_JSON_NUMBERS = ("NaN", "Infinity", "-Infinity", "1e999", "-1e999", "1" + "0"
 # No list of one: tensors may be nested.
 _WRONG: dict[str, tuple[Any, ...]] = {
     "number": (CANARY, True, [CANARY, CANARY], {CANARY: 1}, 1e300, -1e300),
-    "boolean": (CANARY, 0, [CANARY, CANARY], {}),
-    "category": (True, 0.5, [CANARY, CANARY], {CANARY: CANARY}),
+    "boolean": (CANARY, 7, 0.5, [CANARY, CANARY], {}),
+    "category": ([CANARY, CANARY], {CANARY: CANARY}),
     "timestamp": (CANARY, 17, True, [], f"2013-13-45T99:99 {CANARY}"),
 }
 _PICKLES = ("application/vnd.bentoml+pickle", "application/x-pickle", "application/python-pickle", "application/pickle")

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from contract.schema import Field, Target
-from pipelines.params import Column, TargetParams
+from pipelines.params import Data, FlightsSource, TargetParams
 
 
-def field_of(name: str, column: Column) -> Field:
-    """Return the field of a request that carries this column."""
+def field_of(name: str, data: Data, zone: str | None = None) -> Field:
+    """Return the field of a request that carries this column.
+
+    Args:
+        zone: of a timestamp, which only the table itself can tell: `UTC` where its values have offsets.
+    """
+    column, source = data.columns[name], data.source
+    written: dict[str, Any] = {"missing": column.missing_values}
+    if not isinstance(source, FlightsSource):
+        written = {
+            "missing": tuple(dict.fromkeys((*source.missing, *column.missing_values))),
+            "decimal": source.decimal,
+            "source": tuple(before for before, after in source.rename.items() if after == name),
+        }
+        if name in source.combine:
+            written |= {"source": source.combine[name].columns, "format": source.combine[name].format}
     return Field(
         name=name,
         kind=column.kind,
@@ -17,7 +33,17 @@ def field_of(name: str, column: Column) -> Field:
         maximum=column.maximum,
         description=column.description,
         pii=column.pii,
+        zone=zone if column.kind == "timestamp" else None,
+        **written,
     )
+
+
+def outcome_of(target: TargetParams, data: Data) -> Field:
+    """Return the outcome's column as a field that may be missing, though no request carries it."""
+    kind = "number" if target.task == "regression" else "category"
+    if isinstance(data.source, FlightsSource):
+        return Field(target.column, kind, required=False)
+    return Field(target.column, kind, required=False, missing=data.source.missing, decimal=data.source.decimal)
 
 
 def target_of(target: TargetParams) -> Target:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from contract.timestamps import UNITS
 from pipelines.params_types import Model, Part, Share, Text
 
 
@@ -32,6 +33,10 @@ class Column(Model):
         if self.pii and self.values:
             raise ValueError(
                 "values of a column that is marked pii would enter the bundle with params.yaml; leave them out"
+            )
+        if self.kind == "timestamp" and self.unit not in (None, *UNITS):
+            raise ValueError(
+                f"unit {self.unit!r} of a timestamp is unknown; one that is written as a number has {', '.join(UNITS)}"
             )
         return self
 

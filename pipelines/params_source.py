@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from contract.timestamps import check_format
 from pipelines.params_types import Model, Name
 
 # `${NAME}` in a path or URL stands for an environment variable; see `collect/secrets.py`.
@@ -32,6 +33,11 @@ class Combined(Model):
 
     columns: Annotated[tuple[str, ...], Field(min_length=1)]
     format: str = "%Y-%m-%d %H:%M:%S"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        check_format(self.format)
+        return self
 
 
 class FlightsSource(Model):

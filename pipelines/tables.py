@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -17,15 +18,36 @@ from pipelines.params import TargetParams
 
 # Beside the columns of a partition, where some lines of a CSV file were ragged: the file and the line, null in whole rows.
 RAGGED = "__ragged__"
+# Likewise, where some cells could not be read: JSON, a list of `[column, reason, value]`, null where all of a row could be.
+UNREADABLE = "__unreadable__"
+MARKS = frozenset({RAGGED, UNREADABLE})
 # Columns of the encoded training table beside the features.
 LABEL = "__label__"
 VALIDATION = "__validation__"
 
 
-def write(table: pl.DataFrame, path: Path) -> None:
-    """Write Parquet under a temporary name, fsync, rename. The same table gives the same bytes."""
+# In a file's metadata: the timestamps that the source had with an offset, and that are in UTC now.
+_IN_UTC = "bulkhead.in_utc"
+
+
+def write(table: pl.DataFrame, path: Path, in_utc: Collection[str] = ()) -> None:
+    """Write Parquet under a temporary name, fsync, rename. The same table gives the same bytes.
+
+    Args:
+        in_utc: the timestamps that the source had with an offset; the file says so.
+    """
+    metadata = {_IN_UTC: json.dumps(sorted(in_utc))} if in_utc else None
     with atomic_path(path) as temporary:
-        table.write_parquet(temporary, compression="zstd", statistics=True)
+        table.write_parquet(temporary, compression="zstd", statistics=True, metadata=metadata)
+
+
+def columns_in_utc(*files: Path) -> frozenset[str]:
+    """Return the timestamps of these partitions that the source had with an offset; raises as `read` does."""
+    found: set[str] = set()
+    for path in files:
+        with _readable(path):
+            found.update(json.loads(pl.read_parquet_metadata(path).get(_IN_UTC, "[]")))
+    return frozenset(found)
 
 
 def read(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:

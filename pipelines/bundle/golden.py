@@ -6,8 +6,10 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
+from contract import timestamps
 from contract.predictor import Predictor
 from contract.schema import FeatureSchema, Field
+from contract.texts import missing_numbers
 
 _COUNT = 32
 _SPAN_DAYS = 365
@@ -41,14 +43,27 @@ def _value(field: Field, known: list[str], random: Random, *, allow_unknown: boo
     if field.kind == "boolean":
         return random.random() < 0.5
     if field.kind == "timestamp":
-        at = _SPAN_START + timedelta(minutes=random.randrange(_SPAN_DAYS * 1440))
-        return at.isoformat(timespec="minutes")
+        return _moment(field, _SPAN_START + timedelta(minutes=random.randrange(_SPAN_DAYS * 1440)))
     if field.kind == "category":
         return UNKNOWN if not known or (allow_unknown and random.random() < 0.1) else random.choice(known)
     return _number(field, random)
 
 
+def _moment(field: Field, at: datetime) -> Any:
+    """The moment as the schema wants it written."""
+    if field.unit == timestamps.CALENDAR_DAY:
+        return int(at.strftime("%Y%m%d"))
+    if field.unit is not None:
+        return (at - datetime(1970, 1, 1)) // timedelta(microseconds=timestamps.EPOCH_UNITS[field.unit])
+    return at.isoformat(timespec="minutes") + ("Z" if field.zone else "")
+
+
 def _number(field: Field, random: Random) -> float:
+    missing = missing_numbers(field)
+    return next(number for number in iter(lambda: _any_number(field, random), None) if number not in missing)
+
+
+def _any_number(field: Field, random: Random) -> float:
     low = field.minimum if field.minimum is not None else min(0.0, (field.maximum or 0.0) - 100.0)
     high = field.maximum if field.maximum is not None else max(100.0, low + 100.0)
     return min(max(round(random.uniform(low, high), 2), low), high)

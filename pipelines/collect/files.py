@@ -12,7 +12,7 @@ import polars as pl
 
 from contract.errors import DataRejectedError, UnavailableError
 from pipelines import scratch, tables
-from pipelines.collect import lines, remote, secrets, shape
+from pipelines.collect import lines, parquet, remote, secrets, shape
 from pipelines.params import WHOLE, Data, FilesSource
 from pipelines.settings import source_root, var_directory
 
@@ -37,7 +37,7 @@ def read(data: Data, source: FilesSource, month: str) -> pl.DataFrame:
             raise UnavailableError(f"{_KEY}: no file matches {str(source_root() / path)!r}")
         try:
             return shape.month_of(_scan(files, source), data, source, month)
-        except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, UnicodeDecodeError) as error:
             said = str(error).splitlines()[0][:200] if files[0].endswith(".parquet") else reason(error)
             raise DataRejectedError(
                 f"{_KEY}: {path!r} cannot be read as declared ({said}); check separator, quote and encoding, and that all "
@@ -62,7 +62,7 @@ def local_files(path: str) -> Iterator[list[str]]:
         yield remote.download(_KEY, path, directory)
 
 
-def reason(error: Exception) -> str:
+def reason(error: BaseException) -> str:
     """Why a CSV file cannot be read, in words that quote nothing of it: the library's own do."""
     if isinstance(error, UnicodeDecodeError) or "utf-8" in str(error) or "utf8" in str(error):
         return "its bytes are not text in this encoding"
@@ -73,7 +73,7 @@ def reason(error: Exception) -> str:
 
 def _scan(files: list[str], source: FilesSource) -> pl.LazyFrame:
     if all(name.endswith(".parquet") for name in files):
-        return _without_marks(pl.scan_parquet(files))
+        return _without_marks(parquet.scan(files))
     return scan_csv(files, source.separator, source.quote, source.encoding)
 
 

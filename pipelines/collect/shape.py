@@ -5,39 +5,39 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
+from functools import partial
 
 import polars as pl
 
 from contract.errors import DataRejectedError, Problem
-from pipelines import tables
-from pipelines.collect import times
-from pipelines.params import Column, Data
+from contract.schema import Field
+from pipelines import kinds, tables
+from pipelines.declared import field_of
+from pipelines.kinds import Converted
+from pipelines.params import Data
 from pipelines.params_source import TableSource
 
 _SHOWN = 30
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_VALUE = re.compile(r"[+-]?[\d.]+|\d{4}-\d{2}-\d{2}.*")  # what no column is called
+_READ = "__read__"
+_MOMENT = pl.Struct({"at": pl.Datetime("us"), "has_offset": pl.Boolean})
 
 
 def month_of(table: pl.LazyFrame, data: Data, source: TableSource, month: str) -> pl.DataFrame:
-    """The rows of a month, missing tokens as nulls; a month is filtered while the source is read.
+    """The rows of a month, values as the source has them; a month is filtered while the source is read.
 
     Raises:
         DataRejectedError: a named column is not there, or a row has no readable time and so belongs to no month.
     """
-    table = _rename(table, source)
+    table = _rename(table, data, source)
     schema = table.collect_schema()
     refuse_twins(schema)
     require(schema, dict.fromkeys(data.key, "data.key") | ({data.time: "data.time"} if data.time else {}))
     declared = dict.fromkeys(name for name in (*data.columns, *sorted(schema)) if name in schema)
-    columns = [
-        pl.col(name)
-        if name == data.time
-        else _without_tokens(name, schema[name], source.missing, data.columns.get(name))
-        for name in declared
-    ]
+    table = table.select(list(declared))
     if data.time is None:
-        return _unmarked(table.select(columns).collect(engine="streaming"))
-    return _unmarked(_only_month(table, columns, data.time, month))
+        return _unmarked(table.collect(engine="streaming"))
+    return _unmarked(_only_month(table, field_of(data.time, data), month))
 
 
 def _unmarked(table: pl.DataFrame) -> pl.DataFrame:
@@ -76,23 +76,10 @@ def refuse_twins(names: Collection[str]) -> None:
             )
 
 
-def refuse_unreadable(table: pl.DataFrame, data: Data) -> None:
-    """Raises DataRejectedError where a timestamp is text of which no value is a time: in another format than ISO 8601."""
-    for name, column in data.columns.items():
-        known = table[name].drop_nulls()
-        if column.kind != "timestamp" or known.dtype != pl.String or known.is_empty():
-            continue
-        if known.to_frame().select(times.parse(pl.col(name), known.dtype).is_null().all()).item():
-            raise DataRejectedError(
-                f"none of the {len(known)} values of column {name!r} is a time in ISO 8601; name their format in data.source.combine, "
-                f'such as {{{name}: {{columns: [{name}], format: "%d/%m/%Y %H:%M"}}}}'
-            )
-
-
 def named(columns: Collection[str]) -> str:
     """The names of columns for a message; none of them where a row seems to stand in place of the header."""
     names = sorted(name for name in columns if name != tables.RAGGED)
-    if any(_number(name) is not None or _DATE.match(name) for name in names):
+    if any(map(_VALUE.fullmatch, names)):
         return f"{len(names)} columns, and its first line looks like a row: it must hold their names"
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(map(repr, names[:_SHOWN])) + more
@@ -114,43 +101,60 @@ def in_order(table: pl.DataFrame, key: tuple[str, ...]) -> pl.DataFrame:
     return table.unique(maintain_order=False).sort([*key, *sorted(set(table.columns) - set(key))])
 
 
-def _rename(table: pl.LazyFrame, source: TableSource) -> pl.LazyFrame:
+def _rename(table: pl.LazyFrame, data: Data, source: TableSource) -> pl.LazyFrame:
     names = table.collect_schema().names()
     parts = [name for entry in source.combine.values() for name in entry.columns]
     for key, wanted in (("drop", source.drop), ("rename", source.rename), ("combine", parts)):
         require(names, dict.fromkeys(wanted, f"data.source.{key}"))
-    combined = [
-        times.parse_format(
-            pl.concat_str(*(pl.col(part).cast(pl.String) for part in entry.columns), separator=" "), entry.format
-        ).alias(name)
-        for name, entry in source.combine.items()
-    ]
+    combined = [_combined(table, field_of(name, data)).alias(name) for name in source.combine if name in data.columns]
     return table.with_columns(combined).drop(source.drop).rename(source.rename)
 
 
-def _only_month(table: pl.LazyFrame, columns: list[pl.Expr], time: str, month: str) -> pl.DataFrame:
+def _combined(table: pl.LazyFrame, field: Field) -> pl.Expr:
+    """The texts of the columns that a timestamp is made of, joined by a space; null where one of them is missing."""
+    schema = table.collect_schema()
+    for part in field.source:
+        kinds.check(part, schema[part], Field(part, "category"))
+    texts = partial(kinds.texts, field=field)
+    return pl.concat_str(
+        *(pl.col(part).map_batches(texts, return_dtype=pl.String(), is_elementwise=True) for part in field.source),
+        separator=" ",
+    )
+
+
+def _only_month(table: pl.LazyFrame, field: Field, month: str) -> pl.DataFrame:
     """The rows of the month, unless any row of the table has no time: the source is read once for both, and not held."""
     start, end = tables.month_bounds(month)
-    table = table.with_columns(times.parse(pl.col(time), table.collect_schema()[time]).alias(time))
-    ragged = pl.col(tables.RAGGED) if tables.RAGGED in table.collect_schema() else pl.lit(None, pl.String)
-    count = table.select(
-        lost=pl.col(time).is_null().sum(),
-        rows=pl.len(),
-        later=(pl.col(time) >= end).sum(),
-        ragged=ragged.filter(pl.col(time).is_null()).drop_nulls().first(),
+    schema = table.collect_schema()
+    kinds.check(field.name, schema[field.name], field)
+    moment = pl.col(field.name).map_batches(
+        partial(kinds.moments, field=field), return_dtype=_MOMENT, is_elementwise=True
     )
-    rows = table.filter(pl.col(time).is_between(start, end, closed="left")).select(columns)
+    read = table.with_columns(moment.alias(_READ))
+    at, has_offset = pl.col(_READ).struct.field("at"), pl.col(_READ).struct.field("has_offset")
+    ragged = pl.col(tables.RAGGED) if tables.RAGGED in schema else pl.lit(None, pl.String)
+    count = read.select(
+        lost=at.is_null().sum(),
+        rows=pl.len(),
+        later=(at >= end).sum(),
+        ragged=ragged.filter(at.is_null()).drop_nulls().first(),
+        offsets=has_offset.sum(),
+        known=has_offset.count(),
+    )
+    rows = read.filter(at.is_between(start, end, closed="left")).drop(_READ)
     counts, selected = pl.collect_all([count, rows], engine="streaming")
-    lost, height, later, place = counts.row(0)
+    lost, height, later, place, offsets, known = counts.row(0)
     if lost:
         advice = (
             f"the line at {place} has more or fewer fields than the header: mend it"
             if place
-            else "give ISO 8601 times there, or name their format in data.source.combine"
+            else "give ISO 8601 times there, declare the column's unit if they are numbers, or name their format in "
+            "data.source.combine"
         )
         raise DataRejectedError(
-            f"{lost} of {height} rows have no readable time in column {time!r} and belong to no month; {advice}"
+            f"{lost} of {height} rows have no readable time in column {field.name!r} and belong to no month; {advice}"
         )
+    refuse_mixed(field.name, offsets, known - offsets)
     refuse_hole(month, later if selected.is_empty() else 0)
     return selected
 
@@ -164,20 +168,20 @@ def refuse_hole(month: str, later: int) -> None:
         )
 
 
-def _without_tokens(name: str, dtype: pl.DataType, missing: tuple[str, ...], column: Column | None) -> pl.Expr:
-    tokens = {*missing, *(column.missing_values if column else ())}
-    value, numbers = pl.col(name), sorted({number for token in tokens if (number := _number(token)) is not None})
-    is_missing = pl.lit(False)
-    if dtype == pl.String:
-        is_missing = value.str.strip_chars().is_in(sorted({"", *(token.strip() for token in tokens)}))
-    if numbers and (dtype.is_numeric() or (dtype == pl.String and column is not None and column.kind == "number")):
-        written = value.str.strip_chars() if dtype == pl.String else value  # -1 is -1.0, too
-        is_missing |= written.cast(pl.Float64, strict=False).is_in(numbers).fill_null(False)
-    return pl.when(~is_missing).then(value).alias(name)
+def refuse_mixed(name: str, with_offset: int, without: int) -> None:
+    """Raises DataRejectedError for a column in which some rows have an offset and some have none."""
+    if with_offset and without:
+        raise DataRejectedError(
+            f"column {name!r}: {with_offset} rows have a time with an offset and {without} one without, which may be hours "
+            "apart; write all of them with an offset, or none"
+        )
 
 
-def _number(token: str) -> float | None:
-    try:
-        return float(token)
-    except ValueError:
-        return None
+def refuse_foreign_times(name: str, converted: Converted) -> None:
+    """Raises DataRejectedError where no value of a timestamp could be read: they are in another format."""
+    problems = converted.problems.drop_nulls()
+    if len(problems) and converted.values.null_count() == len(converted.values):
+        raise DataRejectedError(
+            f"none of the {len(problems)} values of column {name!r} is a time that can be read: it {problems[0]}; name their format in "
+            f'data.source.combine, such as {{{name}: {{columns: [{name}], format: "%d/%m/%Y %H:%M"}}}}'
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -21,6 +21,7 @@ from sqlalchemy.exc import (
 )
 
 from contract.errors import ConfigurationError, DataRejectedError, UnavailableError
+from contract.texts import text_of
 from pipelines import tables
 from pipelines.collect import secrets, shape
 from pipelines.params import WHOLE, Data, SqlSource
@@ -159,9 +160,17 @@ def _series(name: str, values: tuple[Any, ...]) -> pl.Series:
         return pl.Series(name, [None if value is None else float(value) for value in values], dtype=pl.Float64)
     if kinds == {datetime}:
         return _moments(name, values)
-    if kinds in ({str}, {bool}, {date}, {timedelta}):
+    if kinds in ({str}, {bool}, {date}, {time}, {timedelta}):
         return pl.Series(name, values)
-    return pl.Series(name, [None if value is None else str(value) for value in values], dtype=pl.String)
+    return pl.Series(name, [None if value is None else _text(value) for value in values], dtype=pl.String)
+
+
+def _text(value: Any) -> str:
+    """The text of a value, which does not depend on the type that the driver gives it."""
+    try:
+        return text_of(value)
+    except ValueError:
+        return str(value)
 
 
 def _decoded(name: str, value: Any) -> Any:

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import polars as pl
 
 from contract.errors import UnavailableError
-from pipelines import paths, tables
-from pipelines.collect import shape, sources, times
-from pipelines.params import Column, FlightsSource, Params, TargetParams
+from pipelines import kinds, paths, tables, unreadable
+from pipelines.collect import shape, sources
+from pipelines.declared import field_of, outcome_of
+from pipelines.params import Data, Params, TargetParams
 
 _SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Conformed:
+    """A table with each declared column in the canonical form of its kind.
+
+    Attributes:
+        table: with `tables.UNREADABLE` where a cell could not be read; that cell is null.
+        in_utc: the timestamps that had an offset.
+    """
+
+    table: pl.DataFrame
+    in_utc: tuple[str, ...]
 
 
 def run(params: Params, month: str) -> str:
@@ -19,16 +35,16 @@ def run(params: Params, month: str) -> str:
     shape.require(raw.columns, dict.fromkeys(data.columns, "data.columns") | {target.column: "target.column"})
     if raw.is_empty():
         raise UnavailableError(f"the source holds no rows of {month}; has the month been delivered?")
-    shape.refuse_unreadable(raw, data)
-    decimal = "." if isinstance(data.source, FlightsSource) else data.source.decimal
-    table = shape.in_order(conform(raw, data.columns, target, decimal), data.key)
-    tables.write(table, paths.partition(month))
+    conformed = conform(raw, data, target)
+    table = shape.in_order(conformed.table, data.key)
+    tables.write(table, paths.partition(month), conformed.in_utc)
     twice = raw.height - table.height
     unlabelled = table[target.column].null_count()
     return (
         f"{month}: {table.height:,} rows, {unlabelled:,} of them without a label"
         + (f"; {twice:,} rows were there twice, and are once now" if twice else "")
         + _ragged(table)
+        + _unread(table)
     )
 
 
@@ -40,44 +56,36 @@ def _ragged(table: pl.DataFrame) -> str:
     return f"; {len(places):,} lines have more or fewer fields than the header, for `validate` to split off: {shown}"
 
 
-def conform(table: pl.DataFrame, columns: dict[str, Column], target: TargetParams, decimal: str = ".") -> pl.DataFrame:
-    """The table with each declared column in the type of its kind; `decimal` is the sign in numbers that are text.
+def conform(table: pl.DataFrame, data: Data, target: TargetParams) -> Conformed:
+    """Convert each declared column value by value, as the values of a request are converted.
 
-    A column in which some value does not parse stays as it came, for `validate` to refuse it by name; so do missing and
-    undeclared columns.
+    Missing and undeclared columns stay as they are, for `validate` to refuse them by name.
+
+    Raises:
+        DataRejectedError: a column is of a type that is not read as its kind, or has times with and without an offset.
     """
-    kinds = {name: column.kind for name, column in columns.items()}
-    kinds[target.column] = "number" if target.task == "regression" else "category"
-    return table.with_columns(
-        _cast(table[name], kind, decimal) for name, kind in kinds.items() if name in table.columns
-    )
+    fields = {name: field_of(name, data) for name in data.columns} | {target.column: outcome_of(target, data)}
+    made, problems, in_utc = [], {}, []
+    for name, dtype in table.schema.items():
+        if name not in fields:
+            kinds.check_flat(name, dtype)
+            continue
+        converted = kinds.convert(table[name], fields[name])
+        made.append(converted.values)
+        problems[name] = converted.problems
+        if fields[name].kind == "timestamp":
+            shape.refuse_foreign_times(name, converted)
+        with_offset, known = int(converted.has_offset.sum()), converted.has_offset.count()
+        shape.refuse_mixed(name, with_offset, known - with_offset)
+        if with_offset:
+            in_utc.append(name)
+    unread = unreadable.written(table, problems)
+    return Conformed(table.with_columns(made if unread is None else [*made, unread]), tuple(in_utc))
 
 
-def _cast(values: pl.Series, kind: str, decimal: str) -> pl.Series:
-    is_text = values.dtype == pl.String
-    if kind == "timestamp":
-        cast = values.to_frame().select(times.parse(pl.col(values.name), values.dtype)).to_series()
-    elif kind == "number":
-        numbers = _decimal_point(values.str.strip_chars(), decimal) if is_text else values
-        cast = numbers.cast(pl.Float64, strict=False) + 0.0  # one zero: -0 would tell equal rows apart
-    elif kind == "boolean" and is_text:
-        words = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
-        lowered = values.str.strip_chars().str.to_lowercase()
-        cast = lowered.replace_strict(words, default=None, return_dtype=pl.Boolean)
-    elif kind == "boolean":
-        cast = values.cast(pl.Boolean, strict=False)
-    else:
-        cast = values.cast(pl.String)
-    return cast if cast.null_count() == values.null_count() else values
-
-
-def _decimal_point(values: pl.Series, decimal: str) -> pl.Series:
-    """With a decimal comma, a point would be one for thousands or a mistake: such a value is no number."""
-    if decimal == ".":
-        return values
-    value = pl.col(values.name)
-    return (
-        values.to_frame()
-        .select(pl.when(~value.str.contains(".", literal=True)).then(value.str.replace(",", ".", literal=True)))
-        .to_series()
-    )
+def _unread(table: pl.DataFrame) -> str:
+    counts = {name: cells.sum() for name, cells in unreadable.by_column(table).items()}
+    if not counts:
+        return ""
+    named = ", ".join(f"{count:,} of {name!r}" for name, count in counts.items())
+    return f"; values that cannot be read: {named} (validate.budget says how many rows may be split off)"

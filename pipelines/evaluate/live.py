@@ -13,7 +13,7 @@ from contract import compatibility, schema
 from contract.errors import BundleError
 from contract.predictor import Predictor
 from contract.schema import FeatureSchema
-from pipelines import paths
+from pipelines import paths, tables
 from pipelines.comparable import obstacles
 from pipelines.evaluate.holdout import Holdout, score
 from pipelines.learned import UnknownRowsError
@@ -59,7 +59,8 @@ def judge(digest: str | None, params: Params, held: Holdout) -> Live | None:
         return Live(digest, because=(f"it cannot be read by this version: {error.message}",))
     new = FeatureSchema.from_bytes((paths.BOOSTED / schema.FILE_NAME).read_bytes())
     found = Live(digest, tuple(map(str, compatibility.breaks(predictor.schema, new))))
-    if because := tuple(map(str, obstacles(predictor.schema, params))):
+    in_utc = tables.columns_in_utc(*map(paths.accepted, params.data.months))
+    if because := tuple(map(str, obstacles(predictor.schema, params, in_utc))):
         return replace(found, because=because)
     if isinstance(held.unseen_by_live, UnknownRowsError):
         return replace(found, because=(str(held.unseen_by_live),))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import polars as pl
 
 from contract.errors import ConfigurationError
 from contract.schema import Feature, FeatureSchema
+from contract.timestamps import UTC_ZONE
 from pipelines.declared import field_of, target_of
 from pipelines.params import (
     CalendarFeature,
@@ -24,16 +25,20 @@ _ROWS, _VALUE = "__rows__", "__value__"  # no column of a table is called so
 _IDENTIFYING = 0.5
 
 
-def fit_schema(params: Params, training: pl.DataFrame) -> FeatureSchema:
-    """The schema of the declared features, its categories and lookup tables taken from `training` alone."""
+def fit_schema(params: Params, training: pl.DataFrame, in_utc: Collection[str] = ()) -> FeatureSchema:
+    """The schema of the declared features, its categories and lookup tables taken from `training` alone.
+
+    Args:
+        in_utc: the timestamps that the table has with an offset, and that are in UTC now.
+    """
     features = tuple(_feature(name, feature, training) for name, feature in params.features.items())
     used = dict.fromkeys(name for feature in features for name in feature.inputs)
-    columns = params.data.columns
+    zones = dict.fromkeys(in_utc, UTC_ZONE)
     return FeatureSchema(
         name=params.name,
         task=params.target.task,
         target=target_of(params.target),
-        fields=tuple(field_of(name, column) for name, column in columns.items() if name in used),
+        fields=tuple(field_of(name, params.data, zones.get(name)) for name in params.data.columns if name in used),
         features=features,
     )
 

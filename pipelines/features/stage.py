@@ -27,7 +27,8 @@ def run(params: Params) -> str:
     del deciding
     _check_parts(params, parts, outcomes)
     is_used = parts.is_in([splits.TRAINING, splits.VALIDATION]) & outcomes.is_not_null()
-    schema = fit_schema(params, tables.read_partitions(params.data.months, fitted_columns(params)).filter(is_used))
+    fitted = tables.read_partitions(params.data.months, fitted_columns(params)).filter(is_used)
+    schema = fit_schema(params, fitted, tables.columns_in_utc(*map(paths.accepted, params.data.months)))
     encoded = _encode_months(params, is_used, schema).with_columns(
         outcomes.filter(is_used).alias(tables.LABEL),
         (parts.filter(is_used) == splits.VALIDATION).alias(tables.VALIDATION),

@@ -38,7 +38,8 @@ def run(params: Params) -> str:
     digest = live.digest
     claims = manifest.verify(store.path(digest), digest)
     predictor = Predictor.load(store.path(digest) / manifest.ARTIFACT)
-    if problems := obstacles(predictor.schema, params):
+    in_utc = tables.columns_in_utc(paths.accepted(params.data.months[-1]))
+    if problems := obstacles(predictor.schema, params, in_utc):
         raise ConfigurationError(
             f"the live model {digest[:12]} cannot be watched with these params: what it would be shown is not what it reads. "
             "Watch it with the params that it was made from, until a model of these is live",

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pipelines import tables
 from pipelines.params import TargetParams
 
 # Names of the view's extra columns that hold what no column of the table does.
@@ -58,7 +59,9 @@ def repeated_name(month: str) -> str:
 
 
 def create_views(database: Path, files: Mapping[str, Path], target: TargetParams, key: Sequence[str]) -> None:
-    """One view a month: its file, NaN as null, and the label as a number (1 positive, 0 negative, null none) beside it.
+    """One view a month: its file, and the label as a number (1 positive, 0 negative, null none) beside it.
+
+    NaN is no value of such a file: `collect` makes it null. SQL could not: DuckDB believes statistics that know nothing of NaN.
 
     Beside it a table with a line for every key that several rows share: how many. Great Expectations' own query for that sorts
     the whole month, and takes twice the time and memory.
@@ -70,9 +73,9 @@ def create_views(database: Path, files: Mapping[str, Path], target: TargetParams
         for month, path in files.items():
             file = str(path.resolve()).replace("'", "''")
             described = connection.execute(f"DESCRIBE SELECT * FROM read_parquet('{file}')").fetchall()
-            kinds = {row[0]: row[1] for row in described}
+            kinds = {row[0]: row[1] for row in described if row[0] not in tables.MARKS}
             label = _label(target) if target.column in kinds and target.task == "binary" else "CAST(NULL AS DOUBLE)"
-            values = ", ".join(_value(name, kind) for name, kind in kinds.items())
+            values = ", ".join(map(_quoted, kinds))
             connection.execute(
                 f"CREATE VIEW {view_name(month)} AS SELECT {values}, {label} AS \"{POSITIVE}\" FROM read_parquet('{file}')"
             )
@@ -93,11 +96,6 @@ def _create_repeated(connection: Any, month: str, file: str, key: str) -> None:
         f"WHERE hash({key}) IN (SELECT unnest(CAST(? AS UBIGINT[]))) GROUP BY {key} HAVING copies > 1",
         [suspects],
     )
-
-
-def _value(name: str, kind: str) -> str:
-    quoted = _quoted(name)
-    return f"nullif({quoted}, CAST('NaN' AS {kind})) AS {quoted}" if kind in ("FLOAT", "DOUBLE") else quoted
 
 
 def _quoted(name: str) -> str:

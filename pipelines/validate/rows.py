@@ -1,23 +1,17 @@
-"""Row checks: what the columns declare, row by row. Pure functions on the table of a month."""
+"""Row checks: what the columns declare, row by row. Pure functions on the table of a month, as `collect` has converted it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import polars as pl
 
-from pipelines import tables
+from pipelines import tables, unreadable
+from pipelines.kinds import DTYPES
 from pipelines.params import WHOLE, Column, Params, TargetParams
 
 REASONS = "__reasons__"
-_DTYPES: dict[str, type[pl.DataType] | pl.DataType] = {
-    "number": pl.Float64,
-    "boolean": pl.Boolean,
-    "category": pl.String,
-    "identifier": pl.String,
-    "timestamp": pl.Datetime("us"),
-}
 
 
 @dataclass(frozen=True)
@@ -36,12 +30,14 @@ class Split:
 def split(table: pl.DataFrame, params: Params, month: str) -> Split:
     """Split off the rows that break what is declared, in the order of the table. A column within its own tolerance keeps its rows.
 
-    Reasons: `ragged` (a line of a CSV file with more or fewer fields than its header), and with their column `type`, `missing` (in a
-    required one), `range`, `set`, `label`, `month` (the time lies in another one); `duplicate` (a copy, value by value, of an earlier row).
+    Reasons: `ragged` (a line of a CSV file with more or fewer fields than its header), and with their column `type` (`collect` could not
+    read the value), `missing` (in a required one), `range`, `set`, `label`, `month` (the time lies in another one); `duplicate` (a copy,
+    value by value, of an earlier row).
     """
-    failed = {reason: bad for reason, bad in _failures(table, params, month) if bad.any()}
+    unread = unreadable.by_column(table)
+    failed = {reason: bad for reason, bad in _failures(table, params, month, unread) if bad.any()}
     if not failed:
-        return Split(table, table.clear(), {})
+        return Split(_unmarked(table), table.clear(), {})
     marks = pl.DataFrame([bad.alias(reason) for reason, bad in failed.items()])
     reasons = marks.select(
         pl.concat_list(pl.when(pl.col(name)).then(pl.lit(name)) for name in marks.columns).list.drop_nulls()
@@ -49,30 +45,39 @@ def split(table: pl.DataFrame, params: Params, month: str) -> Split:
     is_bad = reasons.list.len() > 0
     quarantined = table.with_columns(reasons.alias(REASONS)).filter(is_bad)
     counts = {reason: int(bad.sum()) for reason, bad in sorted(failed.items())}
-    return Split(_typed(table.filter(~is_bad).drop(tables.RAGGED, strict=False), params), quarantined, counts)
+    return Split(_unmarked(table.filter(~is_bad)), quarantined, counts)
 
 
-def _failures(table: pl.DataFrame, params: Params, month: str) -> Iterator[tuple[str, pl.Series]]:
+def _unmarked(table: pl.DataFrame) -> pl.DataFrame:
+    """The table without the columns that say what `collect` could not read."""
+    return table.drop(tables.MARKS, strict=False)
+
+
+def _failures(
+    table: pl.DataFrame, params: Params, month: str, unread: Mapping[str, pl.Series]
+) -> Iterator[tuple[str, pl.Series]]:
+    nothing = pl.Series([False] * table.height, dtype=pl.Boolean)
     if tables.RAGGED in table.columns:
         yield "ragged", table[tables.RAGGED].is_not_null()
     for name, column in params.data.columns.items():
         if name in table.columns:
-            yield from _column(name, column, table[name])
-    if params.target.column in table.columns:
-        yield f"label:{params.target.column}", _unknown_label(table[params.target.column], params.target)
+            yield from _column(name, column, table[name], unread.get(name, nothing))
+    target = params.target.column
+    if target in table.columns:
+        yield f"type:{target}", unread.get(target, nothing)
+        yield f"label:{target}", _unknown_label(table[target], params.target)
     time = params.data.time
-    if time in table.columns and month != WHOLE and table[time].dtype == _DTYPES["timestamp"]:
+    if time in table.columns and month != WHOLE and table[time].dtype == DTYPES["timestamp"]:
         start, end = tables.month_bounds(month)
         yield f"month:{time}", ~table[time].is_between(start, end, closed="left").fill_null(True)
     yield "duplicate", ~table.select(pl.struct(pl.all()).is_first_distinct()).to_series()
 
 
-def _column(name: str, column: Column, raw: pl.Series) -> Iterator[tuple[str, pl.Series]]:
-    values = parse(raw, column.kind)
-    unparsed = values.is_null() & raw.is_not_null()
-    yield f"type:{name}", unparsed & ~_is_nan(raw)
-    absent = values.is_null() & (raw.is_null() | _is_nan(raw))
-    if column.required and absent.sum() > column.missing_budget * len(raw):
+def _column(name: str, column: Column, values: pl.Series, unread: pl.Series) -> Iterator[tuple[str, pl.Series]]:
+    if (count := int(unread.sum())) > column.tolerance * (values.count() + count):
+        yield f"type:{name}", unread
+    absent = values.is_null() & ~unread
+    if column.required and absent.sum() > column.missing_budget * len(values):
         yield f"missing:{name}", absent
     for reason, outside in _outside(column, values):
         if outside.sum() > column.tolerance * values.count():
@@ -82,7 +87,7 @@ def _column(name: str, column: Column, raw: pl.Series) -> Iterator[tuple[str, pl
 def _outside(column: Column, values: pl.Series) -> Iterator[tuple[str, pl.Series]]:
     if column.values is not None and values.dtype == pl.String:
         yield "set", ~values.is_in(list(column.values)).fill_null(True)
-    if column.kind == "number":
+    if column.kind == "number" and values.dtype == DTYPES["number"]:
         low = values < column.minimum if column.minimum is not None else values.is_null() & False
         high = values > column.maximum if column.maximum is not None else values.is_null() & False
         yield "range", (low | high).fill_null(False)
@@ -90,34 +95,5 @@ def _outside(column: Column, values: pl.Series) -> Iterator[tuple[str, pl.Series
 
 def _unknown_label(values: pl.Series, target: TargetParams) -> pl.Series:
     if target.task == "regression":
-        return parse(values, "number").is_null() & values.is_not_null()
+        return values.is_null() & False
     return ~values.cast(pl.String).is_in(list(target.labels)).fill_null(True)
-
-
-def parse(values: pl.Series, kind: str) -> pl.Series:
-    """The values in the type of their kind; null for what does not parse, and for NaN."""
-    dtype = _DTYPES[kind]
-    if kind == "number":
-        return values.cast(pl.Float64, strict=False).fill_nan(None)
-    if values.dtype == dtype:
-        return values
-    if kind == "timestamp" and values.dtype == pl.String:
-        return values.str.to_datetime(time_unit="us", strict=False)
-    if kind == "boolean" and values.dtype == pl.String:
-        words = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
-        return values.str.to_lowercase().replace_strict(words, default=None, return_dtype=pl.Boolean)
-    return values.cast(dtype, strict=False)
-
-
-def _is_nan(values: pl.Series) -> pl.Series:
-    return values.is_nan().fill_null(False) if values.dtype.is_float() else values.is_null() & False
-
-
-def _typed(table: pl.DataFrame, params: Params) -> pl.DataFrame:
-    """Without the rows that did not parse, every column has the type of its kind."""
-    kinds = {name: column.kind for name, column in params.data.columns.items() if name in table.columns}
-    if params.target.task == "regression" and params.target.column in table.columns:
-        kinds[params.target.column] = "number"
-    return table.with_columns(
-        parse(table[name], kind) for name, kind in kinds.items() if table[name].dtype != _DTYPES[kind]
-    )

@@ -74,6 +74,7 @@ def _outcomes(params: Params, delivered: Mapping[str, Month]) -> dict[str, list[
     )
     for month, found in delivered.items():
         outcomes[month].append(_budget_outcome(found, params.validate_.budget))
+        outcomes[month] += _offset_outcomes(found, delivered, params)
     if params.validate_.drift is not None:
         summaries = {month: found.summaries for month, found in delivered.items()}
         for month, judged in drift.judge(summaries, params.validate_.drift, params.validate_.reviewed).items():
@@ -126,6 +127,31 @@ def _budget_outcome(month: Month, budget: float) -> dict[str, Any]:
         "observed": dict(month.split),
         "ragged": list(month.ragged[:_SHOWN]),
     }
+
+
+def _offset_outcomes(found: Month, delivered: Mapping[str, Month], params: Params) -> list[dict[str, Any]]:
+    """Whether each timestamp of a month has offsets where those of the first month that knows any have them.
+
+    Times with an offset are in UTC, others are local: together they would be hours apart.
+    """
+    outcomes = []
+    for name, column in params.data.columns.items():
+        known = [(month, other) for month, other in delivered.items() if name in other.varying]
+        if column.kind == "timestamp" and name in found.varying:
+            first, reference = known[0]
+            theirs, ours = ("with" if name in month.in_utc else "without" for month in (reference, found))
+            outcomes.append(
+                {
+                    "type": "offsets_as_in_other_months",
+                    "column": name,
+                    "kwargs": {},
+                    "success": theirs == ours,
+                    "description": f"times are {ours} an offset, those of {first} {theirs} one",
+                    "element_count": found.rows,
+                    "unexpected_count": 0 if theirs == ours else found.rows,
+                }
+            )
+    return outcomes
 
 
 def _report(

@@ -6,17 +6,9 @@ from collections.abc import Collection
 from typing import Any
 
 from pipelines import tables
+from pipelines.kinds import DUCKDB_TYPES
 from pipelines.params import WHOLE, Column, Data, Params, TargetParams
 from pipelines.validate.duckdb_views import POSITIVE, repeated_name
-
-# What DuckDB's dialect calls the type in which `collect` writes a kind.
-_TYPES = {
-    "number": ["FLOAT", "DOUBLE"],
-    "boolean": ["BOOLEAN", "Boolean"],
-    "category": ["String", "VARCHAR"],
-    "identifier": ["String", "VARCHAR"],
-    "timestamp": ["TIMESTAMP"],
-}
 
 
 def expectations(params: Params, month: str, varying: Collection[str]) -> list[dict[str, Any]]:
@@ -97,7 +89,7 @@ def _calendar(data: Data, freshness: str | None, month: str) -> list[dict[str, A
 def _column(name: str, column: Column) -> list[dict[str, Any]]:
     mostly = 1 - column.tolerance
     suite = [
-        _expect("expect_column_values_to_be_in_type_list", column=name, type_list=_TYPES[column.kind]),
+        _expect("expect_column_values_to_be_in_type_list", column=name, type_list=DUCKDB_TYPES[column.kind]),
         _expect("expect_column_values_to_not_be_null", column=name, mostly=1 - column.missing_budget),
     ]
     if column.minimum is not None or column.maximum is not None:
@@ -115,7 +107,7 @@ def _target(target: TargetParams, rate: tuple[float, float]) -> list[dict[str, A
     if target.task == "regression":
         return [
             *suite,
-            _expect("expect_column_values_to_be_in_type_list", column=target.column, type_list=_TYPES["number"]),
+            _expect("expect_column_values_to_be_in_type_list", column=target.column, type_list=DUCKDB_TYPES["number"]),
         ]
     suite.append(_expect("expect_column_values_to_be_in_set", column=target.column, value_set=list(target.labels)))
     if target.task == "binary":

@@ -61,7 +61,7 @@ def test_every_answer_names_the_model_version(http: Caller, case: Case) -> None:
 
 
 def wrong_value(kind: str) -> Any:
-    return {"number": SECRET, "boolean": SECRET, "category": 1.5, "timestamp": SECRET}[kind]
+    return {"number": SECRET, "boolean": SECRET, "category": [SECRET], "timestamp": SECRET}[kind]
 
 
 def test_field_is_named_when_its_type_is_wrong(http: Caller, case: Case) -> None:

@@ -47,7 +47,9 @@ def test_row_is_encoded_as_worked_out_by_hand() -> None:
     }
 
 
-@pytest.mark.parametrize(("carrier", "code"), [("AA", 0.0), ("UA", 1.0), ("ZZ", 2.0), ("aa", 2.0), ("", 2.0), (7, 2.0)])
+@pytest.mark.parametrize(
+    ("carrier", "code"), [("AA", 0.0), ("UA", 1.0), ("ZZ", 2.0), ("aa", 2.0), (" UA ", 1.0), (7, 2.0), (1.5, 2.0)]
+)
 def test_category_has_its_position_or_the_code_of_the_unknown(carrier: Any, code: float) -> None:
     assert encode(carrier=carrier)["carrier"] == code
 
@@ -87,9 +89,9 @@ def test_fallbacks_tell_missing_from_unknown() -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("carrier", 1.5),
-        ("carrier", True),
+        ("carrier", ""),
         ("carrier", [SECRET]),
+        ("carrier", math.inf),
         ("at", SECRET),
         ("at", 1387906200),
         ("at", "2013-13-24T17:30"),
@@ -97,7 +99,9 @@ def test_fallbacks_tell_missing_from_unknown() -> None:
         ("at", "2013-12-24T17:30Z"),
         ("at", ""),
         ("distance", SECRET),
-        ("distance", "500"),
+        ("distance", "5OO"),
+        ("distance", " 7000"),
+        ("distance", 1e39),
         ("distance", True),
         ("distance", 0.5),
         ("distance", 6000.1),
@@ -106,8 +110,8 @@ def test_fallbacks_tell_missing_from_unknown() -> None:
         ("distance", 10**400),
         ("wind", math.nan),
         ("wind", -math.inf),
-        ("night", 1),
-        ("night", "true"),
+        ("night", 2),
+        ("night", "maybe"),
     ],
 )
 def test_field_is_named_when_its_value_breaks_the_schema(field: str, value: Any) -> None:
@@ -121,7 +125,7 @@ def test_field_is_named_when_it_is_required_and_missing(field: str) -> None:
 
 
 def test_every_problem_is_reported_at_once() -> None:
-    assert [(row, field) for row, field, _ in problems({"x": 1}, ROW | {"wind": "w", "night": 0}, 5)] == [
+    assert [(row, field) for row, field, _ in problems({"x": 1}, ROW | {"wind": "w", "night": 9}, 5)] == [
         (0, "x"),
         (0, "carrier"),
         (0, "at"),
@@ -146,17 +150,16 @@ def test_rows_and_columns_are_encoded_bit_for_bit_alike() -> None:
         ROW,
         ROW | {"carrier": "ZZ", "gate": "C1", "at": "2012-02-29T00:00", "distance": 1, "wind": -0.0, "night": False},
         ROW | {"gate": None, "wind": None, "night": None, "distance": 10 / 3},
-        ROW | {"at": datetime(2013, 7, 4, 23, 59, 59), "wind": 1e300},
+        ROW | {"at": datetime(2013, 7, 4, 23, 59, 59), "wind": 1e38},
     ]
     columns = {name: [row[name] for row in rows] for name in ROW}
-    with np.errstate(over="ignore"):
-        matrix, _ = ENCODER.encode_rows(rows)
-        assert matrix.tobytes() == ENCODER.encode_columns(columns).tobytes()
+    matrix, _ = ENCODER.encode_rows(rows)
+    assert matrix.tobytes() == ENCODER.encode_columns(columns).tobytes()
 
 
 def test_table_value_is_missing_when_a_request_would_be_refused_for_it() -> None:
     columns: dict[str, list[Any]] = {name: [value, value] for name, value in ROW.items()}
-    columns |= {"distance": [7000.0, math.nan], "carrier": [None, 1.5], "at": [None, "yesterday"], "night": [1, None]}
+    columns |= {"distance": [7000.0, math.nan], "carrier": [None, ""], "at": [None, "yesterday"], "night": [9, None]}
     matrix = ENCODER.encode_columns(columns)
     spoiled = ["carrier", "minute", "hour_sin", "distance", "wind_per_mile", "night"]
     for name, values in zip(SCHEMA.feature_names, matrix.T.tolist(), strict=True):

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from contract.errors import EXIT_RETRY, DataRejectedError, UnavailableError
-from pipelines import paths
+from pipelines import paths, tables
 from pipelines.collect import flights, stage
 from pipelines.params import Params
 from tests.pipelines.conftest import deliveries
@@ -115,8 +115,9 @@ def test_collect_loses_no_row_when_times_are_unreadable(workspace: Path, params:
         stage.run(params, "2024-01")
 
 
-def test_conform_leaves_a_column_as_it_came_when_a_value_does_not_parse(params: Params) -> None:
+def test_conform_makes_null_of_a_cell_that_cannot_be_read_and_writes_its_reason_down(params: Params) -> None:
     table = pl.DataFrame({"distance": ["1.5", "far"], "weight": ["2", None], "outcome": ["kept", "kept"]})
-    conformed = stage.conform(table, params.data.columns, params.target)
-    assert conformed["distance"].dtype == pl.String
+    conformed = stage.conform(table, params.data, params.target).table
+    assert conformed["distance"].to_list() == [1.5, None]
     assert conformed["weight"].to_list() == [2.0, None]
+    assert conformed[tables.UNREADABLE].to_list() == [None, '[["distance", "must be a number", "far"]]']

@@ -46,8 +46,13 @@ def _break(change: Callable[[pl.DataFrame], pl.DataFrame]) -> str:
 
 
 def _changed(column: str, value: pl.Expr) -> pl.Expr:
-    """The column with another value in its first three rows; as text, where the value is text."""
+    """The column with another value in its first three rows."""
     return pl.when(FIRST).then(value).otherwise(column).alias(column)
+
+
+def _unread(column: str) -> pl.Expr:
+    """The mark of a cell that `collect` could not read, in the first three rows."""
+    return pl.when(FIRST).then(pl.lit(f'[["{column}", "must be a number", "far"]]')).alias(tables.UNREADABLE)
 
 
 def _too_far(table: pl.DataFrame) -> pl.DataFrame:
@@ -70,8 +75,8 @@ def _failing(run: Callable[[], Any]) -> int:
         (_too_far, "range:distance"),
         (lambda t: t.with_columns(_changed("depot", pl.lit("west"))), "set:depot"),
         (lambda t: t.with_columns(_changed("depot", pl.lit(None, pl.String))), "missing:depot"),
-        (lambda t: t.with_columns(_changed("distance", pl.lit(float("nan")))), "missing:distance"),
-        (lambda t: t.with_columns(_changed("distance", pl.lit("far"))), "type:distance"),
+        (lambda t: t.with_columns(_changed("distance", pl.lit(None, pl.Float64))), "missing:distance"),
+        (lambda t: t.with_columns(_changed("distance", pl.lit(None, pl.Float64)), _unread("distance")), "type:distance"),
         (lambda t: t.with_columns(_changed("outcome", pl.lit("maybe"))), "label:outcome"),
         (lambda t: t.with_columns(_changed("promised", pl.col("promised").dt.offset_by("3mo"))), "month:promised"),
         (lambda t: pl.concat([t, t.head(3)]), "duplicate"),

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from contract.errors import DataRejectedError, UnavailableError
-from pipelines import paths, settings
+from pipelines import paths, settings, tables
 from tests.pipelines.collecting import PROJECT, ROWS, collect, declare, rows_of, start_collect, write_csv
 
 
@@ -88,7 +88,9 @@ def test_dialects_give_the_samerows_of(
 
 def test_decimal_comma_refuses_a_point_instead_of_guessing(workspace: Path, raw: dict[str, Any]) -> None:
     text = 'promised,order,weight\n2024-01-02,a,"1,5"\n2024-01-02,b,1.234\n'
-    assert [row["weight"] for row in rows_of(raw, text, decimal=",")] == ["1,5", "1.234"]
+    first, second = rows_of(raw, text, decimal=",")
+    assert (first["weight"], second["weight"]) == (1.5, None)
+    assert second[tables.UNREADABLE] == '[["weight", "must be a number", "1.234"]]'
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])

@@ -1,0 +1,280 @@
+"""Columns of a source to the canonical form of their kind: a closed table from types of the source to kinds.
+
+| type in the source | number | boolean | category, identifier | timestamp |
+|---|---|---|---|---|
+| text; dictionary-encoded text; bytes that are UTF-8 | by value | by value | by value | by value |
+| whole numbers, floats, decimals | ✓ | by value | by value | by value, with a unit |
+| booleans | | by value | by value | |
+| days | | | by value | ✓ |
+| timestamps | | | | ✓, in UTC where they have a zone |
+| durations | ✓, with a unit | | | |
+
+*By value*: every distinct value goes through `contract.kinds`, the conversion that a request's value goes through. ✓: a cast of the whole
+column that gives the same. An empty place: the column is refused by its name. A value that cannot be read is null, and has a reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from contract import kinds, timestamps
+from contract.errors import DataRejectedError
+from contract.schema import Field
+from contract.texts import missing_numbers
+
+DTYPES: dict[str, pl.DataType] = {
+    "number": pl.Float64(),
+    "boolean": pl.Boolean(),
+    "category": pl.String(),
+    "identifier": pl.String(),
+    "timestamp": pl.Datetime("us"),
+}
+# What DuckDB's dialect calls the type in which `collect` writes a kind.
+DUCKDB_TYPES = {
+    "number": ["FLOAT", "DOUBLE"],
+    "boolean": ["BOOLEAN", "Boolean"],
+    "category": ["String", "VARCHAR"],
+    "identifier": ["String", "VARCHAR"],
+    "timestamp": ["TIMESTAMP"],
+}
+# Kinds whose distribution says something; the others only name a row.
+MEASURED = ("number", "boolean", "category", "timestamp")
+
+DURATION_UNITS = {"us": 1, "ms": 1_000, "s": 1_000_000, "min": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
+_NUMBERS = ("whole numbers", "floats", "decimals")
+_TAKEN: dict[str, tuple[str, ...]] = {
+    "number": ("text", *_NUMBERS, "durations"),
+    "boolean": ("text", *_NUMBERS, "booleans"),
+    "category": ("text", *_NUMBERS, "booleans", "days"),
+    "timestamp": ("text", *_NUMBERS, "days", "timestamps"),
+}
+_TAKEN["identifier"] = _TAKEN["category"]
+_HINTS = {
+    ("number", "booleans"): "declare kind: boolean",
+    ("number", "days"): "declare kind: timestamp",
+    ("number", "timestamps"): "declare kind: timestamp",
+    ("number", "durations"): f"declare its unit: one of {', '.join(DURATION_UNITS)}",
+    ("category", "timestamps"): "declare kind: timestamp",
+    **dict.fromkeys(
+        (("timestamp", group) for group in _NUMBERS),
+        "declare its unit: s, ms or us (since 1970 UTC), or yyyymmdd",
+    ),
+    ("timestamp", "days"): "take its unit away: it is no number",
+    ("timestamp", "timestamps"): "take its unit away: it is no number",
+}
+_ANYTHING = "cast it at the source to text, a number or a timestamp, or leave it out (data.source.drop)"
+_PER_SECOND = {"ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+_FIRST_S, _END_S = -62_135_596_800, 253_402_300_800  # of the year 1, and of the year 10000
+_YEARS = "must be a timestamp in the years 1 to 9999"
+Cell = tuple[Any, str | None, bool | None]
+
+
+class Converted(NamedTuple):
+    """A column, converted.
+
+    Attributes:
+        values: canonical, null where a value is missing or cannot be read.
+        problems: text, the reason why a value cannot be read, else null.
+        has_offset: whether a timestamp was written with an offset, null where there is none to be seen.
+    """
+
+    values: pl.Series
+    problems: pl.Series
+    has_offset: pl.Series
+
+
+def check(name: str, dtype: pl.DataType, field: Field) -> None:
+    """Raises DataRejectedError for a column of a type that is never read as the field's kind."""
+    group = _group(dtype)
+    unit = field.unit
+    is_taken = group in ("text", "nulls") or group in _TAKEN[field.kind]
+    if field.kind == "timestamp" and group != "text":
+        is_taken &= (group in _NUMBERS) == (unit is not None) or group == "nulls"
+    if field.kind == "number" and group == "durations":
+        is_taken = unit in DURATION_UNITS
+    if not is_taken:
+        hint = _HINTS.get((field.kind, group), _ANYTHING)
+        raise DataRejectedError(
+            f"the source has the column {name!r} as {dtype}, which is not read as a {field.kind}; {hint}"
+        )
+
+
+def check_flat(name: str, dtype: pl.DataType) -> None:
+    """Raises DataRejectedError for a column that is not declared, and of a type in which rows have no order."""
+    if _group(dtype) == "others":
+        raise DataRejectedError(
+            f"the source has the column {name!r} as {dtype}, and data.columns does not list it; {_ANYTHING}"
+        )
+
+
+def convert(values: pl.Series, field: Field) -> Converted:
+    """Convert a column of the source; of any name.
+
+    Raises:
+        DataRejectedError: its type is not read as the kind, or it holds bytes that are no text.
+    """
+    if values.null_count() == len(values):
+        return _nothing(values, field)
+    check(values.name, values.dtype, field)
+    values, group = _as_text(values), _group(values.dtype)
+    if field.kind == "number" and group in ("whole numbers", "floats", "durations"):
+        return _numbers(values, field)
+    if field.kind == "timestamp" and group in ("days", "timestamps"):
+        return _moments(values, field)
+    return _by_value(values.cast(pl.String) if group == "days" else values, field)
+
+
+def texts(values: pl.Series, field: Field) -> pl.Series:
+    """Convert a part of a combined timestamp to text, null where it is missing."""
+    values = _as_text(values)
+    distinct = values.drop_nulls().unique()
+    read = [timestamps.combined([value], field) for value in distinct.to_list()]
+    return _mapped(values, distinct, read, pl.String())
+
+
+def moments(values: pl.Series, field: Field) -> pl.Series:
+    """Convert a column of timestamps to structs of `at` and `has_offset`; `at` is null where there is none."""
+    try:
+        read = convert(values, field)
+    except DataRejectedError:
+        read = _nothing(values, field)
+    return pl.DataFrame([read.values.alias("at"), read.has_offset.alias("has_offset")]).to_struct(values.name)
+
+
+def _nothing(values: pl.Series, field: Field) -> Converted:
+    nothing = pl.Series(values.name, [None] * len(values), dtype=pl.Boolean)
+    return Converted(nothing.cast(DTYPES[field.kind]), nothing.cast(pl.String), nothing)
+
+
+def _group(dtype: pl.DataType) -> str:
+    if dtype.base_type() in (pl.String, pl.Categorical, pl.Enum, pl.Binary):
+        return "text"
+    if dtype.is_integer():
+        return "whole numbers"
+    if dtype.is_float():
+        return "floats"
+    if dtype.is_decimal():
+        return "decimals"
+    named = {
+        pl.Boolean: "booleans",
+        pl.Date: "days",
+        pl.Datetime: "timestamps",
+        pl.Duration: "durations",
+        pl.Null: "nulls",
+    }
+    return named.get(dtype.base_type(), "others")
+
+
+def _as_text(values: pl.Series) -> pl.Series:
+    """Dictionary-encoded text and bytes as text; all else as it is, NaN as null."""
+    if values.dtype == pl.Binary:
+        try:
+            return values.cast(pl.String)
+        except pl.exceptions.PolarsError:
+            raise DataRejectedError(
+                f"the source has the column {values.name!r} as bytes that are no UTF-8 text (is it a UUID?); cast it to text there"
+            ) from None
+    if values.dtype.base_type() in (pl.Categorical, pl.Enum):
+        return values.cast(pl.String)
+    return values.fill_nan(None) if values.dtype.is_float() else values
+
+
+def _numbers(values: pl.Series, field: Field) -> Converted:
+    if isinstance(values.dtype, pl.Duration):
+        counted = values.to_physical().cast(pl.Float64)
+        scale = DURATION_UNITS[str(field.unit)]
+        in_ns = values.dtype.time_unit == "ns"
+        numbers = (
+            counted * 1_000 / scale if values.dtype.time_unit == "ms" else counted / (scale * 1_000 if in_ns else scale)
+        )
+    else:
+        numbers = values.cast(pl.Float64)
+    known = _where(
+        ~numbers.is_in(sorted(missing_numbers(field))), numbers + 0.0
+    )  # one zero: -0 would tell equal rows apart
+    is_usable = known.is_between(-kinds.LARGEST, kinds.LARGEST)
+    return _judged(known, is_usable, kinds.NOT_USABLE)
+
+
+def _moments(values: pl.Series, field: Field) -> Converted:
+    dtype, counted = values.dtype, values.to_physical()
+    if isinstance(dtype, pl.Datetime):
+        second = _PER_SECOND[dtype.time_unit]
+        # Nanoseconds end in the year 2262.
+        is_usable = (
+            counted.is_between(-(2**63), 2**63 - 1)
+            if second == 10**9
+            else counted.is_between(_FIRST_S * second, _END_S * second - 1)
+        )
+        has_offset = dtype.time_zone is not None
+    else:
+        is_usable = counted.is_between(_FIRST_S // 86_400, _END_S // 86_400 - 1)
+        has_offset = False
+    at = _where(is_usable, values)
+    if has_offset:
+        at = at.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+    at = at.cast(pl.Datetime("us"))
+    read = _judged(_where(~at.is_in(sorted(timestamps.missing_times(field))), at), is_usable, _YEARS)
+    offsets = _where(read.values.is_not_null(), pl.Series([has_offset] * len(values), dtype=pl.Boolean))
+    return Converted(read.values, read.problems, offsets)
+
+
+def _judged(values: pl.Series, is_usable: pl.Series, problem: str) -> Converted:
+    """The usable values; the others have the problem, null ones none."""
+    is_bad = ~is_usable.fill_null(True)
+    problems = _where(is_bad, pl.Series([problem] * len(values), dtype=pl.String))
+    return Converted(_where(~is_bad, values), problems, pl.Series([None] * len(values), dtype=pl.Boolean))
+
+
+def _by_value(values: pl.Series, field: Field) -> Converted:
+    read = _reader(field)
+    distinct = values.drop_nulls().unique()
+    cells = [read(value) for value in distinct.to_list()]
+    made, problems, offsets = ([cell[part] for cell in cells] for part in range(3))
+    dtype = DTYPES[field.kind]
+    converted = _mapped(values, distinct, made, dtype)
+    return Converted(
+        converted + 0.0 if field.kind == "number" else converted,
+        _mapped(values, distinct, problems, pl.String()),
+        _mapped(values, distinct, offsets, pl.Boolean()),
+    )
+
+
+def _reader(field: Field) -> Callable[[Any], Cell]:
+    """A function from a value to the canonical one, the reason why there is none, and whether it has an offset."""
+    make = timestamps.in_format if field.format is not None else kinds.reader
+    if field.kind != "timestamp" or field.unit is not None:
+        ways: list[tuple[bool | None, timestamps.Reader]] = [(None, make(field))]
+    else:  # a request has to have what the table has; which that is, the table itself says
+        ways = [
+            (has_offset, make(replace(field, zone=timestamps.UTC_ZONE if has_offset else None)))
+            for has_offset in (False, True)
+        ]
+
+    def read(value: Any) -> Cell:
+        problem = None
+        for has_offset, way in ways:
+            try:
+                canonical = way(value)
+            except ValueError as error:
+                problem = problem or str(error)
+            else:
+                return canonical, None, None if canonical is None else has_offset
+        return None, problem, None
+
+    return read
+
+
+def _mapped(values: pl.Series, distinct: pl.Series, made: Sequence[Any], dtype: pl.DataType) -> pl.Series:
+    if distinct.is_empty():
+        return pl.Series(values.name, [None] * len(values), dtype=dtype)
+    return values.replace_strict(distinct, pl.Series(made, dtype=dtype), default=None, return_dtype=dtype)
+
+
+def _where(mask: pl.Series, values: pl.Series) -> pl.Series:
+    """The values where the mask is true, else null."""
+    return values.to_frame().select(pl.when(mask).then(pl.col(values.name))).to_series()
