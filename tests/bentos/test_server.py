@@ -109,6 +109,7 @@ def test_golden_answers_are_equal_bit_for_bit_over_every_way_in(
     }
     http, grpc_ = triton["http"], triton["grpc"]
     assert http["json"] == http["binary"] == http["default"] == grpc_["raw"] == expected
+    assert http["compressed"] == grpc_["compressed"] == [expected, expected]
 
 
 def test_tritonclient_finds_server_and_model(triton: dict[str, Any], case: Case) -> None:
@@ -119,6 +120,9 @@ def test_tritonclient_finds_server_and_model(triton: dict[str, Any], case: Case)
         assert answer["server"]["extensions"] == ["binary_tensor_data", "model_configuration", "model_repository"]
         assert answer["metadata"]["versions"] == [case.version]
         assert [entry["name"] for entry in answer["metadata"]["inputs"]] == names
+        assert [entry["name"] for entry in answer["config"]["input"]] == names
+        (entry,) = answer["index"]
+        assert (entry["version"], entry["state"]) == (case.version, "READY")
     assert triton["http"]["wrong_model_ready"] is False
     assert triton["grpc"]["one_output"] == ["label"]
 

@@ -18,6 +18,7 @@ import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
 
 OUTPUTS = ("probability", "label")
+CODINGS = ("gzip", "deflate")
 
 
 def column(kind: str, values: list[Any]) -> tuple[str, np.ndarray[Any, Any]]:
@@ -72,6 +73,12 @@ def over_http(job: dict[str, Any]) -> dict[str, Any]:
         "json": answer(client.infer(model, json_inputs(job), model_version=version, outputs=text)),
         "binary": answer(client.infer(model, inputs(triton_http, job), outputs=binary)),
         "default": answer(client.infer(model, inputs(triton_http, job))),
+        "compressed": [
+            answer(client.infer(model, inputs(triton_http, job), request_compression_algorithm=name))
+            for name in CODINGS
+        ],
+        "config": client.get_model_config(model, version),
+        "index": client.get_model_repository_index(),
     }
 
 
@@ -84,6 +91,11 @@ def over_grpc(job: dict[str, Any]) -> dict[str, Any]:
         "server": client.get_server_metadata(as_json=True),
         "metadata": client.get_model_metadata(model, version, as_json=True),
         "raw": answer(client.infer(model, inputs(triton_grpc, job), model_version=version)),
+        "compressed": [
+            answer(client.infer(model, inputs(triton_grpc, job), compression_algorithm=name)) for name in CODINGS
+        ],
+        "config": client.get_model_config(model, version, as_json=True)["config"],
+        "index": client.get_model_repository_index(as_json=True)["models"],
         "one_output": [
             output.name
             for output in client.infer(
