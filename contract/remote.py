@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contract.errors import BulkheadError, ConfigurationError, UnavailableError
 
 _REFUSED = {401, 403, 407}
+# What the same request gets again. Not: 404 (not there yet), 408, 409, 412, 423, 425 and 429, which time or somebody else changes.
+_PERMANENT = {400, 402, 405, 406, 410, 411, 413, 414, 415, 417, 421, 422, 426, 428, 431, 451}
 _NO_BUCKET = re.compile(
     r"NoSuchBucket|ContainerNotFound|\bb/[^/]+/o$"
 )  # gcsfs says only that there is no list of objects
@@ -30,7 +32,11 @@ def failure(error: Exception, where: str, reason: str, done: str = "read") -> Bu
         )
     if any(_is_refusal(cause) for cause in causes):
         return ConfigurationError(f"{where} may not be {done} ({reason}); check the credentials in the environment")
-    if _is_wrong_url(error) or any(_NO_BUCKET.search(str(cause)) for cause in causes):
+    if (
+        _is_wrong_url(error)
+        or any(_status(cause) in _PERMANENT for cause in causes)
+        or any(_NO_BUCKET.search(str(cause)) for cause in causes)
+    ):
         return ConfigurationError(f"{where} cannot be opened ({reason}); correct the URL, or install what it names")
     if isinstance(error, FileNotFoundError):
         return UnavailableError(f"{where} is not there (yet)")
@@ -48,8 +54,11 @@ def _is_refusal(error: BaseException) -> bool:
     names = " ".join(kind.__name__ for kind in type(error).__mro__)
     if isinstance(error, PermissionError) or "Credential" in names or "Authentication" in names:
         return True
-    status = next((getattr(error, name) for name in ("status", "status_code", "code") if hasattr(error, name)), None)
-    return status in _REFUSED or str(error).startswith("Forbidden")  # gcsfs says 403 in this word alone
+    return _status(error) in _REFUSED or str(error).startswith("Forbidden")  # gcsfs says 403 in this word alone
+
+
+def _status(error: BaseException) -> object:
+    return next((getattr(error, name) for name in ("status", "status_code", "code") if hasattr(error, name)), None)
 
 
 def _is_wrong_url(error: Exception) -> bool:

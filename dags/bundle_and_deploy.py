@@ -1,4 +1,7 @@
-"""An approved model becomes a bundle, goes into the store as candidate, and is deployed to the fleet. One at a time."""
+"""An approved model becomes a bundle, goes into the store as candidate, and is deployed to the fleet. One at a time.
+
+An approval that comes while this DAG is paused is lost: docs/airflow.md, "Catch up".
+"""
 
 from airflow.sdk import DAG, Param, PartitionedAssetTimetable, chain
 from pipeline_tasks import (

@@ -1,4 +1,7 @@
-"""The live model on the newest validated month, now that its labels have arrived. Fails when it is worse than promised."""
+"""The live model on the newest validated month, now that its labels have arrived. Fails when it is worse than promised.
+
+A month that is announced while this DAG is paused is lost: docs/airflow.md, "Catch up".
+"""
 
 from airflow.sdk import DAG, PartitionedAssetTimetable, chain
 from pipeline_tasks import COMMON, MONTH_PARAMETER, VALIDATED, close_task, open_task, run_task, stage_task

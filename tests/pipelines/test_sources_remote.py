@@ -44,6 +44,8 @@ def test_url_gives_the_bytes_that_the_path_gives(site: str, workspace: Path, raw
         ("500/a.csv", UnavailableError, "does not answer"),
         ("503/a.csv", UnavailableError, "does not answer"),
         ("429/a.csv", UnavailableError, "does not answer"),
+        ("400/a.csv", ConfigurationError, "cannot be opened"),
+        ("410/a.csv", ConfigurationError, "cannot be opened"),
         ("401/a.csv", ConfigurationError, "check the credentials in the environment"),
         ("403/a.csv", ConfigurationError, "check the credentials in the environment"),
     ],
