@@ -120,7 +120,7 @@ bench: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/in
 drills: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/client/installed.txt .venv/fuzz/installed.txt  ## faults injected for real: hostile, slow and greedy callers
 	$(PIPELINE) python -m drills
 
-# ── environments: one hashed lock each; an environment is complete when it holds a copy of its lock ──
+# ── environments: one hashed lock each; made under another name first, so that what runs in one never meets half of it, and one that cannot be had leaves the old ──
 $(UV):
 	@echo "── uv"
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 …")'
@@ -129,12 +129,16 @@ $(UV):
 
 .venv/%/installed.txt: requirements/%.txt | $(UV)
 	@echo "── environment $*"
-	rm -f $@  # first: who copies the environment meanwhile knows by this file whether it was whole
-	$(UV) venv --quiet --clear --python $(PYTHON) .venv/$*
-	$(UV) pip install --quiet --require-hashes $(EXCLUDES) --python .venv/$* -r $<
-	if [ $* = serving ]; then $(PYTHON) -m contract.pruning .venv/serving; fi
-	rm -f .venv/$*/.lock  # uv leaves it for everybody to write to
-	cp $< $@
+	new=.venv/.$*.new old=.venv/.$*.old
+	rm -rf $$new $$old
+	$(UV) venv --quiet --relocatable --python $(PYTHON) $$new
+	$(UV) pip install --quiet --require-hashes $(EXCLUDES) --python $$new -r $<
+	if [ $* = serving ]; then $(PYTHON) -m contract.pruning $$new; fi
+	rm -f $$new/.lock  # uv leaves it for everybody to write to
+	cp $< $$new/installed.txt
+	if [ -d .venv/$* ]; then mv .venv/$* $$old; fi
+	mv $$new .venv/$*
+	rm -rf $$old
 .PRECIOUS: .venv/%/installed.txt
 .venv/serving/installed.txt: contract/pruning.py
 

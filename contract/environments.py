@@ -46,7 +46,7 @@ def python_for(lock: Path, digest: str, root: Path, beside: Path = Path(sys.pref
 def _copied(source: Path, digest: str, target: Path) -> bool:
     """Whether `source` has that lock and is copied now, by hard links where it can be: files in environments are replaced, not changed.
 
-    Whatever remakes `source` takes its copy of the lock away first, so one that is still there afterwards speaks for what was copied.
+    `make` puts another environment in its place by a rename: a lock that is still there afterwards speaks for what was copied.
     """
     if not _has_lock(source, digest):
         return False

@@ -52,14 +52,14 @@ def test_copy_stays_as_it_was_when_the_environment_beside_this_one_gets_another_
 def test_environment_that_is_remade_while_it_is_copied_is_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    package = made_beside(tmp_path, "# nothing at all\n")
+    made_beside(tmp_path, "# nothing at all\n")
     lock, digest = lock_of("# nothing at all\n", tmp_path)
     link = os.link
 
     def remade(source: str, target: str) -> None:
-        (tmp_path / "serving" / "installed.txt").unlink(missing_ok=True)  # what make does first
-        package.unlink(missing_ok=True)
         link(source, target)
+        if (tmp_path / "serving").exists():
+            (tmp_path / "serving").rename(tmp_path / "old")  # as make does
 
     monkeypatch.setattr(os, "link", remade)
     shutil.copytree(Path(sys.prefix).parent / "uv", tmp_path / "uv", symlinks=True)

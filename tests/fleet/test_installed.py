@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -87,6 +88,25 @@ def test_replicas_serve_and_return_and_are_gone_back_to_when_make_has_made_an_en
     elsewhere("down")
     assert elsewhere("up")["ready"]
     assert elsewhere("deploy", second)["ready"]
+
+
+def test_environment_stays_as_it_was_when_make_cannot_have_the_next_one(
+    elsewhere: FleetCommand, tmp_path: Path
+) -> None:
+    project = tmp_path / "project"
+    before = (project / ".venv" / "serving" / "installed.txt").read_text()
+    (project / "requirements" / "serving.txt").write_text(f"no-such-package==1 --hash=sha256:{'0' * 64}\n")
+    make = ["make", ".venv/serving/installed.txt", f"PYTHON={sys.executable}"]
+    assert subprocess.run(make, cwd=project, check=False, capture_output=True).returncode
+    assert (project / ".venv" / "serving" / "installed.txt").read_text() == before
+    python = project / ".venv" / "serving" / "bin" / "python"
+    subprocess.run([python, "-c", "import bentoml"], check=True, env=os.environ | {"BENTOML_DO_NOT_TRACK": "true"})
+
+
+def test_nothing_of_a_fleet_can_be_written_by_others(fleet: FleetCommand) -> None:
+    fleet.serve(fleet.bundles.first, size=1)
+    modes = {path: path.lstat().st_mode for path in (fleet.root / "fleet").rglob("*")}
+    assert [path for path, mode in modes.items() if mode & 0o022 and not stat.S_ISLNK(mode)] == []
 
 
 def status(fleet: FleetCommand) -> dict[str, Any]:
