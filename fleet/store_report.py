@@ -69,6 +69,7 @@ def describe(found: Mapping[str, Any]) -> str:
     verdict = {True: "approved", False: "refused"}.get(gate.get("approved"), "no evidence")
     lines.append(f"  gate         {verdict}, while the live model was {(gate.get('champion') or 'none')[:12]}")
     lines += [f"               {_check(check)}" for check in gate.get("checks", ())]
+    lines += [f"               {what}" for what in gate.get("weak", ())]
     lines += [
         f"               suspected leak: {name}, {evidence}" for name, evidence in gate.get("suspects", {}).items()
     ]

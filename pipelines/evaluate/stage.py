@@ -41,6 +41,7 @@ def run(params: Params) -> str:
         "champion": champion["digest"],
         "learned": held.rule,
         "breaks": list(beside.breaks) if beside else [],
+        "weak": gate.weakness(checks, params.target.task),
         "suspects": {name: evidence for name, evidence in suspects.items() if name not in params.gates.reviewed},
     }
     metrics = _metrics(params, held, scores)
@@ -144,6 +145,7 @@ def _verdict(task: str, metrics: dict[str, Any], approval: dict[str, Any]) -> st
 
 def _said(approval: dict[str, Any]) -> str:
     """What no check asks and a person should know, in further lines."""
-    said = [f"suspected leak: {name}, {evidence}" for name, evidence in approval["suspects"].items()]
+    said = list(approval["weak"])
+    said += [f"suspected leak: {name}, {evidence}" for name, evidence in approval["suspects"].items()]
     said += [f"breaks callers of the live model: {what}" for what in approval["breaks"]]
     return "".join(f"\n  {line}" for line in said)
