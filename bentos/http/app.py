@@ -125,18 +125,23 @@ class HttpApp:
             self.core.access.check_path(path, headers.get(b"authorization", b""))
         if b"pickle" in media_type(headers):
             raise UnsupportedTypeError("pickles are not accepted")
-        methods = self._methods(endpoint, path)
-        if method not in methods:
-            raise MethodNotAllowedError((*methods, "OPTIONS"))
-        if endpoint is self._predict and path != PREDICT_PATH:
-            return self._pages.answer(path)
-        if not endpoint.predicts(path):
-            return endpoint.answer(method, path, headers, b"")
+        if method != "POST" or not endpoint.predicts(path):
+            return self._told(endpoint, request)
         endpoint.check_head(path, headers)
         declared = headers.get(b"content-length", b"0")
         if not declared.isdigit() or int(declared) > self.core.limits.body_limit_bytes:
             raise BodyTooLongError(self.core.limits.body_limit_bytes)
         return None
+
+    def _told(self, endpoint: Endpoint, request: Request) -> Response:
+        """The answer to a question that has no body, or none that matters."""
+        method, path = request.method, request.path
+        methods = self._methods(endpoint, path)
+        if method not in methods:
+            raise MethodNotAllowedError((*methods, "OPTIONS"))
+        if endpoint is self._predict:
+            return self._pages.answer(path)
+        return endpoint.answer(method, path, request.headers, b"")
 
     def _by_body(self, request: Request) -> Response:
         endpoint, admission = request.endpoint or self._predict, self.core.admission

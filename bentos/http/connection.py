@@ -148,9 +148,10 @@ class Connection(asyncio.Protocol):
     def _parse(self, data: bytes | memoryview) -> None:
         self._now = perf_counter()
         try:
-            self._feed(data)
-        except httptools.HttpParserUpgrade:  # CONNECT, which was refused
-            self._end()
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as stopped:
+                self._feed_again(data[stopped.args[0] :])
         except httptools.HttpParserCallbackError as error:
             if not self._over:
                 log_defect(error.__context__ or error)
@@ -165,19 +166,18 @@ class Connection(asyncio.Protocol):
         if self._state != IDLE and not self._over:
             self._count(len(data))
 
-    def _feed(self, data: bytes | memoryview) -> None:
-        """Let the parser see it; once more where it has stopped at the end of a head, for another protocol."""
-        while True:
+    def _feed_again(self, rest: bytes | memoryview) -> None:
+        """Let a new parser see a head once more, and the rest: the last one has stopped after it, for another protocol."""
+        while self._again:
+            data, self._again = self._again + bytes(rest), b""
+            self.parser = _parser(self)
             try:
                 self.parser.feed_data(data)
             except httptools.HttpParserUpgrade as stopped:
-                if not self._again:
-                    raise
-                data = self._again + bytes(data[stopped.args[0] :])
-                self._again = b""
-                self.parser = _parser(self)
+                rest = data[stopped.args[0] :]
             else:
                 return
+        self._end()  # of CONNECT, which was refused
 
     def _count(self, size: int) -> None:
         """Bound what a request may hold of this connection's, and of the server's, memory before it is complete."""

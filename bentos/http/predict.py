@@ -26,9 +26,9 @@ class PredictEndpoint:
         """The methods that the path takes: POST alone."""
         return WRITES
 
-    def predicts(self, path: str) -> bool:  # noqa: ARG002
+    def predicts(self, path: str) -> bool:
         """Whether a request for the path is a prediction, whose body has to be read."""
-        return True
+        return path == PATH
 
     def check_head(self, path: str, headers: Headers) -> None:  # noqa: ARG002
         """Raises UnsupportedTypeError for a body that is not plain JSON; asked before it is read."""

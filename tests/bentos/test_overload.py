@@ -157,7 +157,7 @@ def test_what_is_not_as_clients_send_it_is_parsed_as_ever(
     door: FrontDoor, rounds: Rounds, head: list[str], body: bytes, statuses: list[int]
 ) -> None:
     rounds.fill()
-    lines = ["POST /predict HTTP/1.1", "Content-Type: application/json", *head, "", ""]
+    lines = ["POST /predict HTTP/1.1", "Host: x", "Content-Type: application/json", *head, "", ""]
     received = responses(door.ask("\r\n".join(lines).encode() + body, get("/nowhere", CLOSE)))
     assert [status for status, _, _ in received] == statuses
 
