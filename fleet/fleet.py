@@ -213,7 +213,8 @@ class Fleet:
             self._supervisor.add(Program(_ENVOY, command, self._settings.root))
 
     def _clear_away(self, state: State) -> None:
-        """Programs that a command cut short has left behind."""
+        """What a command cut short has left behind: what it was installing, and programs."""
+        self._installed.clear_away()
         known = {_ENVOY, *(replica.name for replica in state.replicas)}
         self._supervisor.remove([name for name in self._supervisor.states() if name not in known])
 

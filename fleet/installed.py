@@ -36,8 +36,15 @@ class Installed:
         named = manifest.read(bundle).environment
         return environments.python_for(bundle / named["lock"], named["lock_sha256"], self._root / _ENVIRONMENTS)
 
+    def clear_away(self) -> None:
+        """Remove what a command that was killed has left half made; only one command at a time makes anything here."""
+        for folder in (_BUNDLES, _ENVIRONMENTS):
+            for path in listed(self._root / folder):
+                if path.name.startswith("."):
+                    remove_tree(path)
+
     def unneeded(self, kept: Iterable[str]) -> list[Entry]:
-        """What no bundle of these digests needs, by path below the root; what commands that were killed have left as well."""
+        """What no bundle of these digests needs, by path below the root."""
         digests = set(kept)
         locks = {claims.environment["lock_sha256"] for claims in self._claims(digests)}
         found = [(_BUNDLES, digests), (_ENVIRONMENTS, locks)]

@@ -109,6 +109,16 @@ def test_nothing_of_a_fleet_can_be_written_by_others(fleet: FleetCommand) -> Non
     assert [path for path, mode in modes.items() if mode & 0o022 and not stat.S_ISLNK(mode)] == []
 
 
+def test_half_made_copy_is_removed_by_the_next_command_when_one_was_killed(fleet: FleetCommand) -> None:
+    fleet.serve(fleet.bundles.first, size=1)
+    left = [fleet.root / "fleet" / folder / ".incoming-0123" for folder in ("bundles", "environments")]
+    for directory in left:
+        (directory / "src").mkdir(parents=True)
+        directory.chmod(0o500)
+    assert fleet("up")["ready"]
+    assert not any(directory.exists() for directory in left)
+
+
 def status(fleet: FleetCommand) -> dict[str, Any]:
     """As it is now, ready or not."""
     found: dict[str, Any] = json.loads(fleet.run("status").stdout)
