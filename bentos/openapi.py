@@ -62,11 +62,14 @@ def document(core: Core) -> bytes:
 
 def _schemas(core: Core) -> dict[str, Any]:
     fields = {field.name: field_schema(field, core.schema.features) for field in core.schema.fields}
+    fields |= {
+        field.name: {"deprecated": True, "description": "accepted and ignored"} for field in core.schema.deprecated
+    }
     problem = _object({"row": _integer(nullable=True), "field": _string(nullable=True), "problem": _string()})
     rows = {"type": "array", "maxItems": core.limits.max_rows, "items": operations.reference("Row")}
     error = _object({"code": _string(), "message": _string(), "details": {"type": "array", "items": problem}})
     return {
-        "Row": _object(fields, optional=tuple(field.name for field in core.schema.fields if not field.required)),
+        "Row": _object(fields, optional=tuple(field.name for field in core.schema.accepted if not field.required)),
         "PredictRequest": _object({"rows": rows}),
         "PredictResponse": _object(
             {

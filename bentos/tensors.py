@@ -80,7 +80,7 @@ class TensorReader:
     """Checks tensors against a schema and turns them into the rows that `/predict` would have been sent."""
 
     def __init__(self, schema: FeatureSchema) -> None:
-        self._fields = {field.name: field for field in schema.fields}
+        self._fields = {field.name: field for field in schema.accepted}
         self._required = [field.name for field in schema.fields if field.required]
         self._known_table = lru_cache(maxsize=REMEMBERED)(self._table)
 

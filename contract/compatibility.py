@@ -44,8 +44,8 @@ def breaks(live: FeatureSchema, new: FeatureSchema) -> list[Problem]:
         Problem(None, None, f"target, {what}: {_text(before)} before, {_text(after)} now")
         for what, (before, after) in meant_otherwise(live.target, new.target).items()
     ]
-    known, read = {field.name: field for field in live.fields}, {field.name: field for field in new.fields}
-    accepted = read.keys() | {field.name for field in getattr(new, "deprecated", ())}
+    known, read = ({field.name: field for field in group} for group in (live.accepted, new.fields))
+    accepted = {field.name for field in new.accepted}
     for name, field in known.items():
         if name not in accepted:
             problems.append(Problem(None, name, "is gone: a request with it is refused"))

@@ -27,6 +27,7 @@ class Encoder:
         self._parsers = [(field.name, _parser(field)) for field in schema.fields]
         self._names = frozenset(field.name for field in schema.fields)
         self._sources = sources.Sources(schema.fields)
+        self._accepted = frozenset(field.name for field in schema.accepted)
         positions = {field.name: index for index, field in enumerate(schema.fields)}
         try:
             self._features = [
@@ -87,7 +88,7 @@ class Encoder:
             if not isinstance(row, Mapping):
                 problems.append(Problem(index, None, "is not an object of field names and values"))
                 continue
-            unknown = sorted(str(name) for name in row.keys() - self._names)
+            unknown = sorted(str(name) for name in row.keys() - self._accepted)
             problems += [Problem(index, name[:100], "unknown field") for name in unknown]
             for name, parse in self._parsers:
                 value = row.get(name)

@@ -46,7 +46,7 @@ def compiled(
         A function that raises ValueError or AttributeError for a row that breaks the schema, and then may have appended nothing.
     """
     position = {field.name: index for index, field in enumerate(schema.fields)}
-    known: dict[str, Any] = {"NAN": math.nan, "names": frozenset(position)}
+    known: dict[str, Any] = {"NAN": math.nan, "names": frozenset(field.name for field in schema.accepted)}
     text = ["def encode(row, encoded):", " get = row.get", " taken = []"]
     for i, field in enumerate(schema.fields):
         known |= {f"name{i}": field.name, f"parse{i}": parsers[i], f"required{i}": field.required}

@@ -100,14 +100,24 @@ class Target:
 
 @dataclass(frozen=True)
 class FeatureSchema:
-    """All that a request needs to be read, encoded and answered; `task` is one of `TASKS`."""
+    """All that a request needs to be read, encoded and answered; `task` is one of `TASKS`.
+
+    Attributes:
+        deprecated: fields that a request may still carry, whatever their value, and that nothing reads.
+    """
 
     name: str
     task: str
     target: Target
     fields: tuple[Field, ...]
     features: tuple[Feature, ...]
+    deprecated: tuple[Field, ...] = ()
     format: int = FORMAT
+
+    @property
+    def accepted(self) -> tuple[Field, ...]:
+        """The fields that a request may carry."""
+        return self.fields + self.deprecated
 
     @property
     def feature_names(self) -> list[str]:
@@ -139,6 +149,7 @@ class FeatureSchema:
                 target=_target(raw.pop("target")),
                 fields=tuple(_field(entry) for entry in raw.pop("fields")),
                 features=tuple(_feature(entry) for entry in raw.pop("features")),
+                deprecated=tuple(_field(entry) for entry in raw.pop("deprecated", ())),
             )
             if raw:
                 raise ValueError(f"unknown keys {sorted(raw)}")
@@ -173,7 +184,9 @@ def _feature(raw: Mapping[str, Any]) -> Feature:
 def _check(schema: FeatureSchema) -> None:
     _check_target(schema.task, schema.target)
     names = {entry.name for entry in schema.fields}
-    for entry in schema.fields:
+    if twice := names & {entry.name for entry in schema.deprecated}:
+        raise ValueError(f"the fields {sorted(twice)} are deprecated, and read")
+    for entry in schema.accepted:
         if entry.kind not in KINDS:
             raise ValueError(f"field {entry.name!r} has the kind {entry.kind!r}, not one of {', '.join(KINDS)}")
         if entry.decimal not in (".", ",") or entry.zone not in (None, "UTC"):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from contract.schema import Field, Target
+from contract.schema import FeatureSchema, Field, Target
 from pipelines.params import Data, FlightsSource, TargetParams
 
 
@@ -44,6 +46,11 @@ def outcome_of(target: TargetParams, data: Data) -> Field:
     if isinstance(data.source, FlightsSource):
         return Field(target.column, kind, required=False)
     return Field(target.column, kind, required=False, missing=data.source.missing, decimal=data.source.decimal)
+
+
+def served(schema: FeatureSchema, deprecated: Mapping[str, str]) -> FeatureSchema:
+    """Return the schema that goes into the bundle: that of the model, with the kinds of fields that nothing reads any more."""
+    return replace(schema, deprecated=tuple(Field(name, kind, required=False) for name, kind in deprecated.items()))
 
 
 def target_of(target: TargetParams) -> Target:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -167,7 +167,7 @@ Seconds = Annotated[float, Field(gt=0, lt=3600)]
 class Serving(Model):
     """What callers may cost a server, as `contract.limits.Limits` has it, and what the bundle may cost.
 
-    A time of an hour or more would be none.
+    A time of an hour or more would be none. `deprecated` are fields, with their kinds, that requests may still carry, and nothing reads.
     """
 
     max_rows: Annotated[int, Field(ge=1)] = Limits.max_rows
@@ -182,6 +182,7 @@ class Serving(Model):
     latency_budget_s: Annotated[float, Field(ge=0.01, lt=3600)] = Limits.latency_budget_s
     drain_s: Seconds = Limits.drain_s
     budget: Budget = Budget()
+    deprecated: dict[Name, Literal["number", "boolean", "category", "timestamp"]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -221,6 +222,7 @@ class Params(Model):
             require_columns("evaluate.slices", (entry.column,), columns)
         self._check_split()
         self._check_gates()
+        self._check_deprecated()
         return self
 
     def _check_split(self) -> None:
@@ -245,6 +247,13 @@ class Params(Model):
             require_columns("gates.entity", (self.gates.entity,), self.data.columns)
         if unknown := [name for name in self.gates.reviewed if name not in self.features]:
             raise ValueError(f"gates.reviewed lists {unknown[0]!r}, which is no feature: {', '.join(self.features)}")
+
+    def _check_deprecated(self) -> None:
+        for name, feature in self.features.items():
+            if read := self.serving.deprecated.keys() & set(inputs_of(name, feature)):
+                raise ValueError(
+                    f"serving.deprecated lists {min(read)!r}, which the feature {name!r} reads; it is for fields that none reads"
+                )
 
 
 def _refuse_twins(names: Sequence[str]) -> None:

@@ -13,10 +13,12 @@ from contract.errors import ModelRejectedError
 from contract.files import canonical_json, sha256, tree_bytes, write_atomically
 from contract.manifest import GOLDEN_FILE_NAME, Manifest
 from contract.predictor import MODEL_FILE_NAME, Predictor
+from contract.schema import FeatureSchema
 from pipelines import paths
 from pipelines.bundle import bento
 from pipelines.bundle import evidence as making
 from pipelines.bundle.golden import golden_cases
+from pipelines.declared import served
 from pipelines.params import Params
 from pipelines.settings import var_directory
 
@@ -54,11 +56,15 @@ def run(params: Params) -> str:
 def _write_artifact(params: Params, artifact: Path) -> None:
     """What the server reads, with the golden answers of this very artifact."""
     artifact.mkdir()
-    for name in (MODEL_FILE_NAME, schema.FILE_NAME, reference.FILE_NAME):
+    for name in (MODEL_FILE_NAME, reference.FILE_NAME):
         shutil.copyfile(paths.BOOSTED / name, artifact / name)
+    judged = FeatureSchema.from_bytes((paths.BOOSTED / schema.FILE_NAME).read_bytes())
+    write_atomically(artifact / schema.FILE_NAME, served(judged, params.serving.deprecated).to_bytes())
     golden = golden_cases(Predictor.load(artifact))
     write_atomically(artifact / GOLDEN_FILE_NAME, canonical_json(golden))
-    write_atomically(artifact / limits.FILE_NAME, canonical_json(params.serving.model_dump(exclude={"budget"})))
+    write_atomically(
+        artifact / limits.FILE_NAME, canonical_json(params.serving.model_dump(exclude={"budget", "deprecated"}))
+    )
 
 
 def _inputs(params: Params) -> dict[str, Any]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
+from pathlib import Path
 
 from contract import manifest, schema
+from contract.errors import BundleError
 from contract.files import canonical_json, sha256, write_atomically
-from contract.manifest import Manifest
 from contract.predictor import MODEL_FILE_NAME
+from contract.schema import FeatureSchema
 from pipelines import paths
 from pipelines.params import Params
 from pipelines.settings import open_store
@@ -24,7 +27,7 @@ def run(_params: Params) -> str:
     store = open_store()
     live = store.read("live")
     digest, rule = live.digest if live else None, None
-    if digest and _is_this_model(manifest.verify(store.path(digest), digest)):
+    if digest and _is_this_model(store.path(digest), digest):
         judged_against = manifest.read(store.path(digest)).gate.get("champion")
         digest = judged_against if judged_against in store.digests() else None
     shutil.rmtree(paths.CHAMPION, ignore_errors=True)
@@ -45,8 +48,14 @@ def run(_params: Params) -> str:
     )
 
 
-def _is_this_model(live: Manifest) -> bool:
-    return all(
-        live.files.get(f"{manifest.ARTIFACT}/{name}") == sha256(paths.BOOSTED / name)
-        for name in (MODEL_FILE_NAME, schema.FILE_NAME)
-    )
+def _is_this_model(bundle: Path, digest: str) -> bool:
+    """Whether the bundle holds the model that was just trained; it may let callers send what nothing reads any more."""
+    live = manifest.verify(bundle, digest)
+    if live.files.get(f"{manifest.ARTIFACT}/{MODEL_FILE_NAME}") != sha256(paths.BOOSTED / MODEL_FILE_NAME):
+        return False
+    trained = FeatureSchema.from_bytes((paths.BOOSTED / schema.FILE_NAME).read_bytes())
+    try:
+        served = FeatureSchema.from_bytes((bundle / manifest.ARTIFACT / schema.FILE_NAME).read_bytes())
+    except BundleError:  # of another version
+        return False
+    return replace(served, deprecated=()) == trained

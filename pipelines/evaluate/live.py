@@ -15,6 +15,7 @@ from contract.predictor import Predictor
 from contract.schema import FeatureSchema
 from pipelines import paths, tables
 from pipelines.comparable import obstacles
+from pipelines.declared import served
 from pipelines.evaluate.holdout import Holdout, score
 from pipelines.learned import UnknownRowsError
 from pipelines.measures import Scores
@@ -57,7 +58,8 @@ def judge(digest: str | None, params: Params, held: Holdout) -> Live | None:
         predictor = Predictor.load(paths.CHAMPION)
     except BundleError as error:
         return Live(digest, because=(f"it cannot be read by this version: {error.message}",))
-    new = FeatureSchema.from_bytes((paths.BOOSTED / schema.FILE_NAME).read_bytes())
+    trained = FeatureSchema.from_bytes((paths.BOOSTED / schema.FILE_NAME).read_bytes())
+    new = served(trained, params.serving.deprecated)
     found = Live(digest, tuple(map(str, compatibility.breaks(predictor.schema, new))))
     in_utc = tables.columns_in_utc(*map(paths.accepted, params.data.months))
     if because := tuple(map(str, obstacles(predictor.schema, params, in_utc))):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 from bentos import errors, openapi
@@ -19,6 +20,14 @@ def test_row_has_the_fields_of_the_schema(http: Caller, case: Case) -> None:
     assert list(row["properties"]) == [field.name for field in case.schema.fields]
     assert row["required"] == [field.name for field in case.schema.fields if field.required]
     assert row["additionalProperties"] is False
+
+
+def test_deprecated_field_is_marked_and_may_be_left_out(http: Caller, monkeypatch: Any) -> None:
+    core = http.app.core
+    monkeypatch.setattr(core, "schema", replace(core.schema, deprecated=(Field("fog", "number", required=False),)))
+    row = json.loads(openapi.document(core))["components"]["schemas"]["Row"]
+    assert row["properties"]["fog"]["deprecated"] is True
+    assert "fog" not in row["required"]
 
 
 def test_example_is_a_golden_row_that_fits(http: Caller, case: Case) -> None:

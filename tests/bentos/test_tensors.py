@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -63,6 +64,15 @@ def test_optional_field_is_missing_when_its_datatype_says_so(
     name: str, datatype: str, values: list[Any], expected: list[Any]
 ) -> None:
     assert [row[name] for row in rows(CARRIER, DISTANCE, (name, datatype, values))] == expected
+
+
+def test_deprecated_field_may_be_sent_as_a_tensor() -> None:
+    reader = TensorReader(replace(SCHEMA, deprecated=(Field("fog", "number", required=False),)))
+    assert reader.check("fog", "FP64", [2]) == 2
+    heads = tuple((name, datatype, len(values)) for name, datatype, values in (CARRIER, DISTANCE))
+    assert reader.rows((*heads, ("fog", "FP64", 2)), [CARRIER[2], DISTANCE[2], [1.0, math.nan]])[0]["carrier"] == "AA"
+    with pytest.raises(InvalidRowsError, match="an input does not fit"):
+        READER.check("fog", "FP64", [2])
 
 
 def test_required_field_keeps_its_value_so_that_the_schema_can_refuse_it() -> None:

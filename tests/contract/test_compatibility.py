@@ -80,3 +80,21 @@ def test_request_that_is_refused_is_a_break_that_is_named(new: FeatureSchema) ->
     with pytest.raises(InvalidRowsError) as caught:
         Encoder(replace(new, features=features)).encode_rows([ROW])
     assert {problem.field for problem in caught.value.problems} <= {found.field for found in breaks(SCHEMA, new)}
+
+
+FOG = Field("fog", "number", required=False)
+
+
+def test_field_that_is_deprecated_breaks_nobody_until_it_is_taken_away_or_read_otherwise() -> None:
+    (night,) = (field for field in SCHEMA.fields if field.name == "night")
+    assert breaks(SCHEMA, replace(_without("night"), deprecated=(night,))) == []
+    deprecated = replace(SCHEMA, deprecated=(FOG,))
+    assert breaks(deprecated, deprecated) == []
+    assert [str(found) for found in breaks(deprecated, SCHEMA)] == [
+        "field 'fog': is gone: a request with it is refused"
+    ]
+    read = replace(SCHEMA, fields=(*SCHEMA.fields, replace(FOG, kind="category", required=True)))
+    assert {found.problem for found in breaks(deprecated, read)} == {
+        "kind: number before, category now",
+        "required: False before, True now",
+    }

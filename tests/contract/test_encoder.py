@@ -54,6 +54,21 @@ def test_category_has_its_position_or_the_code_of_the_unknown(carrier: Any, code
     assert encode(carrier=carrier)["carrier"] == code
 
 
+@pytest.mark.parametrize("value", [3.5, "anything", None, [SECRET], True])
+def test_deprecated_field_is_accepted_and_ignored_whatever_its_value(value: Any) -> None:
+    encoder = Encoder(replace(SCHEMA, deprecated=(Field("fog", "number", required=False),)))
+    matrix, fallbacks = encoder.encode_rows([ROW | {"fog": value}, ROW])
+    expected, taken = ENCODER.encode_rows([ROW])
+    assert matrix.tobytes() == expected.tobytes() * 2
+    assert fallbacks == taken * 2
+    assert ("fog", "unknown field") in {(field, what) for _, field, what in problems(ROW | {"fog": value})}
+    with pytest.raises(InvalidRowsError) as caught:
+        encoder.encode_rows([ROW | {"fog": value, "smog": 1}])
+    assert [problem.field for problem in caught.value.problems] == ["smog"]
+    columns = {name: [value] for name, value in ROW.items()}
+    assert encoder.encode_columns(columns).tobytes() == expected.tobytes()
+
+
 def test_nothing_of_a_schema_is_run_as_a_program() -> None:
     hostile = "x'\"]; raise SystemExit(__import__('os'))\n#"
     fields = (Field(hostile, "category", unit=hostile), Field(f"{hostile}2", "number", required=False))

@@ -10,14 +10,19 @@ from typing import Any
 import pytest
 
 from contract.errors import BundleError
-from contract.schema import FeatureSchema, Target
+from contract.schema import FeatureSchema, Field, Target
 from tests.contract.conftest import SCHEMA
 
 
 def test_schema_is_the_same_when_written_and_read() -> None:
-    again = FeatureSchema.from_bytes(SCHEMA.to_bytes())
-    assert again == SCHEMA
-    assert again.to_bytes() == SCHEMA.to_bytes()
+    for schema in (SCHEMA, replace(SCHEMA, deprecated=(Field("fog", "number", required=False),))):
+        again = FeatureSchema.from_bytes(schema.to_bytes())
+        assert again == schema
+        assert again.to_bytes() == schema.to_bytes()
+
+
+def test_schema_without_the_key_deprecated_has_no_deprecated_field() -> None:
+    assert FeatureSchema.from_bytes(change(lambda raw: raw.pop("deprecated"))) == SCHEMA
 
 
 @pytest.mark.parametrize(
@@ -44,6 +49,8 @@ def change(edit: Callable[[dict[str, Any]], Any]) -> bytes:
         lambda raw: raw.pop("fields"),
         lambda raw: raw["fields"][0].update(kind="picture"),
         lambda raw: raw["fields"][0].update(colour="red"),
+        lambda raw: raw.update(deprecated=[{"name": "carrier", "kind": "category"}]),
+        lambda raw: raw.update(deprecated=[{"name": "fog", "kind": "picture"}]),
         lambda raw: raw["features"][0].update(transform="square"),
         lambda raw: raw["features"][0].update(inputs=["nothing"]),
         lambda raw: raw["target"].update(labels=["one"]),

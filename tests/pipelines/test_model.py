@@ -172,9 +172,18 @@ def test_evaluate_rejects_a_model_worse_than_the_live_one(workspace: Path, raw: 
     assert json.loads(paths.APPROVAL.read_bytes())["champion"] == live
 
 
-def test_run_repeated_after_its_own_deployment_gives_the_same_bundle(workspace: Path, params: Params) -> None:
+def test_run_repeated_after_its_own_deployment_gives_the_same_bundle(workspace: Path, raw: dict[str, Any]) -> None:
+    raw["serving"]["deprecated"] = {"wind": "number"}
+    params = Params.model_validate(raw)
     _train(params)
     first = _go_live(params)
+    served = Predictor.load(paths.BUNDLE / manifest.ARTIFACT)
+    (row,) = golden.golden_rows(served.schema, 1)
+    assert (
+        served.predict([row | {"wind": "none"}])
+        == served.predict([row])
+        == Predictor.load(paths.BOOSTED).predict([row])
+    )
     champion.run(params)
     assert json.loads((paths.CHAMPION / "champion.json").read_bytes()) == {"digest": None, "learned": None}
     assert _publish(params) == first

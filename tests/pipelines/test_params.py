@@ -144,6 +144,11 @@ def test_params_of_the_project_are_valid() -> None:
             lambda raw: raw["serving"].update(body_limit_bytes=2**30),
             ["'serving'", "body_limit_bytes is more than pending_limit_bytes"],
         ),
+        (
+            lambda raw: raw["serving"].update(deprecated={"depot": "category"}),
+            ["serving.deprecated lists 'depot', which the feature 'depot' reads"],
+        ),
+        (lambda raw: raw["serving"].update(deprecated={"wind": "text"}), ["'serving.deprecated.wind'", "'text'"]),
         (lambda raw: raw["target"].update(task="ranking"), ["'target.task'", "'ranking'", "'binary'"]),
     ],
 )
@@ -159,7 +164,7 @@ def test_load_names_key_value_and_allowed_when_params_are_malformed(
 
 
 def test_each_limit_of_the_server_is_a_key_with_the_same_default() -> None:
-    assert Limits(**Serving().model_dump(exclude={"budget"})) == Limits()
+    assert Limits(**Serving().model_dump(exclude={"budget", "deprecated"})) == Limits()
 
 
 def test_load_says_so_when_file_is_missing_or_not_yaml(tmp_path: Path) -> None:
