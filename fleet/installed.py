@@ -6,16 +6,15 @@ a network, nor `.venv/serving` as it was.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from contract import environments, manifest
 from contract.errors import BundleError
-from contract.manifest import Manifest
 from contract.store import Store
-from contract.store_place import Entry, disk_failure, entries_of, listed, remove_tree
+from contract.store_place import Entry, entries_of, listed, remove_tree
 
 _BUNDLES, _ENVIRONMENTS = "bundles", "environments"
 
@@ -46,7 +45,7 @@ class Installed:
     def unneeded(self, kept: Iterable[str]) -> list[Entry]:
         """What no bundle of these digests needs, by path below the root."""
         digests = set(kept)
-        locks = {claims.environment["lock_sha256"] for claims in self._claims(digests)}
+        locks = set(filter(None, map(self._lock_of, digests)))
         found = [(_BUNDLES, digests), (_ENVIRONMENTS, locks)]
         return [
             replace(entry, name=f"{folder}/{entry.name}")
@@ -56,14 +55,14 @@ class Installed:
         ]
 
     def remove(self, entries: Iterable[Entry]) -> None:
-        try:
-            for entry in entries:
-                remove_tree(self._root / entry.name)
-        except OSError as error:
-            raise disk_failure(error, "delete what no bundle needs", str(self._root)) from error
+        for entry in entries:
+            remove_tree(self._root / entry.name)
 
-    def _claims(self, digests: Iterable[str]) -> Iterator[Manifest]:
-        for digest in digests:
-            copy = self._root / _BUNDLES / digest
-            with suppress(BundleError):  # neither here nor in the store: there is no going back to it
-                yield manifest.read(copy) if copy.is_dir() else self._store.claims(digest)
+    def _lock_of(self, digest: str) -> str | None:
+        """The digest of a bundle's lock, from the copy, or else from the store; None where both are lost: there is no going back to it."""
+        with suppress(BundleError, FileNotFoundError):
+            copy = self._root / _BUNDLES / digest / manifest.FILE_NAME
+            return manifest.parse(copy.read_bytes(), digest).environment["lock_sha256"]
+        with suppress(BundleError):
+            return self._store.claims(digest).environment["lock_sha256"]
+        return None

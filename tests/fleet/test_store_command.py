@@ -195,6 +195,8 @@ def test_gc_deletes_what_is_installed_for_bundles_that_nobody_can_go_back_to(
         store.move("live", digest, expected=store.read("live"), by="test")
     for digest in (was_live, live, orphan):
         store.copy(digest, root / "bundles")
+    (root / "bundles" / live / manifest.FILE_NAME).chmod(0o600)
+    (root / "bundles" / live / manifest.FILE_NAME).write_text("{}")  # the environment of what is damaged is needed, too
     needed, other = store.claims(live).environment["lock_sha256"], "0" * 64
     for name in (needed, other, ".incoming-0123"):
         (root / "environments" / name).mkdir(parents=True)
