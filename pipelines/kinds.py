@@ -128,6 +128,18 @@ def convert(values: pl.Series, field: Field) -> Converted:
     return _by_value(values.cast(pl.String) if group == "days" else values, field)
 
 
+def as_text(values: pl.Series) -> pl.Series:
+    """Return a column of the source as text that is read as any kind like the column itself, for who looks for its kind.
+
+    Raises:
+        DataRejectedError: it is read as no kind, or as none without a unit.
+    """
+    if _group(values.dtype) != "timestamps":
+        return convert(values, Field(values.name, "category")).values
+    zone = "Z" if isinstance(values.dtype, pl.Datetime) and values.dtype.time_zone else ""
+    return _moments(values, Field(values.name, "timestamp")).values.dt.strftime(f"%Y-%m-%dT%H:%M:%S%.f{zone}")
+
+
 def texts(values: pl.Series, field: Field) -> pl.Series:
     """Convert a part of a combined timestamp to text, null where it is missing."""
     values = _as_text(values)

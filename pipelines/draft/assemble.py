@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import polars as pl
@@ -65,6 +66,7 @@ def draft(
     time: list[str],
     *,
     keep_unfinished: bool = False,
+    unread: Mapping[str, str] = MappingProxyType({}),
 ) -> Draft:
     """Everything that a table tells.
 
@@ -73,6 +75,7 @@ def draft(
         source: `data.source` as far as reading the table has found it out.
         time: the columns that are the time of a row together.
         keep_unfinished: whether months that are not there to their end are used, too.
+        unread: by column of the source that is of no use, because of its type: why.
 
     Raises:
         ConfigurationError: the target cannot be predicted, the time cannot be read, or no column is left to learn from.
@@ -83,6 +86,8 @@ def draft(
     read = _Table(found, months, safe[target], {new: old for old, new in safe.items()})
     wanted = outcome.guess_outcome(read.rows[read.target])
     guesses = _guesses(read)
+    for entry in guesses:
+        entry.useless = unread.get(read.names.get(entry.name, entry.name), entry.useless)
     kept = [entry for entry in guesses if entry.useless is None]
     suspects.mark_leaks(kept, wanted)
     if not any(entry.feature() or entry.kind == "timestamp" for entry in kept):

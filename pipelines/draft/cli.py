@@ -39,15 +39,19 @@ def run(options: argparse.Namespace) -> int:
     if options.out and options.out.exists():
         raise ConfigurationError(f"--out: {options.out} is there already, and is not overwritten; name another file")
     source: dict[str, Any] = {"kind": "files", "path": options.source, "version": "1"}
-    table = reading.read(options.source, source)
+    table, unread = reading.read(options.source, source)
     time = _columns(options.time, table.columns)
     for flag, names in (("target", [options.target]), ("time", time)):
         for name in names:
             if name not in table.columns:
                 raise ConfigurationError(f"--{flag}: no column {name!r}; the columns are {', '.join(table.columns)}")
+            if name in unread:
+                raise ConfigurationError(f"--{flag}: {unread[name]}")
     if options.target in time:
         raise ConfigurationError(f"--time: {options.target!r} is the target, and not known before")
-    draft = assemble.draft(table, source, options.name, options.target, time, keep_unfinished=options.unfinished)
+    draft = assemble.draft(
+        table, source, options.name, options.target, time, keep_unfinished=options.unfinished, unread=unread
+    )
     content = text.render(draft).encode()
     params_file.parse(content, "the draft")
     if options.out:

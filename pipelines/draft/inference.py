@@ -8,13 +8,14 @@ from typing import Any
 
 import polars as pl
 
-from pipelines import identifiers
+from contract.schema import Field
+from pipelines import identifiers, kinds
 from pipelines.draft import pii, ranges, times
 from pipelines.draft.doubts import Doubt, Weight
 from pipelines.identifiers import FEW, words
 
 _SENTINELS = (-1.0, -9.0, -99.0, -999.0, -9999.0)
-_BOOLEANS = ({"true", "false"}, {"yes", "no"}, {"1", "0"})
+_BOOLEANS = ({"true", "false"}, {"yes", "no"}, {"1", "0"}, {"1.0", "0.0"})
 # Names of numbers that may name a thing, where no value comes twice or the numbers are whole.
 _NUMBERED = {*identifiers.ID_WORDS, "instant", "number", "no", "nr", "index"}
 _MANY = 1000
@@ -59,17 +60,22 @@ class Guess:
         self.doubts.append(Doubt(self.name, question, weight, **other_answer))
 
 
+def numbers_of(column: pl.Series) -> pl.Series:
+    """The numbers that a column of text holds, as `collect` reads them; null where a value is none."""
+    return kinds.convert(column, Field(column.name, "number")).values
+
+
 def guess(column: pl.Series) -> Guess:
     """Kind, range and doubts of one column of text; null where a value is missing."""
     result = Guess(column.name, {"kind": "category"}, column)
-    known = column.drop_nulls().str.strip_chars()
+    known = column.drop_nulls()
     if known.is_empty() or (known.n_unique() == 1 and len(known) == len(column)):
         result.useless = "it has one value only" if len(known) else "it has no value at all"
     elif found := pii.pattern_of(known):
         _set_identifier(result, f"its values look like {found}: do they tell something about a person?", pii=True)
     elif known.n_unique() <= 2 and any(set(known.str.to_lowercase()) <= words for words in _BOOLEANS):
         result.declared["kind"] = "boolean"
-        result.values = column.str.strip_chars().str.to_lowercase()
+        result.values = column.str.to_lowercase()
     elif _has_thousands(known):
         result.useless = (
             "its numbers have marks for thousands, which no kind of column reads: write them without at the source"
@@ -97,26 +103,25 @@ def _has_thousands(known: pl.Series) -> bool:
 def _guess_code(result: Guess, known: pl.Series) -> None:
     """Digits with leading zeros, such as ZIP codes: as numbers, they would lose them."""
     _guess_text(result, known)
-    declared, _ = _as_number(result.name, known.cast(pl.Float64))
+    declared, _ = _as_number(result.name, numbers_of(known))
     result.ask(
         "some values begin with a zero, so they were taken as codes. Are they numbers? Then",
         Weight.VALUES,
         declared=_instead(declared),
         feature=VALUE,
-        keys=_reviewed(result.name, known.cast(pl.Float64)),
+        keys=_reviewed(result.name, numbers_of(known)),
     )
 
 
 def _guess_number(result: Guess, known: pl.Series) -> bool:
     """Whether they are numbers, but for a few words that may stand for missing values."""
-    read = known.cast(pl.Float64, strict=False)
+    read = numbers_of(known)
     tokens = sorted(set(known.filter(read.is_null()).to_list()))
     if tokens and (len(tokens) > _TOKENS or read.null_count() > len(known) / 2 or read.n_unique() <= FEW):
         return False
     numbers = read.drop_nulls()
     declared, seen = _as_number(result.name, numbers)
     if reason := _identifier_reason(result.name, numbers):
-        result.values = result.values.str.strip_chars()
         is_person = pii.is_of_a_person(result.name)
         _set_identifier(result, f"{reason}; taken as an identifier, which is no feature", pii=is_person)
         if not is_person:  # of one, no value may be seen here, and a range is made of two
@@ -124,7 +129,7 @@ def _guess_number(result: Guess, known: pl.Series) -> bool:
             question = f"{reason}; taken as an identifier, which is no feature. Does it measure something? Then"
             result.ask(question, Weight.VALUES, declared=declared, feature=VALUE, keys=_reviewed(result.name, numbers))
         return True
-    result.values = result.values.str.strip_chars().cast(pl.Float64, strict=False)
+    result.values = numbers_of(result.values)
     result.declared, result.seen = declared, seen
     _ask_about_numbers(result, numbers, tokens)
     return True
@@ -142,14 +147,13 @@ def _identifier_reason(name: str, numbers: pl.Series) -> str | None:
 
 def _as_number(name: str, numbers: pl.Series) -> tuple[dict[str, Any], str]:
     """The declaration of a number, and its range in words."""
-    finite = numbers.filter(numbers.is_finite())
-    low, high = float(finite.min() or 0.0), float(finite.max() or 0.0)  # type: ignore[arg-type]
+    low, high = float(numbers.min() or 0.0), float(numbers.max() or 0.0)  # type: ignore[arg-type]
     bounds, seen = ranges.describe(name, low, high)
     return {"kind": "number", **bounds, "tolerance": 0.01}, seen
 
 
 def _ask_about_numbers(result: Guess, numbers: pl.Series, tokens: list[str]) -> None:
-    finite, distinct = numbers.filter(numbers.is_finite()), numbers.n_unique()
+    distinct = numbers.n_unique()
     if tokens:
         result.declared["missing_values"] = tokens
         question = f"numbers, but for {', '.join(tokens)}, taken for missing values"
@@ -158,15 +162,13 @@ def _ask_about_numbers(result: Guess, numbers: pl.Series, tokens: list[str]) -> 
             result.ask(f"{question}. Are they categories? Then", Weight.VALUES, declared=category, feature=CATEGORY)
         else:
             result.ask(f"{question}: is that so?", Weight.VALUES)
-    if lost := len(numbers) - len(finite):
-        result.ask(f"{lost} values are infinite, and refused: what do they mean?", Weight.VALUES)
-    low = finite.min()
-    rest = finite.filter(finite != low)
+    low = numbers.min()
+    rest = numbers.filter(numbers != low)
     if low in _SENTINELS and (rest >= 0).all() and len(rest):
         bounds, _ = ranges.describe(result.name, float(rest.min()), float(rest.max()))  # type: ignore[arg-type]
         result.declared |= bounds | {"minimum": low}
         more = {"required": False, "missing": None, "missing_values": [*tokens, f"{low:g}"]}
-        question = f"{low:g} stands in {1 - len(rest) / len(finite):.1%} of the rows: does it mean that the value is missing? Then"
+        question = f"{low:g} stands in {1 - len(rest) / len(numbers):.1%} of the rows: does it mean that the value is missing? Then"
         result.ask(question, Weight.VALUES, strength=1.0, declared=bounds | more)
     if (numbers % 1 == 0).all() and 2 < distinct <= FEW // 2 and _fits_category(numbers):
         question = f"{distinct} different whole numbers: are they codes, without an order? Then"
@@ -174,7 +176,7 @@ def _ask_about_numbers(result: Guess, numbers: pl.Series, tokens: list[str]) -> 
 
 
 def _guess_text(result: Guess, known: pl.Series) -> None:
-    distinct, written = known.n_unique(), result.values.drop_nulls()
+    distinct = known.n_unique()
     is_named = bool(words(result.name)) and words(result.name)[-1] in _NUMBERED
     if distinct > _MANY or (distinct > FEW and (is_named or distinct > len(known) / 2)) or distinct == len(known):
         _set_identifier(
@@ -185,10 +187,8 @@ def _guess_text(result: Guess, known: pl.Series) -> None:
             result.ask(question, Weight.VALUES, declared={"kind": "category"}, feature=CATEGORY)
         return
     if distinct <= FEW:
-        result.declared["values"] = sorted(set(written.to_list()))
+        result.declared["values"] = sorted(set(known.to_list()))
         result.declared["tolerance"] = 0.01
-    if (written.str.len_chars() > written.str.strip_chars().str.len_chars()).any():
-        result.ask("some values begin or end with a blank, which is a part of them: is it meant?", Weight.VALUES)
     if known.str.contains(r"^-?\d+,\d+$").mean() > 0.5:  # type: ignore[operator]
         result.ask(
             "numbers with a decimal comma, in a table that has points elsewhere; taken as text: can the source write points?",

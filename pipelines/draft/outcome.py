@@ -9,6 +9,7 @@ import polars as pl
 
 from contract.errors import ConfigurationError
 from pipelines.draft.doubts import Doubt, Weight
+from pipelines.draft.inference import numbers_of
 from pipelines.identifiers import FEW
 
 _MOST_LABELS = 100
@@ -44,12 +45,12 @@ def guess_outcome(column: pl.Series) -> Outcome:
         ConfigurationError: there is nothing to predict, or more labels than anything has.
     """
     known = column.drop_nulls()
-    numbers, distinct = known.str.strip_chars().cast(pl.Float64, strict=False), known.n_unique()
+    numbers, distinct = numbers_of(known), known.n_unique()
     if distinct < 2:
         raise ConfigurationError(f"--target: {column.name!r} has one value only; there is nothing to predict")
     declared: dict[str, Any] = {"column": column.name}
     if distinct > FEW and not numbers.null_count():
-        values = column.str.strip_chars().cast(pl.Float64, strict=False)
+        values = numbers_of(column)
         return Outcome(declared | {"task": "regression"}, values)
     if distinct > _MOST_LABELS:
         raise ConfigurationError(

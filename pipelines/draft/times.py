@@ -10,6 +10,8 @@ from typing import Any
 import polars as pl
 
 from contract.errors import ConfigurationError
+from contract.schema import Field
+from pipelines import kinds
 from pipelines.collect import times
 from pipelines.identifiers import words
 
@@ -136,7 +138,7 @@ def _joined(table: pl.DataFrame, columns: list[str]) -> pl.Series:
 
 def _looks_like_a_time(column: pl.Series) -> bool:
     first = column.drop_nulls().head(1)
-    if first.is_empty() or first.cast(pl.Float64, strict=False).is_not_null().all():
+    if first.is_empty() or kinds.convert(first, Field("", "number")).values.is_not_null().all():
         return False
     return bool(first.str.contains(r"^\w{1,9}[-/. ]\w{1,3}[-/., ]+\d{2,4}").all())
 

@@ -260,6 +260,45 @@ def test_codes_with_leading_zeros_are_no_numbers_and_thousands_are_told(workspac
     assert "sales is left out, as its numbers have marks for thousands" in Path("params.yaml").read_text()
 
 
+def test_parquet_of_all_types_is_drafted_and_runs(workspace: Path) -> None:
+    rows = range(400)
+    at = pl.Series([datetime(2024, 1, 1) + timedelta(hours=row) for row in rows])
+    pl.DataFrame(
+        {
+            "whole": [row % 37 for row in rows],
+            "floating": pl.Series([row % 50 / 4 for row in rows], dtype=pl.Float32),
+            "decimal": pl.Series([row % 50 / 4 for row in rows]).cast(pl.Decimal(9, 2)),
+            "flag": [row % 3 == 0 for row in rows],
+            "code": pl.Series([float(row % 2) for row in rows]),
+            "day": at.dt.date(),
+            "at": at,
+            "zoned": at.dt.replace_time_zone("Europe/Berlin", ambiguous="earliest", non_existent="null"),
+            "coded": pl.Series([f"c{row % 4}" for row in rows], dtype=pl.Categorical),
+            "took": [timedelta(seconds=row) for row in rows],
+            "tags": [[row] for row in rows],
+            "place": [{"x": row} for row in rows],
+            "outcome": [row * 7 % 2 for row in rows],
+        }
+    ).write_parquet("t.parquet")
+    assert command.main(["draft", "t.parquet", "--target", "outcome", "--out", "params.yaml"]) == 0
+    params = params_file.load()
+    assert {name: column.kind for name, column in params.data.columns.items()} == {
+        "whole": "number", "floating": "number", "decimal": "number", "flag": "boolean", "code": "boolean", "day": "timestamp",
+        "at": "timestamp", "zoned": "timestamp", "coded": "category"}  # fmt: skip
+    assert params.data.source.drop == ("took", "tags", "place")  # type: ignore[union-attr]
+    text = Path("params.yaml").read_text()
+    assert "tags is left out, as the source has the column 'tags' as List(Int64)" in text
+    stage.run(params, "all")
+    validate.run(params)
+    features.run(params)
+
+
+def test_number_that_is_no_float32_is_told_as_a_word_would_be(workspace: Path) -> None:
+    columns = _columns({"size": ["1e39" if row == 7 else str(row % 50 / 4) for row in range(400)]})
+    assert (columns["size"].kind, columns["size"].missing_values) == ("number", ("1e39",))
+    assert "numbers, but for 1e39, taken for missing values" in Path("params.yaml").read_text()
+
+
 def test_draft_never_overwrites_and_names_a_wrong_column(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pl.DataFrame({"a": [1, 2, 3], "outcome": ["x", "y", "x"]}).write_csv("t.csv")
     Path("params.yaml").write_text("mine")
