@@ -52,7 +52,7 @@ def signing_key() -> bytes:
     if named.lstrip().startswith("-----BEGIN"):
         return named.encode()
     try:
-        return Path(named).read_bytes()
+        return (_project() / named).read_bytes()
     except OSError as error:
         raise ConfigurationError(f"{SIGNING_KEY} names {named!r}, which cannot be read ({error.strerror})") from error
 
@@ -62,7 +62,7 @@ def known_keys() -> tuple[bytes, ...]:
     own = var_directory() / "keys"
     if trusted_keys.VARIABLE not in os.environ and not list(own.glob(trusted_keys.OWN)):
         return ()
-    return trusted_keys.read(os.environ, own, Path())
+    return trusted_keys.read(os.environ, own, _project())
 
 
 def rotate_key() -> str:
