@@ -13,15 +13,17 @@ from benchmarks import workspaces
 from benchmarks.airflow import Airflow
 from benchmarks.measures import median
 from benchmarks.results import Figure, figure
+from benchmarks.servers import PEERS_PYTHON
 from benchmarks.workspaces import PROJECT, TWO_MONTHS, Cost, Workspace
 
 ROUNDS = 3
 REPRO = ("dvc", "--wait-for-lock", "repro")
 BARE = "bare library calls"
-BARE_STEPS = {
-    "bare_data.py": ("collect", "validate", "features"),
-    "bare_model.py": ("train", "evaluate", "bundle"),
-}
+BARE_STEPS = (
+    *(("bare_data.py", step, sys.executable) for step in ("collect", "validate", "features")),
+    ("bare_model.py", "train", str(PEERS_PYTHON)),  # it has the converters to ONNX
+    *(("bare_model.py", step, sys.executable) for step in ("evaluate", "bundle")),
+)
 _TOLERANCE = 1e-3  # ROC-AUC: equal trees, but our thresholds are moved off the rows' values
 
 
@@ -92,8 +94,8 @@ def _bare(params: Path) -> tuple[Cost, dict[str, Any]]:
         shutil.copyfile(params, Path(scratch, "params.yaml"))
         shutil.copyfile(PROJECT / "requirements/serving.txt", Path(scratch, "serving.txt"))
         environment = workspaces.environment() | {"BENTOML_HOME": str(Path(scratch, "home"))}
-        for script, step in ((script, step) for script, steps in BARE_STEPS.items() for step in steps):
-            command = (sys.executable, str(PROJECT / "benchmarks/peers" / script), step)
+        for script, step, python in BARE_STEPS:
+            command = (python, str(PROJECT / "benchmarks/peers" / script), step)
             cost, printed = workspaces.timed(command, cwd=Path(scratch), env=environment)
             total += cost
             evidence |= json.loads(printed.splitlines()[-1])

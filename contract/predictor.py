@@ -101,7 +101,7 @@ class Predictor:
         else:
             (scores,) = self._session.run([self._output], {self._input: matrix})
         if self.schema.task == "binary":
-            return scores[:, 1].copy()
+            return scores[:, -1].copy()  # bundles of before have the other label's probability beside it
         return scores.copy() if self.schema.task == "multiclass" else scores.reshape(-1).copy()
 
     def check_golden(self, golden: Path) -> int:

@@ -121,7 +121,8 @@ def stability_index(counts: Sequence[Sequence[float] | NDArray[Any]] | NDArray[A
     """
     filled = np.asarray(counts, np.float64) + 0.5
     before, now = filled / filled.sum(axis=1, keepdims=True)
-    return float(((now - before) * np.log(now / before)).sum())
+    logarithms = list(map(math.log, (now / before).tolist()))  # NumPy's have other last bits on another processor
+    return float(((now - before) * logarithms).sum())
 
 
 def _bins(raw: dict[str, Any]) -> Bins:

@@ -88,7 +88,10 @@ def resampled_means(values: Scores, clusters: Clusters, *, resamples: int, seed:
     """The mean of `values` as measured, then once for each resampling of whole clusters."""
     size = int(clusters.max()) + 1
     sums, counts = np.bincount(clusters, values, size), np.bincount(clusters, minlength=size)
-    return np.concatenate([(weights @ sums) / (weights @ counts) for weights in _weights(size, resamples, seed)])
+    # Not `weights @ sums`: the last bits of a product of matrices depend on the processor.
+    return np.concatenate(
+        [(weights * sums).sum(axis=1) / (weights * counts).sum(axis=1) for weights in _weights(size, resamples, seed)]
+    )
 
 
 def clusters(table: pl.DataFrame, time: str | None, split: Split) -> tuple[Clusters, Unit]:

@@ -96,8 +96,10 @@ def describe(task: str, outcomes: Outcomes) -> dict[str, float]:
 def losses(task: str, outcomes: Outcomes, scores: Scores) -> Scores:
     """The loss of each row: log loss (nats; probabilities from the smallest float64 step up) or squared error."""
     if task == "multiclass":
+        from scipy.special import xlogy  # NumPy's logarithm has other last bits on another processor
+
         chances = scores[np.arange(len(outcomes)), outcomes]
-        log_losses: Scores = -np.log(np.clip(chances, np.finfo(np.float64).eps, 1.0))
+        log_losses: Scores = -xlogy(1.0, np.clip(chances, np.finfo(np.float64).eps, 1.0))
         return log_losses
     squared: Scores = (outcomes - scores) ** 2
     return squared
@@ -153,6 +155,7 @@ def auc_by_resampled_days(
     weights = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), resamples).astype(np.float64)
     weights = np.vstack([np.ones(size), weights])
     positives, negatives = (np.bincount(days[labels == value], minlength=size) for value in (1, 0))
+    # Products of whole and half numbers: exact, whatever the order in which a processor adds them.
     pairs = (weights @ positives) * (weights @ negatives)
     with np.errstate(invalid="ignore"):
         areas: Scores = np.einsum("bi,ij,bj->b", weights, concordant, weights, optimize=True) / pairs

@@ -25,10 +25,17 @@ _UNITS = ("days", "entities", "rows")
 _MEDIUM = {"binary": 0.14, "multiclass": 0.13, "regression": 0.13}
 
 
-def better_than_prior(comparison: Mapping[str, Any], fewest: int) -> Check:
-    """It has learned something at all: with 95 % confidence better than the prior, which knows no feature."""
-    passed = comparison["lower_bound"] > 0
-    return _bounded(PRIOR, "a lower bound above 0", passed, comparison, fewest)
+def better_than_prior(comparison: Mapping[str, Any], fewest: int, splits: int) -> Check:
+    """It has learned something at all: with 95 % confidence better than the prior, which knows no feature.
+
+    Args:
+        comparison: with the prior.
+        fewest: clusters that a bound needs.
+        splits: of all trees of the model; without any, it has found nothing to learn.
+    """
+    passed = splits > 0 and comparison["lower_bound"] > 0
+    check = _bounded(PRIOR, "a lower bound above 0", passed, comparison, fewest)
+    return {**check, "splits": splits}
 
 
 def better_than_linear(comparison: Mapping[str, Any], margin: float, fewest: int) -> Check:
@@ -78,6 +85,11 @@ def reason(check: Check, task: str) -> str:
     if check["verdict"] == NOT_COMPARED:
         accepted = "; accepted by gates.replaces" if check["accepted"] else ""
         return f"{check['name']}: not compared, because {'; '.join(check['because'])}{accepted}"
+    if check.get("splits") == 0:
+        return (
+            f"{check['name']}: there was nothing to learn: no tree has a split, and every row gets the same score; give features "
+            "that tell of the target, more rows, or a smaller train.min_child_weight"
+        )
     unit = next(unit for unit in _UNITS if unit in check)
     over = f"over {check[unit]} {unit}"
     compared = f"difference in {COMPARED[task]}" if task == "binary" else f"share of the other's {COMPARED[task]} saved"

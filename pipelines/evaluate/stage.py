@@ -33,7 +33,7 @@ def run(params: Params) -> str:
     beside = live.judge(champion["digest"], params, held)
     if beside and beside.scores is not None and beside.unseen is not None and beside.unseen.all():
         scores["champion"] = beside.scores
-    checks = _checks(params, held, scores, beside)
+    checks = _checks(params, held, scores, beside, training["splits"])
     approval = {
         "verdict": gate.verdict(checks),
         "approved": gate.verdict(checks) == "approved",
@@ -64,11 +64,13 @@ def run(params: Params) -> str:
     return _verdict(params.target.task, metrics, approval)
 
 
-def _checks(params: Params, held: Holdout, scores: dict[str, Scores], beside: Live | None) -> list[gate.Check]:
+def _checks(
+    params: Params, held: Holdout, scores: dict[str, Scores], beside: Live | None, splits: int
+) -> list[gate.Check]:
     everything, gates = np.ones(len(held.outcomes), np.bool_), params.gates
     against = {name: _compared(params, held, scores["model"], scores[name], everything) for name in ("prior", "linear")}
     checks = [
-        gate.better_than_prior(against["prior"], gates.clusters),
+        gate.better_than_prior(against["prior"], gates.clusters, splits),
         gate.better_than_linear(against["linear"], gates.linear_margin, gates.clusters),
     ]
     if beside is None:

@@ -67,6 +67,11 @@ def importance(booster: Any, names: list[str]) -> dict[str, float]:
     return {name: gains.get(f"f{index}", 0.0) / total for index, name in enumerate(names)}
 
 
+def splits(booster: Any) -> int:
+    """How many splits all trees have together; 0 where there was nothing to learn, and every row gets the same score."""
+    return sum(line.count("split_condition") for line in booster.get_dump(dump_format="json"))
+
+
 def _quantised(matrix: Matrix, outcomes: Outcomes, settings: Train) -> Any:
     import xgboost
 

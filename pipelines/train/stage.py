@@ -15,7 +15,7 @@ from contract.predictor import MODEL_FILE_NAME, Predictor
 from contract.schema import FeatureSchema
 from pipelines import paths, tables
 from pipelines.params import Params
-from pipelines.train import boosting, export, linear
+from pipelines.train import boosting, export, linear, trees
 from pipelines.train.reference import reference
 
 # A linear model is exported in single precision from a double-precision fit.
@@ -37,6 +37,7 @@ def run(params: Params) -> str:
     training |= {
         "rows": len(outcomes),
         "prior": _prior(outcomes, schema),
+        "splits": boosting.splits(booster),
         "importance": boosting.importance(booster, schema.feature_names),
         "export_difference": {
             "boosted": _export_booster(booster, matrix, schema),
@@ -57,17 +58,15 @@ def _prior(outcomes: Any, schema: FeatureSchema) -> float | list[float]:
 
 
 def _export_booster(booster: Any, matrix: Any, schema: FeatureSchema) -> float:
-    model = _save(paths.BOOSTED, export.booster_to_onnx(booster, matrix.shape[1]), schema)
+    model = _save(paths.BOOSTED, trees.booster_to_onnx(booster, matrix.shape[1]), schema)
     write_atomically(paths.BOOSTED / "model.ubj", bytes(booster.save_raw("ubj")))
-    is_sum = schema.task == "regression"
-    tolerance = export.SUM_TOLERANCE if is_sum else export.TOLERANCE
     expected, scores = booster.inplace_predict(matrix), model.score_matrix(matrix)
     write_atomically(paths.BOOSTED / training_reference.FILE_NAME, reference(matrix, scores, schema).to_bytes())
-    return export.check_parity("boosted", expected, scores, tolerance, relative=is_sum)
+    return export.check_parity("boosted", expected, scores, relative=schema.task == "regression")
 
 
 def _export_linear(baseline: Any, matrix: Any, schema: FeatureSchema) -> float:
-    model = _save(paths.LINEAR, export.linear_to_onnx(baseline, matrix.shape[1]), schema)
+    model = _save(paths.LINEAR, linear.linear_to_onnx(baseline, schema), schema)
     return export.check_parity(
         "linear",
         linear.scores(baseline, matrix, schema),

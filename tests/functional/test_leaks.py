@@ -39,8 +39,8 @@ from pipelines.features import stage as features
 from pipelines.params import Params
 from pipelines.publish import stage as publish
 from pipelines.screen import stage as screen
-from pipelines.train import export
 from pipelines.train import stage as train
+from pipelines.train import trees
 from pipelines.validate import stage as validate
 from tests import slice as sliced
 from tests.bentos.running import Server, start_server
@@ -263,7 +263,7 @@ def test_model_as_xgboost_leaves_it_would_tell_values_of_every_number(published:
     matrix = table.select(names).to_numpy().astype(np.float32)
     data = xgboost.QuantileDMatrix(matrix, table["__label__"].to_numpy(), nthread=1)
     booster = xgboost.train({"max_depth": 6, "tree_method": "hist", "nthread": 1}, data, 20)
-    found = encoded.columns_in(export.booster_to_onnx(booster, len(names)))
+    found = encoded.columns_in(trees.booster_to_onnx(booster, len(names)))
     assert {f"feature {name}" for name in ("phone", "amount", "income", "balance", "share")} <= set(found)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from xgboost import DMatrix, train
 from contract.schema import Feature, FeatureSchema, Field, Target
 from pipelines.train import linear
-from pipelines.train.export import booster_to_onnx, linear_to_onnx
+from pipelines.train.trees import booster_to_onnx
 
 schema = FeatureSchema(
     "m", "binary", Target("y", ("no", "yes")), (Field("a", "category"), Field("b", "number")),
@@ -20,7 +20,7 @@ schema = FeatureSchema(
 features = np.array([[number % 4 - 1, number * 7 % 11] for number in range(60)], dtype=np.float32)
 labels = (features.sum(axis=1) > 6).astype(np.int8)
 booster = train({"objective": "binary:logistic"}, DMatrix(features, labels), 3)
-for content in (linear_to_onnx(linear.train(features, labels, schema), 2), booster_to_onnx(booster, 2)):
+for content in (linear.linear_to_onnx(linear.train(features, labels, schema), schema), booster_to_onnx(booster, 2)):
     print(hashlib.sha256(content).hexdigest())
 """
 

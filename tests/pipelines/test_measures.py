@@ -88,7 +88,13 @@ def test_measure_of_numbers_agrees_with_scikit_learn() -> None:
 def test_gate_asks_for_a_difference_above_zero_against_a_baseline(difference: float, verdict: str) -> None:
     found = {"difference": difference, "lower_bound": -1.0, "days": 30}
     assert gate.better_than_linear(found, 0.0, 20)["verdict"] == verdict
-    assert gate.better_than_prior(found | {"lower_bound": difference}, 20)["verdict"] == verdict
+    assert gate.better_than_prior(found | {"lower_bound": difference}, 20, 3)["verdict"] == verdict
+
+
+def test_gate_says_that_there_was_nothing_to_learn_when_no_tree_has_a_split() -> None:
+    check = gate.better_than_prior({"difference": 1e-9, "lower_bound": 1e-9, "rows": 30}, 20, 0)
+    assert check["verdict"] == gate.FAILED
+    assert "nothing to learn" in gate.reason(check, "binary")
 
 
 @pytest.mark.parametrize(("bound", "verdict"), [(-0.009, "passed"), (-0.011, "failed")])
@@ -112,7 +118,7 @@ def test_gate_is_undecided_when_a_bound_that_passes_rests_on_few_clusters(
     days: int, bound: float, verdict: str
 ) -> None:
     found = {"difference": 0.2, "lower_bound": bound, "days": days}
-    checks = [gate.better_than_prior(found, 20), gate.not_worse_than_live(found, 0.01, 20)]
+    checks = [gate.better_than_prior(found, 20, 3), gate.not_worse_than_live(found, 0.01, 20)]
     assert [check["verdict"] for check in checks] == [verdict, verdict]
     assert gate.verdict(checks) == {"undecided": "held", "passed": "approved", "failed": "rejected"}[verdict]
     said = gate.reason(checks[0], "binary")
@@ -125,11 +131,11 @@ def test_gate_is_undecided_when_a_bound_that_passes_rests_on_few_clusters(
 def test_gate_holds_a_model_that_was_not_compared_until_a_person_names_the_live_one(
     replaces: str | None, verdict: str
 ) -> None:
-    passed = gate.better_than_prior({"difference": 0.2, "lower_bound": 0.1, "days": 30}, 20)
+    passed = gate.better_than_prior({"difference": 0.2, "lower_bound": 0.1, "days": 30}, 20, 3)
     check = gate.not_compared("a" * 64, ["its target is another one"], replaces)
     assert gate.verdict([passed, check]) == verdict
     assert "not compared, because its target is another one" in gate.reason(check, "binary")
     assert f'gates.replaces: "{"a" * 12}"' in gate.remedy(check, "a" * 64)
     assert "NOT compared with the live model" in gate.summary([passed, check], "a" * 64)
-    failed = gate.better_than_prior({"difference": 0.2, "lower_bound": -0.1, "days": 30}, 20)
+    failed = gate.better_than_prior({"difference": 0.2, "lower_bound": -0.1, "days": 30}, 20, 3)
     assert gate.verdict([failed, check]) == "rejected"

@@ -77,9 +77,9 @@ def test_weak_model_is_approved_with_a_word_in_evidence_report_and_log(
 )
 def test_weakness_is_less_than_a_medium_effect(task: str, difference: float, is_weak: bool) -> None:
     comparison = {"difference": difference, "lower_bound": difference / 2, "rows": 900}
-    assert bool(gate.weakness([gate.better_than_prior(comparison, 20)], task)) == is_weak
+    assert bool(gate.weakness([gate.better_than_prior(comparison, 20, 3)], task)) == is_weak
 
 
 def test_model_that_is_no_better_is_rejected_for_that_alone() -> None:
     comparison = {"difference": 0.01, "lower_bound": -0.01, "rows": 900}
-    assert gate.weakness([gate.better_than_prior(comparison, 20)], "binary") == []
+    assert gate.weakness([gate.better_than_prior(comparison, 20, 3)], "binary") == []
