@@ -58,7 +58,7 @@ def _booster(settings: dict[str, Any], matrix: NDArray[np.float32], outcomes: An
 
 
 def _scores(content: bytes, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
-    import onnxruntime
+    from contract.runtime import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
