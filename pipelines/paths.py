@@ -1,5 +1,6 @@
-"""Where the stages meet: the files that `dvc.yaml` names, relative to the workspace."""
+"""Where the stages meet: the files that `dvc.yaml` names, relative to the workspace; and what is kept beside them."""
 
+import os
 from pathlib import Path
 
 PARTITIONS = Path("data/partitions")
@@ -34,3 +35,14 @@ def partition(month: str) -> Path:
 def accepted(month: str) -> Path:
     """The rows of a month that `validate` let through: what every later stage reads."""
     return ACCEPTED / f"{month}.parquet"
+
+
+def project() -> Path:
+    """Where relative paths begin: the working directory, or of an experiment that DVC runs in a copy, the project that it is of."""
+    copies = (parent for parent in Path.cwd().parents if parent.parts[-3:] == (".dvc", "tmp", "exps"))
+    return next((copy.parents[2] for copy in copies), Path())
+
+
+def var_directory() -> Path:
+    """What is kept beside the project and by no version control: `BULKHEAD_VAR`; `var` in the project by default."""
+    return project() / os.environ.get("BULKHEAD_VAR", "var")

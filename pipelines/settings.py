@@ -10,6 +10,7 @@ from contract import trusted_keys
 from contract.errors import ConfigurationError
 from contract.store import Store
 from pipelines import own_keys
+from pipelines.paths import project, var_directory
 
 SIGNING_KEY = "BULKHEAD_SIGNING_KEY"
 
@@ -17,27 +18,16 @@ SIGNING_KEY = "BULKHEAD_SIGNING_KEY"
 def open_store(private_key: bytes | None = None, trusted: Sequence[bytes] | None = None) -> Store:
     """The bundle store: `BULKHEAD_STORE`, a directory, a `file://` or an `s3://` URL; `store` in the project by default."""
     location = os.environ.get("BULKHEAD_STORE", "store")
-    location = location if "://" in location else str(_project() / location)
+    location = location if "://" in location else str(project() / location)
     keys = None if trusted is None else lambda: trusted
     return Store(location, private_key=private_key, trusted=keys, cache=var_directory() / "bundles")
-
-
-def var_directory() -> Path:
-    """What is kept beside the project and by no version control: `BULKHEAD_VAR`; `var` in the project by default."""
-    return _project() / os.environ.get("BULKHEAD_VAR", "var")
 
 
 def source_root() -> Path:
     """Where the relative paths of `data.source` begin: the project. The tasks of a run, which work in a clone, have it in
     `BULKHEAD_SOURCE_ROOT`.
     """
-    return (_project() / os.environ.get("BULKHEAD_SOURCE_ROOT", "")).absolute()
-
-
-def _project() -> Path:
-    """Where relative paths begin: the working directory, or of an experiment that DVC runs in a copy, the project that it is of."""
-    copies = (parent for parent in Path.cwd().parents if parent.parts[-3:] == (".dvc", "tmp", "exps"))
-    return next((copy.parents[2] for copy in copies), Path())
+    return (project() / os.environ.get("BULKHEAD_SOURCE_ROOT", "")).absolute()
 
 
 def signing_key() -> bytes:
@@ -52,7 +42,7 @@ def signing_key() -> bytes:
     if named.lstrip().startswith("-----BEGIN"):
         return named.encode()
     try:
-        return (_project() / named).read_bytes()
+        return (project() / named).read_bytes()
     except OSError as error:
         raise ConfigurationError(f"{SIGNING_KEY} names {named!r}, which cannot be read ({error.strerror})") from error
 
@@ -62,7 +52,7 @@ def known_keys() -> tuple[bytes, ...]:
     own = var_directory() / "keys"
     if trusted_keys.VARIABLE not in os.environ and not list(own.glob(trusted_keys.OWN)):
         return ()
-    return trusted_keys.read(os.environ, own, _project())
+    return trusted_keys.read(os.environ, own, project())
 
 
 def rotate_key() -> str:

@@ -20,7 +20,7 @@ from pipelines.bundle import evidence as making
 from pipelines.bundle.golden import golden_cases
 from pipelines.declared import served
 from pipelines.params import Params
-from pipelines.settings import var_directory
+from pipelines.paths import var_directory
 
 _LOCK = f"src/{bento.LOCK_NAME}"
 _PROJECT = Path(__file__).parents[2]

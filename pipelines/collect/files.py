@@ -14,7 +14,8 @@ from contract.errors import DataRejectedError, UnavailableError
 from pipelines import scratch, tables
 from pipelines.collect import lines, parquet, remote, secrets, shape
 from pipelines.params import WHOLE, Data, FilesSource
-from pipelines.settings import source_root, var_directory
+from pipelines.paths import var_directory
+from pipelines.settings import source_root
 
 _KEY = "data.source.path"
 _MONTH = re.compile(r"\{month(?::([^}]+))?\}")

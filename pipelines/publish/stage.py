@@ -6,9 +6,10 @@ from contract import manifest, signature
 from contract.files import canonical_json, write_atomically
 from pipelines import paths
 from pipelines.params import Params
+from pipelines.paths import var_directory
 from pipelines.publish.rehearsal import describe, rehearse
 from pipelines.quarantine.ledger import batch_id, project_ledger, refuse_dropped
-from pipelines.settings import known_keys, open_store, signing_key, var_directory
+from pipelines.settings import known_keys, open_store, signing_key
 
 
 def run(params: Params) -> str:

@@ -21,7 +21,7 @@ from typing import Literal
 from contract.errors import ConfigurationError, DataRejectedError
 from contract.files import atomic_path, canonical_json, write_atomically
 from pipelines.params import Params
-from pipelines.settings import var_directory
+from pipelines.paths import var_directory
 
 State = Literal["pending", "accepted", "quarantined", "released", "dropped"]
 
