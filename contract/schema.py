@@ -20,7 +20,10 @@ FORMAT = 1
 
 KINDS = ("number", "boolean", "category", "timestamp")
 TASKS = ("binary", "multiclass", "regression")
-TRANSFORMS = ("value", "category", "calendar", "cyclic", "ratio", "log", "lookup")
+TRANSFORMS = (
+    "value", "category", "calendar", "cyclic", "ratio", "log", "lookup",
+    "difference", "product", "elapsed", "is_missing", "text_length", "binned", "holiday",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,13 @@ class Feature:
             ratio     first input / second input; NaN where either is missing, the second is 0, or float32 does not hold the result.
             log       natural logarithm of 1 + input; NaN where that is not defined.
             lookup    `table`: key -> number, and `default` for keys that it lacks (null: NaN).
+            difference   first input - second input; NaN where either is missing, or float32 does not hold the result.
+            product      first input * second input; NaN as for a difference.
+            elapsed      second timestamp - first one, in `unit`: s, min, h or d; NaN where either is missing.
+            is_missing   1 where the input is missing, of any kind; else 0.
+            text_length  the number of characters of a category; NaN where it is missing.
+            binned       the number of `edges` (ascending) that lie below a number; NaN where it is missing.
+            holiday      1 on a day of `dates` (ISO), 0 on another from `first_year` to `last_year`; NaN outside of them, or missing.
     """
 
     name: str

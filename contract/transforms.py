@@ -5,9 +5,11 @@ Every function takes parsed values (float, bool, str, datetime or None for missi
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from contract.kinds import LARGEST
@@ -15,6 +17,13 @@ from contract.kinds import LARGEST
 NAN = math.nan
 Transform = Callable[..., float]
 
+# Unit of the time between two timestamps.
+ELAPSED_UNITS = {
+    "s": timedelta(seconds=1),
+    "min": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+}
 # Part of a timestamp, and its period for the cyclic transform.
 CALENDAR_PARTS: dict[str, tuple[Callable[[datetime], int], int]] = {
     "minute_of_day": (lambda at: at.hour * 60 + at.minute, 1440),
@@ -58,6 +67,41 @@ def _usable(number: float) -> float:
     return number if -LARGEST <= number <= LARGEST else NAN
 
 
+def difference() -> Transform:
+    return lambda a, b: NAN if a is None or b is None else _usable(a - b)
+
+
+def product() -> Transform:
+    return lambda a, b: NAN if a is None or b is None else _usable(a * b)
+
+
+def elapsed(unit: str) -> Transform:
+    one = ELAPSED_UNITS[unit]
+    return lambda start, end: NAN if start is None or end is None else (end - start) / one
+
+
+def is_missing() -> Transform:
+    return lambda x: float(x is None)
+
+
+def text_length() -> Transform:
+    return lambda text: NAN if text is None else float(len(text))
+
+
+def binned(edges: Sequence[float]) -> Transform:
+    if not edges or not all(map(math.isfinite, edges)) or any(a >= b for a, b in itertools.pairwise(edges)):
+        raise ValueError("the edges of 'binned' must be numbers that ascend")
+    return lambda x: NAN if x is None else float(bisect_left(edges, x))
+
+
+def holiday(dates: Sequence[str], first_year: int, last_year: int) -> Transform:
+    try:
+        days = frozenset(date.fromisoformat(day).toordinal() for day in dates)
+    except ValueError as error:
+        raise ValueError("the dates of 'holiday' must be such as 2013-12-25") from error
+    return lambda at: NAN if at is None or not first_year <= at.year <= last_year else float(at.toordinal() in days)
+
+
 def log() -> Transform:
     return lambda x: NAN if x is None or x <= -1 else math.log1p(x)
 
@@ -73,6 +117,13 @@ _MAKERS: dict[str, Callable[..., Transform]] = {
     "calendar": calendar,
     "cyclic": cyclic,
     "ratio": ratio,
+    "difference": difference,
+    "product": product,
+    "elapsed": elapsed,
+    "is_missing": is_missing,
+    "text_length": text_length,
+    "binned": binned,
+    "holiday": holiday,
     "log": log,
     "lookup": lookup,
 }

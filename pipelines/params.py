@@ -10,13 +10,17 @@ from pydantic import Field, model_validator
 from contract.limits import Limits
 from pipelines.params_features import (
     KINDS_OF,
+    BinnedFeature,
     CalendarFeature,
     CategoryFeature,
     Column,
     CyclicFeature,
+    ElapsedFeature,
     FeatureParams,
+    HolidayFeature,
     LookupFeature,
-    RatioFeature,
+    PairFeature,
+    PlainFeature,
     ValueFeature,
     check_features,
     inputs_of,
@@ -28,9 +32,9 @@ from pipelines.params_target import TargetParams
 from pipelines.params_types import WHOLE, Model, Month, Name, Part, Period, Share
 
 __all__ = [
-    "KINDS_OF", "SPLITS", "WHOLE", "CalendarFeature", "CategoryFeature", "Column", "Combined", "CyclicFeature", "FilesSource",
-    "FlightsSource", "GroupedSplit", "LookupFeature", "PredefinedSplit", "RatioFeature", "SqlSource", "StratifiedSplit", "TargetParams",
-    "TemporalSplit", "ValueFeature", "inputs_of",
+    "KINDS_OF", "SPLITS", "WHOLE", "BinnedFeature", "CalendarFeature", "CategoryFeature", "Column", "Combined", "CyclicFeature",
+    "ElapsedFeature", "FilesSource", "FlightsSource", "GroupedSplit", "HolidayFeature", "LookupFeature", "PairFeature", "PlainFeature",
+    "PredefinedSplit", "SqlSource", "StratifiedSplit", "TargetParams", "TemporalSplit", "ValueFeature", "inputs_of",
 ]  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, FiniteFloat, model_validator
 
 from contract.timestamps import UNITS
 from pipelines.params_types import Model, Part, Share, Text
@@ -52,6 +52,7 @@ class Column(Model):
 # Source: the threshold rule of statistical disclosure control; 10 as in Handbook on Statistical Disclosure Control for Outputs, 2019.
 Count = Annotated[int, Field(ge=1)]
 MINIMUM_COUNT = 10
+Year = Annotated[int, Field(ge=1900, le=2200)]
 
 
 class ValueFeature(Model):
@@ -81,8 +82,8 @@ class CyclicFeature(Model):
     function: Literal["sin", "cos"]
 
 
-class RatioFeature(Model):
-    transform: Literal["ratio"]
+class PairFeature(Model):
+    transform: Literal["ratio", "difference", "product"]
     inputs: tuple[str, str]
 
 
@@ -100,8 +101,63 @@ class LookupFeature(Model):
     maximum_keys: Annotated[int, Field(ge=1, le=10_000)] = 1_000
 
 
+class ElapsedFeature(Model):
+    transform: Literal["elapsed"]
+    inputs: tuple[str, str]
+    unit: Literal["s", "min", "h", "d"]
+
+
+class PlainFeature(Model):
+    """What is read of one column, and has nothing to set."""
+
+    transform: Literal["is_missing", "text_length"]
+    input: str
+
+
+class BinnedFeature(Model):
+    """Bins between declared `edges`, or `quantiles` bins of about equally many training rows."""
+
+    transform: Literal["binned"]
+    input: str
+    edges: tuple[FiniteFloat, ...] | None = None
+    quantiles: Annotated[int, Field(ge=2, le=100)] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.edges is None) == (self.quantiles is None):
+            raise ValueError("binned takes either `edges` or `quantiles`")
+        if self.edges is not None and (not self.edges or list(self.edges) != sorted(set(self.edges))):
+            raise ValueError("the edges must ascend, and there must be one at least")
+        return self
+
+
+class HolidayFeature(Model):
+    """Holidays of a country, or of a part of it, in `years`: by default those of the training rows and the five after."""
+
+    transform: Literal["holiday"]
+    input: str
+    country: Annotated[str, Field(pattern="^[A-Z]{2}$")]
+    subdivision: str | None = None
+    years: tuple[Year, Year] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.years and self.years[0] > self.years[1]:
+            raise ValueError("years are the first and the last one")
+        return self
+
+
 FeatureParams = Annotated[
-    ValueFeature | CategoryFeature | CalendarFeature | CyclicFeature | RatioFeature | LookupFeature,
+    ValueFeature
+    | CategoryFeature
+    | CalendarFeature
+    | CyclicFeature
+    | PairFeature
+    | LookupFeature
+    | ElapsedFeature
+    | PlainFeature
+    | BinnedFeature
+    | HolidayFeature,
     Field(discriminator="transform"),
 ]
 
@@ -115,12 +171,19 @@ KINDS_OF = {
     "lookup": ("category",),
     "calendar": ("timestamp",),
     "cyclic": ("timestamp",),
+    "difference": ("number",),
+    "product": ("number",),
+    "elapsed": ("timestamp",),
+    "is_missing": ("number", "boolean", "category", "timestamp"),
+    "text_length": ("category",),
+    "binned": ("number",),
+    "holiday": ("timestamp",),
 }
 
 
 def inputs_of(name: str, feature: Any) -> tuple[str, ...]:
     """The columns that a feature reads; a feature that names none reads the column of its own name."""
-    if isinstance(feature, RatioFeature):
+    if isinstance(feature, (PairFeature, ElapsedFeature)):
         return feature.inputs
     return (feature.input or name,)
 
@@ -131,6 +194,7 @@ def check_features(features: Mapping[str, Any], columns: Mapping[str, Column]) -
         for column in inputs_of(name, feature):
             require_columns(f"features.{name}", (column,), columns)
             _check_feature_kind(name, feature.transform, columns[column], column)
+            _check_fitted(name, feature, columns[column], column)
         if isinstance(feature, LookupFeature):
             _check_lookup(name, feature, columns)
 
@@ -150,6 +214,21 @@ def _check_feature_kind(name: str, transform: str, column: Column, column_name: 
         )
     if column.pii and transform in ("category", "lookup"):
         raise ValueError(f"features.{name}: {column_name!r} is marked pii, and its values may not enter the bundle")
+
+
+def _check_fitted(name: str, feature: Any, column: Column, column_name: str) -> None:
+    if feature.transform == "is_missing" and column.required:
+        raise ValueError(
+            f"features.{name}: {column_name!r} is required, so it is never missing; drop the feature, or declare required: false"
+        )
+    if column.pii and getattr(feature, "quantiles", None) is not None:
+        raise ValueError(
+            f"features.{name}: {column_name!r} is marked pii, and its quantiles may not enter the bundle; declare `edges`"
+        )
+    if column.pii and isinstance(feature, HolidayFeature) and feature.years is None:
+        raise ValueError(
+            f"features.{name}: {column_name!r} is marked pii, and its years may not enter the bundle; declare `years`"
+        )
 
 
 def _check_lookup(name: str, feature: LookupFeature, columns: Mapping[str, Column]) -> None:

@@ -5,20 +5,27 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from contract.errors import ConfigurationError
 from contract.schema import Feature, FeatureSchema
 from contract.timestamps import UTC_ZONE
+from pipelines import cuts
 from pipelines.declared import field_of, target_of
+from pipelines.features import calendars
 from pipelines.params import (
+    BinnedFeature,
     CalendarFeature,
     CategoryFeature,
     CyclicFeature,
+    ElapsedFeature,
+    HolidayFeature,
     LookupFeature,
     Params,
     inputs_of,
 )
+from pipelines.params_features import MINIMUM_COUNT
 
 _ROWS, _VALUE = "__rows__", "__value__"  # no column of a table is called so
 # Different values per row, from which a column identifies: a value has fewer than two rows on average.
@@ -31,6 +38,7 @@ def fit_schema(params: Params, training: pl.DataFrame, in_utc: Collection[str] =
     Args:
         in_utc: the timestamps that the table has with an offset, and that are in UTC now.
     """
+    _check_zones(params.features, dict.fromkeys(in_utc, UTC_ZONE))
     features = tuple(_feature(name, feature, training) for name, feature in params.features.items())
     used = dict.fromkeys(name for feature in features for name in feature.inputs)
     zones = dict.fromkeys(in_utc, UTC_ZONE)
@@ -44,14 +52,32 @@ def fit_schema(params: Params, training: pl.DataFrame, in_utc: Collection[str] =
 
 
 def fitted_columns(params: Params) -> list[str]:
-    """The columns whose values `fit_schema` looks at: those with categories, and those of lookups."""
+    """The columns whose values `fit_schema` looks at: those with categories, of lookups, of quantiles, and of years."""
     needed: list[str] = [params.target.column]
     for name, feature in params.features.items():
-        if isinstance(feature, (CategoryFeature, LookupFeature)):
+        if isinstance(feature, (CategoryFeature, LookupFeature)) or is_fitted(feature):
             needed += inputs_of(name, feature)
         if isinstance(feature, LookupFeature) and feature.of:
             needed.append(feature.of)
     return list(dict.fromkeys(needed))
+
+
+def is_fitted(feature: Any) -> bool:
+    """Whether quantiles or years are taken from the training rows."""
+    return (isinstance(feature, BinnedFeature) and feature.edges is None) or (
+        isinstance(feature, HolidayFeature) and feature.years is None
+    )
+
+
+def _check_zones(features: Mapping[str, Any], zones: Mapping[str, str]) -> None:
+    """Raises ConfigurationError where the time between a local timestamp and one in UTC is asked for."""
+    for name, feature in features.items():
+        if isinstance(feature, ElapsedFeature) and len({zones.get(column) for column in feature.inputs}) > 1:
+            (local,) = [column for column in feature.inputs if column not in zones]
+            raise ConfigurationError(
+                f"features.{name}: {local!r} has local times, the other column has offsets; the time between them is unknown. "
+                "Give both an offset at the source, or neither"
+            )
 
 
 def _feature(name: str, feature: Any, training: pl.DataFrame) -> Feature:
@@ -65,6 +91,12 @@ def _options(name: str, feature: Any, training: pl.DataFrame) -> Mapping[str, An
         return {"part": feature.part}
     if isinstance(feature, CyclicFeature):
         return {"part": feature.part, "function": feature.function}
+    if isinstance(feature, ElapsedFeature):
+        return {"unit": feature.unit}
+    if isinstance(feature, BinnedFeature):
+        return {"edges": edges(training, feature, name)}
+    if isinstance(feature, HolidayFeature):
+        return calendars.options(training, feature, name)
     if isinstance(feature, LookupFeature):
         return {"table": lookup_table(training, feature, name), "default": None}
     return {}
@@ -84,6 +116,27 @@ def categories(column: pl.Series, feature: CategoryFeature, name: str) -> list[s
             "drop the feature, raise minimum_count, or raise the limit"
         )
     return known
+
+
+def edges(training: pl.DataFrame, feature: BinnedFeature, name: str) -> list[float]:
+    """The declared edges, or ones between the values of the training rows that part them into bins of about equal count.
+
+    No edge is a value of a row, and no bin has fewer rows than `MINIMUM_COUNT`.
+
+    Raises:
+        ConfigurationError: there are too few rows, or too few different values, for two bins.
+    """
+    if feature.quantiles is None:
+        return list(feature.edges or ())
+    found = cuts.quantile_edges(
+        training[feature.input].cast(pl.Float64).to_numpy().astype(np.float32), feature.quantiles, MINIMUM_COUNT
+    )
+    if not found:
+        raise ConfigurationError(
+            f"features.{name}: no two bins of {feature.input!r} have {MINIMUM_COUNT} training rows each; declare `edges`, or drop "
+            "the feature"
+        )
+    return found
 
 
 def lookup_table(training: pl.DataFrame, feature: LookupFeature, name: str) -> dict[str, float]:

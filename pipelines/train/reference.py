@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from contract.reference import MISSING, Bins, Counter, Reference, predicted
 from contract.schema import Feature, FeatureSchema
+from pipelines.cuts import moved
 from pipelines.params_features import MINIMUM_COUNT
-from pipelines.train.thresholds import moved
 
 # Source: ten bins as in Siddiqi, Credit Risk Scorecards, 2006. More of them, or smaller ones, find more drift by chance alone.
 _BINS = 10

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_BITS = 24  # of a float32's mantissa
-Numbers = NDArray[np.float64]
+from pipelines.cuts import moved
 
 
 def between_rows(booster: Any, matrix: NDArray[np.float32]) -> Any:
@@ -37,32 +36,4 @@ def between_rows(booster: Any, matrix: NDArray[np.float32]) -> Any:
         start = end
     result = booster.copy()  # with its settings, such as the number of threads
     result.load_model(bytearray(json.dumps(model).encode()))
-    return result
-
-
-def moved(thresholds: NDArray[np.float32], values: NDArray[np.float32]) -> Numbers:
-    """For each threshold t the roundest number with the same ones of `values` (ascending, each once) below it as below t.
-
-    Beyond the outermost value, where a split tells missing rows from all others, it is a power of two beyond t.
-    """
-    at = np.searchsorted(values, thresholds, side="left")
-    framed = np.concatenate([[-np.inf], values, [np.inf]]).astype(np.float64)
-    below, above = framed[at], framed[at + 1]
-    inside, wide = np.isfinite(below) & np.isfinite(above), thresholds.astype(np.float64)
-    result = np.sign(wide) * 2.0 ** np.frexp(wide)[1]
-    result[np.isinf(below) & (wide > 0) | np.isinf(above) & (wide < 0)] = 0.0
-    result[inside] = _roundest(below[inside], above[inside], wide[inside])
-    return result
-
-
-def _roundest(below: Numbers, above: Numbers, otherwise: Numbers) -> Numbers:
-    """The number between the two (both excluded) that is a multiple of the largest power of two; `otherwise` where none is."""
-    result, is_open = otherwise.copy(), np.ones(len(below), np.bool_)
-    exponents = np.frexp(np.maximum(np.abs(below), np.abs(above)))[1]
-    for bit in range(_BITS + 1):
-        step = 2.0 ** (exponents - bit)
-        candidates = (np.floor(below / step) + 1) * step
-        found = is_open & (candidates < above)
-        result[found] = candidates[found]
-        is_open &= ~found
     return result

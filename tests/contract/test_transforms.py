@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,6 +11,8 @@ import pytest
 from contract import transforms
 
 CHRISTMAS_EVE = datetime(2013, 12, 24, 17, 30)  # a Tuesday, the 358th day, ISO week 52
+
+CALENDAR = {"dates": ["2013-01-01", "2013-12-25"], "first_year": 2013, "last_year": 2014}
 
 
 @pytest.mark.parametrize(
@@ -56,6 +58,22 @@ def test_known_unknown_and_missing_category_are_three_codes() -> None:
         ("value", {}, (False,), 0.0),
         ("ratio", {}, (1.0, 4.0), 0.25),
         ("ratio", {}, (0.0, 4.0), 0.0),
+        ("difference", {}, (1.5, 4.0), -2.5),
+        ("product", {}, (1.5, -4.0), -6.0),
+        ("elapsed", {"unit": "s"}, (CHRISTMAS_EVE, CHRISTMAS_EVE + timedelta(seconds=1.5)), 1.5),
+        ("elapsed", {"unit": "min"}, (CHRISTMAS_EVE, CHRISTMAS_EVE - timedelta(hours=2)), -120.0),
+        ("elapsed", {"unit": "h"}, (CHRISTMAS_EVE, CHRISTMAS_EVE + timedelta(days=2)), 48.0),
+        ("elapsed", {"unit": "d"}, (CHRISTMAS_EVE, CHRISTMAS_EVE + timedelta(hours=36)), 1.5),
+        ("is_missing", {}, (None,), 1.0),
+        ("is_missing", {}, (False,), 0.0),
+        ("is_missing", {}, ("",), 0.0),
+        ("text_length", {}, ("Zoë",), 3.0),
+        ("binned", {"edges": [1, 5]}, (0.0,), 0.0),
+        ("binned", {"edges": [1, 5]}, (1.0,), 0.0),
+        ("binned", {"edges": [1, 5]}, (1.1,), 1.0),
+        ("binned", {"edges": [1, 5]}, (9.0,), 2.0),
+        ("holiday", CALENDAR, (datetime(2013, 12, 25, 23, 59),), 1.0),
+        ("holiday", CALENDAR, (CHRISTMAS_EVE,), 0.0),
         ("log", {}, (0.0,), 0.0),
         ("log", {}, (math.e - 1,), 1.0),
         ("lookup", {"table": {"B7": 0.25}, "default": -1.0}, ("B7",), 0.25),
@@ -78,6 +96,18 @@ def test_transform_gives_the_value(
         ("ratio", {}, (None, 1.0)),
         ("ratio", {}, (1.0, None)),
         ("ratio", {}, (1.0, 0.0)),
+        ("ratio", {}, (1e30, 1e-30)),
+        ("difference", {}, (None, 1.0)),
+        ("difference", {}, (3e38, -3e38)),
+        ("product", {}, (1.0, None)),
+        ("product", {}, (1e30, 1e30)),
+        ("elapsed", {"unit": "h"}, (None, CHRISTMAS_EVE)),
+        ("elapsed", {"unit": "h"}, (CHRISTMAS_EVE, None)),
+        ("text_length", {}, (None,)),
+        ("binned", {"edges": [1]}, (None,)),
+        ("holiday", CALENDAR, (None,)),
+        ("holiday", CALENDAR, (datetime(2012, 12, 25),)),
+        ("holiday", CALENDAR, (datetime(2015, 1, 1),)),
         ("log", {}, (None,)),
         ("log", {}, (-1.0,)),
         ("log", {}, (-5.0,)),
@@ -100,6 +130,11 @@ def test_transform_gives_nan_when_there_is_no_value(
         ("calendar", {"part": "century"}),
         ("cyclic", {"part": "hour"}),
         ("cyclic", {"part": "hour", "function": "tan"}),
+        ("elapsed", {"unit": "fortnight"}),
+        ("binned", {"edges": []}),
+        ("binned", {"edges": [2, 1]}),
+        ("binned", {"edges": [1, math.nan]}),
+        ("holiday", {"dates": ["Christmas"], "first_year": 2013, "last_year": 2014}),
     ],
 )
 def test_transform_is_refused_when_its_options_make_no_sense(name: str, options: dict[str, Any]) -> None:

@@ -32,6 +32,7 @@ COLUMNS = {
     "shop": {"kind": "category"},
     "town": {"kind": "category", "required": False},
     "at": {"kind": "timestamp"},
+    "made": {"kind": "timestamp", "required": False},
     "width": {"kind": "number", "minimum": 0, "maximum": 100},
     "height": {"kind": "number", "required": False, "minimum": 0},
     "open": {"kind": "boolean", "required": False},
@@ -45,6 +46,13 @@ FEATURES = {
     "height": {"transform": "log"},
     "open": {"transform": "value"},
     "form": {"transform": "ratio", "inputs": ["height", "width"]},
+    "over": {"transform": "difference", "inputs": ["height", "width"]},
+    "area": {"transform": "product", "inputs": ["height", "width"]},
+    "age": {"transform": "elapsed", "inputs": ["made", "at"], "unit": "h"},
+    "no_date": {"transform": "is_missing", "input": "made"},
+    "name_length": {"transform": "text_length", "input": "town"},
+    "size": {"transform": "binned", "input": "width", "quantiles": 7},
+    "holiday": {"transform": "holiday", "input": "at", "country": "US", "subdivision": "NY"},
 }
 
 
@@ -64,6 +72,9 @@ def _rows(count: int, seed: int, *, unknown: float) -> pl.DataFrame:
             "shop": names(["east", "north", "west"]),
             "town": gaps(names([f"town {number}" for number in range(40)])),
             "at": [start + timedelta(minutes=int(after)) for after in draw.integers(0, 525_600, count)],
+            "made": gaps(
+                np.array([start - timedelta(seconds=int(before)) for before in draw.integers(0, 10**8, count)])
+            ),
             "width": draw.uniform(0, 100, count),
             "height": gaps(draw.gamma(2, 30, count)),
             "open": gaps(draw.random(count) < 0.4),
@@ -120,7 +131,11 @@ def test_a_hundred_thousand_requests_are_answered_as_a_table_is_scored_and_as_xg
 
     table = _rows(ASKED, 2, unknown=0.05)
     requests = [
-        {name: value.isoformat() if name == "at" else value for name, value in row.items() if value is not None}
+        {
+            name: value.isoformat() if isinstance(value, datetime) else value
+            for name, value in row.items()
+            if value is not None
+        }
         for row in table.to_dicts()
     ]
     encoder = Encoder(predictor.schema)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipelines.train.thresholds import between_rows, moved
+from pipelines.cuts import moved
+from pipelines.train.thresholds import between_rows
 
 OBJECTIVES = [
     {"objective": "binary:logistic"},

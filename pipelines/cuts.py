@@ -1,0 +1,58 @@
+"""Numbers between the values of the training rows: thresholds of trees and edges of bins that no row has; pure functions."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+_BITS = 24  # of a float32's mantissa
+Numbers = NDArray[np.float64]
+
+
+def quantile_edges(column: NDArray[np.float32], bins: int, fewest: int) -> list[float]:
+    """Ascending edges that part the numbers of a column into up to `bins` of about equally many rows, each with `fewest` at least.
+
+    NaN is left out. No edge is a value of the column.
+    """
+    values, rows = np.unique(column[~np.isnan(column)], return_counts=True)
+    if not len(values):
+        return []
+    reached = np.cumsum(rows)
+    total = int(reached[-1])
+    kept, behind = [], 0
+    for cut in np.unique(np.searchsorted(reached, np.arange(1, bins) * total / bins) + 1).tolist():
+        before = int(reached[cut - 1])
+        if cut < len(values) and before - behind >= fewest and total - before >= fewest:
+            kept.append(cut)
+            behind = before
+    at = values[np.array(kept, np.int64)]
+    edges = moved(at, values)
+    return [edge for edge, value in zip(edges.tolist(), at.tolist(), strict=True) if edge < value]
+
+
+def moved(thresholds: NDArray[np.float32], values: NDArray[np.float32]) -> Numbers:
+    """For each threshold t the roundest number with the same ones of `values` (ascending, each once) below it as below t.
+
+    Beyond the outermost value, where a split tells missing rows from all others, it is a power of two beyond t.
+    """
+    at = np.searchsorted(values, thresholds, side="left")
+    framed = np.concatenate([[-np.inf], values, [np.inf]]).astype(np.float64)
+    below, above = framed[at], framed[at + 1]
+    inside, wide = np.isfinite(below) & np.isfinite(above), thresholds.astype(np.float64)
+    result = np.sign(wide) * 2.0 ** np.frexp(wide)[1]
+    result[np.isinf(below) & (wide > 0) | np.isinf(above) & (wide < 0)] = 0.0
+    result[inside] = _roundest(below[inside], above[inside], wide[inside])
+    return result
+
+
+def _roundest(below: Numbers, above: Numbers, otherwise: Numbers) -> Numbers:
+    """The number between the two (both excluded) that is a multiple of the largest power of two; `otherwise` where none is."""
+    result, is_open = otherwise.copy(), np.ones(len(below), np.bool_)
+    exponents = np.frexp(np.maximum(np.abs(below), np.abs(above)))[1]
+    for bit in range(_BITS + 1):
+        step = 2.0 ** (exponents - bit)
+        candidates = (np.floor(below / step) + 1) * step
+        found = is_open & (candidates < above)
+        result[found] = candidates[found]
+        is_open &= ~found
+    return result
