@@ -145,6 +145,9 @@ class Transport(asyncio.Transport):
 
     resume_reading = pause_reading
 
+    def can_write_eof(self) -> bool:
+        return False
+
 
 @dataclass
 class OnConnections:

@@ -159,7 +159,7 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError:
             if not self._over:
                 refused = unparsed(data if self._state == HEAD and not self._fields else b"")
-                self._state = IDLE
+                self._state = self._state or HEAD  # whoever sends this may send more
                 self._refuse(refused)
         if self._unwritten or (self._write_paused and not self._over):
             self._stall()  # the requests behind that one have set deadlines of their own

@@ -106,6 +106,22 @@ def test_refusal_is_read_when_the_whole_of_a_body_beyond_the_limit_is_sent_first
         assert (status, headers["connection"]) == (413, "close")
 
 
+@pytest.mark.parametrize("broken", [b"zz\r\n", b"1\r\n  \r\n"])
+def test_refusal_is_read_when_a_body_is_broken_and_goes_on(core: Core, broken: bytes) -> None:
+    with front_door(core) as door, door.connect() as connection:
+        head = request("/predict").replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+        connection.sendall(head + broken)
+        for _ in range(20):
+            connection.sendall(b" " * (1 << 20))
+        assert [status for status, _, _ in responses(rest(connection))] == [400]
+
+
+def test_broken_body_of_a_refused_request_gets_no_second_answer(core: Core) -> None:
+    with front_door(core) as door:
+        asked = request("/nowhere").replace(b"Content-Length: 0", b"Transfer-Encoding: chunked") + b"zz\r\n"
+        assert [status for status, _, _ in responses(door.ask(asked))] == [404]
+
+
 def test_refused_caller_sees_the_end_at_once_and_is_not_read_for_ever(
     core: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:
