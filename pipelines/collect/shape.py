@@ -123,7 +123,10 @@ def _combined(table: pl.LazyFrame, field: Field) -> pl.Expr:
 
 
 def _only_month(table: pl.LazyFrame, field: Field, month: str) -> pl.DataFrame:
-    """The rows of the month, unless any row of the table has no time: the source is read once for both, and not held."""
+    """The rows of the month, unless any row of the table has no time: the source is read once for both, and not held.
+
+    A ragged line without a time lies where the line before it does: `validate` splits it off, but of which month it is has to be said.
+    """
     start, end = tables.month_bounds(month)
     schema = table.collect_schema()
     kinds.check(field.name, schema[field.name], field)
@@ -132,27 +135,23 @@ def _only_month(table: pl.LazyFrame, field: Field, month: str) -> pl.DataFrame:
     )
     read = table.with_columns(moment.alias(_READ))
     at, has_offset = pl.col(_READ).struct.field("at"), pl.col(_READ).struct.field("has_offset")
-    ragged = pl.col(tables.RAGGED) if tables.RAGGED in schema else pl.lit(None, pl.String)
+    if tables.RAGGED in schema:
+        near = at.forward_fill().backward_fill()
+        at = pl.when(pl.col(tables.RAGGED).is_null()).then(at).otherwise(near)
     count = read.select(
         lost=at.is_null().sum(),
         rows=pl.len(),
         later=(at >= end).sum(),
-        ragged=ragged.filter(at.is_null()).drop_nulls().first(),
         offsets=has_offset.sum(),
         known=has_offset.count(),
     )
     rows = read.filter(at.is_between(start, end, closed="left")).drop(_READ)
     counts, selected = pl.collect_all([count, rows], engine="streaming")
-    lost, height, later, place, offsets, known = counts.row(0)
+    lost, height, later, offsets, known = counts.row(0)
     if lost:
-        advice = (
-            f"the line at {place} has more or fewer fields than the header: mend it"
-            if place
-            else "give ISO 8601 times there, declare the column's unit if they are numbers, or name their format in "
-            "data.source.combine"
-        )
         raise DataRejectedError(
-            f"{lost} of {height} rows have no readable time in column {field.name!r} and belong to no month; {advice}"
+            f"{lost} of {height} rows have no readable time in column {field.name!r} and belong to no month; give ISO 8601 times "
+            "there, declare the column's unit if they are numbers, or name their format in data.source.combine"
         )
     refuse_mixed(field.name, offsets, known - offsets)
     refuse_hole(month, later if selected.is_empty() else 0)

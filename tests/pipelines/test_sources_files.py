@@ -236,12 +236,22 @@ def test_ragged_line_is_marked_with_its_number_and_blank_lines_are_no_rows(
     assert [row["__ragged__"] for row in rows] == [None, "deliveries.csv:4", "deliveries.csv:5"]
 
 
-def test_ragged_line_without_a_time_belongs_to_no_month_and_is_named(workspace: Path, raw: dict[str, Any]) -> None:
-    with pytest.raises(
-        DataRejectedError, match=r"1 of 2 rows have no readable time.*the line at deliveries\.csv:3 has"
-    ):
-        Path("deliveries.csv").write_text(f"{HEADER}\n2024-01-02,a,b,1,2,kept\nx,y\n")
-        collect(raw)
+def test_ragged_line_without_a_time_is_of_the_month_of_the_line_before_it(workspace: Path, raw: dict[str, Any]) -> None:
+    lines = [
+        HEADER,
+        "x,y",
+        "2024-01-02,a,b,1,2,kept",
+        "x",
+        "2024-02-02,b,b,1,2,kept",
+        "x,,,,,,,",
+        "2024-02-03,c,b,1,2,kept",
+    ]
+    Path("deliveries.csv").write_text("\n".join(lines))
+    places = {}
+    for month in ("2024-01", "2024-02"):
+        collect(raw, month)
+        places[month] = pl.read_parquet(paths.partition(month))["__ragged__"].drop_nulls().sort().to_list()
+    assert places == {"2024-01": ["deliveries.csv:2", "deliveries.csv:4"], "2024-02": ["deliveries.csv:6"]}
 
 
 def test_files_of_several_layouts_are_refused_and_those_of_another_order_are_not(
