@@ -53,7 +53,7 @@ def _ragged(table: pl.DataFrame) -> str:
         return ""
     places = table[tables.RAGGED].drop_nulls()
     shown = ", ".join(places.head(_SHOWN)) + (", …" if len(places) > _SHOWN else "")
-    return f"; {len(places):,} lines have more or fewer fields than the header, for `validate` to split off: {shown}"
+    return f"; lines with more or fewer fields than the header, for `validate` to split off: {len(places):,} ({shown})"
 
 
 def conform(table: pl.DataFrame, data: Data, target: TargetParams) -> Conformed:
