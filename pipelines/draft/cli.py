@@ -73,7 +73,11 @@ def _summary(draft: Draft, rows: int, out: Path | None) -> str:
     kinds = Counter(entry.kind for entry in draft.columns)
     told = ", ".join(f"{count} {kind if count == 1 else plural.get(kind, kind + 's')}" for kind, count in kinds.items())
     place = out or "the draft"
-    first = [f"  {doubt.about}: {doubt.question}" for doubt in draft.doubts if doubt.weight is Weight.FIGURES]
+    first = [
+        f"  {doubt.about}: {doubt.question.removesuffix(' Then').removesuffix(' If not')}"
+        for doubt in draft.doubts
+        if doubt.weight is Weight.FIGURES
+    ]
     return "\n".join(
         [
             f"draft: {rows:,} rows; {told}",

@@ -10,9 +10,11 @@ import pytest
 
 from pipelines import __main__ as command
 from pipelines import params_file, splits
+from pipelines.collect import stage as collect
 from pipelines.draft import periods
 from pipelines.draft.doubts import Weight
 from pipelines.params import TemporalSplit
+from pipelines.validate import stage as validate
 from tests.pipelines.conftest import deliveries
 
 
@@ -60,7 +62,7 @@ def test_split_that_no_period_fits_is_the_first_question() -> None:
 
 
 @pytest.mark.parametrize("options", [[], ["--unfinished"]])
-def test_month_under_way_is_left_out_or_used_and_a_hole_is_named(workspace: Path, options: list[str]) -> None:
+def test_month_under_way_is_left_out_or_used_as_it_is_and_a_hole_is_named(workspace: Path, options: list[str]) -> None:
     parts = [deliveries(datetime(2024, month, 1), days) for month, days in ((1, 31), (2, 29), (4, 30), (5, 12))]
     pl.concat(parts).write_csv("t.csv", datetime_format="%Y-%m-%d %H:%M:%S")
     arguments = ["draft", "t.csv", "--target", "outcome", "--time", "promised", "--out", "params.yaml", *options]
@@ -70,3 +72,6 @@ def test_month_under_way_is_left_out_or_used_and_a_hole_is_named(workspace: Path
     assert "no row lies in 2024-03, between months that have some: is it lost?" in text
     told = "11.8% of the rows are left out with 2024-05, as it ends on 2024-05-12. Is there no more to come? Then draft again with"
     assert (told in text) == (not options)
+    for month in months:
+        collect.run(params_file.load(), month)
+    validate.run(params_file.load())
