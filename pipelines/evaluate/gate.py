@@ -80,6 +80,12 @@ def verdict(checks: Sequence[Check]) -> Verdict:
     return "approved" if all(check["verdict"] == PASSED or check.get("accepted") for check in checks) else "held"
 
 
+def counts(checks: Sequence[Check]) -> dict[str, int]:
+    """How many checks have each verdict, for `metrics.json`."""
+    found = [check["verdict"] for check in checks]
+    return {name.replace(" ", "_"): found.count(name) for name in (PASSED, FAILED, UNDECIDED, NOT_COMPARED)}
+
+
 def reason(check: Check, task: str) -> str:
     """A check in words."""
     if check["verdict"] == NOT_COMPARED:

@@ -44,7 +44,7 @@ def run(params: Params) -> str:
         "weak": gate.weakness(checks, params.target.task),
         "suspects": {name: evidence for name, evidence in suspects.items() if name not in params.gates.reviewed},
     }
-    metrics = _metrics(params, held, scores)
+    metrics = _metrics(params, held, scores) | {"checks": gate.counts(checks)}
     metrics["membership_inference"] = membership.inference(
         params.target.task,
         (members.outcomes, holdout.scores(members, training["prior"])),

@@ -96,6 +96,8 @@ def _held(raw: Raw) -> str:
         _judge(raw)
     assert caught.value.exit_code == EXIT_DATA
     assert (_approval()["verdict"], _approval()["approved"]) == ("held", False)
+    counted = json.loads(paths.METRICS.read_bytes())["checks"]
+    assert (counted["not_compared"], counted["undecided"], counted["failed"]) == (1, 0, 0)
     page = paths.EVALUATION.read_text()
     assert "Held until a person decides" in page
     assert f"NOT compared with the live model {DIGEST[:12]}" in page
@@ -301,5 +303,6 @@ def test_model_is_held_over_few_days_until_a_person_declares_that_they_are_enoug
     with pytest.raises(ModelRejectedError, match=r"4 days, too few for a bound \(gates.clusters: 20\); undecided"):
         _judge(raw)
     assert _approval()["verdict"] == "held"
+    assert json.loads(paths.METRICS.read_bytes())["checks"]["undecided"] == 1
     raw["gates"]["clusters"] = 4
     assert _judge(raw)["verdict"] == "approved"
