@@ -17,6 +17,7 @@ _KINDS: dict[str, dict[str, Any]] = {
     # Not of the format `date-time`, which has an offset.
     "timestamp": {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?$", "example": "2013-12-24T17:30"},
 }
+_IN_UTC = {"type": "string", "format": "date-time", "example": "2013-12-24T17:30:00Z"}
 _SHOWN_CATEGORIES = 30
 
 
@@ -142,16 +143,38 @@ def answer_schema(schema: FeatureSchema) -> dict[str, Any]:
 
 def field_schema(field: Field, features: tuple[Feature, ...]) -> dict[str, Any]:
     """The JSON schema of one field of a row."""
-    schema = dict(_KINDS[field.kind])
+    schema = _type(field)
     if field.kind == "number":
         bounds = {"minimum": field.minimum, "maximum": field.maximum}
         schema |= {key: bound for key, bound in bounds.items() if bound is not None}
     if not field.required:
         schema["nullable"] = True
-    parts = [field.description, f"unit: {field.unit}" if field.unit else None, _known(field, features)]
+    parts = [
+        field.description,
+        f"unit: {field.unit}" if field.unit else None,
+        _known(field, features),
+        *_written(field),
+    ]
     if description := "; ".join(part for part in parts if part):
         schema["description"] = description
     return schema
+
+
+def _type(field: Field) -> dict[str, Any]:
+    """The form that clients are made from; values are also read as they stand in the table (docs/serving.md)."""
+    if field.kind == "timestamp" and field.unit:
+        return {"type": "number"}
+    if field.kind == "timestamp" and field.source == (field.name,):
+        return {"type": "string"}
+    return dict(_IN_UTC if field.zone else _KINDS[field.kind])
+
+
+def _written(field: Field) -> list[str]:
+    """What the table has for missing values, and the names and the format that it has for the field."""
+    notes = [f"missing: {', '.join(field.missing)}"] if field.missing else []
+    if field.source and field.source != (field.name,):
+        notes.append(f"may be sent as {' and '.join(field.source)} instead, as the table has it")
+    return [*notes, f"format: {field.format}"] if field.format else notes
 
 
 def _known(field: Field, features: tuple[Feature, ...]) -> str | None:

@@ -1,12 +1,15 @@
 """Tensors of the Open Inference Protocol to rows, and answers to tensors; shared by the HTTP and the gRPC front end.
 
-One input tensor stands for one field of the schema and has its name; its shape is [rows] or [rows, 1].
+One input tensor stands for one field of the schema and has its name, or for a column of the source that the field is made of; its shape
+is [rows] or [rows, 1]. Values are read as `/predict` reads them (`contract.kinds`), so that a row has one answer, however it is sent.
 
-| kind of field       | datatype            | missing, where the field is optional |
-|---------------------|---------------------|--------------------------------------|
-| number              | FP64, FP32, (U)INT* | NaN; null in JSON; no such tensor    |
-| boolean             | BOOL                | null in JSON; no such tensor         |
-| category, timestamp | BYTES               | ""; null in JSON; no such tensor     |
+| kind of field            | datatype; others that are read too   | missing, where the field is optional      |
+|--------------------------|--------------------------------------|-------------------------------------------|
+| number                   | FP64; FP32, (U)INT*, BYTES           | NaN; null in JSON; no such tensor         |
+| boolean                  | BOOL; BYTES, (U)INT*, FP*            | null in JSON; no such tensor              |
+| category                 | BYTES; any other                     | null in JSON; no such tensor              |
+| timestamp                | BYTES; (U)INT*, FP* if it has a unit | null in JSON; no such tensor              |
+| all of them              |                                      | blank text; what the table has for missing |
 
 Outputs: `probability` and `label` of a binary target; `probabilities`, of shape [rows, labels] in the order of the target's labels,
 and `label` of a multiclass one; `value` of a regression.
@@ -23,7 +26,7 @@ from typing import Any
 from contract.errors import InvalidRowsError, Problem, RequestError
 from contract.predictor import Answer
 from contract.row_program import Row
-from contract.schema import FeatureSchema
+from contract.schema import FeatureSchema, Field
 
 INTEGERS = frozenset({"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"})
 FLOATS = frozenset({"FP32", "FP64"})
@@ -43,18 +46,17 @@ Head = tuple[str, str, int]  # of an input: name, datatype and number of rows
 Table = list[tuple[str, Callable[[Sequence[Any]], Sequence[Any]] | None]]
 
 DATATYPES = {"number": "FP64", "boolean": "BOOL", "category": "BYTES", "timestamp": "BYTES"}
+_ANY = frozenset({"BOOL", "BYTES"}) | INTEGERS | FLOATS
 _ACCEPTED = {
-    "number": INTEGERS | FLOATS,
-    "boolean": frozenset({"BOOL"}),
-    "category": frozenset({"BYTES"}),
+    "number": _ANY - {"BOOL"},
+    "boolean": _ANY,
+    "category": _ANY,
     "timestamp": frozenset({"BYTES"}),
 }
-_MISSING: dict[str, Callable[[Sequence[Any]], Sequence[Any]]] = {
-    "BYTES": lambda values: [value or None for value in values],
-    **dict.fromkeys(
-        FLOATS, lambda values: [value if value == value else None for value in values]
-    ),  # only NaN differs from itself
-}
+# Only NaN differs from itself.
+_MISSING: dict[str, Callable[[Sequence[Any]], Sequence[Any]]] = dict.fromkeys(
+    FLOATS, lambda values: [value if value == value else None for value in values]
+)
 OUTPUTS = {
     "binary": {"probability": "FP64", "label": "BYTES"},
     "multiclass": {"probabilities": "FP64", "label": "BYTES"},
@@ -80,17 +82,20 @@ class TensorReader:
     """Checks tensors against a schema and turns them into the rows that `/predict` would have been sent."""
 
     def __init__(self, schema: FeatureSchema) -> None:
-        self._fields = {field.name: field for field in schema.accepted}
-        self._required = [field.name for field in schema.fields if field.required]
+        made = [(name, field) for field in schema.accepted for name in field.source]
+        self._fields = dict(made) | {field.name: field for field in schema.accepted}
+        self._accepted = {name: _ANY for name, _ in made} | {field.name: _accepted(field) for field in schema.accepted}
+        # Whether a field is there that can be made of other columns is seen when rows are made of them.
+        self._required = [field.name for field in schema.fields if field.required and not field.source]
         self._known_table = lru_cache(maxsize=REMEMBERED)(self._table)
 
     def check(self, name: str, datatype: str, shape: Sequence[int]) -> int:
         """The number of rows of a tensor whose head fits the schema; to be asked before its values are read."""
-        field = self._fields.get(name)
-        if field is None:
+        accepted = self._accepted.get(name)
+        if accepted is None:
             raise _invalid(name[:100], "unknown input")
-        if datatype not in _ACCEPTED[field.kind]:
-            raise _invalid(name, f"must have one of the datatypes {', '.join(sorted(_ACCEPTED[field.kind]))}")
+        if datatype not in accepted:
+            raise _invalid(name, f"must have one of the datatypes {', '.join(sorted(accepted))}")
         if len(shape) not in (1, 2) or shape[0] < 0 or (len(shape) == 2 and shape[1] != 1):
             raise _invalid(name, "must have the shape [rows] or [rows, 1]")
         return shape[0]
@@ -134,6 +139,10 @@ class TensorReader:
         return [(name, None if self._fields[name].required else _MISSING.get(datatype)) for name, datatype, _ in heads]
 
 
+def _accepted(field: Field) -> frozenset[str]:
+    return _ANY - {"BOOL"} if field.unit and field.kind == "timestamp" else _ACCEPTED[field.kind]
+
+
 def _joined(table: Table, columns: Sequence[Sequence[Any]]) -> list[Row]:
     """One row for every position of the columns, which are of equal length."""
     names = [name for name, _ in table]
@@ -158,8 +167,7 @@ def _one_row_reader(heads: Sequence[Head], table: Table, read: RowsReader) -> Ro
                 if unpack is None:
                     if content[: _LENGTH.size] != _LENGTH.pack(len(content) - _LENGTH.size):
                         return read(contents)
-                    text = content[_LENGTH.size :].decode()
-                    row[name] = text if text or not is_optional else None
+                    row[name] = content[_LENGTH.size :].decode()
                 else:
                     (value,) = unpack(content)
                     row[name] = None if is_optional and value != value else value

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
-from contract.schema import FeatureSchema
+from contract.schema import FeatureSchema, Field
 from contract.texts import missing_numbers
 
 Row = Mapping[str, Any]
@@ -19,12 +20,32 @@ Fallback = dict[str, str]
 # Appends a row's features to the list, None for no value where it may be missing, and returns the fallbacks taken.
 Program = Callable[[Row, list[float]], list[Fallback]]
 
-# What a value that is canonical already passes, by kind; what does not pass is parsed.
+# What a value passes that is canonical already, or is made so by a function (below): a call of a parser would take several times as
+# long. What does not pass is parsed.
 _PLAIN = {
     "number": "type(v{i}) is float and low{i} <= v{i} <= high{i}",
     "category": "type(v{i}) is str and v{i} in known{i}",
     "boolean": "type(v{i}) is bool",
 }
+# `fromisoformat` reads texts of this shape as 2013-12-24T17:30 or 2013-12-24T17:30:59, or not at all.
+_ISO = (
+    "type(v{i}) is str and ((n := len(v{i})) == 16 or n == 19 and v{i}[16] == ':') "
+    "and v{i}[10] == 'T' and v{i}[13] == ':' and v{i}[7] == '-'"
+)
+_MADE = {"number": ("type(v{i}) is int and low{i} <= v{i} <= high{i}", "float"), "timestamp": (_ISO, "iso")}
+
+
+def _ways(field: Field, numbers: frozenset[float]) -> tuple[str, tuple[str, str] | None]:
+    """The test of canonical values, and the test and the function of those that are easily made so."""
+    plain, made = _PLAIN.get(field.kind, "False"), _MADE.get(field.kind)
+    if field.kind == "number" and numbers:
+        excepted = " and v{i} not in none{i}"
+        return plain + excepted, (_MADE["number"][0] + excepted, "float")
+    if field.kind == "boolean" and field.missing:
+        return "False", None
+    if field.kind == "timestamp" and (field.missing or field.zone or field.unit or field.format):
+        return "False", None
+    return plain, made
 
 
 def compiled(
@@ -46,25 +67,23 @@ def compiled(
         A function that raises ValueError or AttributeError for a row that breaks the schema, and then may have appended nothing.
     """
     position = {field.name: index for index, field in enumerate(schema.fields)}
-    known: dict[str, Any] = {"NAN": math.nan, "names": frozenset(field.name for field in schema.accepted)}
+    names = frozenset(field.name for field in schema.accepted)
+    known: dict[str, Any] = {"NAN": math.nan, "names": names, "iso": datetime.fromisoformat}
     text = ["def encode(row, encoded):", " get = row.get", " taken = []"]
     for i, field in enumerate(schema.fields):
         known |= {f"name{i}": field.name, f"parse{i}": parsers[i], f"required{i}": field.required}
         known[f"missing{i}"] = {"field": field.name, "problem": "missing"}
-        plain = _PLAIN.get(field.kind, "False").format(i=i)
         if field.kind == "number":
             known[f"low{i}"], known[f"high{i}"] = bounds[field.name]
-            if numbers := missing_numbers(field):
-                known[f"none{i}"] = numbers
-                plain += f" and v{i} not in none{i}"
+            known[f"none{i}"] = missing_numbers(field)  # few fields have any
         elif field.kind == "category":
             known[f"known{i}"] = closed.get(field.name, frozenset())
-        elif field.missing:
-            plain = "False"
+        plain, made = _ways(field, known.get(f"none{i}", frozenset()))
+        text += [f" v{i} = get(name{i})", f" if not ({plain.format(i=i)}):"]
+        if made is not None:
+            text.append(f"  if {made[0].format(i=i)}: v{i} = {made[1]}(v{i})")
         text += [
-            f" v{i} = get(name{i})",
-            f" if not ({plain}):",
-            f"  if v{i} is not None or required{i}: v{i} = parse{i}(v{i})",
+            f"  {'if' if made is None else 'elif'} v{i} is not None or required{i}: v{i} = parse{i}(v{i})",
             f"  if v{i} is None: taken.append(missing{i})",
         ]
     text.append(" if not names.issuperset(row): raise ValueError")

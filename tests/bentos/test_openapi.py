@@ -7,6 +7,8 @@ import re
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from bentos import errors, openapi
 from bentos.openapi import field_schema
 from contract.errors import InvalidRowsError, RequestError, TooLargeError, UnsupportedTypeError
@@ -101,3 +103,29 @@ def test_field_says_what_is_allowed() -> None:
 def test_page_escapes_the_name(http: Caller, monkeypatch: Any) -> None:
     monkeypatch.setattr(http.app.core, "name", "<script>")
     assert b"<script>:" not in openapi.page(http.app.core)
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [
+        (
+            Field("at", "timestamp", zone="UTC"),
+            {"type": "string", "format": "date-time", "example": "2013-12-24T17:30:00Z"},
+        ),
+        (Field("at", "timestamp", unit="ms"), {"type": "number", "description": "unit: ms"}),
+        (
+            Field("at", "timestamp", source=("at",), format="%d/%m/%Y"),
+            {"type": "string", "description": "format: %d/%m/%Y"},
+        ),
+        (
+            Field("pdays", "number", required=False, missing=("-1",), source=("PDays",)),
+            {
+                "type": "number",
+                "nullable": True,
+                "description": "missing: -1; may be sent as PDays instead, as the table has it",
+            },
+        ),
+    ],
+)
+def test_field_says_how_it_is_written(field: Field, expected: dict[str, Any]) -> None:
+    assert field_schema(field, ()) == expected

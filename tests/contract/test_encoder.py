@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from contract import kinds
 from contract.encoder import Encoder
 from contract.errors import BundleError, InvalidRowsError
 from contract.schema import Feature, FeatureSchema, Field
@@ -137,6 +138,111 @@ def test_field_is_named_when_its_value_breaks_the_schema(field: str, value: Any)
 def test_field_is_named_when_it_is_required_and_missing(field: str) -> None:
     without = {name: value for name, value in ROW.items() if name != field}
     assert problems(without) == problems(ROW | {field: None}) == [(0, field, "required, but missing")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2013-12-24T17:30", "2013-12-24T17:30:59", "2013-12-24 17:30", "2013-W52-2T17:30", "2013-12-24T17+01", "2013-12-24T17:30+01",
+     "2013-12-24T17:3O", "2013-12-24T24:00", "2013-358-T17:30:", "20131224-17T:30:", "2013-12-24T17:30Z", "２013-12-24T17:30"],
+)  # fmt: skip
+def test_row_is_read_as_one_value_is_where_a_short_way_is_taken(text: str) -> None:
+    try:
+        expected: Any = kinds.reader(Field("at", "timestamp"))(text)
+    except ValueError:
+        assert [field for _, field, _ in problems(ROW | {"at": text})] == ["at"]
+    else:
+        assert encode(at=text)["minute"] == expected.hour * 60 + expected.minute
+
+
+@pytest.mark.parametrize("distance", [500, "500", " 500.0 ", "+5e2"])
+def test_number_is_the_same_as_text_or_whole(distance: Any) -> None:
+    assert encode(distance=distance) == encode(distance=500.0)
+
+
+def test_tokens_count_in_a_request_and_no_bound_is_asked_of_them() -> None:
+    fields = (
+        Field("pdays", "number", required=False, minimum=-1, missing=("-1",)),
+        Field("age", "number", missing=("0",)),
+        Field("job", "category", required=False, missing=("?",)),
+        Field("loan", "boolean", required=False, missing=("9",)),
+    )
+    features = (
+        Feature("pdays", "value", ("pdays",)),
+        Feature("age", "value", ("age",)),
+        Feature("job", "category", ("job",), {"categories": ["maid"]}),
+        Feature("loan", "value", ("loan",)),
+    )
+    encoder = Encoder(replace(SCHEMA, fields=fields, features=features))
+    row = {"pdays": -1, "age": 40, "job": "?", "loan": 9}
+    spellings = [
+        row,
+        row | {"pdays": -1.0, "job": " ? "},
+        row | {"pdays": "-1.0", "loan": "9", "job": ""},
+        {"age": 40.0},
+    ]
+    matrix, fallbacks = encoder.encode_rows(spellings)
+    assert [[entry["field"] for entry in taken] for taken in fallbacks] == [["pdays", "job", "loan"]] * 4
+    assert np.array_equal(matrix, np.array([[np.nan, 40, np.nan, np.nan]] * 4, np.float32), equal_nan=True)
+    for missing in (0, 0.0, "0"):
+        with pytest.raises(InvalidRowsError, match=r"age.*required, but missing"):
+            encoder.encode_rows([row | {"age": missing}])
+
+
+def test_ratio_beyond_float32_is_missing() -> None:
+    assert math.isnan(encode(distance=1, wind=3e38)["wind_per_mile"]) is False
+    fields = (Field("a", "number"), Field("b", "number"))
+    encoder = Encoder(replace(SCHEMA, fields=fields, features=(Feature("r", "ratio", ("a", "b")),)))
+    matrix, _ = encoder.encode_rows([{"a": 3e38, "b": 0.1}])
+    assert np.isnan(matrix).all()
+
+
+MADE = (
+    Field("at", "timestamp", source=("day", "hour"), format="%d/%m/%Y %H", missing=("?",), required=False),
+    Field("hour", "number", source=("hr",)),
+)
+MADE_ENCODER = Encoder(
+    replace(
+        SCHEMA,
+        fields=(MADE[0], MADE[1]),
+        features=(
+            Feature("minute", "calendar", ("at",), {"part": "minute_of_day"}),
+            Feature("hour", "value", ("hour",)),
+        ),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"at": "2024-01-02T07:00", "hour": 3}, [420, 3]),
+        ({"day": "02/01/2024", "hour": 7}, [420, 7]),
+        ({"day": "02/01/2024", "hour": "7"}, [420, 7]),
+        ({"day": "?", "hour": 7}, [math.nan, 7]),
+        ({"hr": 7.0, "at": "2024-01-02T00:01"}, [1, 7]),
+    ],
+)
+def test_row_may_have_the_columns_of_the_source(row: dict[str, Any], expected: list[float]) -> None:
+    matrix, _ = MADE_ENCODER.encode_rows([row])
+    assert np.array_equal(matrix, np.array([expected], np.float32), equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("row", "field", "problem"),
+    [
+        ({"at": "2024-01-02", "day": "02/01/2024", "hour": 1}, "at", "is there twice"),
+        ({"hour": 1, "hr": 1}, "hour", "is there twice"),
+        ({"day": "2024-01-02", "hour": 1}, "at", "made of 'day' and 'hour': must be a timestamp in the format"),
+        ({"at": "02/01/2024 7", "hour": 1}, "at", "must be a timestamp such as"),
+        ({"Day": "02/01/2024", "hour": 1}, "Day", "unknown field"),
+    ],
+)
+def test_row_of_the_source_is_refused_by_the_field_that_is_made_of_it(
+    row: dict[str, Any], field: str, problem: str
+) -> None:
+    with pytest.raises(InvalidRowsError) as caught:
+        MADE_ENCODER.encode_rows([row])
+    assert [(found.field, problem in found.problem) for found in caught.value.problems] == [(field, True)]
 
 
 def test_every_problem_is_reported_at_once() -> None:
