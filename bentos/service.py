@@ -17,9 +17,8 @@ import bentoml
 import click
 
 from bentos import STARTED_IN, addresses, tls
-from bentos.http import origins
 from bentos.monitoring import tracing
-from contract import api_keys, log_settings, manifest
+from contract import api_keys, cors, log_settings, manifest
 from contract.errors import BundleError, ConfigurationError
 
 BUNDLE = Path(__file__).resolve().parents[2]
@@ -46,7 +45,7 @@ def _check_settings() -> None:
         if keys := api_keys.file_named(os.environ):
             api_keys.read(keys)
         log_settings.read(os.environ)
-        origins.read(os.environ)
+        cors.read(os.environ)
         tracing.sampling(os.environ)
     except ConfigurationError as error:
         print(f"this bundle is not served: {error}", file=sys.stderr)

@@ -23,12 +23,11 @@ from bentos import STARTED_IN, addresses, tls
 from bentos.access import Access
 from bentos.core import Core
 from bentos.grpc.server import GrpcServer
-from bentos.http import origins
 from bentos.http.door import KEEP_ALIVE_S
 from bentos.http.server import HttpServer
 from bentos.listener import BACKLOG
 from bentos.pages import PATHS, PROBES
-from contract import api_keys
+from contract import api_keys, cors
 
 _WHOLE_NUMBERS = ("backlog", "ssl-version", "ssl-cert-reqs", "timeout-keep-alive", "timeout-graceful-shutdown")
 _TEXTS = ("ssl-certfile", "ssl-keyfile", "ssl-keyfile-password", "ssl-ca-certs", "ssl-ciphers")
@@ -56,9 +55,9 @@ async def serve(core: Core, given: argparse.Namespace) -> None:
         loop.add_signal_handler(name, stop.set)
     listening = socket.socket(fileno=given.fd)
     context, keep_alive_s = tls.context(vars(given), "http/1.1"), given.timeout_keep_alive or KEEP_ALIVE_S
-    admin, cors = addresses.admin(os.environ), origins.read(os.environ)
+    admin, shared_with = addresses.admin(os.environ), cors.read(os.environ)
     pages, backlog = PROBES if admin else PATHS, given.backlog or BACKLOG
-    http = HttpServer(core, listening, context, keep_alive_s, backlog, pages, cors)
+    http = HttpServer(core, listening, context, keep_alive_s, backlog, pages, shared_with)
     beside = [HttpServer(core, addresses.listen(admin, "ADMIN"), context, keep_alive_s)] if admin else []
     grpc_address = addresses.grpc(os.environ, str(listening.getsockname()[0]))
     grpc = GrpcServer(core, addresses.listen(grpc_address, "GRPC"), tls.context(vars(given), "h2"))

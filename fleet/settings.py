@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from contract import api_keys, log_settings, trusted_keys
+from contract import api_keys, cors, log_settings, trusted_keys
 from contract.errors import ConfigurationError
 from contract.store import Store
 
 PROJECT = Path(__file__).resolve().parents[1]
 # A Unix socket's path may have 107 bytes on Linux and 103 on macOS; ours are at most `/supervisor.sock.12345678` longer.
 _LONGEST_ROOT = 78
+_OTEL_PATHS = ("_CERTIFICATE", "_CLIENT_KEY")  # of OpenTelemetry's exporters
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Settings:
         replica_port: the first of the ports that replicas take, two each; `BULKHEAD_REPLICA_PORT`.
         admin_port: the first of those at which they have the pages around the predictions, one each; `BULKHEAD_ADMIN_PORT`. 0: with HTTP.
         passed_on: what every replica gets of this environment, where it is set: `BULKHEAD_API_KEYS_FILE` and `BULKHEAD_PREDICTION_LOG`,
-            as absolute paths, `BULKHEAD_PREDICTION_LOG_MB`, and OpenTelemetry's `OTEL_…`.
+            as absolute paths, `BULKHEAD_PREDICTION_LOG_MB`, `BULKHEAD_CORS_ORIGINS`, and OpenTelemetry's `OTEL_…`.
         start_limit_s: the time that a new replica gets to become ready; `BULKHEAD_START_LIMIT_S`.
     """
 
@@ -76,14 +77,11 @@ class Settings:
 
 
 def _passed_on(environment: Mapping[str, str], project: Path) -> Mapping[str, str]:
-    paths = (api_keys.VARIABLE, log_settings.VARIABLE)
-    named = {name: str(project / environment[name]) for name in paths if environment.get(name)}
-    others = {
-        name: text
-        for name, text in environment.items()
-        if name == log_settings.LIMIT_VARIABLE or name.startswith("OTEL_")
-    }
-    return named | others
+    cors.read(environment)
+    others = (log_settings.LIMIT_VARIABLE, cors.VARIABLE)
+    found = {name: text for name, text in environment.items() if name in others or name.startswith("OTEL_")}
+    paths = (api_keys.VARIABLE, log_settings.VARIABLE, *(name for name in found if name.endswith(_OTEL_PATHS)))
+    return found | {name: str(project / environment[name]) for name in paths if environment.get(name)}
 
 
 def _port(environment: Mapping[str, str], name: str, default: int) -> int:

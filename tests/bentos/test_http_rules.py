@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from bentos.core import Core
-from bentos.http import origins
 from bentos.http.app import HttpApp
+from contract import cors
 from contract.errors import ConfigurationError
 from tests.bentos.caller import Caller
 from tests.bentos.conftest import Case
@@ -219,7 +219,7 @@ def test_health_check_of_haproxy_is_answered_where_there_is_no_page(core: Core) 
 
 @pytest.fixture
 def shared(core: Core) -> Caller:
-    return Caller(HttpApp(core, cors=origins.read({origins.VARIABLE: f"{ORIGIN}, http://localhost:5173"})))
+    return Caller(HttpApp(core, cors=cors.read({cors.VARIABLE: f"{ORIGIN}, http://localhost:5173"})))
 
 
 def preflight(http: Caller, origin: str, path: str = "/predict") -> Any:
@@ -260,8 +260,8 @@ def test_web_page_may_read_nothing_when_its_origin_is_not_listed(shared: Caller,
 @pytest.mark.parametrize("text", ["*", "app.example.org", f"{ORIGIN}/", "https://App.example.org", "null", "a;b"])
 def test_setting_is_refused_when_it_lists_what_is_no_origin(text: str) -> None:
     with pytest.raises(ConfigurationError, match=r"BULKHEAD_CORS_ORIGINS has .* which is no origin"):
-        origins.read({origins.VARIABLE: f"{ORIGIN},{text}"})
+        cors.read({cors.VARIABLE: f"{ORIGIN},{text}"})
 
 
 def test_nobody_is_listed_when_the_setting_is_empty() -> None:
-    assert origins.read({}) == origins.read({origins.VARIABLE: " "}) == frozenset()
+    assert cors.read({}) == cors.read({cors.VARIABLE: " "}) == frozenset()

@@ -59,12 +59,20 @@ def test_replicas_get_what_guards_and_watches_them_and_nothing_else() -> None:
         "BULKHEAD_API_KEYS_FILE": "keys",
         "BULKHEAD_PREDICTION_LOG": "/logs",
         "BULKHEAD_PREDICTION_LOG_MB": "64",
+        "BULKHEAD_CORS_ORIGINS": "https://app.example.org",
         "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318",
+        "OTEL_EXPORTER_OTLP_CERTIFICATE": "ca.pem",
+        "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY": "/etc/key.pem",
         "AWS_SECRET_ACCESS_KEY": "secret",
     }
     assert Settings.read(environment, PROJECT).passed_on == {
         "BULKHEAD_API_KEYS_FILE": "/project/keys",
         "BULKHEAD_PREDICTION_LOG": "/logs",
         "BULKHEAD_PREDICTION_LOG_MB": "64",
+        "BULKHEAD_CORS_ORIGINS": "https://app.example.org",
         "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318",
+        "OTEL_EXPORTER_OTLP_CERTIFICATE": "/project/ca.pem",
+        "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY": "/etc/key.pem",
     }
+    with pytest.raises(ConfigurationError, match="which is no origin"):
+        Settings.read({"BULKHEAD_CORS_ORIGINS": "*"}, PROJECT)
