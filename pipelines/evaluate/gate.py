@@ -118,7 +118,7 @@ def summary(checks: Sequence[Check], digest: str | None) -> str:
         return f"{passed}; no live model to compare with"
     if any(check["verdict"] == NOT_COMPARED for check in checks):
         return f"{passed}; NOT compared with the live model {digest[:12]}"
-    return f"{passed}, the comparison with the live model {digest[:12]} among them"
+    return f"{passed}; compared with the live model {digest[:12]}"
 
 
 def remedy(check: Check, digest: str | None) -> str:

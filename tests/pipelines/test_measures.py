@@ -138,4 +138,6 @@ def test_gate_holds_a_model_that_was_not_compared_until_a_person_names_the_live_
     assert f'gates.replaces: "{"a" * 12}"' in gate.remedy(check, "a" * 64)
     assert "NOT compared with the live model" in gate.summary([passed, check], "a" * 64)
     failed = gate.better_than_prior({"difference": 0.2, "lower_bound": -0.1, "days": 30}, 20, 3)
+    assert gate.summary([failed], "a" * 64) == "0 checks passed; compared with the live model aaaaaaaaaaaa"
+    assert gate.summary([passed], None) == "1 checks passed; no live model to compare with"
     assert gate.verdict([failed, check]) == "rejected"
