@@ -105,8 +105,9 @@ def test_environment_stays_as_it_was_when_make_cannot_have_the_next_one(
 
 def test_nothing_of_a_fleet_can_be_written_by_others(fleet: FleetCommand) -> None:
     fleet.serve(fleet.bundles.first, size=1)
+    assert (fleet.root / "fleet").stat().st_mode & 0o077 == 0
     modes = {path: path.lstat().st_mode for path in (fleet.root / "fleet").rglob("*")}
-    assert [path for path, mode in modes.items() if mode & 0o022 and not stat.S_ISLNK(mode)] == []
+    assert [path for path, mode in modes.items() if mode & 0o002 and not stat.S_ISLNK(mode)] == []
 
 
 def test_half_made_copy_is_removed_by_the_next_command_when_one_was_killed(fleet: FleetCommand) -> None:
