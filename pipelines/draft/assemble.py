@@ -119,7 +119,8 @@ def _guesses(read: _Table) -> list[Guess]:
     guesses = []
     for column in read.rows.get_columns():
         if column.name == read.found.time:
-            guesses.append(Guess(column.name, {"kind": "timestamp"}, column))
+            unit = {"unit": read.found.units[column.name]} if column.name in read.found.units else {}
+            guesses.append(Guess(column.name, {"kind": "timestamp", **unit}, column))
         elif column.name != read.target and column.name not in read.found.parts:
             guesses.append(inference.guess(column))
     return guesses

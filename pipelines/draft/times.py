@@ -11,6 +11,7 @@ import polars as pl
 
 from contract.errors import ConfigurationError
 from contract.schema import Field
+from contract.timestamps import CALENDAR_DAY, UNITS
 from pipelines import kinds
 from pipelines.collect import times
 from pipelines.identifiers import words
@@ -21,7 +22,7 @@ _DAYS = (
 )  # fmt: skip
 _HOURS = ("%H:%M:%S", "%H:%M", "%H:%M:%S%.f", "%I:%M:%S %p", "%I:%M %p", "%H", "%H%M", "%H %M")
 # What reads like any number is a time only where somebody says so.
-_DIGITS = ("%Y%m%d", "%Y%m%d%H%M%S", "%Y%m%d%H%M", "%s")
+_DIGITS = ("%Y%m%d%H%M%S", "%Y%m%d%H%M")
 _FORMATS = (*_DAYS, *(f"{day}{mark}{hour}" for day in _DAYS for mark in (" ", "T", ", ") for hour in _HOURS))
 _ASKED_FORMATS = (*_FORMATS, *_DIGITS, *(f"%Y%m%d {hour}" for hour in _HOURS))
 _YEARS = (1900, 2100)
@@ -37,6 +38,7 @@ class Times:
         time: the column that is the time of a row, where one was named.
         combine: as `data.source.combine` has it.
         parts: columns that became a part of another one.
+        units: by name, in which a number counts time, as the column's `unit` has it.
         swapped: by name, the format with day and month the other way round, where it reads every value as well.
     """
 
@@ -44,6 +46,7 @@ class Times:
     time: str | None = None
     combine: dict[str, Any] = field(default_factory=dict)
     parts: list[str] = field(default_factory=list)
+    units: dict[str, str] = field(default_factory=dict)
     swapped: dict[str, str] = field(default_factory=dict)
 
 
@@ -95,15 +98,19 @@ def suspects(table: pl.DataFrame, timestamps: list[str], numbers: list[str]) -> 
     ]
     if all(calendar) and _reads_together(table, calendar):
         found.append(calendar)
-    found += [
-        [name] for name in numbers if _DATE_WORDS & set(words(name)) and formats_of(_joined(table, [name]), _DIGITS)
-    ]
+    dated = [name for name in numbers if _DATE_WORDS & set(words(name))]
+    found += [[name] for name in dated if _counted(table[name]) or formats_of(_joined(table, [name]), _DIGITS)]
     return found
 
 
 def _read_chosen(found: Times, columns: list[str]) -> None:
     if len(columns) == 1 and is_iso(found.table[columns[0]]):
         found.time = columns[0]
+        return
+    if len(columns) == 1 and (counted := _counted(found.table[columns[0]])):
+        found.time = columns[0]
+        found.units[found.time], at = counted
+        found.table = found.table.with_columns(_iso(at).alias(found.time))
         return
     formats = formats_of(_joined(found.table, columns), _ASKED_FORMATS)
     if not formats:
@@ -121,11 +128,27 @@ def _read_chosen(found: Times, columns: list[str]) -> None:
 def _combine(found: Times, name: str, columns: list[str], formats: list[str]) -> None:
     joined, pattern = _joined(found.table, columns), formats[0]
     moments = joined.to_frame().select(times.parse_format(pl.col(joined.name), pattern)).to_series()
-    found.table = found.table.with_columns(moments.dt.strftime("%Y-%m-%dT%H:%M:%S%.f").alias(name))
+    found.table = found.table.with_columns(_iso(moments).alias(name))
     found.combine[name] = {"columns": columns, "format": pattern}
     swapped = re.sub("%[dm]", lambda match: "%m" if match[0] == "%d" else "%d", pattern)
     if swapped in formats and swapped != pattern:
         found.swapped[name] = swapped
+
+
+def _counted(column: pl.Series) -> tuple[str, pl.Series] | None:
+    """The unit in which every known value counts a time of our days, and the times; a number of seconds is one since 1985 only."""
+    if not column.count() or not column.drop_nulls().str.contains(r"^\d+(\.0)?$").all():
+        return None
+    for unit in UNITS:
+        read = kinds.convert(column, Field(column.name, "timestamp", unit=unit))
+        low, high = _YEARS if unit == CALENDAR_DAY else (1985, _YEARS[1])
+        if not read.problems.count() and read.values.drop_nulls().dt.year().is_between(low, high).all():
+            return unit, read.values
+    return None
+
+
+def _iso(moments: pl.Series) -> pl.Series:
+    return moments.dt.strftime("%Y-%m-%dT%H:%M:%S%.f")
 
 
 def _reads_together(table: pl.DataFrame, columns: list[str]) -> bool:
@@ -147,5 +170,4 @@ def _reads(pattern: str, values: pl.Series) -> bool:
     read = values.to_frame().select(times.parse_format(pl.col(values.name), pattern)).to_series()
     if read.null_count():
         return False
-    low, high = (1985, _YEARS[1]) if pattern == "%s" else _YEARS
-    return bool(read.dt.year().is_between(low, high).all())
+    return bool(read.dt.year().is_between(*_YEARS).all())

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from pipelines import __main__ as command
-from pipelines import params_file, splits
+from pipelines import params_file, paths, splits
 from pipelines.collect import stage as collect
 from pipelines.draft import periods
 from pipelines.draft.doubts import Weight
@@ -75,3 +75,27 @@ def test_month_under_way_is_left_out_or_used_as_it_is_and_a_hole_is_named(worksp
     for month in months:
         collect.run(params_file.load(), month)
     validate.run(params_file.load())
+
+
+@pytest.mark.parametrize(
+    ("unit", "written"),
+    [
+        ("s", pl.col("promised").dt.epoch("s")),
+        ("ms", pl.col("promised").dt.epoch("ms")),
+        ("us", pl.col("promised").dt.epoch("us")),
+        ("yyyymmdd", pl.col("promised").dt.strftime("%Y%m%d")),
+    ],
+)
+def test_time_that_is_a_number_has_its_unit(
+    workspace: Path, unit: str, written: pl.Expr, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deliveries(datetime(2024, 1, 1), 60).with_columns(promised=written).rename({"promised": "date"}).write_csv("t.csv")
+    assert command.main(["draft", "t.csv", "--target", "outcome", "--time", "date", "--out", "params.yaml"]) == 0
+    params = params_file.load()
+    assert (params.data.columns["date"].unit, params.data.months) == (unit, ("2024-01", "2024-02"))
+    collect.run(params, "2024-01")
+    at = pl.read_parquet(paths.partition("2024-01"))["date"]
+    assert at.min() == datetime(2024, 1, 1)
+    capsys.readouterr()
+    assert command.main(["draft", "t.csv", "--target", "outcome"]) == 0
+    assert "draft again with --time date" in capsys.readouterr().err
