@@ -18,7 +18,7 @@ FALLBACKS = "fallbacks"
 # The extensions of Triton that this server has: https://github.com/triton-inference-server/server/tree/main/docs/protocol. Of the
 # repository there is the index alone, as with a Triton that loads no model on demand.
 EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository")
-_UNSUPPORTED = ("shared_memory_region", "classification")  # parameters of other extensions, which ask for other answers
+UNSUPPORTED = ("shared_memory_region", "classification")  # parameters of other extensions, which ask for other answers
 # Of a model's configuration: the names of the datatypes that differ.
 _CONFIG_TYPES = {"BYTES": "TYPE_STRING"}
 
@@ -46,7 +46,7 @@ def fallbacks(answers: Sequence[Answer]) -> str | None:
 
 def check_parameters(parameters: Container[str]) -> None:
     """Raises RequestError for a parameter that asks for what this server does not do; of a request, an input or an output."""
-    for name in _UNSUPPORTED:
+    for name in UNSUPPORTED:
         if name in parameters:
             raise RequestError(f"the parameter {name!r} is not supported")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from contract.errors import InvalidRowsError, Problem, RequestError
 SERVICE = "inference.GRPCInferenceService"
 _HEADS = 32  # to remember; each combination of fields and number of rows has its own
 _HEAD_BYTES = 8192  # of the longest head to remember
+_UNSUPPORTED = re.compile("|".join(oip.UNSUPPORTED).encode()).search
 _TYPED_CONTENTS = {
     "BOOL": "bool_contents",
     "BYTES": "bytes_contents",
@@ -99,8 +101,7 @@ class InferenceService:
     def _check_head(self, request: Any, raw: int) -> Asked:
         """The head of a request with so many raw contents; raises RequestError if it does not fit."""
         oip.check_model(self._core, request.model_name, request.model_version)
-        for part in (request, *request.inputs, *request.outputs):
-            oip.check_parameters(part.parameters)
+        _check_parameters(request)
         outputs = self._writer.requested([output.name for output in request.outputs])
         if raw and raw != len(request.inputs):
             raise RequestError("raw_input_contents must hold one element an input, or none at all")
@@ -134,6 +135,13 @@ class InferenceService:
         for name, datatype, *shape in outputs:
             response.outputs.add(name=name, datatype=datatype, shape=shape)
         return response
+
+
+def _check_parameters(request: Any) -> None:
+    """Raises RequestError for a parameter that is not supported; looks for its name in the bytes first, in a quarter of the time."""
+    if _UNSUPPORTED(request.SerializeToString()):
+        for part in (request, *request.inputs, *request.outputs):
+            oip.check_parameters(part.parameters)
 
 
 def _typed(entry: Any, rows: int) -> Sequence[Any]:
