@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -18,7 +17,7 @@ from contract.errors import InvalidRowsError, Problem, RequestError
 SERVICE = "inference.GRPCInferenceService"
 _HEADS = 32  # to remember; each combination of fields and number of rows has its own
 _HEAD_BYTES = 8192  # of the longest head to remember
-_UNSUPPORTED = re.compile("|".join(oip.UNSUPPORTED).encode()).search
+_UNSUPPORTED = [name.encode() for name in oip.UNSUPPORTED]
 _TYPED_CONTENTS = {
     "BOOL": "bool_contents",
     "BYTES": "bytes_contents",
@@ -139,7 +138,8 @@ class InferenceService:
 
 def _check_parameters(request: Any) -> None:
     """Raises RequestError for a parameter that is not supported; looks for its name in the bytes first, in a quarter of the time."""
-    if _UNSUPPORTED(request.SerializeToString()):
+    content = request.SerializeToString()
+    if any(name in content for name in _UNSUPPORTED):
         for part in (request, *request.inputs, *request.outputs):
             oip.check_parameters(part.parameters)
 
