@@ -24,8 +24,8 @@ from benchmarks.peer_servers import (
 from benchmarks.results import Bar, Figure
 from benchmarks.servers import OURS, SERVING_PYTHON, Server
 from benchmarks.serving import RATE, TOLERANCE, Target, WrongAnswerError
+from bentos.kinds import DATATYPES
 from bentos.protos import oip_pb2
-from bentos.tensors import DATATYPES
 from contract import manifest
 from contract.encoder import Encoder
 from contract.schema import FeatureSchema

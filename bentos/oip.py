@@ -8,7 +8,8 @@ from typing import Any
 from bentos import VERSION, json_body
 from bentos.core import Core
 from bentos.errors import NotFoundError
-from bentos.tensors import DATATYPES, TensorWriter
+from bentos.kinds import wire_of
+from bentos.tensors import TensorWriter
 from contract.errors import RequestError
 from contract.predictor import Answer
 
@@ -61,7 +62,7 @@ def model_metadata(core: Core) -> dict[str, Any]:
         "versions": [core.version],
         "platform": PLATFORM,
         "inputs": [
-            {"name": field.name, "datatype": DATATYPES[field.kind], "shape": [-1]} for field in core.schema.fields
+            {"name": field.name, "datatype": wire_of(field).datatype, "shape": [-1]} for field in core.schema.fields
         ],
         "outputs": TensorWriter(core.schema).metadata(),
     }

@@ -8,16 +8,9 @@ from typing import Any
 
 from bentos import VERSION, operations
 from bentos.core import Core
+from bentos.kinds import wire_of
 from contract.schema import Feature, FeatureSchema, Field
 
-_KINDS: dict[str, dict[str, Any]] = {
-    "number": {"type": "number"},
-    "boolean": {"type": "boolean"},
-    "category": {"type": "string"},
-    # Not of the format `date-time`, which has an offset.
-    "timestamp": {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?$", "example": "2013-12-24T17:30"},
-}
-_IN_UTC = {"type": "string", "format": "date-time", "example": "2013-12-24T17:30:00Z"}
 _SHOWN_CATEGORIES = 30
 
 
@@ -143,7 +136,8 @@ def answer_schema(schema: FeatureSchema) -> dict[str, Any]:
 
 def field_schema(field: Field, features: tuple[Feature, ...]) -> dict[str, Any]:
     """The JSON schema of one field of a row."""
-    schema = _type(field)
+    # The form that clients are made from; values are also read as they stand in the table (docs/serving.md).
+    schema = dict(wire_of(field).json)
     if field.kind == "number":
         bounds = {"minimum": field.minimum, "maximum": field.maximum}
         schema |= {key: bound for key, bound in bounds.items() if bound is not None}
@@ -158,15 +152,6 @@ def field_schema(field: Field, features: tuple[Feature, ...]) -> dict[str, Any]:
     if description := "; ".join(part for part in parts if part):
         schema["description"] = description
     return schema
-
-
-def _type(field: Field) -> dict[str, Any]:
-    """The form that clients are made from; values are also read as they stand in the table (docs/serving.md)."""
-    if field.kind == "timestamp" and field.unit:
-        return {"type": "number"}
-    if field.kind == "timestamp" and field.source == (field.name,):
-        return {"type": "string"}
-    return dict(_IN_UTC if field.zone else _KINDS[field.kind])
 
 
 def _written(field: Field) -> list[str]:

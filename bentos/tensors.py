@@ -23,13 +23,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from bentos.kinds import ANY, FLOATS, wire_of
 from contract.errors import InvalidRowsError, Problem, RequestError
 from contract.predictor import Answer
 from contract.row_program import Row
-from contract.schema import FeatureSchema, Field
+from contract.schema import FeatureSchema
 
-INTEGERS = frozenset({"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"})
-FLOATS = frozenset({"FP32", "FP64"})
 # Elements of raw tensors, as `struct` names them.
 _WIRE_TYPES = {"BOOL": "?", "FP32": "f", "FP64": "d", "INT8": "b", "INT16": "h", "INT32": "i", "INT64": "q"} | {
     "UINT8": "B",
@@ -45,14 +44,6 @@ Head = tuple[str, str, int]  # of an input: name, datatype and number of rows
 # Of inputs, in their order: the name, and what puts None for the datatype's own spelling of missing, where there is one.
 Table = list[tuple[str, Callable[[Sequence[Any]], Sequence[Any]] | None]]
 
-DATATYPES = {"number": "FP64", "boolean": "BOOL", "category": "BYTES", "timestamp": "BYTES"}
-_ANY = frozenset({"BOOL", "BYTES"}) | INTEGERS | FLOATS
-_ACCEPTED = {
-    "number": _ANY - {"BOOL"},
-    "boolean": _ANY,
-    "category": _ANY,
-    "timestamp": frozenset({"BYTES"}),
-}
 # Only NaN differs from itself.
 _MISSING: dict[str, Callable[[Sequence[Any]], Sequence[Any]]] = dict.fromkeys(
     FLOATS, lambda values: [value if value == value else None for value in values]
@@ -84,7 +75,9 @@ class TensorReader:
     def __init__(self, schema: FeatureSchema) -> None:
         made = [(name, field) for field in schema.accepted for name in field.source]
         self._fields = dict(made) | {field.name: field for field in schema.accepted}
-        self._accepted = {name: _ANY for name, _ in made} | {field.name: _accepted(field) for field in schema.accepted}
+        self._accepted = {name: ANY for name, _ in made} | {
+            field.name: wire_of(field).read for field in schema.accepted
+        }
         # Whether a field is there that can be made of other columns is seen when rows are made of them.
         self._required = [field.name for field in schema.fields if field.required and not field.source]
         self._known_table = lru_cache(maxsize=REMEMBERED)(self._table)
@@ -137,10 +130,6 @@ class TensorReader:
         if len({size for _, _, size in heads}) > 1:
             raise RequestError("the inputs differ in their number of rows")
         return [(name, None if self._fields[name].required else _MISSING.get(datatype)) for name, datatype, _ in heads]
-
-
-def _accepted(field: Field) -> frozenset[str]:
-    return _ANY - {"BOOL"} if field.unit and field.kind == "timestamp" else _ACCEPTED[field.kind]
 
 
 def _joined(table: Table, columns: Sequence[Sequence[Any]]) -> list[Row]:

@@ -39,12 +39,13 @@ def text_of(value: Any) -> str:
 
 
 def missing_numbers(field: Field) -> frozenset[float]:
-    """Return the numbers that stand for a missing value, each also as a float32 column holds it."""
+    """Return the numbers that stand for a missing value, each also as a float32 column holds it; with a point or the field's sign."""
     numbers = set()
     for token in field.missing:
-        with suppress(ValueError):
-            number = parse_number(token.strip(), field.decimal)
-            numbers |= {number, float(np.float32(number))}
+        for decimal in (".", field.decimal):
+            with suppress(ValueError):
+                number = parse_number(token.strip(), decimal)
+                numbers |= {number, float(np.float32(number))}
     return frozenset(numbers)
 
 

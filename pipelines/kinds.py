@@ -17,14 +17,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import polars as pl
 
 from contract import kinds, timestamps
 from contract.errors import DataRejectedError
 from contract.schema import Field
-from contract.texts import missing_numbers
+from pipelines import casts
+from pipelines.casts import Converted
 
 DTYPES: dict[str, pl.DataType] = {
     "number": pl.Float64(),
@@ -44,7 +45,6 @@ DUCKDB_TYPES = {
 # Kinds whose distribution says something; the others only name a row.
 MEASURED = ("number", "boolean", "category", "timestamp")
 
-DURATION_UNITS = {"us": 1, "ms": 1_000, "s": 1_000_000, "min": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
 _NUMBERS = ("whole numbers", "floats", "decimals")
 _TAKEN: dict[str, tuple[str, ...]] = {
     "number": ("text", *_NUMBERS, "durations"),
@@ -57,7 +57,7 @@ _HINTS = {
     ("number", "booleans"): "declare kind: boolean",
     ("number", "days"): "declare kind: timestamp",
     ("number", "timestamps"): "declare kind: timestamp",
-    ("number", "durations"): f"declare its unit: one of {', '.join(DURATION_UNITS)}",
+    ("number", "durations"): f"declare its unit: one of {', '.join(casts.DURATION_UNITS)}",
     ("category", "timestamps"): "declare kind: timestamp",
     **dict.fromkeys(
         (("timestamp", group) for group in _NUMBERS),
@@ -67,24 +67,7 @@ _HINTS = {
     ("timestamp", "timestamps"): "take its unit away: it is no number",
 }
 _ANYTHING = "cast it at the source to text, a number or a timestamp, or leave it out (data.source.drop)"
-_PER_SECOND = {"ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
-_FIRST_S, _END_S = -62_135_596_800, 253_402_300_800  # of the year 1, and of the year 10000
-_YEARS = "must be a timestamp in the years 1 to 9999"
 Cell = tuple[Any, str | None, bool | None]
-
-
-class Converted(NamedTuple):
-    """A column, converted.
-
-    Attributes:
-        values: canonical, null where a value is missing or cannot be read.
-        problems: text, the reason why a value cannot be read, else null.
-        has_offset: whether a timestamp was written with an offset, null where there is none to be seen.
-    """
-
-    values: pl.Series
-    problems: pl.Series
-    has_offset: pl.Series
 
 
 def check(name: str, dtype: pl.DataType, field: Field) -> None:
@@ -95,7 +78,7 @@ def check(name: str, dtype: pl.DataType, field: Field) -> None:
     if field.kind == "timestamp" and group != "text":
         is_taken &= (group in _NUMBERS) == (unit is not None) or group == "nulls"
     if field.kind == "number" and group == "durations":
-        is_taken = unit in DURATION_UNITS
+        is_taken = unit in casts.DURATION_UNITS
     if not is_taken:
         hint = _HINTS.get((field.kind, group), _ANYTHING)
         raise DataRejectedError(
@@ -122,9 +105,9 @@ def convert(values: pl.Series, field: Field) -> Converted:
     check(values.name, values.dtype, field)
     values, group = _as_text(values), _group(values.dtype)
     if field.kind == "number" and group in ("whole numbers", "floats", "durations"):
-        return _numbers(values, field)
+        return casts.numbers(values, field)
     if field.kind == "timestamp" and group in ("days", "timestamps"):
-        return _moments(values, field)
+        return casts.moments(values, field)
     return _by_value(values.cast(pl.String) if group == "days" else values, field)
 
 
@@ -137,7 +120,7 @@ def as_text(values: pl.Series) -> pl.Series:
     if _group(values.dtype) != "timestamps":
         return convert(values, Field(values.name, "category")).values
     zone = "Z" if isinstance(values.dtype, pl.Datetime) and values.dtype.time_zone else ""
-    return _moments(values, Field(values.name, "timestamp")).values.dt.strftime(f"%Y-%m-%dT%H:%M:%S%.f{zone}")
+    return casts.moments(values, Field(values.name, "timestamp")).values.dt.strftime(f"%Y-%m-%dT%H:%M:%S%.f{zone}")
 
 
 def texts(values: pl.Series, field: Field) -> pl.Series:
@@ -195,64 +178,23 @@ def _as_text(values: pl.Series) -> pl.Series:
     return values.fill_nan(None) if values.dtype.is_float() else values
 
 
-def _numbers(values: pl.Series, field: Field) -> Converted:
-    if isinstance(values.dtype, pl.Duration):
-        counted = values.to_physical().cast(pl.Float64)
-        scale = DURATION_UNITS[str(field.unit)]
-        in_ns = values.dtype.time_unit == "ns"
-        numbers = (
-            counted * 1_000 / scale if values.dtype.time_unit == "ms" else counted / (scale * 1_000 if in_ns else scale)
-        )
-    else:
-        numbers = values.cast(pl.Float64)
-    known = _where(
-        ~numbers.is_in(sorted(missing_numbers(field))), numbers + 0.0
-    )  # one zero: -0 would tell equal rows apart
-    is_usable = known.is_between(-kinds.LARGEST, kinds.LARGEST)
-    return _judged(known, is_usable, kinds.NOT_USABLE)
-
-
-def _moments(values: pl.Series, field: Field) -> Converted:
-    dtype, counted = values.dtype, values.to_physical()
-    if isinstance(dtype, pl.Datetime):
-        second = _PER_SECOND[dtype.time_unit]
-        # Nanoseconds end in the year 2262.
-        is_usable = (
-            counted.is_between(-(2**63), 2**63 - 1)
-            if second == 10**9
-            else counted.is_between(_FIRST_S * second, _END_S * second - 1)
-        )
-        has_offset = dtype.time_zone is not None
-    else:
-        is_usable = counted.is_between(_FIRST_S // 86_400, _END_S // 86_400 - 1)
-        has_offset = False
-    at = _where(is_usable, values)
-    if has_offset:
-        at = at.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-    at = at.cast(pl.Datetime("us"))
-    read = _judged(_where(~at.is_in(sorted(timestamps.missing_times(field))), at), is_usable, _YEARS)
-    offsets = _where(read.values.is_not_null(), pl.Series([has_offset] * len(values), dtype=pl.Boolean))
-    return Converted(read.values, read.problems, offsets)
-
-
-def _judged(values: pl.Series, is_usable: pl.Series, problem: str) -> Converted:
-    """The usable values; the others have the problem, null ones none."""
-    is_bad = ~is_usable.fill_null(True)
-    problems = _where(is_bad, pl.Series([problem] * len(values), dtype=pl.String))
-    return Converted(_where(~is_bad, values), problems, pl.Series([None] * len(values), dtype=pl.Boolean))
-
-
 def _by_value(values: pl.Series, field: Field) -> Converted:
-    read = _reader(field)
-    distinct = values.drop_nulls().unique()
+    read, dtype = _reader(field), DTYPES[field.kind]
+    cast = casts.plain_texts(values, field, dtype)
+    rest = casts.where(cast.is_null(), values)
+    distinct = rest.drop_nulls().unique()
     cells = [read(value) for value in distinct.to_list()]
     made, problems, offsets = ([cell[part] for cell in cells] for part in range(3))
-    dtype = DTYPES[field.kind]
-    converted = _mapped(values, distinct, made, dtype)
+    converted = cast.fill_null(_mapped(rest, distinct, made, dtype))
+    has_offset = _mapped(rest, distinct, offsets, pl.Boolean())
+    if field.kind == "timestamp":
+        has_offset = has_offset.fill_null(
+            casts.where(cast.is_not_null(), pl.Series([False] * len(values), dtype=pl.Boolean))
+        )
     return Converted(
         converted + 0.0 if field.kind == "number" else converted,
-        _mapped(values, distinct, problems, pl.String()),
-        _mapped(values, distinct, offsets, pl.Boolean()),
+        _mapped(rest, distinct, problems, pl.String()),
+        has_offset,
     )
 
 
@@ -285,8 +227,3 @@ def _mapped(values: pl.Series, distinct: pl.Series, made: Sequence[Any], dtype: 
     if distinct.is_empty():
         return pl.Series(values.name, [None] * len(values), dtype=dtype)
     return values.replace_strict(distinct, pl.Series(made, dtype=dtype), default=None, return_dtype=dtype)
-
-
-def _where(mask: pl.Series, values: pl.Series) -> pl.Series:
-    """The values where the mask is true, else null."""
-    return values.to_frame().select(pl.when(mask).then(pl.col(values.name))).to_series()

@@ -19,7 +19,7 @@ class Column(Model):
     unit: str | None = None
     minimum: float | None = None
     maximum: float | None = None
-    values: tuple[str, ...] | None = None
+    values: tuple[Text, ...] | None = None
     missing: Share | None = None
     missing_values: tuple[Text, ...] = ()
     tolerance: Share = 0.0

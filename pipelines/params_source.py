@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from contract.timestamps import check_format
-from pipelines.params_types import Model, Name
+from pipelines.params_types import Model, Name, Text
 
 # `${NAME}` in a path or URL stands for an environment variable; see `collect/secrets.py`.
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -60,7 +60,7 @@ class _TableSource(Model):
     """
 
     version: str
-    missing: tuple[str, ...] = ()
+    missing: tuple[Text, ...] = ()
     decimal: Literal[".", ","] = "."
     rename: dict[str, Name] = Field(default_factory=dict)
     combine: dict[Name, Combined] = Field(default_factory=dict)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 WHOLE = "all"  # the only "month" of a table without time
 Month = Annotated[str, Field(pattern=r"^(\d{4}-(0[1-9]|1[0-2])|all)$")]
 Period = Annotated[str, Field(pattern=r"^[1-9]\d*(mo|d)$")]
-Text = Annotated[str, Field(coerce_numbers_to_str=True)]  # `0` in YAML is the text that a file holds
+# `0` in YAML is the text that a file holds; without blanks around it, as the table's values are read.
+Text = Annotated[str, StringConstraints(strip_whitespace=True), Field(coerce_numbers_to_str=True)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 

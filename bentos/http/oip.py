@@ -10,6 +10,7 @@ from bentos import json_body, oip, tensors
 from bentos.core import Core
 from bentos.errors import NotFoundError, one_line
 from bentos.http.exchange import JSON, READS, REQUEST_ID, WRITES, Headers, Response, check_encoding, media_type
+from bentos.kinds import FLOATS, INTEGERS
 from bentos.tensors import Head, Tensor, TensorReader, TensorWriter
 from contract.errors import InvalidRowsError, Problem, RequestError, UnsupportedTypeError
 from contract.row_program import Row
@@ -24,8 +25,8 @@ _JSON_LENGTH = b"inference-header-content-length"
 _JSON_TYPES: dict[str, tuple[frozenset[type], str]] = {
     "BOOL": (frozenset({bool, type(None)}), "must be true or false"),
     "BYTES": (frozenset({str, type(None)}), "must be a string"),
-    **{name: (frozenset({float, int, type(None)}), "must be a number") for name in tensors.FLOATS},
-    **{name: (frozenset({int, type(None)}), "must be a whole number") for name in tensors.INTEGERS},
+    **{name: (frozenset({float, int, type(None)}), "must be a number") for name in FLOATS},
+    **{name: (frozenset({int, type(None)}), "must be a whole number") for name in INTEGERS},
 }
 
 

@@ -12,8 +12,8 @@ import polars as pl
 from contract.errors import DataRejectedError, Problem
 from contract.schema import Field
 from pipelines import kinds, tables
+from pipelines.casts import Converted
 from pipelines.declared import field_of
-from pipelines.kinds import Converted
 from pipelines.params import Data
 from pipelines.params_source import TableSource
 

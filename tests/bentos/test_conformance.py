@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from benchmarks.ports import free_ports
-from bentos.tensors import DATATYPES
+from bentos.kinds import DATATYPES
 from contract import manifest
 from tests.bentos.conftest import Case, Server
 

@@ -17,8 +17,8 @@ from hyperframe.frame import RstStreamFrame
 from prometheus_client.parser import text_string_to_metric_families
 
 from bentos.core import Core
+from bentos.kinds import DATATYPES
 from bentos.protos import health_pb2, oip_pb2, reflection_v1_pb2, reflection_v1alpha_pb2
-from bentos.tensors import DATATYPES
 from tests.bentos.caller import Caller
 from tests.bentos.conftest import Case
 from tests.bentos.http2_peer import INFER, Peer, call_frames, data, grpc_door, headers

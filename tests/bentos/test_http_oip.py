@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bentos.core import Core
-from bentos.tensors import DATATYPES
+from bentos.kinds import DATATYPES
 from tests.bentos.caller import Answer, Caller
 from tests.bentos.conftest import Case
 

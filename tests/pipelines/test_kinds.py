@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 from base64 import b64decode
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -104,6 +105,30 @@ def test_column_is_what_its_values_are_one_by_one_or_refused_by_name(name: str, 
     assert converted.values.dtype == kinds.DTYPES[field.kind]
     made = list(zip(converted.values.to_list(), converted.problems.is_not_null().to_list(), strict=True))
     assert made == _value_by_value(values, field)
+
+
+def test_texts_that_are_cast_at_once_are_what_they_are_one_by_one() -> None:
+    chance = random.Random(5)
+    numbers = [f"{chance.uniform(-1e6, 1e6):.{chance.randrange(18)}f}" for _ in range(20_000)]
+    numbers += [f"{chance.randrange(10**15)}.{chance.randrange(10**18):018}" for _ in range(20_000)] + [
+        "-0",
+        "-0.0",
+        "000",
+        "-1",
+        "1",
+    ]
+    times = [
+        f"{chance.randrange(10_000):04}-{chance.randrange(14):02}-{chance.randrange(33):02}{chance.choice('T ')}"
+        f"{chance.randrange(26):02}:{chance.randrange(62):02}:{chance.randrange(62):02}"
+        for _ in range(20_000)
+    ]
+    for texts, field in (
+        (numbers, Field("x", "number", missing=("-1",))),
+        (times, Field("x", "timestamp", missing=("1900-01-01",))),
+    ):
+        converted = kinds.convert(pl.Series(texts), field)
+        made = list(zip(converted.values.to_list(), converted.problems.is_not_null().to_list(), strict=True))
+        assert made == _value_by_value(pl.Series(texts), field)
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import yaml
 from dvc.utils.serialize import dumps_yaml
+from pydantic import ValidationError
 
 from contract.errors import EXIT_CONFIGURATION, ConfigurationError
 from contract.limits import Limits
 from pipelines import params_file
-from pipelines.params import Serving
+from pipelines.params import Params, Serving
 
 PROJECT = Path(__file__).parents[2]
 Change = Callable[[dict[str, Any]], object]
@@ -192,3 +193,31 @@ def test_load_refuses_a_key_that_is_there_twice(tmp_path: Path) -> None:
     path.write_text((PROJECT / "params.yaml").read_text() + "\nserving: {}\n")
     with pytest.raises(ConfigurationError, match='duplicate key "serving"'):
         params_file.load(path)
+
+
+def test_declared_texts_are_read_as_the_values_of_a_table_are(raw: dict[str, Any]) -> None:
+    raw["data"]["source"]["missing"] = [-1, " ? "]
+    raw["data"]["columns"]["depot"]["values"] = [1, " south"]
+    raw["target"]["labels"] = [" kept", "broken "]
+    params = Params.model_validate(raw)
+    assert params.data.source.missing == ("-1", "?")
+    assert params.data.columns["depot"].values == ("1", "south")
+    assert params.target.labels == ("kept", "broken")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda raw: raw["data"]["columns"]["promised"].update(unit="days"), "unit 'days' of a timestamp is unknown"),
+        (
+            lambda raw: raw["data"]["source"].update(combine={"promised": {"columns": ["a"], "format": "%H:%M"}}),
+            "does not say which day",
+        ),
+    ],
+)
+def test_timestamp_is_refused_when_nobody_can_read_it(
+    raw: dict[str, Any], change: Callable[[dict[str, Any]], Any], words: str
+) -> None:
+    change(raw)
+    with pytest.raises(ValidationError, match=words):
+        Params.model_validate(raw)

@@ -16,9 +16,9 @@ import pytest
 from bentos.core import Core
 from bentos.grpc.oip import InferenceService
 from bentos.http.app import HttpApp
+from bentos.kinds import DATATYPES
 from bentos.openapi import document
 from bentos.protos import oip_pb2
-from bentos.tensors import DATATYPES
 from contract import manifest
 from contract.errors import ModelRejectedError
 from contract.files import canonical_json, sha256, write_atomically
