@@ -37,7 +37,9 @@ class Listener:
         self._handshake_s = gate.limits.head_timeout_s if tls else None
 
     async def start(self) -> None:
-        self._server = await asyncio.get_running_loop().create_server(
+        loop = asyncio.get_running_loop()
+        create = loop.create_unix_server if self._socket.family == socket.AF_UNIX else loop.create_server
+        self._server = await create(
             self._protocol,
             sock=self._socket,
             backlog=self._backlog,

@@ -1,7 +1,8 @@
 """`python -m bentos.worker BUNDLE --fd N …`: the process that answers, in place of BentoML's own worker, with the same options.
 
-`bentoml serve` starts it, gives it the listening socket, and starts it again when it dies: see `bentos.service`. It imports nothing of
-BentoML's, which would be 60 MB and a second of every start, for pages that are made here in fewer lines than it takes to hook into.
+`bentoml serve` starts it, gives it the listening socket, and starts it again when it dies: see `bentos.service`. A fleet starts it
+itself, and gives it all of its sockets (`--grpc-fd`, `--admin-fd`), which may be Unix sockets. It imports nothing of BentoML's, which would
+be 60 MB and a second of every start, for pages that are made here in fewer lines than it takes to hook into.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,6 +30,7 @@ from bentos.http.server import HttpServer
 from bentos.listener import BACKLOG
 from bentos.pages import PATHS, PROBES
 from contract import api_keys, cors
+from contract.errors import BulkheadError
 
 _WHOLE_NUMBERS = ("backlog", "ssl-version", "ssl-cert-reqs", "timeout-keep-alive", "timeout-graceful-shutdown")
 _TEXTS = ("ssl-certfile", "ssl-keyfile", "ssl-keyfile-password", "ssl-ca-certs", "ssl-ciphers")
@@ -40,6 +43,8 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bentos.worker", allow_abbrev=False)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--fd", type=int, required=True)
+    parser.add_argument("--grpc-fd", type=int)
+    parser.add_argument("--admin-fd", type=int)
     parser.add_argument("--development-mode", action="store_true")
     for name in _WHOLE_NUMBERS:
         parser.add_argument(f"--{name}", type=int)
@@ -55,12 +60,12 @@ async def serve(core: Core, given: argparse.Namespace) -> None:
         loop.add_signal_handler(name, stop.set)
     listening = socket.socket(fileno=given.fd)
     context, keep_alive_s = tls.context(vars(given), "http/1.1"), given.timeout_keep_alive or KEEP_ALIVE_S
-    admin, shared_with = addresses.admin(os.environ), cors.read(os.environ)
-    pages, backlog = PROBES if admin else PATHS, given.backlog or BACKLOG
+    shared_with, backlog = cors.read(os.environ), given.backlog or BACKLOG
+    pages = PROBES if addresses.admin(os.environ) else PATHS
     http = HttpServer(core, listening, context, keep_alive_s, backlog, pages, shared_with)
-    beside = [HttpServer(core, addresses.listen(admin, "ADMIN"), context, keep_alive_s)] if admin else []
-    grpc_address = addresses.grpc(os.environ, str(listening.getsockname()[0]))
-    grpc = GrpcServer(core, addresses.listen(grpc_address, "GRPC"), tls.context(vars(given), "h2"))
+    admin = _admin_socket(given.admin_fd)
+    beside = [HttpServer(core, admin, context, keep_alive_s)] if admin else []
+    grpc = GrpcServer(core, _grpc_socket(given.grpc_fd, listening), tls.context(vars(given), "h2"))
     servers: list[HttpServer | GrpcServer] = [grpc, *beside, http]
     for server in servers:
         await server.start()
@@ -73,6 +78,21 @@ async def serve(core: Core, given: argparse.Namespace) -> None:
     core.end()
 
 
+def _grpc_socket(given: int | None, http: socket.socket) -> socket.socket:
+    """The socket that was given, or one at the address of the environment."""
+    if given is not None:
+        return socket.socket(fileno=given)
+    return addresses.listen(addresses.grpc(os.environ, str(http.getsockname()[0])), "GRPC")
+
+
+def _admin_socket(given: int | None) -> socket.socket | None:
+    """For the pages around the predictions: the socket that was given, or one at the address of the environment if it has one."""
+    if given is not None:
+        return socket.socket(fileno=given)
+    address = addresses.admin(os.environ)
+    return addresses.listen(address, "ADMIN") if address else None
+
+
 def _settle() -> None:
     """What lives by now lives on: the collector need not look at it again with every request. What loading needed goes back, 10 MB."""
     gc.collect()
@@ -82,17 +102,22 @@ def _settle() -> None:
         trim(0)
 
 
-def main() -> None:
+def main() -> int:
     given = options()
     given.bundle = given.bundle.absolute()
     # So every relative path, in an option or a setting, is what the supervisor has checked.
     os.chdir(os.environ.get(STARTED_IN, "."))
     logging.basicConfig(format="%(asctime)s [%(levelname)s] [worker] %(message)s", datefmt="%Y-%m-%dT%H:%M:%S%z")
-    core = Core.load(given.bundle)
-    if keys := api_keys.file_named(os.environ):
-        core.access = Access(keys)
-    uvloop.run(serve(core, given))
+    try:
+        core = Core.load(given.bundle)
+        if keys := api_keys.file_named(os.environ):
+            core.access = Access(keys)
+        uvloop.run(serve(core, given))
+    except BulkheadError as error:
+        print(f"this bundle is not served: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

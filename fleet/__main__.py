@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
 def describe(status: dict[str, Any]) -> str:
     """A fleet's status for people."""
     if not status["running"] and DOWN in status["problems"]:
-        return DOWN
+        return "\n".join(status["problems"])
     live, canary = status["live"], status["canary"]
     lines = [
         f"HTTP    {status['http']}",
@@ -51,13 +51,13 @@ def describe(status: dict[str, Any]) -> str:
         f"live    {live['digest'][:12]} since {live['at']} by {live['by']}" if live else "live    nothing yet",
     ]
     if canary:
-        lines.append(f"canary  {canary['digest'][:12]} with {canary['percent']} % of the requests")
+        served = {name: f"{each['errors']:,} of {each['requests']:,}" for name, each in canary["served"].items()}
+        lines.append(
+            f"canary  {canary['digest'][:12]} with {canary['percent']} % of the requests; failed {served['canary']}, live {served['live']}"
+        )
     for entry in status["replicas"]:
         health = "ready" if entry["ready"] else f"not ready ({entry['state']})"
-        lines.append(
-            f"        {entry['name']:<12} {health:<22} pid {entry['pid']:<8} "
-            f"HTTP {entry['http_port']}  gRPC {entry['grpc_port']}  admin {entry['admin_port']}"
-        )
+        lines.append(f"        {entry['name']:<12} {health:<22} pid {entry['pid']:<8} port {entry['admin_port']}")
     return "\n".join([*lines, *(f"problem {problem}" for problem in status["problems"])])
 
 

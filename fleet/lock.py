@@ -3,21 +3,47 @@
 from __future__ import annotations
 
 import fcntl
+import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
+from contract.errors import UnavailableError
 from contract.files import private_directory
+
+_LIMIT_S = 600.0  # a command may build an environment, and start many replicas
+_POLL_S = 0.1
 
 
 @contextmanager
 def exclusive(root: Path, tell: Callable[[str], None]) -> Iterator[None]:
-    """Hold the lock of the fleet whose files lie in `root`, which is made if it is not there; `tell` gets a line if that has to wait."""
+    """Hold the lock of the fleet whose files lie in `root`, which is made if it is not there; `tell` gets a line if that has to wait.
+
+    Raises:
+        UnavailableError: another command has held it for ten minutes.
+    """
     private_directory(root)
-    with (root / "lock").open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            tell("waiting for another fleet command to end")
-            fcntl.flock(stream, fcntl.LOCK_EX)
+    with (root / "lock").open("a+") as stream:
+        _take(stream, tell)
+        stream.truncate(0)
+        print(os.getpid(), file=stream, flush=True)
         yield
+
+
+def _take(lock: IO[str], tell: Callable[[str], None]) -> None:
+    deadline = time.monotonic() + _LIMIT_S
+    told = False
+    while True:
+        try:
+            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            other = f"another command of this fleet, process {lock.read().strip()},"
+            if time.monotonic() > deadline:
+                raise UnavailableError(f"{other} did not end within {_LIMIT_S:g} s") from error
+        if not told:
+            tell(f"waiting for {other} to end")
+        told = True
+        time.sleep(_POLL_S)

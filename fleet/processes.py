@@ -5,37 +5,56 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 FLEET_MARK = "BULKHEAD_FLEET"
-REPLICA_MARK = "BULKHEAD_REPLICA"
+PROGRAM_MARK = "BULKHEAD_PROGRAM"
 _POLL_S = 0.05
 
 
 def marked(marks: dict[str, str]) -> set[int]:
     """The processes, but this one, whose environment has all these values; none where there is no /proc."""
-    wanted = {f"{name}={value}".encode() for name, value in marks.items()}
-    found = set()
-    for path in Path("/proc").glob("[0-9]*/environ"):
-        with suppress(OSError):
-            if wanted <= set(path.read_bytes().split(b"\0")):
-                found.add(int(path.parent.name))
-    return found - {os.getpid()}
+    return set(_environments(marks))
+
+
+def programs(marks: dict[str, str]) -> dict[str, set[int]]:
+    """The marked processes by the program that they belong to; "" for those of none."""
+    found: dict[str, set[int]] = {}
+    for process, environment in _environments(marks).items():
+        names = [
+            entry.partition(b"=")[2].decode() for entry in environment if entry.startswith(f"{PROGRAM_MARK}=".encode())
+        ]
+        found.setdefault(names[0] if names else "", set()).add(process)
+    return found
 
 
 def end(marks: dict[str, str], patience_s: float) -> None:
     """End the marked processes: SIGTERM, and SIGKILL to what is left after `patience_s` seconds. Returns when none is left."""
     deadline = time.monotonic() + patience_s
-    _signal(marked(marks), signal.SIGTERM)
+    send(marked(marks), signal.SIGTERM)
     while marked(marks) and time.monotonic() < deadline:
         time.sleep(_POLL_S)
     while left := marked(marks):
-        _signal(left, signal.SIGKILL)
+        send(left, signal.SIGKILL)
         time.sleep(_POLL_S)
 
 
-def _signal(processes: set[int], number: int) -> None:
+def send(processes: Iterable[int], number: int) -> None:
+    """Send a signal to those that still live; a negative number is that of a process group."""
     for process in processes:
         with suppress(ProcessLookupError):
             os.kill(process, number)
+
+
+def _environments(marks: dict[str, str]) -> dict[int, set[bytes]]:
+    wanted = {f"{name}={value}".encode() for name, value in marks.items()}
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            environment = set(path.read_bytes().split(b"\0"))
+            if wanted <= environment:
+                found[int(path.parent.name)] = environment
+    found.pop(os.getpid(), None)
+    return found

@@ -2,34 +2,44 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from supervisor.xmlrpc import UnixStreamHTTPConnection
-
 from contract.errors import UnavailableError
 from contract.files import canonical_json, write_atomically
-from fleet import envoy_config
+from fleet import envoy_config, unix_http
+from fleet.envoy_config import PROTOCOLS, cluster_name
 from fleet.settings import Settings
-from fleet.state import Replica, State
+from fleet.state import Replica, State, socket_of
 
 _APPLY_LIMIT_S = 20.0
 _DRAIN_LIMIT_S = 12.0  # longer than the route lets a request live
+_ANSWER_LIMIT_S = 2.0
 _POLL_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """An endpoint as Envoy sees it."""
+    """An endpoint as Envoy sees it. `errors`: requests that it failed, those that another endpoint answered then as well."""
 
     healthy: bool
     draining: bool
     active_requests: int
+    requests: int
+    errors: int
+
+    @property
+    def gets_requests(self) -> bool:
+        return self.healthy and not self.draining
+
+
+Hosts = Mapping[tuple[str, str], Host]
 
 
 class Proxy:
@@ -42,7 +52,9 @@ class Proxy:
 
     @property
     def bootstrap_path(self) -> Path:
-        return self._directory / "bootstrap.json"
+        """Named by its content: an Envoy with another one is another program."""
+        content = canonical_json(envoy_config.bootstrap(self._settings, self._socket))
+        return self._directory / f"bootstrap-{hashlib.sha256(content).hexdigest()[:8]}.json"
 
     def write(self, state: State) -> dict[str, str]:
         """Write the configuration of a state; unchanged files stay. Returns the routes' versions by protocol."""
@@ -78,6 +90,21 @@ class Proxy:
             _APPLY_LIMIT_S,
         )
 
+    def unhealthy(self, replicas: Sequence[Replica], limit_s: float) -> list[Replica]:
+        """Those of the replicas that Envoy does not send requests; they have some time to become healthy."""
+        sick = list(replicas)
+
+        def are_well() -> bool:
+            hosts = self.hosts()
+            sick[:] = [
+                each for each in replicas if not all(host and host.gets_requests for host in self.of(each, hosts))
+            ]
+            return not sick
+
+        with suppress(UnavailableError):
+            _wait(are_well, "", limit_s)
+        return sick
+
     def wait_until_idle(self, replicas: Sequence[Replica]) -> bool:
         """Until the draining replicas have answered all that they were given; False if they have not within 12 seconds."""
         try:
@@ -92,27 +119,37 @@ class Proxy:
             return False
         return True
 
-    def is_ready(self) -> bool:
-        try:
-            return self._get("/ready").strip() == b"LIVE"
-        except (OSError, HTTPException):
-            return False
+    def wait_until_ready(self, epoch: int, limit_s: float = _APPLY_LIMIT_S) -> None:
+        """Until the Envoy of that epoch answers, and serves.
+
+        Raises:
+            UnavailableError: it does not in time.
+        """
+        _wait(lambda: self._serves(epoch), f"envoy-{epoch} does not answer", limit_s)
+
+    def _serves(self, epoch: int) -> bool:
+        info = json.loads(self._get("/server_info"))
+        return bool(info["state"] == "LIVE" and info["command_line_options"].get("restart_epoch", 0) == epoch)
 
     def _hosts_of(self, replicas: Sequence[Replica]) -> list[Host | None]:
         hosts = self.hosts()
+        return [host for replica in replicas for host in self.of(replica, hosts)]
+
+    def of(self, replica: Replica, hosts: Hosts) -> list[Host | None]:
+        """A replica's endpoints, one for each protocol."""
         return [
-            hosts.get((envoy_config.cluster_name(protocol, replica.digest), envoy_config.port_of(protocol, replica)))
-            for replica in replicas
-            for protocol in envoy_config.PROTOCOLS
+            hosts.get((cluster_name(protocol, replica.digest), socket_of(protocol, replica.name, self._settings.root)))
+            for protocol in PROTOCOLS
         ]
 
-    def hosts(self) -> dict[tuple[str, int], Host]:
-        """Every endpoint, by cluster and port."""
+    def hosts(self) -> dict[tuple[str, str], Host]:
+        """Every endpoint, by cluster and path."""
         hosts = {}
         for cluster in json.loads(self._get("/clusters?format=json")).get("cluster_statuses", []):
+            if cluster["name"].endswith(envoy_config.OR_LIVE):
+                continue
             for status in cluster.get("host_statuses", []):
-                port = status["address"]["socket_address"]["port_value"]
-                hosts[cluster["name"], port] = _host(status)
+                hosts[cluster["name"], status["address"]["pipe"]["path"]] = _host(status)
         return hosts
 
     def _route_versions(self) -> dict[str, str]:
@@ -120,14 +157,7 @@ class Proxy:
         return {entry["route_config"]["name"]: entry.get("version_info", "") for entry in dump.get("configs", [])}
 
     def _get(self, path: str) -> bytes:
-        connection = UnixStreamHTTPConnection("localhost", timeout=5)
-        connection.socketfile = str(self._socket)
-        try:
-            connection.request("GET", path)
-            content: bytes = connection.getresponse().read()
-            return content
-        finally:
-            connection.close()
+        return unix_http.ask(self._socket, "GET", path, limit_s=_ANSWER_LIMIT_S)[1]
 
 
 def _host(status: dict[str, Any]) -> Host:
@@ -138,6 +168,8 @@ def _host(status: dict[str, Any]) -> Host:
         healthy=not any(health.values()),  # what is left are the reasons not to send requests
         draining=from_eds == "DRAINING",
         active_requests=stats.get("rq_active", 0),
+        requests=stats.get("rq_total", 0),
+        errors=stats.get("rq_error", 0),
     )
 
 
@@ -147,10 +179,10 @@ def _wait(condition: Callable[[], bool], failure: str, limit_s: float) -> None:
         try:
             if condition():
                 return
-        except (OSError, HTTPException):
+        except (*unix_http.FAILURES, ValueError):
             pass  # Envoy is starting
         if time.monotonic() > deadline:
-            raise UnavailableError(f"{failure} (waited {limit_s:g} s; see logs/envoy.log in the fleet's directory)")
+            raise UnavailableError(f"{failure} (waited {limit_s:g} s; see logs/envoy-….log in the fleet's directory)")
         time.sleep(_POLL_S)
 
 

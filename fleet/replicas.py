@@ -1,48 +1,51 @@
-"""One replica: the program that it runs as, its ports, and what it must show before it gets a request."""
+"""One replica: the program that it runs as, its sockets, and what it must show before it gets a request."""
 
 from __future__ import annotations
 
 import json
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from http.client import HTTPConnection, HTTPException
+from itertools import islice
 from pathlib import Path
 
 from contract import api_keys, manifest
-from contract.errors import BundleError, UnavailableError
-from fleet import launch
-from fleet.processes import REPLICA_MARK
-from fleet.settings import PROJECT
-from fleet.state import Replica, State
+from contract.errors import (
+    EXIT_CONFIGURATION,
+    EXIT_RETRY,
+    BulkheadError,
+    BundleError,
+    ConfigurationError,
+    UnavailableError,
+)
+from fleet import launch, unix_http
+from fleet.settings import PROJECT, Settings
+from fleet.state import Replica, State, socket_of
 from fleet.supervision import ProcessState, Program
 
 _ANSWER_LIMIT_S = 5.0
 _POLL_S = 0.05
-_SLOTS = 1000
+_MOST = 1000
 
 
-def plan(digest: str, count: int, first_port: int, first_admin_port: int, state: State) -> list[Replica]:
-    """New replicas of a bundle, on the lowest ports that nobody has; without admin ports where the first of those is 0.
+class PortTakenError(UnavailableError):
+    """The port of a replica was free when it was planned, and somebody else's when it started."""
+
+
+def plan(digest: str, count: int, first_port: int, state: State) -> list[Replica]:
+    """New replicas of a bundle, with the lowest numbers and ports that nobody has.
 
     Raises:
         UnavailableError: there are not enough.
     """
-    taken = {port for entry in state.replicas for port in entry.ports}
-    planned: list[Replica] = []
-    for slot in range(_SLOTS):
-        admin_port = first_admin_port + slot if first_admin_port else 0
-        replica = Replica(
-            f"{digest[:8]}-{slot}", digest, first_port + 2 * slot, first_port + 2 * slot + 1, admin_port=admin_port
-        )
-        if max(replica.ports) > 65535 or len(planned) == count:
-            break
-        if not taken & set(replica.ports) and all(map(is_free, replica.ports)):
-            planned.append(replica)
+    used = {replica.name for replica in state.replicas}
+    taken = {replica.admin_port for replica in state.replicas}
+    names = (name for name in (f"{digest[:8]}-{number}" for number in range(_MOST)) if name not in used)
+    ports = (port for port in range(first_port, min(first_port + _MOST, 65536)) if port not in taken and is_free(port))
+    planned = [Replica(name, digest, port) for name, port in zip(names, islice(ports, count), strict=False)]
     if len(planned) < count:
-        above = f"{first_port} and {first_admin_port}" if first_admin_port else f"{first_port}"
-        raise UnavailableError(f"not enough free ports above {above} for {count} replicas")
+        raise UnavailableError(f"not enough free ports above {first_port} for {count} replicas")
     return planned
 
 
@@ -57,33 +60,29 @@ def is_free(port: int) -> bool:
     return True
 
 
-def program(
-    replica: Replica, bundle: Path, serving_python: Path, fleet_python: str, root: Path, passed_on: Mapping[str, str]
-) -> Program:
-    """`bentoml serve` of a copy of the bundle, from a directory and with an environment that have nothing else but what is `passed_on`."""
-    home = root / "replicas" / replica.name
-    metrics = home / "metrics"
-    metrics.mkdir(parents=True, exist_ok=True)
-    for left in metrics.iterdir():
-        left.unlink()
-    serve = [str(serving_python), "-m", "bentoml", "serve", str(bundle), "--host", "127.0.0.1"]
+def program(replica: Replica, bundle: Path, serving_python: Path, fleet_python: str, settings: Settings) -> Program:
+    """The server of a copy of the bundle, from a directory and with an environment that have nothing else but what is `passed_on`.
+
+    It is the worker that `bentoml serve` would start, without its supervisor: that one looks after a worker every ten seconds only.
+    """
+    home = settings.root / "replicas" / replica.name
+    sockets = {
+        "--fd": socket_of("http", replica.name, settings.root),
+        "--grpc-fd": socket_of("grpc", replica.name, settings.root),
+    }
+    given = [f"{option}={address}" for option, address in sockets.items()]
+    given.append(f"--admin-fd=127.0.0.1:{replica.admin_port}")
+    serve = [str(serving_python), "-m", "bentos.worker", str(bundle)]
     return Program(
         name=replica.name,
-        command=[
-            *(fleet_python, "-m", "fleet.launch", str(bundle), replica.digest),
-            *(*serve, "--port", str(replica.http_port)),
-        ],
+        command=[fleet_python, "-m", "fleet.launch", str(bundle), replica.digest, *given, "--", *serve],
         directory=home,
         environment={
-            REPLICA_MARK: replica.name,
-            "PYTHONPATH": str(PROJECT),  # for the launcher; it does not pass it on
+            "PYTHONPATH": str(PROJECT),  # the launcher's
             "PYTHONDONTWRITEBYTECODE": "1",
-            "BULKHEAD_GRPC_PORT": str(replica.grpc_port),
-            **({"BULKHEAD_ADMIN_PORT": str(replica.admin_port)} if replica.admin_port else {}),
-            "BENTOML_HOME": str(home),
-            "BENTOML_DO_NOT_TRACK": "true",
-            "PROMETHEUS_MULTIPROC_DIR": str(metrics),
-            **passed_on,
+            "OPENBLAS_NUM_THREADS": "1",  # or numpy starts one for each core, for nothing
+            **({"BULKHEAD_ADMIN_PORT": str(replica.admin_port)} if settings.admin_port else {}),
+            **settings.passed_on,
         },
     )
 
@@ -99,55 +98,70 @@ def refusals(state: State, root: Path) -> list[str]:
 
 
 def wait_until_ready(
-    replica: Replica, limit_s: float, state_of: Callable[[], ProcessState | None], log: Callable[[], str]
+    replica: Replica,
+    settings: Settings,
+    state_of: Callable[[], ProcessState | None],
+    end_of: Callable[[], str],
+    log: Callable[[], str],
 ) -> None:
     """Until the replica says on /readyz that it is ready, and listens for gRPC.
 
     Raises:
-        BundleError: its process ended meanwhile; with the end of its log.
-        UnavailableError: it is not ready within `limit_s`.
+        PortTakenError: somebody else listens at its port.
+        ConfigurationError: a setting is wrong.
+        BundleError: its process ended meanwhile for another reason; with the end of its log.
+        UnavailableError: it is not ready within the start limit.
     """
-    deadline = time.monotonic() + limit_s
+    deadline = time.monotonic() + settings.start_limit_s
     first: int | None = None
-    while not (is_ready(replica) and not is_free(replica.grpc_port)):
+    while not is_ready(replica, settings.root):
         process = state_of()
         if process and process.pid and first is None:
             first = process.pid
         ended = process is None or process.state in ("BACKOFF", "FATAL", "EXITED", "STOPPED")
         if ended or (process and process.pid and process.pid != first):
-            raise BundleError(f"replica {replica.name} ended while it started; the end of its log:\n{log()}")
+            raise _ended(replica, end_of(), log())
         if time.monotonic() > deadline:
             raise UnavailableError(
-                f"replica {replica.name} was not ready within {limit_s:g} s; the end of its log:\n{log()}"
+                f"replica {replica.name} was not ready within {settings.start_limit_s:g} s; the end of its log:\n{log()}"
             )
         time.sleep(_POLL_S)
 
 
-def is_ready(replica: Replica) -> bool:
-    try:
-        return _ask(replica, "GET", "/readyz")[0] == 200
-    except (OSError, HTTPException):
-        return False
+def _ended(replica: Replica, how: str, log: str) -> BulkheadError:
+    message = f"replica {replica.name} ended while it started ({how}); the end of its log:\n{log}"
+    kinds = {f"exit status {EXIT_RETRY}": PortTakenError, f"exit status {EXIT_CONFIGURATION}": ConfigurationError}
+    return kinds.get(how, BundleError)(message)
 
 
-def check_golden(replica: Replica, bundle: Path, passed_on: Mapping[str, str]) -> int:
-    """Ask every golden request over HTTP, with the API key that is `passed_on`. Returns how many there are.
+def is_ready(replica: Replica, root: Path) -> bool:
+    """Whether it says so over HTTP, and can be reached over gRPC."""
+    with socket.socket(socket.AF_UNIX) as caller:
+        caller.settimeout(_ANSWER_LIMIT_S)
+        if caller.connect_ex(socket_of("grpc", replica.name, root)):
+            return False
+    return unix_http.answers(socket_of("http", replica.name, root), "/readyz", limit_s=_ANSWER_LIMIT_S)
+
+
+def check_golden(replica: Replica, bundle: Path, settings: Settings) -> int:
+    """Ask every golden request over HTTP, with the API key that is passed on. Returns how many there are.
 
     Raises:
         BundleError: the replica names another bundle, an answer is not the golden one, bit for bit, or it died of a request.
         UnavailableError: it did not answer in time.
     """
-    headers = {"content-type": "application/json", **api_keys.headers(passed_on)}
+    headers = {"content-type": "application/json", **api_keys.headers(settings.passed_on)}
     cases = json.loads((bundle / manifest.ARTIFACT / manifest.GOLDEN_FILE_NAME).read_bytes())
     for index, case in enumerate(cases):
         try:
             body = json.dumps({"rows": [case["row"]]}).encode()
-            status, content = _ask(replica, "POST", "/predict", body, headers)
+            path = socket_of("http", replica.name, settings.root)
+            status, content = unix_http.ask(path, "POST", "/predict", body, headers, limit_s=_ANSWER_LIMIT_S)
         except TimeoutError as error:
             raise UnavailableError(
                 f"replica {replica.name} did not answer golden request {index} within {_ANSWER_LIMIT_S:g} s"
             ) from error
-        except (OSError, HTTPException) as error:
+        except unix_http.FAILURES as error:
             raise BundleError(f"replica {replica.name} broke down at golden request {index}: {error!r}") from error
         if status != 200:
             raise BundleError(f"replica {replica.name} answers golden request {index} with {status}: {content[:500]!r}")
@@ -157,15 +171,3 @@ def check_golden(replica: Replica, bundle: Path, passed_on: Mapping[str, str]) -
         if answer["predictions"] != [case["answer"]]:
             raise BundleError(f"replica {replica.name} does not give the golden answer to golden request {index}")
     return len(cases)
-
-
-def _ask(
-    replica: Replica, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
-) -> tuple[int, bytes]:
-    connection = HTTPConnection("127.0.0.1", replica.http_port, timeout=_ANSWER_LIMIT_S)
-    try:
-        connection.request(method, path, body, headers or {})
-        response = connection.getresponse()
-        return response.status, response.read()
-    finally:
-        connection.close()

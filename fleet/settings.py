@@ -14,6 +14,7 @@ from contract.store import Store
 
 PROJECT = Path(__file__).resolve().parents[1]
 # A Unix socket's path may have 107 bytes on Linux and 103 on macOS; ours are at most `/supervisor.sock.12345678` longer.
+# (So is `/run/12345678-999.http`.)
 _LONGEST_ROOT = 78
 _OTEL_PATHS = ("_CERTIFICATE", "_CLIENT_KEY")  # of OpenTelemetry's exporters
 
@@ -28,10 +29,12 @@ class Settings:
             those that `publish` has left in `keys` below `BULKHEAD_VAR`. Read when a bundle is verified, and not before.
         root: the fleet's own state, absolute; `fleet` below `BULKHEAD_VAR`, default `var`.
         http_port, grpc_port: where Envoy answers on 127.0.0.1; `BULKHEAD_HTTP_PORT`, `BULKHEAD_GRPC_PORT`.
-        replica_port: the first of the ports that replicas take, two each; `BULKHEAD_REPLICA_PORT`.
-        admin_port: the first of those at which they have the pages around the predictions, one each; `BULKHEAD_ADMIN_PORT`. 0: with HTTP.
+        replica_port: the first of the ports at which replicas have their metrics and the other pages around the predictions, one each;
+            `BULKHEAD_REPLICA_PORT`.
+        admin_port: the same, and Envoy leads nobody to those pages; `BULKHEAD_ADMIN_PORT`. 0: it does.
         passed_on: what every replica gets of this environment, where it is set: `BULKHEAD_API_KEYS_FILE` and `BULKHEAD_PREDICTION_LOG`,
             as absolute paths, `BULKHEAD_PREDICTION_LOG_MB`, `BULKHEAD_CORS_ORIGINS`, and OpenTelemetry's `OTEL_…`.
+        environment: the settings as they were given, for a command that is run later.
         start_limit_s: the time that a new replica gets to become ready; `BULKHEAD_START_LIMIT_S`.
     """
 
@@ -44,6 +47,7 @@ class Settings:
     admin_port: int = 0
     start_limit_s: float = 60.0
     passed_on: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, environment: Mapping[str, str], project: Path = PROJECT) -> Settings:
@@ -69,11 +73,17 @@ class Settings:
             admin_port=_port(environment, "BULKHEAD_ADMIN_PORT", cls.admin_port),
             start_limit_s=_seconds(environment, "BULKHEAD_START_LIMIT_S", cls.start_limit_s),
             passed_on=_passed_on(environment, project),
+            environment={name: text for name, text in environment.items() if _is_ours(name)},
         )
 
     def open_store(self) -> Store:
         """With copies of what comes from a bucket in `bundles` below `BULKHEAD_VAR`, beside the fleet's own state."""
         return Store(self.store, trusted=self.verify_keys, cache=self.root.with_name("bundles"))
+
+
+def _is_ours(name: str) -> bool:
+    """The key that signs is none of the fleet's."""
+    return name.startswith(("BULKHEAD_", "OTEL_")) and name != "BULKHEAD_SIGNING_KEY"
 
 
 def _passed_on(environment: Mapping[str, str], project: Path) -> Mapping[str, str]:

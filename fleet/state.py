@@ -16,17 +16,11 @@ TARGETS_FILE_NAME = "prometheus.json"
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """One `bentoml serve`, listening on 127.0.0.1; `admin_port` is 0 where its HTTP port has all pages."""
+    """One server of a bundle, on Unix sockets of its own, which nobody else can take; its metrics and pages are at a port of 127.0.0.1."""
 
     name: str
     digest: str
-    http_port: int
-    grpc_port: int
-    admin_port: int = 0
-
-    @property
-    def ports(self) -> tuple[int, ...]:
-        return tuple(filter(None, (self.http_port, self.grpc_port, self.admin_port)))
+    admin_port: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +41,7 @@ class State:
         canary: the bundle on trial beside it.
         replicas: those that run; in the middle of a change, more than are wanted.
         draining: names of replicas that get no new requests; not saved, a command that is cut short begins again.
+        unfit: names of replicas that are to be replaced: they do not answer, or nobody would start them again; not saved.
     """
 
     size: int = 2
@@ -54,6 +49,7 @@ class State:
     canary: Canary | None = None
     replicas: tuple[Replica, ...] = ()
     draining: frozenset[str] = frozenset()
+    unfit: frozenset[str] = frozenset()
 
     @property
     def weights(self) -> dict[str, int]:
@@ -77,22 +73,30 @@ class State:
     @property
     def missing(self) -> dict[str, int]:
         """Digest -> how many replicas are to be started."""
-        lacking = {digest: count - len(self.of(digest)) for digest, count in self.counts.items()}
+        lacking = {digest: count - len(self.fit(digest)) for digest, count in self.counts.items()}
         return {digest: count for digest, count in lacking.items() if count > 0}
 
     @property
     def surplus(self) -> tuple[Replica, ...]:
-        """The replicas that are to go: those of other bundles, and the newest beyond the count."""
-        kept = {entry.name for digest, count in self.counts.items() for entry in self.of(digest)[:count]}
+        """The replicas that are to go: those of other bundles, the unfit, and the newest beyond the count."""
+        kept = {entry.name for digest, count in self.counts.items() for entry in self.fit(digest)[:count]}
         return tuple(entry for entry in self.replicas if entry.name not in kept)
 
     def of(self, digest: str) -> tuple[Replica, ...]:
         return tuple(entry for entry in self.replicas if entry.digest == digest)
 
+    def fit(self, digest: str) -> tuple[Replica, ...]:
+        return tuple(entry for entry in self.of(digest) if entry.name not in self.unfit)
+
     def without(self, gone: tuple[Replica, ...]) -> State:
         names = {entry.name for entry in gone}
         kept = tuple(entry for entry in self.replicas if entry.name not in names)
-        return replace(self, replicas=kept, draining=self.draining - names)
+        return replace(self, replicas=kept, draining=self.draining - names, unfit=self.unfit - names)
+
+
+def socket_of(protocol: str, name: str, root: Path) -> str:
+    """The path of the Unix socket on which a replica speaks `http` or `grpc`."""
+    return str(root / "run" / f"{name}.{protocol}")
 
 
 def load(path: Path) -> State:
@@ -120,7 +124,7 @@ def load(path: Path) -> State:
 def save(path: Path, state: State) -> None:
     """Save it, and beside it the replicas as Prometheus looks for them."""
     plain = asdict(state)
-    del plain["draining"]
+    del plain["draining"], plain["unfit"]
     write_atomically(path, canonical_json(plain))
     write_atomically(path.with_name(TARGETS_FILE_NAME), canonical_json(scrape_targets(state)))
 
@@ -133,7 +137,7 @@ def scrape_targets(state: State) -> list[dict[str, Any]]:
     roles = {state.live: "live"} | ({state.canary.digest: "canary"} if state.canary else {})
     return [
         {
-            "targets": [f"127.0.0.1:{entry.admin_port or entry.http_port}"],
+            "targets": [f"127.0.0.1:{entry.admin_port}"],
             "labels": {"replica": entry.name, "channel": roles.get(entry.digest, "none")},
         }
         for entry in state.replicas

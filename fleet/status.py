@@ -5,44 +5,47 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from contract.errors import UnavailableError
 from contract.store import Channel
-from fleet.envoy_config import PROTOCOLS, cluster_name, port_of
-from fleet.proxy import Host
+from fleet import unix_http, watchdog
+from fleet.proxy import Hosts, Proxy
+from fleet.replicas import refusals
 from fleet.settings import Settings
-from fleet.state import Replica, State
-from fleet.supervision import ProcessState
+from fleet.state import Replica, State, socket_of
+from fleet.supervision import ProcessState, Supervisor
 
 DOWN = "the fleet is down; `fleet up` starts it"
-Hosts = Mapping[tuple[str, int], Host]
+_UNSUPERVISED = "supervisord does not run, so what ends is not started again: `fleet up` repairs it"
+_LEFT = "what an earlier supervisord started is not replaced yet: `fleet up` does"
+_NO_ENVOY = "Envoy does not answer"
+_NO_WATCHDOG = "the watchdog does not look, so what hangs is not replaced: `fleet up` repairs it"
+_NOTHING = "nothing is live: `fleet deploy candidate`"
+Programs = Mapping[str, ProcessState]
 
 
 def of(
-    settings: Settings,
-    state: State,
-    channel: Channel | None,
-    programs: Mapping[str, ProcessState] | None,
-    hosts: Hosts,
-    problems: list[str],
+    settings: Settings, state: State, channel: Channel | None, supervisor: Supervisor, proxy: Proxy
 ) -> dict[str, Any]:
-    """The status of a fleet; `ready`: all that is wanted serves.
+    """The status of a fleet; `ready`: all that is wanted serves, and whatever ends or hangs is replaced. Takes some seconds at most.
 
     Args:
         channel: `live`, as the store has it.
-        programs: what supervisord runs; None where it does not run.
-        hosts: what Envoy sees.
-        problems: those that are known already.
     """
-    entries = [_entry(replica, programs or {}, hosts) for replica in state.replicas]
-    found = [*problems, *_of_store(settings, state, channel), *_of_replicas(state, entries)]
+    programs, hosts, problems = _running(settings, supervisor, proxy)
+    entries = [_entry(settings, replica, programs or {}, proxy, hosts) for replica in state.replicas]
+    is_down = problems == [DOWN]
+    problems += _of_store(settings, state, channel)
+    if not is_down:
+        problems += [*_of_replicas(state, entries), *refusals(state, settings.root)]
     return {
-        "ready": not found,
-        "problems": found,
+        "ready": not problems,
+        "problems": problems,
         "running": programs is not None,
         "http": f"http://127.0.0.1:{settings.http_port}",
         "grpc": f"127.0.0.1:{settings.grpc_port}",
         "size": state.size,
         "live": {"digest": channel.digest, **channel.history[-1]} if channel else None,
-        "canary": {"digest": state.canary.digest, "percent": state.canary.percent} if state.canary else None,
+        "canary": _canary(state, proxy, hosts),
         "replicas": entries,
     }
 
@@ -52,29 +55,55 @@ def silence(location: str, live: str) -> str:
     return f"the store {location} names no live bundle though {live[:12]} is live: set BULKHEAD_STORE to the store that it came from"
 
 
-def is_ready(replica: Replica, hosts: Hosts) -> bool:
-    """Whether Envoy sends it requests of both protocols."""
-    found = [hosts.get((cluster_name(protocol, replica.digest), port_of(protocol, replica))) for protocol in PROTOCOLS]
-    return all(host is not None and host.healthy and not host.draining for host in found)
+def _running(settings: Settings, supervisor: Supervisor, proxy: Proxy) -> tuple[Programs | None, Hosts, list[str]]:
+    """What supervisord runs (None where it does not), what Envoy sees, and what is wrong with these two and the watchdog."""
+    problems: list[str] = []
+    programs: Programs | None = None
+    try:
+        programs = supervisor.states() if supervisor.is_running() else None
+        strays = supervisor.strays()
+        if programs is None and not strays:
+            return None, {}, [DOWN]
+        problems += [_UNSUPERVISED if programs is None else _LEFT] * bool(strays)
+    except UnavailableError as error:
+        problems.append(str(error))
+    if not watchdog.looks(settings.root):
+        problems.append(_NO_WATCHDOG)
+    try:
+        hosts = proxy.hosts()
+    except (*unix_http.FAILURES, ValueError):
+        return programs, {}, [*problems, _NO_ENVOY]
+    return programs, hosts, problems
 
 
-def _entry(replica: Replica, programs: Mapping[str, ProcessState], hosts: Hosts) -> dict[str, Any]:
+def _entry(settings: Settings, replica: Replica, programs: Programs, proxy: Proxy, hosts: Hosts) -> dict[str, Any]:
     process = programs.get(replica.name, ProcessState("STOPPED", 0, 0))
     return {
         "name": replica.name,
         "digest": replica.digest,
-        "http_port": replica.http_port,
-        "grpc_port": replica.grpc_port,
-        "admin_port": replica.admin_port or replica.http_port,
+        "http_socket": socket_of("http", replica.name, settings.root),
+        "grpc_socket": socket_of("grpc", replica.name, settings.root),
+        "admin_port": replica.admin_port,
         "state": process.state,
         "pid": process.pid,
-        "ready": is_ready(replica, hosts),
+        "ready": all(host is not None and host.gets_requests for host in proxy.of(replica, hosts)),
     }
+
+
+def _canary(state: State, proxy: Proxy, hosts: Hosts) -> dict[str, Any] | None:
+    """The bundle on trial, with the requests that its replicas and the live ones were asked, and those of them that they failed."""
+    if state.canary is None:
+        return None
+    served = {}
+    for name, digest in (("live", state.live), ("canary", state.canary.digest)):
+        found = [host for replica in state.of(str(digest)) for host in proxy.of(replica, hosts) if host]
+        served[name] = {"requests": sum(each.requests for each in found), "errors": sum(each.errors for each in found)}
+    return {"digest": state.canary.digest, "percent": state.canary.percent, "served": served}
 
 
 def _of_store(settings: Settings, state: State, channel: Channel | None) -> list[str]:
     if channel is None:
-        return [silence(settings.store, state.live)] if state.live else ["nothing is live: `fleet deploy candidate`"]
+        return [silence(settings.store, state.live)] if state.live else [_NOTHING]
     if channel.digest != state.live:
         served = state.live[:12] if state.live else "nothing"
         return [f"live is {channel.digest[:12]}, but {served} is served: `fleet up` changes to it"]

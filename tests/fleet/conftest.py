@@ -21,7 +21,7 @@ from benchmarks.ports import free_ports
 from contract import manifest, signature
 from contract.files import canonical_json
 from contract.store import Store
-from fleet.processes import FLEET_MARK, marked
+from fleet.processes import FLEET_MARK, PROGRAM_MARK, marked, programs
 from tests.fleet import load
 
 PROJECT = Path(__file__).parents[2]
@@ -93,6 +93,15 @@ class FleetCommand:
 
     def processes(self) -> set[int]:
         return marked({FLEET_MARK: str(self.root / "fleet")})
+
+    def pids(self, program: str) -> list[int]:
+        """The processes of one of its programs."""
+        return [*marked({FLEET_MARK: str(self.root / "fleet"), PROGRAM_MARK: program})]
+
+    def envoy(self) -> list[int]:
+        """The process of the Envoy that serves."""
+        found = programs({FLEET_MARK: str(self.root / "fleet")})
+        return [pid for name in found if name.startswith("envoy-") for pid in found[name]]
 
     def golden_request(self) -> str:
         golden = json.loads((self.bundles.source / manifest.ARTIFACT / manifest.GOLDEN_FILE_NAME).read_bytes())

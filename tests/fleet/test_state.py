@@ -7,12 +7,13 @@ from contract.errors import ConfigurationError, UnavailableError
 from fleet import replicas
 from fleet import state as fleet_state
 from fleet.state import Canary, Replica, State
+from tests.fleet.conftest import listening
 
 OLD, NEW = "a" * 64, "b" * 64
 
 
 def replica(name: str, digest: str, slot: int = 0) -> Replica:
-    return Replica(name, digest, 8100 + 2 * slot, 8101 + 2 * slot)
+    return Replica(name, digest, 8100 + slot)
 
 
 def test_live_bundle_gets_all_requests_when_there_is_no_canary() -> None:
@@ -54,14 +55,22 @@ def test_state_is_the_same_when_it_was_saved_and_loaded(tmp_path: Path) -> None:
     assert fleet_state.load(tmp_path / "other.json") == State()
 
 
-def test_replicas_have_the_lowest_ports_that_are_free_and_admin_ports_only_when_asked_for() -> None:
-    running = State(replicas=(Replica("x", OLD, 18700, 18701, 18800),))
-    first, second = replicas.plan(NEW, 2, 18700, 18800, running)
-    assert first.ports == (18702, 18703, 18801)
-    assert second.ports == (18704, 18705, 18802)
-    assert replicas.plan(NEW, 1, 18700, 0, running)[0].ports == (18702, 18703)
-    with pytest.raises(UnavailableError, match="65530 and 65530"):
-        replicas.plan(NEW, 9, 65530, 65530, running)
+def test_unfit_replicas_are_replaced_and_do_not_count() -> None:
+    running = tuple(replica(f"old-{slot}", OLD, slot) for slot in range(2))
+    state = State(size=2, live=OLD, replicas=running, unfit=frozenset({"old-0"}))
+    assert state.missing == {OLD: 1}
+    assert [entry.name for entry in state.surplus] == ["old-0"]
+    assert state.without(state.surplus) == State(size=2, live=OLD, replicas=running[1:])
+
+
+def test_replicas_have_the_lowest_numbers_and_ports_that_are_free() -> None:
+    with listening() as port:
+        running = State(replicas=(Replica(f"{NEW[:8]}-0", NEW, port + 1),))
+        first, second = replicas.plan(NEW, 2, port, running)
+        assert port + 1 < first.admin_port < second.admin_port
+    assert [first.name, second.name] == [f"{NEW[:8]}-1", f"{NEW[:8]}-2"]
+    with pytest.raises(UnavailableError, match="65530"):
+        replicas.plan(NEW, 9, 65530, running)
 
 
 def test_damaged_state_is_refused_with_what_to_do(tmp_path: Path) -> None:
@@ -73,14 +82,14 @@ def test_damaged_state_is_refused_with_what_to_do(tmp_path: Path) -> None:
 def test_prometheus_finds_every_replica_of_the_saved_state(tmp_path: Path) -> None:
     running = (
         replica("old-0", OLD),
-        Replica("new-1", NEW, 8102, 8103, admin_port=9000),
+        Replica("new-1", NEW, 9000),
         replica("gone-2", "c" * 64, 2),
     )
     fleet_state.save(tmp_path / "state.json", State(live=OLD, canary=Canary(NEW, 10), replicas=running))
     assert json.loads((tmp_path / "prometheus.json").read_bytes()) == [
         {"targets": ["127.0.0.1:8100"], "labels": {"replica": "old-0", "channel": "live"}},
         {"targets": ["127.0.0.1:9000"], "labels": {"replica": "new-1", "channel": "canary"}},
-        {"targets": ["127.0.0.1:8104"], "labels": {"replica": "gone-2", "channel": "none"}},
+        {"targets": ["127.0.0.1:8102"], "labels": {"replica": "gone-2", "channel": "none"}},
     ]
     fleet_state.save(tmp_path / "state.json", State())
     assert json.loads((tmp_path / "prometheus.json").read_bytes()) == []
