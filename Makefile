@@ -117,7 +117,7 @@ bench: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/in
 	$(PIPELINE) python -m benchmarks
 
 .PHONY: drills
-drills: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/client/installed.txt .venv/fuzz/installed.txt  ## faults injected for real: hostile, slow and greedy callers
+drills: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt .venv/client/installed.txt .venv/fuzz/installed.txt  ## faults injected for real: hostile, slow and greedy callers, processes that die and hang
 	$(PIPELINE) python -m drills
 
 # ── environments: one hashed lock each; made under another name first, so that what runs in one never meets half of it, and one that cannot be had leaves the old ──

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 
 from benchmarks.bundles import Bundle, find
-from drills import floods, fuzzing, one_answer, overload, requests, results, stops
+from drills import fleet_faults, floods, fuzzing, one_answer, overload, requests, results, stops
 
 _DRILLS: dict[str, Callable[[Bundle, argparse.Namespace], list[results.Result]]] = {
     "hostile": lambda bundle, asked: requests.hostile(bundle, asked.requests, asked.seed),
@@ -18,6 +18,7 @@ _DRILLS: dict[str, Callable[[Bundle, argparse.Namespace], list[results.Result]]]
     "overload": lambda bundle, _: overload.overload(bundle),
     "stop": lambda bundle, _: stops.stops(bundle),
     "one_answer": lambda bundle, asked: one_answer.one_answer(bundle, asked.seed),
+    "fleet": lambda bundle, _: fleet_faults.fleet(bundle),
 }
 
 

@@ -1,6 +1,6 @@
 """Good callers that do not wait for one another: golden requests leave on a clock, whatever the server does, and every answer is checked.
 
-    python -m drills.good_callers BUNDLE PORT --rate R --seconds S [--rows N]
+    python -m drills.good_callers BUNDLE PORT --rate R --seconds S [--rows N] [--version DIGEST …]
 
 Asks /predict, R times a second, for N rows. Prints JSON: `asked`, `failed` (no answer, or not the right one), `outcomes` (by status, or
 `wrong`), `p50_ms` and `p99_ms` from when a request was to be sent to its answer. Ends with 1 if one failed. Standard library only.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,16 @@ _CONNECTIONS = 1000  # at most; who finds none free waits for one
 class Answers:
     """Requests of so many golden rows each, and their right answers. Bytes that were right once need not be parsed again.
 
+    Args:
+        versions: the bundles that may answer; by default the one that is given.
+
     Several rows a request: a server shall have more to do with it than this program, which may have but one core for all callers.
     """
 
-    def __init__(self, bundle: Path, rows: int = ROWS) -> None:
+    def __init__(self, bundle: Path, rows: int = ROWS, versions: Sequence[str] = ()) -> None:
         cases = json.loads((bundle / manifest.ARTIFACT / manifest.GOLDEN_FILE_NAME).read_bytes())
         turns = [[cases[(first + index) % len(cases)] for index in range(rows)] for first in range(len(cases))]
-        self._version = manifest.digest_of(bundle)
+        self._versions = frozenset(versions or [manifest.digest_of(bundle)])
         self._predictions = {
             request("/predict", json.dumps({"rows": [case["row"] for case in turn]}).encode()): [
                 case["answer"] for case in turn
@@ -50,7 +54,7 @@ class Answers:
     def is_right(self, asked: bytes, body: bytes) -> bool:
         if body != self._known.get(asked):
             answer: dict[str, Any] = json.loads(body)
-            if answer["predictions"] != self._predictions[asked] or answer["model"]["version"] != self._version:
+            if answer["predictions"] != self._predictions[asked] or answer["model"]["version"] not in self._versions:
                 return False
             self._known[asked] = body
         return True
@@ -98,9 +102,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rate", type=float, required=True)
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--rows", type=int, default=ROWS)
+    parser.add_argument("--version", action="append", default=[], help="a bundle that may answer; default: BUNDLE")
     asked = parser.parse_args(arguments)
     processes.pin(processes.LOAD_CORE)
-    found = ask(Answers(asked.bundle, asked.rows), asked.port, asked.rate, asked.seconds)
+    found = ask(Answers(asked.bundle, asked.rows, asked.version), asked.port, asked.rate, asked.seconds)
     print(json.dumps(found))
     return 1 if found["failed"] else 0
 
