@@ -241,7 +241,7 @@ def _asked(one: DrilledFleet, *versions: str, share: float = 1.0) -> Iterator[di
         if alone["p99_ms"] < _SUSTAINED_P99_MS and not alone["failed"]:
             break
         rate_per_s *= SHARE
-    with asked(one, rate_per_s, max(_LEAST_S, 1.03 * REQUESTS / rate_per_s), *versions) as found:
+    with asked(one, rate_per_s, max(_LEAST_S, 1.03 * share * REQUESTS / rate_per_s), *versions) as found:
         yield found
     print(
         f"  asked {rate_per_s:.0f} times a second; p99 {alone['p99_ms']:.0f} ms alone, {found['p99_ms']:.0f} ms beside"

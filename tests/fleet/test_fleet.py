@@ -188,7 +188,7 @@ def test_nothing_is_left_behind_when_a_deployment_is_killed(fleet: FleetCommand)
 
 def test_no_request_fails_when_supervisord_is_killed_and_up_repairs_it(fleet: FleetCommand) -> None:
     before = fleet.serve(fleet.bundles.first, size=2)
-    with _stopped(fleet.pids("watchdog")), fleet.under_load() as load:
+    with _stopped(fleet.pids("watchdog")), fleet.under_load(pause_s=0.02) as load:
         os.kill(int((fleet.root / "fleet" / "supervisord.pid").read_text()), signal.SIGKILL)
         wait(lambda: fleet.run("status").returncode == 75, "status to see it")
         told = json.loads(fleet.run("status").stdout)
@@ -205,7 +205,7 @@ def test_no_request_fails_when_supervisord_is_killed_and_up_repairs_it(fleet: Fl
 def test_nobody_is_needed_when_supervisord_is(fleet: FleetCommand, number: int) -> None:
     fleet.serve(fleet.bundles.first, size=1)
     before = int((fleet.root / "fleet" / "supervisord.pid").read_text())
-    with fleet.under_load() as load:
+    with fleet.under_load(pause_s=0.02) as load:
         os.kill(before, number)
         wait(lambda: fleet.run("status").returncode == 75, "status to see it")
         wait(lambda: fleet.run("status").returncode == 0, "the watchdog to repair it", limit_s=120)
