@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bentos.tensors import DATATYPES
+from bentos.kinds import DATATYPES
 from contract import manifest
 from contract.limits import FILE_NAME, Limits
 from contract.schema import FeatureSchema
