@@ -14,7 +14,6 @@ from tests.clients import proxies
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(__file__).parent / "programs"
-PACKAGES = ROOT / "var" / "clients"  # what is installed for one client alone
 PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 GO_CODE = Path("/usr/share/gocode")  # of Debian's packages of Go sources
 _TIMEOUT_S = 180
@@ -51,7 +50,8 @@ class Client:
         for need in self.needs:
             there = need.exists() if isinstance(need, Path) else shutil.which(need, path=PATH)
             if not there:
-                raise MissingError(f"{need} is not there")
+                made = f"; `make {need.parents[1].relative_to(ROOT)}/installed.txt` makes it" if need in _MADE else ""
+                raise MissingError(f"{need} is not there{made}")
         return self.make(directory)
 
 
@@ -104,37 +104,21 @@ def _ruby(directory: Path) -> list[str | Path]:
 
 
 def _grpc_js(_: Path) -> list[str | Path]:
-    folder = PACKAGES / "node"
-    if not (folder / "node_modules" / "@grpc" / "proto-loader").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        _install(["npm", "install", "--prefix", folder, "--no-audit", "--no-fund", *_NODE_PACKAGES])
-    return ["env", f"NODE_PATH={folder}/node_modules", "node", PROGRAMS / "grpc_js.cjs", ROOT]
+    if not (_NODE / "node_modules" / ".package-lock.json").exists():  # which npm writes last
+        _NODE.mkdir(parents=True, exist_ok=True)
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(Path(__file__).parent / "node" / name, _NODE)
+        try:
+            run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], _NODE)
+        except (AssertionError, subprocess.TimeoutExpired) as error:
+            raise MissingError(f"its packages cannot be installed: {str(error).splitlines()[0]}") from error
+    return ["env", f"NODE_PATH={_NODE}/node_modules", "node", PROGRAMS / "grpc_js.cjs", ROOT]
 
 
-def _kserve(protocol: str) -> Callable[[Path], list[str | Path]]:
-    def make(_: Path) -> list[str | Path]:
-        python = PACKAGES / "kserve" / "bin" / "python"
-        if not (PACKAGES / "kserve" / "installed").exists():
-            if os.environ.get("BULKHEAD_CLIENTS") != "all":
-                raise MissingError("kserve is large, and installed where BULKHEAD_CLIENTS=all")
-            _install(["python3", "-m", "venv", "--clear", PACKAGES / "kserve"])
-            _install([python, "-m", "pip", "install", "--quiet", "kserve==0.21.0"])
-            (PACKAGES / "kserve" / "installed").touch()
-        return [python, PROGRAMS / "kserve_client.py", protocol]
-
-    return make
-
-
-def _install(command: list[str | Path]) -> None:
-    try:
-        run(command)
-    except (AssertionError, OSError, subprocess.TimeoutExpired) as error:
-        raise MissingError(f"its packages cannot be installed: {str(error)[-200:]}") from error
-
-
-_NODE_PACKAGES = ("@grpc/grpc-js@1.14.7", "@grpc/proto-loader@0.8.1")
+_NODE = ROOT / "var" / "clients" / "node"
 _CLIENT_PYTHON = ROOT / ".venv" / "client" / "bin" / "python"
-_KSERVE_PYTHON = PACKAGES / "kserve" / "bin" / "python"
+_KSERVE_PYTHON = ROOT / ".venv" / "kserve" / "bin" / "python"
+_MADE = (_CLIENT_PYTHON, _KSERVE_PYTHON)
 _INCLUDED = Path("/usr/include")
 _GRPC_GO = GO_CODE / "src" / "google.golang.org" / "grpc"
 _ASK = _program("python3", PROGRAMS / "http_client.py")
@@ -167,7 +151,13 @@ CLIENTS = [
         _program(_CLIENT_PYTHON, PROGRAMS / "triton_client.py", "http"),
         (_CLIENT_PYTHON,),
     ),
-    Client("kserve InferenceRESTClient", "HTTP /v2", _package(_KSERVE_PYTHON, "kserve"), _kserve("http")),
+    Client(
+        "kserve InferenceRESTClient",
+        "HTTP /v2",
+        _package(_KSERVE_PYTHON, "kserve"),
+        _program(_KSERVE_PYTHON, PROGRAMS / "kserve_client.py", "http"),
+        (_KSERVE_PYTHON,),
+    ),
     Client(
         "tritonclient.grpc",
         "gRPC",
@@ -175,11 +165,17 @@ CLIENTS = [
         _program(_CLIENT_PYTHON, PROGRAMS / "triton_client.py", "grpc"),
         (_CLIENT_PYTHON,),
     ),
-    Client("kserve InferenceGRPCClient", "gRPC", _package(_KSERVE_PYTHON, "kserve"), _kserve("grpc")),
+    Client(
+        "kserve InferenceGRPCClient",
+        "gRPC",
+        _package(_KSERVE_PYTHON, "kserve"),
+        _program(_KSERVE_PYTHON, PROGRAMS / "kserve_client.py", "grpc"),
+        (_KSERVE_PYTHON,),
+    ),
     Client(
         "Node grpc-js",
         "gRPC",
-        ["node", "-p", f"require('{PACKAGES}/node/node_modules/@grpc/grpc-js/package.json').version"],
+        ["node", "-p", f"require('{_NODE}/node_modules/@grpc/grpc-js/package.json').version"],
         _grpc_js,
         ("node", "npm"),
     ),

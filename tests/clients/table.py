@@ -19,9 +19,9 @@ that lacks a required field, and a body of 40 MiB (over gRPC and `/v2` a message
 answer" is equal to the bundle's own, to the bit; "names the field" and "names the limit" mean that the server's message reached the
 caller. How to call, with deadlines and retries: [clients.md](clients.md).
 
-Made by `BULKHEAD_CLIENTS=all PYTHONPATH=.venv/test:. .venv/serving/bin/python -m tests.clients BUNDLE`; a client that is not installed
-keeps the row of its last run. `tests/bentos/test_client_table.py` runs those that are there, and fails where they get something else
-than stands here.
+Made by `PYTHONPATH=.venv/test:. .venv/serving/bin/python -m tests.clients BUNDLE`; a client that is not installed keeps the row of its
+last run. `make .venv/kserve/installed.txt` installs kserve, which `make test` leaves out for its size.
+`tests/bentos/test_client_table.py` runs those that are there, and fails where they get something else than stands here.
 
 {clients}
 
