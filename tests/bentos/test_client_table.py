@@ -36,7 +36,7 @@ def test_load_tool_gets_what_the_table_says(load: Load, server: Running, request
         found = answered(load, Server(server.http, server.grpc), requests, tmp_path)
     except MissingError as missing:
         pytest.skip(str(missing))
-    assert [load.protocol, found] == read_rows()[load.name][MOMENT:]
+    assert [load.protocol, *found] == read_rows()[load.name][MOMENT:]
 
 
 def test_every_client_has_a_row_in_the_table() -> None:

@@ -27,7 +27,7 @@ def main(bundle: Path, directory: Path) -> None:
     try:
         server, requests = Server(running.http, running.grpc), write_requests(copied, directory / "requests")
         clients = [_row(client, lambda made: _cells(made, server, requests)) for client in CLIENTS]
-        loads = [_row(load, lambda made: [answered(made, server, requests, directory)]) for load in LOADS]
+        loads = [_row(load, lambda made: answered(made, server, requests, directory)) for load in LOADS]
     finally:
         running.stop()
     write_rows(clients, loads)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import struct
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,16 +49,24 @@ LOADS = [
 ]
 
 
-def answered(load: Load, server: Server, requests: Requests, directory: Path) -> str:
-    """Say how many requests got an answer of 2xx. Raises: MissingError."""
+def answered(load: Load, server: Server, requests: Requests, directory: Path) -> list[str]:
+    """Say how many requests got an answer of 2xx, and how many rows the server predicted. Raises: MissingError."""
     if shutil.which(load.options[0], path=PATH) is None:
         raise MissingError(f"{load.options[0]} is not there")
     body, address = requests.files["HTTP"][0], server.http
     if load.protocol == "gRPC":
         body, address = directory / "message", server.grpc
         body.write_bytes(_framed(requests.files["gRPC"][0]))
+    before = _predicted(server)
     said = run([*load.options, body, f"http://{address}{load.path}"])
-    return f"{_succeeded(said)} of {COUNT}"
+    return [f"{_succeeded(said)} of {COUNT}", f"{_predicted(server) - before}"]
+
+
+def _predicted(server: Server) -> int:
+    """How many rows the server has predicted, by its metrics."""
+    with urllib.request.urlopen(f"http://{server.http}/metrics", timeout=10) as answer:
+        (rows,) = re.findall(r"^bulkhead_rows_total(?:{.*})? (\S+)$", answer.read().decode(), re.MULTILINE)
+    return round(float(rows))
 
 
 def _framed(request: Path) -> bytes:

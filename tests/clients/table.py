@@ -11,7 +11,7 @@ PATH = Path(__file__).parents[2] / "docs" / "client-table.md"
 MOMENT = 3  # a row's first cells, before what it gets: the name, and of the moment the version and the day
 _ASKED = ["health check", "a row, twice", "a row that lacks a field", "a body beyond the limit", "connection"]
 _CLIENTS = ["client", "version", "run on", "protocol", *_ASKED]
-_LOADS = ["tool", "version", "run on", "protocol", "answered with 2xx"]
+_LOADS = ["tool", "version", "run on", "protocol", "answered with 2xx", "rows predicted"]
 _TEXT = """# Clients tried
 
 Each client is asked, with its defaults, for the same five things at one real server: the health check, a row, the row again, a row
@@ -33,7 +33,8 @@ check, OPTIONS. `/predict` answers invalid rows with 422, `/v2` as its protocol 
 {loads}
 
 The HTTP port speaks HTTP/1 alone: a client that begins with HTTP/2 unasked (*prior knowledge*) is turned away before any request, and
-one that asks by `Upgrade` is answered over HTTP/1.1. h2load sees the statuses of HTTP, not those of gRPC.
+one that asks by `Upgrade` is answered over HTTP/1.1. h2load sees HTTP's statuses, not those of gRPC; the rows
+predicted are what the server's metrics say.
 
 Not run: perf_analyzer, whose Python package is an empty placeholder; what version 2.60 asks for is in
 [clients.md](clients.md#other-clients).
