@@ -19,7 +19,7 @@ from typing import Any
 from supervisor.xmlrpc import Faults
 
 from contract.errors import UnavailableError
-from contract.files import write_atomically
+from contract.files import atomic_path, write_atomically
 from fleet import processes
 from fleet.unix_http import UnixConnection
 
@@ -171,14 +171,14 @@ class Supervisor:
         """Start a program and keep it alive from now on."""
         program.directory.mkdir(parents=True, exist_ok=True)
         self._log_path(program.name).unlink(missing_ok=True)
-        write_atomically(self._path(program.name), self._text(program))
+        write_privately(self._path(program.name), self._text(program))
         self._call("reloadConfig")
         self._call("addProcessGroup", program.name)
 
     def runs(self, program: Program) -> bool:
-        """Whether a program is here exactly as it is given."""
-        path = self._path(program.name)
-        return path.is_file() and path.read_bytes() == self._text(program)
+        """Whether a program runs, exactly as it is given: its file alone may be what a command cut short has left."""
+        process, path = self.states().get(program.name), self._path(program.name)
+        return bool(process and process.pid) and path.is_file() and path.read_bytes() == self._text(program)
 
     def remove(self, names: Sequence[str]) -> None:
         """Stop programs, together, and forget them; returns when none of their processes is left."""
@@ -271,6 +271,13 @@ class _Transport(xmlrpc.client.Transport):
         connection = UnixConnection(self._path, self._limit_s)
         self._connection = host, connection  # so that it is closed in the end
         return connection
+
+
+def write_privately(path: Path, content: bytes) -> None:
+    """Write a file for this user alone, whatever the umask: settings may hold credentials (`OTEL_EXPORTER_OTLP_HEADERS`)."""
+    with atomic_path(path) as temporary:
+        temporary.touch(mode=0o600)
+        temporary.write_bytes(content)
 
 
 def _escaped(text: str) -> str:

@@ -14,17 +14,18 @@ import sys
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from xmlrpc.client import Fault
 
 from contract.errors import UnavailableError
-from contract.files import canonical_json, write_atomically
+from contract.files import canonical_json
 from fleet import balancer, unix_http
 from fleet.settings import PROJECT, Settings
 from fleet.state import socket_of
-from fleet.supervision import ProcessState, Program, Supervisor
+from fleet.supervision import ProcessState, Program, Supervisor, write_privately
 
 NAME = "watchdog"
 _PATIENCE = 4
@@ -111,7 +112,7 @@ class Watchdog:
 def program(settings: Settings) -> Program:
     """The watchdog as a program; for `fleet up` it keeps the settings that the environment has now."""
     kept = {"environment": dict(settings.environment), "start_limit_s": settings.start_limit_s}
-    write_atomically(settings.root / _SETTINGS, canonical_json(kept))
+    write_privately(settings.root / _SETTINGS, canonical_json(kept))
     command = [sys.executable, "-m", "fleet.watchdog", str(settings.root)]
     return Program(NAME, command, settings.root, {"PYTHONPATH": str(PROJECT), "PYTHONDONTWRITEBYTECODE": "1"})
 
@@ -135,7 +136,8 @@ def _settings(root: Path) -> dict[str, Any]:
 
 
 def _say(line: str) -> None:
-    print(f"{time.strftime('%FT%TZ', time.gmtime())} {line}", flush=True)
+    with suppress(OSError):  # a full disk: what hangs is to be replaced all the same
+        print(f"{time.strftime('%FT%TZ', time.gmtime())} {line}", flush=True)
 
 
 def main(root: Path) -> None:

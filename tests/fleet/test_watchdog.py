@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 from pathlib import Path
 
 import pytest
 
 from fleet import watchdog
+from fleet.settings import Settings
 from fleet.watchdog import Seen
 
 START_LIMIT_S = 60.0
@@ -33,3 +35,18 @@ def test_watchdog_does_not_look_when_its_heartbeat_is_old_or_missing(tmp_path: P
     old = time.time() - 60
     os.utime(tmp_path / "watchdog.alive", (old, old))
     assert not watchdog.looks(tmp_path)
+
+
+def test_watchdog_goes_on_when_the_disk_of_its_log_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    full = Path("/dev/full").open("w")  # noqa: SIM115  # closing it fails
+    with monkeypatch.context() as patched:
+        patched.setattr("sys.stdout", full)
+        watchdog._say("envoy-0 does not answer")
+    with pytest.raises(OSError, match="No space left"):  # so it was full
+        full.close()
+
+
+def test_nobody_else_reads_the_settings_that_the_watchdog_keeps(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    watchdog.program(Settings(store="store", verify_keys=tuple, root=tmp_path))
+    assert stat.S_IMODE((tmp_path / "watchdog.json").stat().st_mode) == 0o600
