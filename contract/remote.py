@@ -58,6 +58,9 @@ def _is_refusal(error: BaseException) -> bool:
 
 
 def _status(error: BaseException) -> object:
+    """The status of an answer; aiohttp's errors in reading one carry the status that a server would give for it, always 400."""
+    if any(kind.__name__ == "HttpProcessingError" for kind in type(error).__mro__):
+        return None
     return next((getattr(error, name) for name in ("status", "status_code", "code") if hasattr(error, name)), None)
 
 

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from contract.errors import DataRejectedError
 from pipelines import paths, splits, tables
 from pipelines.champion import stage as champion
 from pipelines.evaluate import membership
 from pipelines.evaluate import stage as evaluate
 from pipelines.features import stage as features
 from pipelines.params import Params
+from pipelines.screen import stage as screen
 from pipelines.train import stage as train
 from tests.pipelines.conftest import write_months
 
@@ -59,7 +61,12 @@ def test_model_that_remembers_noise_is_told_from_baselines_that_cannot(task: str
 
 def test_evaluate_asks_about_the_rows_that_were_learned_from(workspace: Path, params: Params) -> None:
     write_months(workspace)
-    for stage in (features, train, champion, evaluate):
+    features.run(params)
+    with pytest.raises(
+        DataRejectedError, match="target in disguise"
+    ):  # this table is easy; what was measured is there all the same
+        screen.run(params)
+    for stage in (train, champion, evaluate):
         stage.run(params)
     found = json.loads(paths.METRICS.read_bytes())["membership_inference"]
     parts = tables.read(paths.PARTS)[splits.PART]
