@@ -155,7 +155,7 @@ def _series(name: str, values: tuple[Any, ...]) -> pl.Series:
     if not kinds:
         return pl.Series(name, values, dtype=pl.String)
     if kinds in ({int}, {Decimal}) and all(value is None or _is_whole(value) for value in values):
-        return pl.Series(name, [None if value is None else int(value) for value in values])
+        return _whole(name, [None if value is None else int(value) for value in values])
     if kinds <= {int, float, Decimal}:
         return pl.Series(name, [None if value is None else float(value) for value in values], dtype=pl.Float64)
     if kinds == {datetime}:
@@ -185,8 +185,13 @@ def _decoded(name: str, value: Any) -> Any:
 
 
 def _is_whole(value: int | Decimal) -> bool:
-    """Whether a number is a whole one of 64 bits: as such a wide identifier keeps all of its digits."""
-    return math.isfinite(value) and int(value) == value and -(2**63) <= int(value) < 2**63
+    return math.isfinite(value) and int(value) == value
+
+
+def _whole(name: str, values: list[int | None]) -> pl.Series:
+    """Whole numbers, beyond 64 bits as text: so a wide identifier keeps all of its digits."""
+    fits = all(value is None or -(2**63) <= value < 2**63 for value in values)
+    return pl.Series(name, values if fits else [None if value is None else str(value) for value in values])
 
 
 def _moments(name: str, values: tuple[Any, ...]) -> pl.Series:

@@ -64,6 +64,11 @@ def test_database_gives_the_bytes_that_files_give(
         assert collect(raw, query=cast, drop=["day", "parts"]) == expected[0]
         with pytest.raises(DataRejectedError, match="column 'parts' holds values of type list"):
             collect(raw, query=cast, drop=["day"])
+        wide = 'SELECT *, outcome AS y, 98765432109876543210::numeric + (length("order") - 9) AS part FROM deliveries'
+        raw["data"]["columns"]["part"] = {"kind": "identifier"}
+        collect(raw, query=wide, drop=["y"])
+        assert set(pl.read_parquet(paths.partition("2024-01"))["part"].str.slice(0, 18)) == {"987654321098765432"}
+        del raw["data"]["columns"]["part"]
         with pytest.raises(ConfigurationError, match=r"a value cannot be converted.* 22P02") as refused:
             collect(raw, query="SELECT *, outcome::int AS day FROM deliveries")
         assert "kept" not in str(refused.value)
