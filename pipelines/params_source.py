@@ -66,6 +66,16 @@ class _TableSource(Model):
     combine: dict[Name, Combined] = Field(default_factory=dict)
     drop: tuple[str, ...] = ()
 
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        taken = {before for before, after in self.rename.items() if before != after}.intersection(self.rename.values())
+        if taken:
+            raise ValueError(
+                f"rename gives the name {min(taken)!r} of one column of the source to another: which of the two a caller's row has "
+                "could not be told; choose a new name"
+            )
+        return self
+
 
 class FilesSource(_TableSource):
     """CSV (`.csv`, `.csv.gz`) or Parquet files.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -256,14 +256,15 @@ def _about_ranges(kept: list[Guess]) -> list[Doubt]:
     return [Doubt("data.columns", f"{told}: what is possible?", Weight.BOUNDS)] if numbers else []
 
 
-def _safe_names(names: Iterable[str]) -> dict[str, str]:
-    """Each as params.yaml takes it, no two alike in small letters; a point would look like a step into a section."""
+def _safe_names(names: Sequence[str]) -> dict[str, str]:
+    """Each as params.yaml takes it, no two alike in small letters, no new one another's old one; a point would look like a step."""
     safe: dict[str, str] = {}
     taken: set[str] = set()
+    own = {name.lower() for name in names}
     for name in names:
         plain = re.sub(r"^_*(?=[^A-Za-z_]|$)|^__+", "_", re.sub(r"[^A-Za-z0-9_-]", "_", name))[:90]
         number, unique = 2, plain
-        while unique.lower() in taken:
+        while unique.lower() in taken or (unique != name and unique.lower() in own):
             number, unique = number + 1, f"{plain.rstrip('_')}_{number}"
         safe[name] = unique
         taken.add(unique.lower())

@@ -22,7 +22,7 @@ from pipelines.collect import stage
 from pipelines.draft import partitions, ranges
 from pipelines.draft.outcome import guess_outcome
 from pipelines.features import stage as features
-from pipelines.params import Params
+from pipelines.params import FilesSource, Params
 from pipelines.screen import stage as screen
 from pipelines.validate import stage as validate
 from tests.pipelines.collecting import PROJECT
@@ -131,6 +131,18 @@ def test_columns_may_be_called_as_anything_is_called_inside(workspace: Path, has
     screen.run(params)
     assert len(params.features) >= len(names) - 10  # some are the names of identifiers
     assert pl.read_parquet(paths.FEATURES / "train.parquet").width == len(params.features) + 2
+
+
+def test_no_column_gets_the_name_of_another_one(workspace: Path) -> None:
+    draw = np.random.default_rng(5)
+    pl.DataFrame(
+        {name: draw.integers(0, 50, 240) + 0.5 for name in ("a b", "a_b", "a_b_2")}
+        | {"outcome": draw.choice(["yes", "no"], 240)}
+    ).write_csv("t.csv")
+    _draft()
+    source = params_file.load().data.source
+    assert isinstance(source, FilesSource)
+    assert source.rename == {"a b": "a_b_3"}
 
 
 @pytest.mark.parametrize("target", ["month", "count", "rows", "value", "__rows__"])

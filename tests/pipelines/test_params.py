@@ -108,6 +108,10 @@ def test_params_of_the_project_are_valid() -> None:
         ),
         (lambda raw: raw["target"].update(column="Weight"), ["'weight' and 'Weight' differ by the case"]),
         (lambda raw: raw["data"]["columns"].update(__label__={"kind": "number"}), ["two underscores"]),
+        (
+            lambda raw: raw["data"]["source"].update(rename={"weight": "distance", "distance": "weight"}),
+            ["rename gives the name 'distance'", "choose a new name"],
+        ),
         (lambda raw: raw["validate"].update(freshness="soon"), ["'validate.freshness'", "'soon'"]),
         (
             lambda raw: raw["data"]["columns"]["depot"].update(values=["north", date(2024, 1, 31)]),
