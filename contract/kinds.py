@@ -67,6 +67,8 @@ def _boolean(field: Field) -> Reader:
     texts = missing_texts(field)
 
     def read(value: Any) -> bool | None:
+        if type(value) is bool:  # canonical, whatever its text would stand for
+            return value
         if type(value) is float and math.isinf(value):
             raise ValueError("must be true or false")
         text = value.strip() if type(value) is str else text_or(value, "must be true or false")

@@ -41,8 +41,6 @@ def _ways(field: Field, numbers: frozenset[float]) -> tuple[str, tuple[str, str]
     if field.kind == "number" and numbers:
         excepted = " and v{i} not in none{i}"
         return plain + excepted, (_MADE["number"][0] + excepted, "float")
-    if field.kind == "boolean" and field.missing:
-        return "False", None
     if field.kind == "timestamp" and (field.missing or field.zone or field.unit or field.format):
         return "False", None
     return plain, made

@@ -57,7 +57,7 @@ class Sources:
 
     def _made(self, field: Field, row: Row) -> Any:
         names = " and ".join(repr(name) for name in field.source)
-        if field.name in row:
+        if field.name in row and field.name not in field.source:
             return Refused(f"is there twice: under its own name, and as {names} of the source")
         values = [row.get(name) for name in field.source]
         if field.format is None:

@@ -32,7 +32,9 @@ def text_of(value: Any) -> str:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, (float, Decimal)) and math.isfinite(value):
-        return str(int(value)) if value == int(value) else repr(float(value))
+        if value == int(value):
+            return str(int(value))
+        return text_of(float(value)) if isinstance(value, Decimal) else repr(value)  # a request has the float
     if isinstance(value, date) and not isinstance(value, datetime):
         return value.isoformat()
     raise ValueError("must be text")
@@ -45,8 +47,9 @@ def missing_numbers(field: Field) -> frozenset[float]:
         for decimal in (".", field.decimal):
             with suppress(ValueError):
                 number = parse_number(token.strip(), decimal)
-                numbers |= {number, float(np.float32(number))}
-    return frozenset(numbers)
+                with np.errstate(over="ignore"):
+                    numbers |= {number, float(np.float32(number))}
+    return frozenset(filter(math.isfinite, numbers))
 
 
 def missing_texts(field: Field) -> frozenset[str]:

@@ -52,7 +52,7 @@ def reader(field: Field) -> Reader:
                 return None
         elif value is None or value != value:
             return None
-        at: datetime = _canonical(value, zone) if isinstance(value, datetime) else make(value)
+        at: datetime | None = _canonical(value, zone) if isinstance(value, datetime) else make(value)
         return None if at in missing else at
 
     return read
@@ -69,8 +69,8 @@ def in_format(field: Field) -> Reader:
             return None
         for pattern in patterns:
             with suppress(ValueError, OverflowError):
-                at = _in_zone(_counted(text, "s") if pattern == "%s" else datetime.strptime(text, pattern), field.zone)
-                return None if at in missing else at
+                at = _counted(text, "s") if pattern == "%s" else datetime.strptime(text, pattern)
+                return None if _without_offset(at) in missing else _in_zone(at, field.zone)
         raise ValueError(f"must be a timestamp in the format {field.format}" + _ZONE_HINTS[field.zone])
 
     return read
@@ -117,17 +117,17 @@ def _counted_in(field: Field) -> Reader:
 
 
 def _iso(field: Field) -> Reader:
-    zone = field.zone
+    zone, missing = field.zone, missing_times(field)
     problem = "must be a timestamp such as 2013-12-24T17:30" + ("Z" if zone else "")
 
-    def read(value: Any) -> datetime:
+    def read(value: Any) -> datetime | None:
         if type(value) is not str:
             raise ValueError(problem)
         try:
             at = _parse_iso(value.strip())
         except ValueError:
             raise ValueError(problem) from None
-        return _in_zone(at, zone)
+        return None if _without_offset(at) in missing else _in_zone(at, zone)
 
     return read
 

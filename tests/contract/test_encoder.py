@@ -227,6 +227,17 @@ def test_row_may_have_the_columns_of_the_source(row: dict[str, Any], expected: l
     assert np.array_equal(matrix, np.array([expected], np.float32), equal_nan=True)
 
 
+def test_row_of_the_source_may_have_a_column_that_the_timestamp_is_made_of_and_called_like() -> None:
+    at = Field("at", "timestamp", source=("at", "clock"), format="%d/%m/%Y %H:%M", required=False)
+    minute = Feature("minute", "calendar", ("at",), {"part": "minute_of_day"})
+    encoder = Encoder(replace(SCHEMA, fields=(at,), features=(minute,)))
+    rows = [{"at": "02/01/2024", "clock": "07:00"}, {"at": "2024-01-02T07:00"}, {"at": "02/01/2024", "clock": None}]
+    matrix, _ = encoder.encode_rows(rows)
+    assert np.array_equal(matrix, np.array([[420], [420], [math.nan]], np.float32), equal_nan=True)
+    with pytest.raises(InvalidRowsError, match="do not fit"):
+        encoder.encode_rows([{"at": "2024-01-02T07:00", "clock": "07:00"}])
+
+
 @pytest.mark.parametrize(
     ("row", "field", "problem"),
     [

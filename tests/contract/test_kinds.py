@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -79,6 +80,15 @@ def test_token_is_found_as_a_float32_column_holds_it() -> None:
     assert read(float(np.float32(-9.9)), "number", missing=("-9.9",)) is None
 
 
+@pytest.mark.parametrize("value", [-sys.float_info.max, "-1.7976931348623157e+308", " -1.79769313486231570E308"])
+def test_token_may_be_a_number_that_float32_does_not_hold(value: Any) -> None:
+    tokens = ("-1.7976931348623157e+308", "1e400")
+    assert read(value, "number", missing=tokens) is None
+    assert read("1e400", "number", missing=tokens) is None
+    with pytest.raises(ValueError, match="finite"):
+        read(math.inf, "number", missing=tokens)
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [(True, True), (1, True), (0, False), (1.0, True), ("Yes", True), (" no ", False), ("TRUE", True), ("0", False), ("1.0", True),
@@ -104,9 +114,14 @@ def test_boolean_is_missing_when_its_text_is_a_token() -> None:
     ]
 
 
+def test_canonical_boolean_is_read_as_what_it_is_when_its_text_is_a_token() -> None:
+    assert [read(value, "boolean", missing=("true",)) for value in ("true", "yes", True)] == [None, True, True]
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [(1, "1"), (1.0, "1"), (Decimal("1.00"), "1"), ("1", "1"), ("1.0", "1.0"), (1.5, "1.5"), (Decimal("1.50"), "1.5"), (True, "true"),
+     (Decimal("12345678901234567.5"), "12345678901234568"), (12345678901234567.5, "12345678901234568"),
      (10**20, "1" + "0" * 20), (1e20, "1" + "0" * 20), (" a b ", "a b"), (date(2024, 1, 2), "2024-01-02"), ("", None), (math.nan, None)],
 )  # fmt: skip
 @pytest.mark.parametrize("kind", ["category", "identifier"])
@@ -206,6 +221,11 @@ def test_number_of_a_time_is_refused_when_it_is_none(unit: str, value: Any) -> N
 @pytest.mark.parametrize("value", ["1900-01-01", "1900-01-01T00:00:00", datetime(1900, 1, 1)])
 def test_timestamp_is_missing_when_its_moment_is_a_token(value: Any) -> None:
     assert read(value, "timestamp", missing=("1900-01-01",)) is None
+
+
+@pytest.mark.parametrize(("value", "zone"), [("1900-01-01T00:00", "UTC"), ("1900-01-01T00:00Z", None)])
+def test_timestamp_that_is_a_token_is_missing_with_an_offset_and_without(value: str, zone: str | None) -> None:
+    assert read(value, "timestamp", missing=("1900-01-01",), zone=zone) is None
 
 
 @pytest.mark.parametrize("kind", ["number", "boolean", "category", "timestamp"])
