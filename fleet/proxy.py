@@ -66,7 +66,7 @@ class Proxy:
         for path in (self._directory / "eds").glob("*.json"):
             if f"eds/{path.name}" not in files:
                 path.unlink()
-        return {protocol: files[f"rds-{protocol}.json"]["version_info"] for protocol in envoy_config.PROTOCOLS}
+        return _versions(files)
 
     def route(self, state: State) -> None:
         """Make Envoy route as the state says; returns when it does.
@@ -76,6 +76,10 @@ class Proxy:
         """
         wanted = self.write(state)
         _wait(lambda: self._route_versions() == wanted, "Envoy does not take its new routes", _APPLY_LIMIT_S)
+
+    def routes(self, state: State) -> bool:
+        """Whether Envoy does; not where a command was cut short, or could not write, after it had saved the state."""
+        return self._route_versions() == _versions(envoy_config.resources(self._settings, state))
 
     def wait_until_healthy(self, replicas: Sequence[Replica]) -> None:
         """Until Envoy's own health checks have passed every one of these, over both protocols.
@@ -158,6 +162,10 @@ class Proxy:
 
     def _get(self, path: str) -> bytes:
         return unix_http.ask(self._socket, "GET", path, limit_s=_ANSWER_LIMIT_S)[1]
+
+
+def _versions(files: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    return {protocol: files[f"rds-{protocol}.json"]["version_info"] for protocol in PROTOCOLS}
 
 
 def _host(status: dict[str, Any]) -> Host:

@@ -18,6 +18,7 @@ DOWN = "the fleet is down; `fleet up` starts it"
 _UNSUPERVISED = "supervisord does not run, so what ends is not started again: `fleet up` repairs it"
 _LEFT = "what an earlier supervisord started is not replaced yet: `fleet up` does"
 _NO_ENVOY = "Envoy does not answer"
+_OTHER_ROUTES = "Envoy does not route as the last command wanted: `fleet up` does"
 _NO_WATCHDOG = "the watchdog does not look, so what hangs is not replaced: `fleet up` repairs it"
 _NOTHING = "nothing is live: `fleet deploy candidate`"
 Programs = Mapping[str, ProcessState]
@@ -31,7 +32,7 @@ def of(
     Args:
         channel: `live`, as the store has it.
     """
-    programs, hosts, problems = _running(settings, supervisor, proxy)
+    programs, hosts, problems = _running(settings, state, supervisor, proxy)
     entries = [_entry(settings, replica, programs or {}, proxy, hosts) for replica in state.replicas]
     is_down = problems == [DOWN]
     problems += _of_store(settings, state, channel)
@@ -55,7 +56,9 @@ def silence(location: str, live: str) -> str:
     return f"the store {location} names no live bundle though {live[:12]} is live: set BULKHEAD_STORE to the store that it came from"
 
 
-def _running(settings: Settings, supervisor: Supervisor, proxy: Proxy) -> tuple[Programs | None, Hosts, list[str]]:
+def _running(
+    settings: Settings, state: State, supervisor: Supervisor, proxy: Proxy
+) -> tuple[Programs | None, Hosts, list[str]]:
     """What supervisord runs (None where it does not), what Envoy sees, and what is wrong with these two and the watchdog."""
     problems: list[str] = []
     programs: Programs | None = None
@@ -71,6 +74,7 @@ def _running(settings: Settings, supervisor: Supervisor, proxy: Proxy) -> tuple[
         problems.append(_NO_WATCHDOG)
     try:
         hosts = proxy.hosts()
+        problems += [_OTHER_ROUTES] * (not proxy.routes(state))
     except (*unix_http.FAILURES, ValueError):
         return programs, {}, [*problems, _NO_ENVOY]
     return programs, hosts, problems

@@ -186,6 +186,17 @@ def test_nothing_is_left_behind_when_a_deployment_is_killed(fleet: FleetCommand)
     assert fleet.processes() == processes
 
 
+def test_fleet_is_not_ready_when_a_command_is_cut_short_before_envoy_routes_as_it_wanted(fleet: FleetCommand) -> None:
+    fleet.serve(fleet.bundles.first, size=1)
+    fleet("deploy", fleet.bundles.second, "--canary", "10")
+    state = fleet.root / "fleet" / "state.json"
+    state.write_text(state.read_text().replace('"percent": 10', '"percent": 20'))
+    done = fleet.run("status")
+    assert (done.returncode, "Envoy does not route" in done.stdout) == (75, True)
+    assert fleet("up")["ready"]
+    fleet("rollback")
+
+
 def test_no_request_fails_when_supervisord_is_killed_and_up_repairs_it(fleet: FleetCommand) -> None:
     before = fleet.serve(fleet.bundles.first, size=2)
     with _stopped(fleet.pids("watchdog")), fleet.under_load(pause_s=0.02) as load:
