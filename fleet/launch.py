@@ -35,6 +35,7 @@ def main(bundle: Path, digest: str, arguments: list[str]) -> None:
 
 def _require_intact(bundle: Path, digest: str) -> None:
     refusal = Path(REFUSAL)
+    _pause_after(refusal)
     try:
         manifest.verify(bundle, digest)
     except (BundleError, OSError) as error:
@@ -55,11 +56,15 @@ def _taken(option: str, address: str) -> tuple[str, str]:
     return option, str(taken.detach())
 
 
-def _path(path: str) -> socket.socket:
-    """A command that ends at once is not started again within the second."""
+def _pause_after(path: Path) -> None:
+    """What ends at once is not started again within the second: supervisord would do so at each call that it gets."""
     with suppress(FileNotFoundError):
-        time.sleep(min(max(0.0, Path(path).stat().st_mtime + _PAUSE_S - time.time()), _PAUSE_S))
-        Path(path).unlink()
+        time.sleep(min(max(0.0, path.stat().st_mtime + _PAUSE_S - time.time()), _PAUSE_S))
+
+
+def _path(path: str) -> socket.socket:
+    _pause_after(Path(path))
+    Path(path).unlink(missing_ok=True)
     taken = socket.socket(socket.AF_UNIX)
     taken.bind(path)
     return taken

@@ -56,3 +56,12 @@ def test_another_try_can_succeed_when_a_port_is_taken(bundle: Path, tmp_path: Pa
         done = launch(bundle, tmp_path, f"--admin-fd=127.0.0.1:{port}")
     assert (done.returncode, done.stdout) == (75, "")
     assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
+
+
+def test_bundle_is_not_looked_at_again_within_the_second_when_it_is_refused(bundle: Path, tmp_path: Path) -> None:
+    (bundle / "src" / "added.py").touch()
+    times = []
+    for _ in range(2):
+        assert launch(bundle, tmp_path).returncode == 65
+        times.append((tmp_path / "refused.txt").stat().st_mtime)
+    assert times[1] - times[0] >= 1
