@@ -40,8 +40,7 @@ def numbers(values: pl.Series, field: Field) -> Converted:
         if isinstance(values.dtype, pl.Duration)
         else values.cast(pl.Float64)
     )
-    found = found + 0.0  # one zero: -0 would tell equal rows apart
-    known = where(~found.is_in(sorted(missing_numbers(field))), found)
+    known = _known(found, field)
     return _judged(known, known.is_between(-kinds.LARGEST, kinds.LARGEST), kinds.NOT_USABLE)
 
 
@@ -85,12 +84,22 @@ def plain_texts(values: pl.Series, field: Field, dtype: pl.DataType) -> pl.Serie
         return nothing
     if field.kind == "number" and field.decimal == ".":
         found = where(values.str.contains(_PLAIN_NUMBER), values).cast(pl.Float64)
-        return where(~found.is_in(sorted(missing_numbers(field))), found)
+        return _known(found, field)
     if field.kind == "timestamp":
         times = where(values.str.contains(_PLAIN_TIME), values).str.replace(" ", "T", literal=True)
         at = times.str.to_datetime("%Y-%m-%dT%H:%M:%S", time_unit="us", strict=False)
         return where(~at.is_in(sorted(timestamps.missing_times(field))), at)
     return nothing
+
+
+def _known(numbers: pl.Series, field: Field) -> pl.Series:
+    return one_zero(where(~numbers.is_in(sorted(missing_numbers(field))), numbers))
+
+
+def one_zero(numbers: pl.Series) -> pl.Series:
+    """The numbers with 0 for -0, which would tell equal rows apart; adding 0 does not, since polars drops such a term."""
+    column = pl.col(numbers.name)
+    return numbers.to_frame().select(pl.when(column == 0).then(0.0).otherwise(column).alias(numbers.name)).to_series()
 
 
 def _judged(values: pl.Series, is_usable: pl.Series, problem: str) -> Converted:

@@ -192,7 +192,7 @@ def _by_value(values: pl.Series, field: Field) -> Converted:
             casts.where(cast.is_not_null(), pl.Series([False] * len(values), dtype=pl.Boolean))
         )
     return Converted(
-        converted + 0.0 if field.kind == "number" else converted,
+        casts.one_zero(converted) if field.kind == "number" else converted,
         _mapped(rest, distinct, problems, pl.String()),
         has_offset,
     )

@@ -107,6 +107,21 @@ def test_column_is_what_its_values_are_one_by_one_or_refused_by_name(name: str, 
     assert made == _value_by_value(values, field)
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        pl.Series([-0.0, 1.0]),
+        pl.Series([-0.0, 1.0], dtype=pl.Float32),
+        pl.Series(["-0", "1"]),
+        pl.Series([" -0.0", "+1"]),
+    ],
+    ids=["double", "float", "plain text", "other text"],
+)
+def test_there_is_one_zero_when_a_source_has_two(values: pl.Series) -> None:
+    made = kinds.convert(values, Field("x", "number", missing=("-9",))).values.to_list()
+    assert [math.copysign(1, number) for number in made] == [1, 1]
+
+
 def test_texts_that_are_cast_at_once_are_what_they_are_one_by_one() -> None:
     chance = random.Random(5)
     numbers = [f"{chance.uniform(-1e6, 1e6):.{chance.randrange(18)}f}" for _ in range(20_000)]
