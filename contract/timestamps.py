@@ -35,6 +35,8 @@ _DIRECTIVES = {
     "%#z": "%z", "%:z": "%z",
 }  # fmt: skip
 _FRACTION = "%.f"
+_RUN = re.compile(r"((?:%[YmdHMSIyj]){2,})")
+_WIDTHS = {"Y": 4, "j": 3}  # digits of a directive; the others have two
 
 
 def reader(field: Field) -> Reader:
@@ -60,14 +62,16 @@ def reader(field: Field) -> Reader:
 
 def in_format(field: Field) -> Reader:
     """Return the reader of the text that a field's source columns make together, in the field's `format`."""
-    patterns = _patterns(str(field.format))
+    patterns = [(pattern, _has_all_digits(pattern)) for pattern in _patterns(str(field.format))]
     missing = missing_times(field)
 
     def read(value: Any) -> datetime | None:
         text = text_of(value)
         if not text:
             return None
-        for pattern in patterns:
+        for pattern, has_all_digits in patterns:
+            if not has_all_digits(text):
+                continue
             with suppress(ValueError, OverflowError):
                 at = _counted(text, "s") if pattern == "%s" else datetime.strptime(text, pattern)
                 return None if _without_offset(at) in missing else _in_zone(at, field.zone)
@@ -188,6 +192,15 @@ def _day(text: str) -> datetime:
         raise ValueError("must be a day")
     year, month, day = map(int, match.groups())
     return datetime(year, month, day)
+
+
+def _has_all_digits(pattern: str) -> Callable[[str], object]:
+    """A test of texts: directives with nothing between need all of their digits, or 130 as %H%M would be 13:00."""
+    parts = _RUN.split(pattern)
+    for run in range(1, len(parts), 2):
+        parts[run] = "".join(rf"\d{{{_WIDTHS.get(letter, 2)}}}" for letter in parts[run][1::2])
+    parts[::2] = [".*" if part else "" for part in parts[::2]]
+    return re.compile("".join(parts), re.ASCII | re.DOTALL).fullmatch
 
 
 def _patterns(pattern: str) -> list[str]:

@@ -228,6 +228,14 @@ def test_timestamp_that_is_a_token_is_missing_with_an_offset_and_without(value: 
     assert read(value, "timestamp", missing=("1900-01-01",), zone=zone) is None
 
 
+@pytest.mark.parametrize("text", ["1/2/2024 130", "1/2/2024 30", "01/02/2024 5", "1/2/2024 01305"])
+def test_time_is_refused_when_digits_without_a_sign_between_are_lost(text: str) -> None:
+    make = timestamps.in_format(Field("x", "timestamp", format="%d/%m/%Y %H%M"))
+    assert make("1/2/2024 0130") == datetime(2024, 2, 1, 1, 30)
+    with pytest.raises(ValueError, match=r"in the format %d/%m/%Y %H%M"):
+        make(text)
+
+
 @pytest.mark.parametrize("kind", ["number", "boolean", "category", "timestamp"])
 def test_no_message_holds_a_value(kind: str) -> None:
     secret = {"kilroy": "kilroy-was-here"}
