@@ -37,6 +37,7 @@ def python_for(lock: Path, digest: str, root: Path, beside: Path = Path(sys.pref
             with hidden(environment.parent) as made:
                 if not _copied(beside / "serving", digest, made):
                     _build(lock, made, _uv(beside))
+                os.sync()  # a name that outlives a power cut stands for files that do, too: nothing looks at them again
                 rename_unless_there(made, environment)
     except OSError as error:
         raise disk_failure(error, "make a serving environment", str(root)) from error

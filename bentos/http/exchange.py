@@ -54,7 +54,7 @@ class Request:
 
     Attributes:
         path: decoded, without the query.
-        headers: by lower-case name; of several with one name, the last.
+        headers: by lower-case name; several with one name are joined by commas.
         started: when its first byte came, by `time.perf_counter`.
         endpoint: who answers it; the application sets this when it sees the head.
     """
