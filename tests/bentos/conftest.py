@@ -17,6 +17,7 @@ from bentos.http.app import HttpApp
 from contract import manifest
 from contract.schema import FeatureSchema, Field
 from tests.bentos.caller import Caller
+from tests.bentos.http_server import FrontDoor, front_door
 from tests.bentos.running import Server, start_server
 
 VARIABLE = "BULKHEAD_TEST_BUNDLE"
@@ -90,3 +91,17 @@ def server(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     running = start_server(bundle, tmp_path_factory.mktemp("server"))
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="module")
+def door(loaded_core: Core) -> Iterator[FrontDoor]:
+    """The HTTP front end over a socket, in this process; modules about gRPC have another one."""
+    loaded_core.ready = True
+    with front_door(loaded_core) as running:
+        yield running
+
+
+@pytest.fixture
+def body(case: Case) -> bytes:
+    """A request of one golden row for /predict."""
+    return json.dumps({"rows": case.rows[:1]}).encode()

@@ -25,11 +25,6 @@ from tests.waiting import until
 CLOSE = "Connection: close"
 
 
-@pytest.fixture
-def body(case: Case) -> bytes:
-    return json.dumps({"rows": case.rows[:1]}).encode()
-
-
 def predictions(content: bytes) -> Any:
     return json.loads(content)["predictions"]
 

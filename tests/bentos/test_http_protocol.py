@@ -8,7 +8,6 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -22,18 +21,6 @@ from tests.bentos.http_server import FrontDoor, front_door, get, limited, one_re
 from tests.waiting import until
 
 CLOSE = "Connection: close"
-
-
-@pytest.fixture(scope="module")
-def door(loaded_core: Core) -> Iterator[FrontDoor]:
-    loaded_core.ready = True
-    with front_door(loaded_core) as running:
-        yield running
-
-
-@pytest.fixture
-def body(case: Case) -> bytes:
-    return json.dumps({"rows": case.rows[:1]}).encode()
 
 
 def predictions(content: bytes) -> Any:

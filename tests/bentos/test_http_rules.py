@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,22 +13,10 @@ from contract import cors
 from contract.errors import ConfigurationError
 from tests.bentos.caller import Caller
 from tests.bentos.conftest import Case
-from tests.bentos.http_server import FrontDoor, front_door, get, one_response, request, responses, rest
+from tests.bentos.http_server import FrontDoor, get, one_response, request, responses, rest
 
 CLOSE = "Connection: close"
 ORIGIN = "https://app.example.org"
-
-
-@pytest.fixture(scope="module")
-def door(loaded_core: Core) -> Iterator[FrontDoor]:
-    loaded_core.ready = True
-    with front_door(loaded_core) as running:
-        yield running
-
-
-@pytest.fixture
-def body(case: Case) -> bytes:
-    return json.dumps({"rows": case.rows[:1]}).encode()
 
 
 def ask(door: FrontDoor, asked: bytes) -> tuple[int, dict[str, str], bytes]:
