@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -183,6 +184,7 @@ def test_column_that_splits_or_is_looked_up_may_be_called_so(workspace: Path, na
     shutil.copytree(paths.partition("all").parent, paths.ACCEPTED)
     features.run(params)
     screen.run(params)
+    assert json.loads(paths.SCREENING.read_bytes())["features"].keys() == params.features.keys()
 
 
 def _columns(table: dict[str, Any]) -> dict[str, Any]:
