@@ -63,7 +63,7 @@ def incremental() -> list[Figure]:
         alone.append(single.run("dvc", "repro", "collect").wall_s)
     shutil.rmtree(grown.path)
     ours, peer = median(added), median(alone)
-    bar = Bar("≤", 1.5)
+    bar = Bar("≤", 1.25)
     return [figure("incremental", ours, "s", peer="one month alone", peer_value=peer, benchmark="incremental", bar=bar)]
 
 
