@@ -183,7 +183,7 @@ def test_nothing_is_left_behind_when_a_deployment_is_killed(fleet: FleetCommand)
         deployment.kill()
     assert fleet.processes() > processes
     assert fleet("up") == before
-    assert fleet.processes() == processes
+    wait(lambda: fleet.processes() == processes, "the replicas that it started to end")
 
 
 def test_fleet_is_not_ready_when_a_command_is_cut_short_before_envoy_routes_as_it_wanted(fleet: FleetCommand) -> None:
@@ -209,7 +209,7 @@ def test_no_request_fails_when_supervisord_is_killed_and_up_repairs_it(fleet: Fl
     load.check(fleet.bundles.first)
     assert after["ready"]
     assert not {each["pid"] for each in after["replicas"]} & {each["pid"] for each in before["replicas"]}
-    assert len(fleet.processes()) == 6
+    wait(lambda: len(fleet.processes()) == 6, "the watchdog of before to end")
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
@@ -222,7 +222,7 @@ def test_nobody_is_needed_when_supervisord_is(fleet: FleetCommand, number: int) 
         wait(lambda: fleet.run("status").returncode == 0, "the watchdog to repair it", limit_s=120)
     load.check(fleet.bundles.first)
     assert int((fleet.root / "fleet" / "supervisord.pid").read_text()) != before
-    assert len(fleet.processes()) == 5
+    wait(lambda: len(fleet.processes()) == 5, "the watchdog of before and its `fleet up` to end")
 
 
 def test_up_replaces_what_hangs_when_the_watchdog_does_too(fleet: FleetCommand) -> None:
