@@ -63,6 +63,7 @@ airflow: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/
 SLICE := var/test/slice
 TEST := env PYTHONPATH=.venv/test:. BULKHEAD_TEST_SLICE=$(CURDIR)/$(SLICE) BULKHEAD_TEST_BUNDLE=$(CURDIR)/$(SLICE)/build/bundle
 PYTEST := -m pytest --quiet
+DOCS := .venv/docs/bin/python -m sphinx --quiet --fail-on-warning --doctree-dir var/docs/.doctrees
 
 # Two at a time; the fleet's tests, under load of their own, run alone.
 .PHONY: test
@@ -115,6 +116,11 @@ test-dags: slice | .venv/orchestrator/installed.txt .venv/pipeline/installed.txt
 .PHONY: bench
 bench: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt .venv/orchestrator/installed.txt .venv/client/installed.txt .venv/bench/installed.txt .venv/naive/installed.txt .venv/mlserver/installed.txt .venv/litserve/installed.txt .venv/ray/installed.txt  ## figures with their peers, in one run
 	$(PIPELINE) python -m benchmarks
+
+.PHONY: docs
+docs: | .venv/docs/installed.txt  ## the documentation as a site: var/docs/index.html
+	$(DOCS) docs var/docs
+	@echo "var/docs/index.html"
 
 .PHONY: drills
 drills: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt .venv/client/installed.txt .venv/fuzz/installed.txt  ## faults injected for real: hostile, slow and greedy callers, processes that die and hang

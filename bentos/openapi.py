@@ -136,7 +136,7 @@ def answer_schema(schema: FeatureSchema) -> dict[str, Any]:
 
 def field_schema(field: Field, features: tuple[Feature, ...]) -> dict[str, Any]:
     """The JSON schema of one field of a row."""
-    # The form that clients are made from; values are also read as they stand in the table (docs/serving.md).
+    # The form that clients are made from; values are also read as they stand in the table (docs/reference/http.md).
     schema = dict(wire_of(field).json)
     if field.kind == "number":
         bounds = {"minimum": field.minimum, "maximum": field.maximum}

@@ -148,7 +148,7 @@ def disk_failure(error: OSError, doing: str, location: str) -> BulkheadError:
     where = error.filename2 or error.filename or location
     if error.errno in _REFUSED:
         return ConfigurationError(
-            f"the user {os.geteuid()} may not {doing}: {where}: {error.strerror}; docs/store.md says who may write what"
+            f"the user {os.geteuid()} may not {doing}: {where}: {error.strerror}; docs/how-to/store.md says who may write what"
         )
     copies = error.args[0] if isinstance(error, shutil.Error) else ()  # copytree puts all of its failures into one
     reason = error.strerror or (copies[0][2] if copies and isinstance(copies, list) else str(error))

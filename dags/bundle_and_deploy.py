@@ -1,6 +1,6 @@
 """An approved model becomes a bundle, goes into the store as candidate, and is deployed to the fleet. One at a time.
 
-An approval that comes while this DAG is paused is lost: docs/airflow.md, "Catch up".
+An approval that comes while this DAG is paused is lost: docs/how-to/airflow.md, "Catch up".
 """
 
 from airflow.sdk import DAG, Param, PartitionedAssetTimetable, chain

@@ -1,6 +1,6 @@
 """The live model on the newest validated month, now that its labels have arrived. Fails when it is worse than promised.
 
-A month that is announced while this DAG is paused is lost: docs/airflow.md, "Catch up".
+A month that is announced while this DAG is paused is lost: docs/how-to/airflow.md, "Catch up".
 """
 
 from airflow.sdk import DAG, PartitionedAssetTimetable, chain

@@ -12,7 +12,7 @@ from pipelines.params_types import Model, Part, Share, Text
 
 
 class Column(Model):
-    """One column of the table; see `docs/own-table.md`."""
+    """One column of the table; see `docs/tutorial/own-table.md`."""
 
     kind: Literal["number", "boolean", "category", "timestamp", "identifier"]
     required: bool = True

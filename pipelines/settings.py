@@ -62,5 +62,5 @@ def rotate_key() -> str:
         ConfigurationError: the signing key is another one, which this cannot replace.
     """
     if SIGNING_KEY in os.environ:
-        raise ConfigurationError(f"{SIGNING_KEY} says which key signs: make a new one as docs/bundle.md says")
+        raise ConfigurationError(f"{SIGNING_KEY} says which key signs: make a new one as docs/how-to/keys.md says")
     return own_keys.rotate(var_directory() / "keys")

@@ -17,7 +17,7 @@ _WORDS_OF_YAML = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
 # What a line of YAML may not hold as it is, though JSON may.
 _BREAKS = re.compile("[\x7f-\x9f\u2028\u2029\ufeff]")
 _HEAD = (
-    "# A draft. Below are the questions that the table leaves open, the one that matters most first; docs/own-table.md explains every key.",
+    "# A draft. Below are the questions that the table leaves open, most important first; docs/reference/params.md has every key.",
     "# Lines under a question are the other answer: each is a key and all of its value, and a key without a value is taken out.",
 )
 _HEADINGS = {

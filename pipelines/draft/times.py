@@ -116,7 +116,7 @@ def _read_chosen(found: Times, columns: list[str]) -> None:
     if not formats:
         raise ConfigurationError(
             f"--time: no known format reads every value of {' + '.join(columns)}; name the date first, then the time of day, or "
-            "mend the values (docs/own-table.md: data.source.combine)"
+            "mend the values (docs/reference/params.md: data.source.combine)"
         )
     found.time = columns[0]
     if len(columns) > 1:

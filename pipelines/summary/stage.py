@@ -35,7 +35,7 @@ next       bin/fleet status                    the replicas
            source .venv/pipeline/bin/activate; dvc metrics show; dvc exp run -S train.max_depth=6
                                                -S writes params.yaml anew: `git restore params.yaml` brings its layout back
            make airflow                        the same pipeline on a schedule, with a UI
-           docs/own-table.md                   your own table
+           docs/tutorial/own-table.md          your own table
            make down                           end it
 """
 

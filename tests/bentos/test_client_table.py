@@ -1,4 +1,4 @@
-"""Clients of other languages, proxies and load tools get from a real server what docs/client-table.md says, by their defaults."""
+"""Clients of other languages, proxies and load tools get from a real server what docs/reference/clients-tried.md says."""
 
 from __future__ import annotations
 

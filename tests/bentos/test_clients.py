@@ -1,4 +1,4 @@
-"""The examples of docs/clients.md work as they stand there, but for the port: alone, before a server is there, in a crowd, with TLS."""
+"""The examples of docs/how-to/clients.md work as they stand, but for the port: alone, before a server is there, in a crowd, with TLS."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _needed(case: Case) -> None:
 
 def example(client: str, http: str, grpc: str, *, tls: bool = False) -> str:
     """The block of that client, spoken to a server; with TLS, its client is made as the section on TLS says."""
-    plain, secure = (ROOT / "docs" / "clients.md").read_text().split("## TLS")
+    plain, secure = (ROOT / "docs" / "how-to" / "clients.md").read_text().split("## TLS")
     text: str = next(block for block in BLOCK.findall(plain) if client in block)
     if tls:
         instead = next(block for block in BLOCK.findall(secure) if client in block)

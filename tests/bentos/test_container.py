@@ -1,4 +1,4 @@
-"""The image of a bundle, built by podman and run as docs/container.md says: no root, no capability, no network, one place to write.
+"""The image of a bundle, built by podman and run as docs/how-to/containers.md says: no root, no capability, no network, one place to write.
 
 Skipped where podman cannot run a container. Takes a minute, most of it pip's.
 """

@@ -1,4 +1,4 @@
-"""The examples of docs/serving.md work as they stand there, but for the port; those of docs/clients.md: test_clients.py."""
+"""The examples of docs/reference/http.md work as they stand there, but for the port; those of docs/how-to/clients.md: test_clients.py."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def examples(server: Server, case: Case) -> dict[str, str]:
     name = json.loads((case.bundle / manifest.FILE_NAME).read_bytes())["name"]
     if name != "flights":
         pytest.skip(f"the examples are about flights, the bundle is about {name}")
-    text = (ROOT / "docs" / "serving.md").read_text()
+    text = (ROOT / "docs" / "reference" / "http.md").read_text()
     blocks: dict[str, str] = dict(re.findall(r"```(\w+)\n(.*?)```", text, re.DOTALL))
     return {language: block.replace("localhost:3000", server.http) for language, block in blocks.items()}
 
@@ -38,7 +38,7 @@ def test_documented_command_starts_the_server(bundle: Path, tmp_path: Path) -> N
     shutil.copytree(bundle, tmp_path / "build" / "bundle")
     (tmp_path / ".venv").mkdir()
     (tmp_path / ".venv" / "serving").symlink_to(sys.prefix)
-    command, *_ = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "serving.md").read_text(), re.DOTALL)
+    command, *_ = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "reference" / "http.md").read_text(), re.DOTALL)
     assert start_server(bundle, tmp_path, ["bash", "-c", f"exec {command}"]).stop() == 0
 
 

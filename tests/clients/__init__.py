@@ -1,4 +1,4 @@
-"""Clients of other languages and tools, asked to do the same: docs/client-table.md says what each of them gets.
+"""Clients of other languages and tools, asked to do the same: docs/reference/clients-tried.md says what each of them gets.
 
     python -m tests.clients BUNDLE      run every client that is there and write the table
 

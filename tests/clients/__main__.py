@@ -1,4 +1,4 @@
-"""`python -m tests.clients BUNDLE`: serve a bundle, run every client that is there, and write docs/client-table.md."""
+"""`python -m tests.clients BUNDLE`: serve a bundle, run every client that is there, and write docs/reference/clients-tried.md."""
 
 from __future__ import annotations
 

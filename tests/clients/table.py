@@ -1,4 +1,4 @@
-"""docs/client-table.md: the rows of all clients, read and written."""
+"""docs/reference/clients-tried.md: the rows of all clients, read and written."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 Row = list[str]
 
-PATH = Path(__file__).parents[2] / "docs" / "client-table.md"
+PATH = Path(__file__).parents[2] / "docs" / "reference" / "clients-tried.md"
 MOMENT = 3  # a row's first cells, before what it gets: the name, and of the moment the version and the day
 _ASKED = ["health check", "a row, twice", "a row that lacks a field", "a body beyond the limit", "connection"]
 _CLIENTS = ["client", "version", "run on", "protocol", *_ASKED]
@@ -17,7 +17,7 @@ _TEXT = """# Clients tried
 Each client is asked, with its defaults, for the same five things at one real server: the health check, a row, the row again, a row
 that lacks a required field, and a body of 40 MiB (over gRPC and `/v2` a message of 2 MiB) against a limit of 1 MiB. "The golden
 answer" is equal to the bundle's own, to the bit; "names the field" and "names the limit" mean that the server's message reached the
-caller. How to call, with deadlines and retries: [clients.md](clients.md).
+caller. How to call, with deadlines and retries: [clients.md](../how-to/clients.md).
 
 Made by `PYTHONPATH=.venv/test:. .venv/serving/bin/python -m tests.clients BUNDLE`; a client that is not installed keeps the row of its
 last run. `make .venv/kserve/installed.txt` installs kserve, which `make test` leaves out for its size.
@@ -37,7 +37,7 @@ one that asks by `Upgrade` is answered over HTTP/1.1. h2load sees HTTP's statuse
 predicted are what the server's metrics say.
 
 Not run: perf_analyzer, whose Python package is an empty placeholder; what version 2.60 asks for is in
-[clients.md](clients.md#other-clients).
+[clients.md](../how-to/clients.md#other-clients).
 """
 
 

@@ -36,8 +36,8 @@ PUBLIC = signature.public_key_of(KEY)
 
 
 def _documented_policies() -> dict[str, dict[str, Any]]:
-    """Those of docs/store.md, word for word."""
-    blocks = re.findall(r"```json\n(.*?)```", (ROOT / "docs" / "store.md").read_text(), re.DOTALL)
+    """Those of docs/reference/store.md, word for word."""
+    blocks = re.findall(r"```json\n(.*?)```", (ROOT / "docs" / "reference" / "store.md").read_text(), re.DOTALL)
     return dict(zip(("training", "fleet"), map(json.loads, blocks), strict=True))
 
 

@@ -1,4 +1,4 @@
-"""The example of docs/own-table.md, word by word, on a table of orders: from CSV files to a bundle, through params.yaml alone."""
+"""The example of docs/tutorial/own-table.md, word by word, on a table of orders: from CSV files to a bundle, through params.yaml alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from contract import manifest
 from contract.predictor import Predictor
 from tests import slice as sliced
 
-DOCUMENT = (sliced.PROJECT / "docs" / "own-table.md").read_text()
+DOCUMENT = (sliced.PROJECT / "docs" / "tutorial" / "own-table.md").read_text()
 COURIERS = ["ada", "bo", "cy", "di"]
 ROWS = 6000
 
