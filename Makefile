@@ -75,17 +75,17 @@ test: check  ## set up, and run all checks and tests
 check: | .venv/dev/installed.txt .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt .venv/orchestrator/installed.txt .venv/client/installed.txt .venv/bench/installed.txt  ## ruff, mypy, import-linter
 	.venv/dev/bin/ruff check --quiet .
 	.venv/dev/bin/ruff format --quiet --check .
-	.venv/dev/bin/mypy --python-executable .venv/pipeline/bin/python contract pipelines docs/generate benchmarks/*.py benchmarks/peers/bare_*.py benchmarks/peers/litserve_app.py benchmarks/peers/mlserver_model.py benchmarks/peers/ray_app.py drills/__main__.py
-	.venv/dev/bin/mypy --python-executable .venv/serving/bin/python contract bentos benchmarks/peers/model_alone.py benchmarks/peers/unobserved.py drills/targets.py
-	.venv/dev/bin/mypy --python-executable .venv/client/bin/python benchmarks/client drills/fuzz.py drills/properties.py
-	.venv/dev/bin/mypy --python-executable .venv/bench/bin/python benchmarks/peers/fastapi_app.py benchmarks/peers/bentoml_api.py benchmarks/peers/encoding.py benchmarks/peers/grpc_hello.py benchmarks/peers/hello.py benchmarks/peers/model_formats.py benchmarks/peers/naive_*.py
-	.venv/dev/bin/mypy --python-executable .venv/fleet/bin/python fleet benchmarks/peers/envoy.py
+	.venv/dev/bin/mypy --python-executable .venv/pipeline/bin/python contract pipelines docs/generate harness/*.py harness/load benchmarks/*.py benchmarks/serving benchmarks/training benchmarks/peers/pipeline benchmarks/peers/litserve benchmarks/peers/mlserver benchmarks/peers/ray drills/__main__.py
+	.venv/dev/bin/mypy --python-executable .venv/serving/bin/python contract bentos benchmarks/peers/serving drills/hostile/targets.py
+	.venv/dev/bin/mypy --python-executable .venv/client/bin/python harness/client drills/hostile/fuzz.py drills/hostile/properties.py
+	.venv/dev/bin/mypy --python-executable .venv/bench/bin/python benchmarks/peers/bench benchmarks/peers/naive
+	.venv/dev/bin/mypy --python-executable .venv/fleet/bin/python fleet benchmarks/peers/fleet
 	MYPYPATH=dags:dags/plugins .venv/dev/bin/mypy --python-executable .venv/orchestrator/bin/python dags bin/airflow-local
 	.venv/dev/bin/lint-imports
 
 .PHONY: test-stages
 test-stages: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/client/installed.txt .venv/bench/installed.txt .venv/servers/installed.txt .venv/test/installed.txt
-	$(TEST) .venv/pipeline/bin/python $(PYTEST) tests/structure tests/pipelines tests/runs tests/benchmarks
+	$(TEST) .venv/pipeline/bin/python $(PYTEST) tests/structure tests/pipelines tests/benchmarks
 
 .PHONY: test-functional
 test-functional: slice | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/client/installed.txt .venv/servers/installed.txt .venv/test/installed.txt
@@ -94,7 +94,7 @@ test-functional: slice | .venv/pipeline/installed.txt .venv/serving/installed.tx
 # A real bundle, made by the real pipeline from two real months.
 .PHONY: slice
 slice: | .venv/pipeline/installed.txt
-	$(PIPELINE) python -m tests.slice $(SLICE)
+	$(PIPELINE) python -m harness.slice $(SLICE)
 
 .PHONY: test-contract
 test-contract: slice | .venv/serving/installed.txt .venv/pipeline/installed.txt .venv/servers/installed.txt .venv/test/installed.txt
@@ -140,14 +140,14 @@ $(UV):
 	rm -rf $$new $$old
 	$(UV) venv --quiet --relocatable --python $(PYTHON) $$new
 	$(UV) pip install --quiet --require-hashes $(EXCLUDES) --python $$new -r $<
-	if [ $* = serving ]; then $(PYTHON) -m contract.pruning $$new; fi
+	if [ $* = serving ]; then $(PYTHON) -m contract.environment.pruning $$new; fi
 	rm -f $$new/.lock  # uv leaves it for everybody to write to
 	cp $< $$new/installed.txt
 	if [ -d .venv/$* ]; then mv .venv/$* $$old; fi
 	mv $$new .venv/$*
 	rm -rf $$old
 .PRECIOUS: .venv/%/installed.txt
-.venv/serving/installed.txt: contract/pruning.py
+.venv/serving/installed.txt: contract/environment/pruning.py
 
 # Beside each environment instead of in it: what is tested, fuzzed and called runs in the very environments that production uses.
 .venv/test/installed.txt .venv/fuzz/installed.txt: .venv/%/installed.txt: requirements/%.txt | $(UV)

@@ -10,9 +10,19 @@ import time
 import traceback
 from collections.abc import Callable
 
-from benchmarks import formats, half_load, overload, pipeline, results, rivals, scale, serving, validation
-from benchmarks.bundles import find
+from benchmarks import results
 from benchmarks.results import Figure
+from benchmarks.serving import (
+    formats,
+    half_load,
+    overload,
+    rivals,
+)
+from benchmarks.serving import (
+    replica as serving,
+)
+from benchmarks.training import pipeline, scale, validation
+from harness.bundles import find
 
 BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "repro": pipeline.repro,

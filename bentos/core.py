@@ -8,25 +8,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bentos.access import Access
-from bentos.admission import Admission
+from bentos.guards.access import Access
+from bentos.guards.admission import Admission
 from bentos.monitoring.metrics import Metrics
 from bentos.monitoring.observations import Observations
 from bentos.monitoring.prediction_log import PredictionLog
 from bentos.monitoring.sketches import Sketches
 from bentos.monitoring.tracing import Tracing, sampling
-from contract import log_settings, manifest
-from contract import reference as training_reference
+from contract.bundle import manifest
+from contract.bundle.limits import FILE_NAME as LIMITS_FILE_NAME
+from contract.bundle.limits import Limits
+from contract.bundle.manifest import GOLDEN_FILE_NAME
 from contract.errors import BundleError, Problem, TooLargeError
 from contract.files import sha256
-from contract.limits import FILE_NAME as LIMITS_FILE_NAME
-from contract.limits import Limits
-from contract.manifest import GOLDEN_FILE_NAME
-from contract.prediction_log import ID_LIMIT_BYTES
-from contract.predictor import Answer, Predictor
-from contract.reference import Reference
-from contract.row_program import Row
-from contract.schema import FeatureSchema
+from contract.model import reference as training_reference
+from contract.model.predictor import Answer, Predictor
+from contract.model.reference import Reference
+from contract.model.row_program import Row
+from contract.model.schema import FeatureSchema
+from contract.prediction_log import settings as log_settings
+from contract.prediction_log.records import ID_LIMIT_BYTES
 
 
 class Core:
@@ -121,7 +122,7 @@ class Core:
             raise TooLargeError(f"{rows} rows, but one request may hold {self.limits.max_rows} at most")
 
     def predict(self, rows: Sequence[Row], request_id: bytes = b"") -> list[Answer]:
-        """One answer a row, as `contract.predictor.Predictor.predict` gives it.
+        """One answer a row, as `contract.model.predictor.Predictor.predict` gives it.
 
         Args:
             request_id: what the caller calls its request, for the prediction log.

@@ -16,10 +16,13 @@ from typing import NoReturn
 import bentoml
 import click
 
-from bentos import STARTED_IN, addresses, tls
+from bentos import STARTED_IN
 from bentos.monitoring import tracing
-from contract import api_keys, cors, log_settings, manifest
+from bentos.protocols.connections import addresses, tls
+from contract import api_keys, cors
+from contract.bundle import manifest
 from contract.errors import BundleError, ConfigurationError
+from contract.prediction_log import settings as log_settings
 
 BUNDLE = Path(__file__).resolve().parents[2]
 SOURCES = BUNDLE / "src"

@@ -21,14 +21,15 @@ from pathlib import Path
 
 import uvloop
 
-from bentos import STARTED_IN, addresses, tls
-from bentos.access import Access
+from bentos import STARTED_IN
 from bentos.core import Core
-from bentos.grpc.server import GrpcServer
-from bentos.http.door import KEEP_ALIVE_S
-from bentos.http.server import HttpServer
-from bentos.listener import BACKLOG
-from bentos.pages import PATHS, PROBES
+from bentos.guards.access import Access
+from bentos.protocols.connections import addresses, tls
+from bentos.protocols.connections.listener import BACKLOG
+from bentos.protocols.grpc.server import GrpcServer
+from bentos.protocols.http.door import KEEP_ALIVE_S
+from bentos.protocols.http.pages.pages import PATHS, PROBES
+from bentos.protocols.http.server import HttpServer
 from contract import api_keys, cors
 from contract.errors import BulkheadError
 

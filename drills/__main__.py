@@ -7,18 +7,26 @@ import signal
 import sys
 from collections.abc import Callable
 
-from benchmarks.bundles import Bundle, find
-from drills import fleet_faults, floods, fuzzing, one_answer, overload, requests, results, stops
+from drills import (
+    floods,
+    overload,
+    results,
+    stops,
+)
+from drills.answers import one_answer
+from drills.fleet import faults
+from drills.hostile import drill, fuzzing
+from harness.bundles import Bundle, find
 
 _DRILLS: dict[str, Callable[[Bundle, argparse.Namespace], list[results.Result]]] = {
-    "hostile": lambda bundle, asked: requests.hostile(bundle, asked.requests, asked.seed),
+    "hostile": lambda bundle, asked: drill.hostile(bundle, asked.requests, asked.seed),
     "fuzz": lambda bundle, asked: fuzzing.fuzz(bundle, asked.seed),
     "slow": lambda bundle, _: floods.slow(bundle),
     "bodies": lambda bundle, _: floods.bodies(bundle),
     "overload": lambda bundle, _: overload.overload(bundle),
     "stop": lambda bundle, _: stops.stops(bundle),
     "one_answer": lambda bundle, asked: one_answer.one_answer(bundle, asked.seed),
-    "fleet": lambda bundle, _: fleet_faults.fleet(bundle),
+    "fleet": lambda bundle, _: faults.fleet(bundle),
 }
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.bundles import Bundle
-from benchmarks.servers import Server
-from contract import limits, manifest
+from contract.bundle import limits, manifest
 from drills.results import Result
 from drills.under_load import UnderLoad, run, under_load
+from harness.bundles import Bundle
+from harness.servers import Server
 
 _GRACE_S = 3.0  # the server looks at the times twice a second, and this machine has other things to do
 _GROWTH_LIMIT = 0.1
@@ -19,7 +19,7 @@ _MORE_BYTES = 96 * 1024 * 1024
 
 def slow(bundle: Bundle) -> list[Result]:
     """Heads and bodies that never end, a byte at a time, over both protocols."""
-    found = under_load(bundle, lambda server, seconds: _attack("drills.slow_callers", server, seconds))
+    found = under_load(bundle, lambda server, seconds: _attack("drills.callers.slow", server, seconds))
     allowed = limits_of(bundle)
     results = [_good(21, "thousands of connections, a byte at a time", found)]
     for kind, seen in found.done.items():
@@ -30,7 +30,7 @@ def slow(bundle: Bundle) -> list[Result]:
 
 def bodies(bundle: Bundle) -> list[Result]:
     """Bodies, heads and trailers without an end, and bombs."""
-    found = under_load(bundle, lambda server, seconds: _attack("drills.greedy_callers", server, seconds))
+    found = under_load(bundle, lambda server, seconds: _attack("drills.callers.greedy", server, seconds))
     most = limits_of(bundle).body_limit_bytes + _MORE_BYTES
     results = [_good(22, "bodies without an end, and bombs", found)]
     for kind, seen in found.done.items():

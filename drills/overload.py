@@ -13,12 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks import load, processes, servers
-from benchmarks.bundles import Bundle
+from drills.callers.good import Answers
 from drills.floods import limits_of
-from drills.good_callers import Answers
 from drills.results import Result
 from drills.under_load import PROJECT, repeated
+from harness import processes, servers
+from harness.bundles import Bundle
+from harness.load import generators
 
 TIMES = 3
 ROWS = 32  # of a request: to ask for one row three times as often as a core can answer takes a faster program
@@ -31,8 +32,10 @@ _PROBE_LIMIT_S = 1.0  # of Envoy's health checks
 
 def overload(bundle: Bundle) -> list[Result]:
     with tempfile.TemporaryDirectory() as scratch, servers.ours(bundle, Path(scratch)) as server:
-        job = load.Job(server.port, load.encode(Answers(bundle.path, ROWS).requests), server.pid, seconds=_CAPACITY_S)
-        capacity = load.run(load.HTTP, job)
+        job = generators.Job(
+            server.port, generators.encode(Answers(bundle.path, ROWS).requests), server.pid, seconds=_CAPACITY_S
+        )
+        capacity = generators.run(generators.HTTP, job)
         capacity_per_s = capacity.completed / capacity.wall_s
         before = processes.cpu_seconds(server.pid)
         with _probing(server.port) as probes:
@@ -72,7 +75,7 @@ def goodput_of(answered: int, refused: int, capacity: float) -> float:
 
 
 def _ask(bundle: Bundle, port: int, rate_per_s: float) -> dict[str, Any]:
-    command = [sys.executable, "-m", "drills.good_callers", str(bundle.path), str(port), "--rows", str(ROWS)]
+    command = [sys.executable, "-m", "drills.callers.good", str(bundle.path), str(port), "--rows", str(ROWS)]
     command += ["--rate", str(rate_per_s), "--seconds", str(_SECONDS)]
     done = subprocess.run(command, cwd=PROJECT, stdout=subprocess.PIPE, check=False)  # it ends with 1 for a refusal
     found: dict[str, Any] = json.loads(done.stdout)

@@ -13,10 +13,10 @@ from functools import partial
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
-from benchmarks import servers
-from benchmarks.bundles import Bundle
-from drills.good_callers import Answers
+from drills.callers.good import Answers
 from drills.results import Result
+from harness import servers
+from harness.bundles import Bundle
 
 _CONNECTIONS = 16
 _TIMES = 20

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import load, processes, servers
-from benchmarks.bundles import Bundle
-from benchmarks.processes import resident_mb
-from drills.good_callers import ROWS, Answers
+from drills.callers.good import ROWS, Answers
+from harness import processes, servers
+from harness.bundles import Bundle
+from harness.load import generators
+from harness.processes import resident_mb
 
 PROJECT = Path(__file__).parents[1]
 SHARE = 0.7  # of the capacity
@@ -36,7 +37,7 @@ class UnderLoad:
     Attributes:
         capacity_per_s: requests that the replica answered when it was asked as fast as it could.
         rate_per_s: at which the good callers asked.
-        alone, beside: what `drills.good_callers` found before anything happened, and meanwhile.
+        alone, beside: what `drills.callers.good` found before anything happened, and meanwhile.
         done: what the attack gave back.
         starved: share of the time meanwhile for which the replica was ready to run and had no core: what others took of this machine.
         warm_mb, most_mb: memory of the replica, all its processes: with good callers alone, and the most of it meanwhile.
@@ -70,8 +71,10 @@ def under_load(bundle: Bundle, attack: Callable[[servers.Server, float], Any]) -
         attack: called with the replica and the seconds for which good callers will ask.
     """
     with tempfile.TemporaryDirectory() as scratch, servers.ours(bundle, Path(scratch)) as server:
-        job = load.Job(server.port, load.encode(Answers(bundle.path).requests), server.pid, seconds=_CAPACITY_S)
-        capacity = load.run(load.HTTP, job)
+        job = generators.Job(
+            server.port, generators.encode(Answers(bundle.path).requests), server.pid, seconds=_CAPACITY_S
+        )
+        capacity = generators.run(generators.HTTP, job)
         capacity_per_s = capacity.completed / capacity.wall_s
         rate, alone = _sustained(bundle, server.port, SHARE * capacity_per_s)
         warm_mb = resident_mb(server.pid)
@@ -96,7 +99,7 @@ def _sustained(bundle: Bundle, port: int, rate_per_s: float) -> tuple[float, dic
 @contextmanager
 def _asking(bundle: Bundle, port: int, rate_per_s: float, seconds: float) -> Iterator[dict[str, Any]]:
     """Good callers beside the block; what they found is there after it."""
-    command = [sys.executable, "-m", "drills.good_callers", str(bundle.path), str(port)]
+    command = [sys.executable, "-m", "drills.callers.good", str(bundle.path), str(port)]
     command += ["--rate", str(rate_per_s), "--seconds", str(seconds)]
     found: dict[str, Any] = {}
     with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE) as callers:

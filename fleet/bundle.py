@@ -8,9 +8,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from contract import disks, evidence, manifest, signature
+from contract import disks
+from contract.bundle import evidence, manifest, signature
 from contract.errors import BulkheadError
-from contract.store import Store
+from contract.store.store import Store
 from fleet.settings import Settings
 
 

@@ -14,19 +14,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from contract import manifest
+from contract.bundle import manifest
 from contract.errors import ConfigurationError, UnavailableError
 from contract.files import private_directory
-from fleet import balancer, callers, replicas, watchdog
+from fleet import replicas
 from fleet import state as fleet_state
 from fleet import status as fleet_status
-from fleet.balancer import Balancer
-from fleet.installed import Installed
-from fleet.lock import exclusive
-from fleet.proxy import Proxy
+from fleet.envoy import balancer
+from fleet.envoy.balancer import Balancer
+from fleet.envoy.proxy import Proxy
 from fleet.settings import Settings
 from fleet.state import Canary, Replica, State
-from fleet.supervision import Supervisor
+from fleet.store import callers
+from fleet.store.installed import Installed
+from fleet.supervisor import watchdog
+from fleet.supervisor.lock import exclusive
+from fleet.supervisor.supervision import Supervisor
 
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
 _MOST_REPLICAS = 64

@@ -10,7 +10,8 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
-from contract import api_keys, manifest
+from contract import api_keys
+from contract.bundle import manifest
 from contract.errors import (
     EXIT_CONFIGURATION,
     EXIT_RETRY,
@@ -19,10 +20,10 @@ from contract.errors import (
     ConfigurationError,
     UnavailableError,
 )
-from fleet import launch, unix_http
 from fleet.settings import PROJECT, Settings
 from fleet.state import Replica, State, socket_of
-from fleet.supervision import ProcessState, Program
+from fleet.supervisor import launch, unix_http
+from fleet.supervisor.supervision import ProcessState, Program
 
 _ANSWER_LIMIT_S = 5.0
 _POLL_S = 0.05
@@ -75,7 +76,7 @@ def program(replica: Replica, bundle: Path, serving_python: Path, fleet_python: 
     serve = [str(serving_python), "-m", "bentos.worker", str(bundle)]
     return Program(
         name=replica.name,
-        command=[fleet_python, "-m", "fleet.launch", str(bundle), replica.digest, *given, "--", *serve],
+        command=[fleet_python, "-m", "fleet.supervisor.launch", str(bundle), replica.digest, *given, "--", *serve],
         directory=home,
         environment={
             "PYTHONPATH": str(PROJECT),  # the launcher's

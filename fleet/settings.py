@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from contract import api_keys, cors, log_settings, trusted_keys
+from contract import api_keys, cors
+from contract.bundle import trusted_keys
 from contract.errors import ConfigurationError
-from contract.store import Store
+from contract.prediction_log import settings as log_settings
+from contract.store.store import Store
 
 PROJECT = Path(__file__).resolve().parents[1]
 # A Unix socket's path may have 107 bytes on Linux and 103 on macOS; ours are at most `/supervisor.sock.12345678` longer.

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from contract.errors import UnavailableError
-from contract.store import Channel
-from fleet import unix_http, watchdog
-from fleet.proxy import Hosts, Proxy
+from contract.store.store import Channel
+from fleet.envoy.proxy import Hosts, Proxy
 from fleet.replicas import refusals
 from fleet.settings import Settings
 from fleet.state import Replica, State, socket_of
-from fleet.supervision import ProcessState, Supervisor
+from fleet.supervisor import unix_http, watchdog
+from fleet.supervisor.supervision import ProcessState, Supervisor
 
 DOWN = "the fleet is down; `fleet up` starts it"
 _UNSUPERVISED = "supervisord does not run, so what ends is not started again: `fleet up` repairs it"

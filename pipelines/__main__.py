@@ -13,12 +13,12 @@ from pathlib import Path
 
 from contract import disks
 from contract.errors import BulkheadError
-from pipelines import params_file
-from pipelines.draft import cli as draft
+from pipelines.commands.draft import cli as draft
+from pipelines.commands.predictions import cli as predictions
+from pipelines.commands.quarantine import cli as quarantine
 from pipelines.integrity.inputs import check_inputs
-from pipelines.predictions import cli as predictions
-from pipelines.quarantine import cli as quarantine
-from pipelines.settings import rotate_key
+from pipelines.machine.settings import rotate_key
+from pipelines.params import file as params_file
 
 STAGES = {
     "collect": "collect one month into a partition",
@@ -29,6 +29,8 @@ STAGES = {
     "champion": "fetch the live model from the bundle store, for the comparison",
     "evaluate": "judge the exported model on the hold-out, and gate it",
     "bundle": "build the bundle: a bento, digest-addressed",
+}
+COMMANDS = {
     "publish": "put the bundle into the store as candidate",
     "verify": "check every byte that DVC keeps, and heal what decayed from a good copy",
     "monitor": "score the live model on the newest month that has labels",
@@ -54,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pipelines", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, text in STAGES.items():
+    for name, text in (STAGES | COMMANDS).items():
         stage = commands.add_parser(name, help=text, description=text)
         stage.set_defaults(run=_run_stage)
         if name == "collect":
@@ -78,7 +80,9 @@ def _run_stage(options: argparse.Namespace) -> int:
     if stage := os.environ.get("DVC_STAGE"):  # set by DVC for the commands of its stages
         check_inputs(Path(os.environ["DVC_ROOT"]), stage)
     settings = params_file.load()
-    run: Callable[..., str] = importlib.import_module(f"pipelines.{options.command}.stage").run
+    name = options.command
+    module = f"pipelines.stages.{name}.stage" if name in STAGES else f"pipelines.commands.{name}.command"
+    run: Callable[..., str] = importlib.import_module(module).run
     summary = run(settings, **{name: getattr(options, name) for name in ("month", "fleet") if name in options})
     took = f"({time.perf_counter() - started:.1f} s)"
     print(summary if options.command == "summary" else f"{options.command}: {summary} {took}")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bentos.monitoring.exposition import Family
 from bentos.monitoring.prediction_log import PredictionLog
 from bentos.monitoring.sketches import Sketches
-from contract.prediction_log import Call
+from contract.prediction_log.records import Call
 
 # So many rows take about a millisecond.
 BATCH_ROWS = 1024

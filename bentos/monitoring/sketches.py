@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bentos.monitoring.exposition import Family, labels
-from contract.reference import Bins, Counter, Reference, predicted, stability_index
-from contract.schema import FeatureSchema
+from contract.model.reference import Bins, Counter, Reference, predicted, stability_index
+from contract.model.schema import FeatureSchema
 
 # A row counts half after 17 hours. Shorter windows would call every night a drift, of each feature that follows the day.
 WINDOW_S = 86_400.0
@@ -65,7 +65,7 @@ class Sketches:
         self._added = monotonic()
 
     def add(self, matrix: NDArray[np.float32], scores: NDArray[np.float32]) -> None:
-        """Count rows, as `contract.predictor.Predictor` encoded and scored them."""
+        """Count rows, as `contract.model.predictor.Predictor` encoded and scored them."""
         now = monotonic()
         decay = math.exp((self._added - now) / WINDOW_S)
         self._added = now

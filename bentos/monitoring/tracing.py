@@ -17,7 +17,7 @@ from time import time_ns
 from typing import Any, NamedTuple
 
 from bentos.errors import INTERNAL
-from bentos.http.exchange import REQUEST_ID
+from bentos.protocols.http.exchange import REQUEST_ID
 from contract.errors import ConfigurationError
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")

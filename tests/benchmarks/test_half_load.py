@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import peer_servers
-from benchmarks.bundles import Bundle
-from benchmarks.half_load import OddOutcomeError, p99_ms
-from benchmarks.open_load import OpenOutcome
+from benchmarks.serving import peer_servers
+from benchmarks.serving.half_load import OddOutcomeError, p99_ms
+from harness.bundles import Bundle
+from harness.load.open_loop import OpenOutcome
 
 TIMES = [float(n) for n in range(1, 101)]
 

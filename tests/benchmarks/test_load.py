@@ -12,18 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import http_load, load, servers
-from benchmarks.load import Job, Outcome
+from harness import servers
+from harness.load import closed_loop, generators
+from harness.load.generators import Job, Outcome
 
 needs_servers = pytest.mark.skipif(
-    not (servers.PEERS_PYTHON.exists() and servers.SERVING_PYTHON.exists() and load.CLIENT_PYTHON.exists()),
+    not (servers.PEERS_PYTHON.exists() and servers.SERVING_PYTHON.exists() and generators.CLIENT_PYTHON.exists()),
     reason="needs the environments bench, serving and client beside this one",
 )
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX: y\r\n\r\nhello"
 
 
 def test_a_response_is_complete_at_its_last_byte_only() -> None:
-    assert [http_load.is_complete(OK[:size]) for size in range(1, len(OK) + 1)] == [False] * (len(OK) - 1) + [True]
+    assert [closed_loop.is_complete(OK[:size]) for size in range(1, len(OK) + 1)] == [False] * (len(OK) - 1) + [True]
 
 
 @pytest.mark.parametrize(
@@ -36,36 +37,36 @@ def test_a_response_is_complete_at_its_last_byte_only() -> None:
 )
 def test_anything_but_a_sized_200_stops_the_run(response: bytes) -> None:
     with pytest.raises(RuntimeError, match="the server answered"):
-        http_load.is_complete(response)
+        closed_loop.is_complete(response)
 
 
 def test_a_refusal_is_allowed_in_a_saturating_run_alone() -> None:
     refused = OK.replace(b"200 OK", b"503 Service Unavailable")
-    assert http_load.is_complete(refused, or_refused=True)
-    assert not http_load.is_complete(refused[:-1], or_refused=True)
+    assert closed_loop.is_complete(refused, or_refused=True)
+    assert not closed_loop.is_complete(refused[:-1], or_refused=True)
     with pytest.raises(RuntimeError, match="the server answered"):
-        http_load.is_complete(OK.replace(b"200 OK", b"500 Internal Server Error"), or_refused=True)
+        closed_loop.is_complete(OK.replace(b"200 OK", b"500 Internal Server Error"), or_refused=True)
 
 
 def test_a_run_in_which_more_than_a_tenth_is_refused_is_no_measurement() -> None:
-    assert http_load.answered_of(900, 100) == 900
+    assert closed_loop.answered_of(900, 100) == 900
     with pytest.raises(RuntimeError, match="refused 101 of 1000 requests: the machine is too busy"):
-        http_load.answered_of(899, 101)
+        closed_loop.answered_of(899, 101)
 
 
 def test_a_closed_connection_stops_the_run() -> None:
     with (
         _answering(OK[:-1]) as port,
-        http_load.connect(port) as connection,
+        closed_loop.connect(port) as connection,
         pytest.raises(RuntimeError, match="closed"),
     ):
-        http_load.exchange(connection, http_load.request("/predict", b"{}"))
+        closed_loop.exchange(connection, closed_loop.request("/predict", b"{}"))
 
 
 def test_requests_reach_a_server_as_they_were_given() -> None:
     received: list[bytes] = []
-    with _answering(OK, received) as port, http_load.connect(port) as connection:
-        assert http_load.exchange(connection, http_load.request("/predict", b'{"rows": []}')) == OK
+    with _answering(OK, received) as port, closed_loop.connect(port) as connection:
+        assert closed_loop.exchange(connection, closed_loop.request("/predict", b'{"rows": []}')) == OK
     head, body = received[0].split(b"\r\n\r\n")
     assert head.splitlines()[0] == b"POST /predict HTTP/1.1"
     assert b"Content-Length: 12" in head.splitlines()
@@ -74,7 +75,7 @@ def test_requests_reach_a_server_as_they_were_given() -> None:
 
 def test_a_job_carries_any_bytes() -> None:
     payloads = [bytes(range(256)), b""]
-    job = Job(port=1, requests=load.encode(payloads), server=2)
+    job = Job(port=1, requests=generators.encode(payloads), server=2)
     assert job.payloads() == payloads
 
 
@@ -89,14 +90,16 @@ def test_http_load_on_the_bare_server(tmp_path: Path) -> None:
         connection.request("POST", "/predict", b"{}")
         assert json.loads(connection.getresponse().read())["predictions"] == [{"probability": 0.5, "label": "on_time"}]
         connection.close()
-        requests = load.encode([http_load.request("/predict", b"{}"), http_load.request("/predict", b"[" * 5000)])
-        _check_outcomes(load.HTTP, server.port, requests, server.pid)
+        requests = generators.encode(
+            [closed_loop.request("/predict", b"{}"), closed_loop.request("/predict", b"[" * 5000)]
+        )
+        _check_outcomes(generators.HTTP, server.port, requests, server.pid)
 
 
 @needs_servers
 def test_grpc_load_on_the_bare_server(tmp_path: Path) -> None:
     with servers.grpc_hello(tmp_path) as server:
-        _check_outcomes(load.GRPC, server.grpc_port, load.encode([b"anything", b""]), server.pid)
+        _check_outcomes(generators.GRPC, server.grpc_port, generators.encode([b"anything", b""]), server.pid)
 
 
 @needs_servers
@@ -108,11 +111,11 @@ def test_a_server_that_does_not_start_is_reported_with_its_log(tmp_path: Path, m
 
 
 def _check_outcomes(program: str, port: int, requests: tuple[str, ...], server: int) -> None:
-    alone = load.run(program, Job(port=port, requests=requests, server=server, count=50))
+    alone = generators.run(program, Job(port=port, requests=requests, server=server, count=50))
     assert alone.completed == len(alone.latencies_ms) == 50
     assert all(0 < latency < 10_000 for latency in alone.latencies_ms)
     assert sum(alone.latencies_ms) / 1000 <= alone.wall_s
-    flooded = load.run(program, Job(port=port, requests=requests, server=server, seconds=2))
+    flooded = generators.run(program, Job(port=port, requests=requests, server=server, seconds=2))
     assert flooded.latencies_ms == []
     assert flooded.completed > 50
     assert 0 < flooded.cpu_s <= flooded.wall_s * 2

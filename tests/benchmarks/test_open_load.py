@@ -12,18 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import http_load, load, open_load, servers
-from benchmarks.open_load import OpenJob, OpenOutcome
-from benchmarks.ports import free_ports
+from harness import servers
+from harness.load import closed_loop, generators, open_loop
+from harness.load.open_loop import OpenJob, OpenOutcome
+from harness.ports import free_ports
 from tests.benchmarks.test_load import needs_servers
 
-REQUEST = http_load.request("/predict", b"{}")
+REQUEST = closed_loop.request("/predict", b"{}")
 ANSWER = b"HTTP/1.1 %b X\r\nContent-Length: 2\r\n\r\n{}"
 
 
 def test_arrivals_are_a_poisson_process_of_one_seed() -> None:
-    times = open_load.arrivals(1000, 20, seed=3)
-    assert times == open_load.arrivals(1000, 20, seed=3) == sorted(times)
+    times = open_loop.arrivals(1000, 20, seed=3)
+    assert times == open_loop.arrivals(1000, 20, seed=3) == sorted(times)
     assert times[-1] < 20
     gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
     mean = sum(gaps) / len(gaps)
@@ -64,14 +65,14 @@ def test_a_broken_connection_loses_what_was_under_way_and_no_more() -> None:
 
 def test_warm_up_is_not_counted() -> None:
     with _serving(lambda _: ANSWER % b"200") as port:
-        job = OpenJob(port, load.encode([REQUEST]), 1, rate=500, seconds=0.2, warm_up_s=0.1, max_connections=1)
-        outcome = open_load.measure(job, [REQUEST])
-    times = open_load.arrivals(500, 0.2, seed=1)
+        job = OpenJob(port, generators.encode([REQUEST]), 1, rate=500, seconds=0.2, warm_up_s=0.1, max_connections=1)
+        outcome = open_loop.measure(job, [REQUEST])
+    times = open_loop.arrivals(500, 0.2, seed=1)
     assert outcome.count("200") == outcome.sent == len([each for each in times if each >= 0.1]) < len(times)
 
 
 def test_silence_is_a_loss(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(open_load, "_PATIENCE_S", 0.2)
+    monkeypatch.setattr(open_loop, "_PATIENCE_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         outcome = _ask(listener.getsockname()[1], rate=100, seconds=0.1, max_connections=8)
     assert outcome.lost == outcome.sent > 0
@@ -80,8 +81,8 @@ def test_silence_is_a_loss(monkeypatch: pytest.MonkeyPatch) -> None:
 @needs_servers
 def test_calls_that_get_a_message_are_told_from_those_that_are_refused(tmp_path: Path) -> None:
     with servers.grpc_hello(tmp_path) as server:
-        job = OpenJob(server.grpc_port, load.encode([b"anything", b"x" * 40_000]), server.pid, 400, 1, "grpc")
-        outcome = open_load.run(job)
+        job = OpenJob(server.grpc_port, generators.encode([b"anything", b"x" * 40_000]), server.pid, 400, 1, "grpc")
+        outcome = open_loop.run(job)
     assert outcome.count("OK") == outcome.sent > 100
     assert not outcome.lost
     assert outcome.connections < outcome.sent / 10
@@ -92,7 +93,7 @@ def test_calls_that_get_a_message_are_told_from_those_that_are_refused(tmp_path:
 def test_a_call_without_a_message_was_refused(tmp_path: Path) -> None:
     bare = _bare_grpc(tmp_path)
     with bare as server:
-        outcome = open_load.run(OpenJob(server.grpc_port, load.encode([b""]), server.pid, 200, 0.2, "grpc"))
+        outcome = open_loop.run(OpenJob(server.grpc_port, generators.encode([b""]), server.pid, 200, 0.2, "grpc"))
     assert outcome.count("refused") == outcome.sent > 10
 
 
@@ -107,7 +108,7 @@ server.add_insecure_port("127.0.0.1:{port}")
 server.start()
 server.wait_for_termination()
 """
-    command = [str(load.CLIENT_PYTHON), "-c", program]
+    command = [str(generators.CLIENT_PYTHON), "-c", program]
     with servers.started(
         "no-method", command, servers.clean_environment(), scratch, port, cwd=scratch, grpc_port=port
     ) as server:
@@ -115,8 +116,8 @@ server.wait_for_termination()
 
 
 def _ask(port: int, *, rate: float, seconds: float, max_connections: int) -> OpenOutcome:
-    job = OpenJob(port, load.encode([REQUEST]), 1, rate, seconds, max_connections=max_connections)
-    return open_load.measure(job, [REQUEST])
+    job = OpenJob(port, generators.encode([REQUEST]), 1, rate, seconds, max_connections=max_connections)
+    return open_loop.measure(job, [REQUEST])
 
 
 @contextmanager

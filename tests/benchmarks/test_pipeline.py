@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 import yaml
 
-from benchmarks import airflow, pipeline, workspaces
-from benchmarks.workspaces import TWO_MONTHS, Workspace
+from benchmarks.training import pipeline
+from harness import airflow, workspaces
+from harness.workspaces import TWO_MONTHS, Workspace
 
 BARE_SCRIPTS = sorted({script for script, _, _ in pipeline.BARE_STEPS})
 EVIDENCE = {"rows": 9, "expectations": 3, "failed": 0, "training_rows": 7, "rounds": 5, "roc_auc": 0.71}

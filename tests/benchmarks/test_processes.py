@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import processes, workspaces
-from benchmarks.workspaces import CommandFailedError, Cost
-from tests.waiting import until
+from harness import processes, workspaces
+from harness.waiting import until
+from harness.workspaces import CommandFailedError, Cost
 
 # Field 2 of /proc/<pid>/stat may hold blanks and brackets; 14 to 17 are the CPU times, in ticks.
 STAT = "4711 (a ) b (c) S 42 4711 4711 0 -1 4194560 1 2 3 4 100 50 30 20 20 0 1 0 9 9 9"

@@ -8,8 +8,8 @@ import math
 import numpy as np
 import pytest
 
-from benchmarks import peer_servers, rivals
-from benchmarks.serving import WrongAnswerError
+from benchmarks.serving import peer_servers, rivals
+from benchmarks.serving.replica import WrongAnswerError
 from bentos.protos import oip_pb2
 
 ROW = np.array([1.0, np.nan, 0.1, -1e-7], np.float32)

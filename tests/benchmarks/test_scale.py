@@ -7,8 +7,8 @@ from pathlib import Path
 
 import polars as pl
 
-from benchmarks import scale
-from benchmarks.workspaces import Workspace
+from benchmarks.training import scale
+from harness.workspaces import Workspace
 
 
 def test_copies_are_other_rows_and_a_next_month_lies_a_year_later(tmp_path: Path) -> None:

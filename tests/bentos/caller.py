@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from bentos.http.app import HttpApp
-from bentos.http.exchange import Request
+from bentos.protocols.http.app import HttpApp
+from bentos.protocols.http.exchange import Request
 
 
 @dataclass(frozen=True)

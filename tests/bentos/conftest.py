@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from bentos.core import Core
-from bentos.http.app import HttpApp
-from contract import manifest
-from contract.schema import FeatureSchema, Field
+from bentos.protocols.http.app import HttpApp
+from contract.bundle import manifest
+from contract.model.schema import FeatureSchema, Field
 from tests.bentos.caller import Caller
-from tests.bentos.http_server import FrontDoor, front_door
+from tests.bentos.http.http_server import FrontDoor, front_door
 from tests.bentos.running import Server, start_server
 
 VARIABLE = "BULKHEAD_TEST_BUNDLE"

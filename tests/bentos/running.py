@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.ports import free_ports
+from harness.ports import free_ports
 
 START_TIMEOUT_S = 60
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bentos.core import Core
-from contract import manifest
+from contract.bundle import manifest
 from contract.errors import BundleError, InvalidRowsError, TooLargeError
 from contract.files import canonical_json, sha256
 from tests.bentos.conftest import Case

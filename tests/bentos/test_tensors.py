@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from bentos import tensors
-from bentos.tensors import TensorReader, TensorWriter
+from bentos.protocols.oip import tensors
+from bentos.protocols.oip.tensors import TensorReader, TensorWriter
 from contract.errors import InvalidRowsError, RequestError
-from contract.row_program import Row
-from contract.schema import FeatureSchema, Field, Target
+from contract.model.row_program import Row
+from contract.model.schema import FeatureSchema, Field, Target
 
 SCHEMA = FeatureSchema(
     name="toy",

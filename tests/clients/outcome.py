@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bentos.grpc.status import Status
+from bentos.protocols.grpc.status import Status
 from tests.clients.registry import Client, run
 from tests.clients.relay import relay
 from tests.clients.requests import Requests

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bentos.kinds import DATATYPES
-from contract import manifest
-from contract.limits import FILE_NAME, Limits
-from contract.schema import FeatureSchema
+from bentos.protocols.oip.kinds import DATATYPES
+from contract.bundle import manifest
+from contract.bundle.limits import FILE_NAME, Limits
+from contract.model.schema import FeatureSchema
 
 _CONTENTS = {"FP64": "fp64_contents", "BOOL": "bool_contents", "BYTES": "bytes_contents"}
 _HTTP_BYTES, _GRPC_BYTES = (

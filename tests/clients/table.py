@@ -21,7 +21,7 @@ caller. How to call, with deadlines and retries: [clients.md](../how-to/clients.
 
 Made by `PYTHONPATH=.venv/test:. .venv/serving/bin/python -m tests.clients BUNDLE`; a client that is not installed keeps the row of its
 last run. `make .venv/kserve/installed.txt` installs kserve, which `make test` leaves out for its size.
-`tests/bentos/test_client_table.py` runs those that are there, and fails where they get something else than stands here.
+`tests/bentos/clients/test_client_table.py` runs those that are there, and fails where they get something else than stands here.
 
 {clients}
 

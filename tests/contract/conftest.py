@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from contract import manifest
+from contract.bundle import manifest
+from contract.bundle.manifest import Manifest
 from contract.files import sha256
-from contract.manifest import Manifest
-from contract.schema import Feature, FeatureSchema, Field, Target
+from contract.model.schema import Feature, FeatureSchema, Field, Target
 
 SCHEMA = FeatureSchema(
     name="toy",

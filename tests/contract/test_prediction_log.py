@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from contract import log_settings
 from contract.errors import ConfigurationError, DataRejectedError
-from contract.prediction_log import Batch, Call, Header, Reader, frame
+from contract.prediction_log import settings as log_settings
+from contract.prediction_log.records import Batch, Call, Header, Reader, frame
 from tests.contract.conftest import SCHEMA
 
 HEADER = Header.of(SCHEMA, "f00d" * 16)

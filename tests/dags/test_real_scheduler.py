@@ -22,11 +22,11 @@ from typing import Any
 import pytest
 import yaml
 
-from benchmarks.ports import free_ports
+from harness.ports import free_ports
+from harness.slice import MONTHS, copy_project
 from tests.dags.airflow_rest import Airflow
 from tests.dags.machine import listening_addresses, processes_in, wait_until, without_airflow
-from tests.fleet import load
-from tests.slice import MONTHS, copy_project
+from tests.fleet.crowds import load
 
 PROJECT = Path(__file__).parents[2]
 PIPELINE_PYTHON = PROJECT / ".venv" / "pipeline" / "bin" / "python"
@@ -77,7 +77,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The output digests of a plain `dvc repro`, stage by stage."""
     root = Path(os.environ.get("BULKHEAD_TEST_SLICE") or tmp_path_factory.mktemp("plain") / "project")
     if not root.exists():
-        subprocess.run([PIPELINE_PYTHON, "-m", "tests.slice", root], cwd=PROJECT, check=True)
+        subprocess.run([PIPELINE_PYTHON, "-m", "harness.slice", root], cwd=PROJECT, check=True)
     return outputs(root / "dvc.lock")
 
 

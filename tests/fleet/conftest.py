@@ -17,12 +17,12 @@ from typing import Any
 
 import pytest
 
-from benchmarks.ports import free_ports
-from contract import manifest, signature
+from contract.bundle import manifest, signature
 from contract.files import canonical_json
-from contract.store import Store
-from fleet.processes import FLEET_MARK, PROGRAM_MARK, marked, programs
-from tests.fleet import load
+from contract.store.store import Store
+from fleet.supervisor.processes import FLEET_MARK, PROGRAM_MARK, marked, programs
+from harness.ports import free_ports
+from tests.fleet.crowds import load
 
 PROJECT = Path(__file__).parents[2]
 VARIABLE = "BULKHEAD_TEST_BUNDLE"
@@ -138,6 +138,14 @@ def bundles(source: Path, store: Store, tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture(scope="session")
 def fleet(store: Store, bundles: Bundles, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetCommand]:
     command = FleetCommand(store, tmp_path_factory.mktemp("var"), *free_ports(2), bundles)
+    yield command
+    command.run("down")
+
+
+@pytest.fixture
+def new_fleet(bundles: Bundles, tmp_path: Path) -> Iterator[FleetCommand]:
+    """A fleet whose store has no bundle."""
+    command = FleetCommand(Store(str(tmp_path / "store"), private_key=KEY), tmp_path / "var", *free_ports(2), bundles)
     yield command
     command.run("down")
 

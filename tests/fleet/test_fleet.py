@@ -18,22 +18,23 @@ from typing import Any
 
 import pytest
 
-from benchmarks.ports import free_ports
 from contract.files import canonical_json
-from contract.store import Store
+from contract.store.store import Store
 from fleet import replicas
 from fleet.fleet import Fleet
-from fleet.processes import send
 from fleet.settings import Settings
-from fleet.unix_http import answers
-from tests.fleet import overload
+from fleet.supervisor.processes import send
+from fleet.supervisor.unix_http import answers
+from harness.ports import free_ports
 from tests.fleet.conftest import KEY, PROJECT, FleetCommand, changed, listening, wait
-from tests.fleet.load import ask
+from tests.fleet.crowds import overload
+from tests.fleet.crowds.load import ask
 
 SMOKE = [str(PROJECT / ".venv" / "serving" / "bin" / "python"), str(PROJECT / "bin" / "smoke")]
 
 
-def test_requests_are_refused_with_a_reason_while_nothing_is_live(fleet: FleetCommand) -> None:
+def test_requests_are_refused_with_a_reason_while_nothing_is_live(new_fleet: FleetCommand) -> None:
+    fleet = new_fleet
     status = fleet("up", "--size", "2")
     assert (status["live"], status["replicas"], status["ready"]) == (None, [], False)
     code, answer = ask(fleet.http_port, body=fleet.golden_request())

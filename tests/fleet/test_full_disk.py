@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.ports import free_ports
-from tests import disks
+from harness.ports import free_ports
+from tests.faults import disks
 from tests.fleet.conftest import FleetCommand, wait
 
 

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from contract import manifest, signature
+from contract.bundle import manifest, signature
 from contract.errors import EXIT_DATA, EXIT_RETRY
 from contract.files import canonical_json
-from contract.store import Store
+from contract.store.store import Store
 from tests.fleet.conftest import KEY, FleetCommand, changed, wait
-from tests.fleet.load import Load
+from tests.fleet.crowds.load import Load
 
 COMMANDS = pytest.mark.parametrize("options", [[], ["--canary", "10"]], ids=["live", "canary"])
 START_LIMIT_S = "3"  # of the one that hangs
@@ -62,8 +62,8 @@ def refused(source: Path, store: Store, tmp_path_factory: pytest.TempPathFactory
 
     digests = {
         "crashes at load": put("crash", partial(append, "core.py", CRASH)),
-        "hangs at load": put("hang", partial(append, "grpc/server.py", HANG)),
-        "crashes at its first request": put("request", partial(append, "http/predict.py", CRASH_AT_REQUEST)),
+        "hangs at load": put("hang", partial(append, "protocols/grpc/server.py", HANG)),
+        "crashes at its first request": put("request", partial(append, "protocols/http/predict.py", CRASH_AT_REQUEST)),
         "answers wrongly": put("answer", spoil_answer),
         "is unsigned": put("unsigned", partial(raise_body_limit, 1), key=None),
         "is signed by another key": put("foreign", partial(raise_body_limit, 2), key=signature.make_key()),
@@ -142,7 +142,7 @@ def test_live_bundle_serves_on_when_a_bundle_is_refused_that(
 
 @pytest.mark.parametrize(
     "name",
-    ["src/bundle/model.onnx", "src/contract/encoder.py", manifest.FILE_NAME, signature.FILE_NAME],
+    ["src/bundle/model.onnx", "src/contract/model/encoder.py", manifest.FILE_NAME, signature.FILE_NAME],
     ids=["model", "code", "manifest", "signature"],
 )
 def test_live_bundle_serves_on_when_a_bundle_is_refused_with_one_byte_changed_in_its(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import slice as sliced
+from harness import slice as sliced
 
 
 @pytest.fixture(scope="session")

@@ -14,10 +14,10 @@ import pytest
 from dvc.utils.serialize import modify_yaml
 from numpy.typing import NDArray
 
-from contract import manifest
-from pipelines import params_file
-from pipelines.params import Params
-from tests import slice as sliced
+from contract.bundle import manifest
+from harness import slice as sliced
+from pipelines.params import file as params_file
+from pipelines.params.params import Params
 from tests.functional.commands import run
 
 EXAMPLES = sliced.PROJECT / "examples"

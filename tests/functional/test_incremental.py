@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 import yaml
 
-from tests import slice as sliced
+from harness import slice as sliced
 from tests.functional.commands import run
 
 MONTHS = [f"2026-{month:02}" for month in range(1, 13)]

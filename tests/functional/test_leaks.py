@@ -26,26 +26,26 @@ import onnx
 import polars as pl
 import pytest
 
-from bentos import asking
-from bentos.grpc.channel import GrpcChannel, RefusedError
-from contract import manifest
-from contract.schema import FeatureSchema
+from bentos.rehearsal import asking
+from bentos.rehearsal.channel import GrpcChannel, RefusedError
+from contract.bundle import manifest
+from contract.model.schema import FeatureSchema
+from harness import slice as sliced
+from harness.waiting import until
 from pipelines import paths
-from pipelines.bundle import stage as bundle
-from pipelines.champion import stage as champion
-from pipelines.collect import stage as collect
-from pipelines.evaluate import stage as evaluate
-from pipelines.features import stage as features
-from pipelines.params import Params
-from pipelines.publish import stage as publish
-from pipelines.screen import stage as screen
-from pipelines.train import stage as train
-from pipelines.train import trees
-from pipelines.validate import stage as validate
-from tests import slice as sliced
+from pipelines.commands.publish import command as publish
+from pipelines.params.params import Params
+from pipelines.stages.bundle import stage as bundle
+from pipelines.stages.champion import stage as champion
+from pipelines.stages.collect import stage as collect
+from pipelines.stages.evaluate import stage as evaluate
+from pipelines.stages.features import stage as features
+from pipelines.stages.screen import stage as screen
+from pipelines.stages.train import stage as train
+from pipelines.stages.train import trees
+from pipelines.stages.validate import stage as validate
 from tests.bentos.running import Server, start_server
-from tests.canaries import Search, draw_numbers, draw_texts
-from tests.waiting import until
+from tests.faults.canaries import Search, draw_numbers, draw_texts
 
 ROWS, RARE = 4000, 1400
 MODEL = "accounts"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from drills import one_answer, raw_rows
-from tests import slice as sliced
+from drills.answers import one_answer, raw_rows
+from harness import slice as sliced
 
 ROWS = 300
 

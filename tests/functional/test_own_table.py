@@ -11,9 +11,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from contract import manifest
-from contract.predictor import Predictor
-from tests import slice as sliced
+from contract.bundle import manifest
+from contract.model.predictor import Predictor
+from harness import slice as sliced
 
 DOCUMENT = (sliced.PROJECT / "docs" / "tutorial" / "own-table.md").read_text()
 COURIERS = ["ada", "bo", "cy", "di"]

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from contract import manifest
+from contract.bundle import manifest
 from contract.errors import BundleError
 from contract.files import canonical_json
-from pipelines.params import Budget
-from pipelines.publish import rehearsal
-from tests import slice as sliced
+from harness import slice as sliced
+from pipelines.commands.publish import rehearsal
+from pipelines.params.params import Budget
 from tests.functional.commands import run
 
 
@@ -64,7 +64,7 @@ def _other_answer(bundle: Path) -> None:
 
 
 def _server_error(bundle: Path) -> None:
-    path = bundle / "src" / "contract" / "encoder.py"
+    path = bundle / "src" / "contract" / "model" / "encoder.py"
     path.write_text(
         path.read_text() + "\n\ndef _fail(*_):\n    raise RuntimeError('no')\n\n\nEncoder.encode_rows = _fail\n"
     )
@@ -73,7 +73,9 @@ def _server_error(bundle: Path) -> None:
 
 
 def _crash(bundle: Path) -> None:
-    (bundle / "src" / "bentos" / "http" / "app.py").write_text("raise SystemExit('crashed while loading')\n")
+    (bundle / "src" / "bentos" / "protocols" / "http" / "app.py").write_text(
+        "raise SystemExit('crashed while loading')\n"
+    )
 
 
 @pytest.mark.parametrize(

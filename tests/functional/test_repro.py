@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from contract import manifest
-from tests import slice as sliced
+from contract.bundle import manifest
+from harness import slice as sliced
+from tests.faults.modes import writable_by_others
 from tests.functional.commands import run
-from tests.modes import writable_by_others
 
 
 def _dvc(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

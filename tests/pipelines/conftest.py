@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipelines.params import Params
+from pipelines.params.params import Params
 
 RAW: dict[str, Any] = {
     "name": "deliveries",

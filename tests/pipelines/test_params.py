@@ -10,10 +10,10 @@ import yaml
 from dvc.utils.serialize import dumps_yaml
 from pydantic import ValidationError
 
+from contract.bundle.limits import Limits
 from contract.errors import EXIT_CONFIGURATION, ConfigurationError
-from contract.limits import Limits
-from pipelines import params_file
-from pipelines.params import Params, Serving
+from pipelines.params import file as params_file
+from pipelines.params.params import Params, Serving
 
 PROJECT = Path(__file__).parents[2]
 Change = Callable[[dict[str, Any]], object]

@@ -64,15 +64,15 @@ def _covers(dependency: str, file: str) -> bool:
 @pytest.mark.parametrize("stage", JUDGED)
 def test_stage_depends_on_all_code_that_it_runs(stage: str) -> None:
     dependencies = STAGES[stage]["deps"]
-    needed = closure(f"pipelines.{stage}.stage")
-    assert f"pipelines/{stage}/stage.py" in needed
+    needed = closure(f"pipelines.stages.{stage}.stage")
+    assert f"pipelines/stages/{stage}/stage.py" in needed
     missing = sorted(file for file in needed if not any(_covers(dependency, file) for dependency in dependencies))
     assert not missing, f"add to the deps of {stage} in dvc.yaml"
 
 
 @pytest.mark.parametrize("stage", JUDGED)
 def test_stage_depends_on_no_code_that_it_does_not_run(stage: str) -> None:
-    needed = closure(f"pipelines.{stage}.stage")
+    needed = closure(f"pipelines.stages.{stage}.stage")
     code = [dependency for dependency in STAGES[stage]["deps"] if dependency.split("/")[0] in OURS]
     idle = sorted(dependency for dependency in code if not any(_covers(dependency, file) for file in needed))
     assert not idle or stage == "bundle", (
@@ -81,11 +81,11 @@ def test_stage_depends_on_no_code_that_it_does_not_run(stage: str) -> None:
 
 
 def test_closure_follows_imports_inside_functions_and_of_submodules() -> None:
-    found = closure("pipelines.evaluate.stage")
+    found = closure("pipelines.stages.evaluate.stage")
     assert {
-        "contract/encoder.py",
-        "contract/transforms.py",
-        "contract/row_program.py",
+        "contract/model/encoder.py",
+        "contract/model/transforms.py",
+        "contract/model/row_program.py",
     } <= found  # through the predictor
-    assert "pipelines/params_features.py" in found
-    assert not any(file.startswith(("pipelines/train/", "bentos/", "fleet/")) for file in found)
+    assert "pipelines/params/features.py" in found
+    assert not any(file.startswith(("pipelines/stages/train/", "bentos/", "fleet/")) for file in found)

@@ -1,0 +1,53 @@
+"""The limit for any server of this model here: its rows, encoded already, scored in process.
+
+python -m benchmarks.peers.serving.model_alone BUNDLE SECONDS      (in the serving environment; prints one JSON object)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from contract.bundle import manifest
+from contract.model.encoder import Encoder
+from contract.model.predictor import Predictor
+from harness import processes
+
+BATCH = 64
+
+
+def rate(predictor: Predictor, matrices: list[Any], seconds: float) -> float:
+    """Rows per CPU second, over these matrices in turn."""
+    turn = cycle(matrices)
+    rows = 0
+    started = time.process_time()
+    while time.process_time() - started < seconds:
+        for _ in range(50):
+            matrix = next(turn)
+            predictor.score_matrix(matrix)
+            rows += len(matrix)
+    return rows / (time.process_time() - started)
+
+
+def main(bundle: Path, seconds: float) -> dict[str, float]:
+    """`one` and `many`: rows per CPU second, alone and 64 at once; `resident_mb` of this process."""
+    processes.pin(processes.SERVER_CORE)
+    artifact = bundle / manifest.ARTIFACT
+    predictor = Predictor.load(artifact)
+    golden = json.loads((artifact / manifest.GOLDEN_FILE_NAME).read_bytes())
+    matrix, _ = Encoder(predictor.schema).encode_rows([case["row"] for case in golden])
+    singles = [matrix[index : index + 1] for index in range(len(matrix))]
+    batches = [np.take(matrix, range(first, first + BATCH), axis=0, mode="wrap") for first in range(8)]
+    rates = {"one": rate(predictor, singles, seconds), "many": rate(predictor, batches, seconds)}
+    return rates | {"resident_mb": processes.resident_bytes(os.getpid()) / 1e6}
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(Path(sys.argv[1]), float(sys.argv[2]))))

@@ -1,0 +1,105 @@
+"""The same model in the forms that it could cross the wall in: speed, start, size and memory of what runs each, and how they differ."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.measures import median
+from benchmarks.results import Figure, figure
+from contract.bundle import manifest
+from contract.model.encoder import Encoder
+from contract.model.schema import FeatureSchema
+from harness.bundles import Bundle
+from harness.processes import SERVER_CORE, pin
+from harness.workspaces import PROJECT
+from pipelines.stages.bundle.golden import golden_rows
+
+ROUNDS = 3
+ROWS = 20_000
+# Engine -> the environment that has it, and what it is called.
+ENGINES = {
+    "onnx": ("serving", "ONNX Runtime"),
+    "inplace_predict": ("bench", "XGBoost, inplace_predict"),
+    "dmatrix": ("bench", "XGBoost, DMatrix"),
+    "treelite": ("bench", "Treelite GTIL"),
+}
+MEASURES = {
+    "row_us": "µs",
+    "rows_64_us": "µs",
+    "load_ms": "ms",
+    "installed_mb": "MB",
+    "memory_mb": "MB",
+}
+_TOLERANCE = 1e-5
+
+
+class OtherScoresError(Exception):
+    """Two forms of the model do not say the same; their speed would mean nothing."""
+
+
+def formats(bundle: Bundle) -> list[Figure]:
+    """One figure for each measure and peer: ONNX Runtime's against the peer's; then the largest difference from XGBoost."""
+    with tempfile.TemporaryDirectory() as directory:
+        scratch = Path(directory)
+        np.save(scratch / "matrix.npy", _matrix(bundle))
+        rounds = [{engine: _measure(engine, bundle, scratch) for engine in ENGINES} for _ in range(ROUNDS)]
+        scores = {engine: np.load(scratch / f"{engine}.npy") for engine in ENGINES}
+    found = {engine: {key: median([run[engine][key] for run in rounds]) for key in MEASURES} for engine in ENGINES}
+    differences = {engine: float(np.abs(given - scores["inplace_predict"]).max()) for engine, given in scores.items()}
+    if max(differences.values()) > _TOLERANCE * float(np.abs(scores["inplace_predict"]).max()):
+        raise OtherScoresError(f"largest differences from XGBoost's scores: {differences}")
+    figures = [
+        _figure(f"format_{key}_over_{engine}", found["onnx"][key], MEASURES[key], engine, found[engine][key])
+        for key in MEASURES
+        for engine in ENGINES
+        if engine != "onnx"
+    ]
+    return [
+        *figures,
+        _figure("format_difference", differences["onnx"], "from XGBoost", "treelite", differences["treelite"] or 1e-12),
+    ]
+
+
+def _figure(name: str, value: float, unit: str, engine: str, peer_value: float) -> Figure:
+    return figure(name, value, unit, peer=ENGINES[engine][1], peer_value=peer_value, benchmark="formats")
+
+
+def _matrix(bundle: Bundle) -> Any:
+    """Rows that the schema allows, with gaps and unknown categories, as golden requests are made; encoded."""
+    schema = FeatureSchema.from_bytes((bundle.path / manifest.ARTIFACT / "schema.json").read_bytes())
+    matrix, _ = Encoder(schema).encode_rows(golden_rows(schema, ROWS))
+    return matrix
+
+
+def _measure(engine: str, bundle: Bundle, scratch: Path) -> dict[str, float]:
+    """In a process of its own, on one core."""
+    python = PROJECT / ".venv" / ENGINES[engine][0] / "bin" / "python"
+    program = PROJECT / "benchmarks" / "peers" / "bench" / "model_formats.py"
+    before = os.sched_getaffinity(0)
+    pin(SERVER_CORE)
+    try:
+        done = subprocess.run(
+            [
+                str(python),
+                str(program),
+                engine,
+                str(bundle.model),
+                str(scratch / "matrix.npy"),
+                str(scratch / f"{engine}.npy"),
+            ],
+            env={"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    finally:
+        os.sched_setaffinity(0, before)
+    measured: dict[str, float] = json.loads(done.stdout)
+    return measured

@@ -1,0 +1,88 @@
+"""The model servers of others, as their documents start them: one worker, no access log, pinned to the core that ours has."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness import servers
+from harness.bundles import Bundle
+from harness.ports import free_ports
+from harness.servers import OURS, PROJECT, Server, Starter
+
+MLSERVER_PYTHON = PROJECT / ".venv/mlserver/bin/python"
+LITSERVE_PYTHON = PROJECT / ".venv/litserve/bin/python"
+RAY_PYTHON = PROJECT / ".venv/ray/bin/python"
+MLSERVER = "MLServer"
+LITSERVE = "LitServe"
+RAY = "Ray Serve"
+NGINX = "nginx"
+NGINX_PROGRAM = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+MODEL = "flights"
+
+
+@contextmanager
+def mlserver(bundle: Bundle, scratch: Path) -> Iterator[Server]:
+    """MLServer with a custom runtime; `parallel_workers` 0 keeps the model in the process that answers, its fastest for a small model."""
+    port, grpc_port, metrics_port = free_ports(3)
+    directory = scratch / "mlserver"
+    directory.mkdir(exist_ok=True)
+    ports = {"http_port": port, "grpc_port": grpc_port, "metrics_port": metrics_port}
+    settings = {"host": "127.0.0.1", "parallel_workers": 0, "debug": False, "gzip_enabled": False, **ports}
+    model = {"name": MODEL, "implementation": "benchmarks.peers.mlserver.model.Booster"}
+    (directory / "settings.json").write_text(json.dumps(settings))
+    (directory / "model-settings.json").write_text(json.dumps(model))
+    environment = servers.clean_environment() | {"PEER_MODEL": str(bundle.model), "PYTHONPATH": str(PROJECT)}
+    command = [str(MLSERVER_PYTHON.with_name("mlserver")), "start", str(directory)]
+    with servers.started(
+        *(MLSERVER, command, environment, scratch, port),
+        cwd=directory,
+        grpc_port=grpc_port,
+        ready_path=f"/v2/models/{MODEL}/ready",
+    ) as server:
+        yield server
+
+
+@contextmanager
+def litserve(bundle: Bundle, scratch: Path) -> Iterator[Server]:
+    """LitServe with one worker: a process for HTTP and one for the model, as it always has."""
+    (port,) = free_ports(1)
+    command = [str(LITSERVE_PYTHON), "-m", "benchmarks.peers.litserve.app", str(port)]
+    environment = servers.clean_environment() | {"PEER_MODEL": str(bundle.model)}
+    with servers.started(LITSERVE, command, environment, scratch, port, cwd=PROJECT, ready_path="/health") as server:
+        yield server
+
+
+@contextmanager
+def ray(bundle: Bundle, scratch: Path) -> Iterator[Server]:
+    """Ray Serve with one replica, in a cluster of its own on this machine: some ten processes."""
+    (port,) = free_ports(1)
+    command = [str(RAY_PYTHON), "-m", "benchmarks.peers.ray.app", str(port), str(scratch / "ray")]
+    settings = {"PEER_MODEL": str(bundle.model), "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
+    with servers.started(RAY, command, servers.clean_environment() | settings, scratch, port, cwd=PROJECT) as server:
+        yield server
+
+
+@contextmanager
+def nginx(_: Bundle, scratch: Path) -> Iterator[Server]:
+    """The limit for any server: nginx with one worker, which answers a constant."""
+    (port,) = free_ports(1)
+    settings = scratch / "nginx.conf"
+    template = PROJECT / "benchmarks/peers/fleet/nginx.conf"
+    settings.write_text(template.read_text().replace("PORT", str(port)).replace("SCRATCH", str(scratch)))
+    command = [NGINX_PROGRAM or "nginx", "-c", str(settings), "-e", "stderr"]
+    with servers.started(NGINX, command, servers.clean_environment(), scratch, port, cwd=scratch) as server:
+        yield server
+
+
+STARTERS: dict[str, Starter] = {
+    OURS: servers.ours,
+    MLSERVER: mlserver,
+    LITSERVE: litserve,
+    RAY: ray,
+    NGINX: nginx,
+}

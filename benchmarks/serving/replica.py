@@ -1,0 +1,302 @@
+"""One replica beside its peers: latency, requests per core, memory, time to ready. Every answer is checked before anything is timed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from http.client import HTTPConnection
+from pathlib import Path
+
+from benchmarks.measures import median, percentile
+from benchmarks.results import Bar, Figure, figure
+from contract.files import tree_bytes
+from harness import processes, servers
+from harness.bundles import Bundle
+from harness.load import closed_loop, generators
+from harness.load.generators import Job, Outcome
+from harness.servers import (
+    BENTOML_API,
+    GRPC_HELLO,
+    HELLO,
+    INPLACE_PREDICT,
+    NAIVE,
+    OURS,
+    PREDICT_PROBA,
+    Server,
+    running,
+)
+
+ROUNDS = 3
+LATENCY_REQUESTS = 1000
+SATURATED_S = 2.0
+TOLERANCE = 1e-6  # XGBoost's own arithmetic against ONNX Runtime's, in probability
+_MEGABYTE = 1e6
+RATE = "requests/s per core"
+_ROWS = "rows/s per core"
+MODEL_ALONE = "the model alone, in process"
+BATCH = 64  # rows in a request of many
+
+
+class WrongAnswerError(Exception):
+    """A server's answer is not the golden one; its speed would mean nothing."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is measured: a server, how it is asked, and by which generator."""
+
+    server: Server
+    port: int
+    requests: tuple[str, ...]
+    program: str
+
+    def measure(self, *, count: int = 0, seconds: float = 0.0) -> Outcome:
+        job = Job(port=self.port, requests=self.requests, server=self.server.pid, count=count, seconds=seconds)
+        return generators.run(self.program, job)
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Medians over the rounds."""
+
+    p50_ms: float
+    p99_ms: float
+    per_core: float
+
+
+def over_http(bundle: Bundle) -> list[Figure]:
+    """One row over HTTP: ours, both FastAPI servers, BentoML's own API, and the bare hello."""
+    names = (OURS, INPLACE_PREDICT, PREDICT_PROBA, BENTOML_API, HELLO)
+    with running(bundle, names) as started:
+        speeds = measure({name: http_target(bundle, started[name]) for name in names})
+    ours, lean, usual, plain, limit = (speeds[name] for name in names)
+    return figures(
+        "http",
+        ("http_p50", ours.p50_ms, "ms", INPLACE_PREDICT, lean.p50_ms, Bar("≤", 0.2, of="value")),
+        ("http_p99", ours.p99_ms, "ms", INPLACE_PREDICT, lean.p99_ms, None),
+        ("http_per_core", ours.per_core, RATE, INPLACE_PREDICT, lean.per_core, Bar("≥", 4)),
+        ("http_per_core_over_predict_proba", ours.per_core, RATE, PREDICT_PROBA, usual.per_core, None),
+        ("http_per_core_over_bentoml_api", ours.per_core, RATE, BENTOML_API, plain.per_core, Bar("≥", 8)),
+        ("http_per_core_of_limit", ours.per_core, RATE, HELLO, limit.per_core, Bar("≥", 0.5)),
+        ("http_per_core_of_model", ours.per_core, RATE, MODEL_ALONE, model_alone(bundle)["one"], None),
+    )
+
+
+def batch(bundle: Bundle) -> list[Figure]:
+    """Rows per CPU second of one of our replicas when 64 come in one request, beside one row a request, over both protocols."""
+    cases = [[bundle.golden[(first + n) % len(bundle.golden)] for n in range(BATCH)] for first in range(8)]
+    bodies = [json.dumps({"rows": [case["row"] for case in many]}).encode() for many in cases]
+    with running(bundle, (OURS,)) as started:
+        ours = started[OURS]
+        requests = generators.encode([closed_loop.request("/predict", body) for body in bodies])
+        speeds = measure(
+            {
+                "one": http_target(bundle, ours),
+                "many": Target(ours, ours.port, requests, generators.HTTP),
+                "one over gRPC": grpc_target(ours, grpc_messages(bundle, ours)),
+                "many over gRPC": grpc_target(ours, grpc_messages(bundle, ours, cases)),
+            }
+        )
+    one, many, grpc_one, grpc_many = (speed.per_core for speed in speeds.values())
+    peer, bar = "one row a request", Bar("≥", 12)
+    return figures(
+        "batch",
+        ("batch_rows", many * BATCH, _ROWS, peer, one, bar),
+        ("batch_rows_grpc", grpc_many * BATCH, _ROWS, peer, grpc_one, bar),
+        ("batch_rows_of_model", many * BATCH, _ROWS, MODEL_ALONE, model_alone(bundle)["many"], None),
+    )
+
+
+def over_grpc(bundle: Bundle) -> list[Figure]:
+    """One row over gRPC: beside our own HTTP, the lean FastAPI, and the bare hello of grpc.aio."""
+    with running(bundle, (OURS, INPLACE_PREDICT, GRPC_HELLO)) as started:
+        messages = grpc_messages(bundle, started[OURS])
+        speeds = measure(
+            {
+                "gRPC": grpc_target(started[OURS], messages),
+                "HTTP": http_target(bundle, started[OURS]),
+                INPLACE_PREDICT: http_target(bundle, started[INPLACE_PREDICT]),
+                GRPC_HELLO: grpc_target(started[GRPC_HELLO], messages),
+            }
+        )
+    ours, http, lean, limit = speeds.values()
+    return figures(
+        "grpc",
+        ("grpc_p50", ours.p50_ms, "ms", INPLACE_PREDICT, lean.p50_ms, None),
+        ("grpc_p99", ours.p99_ms, "ms", INPLACE_PREDICT, lean.p99_ms, None),
+        ("grpc_p50_of_limit", ours.p50_ms, "ms", GRPC_HELLO, limit.p50_ms, None),
+        ("grpc_per_core", ours.per_core, RATE, "our HTTP", http.per_core, Bar("≥", 0.7)),
+        ("grpc_per_core_over_fastapi", ours.per_core, RATE, INPLACE_PREDICT, lean.per_core, None),
+        ("grpc_per_core_of_limit", ours.per_core, RATE, GRPC_HELLO, limit.per_core, None),
+    )
+
+
+def memory(bundle: Bundle) -> list[Figure]:
+    """Resident memory of one replica after it has answered some hundred requests: worker and supervisor apart, and together."""
+    names = (OURS, INPLACE_PREDICT, PREDICT_PROBA)
+    with running(bundle, names) as started:
+        for name in names:
+            http_target(bundle, started[name]).measure(count=LATENCY_REQUESTS)
+        worker, supervisor = _memory_of_ours(started[OURS])
+        lean, usual = (resident_mb(started[name]) for name in names[1:])
+    return figures(
+        "memory",
+        ("replica_memory_worker", worker, "MB", INPLACE_PREDICT, lean, Bar("≤", 100, of="value")),
+        ("replica_memory_supervisor", supervisor, "MB", INPLACE_PREDICT, lean, None),
+        ("replica_memory", worker + supervisor, "MB", INPLACE_PREDICT, lean, None),
+        ("replica_memory_over_predict_proba", worker + supervisor, "MB", PREDICT_PROBA, usual, None),
+        ("replica_memory_worker_of_model", worker, "MB", MODEL_ALONE, model_alone(bundle)["resident_mb"], None),
+    )
+
+
+def ready(bundle: Bundle) -> list[Figure]:
+    """From the start of the process to the first 200 on /readyz, each server alone on its core."""
+    times = _ready(bundle, (OURS, INPLACE_PREDICT, PREDICT_PROBA))
+    return figures(
+        "ready",
+        ("time_to_ready", times[OURS], "s", INPLACE_PREDICT, times[INPLACE_PREDICT], Bar("≤", 3.5, of="value")),
+        ("time_to_ready_over_predict_proba", times[OURS], "s", PREDICT_PROBA, times[PREDICT_PROBA], None),
+    )
+
+
+def _ready(bundle: Bundle, names: Sequence[str]) -> dict[str, float]:
+    times: dict[str, list[float]] = {name: [] for name in names}
+    for _ in range(ROUNDS):
+        for name in names:
+            with running(bundle, (name,)) as started:
+                times[name].append(started[name].ready_s)
+    return {name: median(times[name]) for name in names}
+
+
+def lean(bundle: Bundle) -> list[Figure]:
+    """What one replica costs beside the bento of the tutorials: on disk, in memory, at the start, and a request."""
+    names = (OURS, NAIVE)
+    disk = [installed_mb(python) for python in (servers.SERVING_PYTHON, servers.NAIVE_PYTHON)]
+    start = _ready(bundle, names)
+    with running(bundle, names) as started:
+        ours, naive = measure({name: http_target(bundle, started[name]) for name in names}).values()
+        memory = [resident_mb(started[name]) for name in names]
+    return figures(
+        "lean",
+        ("lean_environment", disk[0], "MB", NAIVE, disk[1], Bar("≤", 200, of="value")),
+        ("lean_memory", memory[0], "MB", NAIVE, memory[1], None),
+        ("lean_ready", start[OURS], "s", NAIVE, start[NAIVE], None),
+        ("lean_p50", ours.p50_ms, "ms", NAIVE, naive.p50_ms, None),
+        ("lean_per_core", ours.per_core, RATE, NAIVE, naive.per_core, None),
+    )
+
+
+def watching(bundle: Bundle) -> list[Figure]:
+    """CPU time that metrics, drift among them, and the prediction log add to a request of one row, beside all the rest of it."""
+    cost = _in_serving("benchmarks.peers.serving.unobserved", str(bundle.path))
+    peer, bar = "the request without", Bar("≤", 3, of="value")
+    return figures(
+        "watching",
+        ("watching_cpu", cost["watched"], "µs", peer, cost["without"], bar),
+        ("watching_cpu_with_log", cost["logged"], "µs", peer, cost["without"], bar),
+    )
+
+
+@cache
+def model_alone(bundle: Bundle) -> dict[str, float]:
+    """What `benchmarks.peers.serving.model_alone` measures: the limit for any server of this model."""
+    return _in_serving("benchmarks.peers.serving.model_alone", str(bundle.path), str(SATURATED_S))
+
+
+def _in_serving(module: str, *arguments: str) -> dict[str, float]:
+    """The JSON object that a module prints in the serving environment."""
+    done = subprocess.run(
+        [str(servers.SERVING_PYTHON), "-m", module, *arguments],
+        cwd=generators.PROJECT,
+        env=servers.clean_environment(),
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    measured: dict[str, float] = json.loads(done.stdout)
+    return measured
+
+
+def figures(benchmark: str, *rows: tuple[str, float, str, str, float, Bar | None]) -> list[Figure]:
+    """Each row: name, value, unit, peer, the peer's value, bar."""
+    return [
+        figure(name, value, unit, peer=peer, peer_value=peer_value, bar=bar, benchmark=benchmark)
+        for name, value, unit, peer, peer_value, bar in rows
+    ]
+
+
+def measure(targets: Mapping[str, Target]) -> dict[str, Speed]:
+    """The speed of each target: in every round each is measured once, one after another, so that drift meets all alike."""
+    alone: dict[str, list[Outcome]] = {name: [] for name in targets}
+    flooded: dict[str, list[Outcome]] = {name: [] for name in targets}
+    for _ in range(ROUNDS):
+        for name, target in targets.items():
+            alone[name].append(target.measure(count=LATENCY_REQUESTS))
+        for name, target in targets.items():
+            flooded[name].append(target.measure(seconds=SATURATED_S))
+    return {name: _speed(alone[name], flooded[name]) for name in targets}
+
+
+def _speed(alone: Sequence[Outcome], flooded: Sequence[Outcome]) -> Speed:
+    return Speed(
+        p50_ms=median([percentile(outcome.latencies_ms, 0.5) for outcome in alone]),
+        p99_ms=median([percentile(outcome.latencies_ms, 0.99) for outcome in alone]),
+        per_core=median([outcome.per_core for outcome in flooded]),
+    )
+
+
+def http_target(bundle: Bundle, server: Server) -> Target:
+    bodies = [json.dumps({"rows": [case["row"]]}).encode() for case in bundle.golden]
+    if server.name != HELLO:
+        _check_answers(bundle, server, bodies)
+    requests = generators.encode([closed_loop.request("/predict", body) for body in bodies])
+    return Target(server, server.port, requests, generators.HTTP)
+
+
+def _check_answers(bundle: Bundle, server: Server, bodies: Sequence[bytes]) -> None:
+    """Raises WrongAnswerError unless ours are the golden answers exactly, and the peers' to XGBoost's precision."""
+    tolerance = 0.0 if server.name == OURS else TOLERANCE
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=10)
+    for case, body in zip(bundle.golden, bodies, strict=True):
+        connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
+        response = json.loads(connection.getresponse().read())
+        got, expected = response.get("predictions", [{}])[0], case["answer"]
+        difference = abs(got.get("probability", 9.0) - expected["probability"])
+        if difference > tolerance or got["label"] != expected["label"]:
+            raise WrongAnswerError(f"{server.name} answered {response} where the golden answer is {expected}")
+    connection.close()
+
+
+def grpc_messages(bundle: Bundle, server: Server, requests: Sequence[Sequence[object]] = ()) -> tuple[str, ...]:
+    """A message for each request, which is a list of golden cases; without any, for each golden case."""
+    asked = {"port": server.grpc_port, "model": bundle.name, "kinds": bundle.kinds}
+    asked["requests"] = requests or [[case] for case in bundle.golden]
+    done = subprocess.run(
+        [str(generators.CLIENT_PYTHON), "-m", "harness.client.oip_messages"],
+        cwd=generators.PROJECT,
+        input=json.dumps(asked).encode(),
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    return tuple(json.loads(done.stdout))
+
+
+def grpc_target(server: Server, messages: tuple[str, ...]) -> Target:
+    return Target(server, server.grpc_port, messages, generators.GRPC)
+
+
+def _memory_of_ours(server: Server) -> tuple[float, float]:
+    """The worker, which is the largest process of the tree, and everything else of it, in MB."""
+    sizes = sorted(processes.resident_bytes(process) / _MEGABYTE for process in processes.tree(server.pid))
+    return sizes[-1], sum(sizes[:-1])
+
+
+def resident_mb(server: Server) -> float:
+    return processes.resident_mb(server.pid)
+
+
+def installed_mb(python: Path) -> float:
+    """The files of an environment, bytecode included, in MB."""
+    return tree_bytes(python.parents[1]) / _MEGABYTE

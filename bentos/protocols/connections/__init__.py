@@ -1,0 +1,1 @@
+"""Where connections come in: addresses, TLS, listeners, and how many there may be."""

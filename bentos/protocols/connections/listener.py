@@ -1,0 +1,73 @@
+"""A socket that connections come in by, of either protocol: more than one in a round of the event loop, where rounds are long."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+
+from bentos.guards.admission import Admission
+from bentos.protocols.connections.gate import Gate
+
+BACKLOG = 2048  # connections that wait to be accepted
+# uvloop takes one connection a round, however long that was. To take one costs as much as an answer, so a bound is right.
+_ACCEPTED_PER_S = 1000
+
+
+class Listener:
+    """Makes a protocol for each connection; over TLS where there is a context."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        protocol: Callable[[], asyncio.Protocol],
+        listening: socket.socket,
+        tls: ssl.SSLContext | None,
+        backlog: int = BACKLOG,
+    ) -> None:
+        self._admission: Admission = gate.core.admission
+        self._protocol = protocol
+        self._socket = listening
+        self._backlog = backlog
+        self._server: asyncio.Server | None = None
+        self._taken: set[asyncio.Task[None]] = set()
+        self._tls = tls
+        self._handshake_s = gate.limits.head_timeout_s if tls else None
+
+    async def start(self) -> None:
+        loop = asyncio.get_running_loop()
+        create = loop.create_unix_server if self._socket.family == socket.AF_UNIX else loop.create_server
+        self._server = await create(
+            self._protocol,
+            sock=self._socket,
+            backlog=self._backlog,
+            ssl=self._tls,
+            ssl_handshake_timeout=self._handshake_s,
+        )
+        self._admission.after_long_round.append(self._accept_more)
+
+    def close(self) -> None:
+        if self._server is not None:
+            self._admission.after_long_round.remove(self._accept_more)
+            self._server.close()
+            self._server = None
+
+    def _accept_more(self, seconds: float) -> None:
+        """Take connections that came in so many seconds of other work."""
+        for _ in range(int(seconds * _ACCEPTED_PER_S)):
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:  # there is none
+                return
+            connection.setblocking(False)
+            task = asyncio.get_running_loop().create_task(self._take(connection))
+            self._taken.add(task)
+            task.add_done_callback(self._taken.discard)
+
+    async def _take(self, connection: socket.socket) -> None:
+        with suppress(OSError):  # the caller has gone, or does not know TLS
+            await asyncio.get_running_loop().connect_accepted_socket(
+                self._protocol, connection, ssl=self._tls, ssl_handshake_timeout=self._handshake_s
+            )

@@ -1,0 +1,56 @@
+"""`grpc.health.v1`: whether the server and its service are SERVING, asked once or watched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from google.protobuf.message import Message  # type: ignore[import-untyped]
+
+from bentos.errors import NotFoundError, StoppingError
+from bentos.protocols.grpc.call import Call, Ends, Method
+from bentos.protos import health_pb2
+
+SERVICE = "grpc.health.v1.Health"
+_Response = health_pb2.HealthCheckResponse
+
+
+class Health:
+    """The status that the server as a whole (`""`) and these services share: NOT_SERVING, but between `start` and `stop`."""
+
+    def __init__(self, services: Iterable[str]) -> None:
+        self._known = frozenset(("", *services))
+        self._status = _Response.NOT_SERVING
+        self._watching: set[Call] = set()
+
+    def methods(self) -> dict[str, Method]:
+        request = health_pb2.HealthCheckRequest
+        return {
+            f"/{SERVICE}/Check": Method(request, self._check),
+            f"/{SERVICE}/Watch": Method(request, self._watch, Ends.NEVER, self._watching.discard),
+        }
+
+    def start(self) -> None:
+        self._set(_Response.SERVING)
+
+    def stop(self) -> None:
+        """Who watches is told, and that there is no more to come."""
+        self._set(_Response.NOT_SERVING)
+        for call in list(self._watching):
+            call.finish(StoppingError())
+
+    def _set(self, status: Any) -> None:
+        self._status = status
+        for call in list(self._watching):
+            call.send(_Response(status=status))
+
+    def _check(self, request: Any) -> Message:
+        if request.service not in self._known:
+            raise NotFoundError("there is no such service here")
+        return _Response(status=self._status)
+
+    def _watch(self, request: Any, call: Call) -> Message:
+        if request.service not in self._known:
+            return _Response(status=_Response.SERVICE_UNKNOWN)
+        self._watching.add(call)
+        return _Response(status=self._status)

@@ -1,0 +1,208 @@
+"""The HTTP application: every request is answered by plain calls, without a socket or a coroutine.
+
+It answers `/predict`, `/v2…` and the pages of the package `pages`, and refuses everything else. `protocol` brings the requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter
+
+from bentos.core import Core
+from bentos.errors import (
+    INTERNAL,
+    BodyTooLongError,
+    MethodNotAllowedError,
+    NotFoundError,
+    OverloadedError,
+    UnauthorizedError,
+    UnsupportedCodingError,
+    log_defect,
+)
+from bentos.monitoring.metrics import OK
+from bentos.protocols.connections import compression
+from bentos.protocols.http import origins
+from bentos.protocols.http.exchange import (
+    READS,
+    WRITES,
+    Endpoint,
+    Request,
+    Response,
+    content_coding,
+    media_type,
+    timeout_of,
+)
+from bentos.protocols.http.oip import PREFIX as OIP_PREFIX
+from bentos.protocols.http.oip import OipEndpoint
+from bentos.protocols.http.pages.pages import PATHS, Pages
+from bentos.protocols.http.predict import PATH as PREDICT_PATH
+from bentos.protocols.http.predict import PredictEndpoint
+from contract.errors import RequestError, UnsupportedTypeError
+
+# The page at `/` runs BentoML's copy of Swagger UI, with styles and pictures made in place. Source: OWASP, HTTP Headers Cheat Sheet.
+_SECURITY = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+    (b"referrer-policy", b"no-referrer"),
+    (
+        b"content-security-policy",
+        b"default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; "
+        b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+)
+_OVER_TLS = ((b"strict-transport-security", b"max-age=31536000"),)
+
+
+class HttpApp:
+    """The application over a core.
+
+    Args:
+        paths: the pages that it answers, of `bentos.protocols.http.pages.pages.PATHS`.
+        tls: whether it is asked over TLS alone, and callers shall never come without.
+        cors: the origins whose web pages may read the answers.
+
+    Attributes:
+        core: what it is thin over.
+        headers: what every answer says.
+    """
+
+    def __init__(
+        self, core: Core, paths: frozenset[str] = PATHS, *, tls: bool = False, cors: frozenset[bytes] = frozenset()
+    ) -> None:
+        self.core = core
+        self._cors = cors
+        self.headers = ((b"x-model-version", core.version.encode()), *_SECURITY, *(_OVER_TLS if tls else ()))
+        self._paths = paths
+        self._predict = PredictEndpoint(core)
+        self._oip = OipEndpoint(core)
+        self._pages = Pages(core)
+
+    def begin(self, request: Request) -> Response | None:
+        """The answer by the head alone; None where the body is wanted, for `finish`."""
+        return self._observed(request, self._by_head)
+
+    def finish(self, request: Request) -> Response:
+        """The answer to a request that has its body."""
+        return self._observed(request, self._by_body, predicts=True) or Response(500, b"")
+
+    def busy(self, *, oip: bool) -> tuple[str, Response]:
+        """The refusal of a prediction that nobody has time to look at, and the name of its protocol."""
+        endpoint: Endpoint = self._oip if oip else self._predict
+        return endpoint.protocol, _refusal(endpoint, OverloadedError())
+
+    def refuse(self, request: Request, error: RequestError) -> Response:
+        """The answer to a request that `error` ended, after `begin` or before it."""
+
+        def fail(_: Request) -> Response:
+            raise error
+
+        return self._observed(request, fail) or Response(500, b"")
+
+    def count_disconnected(self, request: Request) -> None:
+        """The caller went away before its request was complete; nobody waits for an answer."""
+        self._count(request, "disconnected")
+
+    def _observed(
+        self, request: Request, respond: Callable[[Request], Response | None], *, predicts: bool = False
+    ) -> Response | None:
+        outcome = OK
+        try:
+            response = respond(request)
+        except RequestError as error:
+            outcome = error.code
+            response = _refusal(request.endpoint or self._predict, error)
+        except Exception as error:  # noqa: BLE001  # the last line of defence: whatever it is, the caller gets an answer
+            log_defect(error)
+            outcome = INTERNAL
+            response = Response(500, (request.endpoint or self._predict).defect())
+        if response is not None and (outcome != OK or predicts):
+            self._count(request, outcome)
+        if response is not None and self._cors:
+            return origins.shared(response, request, self._cors)
+        return response
+
+    def _count(self, request: Request, outcome: str) -> None:
+        protocol = (request.endpoint or self._predict).protocol
+        self.core.answered(protocol, outcome, perf_counter() - request.started, request.headers)
+
+    def _by_head(self, request: Request) -> Response | None:
+        method, path, headers = request.method, request.path, request.headers
+        endpoint = request.endpoint = self._endpoint(path)
+        if method == "OPTIONS":
+            return self._options(endpoint, path)
+        if self.core.access:
+            self.core.access.check_path(path, headers.get(b"authorization", b""))
+        if b"pickle" in media_type(headers):
+            raise UnsupportedTypeError("pickles are not accepted")
+        if method != "POST" or not endpoint.predicts(path):
+            return self._told(endpoint, request)
+        endpoint.check_head(path, headers)
+        declared = headers.get(b"content-length", b"0")
+        if not declared.isdigit() or int(declared) > self.core.limits.body_limit_bytes:
+            raise BodyTooLongError(self.core.limits.body_limit_bytes)
+        return None
+
+    def _told(self, endpoint: Endpoint, request: Request) -> Response:
+        """The answer to a question that has no body, or none that matters."""
+        method, path = request.method, request.path
+        methods = self._methods(endpoint, path)
+        if method not in methods:
+            raise MethodNotAllowedError((*methods, "OPTIONS"))
+        if endpoint is self._predict:
+            return self._pages.answer(path)
+        return endpoint.answer(method, path, request.headers, b"")
+
+    def _by_body(self, request: Request) -> Response:
+        endpoint, admission = request.endpoint or self._predict, self.core.admission
+        admission.admit(len(request.body), request.started, timeout_of(request.headers))
+        try:
+            body = request.body
+            if b"content-encoding" in request.headers:
+                body = self._inflated(request)
+            return endpoint.answer(request.method, request.path, request.headers, body)
+        finally:
+            admission.done()
+
+    def _inflated(self, request: Request) -> bytes:
+        coding = content_coding(request.headers)
+        limit = self.core.limits.body_limit_bytes
+        return compression.inflated(request.body, coding, limit) if coding else request.body
+
+    def _endpoint(self, path: str) -> Endpoint:
+        if path == PREDICT_PATH:
+            return self._predict
+        return self._oip if path == OIP_PREFIX or path.startswith(f"{OIP_PREFIX}/") else self._predict
+
+    def _methods(self, endpoint: Endpoint, path: str) -> tuple[str, ...]:
+        """The methods of a path, besides OPTIONS; raises NotFoundError where there is no such path."""
+        if endpoint is not self._predict or path == PREDICT_PATH:
+            return endpoint.methods(path)
+        if path not in self._paths:
+            raise NotFoundError(f"no such path{'; see / for those that there are' if '/' in self._paths else ''}")
+        return READS
+
+    def _options(self, endpoint: Endpoint, path: str) -> Response:
+        """What may be asked of a path, or of the server (RFC 9110, section 9.3.7). Nobody needs a key to ask: browsers send none.
+
+        HAProxy's health check asks it of `/`, which there may be no page for.
+        """
+        methods: tuple[str, ...] = ()
+        if path == "*":
+            methods = (*READS, *WRITES)
+        elif path != "/" or path in self._paths:
+            methods = self._methods(endpoint, path)
+        return Response(200, b"", headers=((b"allow", ", ".join((*methods, "OPTIONS")).encode()),))
+
+
+def _refusal(endpoint: Endpoint, error: RequestError) -> Response:
+    status, body = endpoint.error(error)
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    if isinstance(error, MethodNotAllowedError):
+        headers = ((b"allow", error.allowed.encode()),)
+    elif isinstance(error, UnauthorizedError):
+        headers = ((b"www-authenticate", b'Bearer realm="bulkhead"'),)
+    elif isinstance(error, UnsupportedCodingError):
+        headers = ((b"accept-encoding", b", ".join(compression.CODINGS)),)
+    elif isinstance(error, OverloadedError):
+        headers = ((b"retry-after", b"%d" % error.retry_after_s),)
+    return Response(status, body, headers=headers, close=isinstance(error, BodyTooLongError))

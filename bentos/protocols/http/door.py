@@ -1,0 +1,75 @@
+"""What the HTTP connections of one server share: the application, and the heads of its answers."""
+
+from __future__ import annotations
+
+from email.utils import formatdate
+from http import HTTPStatus
+from time import time
+from typing import Any
+
+from bentos.errors import OverloadedError
+from bentos.protocols.connections.gate import Connection, Gate
+from bentos.protocols.http.app import HttpApp
+from bentos.protocols.http.exchange import Response
+
+KEEP_ALIVE_S = 5.0
+
+
+class Door(Gate):
+    """Where the connections of one server come in.
+
+    Attributes:
+        keep_alive_s: how long one may stay open without a request.
+    """
+
+    def __init__(self, app: HttpApp, keep_alive_s: float = KEEP_ALIVE_S) -> None:
+        super().__init__(app.core)
+        self.app = app
+        self.admission = app.core.admission
+        self.keep_alive_s = keep_alive_s
+        self._date = -1
+        self._heads: dict[tuple[Any, ...], bytes] = {}
+        app.core.metrics.in_flight["http"].append(lambda: sum(each.in_flight for each in self.connections))
+        self._busy: dict[bool, tuple[str, bytes]] = {}
+        self._stopping = False
+
+    def add(self, connection: Connection) -> int:
+        if self._stopping:
+            connection.shutdown()
+        return super().add(connection)
+
+    async def drain(self, drain_s: float) -> None:
+        self._stopping = True
+        await super().drain(drain_s)
+
+    def head(self, response: Response, keep: bool) -> bytes:
+        """The head of a response up to the value of its content-length."""
+        key = (response.status, response.content_type, response.headers, keep)
+        head = self._heads.get(key)
+        if head is None:
+            date = formatdate(self._date, usegmt=True).encode()
+            pairs = [(b"date", date), (b"content-type", response.content_type), *self.app.headers, *response.headers]
+            if not keep:
+                pairs.append((b"connection", b"close"))
+            status = HTTPStatus(response.status)
+            lines = b"".join(b"%b: %b\r\n" % pair for pair in pairs)
+            head = b"HTTP/1.1 %d %b\r\n%bcontent-length: " % (status, status.phrase.encode(), lines)
+            self._heads[key] = head
+        return head
+
+    def busy(self, *, oip: bool) -> bytes:
+        """The whole answer to a prediction that nobody has time to look at."""
+        if oip not in self._busy:
+            protocol, response = self.app.busy(oip=oip)
+            head = self.head(response, True)
+            self._busy[oip] = protocol, b"%b%d\r\n\r\n%b" % (head, len(response.body), response.body)
+        protocol, content = self._busy[oip]
+        self.app.core.metrics.count(protocol, OverloadedError.code, 0.0)
+        return content
+
+    def sweep(self, now: float) -> None:
+        if self._date != int(time()):
+            self._date = int(time())
+            self._heads.clear()
+            self._busy.clear()
+        super().sweep(now)

@@ -1,0 +1,108 @@
+"""One HTTP request in, one response out, as the application sees them: complete, and without a connection."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol
+
+from bentos.errors import UnsupportedCodingError
+from bentos.protocols.connections import compression
+from contract.errors import RequestError, UnsupportedTypeError
+
+Headers = dict[bytes, bytes]
+
+READS = ("GET", "HEAD")
+WRITES = ("POST",)
+SAFE = (*READS, "OPTIONS")
+JSON = b"application/json"
+REQUEST_ID = b"x-request-id"
+
+
+@dataclass(slots=True)
+class Response:
+    """A complete response.
+
+    Attributes:
+        close: end the connection after it.
+    """
+
+    status: int
+    body: bytes
+    content_type: bytes = JSON
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    close: bool = False
+
+
+class Endpoint(Protocol):
+    """What answers some of the paths. `protocol` is its name in the metrics."""
+
+    protocol: str
+
+    def methods(self, path: str) -> tuple[str, ...]: ...
+    def predicts(self, path: str) -> bool: ...
+    def check_head(self, path: str, headers: Headers) -> None: ...
+    def answer(self, method: str, path: str, headers: Headers, body: bytes) -> Response: ...
+    def error(self, error: RequestError) -> tuple[int, bytes]: ...
+    def defect(self) -> bytes: ...
+
+
+@dataclass(slots=True)
+class Request:
+    """A request: its head, and its body once that is there.
+
+    Attributes:
+        path: decoded, without the query.
+        headers: by lower-case name; several with one name are joined by commas.
+        started: when its first byte came, by `time.perf_counter`.
+        endpoint: who answers it; the application sets this when it sees the head.
+    """
+
+    method: str
+    path: str
+    headers: Headers
+    started: float
+    body: bytes = b""
+    endpoint: Endpoint | None = None
+
+
+def media_type(headers: Headers) -> bytes:
+    """The content type, lower-case, without parameters; empty if there is none."""
+    return _content_type(headers.get(b"content-type", b""))[0]
+
+
+def timeout_of(headers: Headers) -> float:
+    """The seconds that the caller waits for its answer; endless if it does not say.
+
+    Raises:
+        RequestError: it says something else.
+    """
+    value = headers.get(b"x-request-timeout-ms")
+    if value is None:
+        return math.inf
+    if not value.isdigit() or len(value) > 9:
+        raise RequestError("X-Request-Timeout-Ms must be a whole number of milliseconds")
+    return int(value) / 1000
+
+
+def content_coding(headers: Headers) -> bytes:
+    """How the body is compressed, lower-case; empty if it is not."""
+    coding = headers.get(b"content-encoding", b"").lower()
+    return b"" if coding == b"identity" else coding
+
+
+def check_encoding(headers: Headers) -> None:
+    """Raise UnsupportedTypeError for a body that is compressed otherwise than we can undo, or in a charset other than UTF-8."""
+    if b"content-encoding" in headers and content_coding(headers) not in (b"", *compression.CODINGS):
+        raise UnsupportedCodingError
+    if _content_type(headers.get(b"content-type", b""))[1] not in (b"", b"utf-8", b"utf8", b"us-ascii"):
+        raise UnsupportedTypeError("the charset must be UTF-8")
+
+
+@lru_cache(maxsize=16)  # callers say the same again and again
+def _content_type(value: bytes) -> tuple[bytes, bytes]:
+    """The media type, and the charset or nothing, of a Content-Type."""
+    name, _, parameters = value.lower().partition(b";")
+    charset = parameters.replace(b" ", b"").replace(b'"', b"").partition(b"charset=")[2]
+    return name.strip(), charset.partition(b";")[0]

@@ -1,0 +1,281 @@
+"""The Open Inference Protocol over HTTP, below `/v2`, with the binary-tensor extension."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from bentos.core import Core
+from bentos.errors import NotFoundError, one_line
+from bentos.protocols import json_body
+from bentos.protocols.http.exchange import (
+    JSON,
+    READS,
+    REQUEST_ID,
+    WRITES,
+    Headers,
+    Response,
+    check_encoding,
+    media_type,
+)
+from bentos.protocols.oip import model as oip
+from bentos.protocols.oip import tensors
+from bentos.protocols.oip.kinds import FLOATS, INTEGERS
+from bentos.protocols.oip.tensors import Head, Tensor, TensorReader, TensorWriter
+from contract.errors import InvalidRowsError, Problem, RequestError, UnsupportedTypeError
+from contract.model.row_program import Row
+
+PREFIX = "/v2"
+_HEADS = 1024  # to remember; each field has one for each number of rows
+_REQUIRED = ("inputs",)  # of a request; a member that may be left out may be null, too
+_WRITTEN = frozenset(("infer", "index"))  # what is asked by POST
+_BINARY = b"application/octet-stream"
+_JSON_LENGTH = b"inference-header-content-length"
+# What JSON values a datatype may hold. A whole number is a number; true is not.
+_JSON_TYPES: dict[str, tuple[frozenset[type], str]] = {
+    "BOOL": (frozenset({bool, type(None)}), "must be true or false"),
+    "BYTES": (frozenset({str, type(None)}), "must be a string"),
+    **{name: (frozenset({float, int, type(None)}), "must be a number") for name in FLOATS},
+    **{name: (frozenset({int, type(None)}), "must be a whole number") for name in INTEGERS},
+}
+
+
+class OipEndpoint:
+    """The handler of every path below `/v2`; `protocol` is its name in the metrics."""
+
+    protocol = "oip-http"
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._reader = TensorReader(core.schema)
+        self._writer = TensorWriter(core.schema)
+        # Callers send the same inputs again and again. Types count, since to Python 1.0 and true are equal to 1.
+        self._known_head = lru_cache(maxsize=_HEADS, typed=True)(self._check_head)
+        self._known_reader = lru_cache(maxsize=tensors.REMEMBERED)(self._reader.wire_reader)
+        self._answers: dict[str, Callable[[], Response]] = {
+            "server": lambda: _json(oip.server_metadata()),
+            "server live": lambda: _json({"live": True}),
+            "server ready": lambda: _json({"ready": core.ready}, 200 if core.ready else 503),
+            "index": lambda: _json(oip.repository_index(core)),
+            "metadata": lambda: _json(oip.model_metadata(core)),
+            "ready": lambda: _json({"name": core.name, "ready": core.ready}, 200 if core.ready else 503),
+            "config": lambda: _json(oip.model_config(core)),
+        }
+
+    def methods(self, path: str) -> tuple[str, ...]:
+        """The methods that the path takes; raises NotFoundError where there is no such path."""
+        return WRITES if _asked(path)[0] in _WRITTEN else READS
+
+    def predicts(self, path: str) -> bool:
+        """Whether a request for the path is a prediction, whose body has to be read."""
+        return _asked(path)[0] == "infer"
+
+    def check_head(self, path: str, headers: Headers) -> None:
+        """Raises RequestError for another model than this one, and a body of no type of the protocol; clients may leave the type out."""
+        _, name, version = _asked(path)
+        oip.check_model(self._core, name, version)
+        if media_type(headers) not in (b"", JSON, _BINARY):
+            raise UnsupportedTypeError("the content type must be application/json or application/octet-stream")
+        check_encoding(headers)
+
+    def answer(self, method: str, path: str, headers: Headers, body: bytes) -> Response:  # noqa: ARG002
+        what, name, version = _asked(path)
+        if what == "infer":
+            return self._infer(headers, body)
+        if name:
+            oip.check_model(self._core, name, version)
+        return self._answers[what]()
+
+    def error(self, error: RequestError) -> tuple[int, bytes]:
+        """Status and body for a refused request; rows that break the schema are 400 in this protocol."""
+        status = 400 if isinstance(error, InvalidRowsError) else error.status
+        return status, json_body.encode({"error": one_line(error)})
+
+    def defect(self) -> bytes:
+        """The body for a failure of the server's own."""
+        return b'{"error":"the server failed; the request may be right"}'
+
+    def _infer(self, headers: Headers, body: bytes) -> Response:
+        length = _json_length(headers, body)
+        request = json_body.decode(body[:length])
+        rows = self._rows(_list_of_objects(request, "inputs"), body[length:])
+        outputs = _list_of_objects(request, "outputs")
+        names = self._writer.requested([_text(entry, "name") for entry in outputs])
+        head: dict[str, Any] = {"model_name": self._core.name, "model_version": self._core.version}
+        request_id = headers.get(REQUEST_ID, b"")
+        if request.get("id") is not None:
+            head["id"] = _text(request, "id")
+            request_id = head["id"].encode(errors="replace")
+        answers = self._core.predict(rows, request_id)
+        if (assumed := oip.fallbacks(answers)) is not None:
+            head["parameters"] = {oip.FALLBACKS: assumed}
+        return _response(head, self._writer.tensors(answers, names), _binary_outputs(request, outputs, names))
+
+    def _rows(self, entries: Sequence[Mapping[str, Any]], binary: bytes) -> list[Row]:
+        """The rows of the input tensors; the binary ones lie in `binary`, one after the other."""
+        heads = tuple([self._head(entry) for entry in entries])
+        contents = _cut(binary, [_binary_size(entry) for entry in entries])
+        if None not in contents:
+            return self._known_reader(heads)(contents)
+        columns = [
+            _json_values(head, entry) if content is None else tensors.from_wire(head, content)
+            for head, entry, content in zip(heads, entries, contents, strict=True)
+        ]
+        return self._reader.rows(heads, columns)
+
+    def _head(self, entry: Mapping[str, Any]) -> Head:
+        try:
+            return self._known_head(entry.get("name"), entry.get("datatype"), *entry.get("shape", ()))
+        except TypeError:
+            return self._check_head(_text(entry, "name"), _text(entry, "datatype"), *_shape(entry))
+
+    def _check_head(self, name: Any, datatype: Any, *shape: Any) -> Head:
+        """The head that these values of an input make; raises TypeError for other types than a head has."""
+        if type(name) is not str or type(datatype) is not str or any(type(size) is not int for size in shape):
+            raise TypeError
+        rows = self._reader.check(name, datatype, shape)
+        self._core.check_size(rows)
+        return name, datatype, rows
+
+
+@lru_cache(maxsize=64)
+def _asked(path: str) -> tuple[str, str, str]:
+    """What is asked, of which model and which version; empty where it is of none, or of any. One slash at the end says nothing."""
+    match path[len(PREFIX) :].removesuffix("/").split("/")[1:]:
+        case []:
+            return "server", "", ""
+        case ["health", ("live" | "ready") as what]:
+            return f"server {what}", "", ""
+        case ["repository", "index"]:
+            return "index", "", ""
+        case ["models", name]:
+            return "metadata", name, ""
+        case ["models", name, ("ready" | "infer" | "config") as what]:
+            return what, name, ""
+        case ["models", name, "versions", version]:
+            return "metadata", name, version
+        case ["models", name, "versions", version, ("ready" | "infer" | "config") as what]:
+            return what, name, version
+    raise NotFoundError("no such path")
+
+
+def _json_length(headers: Headers, body: bytes) -> int:
+    """The length of the JSON part of a body that binary tensors may follow."""
+    declared = headers.get(_JSON_LENGTH)
+    if declared is None:
+        return len(body)
+    if not declared.isdigit() or len(declared) > 12 or int(declared) > len(body):
+        raise RequestError("Inference-Header-Content-Length must be a length within the body")
+    return int(declared)
+
+
+def _list_of_objects(request: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    entries = request.get(key)
+    if entries is None and key not in _REQUIRED:
+        return []
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise RequestError(f"{key!r} must be a list of tensors")
+    return entries
+
+
+def _text(entry: Mapping[str, Any], key: str) -> str:
+    value = entry.get(key)
+    if not isinstance(value, str):
+        raise RequestError(f"{key!r} must be a string")
+    return value
+
+
+def _shape(entry: Mapping[str, Any]) -> list[int]:
+    shape = entry.get("shape")
+    if not isinstance(shape, list) or not all(type(size) is int for size in shape):
+        raise RequestError("'shape' must be a list of whole numbers")
+    return shape
+
+
+def _parameters(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    parameters = entry.get("parameters")
+    if parameters is None:
+        return {}
+    if not isinstance(parameters, dict):
+        raise RequestError("'parameters' must be an object")
+    oip.check_parameters(parameters)
+    return parameters
+
+
+def _binary_size(entry: Mapping[str, Any]) -> int | None:
+    """The tensor's bytes in the binary part; None where its values are in the JSON."""
+    size = _parameters(entry).get("binary_data_size")
+    if size is None:
+        return None
+    if type(size) is not int or size < 0:
+        raise RequestError("'binary_data_size' must be a length")
+    return size
+
+
+def _cut(binary: bytes, sizes: Sequence[int | None]) -> list[Any]:
+    """The parts of such sizes, one after the other; None where there is none."""
+    parts = []
+    position = 0
+    for size in sizes:
+        parts.append(None if size is None else binary[position : position + size])
+        position += size or 0
+    if position != len(binary):
+        raise RequestError("the sizes of the binary tensors do not add up to the body's length")
+    return parts
+
+
+def _json_values(head: Head, entry: Mapping[str, Any]) -> list[Any]:
+    """The values of a tensor in JSON, flat, or nested as its shape [rows, 1] says."""
+    name, datatype, rows = head
+    data = entry.get("data")
+    if not isinstance(data, list):
+        raise RequestError("a tensor without 'binary_data_size' needs 'data', a list")
+    if data and isinstance(data[0], list):
+        if not all(isinstance(item, list) and len(item) == 1 for item in data):
+            raise InvalidRowsError(
+                "an input does not fit the model", [Problem(None, name, "must hold one value a row")]
+            )
+        data = [item[0] for item in data]
+    if len(data) != rows:
+        problem = f"holds {len(data)} elements, but its shape says {rows}"
+        raise InvalidRowsError("an input does not fit the model", [Problem(None, name, problem)])
+    allowed, complaint = _JSON_TYPES[datatype]
+    if not allowed.issuperset(map(type, data)):
+        problems = [Problem(row, name, complaint) for row, value in enumerate(data) if type(value) not in allowed]
+        raise InvalidRowsError("an input does not fit the model", problems)
+    return data
+
+
+def _binary_outputs(
+    request: Mapping[str, Any], outputs: Sequence[Mapping[str, Any]], names: Sequence[str]
+) -> frozenset[str]:
+    """Those of `names` that are wanted as binary tensors: by their own parameter, or else by the request's."""
+    default = _parameters(request).get("binary_data_output") is True
+    wanted = {entry["name"]: _parameters(entry).get("binary_data") for entry in outputs}
+    return frozenset(name for name in names if wanted.get(name) is True or (default and wanted.get(name) is None))
+
+
+def _response(head: dict[str, Any], outputs: Sequence[Tensor], binary: frozenset[str]) -> Response:
+    entries: list[dict[str, Any]] = []
+    tail = []
+    for output in outputs:
+        entry: dict[str, Any] = {
+            "name": output.name,
+            "datatype": output.datatype,
+            "shape": output.shape,
+        }
+        if output.name in binary:
+            tail.append(tensors.to_wire(output))
+            entry["parameters"] = {"binary_data_size": len(tail[-1])}
+        else:
+            entry["data"] = output.values
+        entries.append(entry)
+    body = json_body.encode({**head, "outputs": entries})
+    if not tail:
+        return Response(200, body)
+    return Response(200, b"".join((body, *tail)), _BINARY, ((_JSON_LENGTH, b"%d" % len(body)),))
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    return Response(status, json_body.encode(value))

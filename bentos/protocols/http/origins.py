@@ -1,0 +1,35 @@
+"""Which web pages may read the answers (CORS): those of the origins that `contract.cors` reads.
+
+Source: https://fetch.spec.whatwg.org/#http-cors-protocol.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bentos.protocols.http.exchange import Request, Response
+
+_EXPOSED = (
+    b"access-control-expose-headers",
+    b"x-model-version, x-request-id, retry-after, inference-header-content-length",
+)
+_PREFLIGHT = (
+    (
+        b"access-control-allow-headers",
+        b"authorization, content-type, content-encoding, inference-header-content-length, x-request-id, x-request-timeout-ms, "
+        b"traceparent, tracestate",
+    ),
+    (b"access-control-max-age", b"600"),
+)
+
+
+def shared(response: Response, request: Request, origins: frozenset[bytes]) -> Response:
+    """Return the response as a page of one of the origins may read it; as it is for any other caller."""
+    origin = request.headers.get(b"origin")
+    if origin is None or origin not in origins:
+        return response
+    headers = [(b"access-control-allow-origin", origin), (b"vary", b"Origin"), _EXPOSED]
+    allowed = dict(response.headers).get(b"allow")
+    if request.method == "OPTIONS" and allowed:
+        headers += [(b"access-control-allow-methods", allowed), *_PREFLIGHT]
+    return replace(response, headers=(*response.headers, *headers))

@@ -1,0 +1,191 @@
+"""The description of the HTTP interface: an OpenAPI document made from the model's own schema, and the page that shows it."""
+
+from __future__ import annotations
+
+import html
+import json
+from typing import Any
+
+from bentos import VERSION
+from bentos.core import Core
+from bentos.protocols.http.pages import operations
+from bentos.protocols.oip.kinds import wire_of
+from contract.model.schema import Feature, FeatureSchema, Field
+
+_SHOWN_CATEGORIES = 30
+
+
+def page(core: Core) -> bytes:
+    """The page at `/`: BentoML's copy of Swagger UI, without the tracker that BentoML's own page loads."""
+    title = html.escape(core.name)
+    return f"""<!DOCTYPE html>
+<html lang="en">
+  <head>
+    <meta charset="UTF-8">
+    <title>{title}: predictions</title>
+    <link rel="icon" href="data:,">
+    <link rel="stylesheet" type="text/css" href="./static_content/swagger-ui.css">
+    <style>body {{ margin: 0; background: #fafafa }} .topbar {{ display: none }}</style>
+  </head>
+  <body>
+    <div id="swagger-ui"></div>
+    <script src="./static_content/swagger-ui-bundle.js"></script>
+    <script src="./static_content/swagger-ui-standalone-preset.js"></script>
+    <script src="./static_content/swagger-initializer.js"></script>
+  </body>
+</html>
+""".encode()
+
+
+def document(core: Core) -> bytes:
+    """The OpenAPI 3.0 document at `/docs.json`."""
+    content = {
+        "openapi": "3.0.3",
+        "info": {
+            "title": core.name,
+            "version": VERSION,
+            "description": f"Answers come from the model version `{core.version}`. The same predictions are to be had by the "
+            "[Open Inference Protocol](https://github.com/kserve/open-inference-protocol) below `/v2`, and over gRPC.",
+        },
+        "servers": [{"url": "/"}],
+        "tags": list(operations.TAGS),
+        "paths": operations.paths(core),
+        "components": {"schemas": _schemas(core), "securitySchemes": operations.SCHEMES},
+    }
+    return json.dumps(content, ensure_ascii=False).encode()
+
+
+def _schemas(core: Core) -> dict[str, Any]:
+    fields = {field.name: field_schema(field, core.schema.features) for field in core.schema.fields}
+    fields |= {
+        field.name: {"deprecated": True, "description": "accepted and ignored"} for field in core.schema.deprecated
+    }
+    problem = _object({"row": _integer(nullable=True), "field": _string(nullable=True), "problem": _string()})
+    rows = {"type": "array", "maxItems": core.limits.max_rows, "items": operations.reference("Row")}
+    error = _object({"code": _string(), "message": _string(), "details": {"type": "array", "items": problem}})
+    return {
+        "Row": _object(fields, optional=tuple(field.name for field in core.schema.accepted if not field.required)),
+        "PredictRequest": _object({"rows": rows}),
+        "PredictResponse": _object(
+            {
+                "model": _object({"name": _string(), "version": _string()}),
+                "predictions": {"type": "array", "items": operations.reference("Prediction")},
+            }
+        ),
+        "Prediction": answer_schema(core.schema),
+        "Error": _object({"error": error}),
+        **_protocol_schemas(),
+    }
+
+
+def _protocol_schemas() -> dict[str, Any]:
+    """What the Open Inference Protocol and its extensions send."""
+    shape, text, yes = _list(_integer()), _string(), {"type": "boolean"}
+    head = {"name": text, "datatype": text, "shape": shape}
+    parameters = {"type": "object", "nullable": True}
+    tensor = _object(head | {"parameters": parameters, "data": _list({})}, optional=("parameters", "data"))
+    output = _object({"name": text, "parameters": parameters}, optional=("parameters",))
+    request = {"inputs": _list(operations.reference("Tensor")), "outputs": _list(output) | {"nullable": True}}
+    described = _list(_object(head))
+    configured = _list(
+        _object({"name": text, "data_type": text, "dims": shape, "optional": yes}, optional=("optional",))
+    )
+    model = {"name": text, "platform": text}
+    return {
+        "Tensor": tensor,
+        "InferRequest": _object(
+            {"id": _string(nullable=True), "parameters": parameters, **request},
+            optional=("id", "parameters", "outputs"),
+        ),
+        "InferResponse": _object(
+            {
+                "model_name": text,
+                "model_version": text,
+                "id": text,
+                "outputs": _list(operations.reference("Tensor")),
+                "parameters": _object({"fallbacks": text}),
+            },
+            optional=("id", "parameters"),
+        ),
+        "OipError": _object({"error": text}),
+        "ServerMetadata": _object({"name": text, "version": text, "extensions": _list(text)}),
+        "Live": _object({"live": yes}),
+        "Ready": _object({"ready": yes}),
+        "ModelReady": _object({"name": text, "ready": yes}),
+        "ModelMetadata": _object({**model, "versions": _list(text), "inputs": described, "outputs": described}),
+        "ModelConfig": _object(
+            {**model, "backend": text, "max_batch_size": _integer(), "input": configured, "output": configured}
+        ),
+        "RepositoryIndex": _list(_object({"name": text, "version": text, "state": text, "reason": text})),
+    }
+
+
+def answer_schema(schema: FeatureSchema) -> dict[str, Any]:
+    """The JSON schema of the answer to one row."""
+    chance = {"type": "number", "minimum": 0, "maximum": 1}
+    label = {"type": "string", "enum": list(schema.target.labels)}
+    if schema.task == "binary":
+        answer = {"probability": chance, "label": label}
+    elif schema.task == "multiclass":
+        answer = {"probabilities": _object(dict.fromkeys(schema.target.labels, chance)), "label": label}
+    else:
+        unit = {"description": f"unit: {schema.target.unit}"} if schema.target.unit else {}
+        answer = {"value": {"type": "number"} | unit}
+    fallback = _object({"field": _string(), "problem": _string()})
+    return _object(answer | {"fallbacks": {"type": "array", "items": fallback}}, optional=("fallbacks",))
+
+
+def field_schema(field: Field, features: tuple[Feature, ...]) -> dict[str, Any]:
+    """The JSON schema of one field of a row."""
+    # The form that clients are made from; values are also read as they stand in the table (docs/reference/http.md).
+    schema = dict(wire_of(field).json)
+    if field.kind == "number":
+        bounds = {"minimum": field.minimum, "maximum": field.maximum}
+        schema |= {key: bound for key, bound in bounds.items() if bound is not None}
+    if not field.required:
+        schema["nullable"] = True
+    parts = [
+        field.description,
+        f"unit: {field.unit}" if field.unit else None,
+        _known(field, features),
+        *_written(field),
+    ]
+    if description := "; ".join(part for part in parts if part):
+        schema["description"] = description
+    return schema
+
+
+def _written(field: Field) -> list[str]:
+    """What the table has for missing values, and the names and the format that it has for the field."""
+    notes = [f"missing: {', '.join(field.missing)}"] if field.missing else []
+    if field.source and field.source != (field.name,):
+        notes.append(f"may be sent as {' and '.join(field.source)} instead, as the table has it")
+    return [*notes, f"format: {field.format}"] if field.format else notes
+
+
+def _known(field: Field, features: tuple[Feature, ...]) -> str | None:
+    for feature in features:
+        if feature.transform == "category" and feature.inputs == (field.name,):
+            categories = feature.options["categories"]
+            more = f" and {len(categories) - _SHOWN_CATEGORIES} more" if len(categories) > _SHOWN_CATEGORIES else ""
+            return f"known: {', '.join(categories[:_SHOWN_CATEGORIES])}{more}; any other is taken as unknown"
+    return None
+
+
+def _object(properties: dict[str, Any], optional: tuple[str, ...] = ()) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}
+    if required := [name for name in properties if name not in optional]:
+        schema["required"] = required
+    return schema
+
+
+def _list(items: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": items}
+
+
+def _string(*, nullable: bool = False) -> dict[str, Any]:
+    return {"type": "string"} | ({"nullable": True} if nullable else {})
+
+
+def _integer(*, nullable: bool = False) -> dict[str, Any]:
+    return {"type": "integer"} | ({"nullable": True} if nullable else {})

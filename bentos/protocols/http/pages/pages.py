@@ -1,0 +1,56 @@
+"""The pages around the predictions: probes, metrics, and what the page at `/` loads, which is BentoML's copy of Swagger UI.
+
+What that page loads is read from the files of BentoML's package, without importing it.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from bentos.core import Core
+from bentos.monitoring.exposition import CONTENT_TYPE
+from bentos.protocols.http.exchange import Response
+from bentos.protocols.http.pages import openapi
+
+_STATIC = (
+    "swagger-ui.css",
+    "swagger-ui-bundle.js",
+    "swagger-ui-standalone-preset.js",
+    "swagger-initializer.js",
+)
+_STATIC_PREFIX = "/static_content/"
+_TEXT = b"text/plain; charset=utf-8"
+PROBES = frozenset(("/livez", "/readyz", "/healthz"))
+PATHS = PROBES | {"/", "/docs.json", "/metrics", *(f"{_STATIC_PREFIX}{name}" for name in _STATIC)}
+
+
+class Pages:
+    """Answers `PATHS`."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._documents = {
+            "/": Response(200, openapi.page(core), b"text/html; charset=utf-8"),
+            "/docs.json": Response(200, openapi.document(core)),
+        }
+
+    def answer(self, path: str) -> Response:
+        if path in self._documents:
+            return self._documents[path]
+        if path.startswith(_STATIC_PREFIX):
+            return _static(path.removeprefix(_STATIC_PREFIX))
+        if path == "/metrics":
+            return Response(200, self._core.metrics.text().encode(), CONTENT_TYPE)
+        return Response(503 if path == "/readyz" and not self._core.ready else 200, b"\n", _TEXT)
+
+
+@cache
+def _static(name: str) -> Response:
+    package = find_spec("bentoml")
+    if package is None or not package.submodule_search_locations:
+        raise RuntimeError("bentoml is not installed")
+    file = Path(package.submodule_search_locations[0]) / "_internal" / "server" / "static_content" / name
+    return Response(200, file.read_bytes(), (mimetypes.guess_type(file)[0] or "text/plain").encode())

@@ -1,0 +1,196 @@
+"""The server's side of one HTTP/2 connection (RFC 9113), for callers of gRPC: frames in, frames out, within the parser's own call.
+
+No task or coroutine is made for a request. All that comes with one read is answered by one write. Field blocks are remembered
+(`bentos.protocols.http2.fields`), ours are constant bytes.
+
+Whatever a peer does costs it its connection and us little. What it may send that asks for no answer (resets, pings, settings, empty
+frames) is rationed, whole requests earn more; blocks of fields, streams, connections and what is held in memory are bounded; and
+everything has a deadline. Against: rapid reset (CVE-2023-44487), CONTINUATION floods (CVE-2024-27316), floods of pings, settings and
+empty frames, HPACK bombs, windows that never open, and peers that send or read slowly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from abc import abstractmethod
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+from bentos.errors import log_defect
+from bentos.protocols.connections.gate import SPARE_CONNECTIONS, Gate
+from bentos.protocols.http2 import frames
+from bentos.protocols.http2.answers import MAX_STREAMS
+from bentos.protocols.http2.fields import Fields
+from bentos.protocols.http2.frames import ConnectionFault, ErrorCode, StreamFault
+from bentos.protocols.http2.requests import RECEIVE_BYTES, Http2Requests
+from bentos.protocols.http2.stream import Head, Stream
+
+_TURN_BYTES = 32 * 1024  # parsed at a time; then it is another connection's turn
+_LOOK_S = 1.0  # after which a connection is looked at again
+_IDLE_S = 300.0  # without a request
+_LINGER_S = 2.0  # for a peer to see that we are done
+
+
+class Http2Connection(Http2Requests[Head]):
+    """One connection; what a request is answered with, a subclass says.
+
+    Attributes:
+        deadline: when to look again whether anything is overdue.
+        crowded: this is one more connection than there may be.
+    """
+
+    def __init__(self, gate: Gate, make_head: Callable[[Fields], Head]) -> None:
+        super().__init__(gate, make_head)
+        self._loop = asyncio.get_running_loop()
+        self._unread = b""
+        self._greeted = False  # the preface is there
+        self._waits_for_turn = self._write_paused = False  # why nothing is parsed for now
+        self._paused_at = self._made_at = self.now
+        self._part_at = math.inf  # when the frame that is not complete began
+        self.deadline = self.now + _LOOK_S
+        self.crowded = False
+
+    @abstractmethod
+    def overdue(self, stream: Stream[Head]) -> None:
+        """Its deadline has passed."""
+
+    # ---- the connection ----
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        encrypted = transport.get_extra_info("ssl_object")
+        if encrypted is not None and encrypted.selected_alpn_protocol() != "h2":
+            transport.abort()
+            self._over = True
+            return
+        values = {
+            frames.MAX_CONCURRENT_STREAMS: MAX_STREAMS,
+            frames.INITIAL_WINDOW_SIZE: self._stream_credit,
+            frames.MAX_HEADER_LIST_SIZE: self.gate.limits.head_limit_bytes,
+        }
+        more = RECEIVE_BYTES - frames.WINDOW_BYTES
+        self._out += frames.settings(values), frames.window_update(0, more)
+        beyond = self.gate.add(self)
+        self.crowded = beyond > 0
+        if beyond > SPARE_CONNECTIONS:
+            self.fail(ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many connections"))
+        self.flush()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
+        self._over = True
+        self.gate.connections.discard(self)
+        self._drop_streams()
+
+    # ---- what arrives ----
+
+    def data_received(self, data: bytes) -> None:
+        if self._over:
+            return
+        self._unread = self._unread + data if self._unread else data
+        if not (self._waits_for_turn or self._write_paused):
+            self._work()
+
+    def _work(self) -> None:
+        self.now = perf_counter()
+        try:
+            self._parse()
+        except ConnectionFault as fault:
+            self.fail(fault)
+        except Exception as error:  # noqa: BLE001  # the last line of defence: whatever it is, the peer is told
+            log_defect(error)
+            self.fail(ConnectionFault(ErrorCode.INTERNAL_ERROR, "the server failed"))
+        self.flush()
+
+    def _parse(self) -> None:
+        unread, position, size = self._unread, 0, len(self._unread)
+        if not self._greeted:
+            position = self._greet(unread)
+            if not self._greeted:
+                return
+        turn = position + _TURN_BYTES
+        while size - position >= frames.HEAD_BYTES and position < turn and not (self._write_paused or self._over):
+            high, low, kind, flags, number = frames.HEAD.unpack_from(unread, position)
+            length = high << 16 | low
+            if length > frames.FRAME_BYTES:
+                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "a frame is too long")
+            start = position + frames.HEAD_BYTES
+            if start + length > size:
+                break
+            position = start + length
+            try:
+                self.take(kind, flags, number, unread[start:position])
+            except StreamFault as fault:
+                self._spend()
+                self._end_stream(fault.stream, fault.code)
+        self._unread = unread[position:]
+        if not self._unread:
+            self._part_at = math.inf
+        elif position or self._part_at == math.inf:
+            self._part_at = self.now
+        if position >= turn:
+            self._waits_for_turn = True
+            self.transport.pause_reading()
+            self._loop.call_soon(self._take_turn)
+
+    def _greet(self, start: bytes) -> int:
+        if not frames.PREFACE.startswith(start[: len(frames.PREFACE)]):
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "this is no HTTP/2")
+        self._greeted = len(start) >= len(frames.PREFACE)
+        return len(frames.PREFACE) if self._greeted else 0
+
+    def _take_turn(self) -> None:
+        self._waits_for_turn = False
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Parse what is there, and read on if that is done."""
+        if self._over or self._write_paused or self._waits_for_turn:
+            return
+        self._work()
+        if not (self._over or self._write_paused or self._waits_for_turn):
+            self.transport.resume_reading()
+
+    # ---- waiting ----
+
+    def pause_writing(self) -> None:
+        """The peer does not read its answers: it gets no more of them until it does."""
+        self._write_paused = True
+        self._paused_at = perf_counter()
+        self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._write_paused = False
+        self._part_at = math.inf  # what has come meanwhile was not looked at
+        self._loop.call_soon(self._go_on)  # in a call of its own, since the parser may be at work in this one
+
+    def expire(self, now: float) -> None:
+        """Look whether anything is overdue."""
+        self.deadline = now + _LOOK_S
+        limits = self.gate.limits
+        if self._over or (self._write_paused and now > self._paused_at + limits.body_timeout_s):
+            self.abort()
+        elif self._parted and now > self._parted_at + _LINGER_S:
+            self.close()
+        elif now > self._owed_since() + limits.head_timeout_s:
+            self.fail(ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "the caller sends too slowly"))
+        else:
+            self._expire_streams(now)
+            if self._leaving or (not self._streams and now > self.now + _IDLE_S):
+                self._leave()
+            self.flush()
+
+    def _owed_since(self) -> float:
+        """Since when the peer owes its settings, the rest of a frame, or that of a field block; never where it owes nothing."""
+        if not self._settled:
+            return self._made_at
+        block = self._block_at if self._block is not None else math.inf
+        return block if self._write_paused else min(block, self._part_at)
+
+    def _expire_streams(self, now: float) -> None:
+        for stream in [each for each in self._streams.values() if each.deadline <= now]:
+            self.overdue(stream)
+        taken = now - self.gate.limits.body_timeout_s
+        for number in [number for number, since in self._waiting.items() if since < taken]:
+            self._end_stream(number, ErrorCode.CANCEL)

@@ -1,0 +1,277 @@
+"""What a peer sends on an HTTP/2 connection, frame by frame, and what of it is against the rules."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+
+from bentos.protocols.connections.gate import Gate
+from bentos.protocols.http2 import frames
+from bentos.protocols.http2.answers import GOODBYE, MAX_STREAMS, Http2Answers
+from bentos.protocols.http2.fields import FieldReader, Fields, MalformedError
+from bentos.protocols.http2.frames import ConnectionFault, ErrorCode, StreamFault
+from bentos.protocols.http2.stream import Head, Stream
+
+RECEIVE_BYTES = 4 * 1024 * 1024  # window of the connection
+_PRIORITY_BYTES = 5
+_SETTINGS_AT_ONCE = 64
+
+
+class Http2Requests(Http2Answers[Head]):
+    """The half of a connection that reads; what a request is answered with, a subclass says."""
+
+    def __init__(self, gate: Gate, make_head: Callable[[Fields], Head]) -> None:
+        super().__init__(gate)
+        self._reader = FieldReader(gate.limits.head_limit_bytes, make_head)
+        self._settled = False  # the peer's settings are there
+        self._block: bytearray | None = None  # fields of which CONTINUATION is to come
+        self._block_head = (0, 0)
+        self._block_at = self.now
+        self._stream_credit = min(gate.limits.body_limit_bytes + frames.WINDOW_BYTES, frames.LARGEST_WINDOW_BYTES)
+        self._credit = RECEIVE_BYTES
+
+    @abstractmethod
+    def opened(self, stream: Stream[Head]) -> None:
+        """The fields of a request have come."""
+
+    @abstractmethod
+    def received(self, stream: Stream[Head], data: bytes) -> None:
+        """More of its body has come, and all of it if `stream.ended`."""
+
+    def take(self, kind: int, flags: int, number: int, payload: bytes) -> None:
+        """One frame.
+
+        Raises:
+            ConnectionFault, StreamFault: the peer broke the rules.
+        """
+        if self._block is not None and kind != frames.CONTINUATION:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a field block is not complete")
+        if not self._settled and kind != frames.SETTINGS:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "settings come first")
+        if kind < len(_TAKERS):
+            _TAKERS[kind](self, flags, number & frames.LARGEST_STREAM, payload)
+        else:
+            self._spend()
+
+    def _take_headers(self, flags: int, number: int, payload: bytes) -> None:
+        if not number:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "HEADERS without a stream")
+        if flags & frames.PADDED:
+            payload = frames.without_padding(flags, payload)
+        if flags & frames.WITH_PRIORITY:
+            self._check_priority(number, payload)
+            payload = payload[_PRIORITY_BYTES:]
+        if flags & frames.END_HEADERS:
+            self._take_block(number, flags, payload)
+        else:
+            self._block, self._block_head, self._block_at = bytearray(payload), (number, flags), self.now
+            self._check_block(len(payload))
+
+    def _take_continuation(self, flags: int, number: int, payload: bytes) -> None:
+        block, (stream, head_flags) = self._block, self._block_head
+        if block is None or number != stream:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "CONTINUATION of nothing")
+        self._spend()
+        block += payload
+        self._check_block(len(block))
+        if flags & frames.END_HEADERS:
+            self._block = None
+            self._take_block(number, head_flags, bytes(block))
+
+    def _check_block(self, size: int) -> None:
+        if size > self.gate.limits.head_limit_bytes:
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "the fields are too long")
+
+    def _take_block(self, number: int, flags: int, block: bytes) -> None:
+        self._check_block(len(block))
+        if number <= self._last_stream:
+            self._take_trailers(number, flags, block)
+            return
+        if not number & 1:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "streams of a caller have odd numbers")
+        if self._left:
+            self._reader.decode(block)
+            return
+        self._last_stream = number
+        try:
+            head = self._reader.read(block)
+        except MalformedError:
+            raise StreamFault(ErrorCode.PROTOCOL_ERROR, number) from None
+        if len(self._streams) >= MAX_STREAMS:
+            raise StreamFault(ErrorCode.REFUSED_STREAM, number)
+        deadline = self.now + self.gate.limits.body_timeout_s
+        stream = Stream(number, head, self.now, deadline, self._first_window, self._stream_credit)
+        self._streams[number] = stream
+        if flags & frames.END_STREAM:
+            stream.ended = True
+        self.opened(stream)
+        if stream.ended and stream.id in self._streams:
+            self.received(stream, b"")
+
+    def _take_trailers(self, number: int, flags: int, block: bytes) -> None:
+        """Fields after the body say nothing to us, but that it has ended."""
+        fields = self._reader.decode(block)
+        stream = self._streams.get(number)
+        if stream is None or stream.ended:
+            if number not in self._reset:
+                raise ConnectionFault(ErrorCode.STREAM_CLOSED, "HEADERS of a stream that is closed")
+            self._take_late(number, flags)
+        elif not flags & frames.END_STREAM or any(name.startswith(b":") for name, _ in fields):
+            raise StreamFault(ErrorCode.PROTOCOL_ERROR, number)
+        else:
+            stream.ended = True
+            self.received(stream, b"")
+
+    def _take_data(self, flags: int, number: int, payload: bytes) -> None:
+        size = len(payload)
+        self._credit -= size
+        if self._credit < 0:
+            raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "more than the window of the connection")
+        if self._credit < RECEIVE_BYTES // 2:
+            self._out.append(frames.window_update(0, RECEIVE_BYTES - self._credit))
+            self._credit = RECEIVE_BYTES
+        if flags & frames.PADDED:
+            payload = frames.without_padding(flags, payload)
+        stream = self._streams.get(number)
+        if stream is None or stream.ended:
+            self._take_late(number, flags)
+            return
+        stream.credit -= size
+        if stream.credit < 0:
+            raise StreamFault(ErrorCode.FLOW_CONTROL_ERROR, number)
+        if flags & frames.END_STREAM:
+            stream.ended = True
+        elif not payload:
+            self._spend()
+        elif stream.credit < self._stream_credit // 2:
+            self._out.append(frames.window_update(number, self._stream_credit - stream.credit))
+            stream.credit = self._stream_credit
+        self.received(stream, payload)
+
+    def _take_late(self, number: int, flags: int) -> None:
+        """What comes for a stream that is open no more: dropped if its caller could not know that, else a fault."""
+        self._check_known(number)
+        if number > self._last_stream:
+            return
+        if number not in self._reset:
+            raise StreamFault(ErrorCode.STREAM_CLOSED, number)
+        if flags & frames.END_STREAM:
+            del self._reset[number]
+        else:
+            self._spend()
+
+    def _check_known(self, number: int) -> None:
+        if not number & 1 or (number > self._last_stream and not self._left):
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a frame for a stream that there is not")
+
+    def _take_priority(self, _: int, number: int, payload: bytes) -> None:
+        self._spend()
+        if not number:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PRIORITY without a stream")
+        self._check_priority(number, payload)
+        if len(payload) != _PRIORITY_BYTES:
+            raise StreamFault(ErrorCode.FRAME_SIZE_ERROR, number)
+
+    def _check_priority(self, number: int, payload: bytes) -> None:
+        """Priorities are not heeded (RFC 9113 has given them up), but none may be of itself."""
+        if len(payload) < _PRIORITY_BYTES:
+            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "a priority is too short")
+        if int.from_bytes(payload[:4], "big") & frames.LARGEST_STREAM == number:
+            raise StreamFault(ErrorCode.PROTOCOL_ERROR, number)
+
+    def _take_reset(self, _: int, number: int, payload: bytes) -> None:
+        if len(payload) != 4:
+            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "RST_STREAM has 4 bytes")
+        self._check_known(number)
+        self._spend()
+        self._reset.pop(number, None)
+        self._forget(number)
+
+    def _take_settings(self, flags: int, number: int, payload: bytes) -> None:
+        if number:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "SETTINGS of a stream")
+        if len(payload) % frames.SETTING.size or (flags & frames.ACK and payload):
+            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS of a strange length")
+        if len(payload) > _SETTINGS_AT_ONCE * frames.SETTING.size:
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many settings")
+        if flags & frames.ACK:
+            return
+        self._spend()
+        self._settled = True
+        for key, value in frames.SETTING.iter_unpack(payload):
+            self._apply(key, value)
+        self._out.append(frames.frame(frames.SETTINGS, frames.ACK, 0))
+        self._send_waiting()
+
+    def _apply(self, key: int, value: int) -> None:
+        if key == frames.ENABLE_PUSH and value > 1:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "ENABLE_PUSH is 0 or 1")
+        if key == frames.MAX_FRAME_SIZE:
+            if not frames.FRAME_BYTES <= value <= frames.LARGEST_FRAME_BYTES:
+                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "MAX_FRAME_SIZE is out of range")
+            self._frame_bytes = value
+        if key == frames.INITIAL_WINDOW_SIZE:
+            more, self._first_window = value - self._first_window, value
+            windows = [value, *(stream.window + more for stream in self._streams.values())]
+            if max(windows) > frames.LARGEST_WINDOW_BYTES:
+                raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "INITIAL_WINDOW_SIZE is out of range")
+            for stream in self._streams.values():
+                stream.window += more
+
+    def _take_push(self, _: int, __: int, ___: bytes) -> None:
+        raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "callers push nothing")
+
+    def _take_ping(self, flags: int, number: int, payload: bytes) -> None:
+        if number:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PING of a stream")
+        if len(payload) != 8:
+            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "PING has 8 bytes")
+        self._spend()
+        if not flags & frames.ACK:
+            self._out.append(frames.frame(frames.PING, frames.ACK, 0, payload))
+        elif self._leaving and payload == GOODBYE:
+            self._leave()
+
+    def _take_goaway(self, _: int, number: int, __: bytes) -> None:
+        if number:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "GOAWAY of a stream")
+        self._leave()
+
+    def _take_window(self, _: int, number: int, payload: bytes) -> None:
+        if len(payload) != 4:
+            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "WINDOW_UPDATE has 4 bytes")
+        self._spend()
+        more = int.from_bytes(payload, "big") & frames.LARGEST_WINDOW_BYTES
+        if not number:
+            self._window += more
+            if not more or self._window > frames.LARGEST_WINDOW_BYTES:
+                code = ErrorCode.FLOW_CONTROL_ERROR if more else ErrorCode.PROTOCOL_ERROR
+                raise ConnectionFault(code, "the window of the connection is out of range")
+            self._send_waiting()
+            return
+        stream = self._streams.get(number)
+        if stream is None:
+            self._check_known(number)
+            return
+        stream.window += more
+        if not more or stream.window > frames.LARGEST_WINDOW_BYTES:
+            raise StreamFault(ErrorCode.FLOW_CONTROL_ERROR if more else ErrorCode.PROTOCOL_ERROR, number)
+        if stream.pending:
+            self._send_pending(stream)
+
+    def _take_unknown(self, _: int, __: int, ___: bytes) -> None:
+        self._spend()
+
+
+_TAKERS = (
+    Http2Requests._take_data,
+    Http2Requests._take_headers,
+    Http2Requests._take_priority,
+    Http2Requests._take_reset,
+    Http2Requests._take_settings,
+    Http2Requests._take_push,
+    Http2Requests._take_ping,
+    Http2Requests._take_goaway,
+    Http2Requests._take_window,
+    Http2Requests._take_continuation,
+)

@@ -1,0 +1,1 @@
+"""The Open Inference Protocol: a model's metadata, tensors, and the datatypes of its fields."""

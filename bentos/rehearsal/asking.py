@@ -1,0 +1,79 @@
+"""Asking a running server for one row, over HTTP and over gRPC; the smoke test and the rehearsal do. No library for callers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from http.client import HTTPConnection
+from typing import Any
+
+from bentos.protos import oip_pb2 as oip
+from bentos.rehearsal.channel import GrpcChannel
+
+Prediction = dict[str, Any]
+Headers = Mapping[str, str]
+FALLBACKS = "fallbacks"
+_INFER = "/inference.GRPCInferenceService/ModelInfer"
+_NO_KEY: Headers = {}
+
+
+def over_http(connection: HTTPConnection, row: Prediction, headers: Headers = _NO_KEY) -> tuple[Prediction, str]:
+    """The prediction for a row, with its fallbacks, and the version of the model that gave it.
+
+    Raises:
+        ValueError: the answer is no prediction; with its status and its first words.
+    """
+    status, content = post(connection, json.dumps({"rows": [row]}).encode(), headers)
+    if status != 200:
+        raise ValueError(f"answered with {status}: {content[:300].decode(errors='replace')}")
+    answer = json.loads(content)
+    (prediction,) = answer["predictions"]
+    return prediction, answer["model"]["version"]
+
+
+def post(connection: HTTPConnection, body: bytes, headers: Headers = _NO_KEY) -> tuple[int, bytes]:
+    """Status and body of the answer to a body of JSON at /predict."""
+    connection.request("POST", "/predict", body, {"content-type": "application/json", **headers})
+    response = connection.getresponse()
+    return response.status, response.read()
+
+
+def over_grpc(
+    channel: GrpcChannel, row: Prediction, schema: dict[str, Any], headers: Headers = _NO_KEY
+) -> tuple[Prediction, str]:
+    """The same over gRPC.
+
+    Raises:
+        RefusedError: the server refused the row.
+    """
+    request = oip.ModelInferRequest(model_name=schema["name"])
+    kinds = {field["name"]: field["kind"] for field in schema["fields"]}
+    for name, value in row.items():
+        _add_tensor(request, name, kinds.get(name), value)
+    answer = oip.ModelInferResponse.FromString(channel.call(_INFER, request.SerializeToString(), headers))
+    prediction: Prediction = {}
+    for output in answer.outputs:
+        if output.datatype == "BYTES":
+            prediction[output.name] = output.contents.bytes_contents[0].decode()
+        elif len(output.shape) == 2:
+            chances = output.contents.fp64_contents
+            prediction[output.name] = dict(zip(schema["target"]["labels"], chances, strict=True))
+        else:
+            prediction[output.name] = output.contents.fp64_contents[0]
+    if FALLBACKS in answer.parameters:
+        assumed = json.loads(answer.parameters[FALLBACKS].string_param)
+        prediction[FALLBACKS] = [{key: entry[key] for key in ("field", "problem")} for entry in assumed]
+    return prediction, answer.model_version
+
+
+def _add_tensor(request: oip.ModelInferRequest, name: str, kind: str | None, value: Any) -> None:
+    tensor = request.inputs.add(name=name, shape=[1])
+    if kind == "number":
+        tensor.datatype = "FP64"
+        tensor.contents.fp64_contents.append(value)
+    elif kind == "boolean":
+        tensor.datatype = "BOOL"
+        tensor.contents.bool_contents.append(value)
+    else:
+        tensor.datatype = "BYTES"
+        tensor.contents.bytes_contents.append(str(value).encode())

@@ -1,0 +1,1 @@
+"""The parts of a bundle beside its model: manifest, signature, evidence, limits."""

@@ -1,0 +1,1 @@
+"""Python environments named by the digest of their lock."""

@@ -1,0 +1,1 @@
+"""What a bundle computes: from a row to its features, and from these to the answer."""

@@ -1,0 +1,176 @@
+"""From request rows, or the columns of a table, to the float32 matrix that the model reads.
+
+Rows come from callers and are judged strictly: whatever breaks the schema is reported by row and field, never by value. Tables
+come from our own partitions, whose values are canonical: there, what a caller would be refused for becomes missing. Both go through
+the one conversion of `contract.values.kinds`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.errors import BundleError, InvalidRowsError, Problem
+from contract.model import transforms
+from contract.model.row_program import Fallback, Parser, Row, compiled
+from contract.model.schema import FeatureSchema, Field
+from contract.values import kinds, sources
+
+
+class Encoder:
+    """Encodes rows and tables by a schema. Thread-safe: it has no state but the schema's."""
+
+    def __init__(self, schema: FeatureSchema) -> None:
+        self._parsers = [(field.name, _parser(field)) for field in schema.fields]
+        self._names = frozenset(field.name for field in schema.fields)
+        self._sources = sources.Sources(schema.fields)
+        self._accepted = frozenset(field.name for field in schema.accepted)
+        positions = {field.name: index for index, field in enumerate(schema.fields)}
+        try:
+            self._features = [
+                (transforms.make(feature.transform, feature.options), *_two(positions[name] for name in feature.inputs))
+                for feature in schema.features
+            ]
+        except ValueError as error:
+            raise BundleError(f"the feature schema cannot be used: {error}") from error
+        self._encode = compiled(
+            schema,
+            [parse for _, parse in self._parsers],
+            {field.name: _bounds(field) for field in schema.fields if field.kind == "number"},
+            [transform for transform, _, _ in self._features],
+            _known(schema),
+        )
+
+    def encode_rows(self, rows: Sequence[Row]) -> tuple[NDArray[np.float32], list[list[Fallback]]]:
+        """The matrix of `rows`, and for each row the fallbacks that its encoding took.
+
+        Returns:
+            float32 of shape (rows, features), NaN where a value is missing; and per row a list of `{"field", "problem"}`, the
+            problem being `missing` or `unknown category`.
+
+        Raises:
+            InvalidRowsError: with every problem of every row.
+        """
+        encoded: list[float] = []
+        if self._sources:
+            rows = [self._sources.declared(row) for row in rows]
+        try:
+            fallbacks = [self._encode(row, encoded) for row in rows]
+        except (ValueError, AttributeError):
+            if problems := self._problems(rows):
+                raise InvalidRowsError("the rows do not fit the model's schema", problems) from None
+            raise
+        return np.array(encoded, dtype=np.float32).reshape(len(rows), len(self._features)), fallbacks
+
+    def encode_columns(self, columns: Mapping[str, Sequence[Any]]) -> NDArray[np.float32]:
+        """The matrix of a table given as columns of equal length, one for every field of the schema.
+
+        Values that a request would be refused for (out of range, of another type, NaN) are taken as missing.
+        """
+        if absent := [name for name in sorted(self._names) if name not in columns]:
+            raise InvalidRowsError(
+                "the table lacks columns of the schema", [Problem(None, name, "absent") for name in absent]
+            )
+        parsed = [_parse_leniently(parse, columns[name]) for name, parse in self._parsers]
+        size = len(parsed[0]) if parsed else 0
+        matrix = np.empty((size, len(self._features)), dtype=np.float32)
+        for column, (transform, first, second) in enumerate(self._features):
+            inputs = [parsed[first]] if second is None else [parsed[first], parsed[second]]
+            matrix[:, column] = np.fromiter(map(transform, *inputs), np.float32, size)
+        return matrix
+
+    def _problems(self, rows: Sequence[Row]) -> list[Problem]:
+        problems: list[Problem] = []
+        for index, row in enumerate(rows):
+            if not isinstance(row, Mapping):
+                problems.append(Problem(index, None, "is not an object of field names and values"))
+                continue
+            unknown = sorted(str(name) for name in row.keys() - self._accepted)
+            problems += [Problem(index, name[:100], "unknown field") for name in unknown]
+            for name, parse in self._parsers:
+                value = row.get(name)
+                try:
+                    if isinstance(value, sources.Refused):
+                        raise ValueError(value.problem)
+                    parse(value)
+                except ValueError as error:
+                    problems.append(Problem(index, name, str(error)))
+        return problems
+
+
+def _two(inputs: Iterable[int]) -> tuple[int, int | None]:
+    """The positions of a feature's one or two inputs."""
+    first, *more = inputs
+    return first, more[0] if more else None
+
+
+def _known(schema: FeatureSchema) -> dict[str, frozenset[str]]:
+    """By field, the categories that all features made from it know; none but canonical ones are ever asked for."""
+    readers = {field.name: kinds.reader(field) for field in schema.fields if field.kind == "category"}
+    known: dict[str, frozenset[str]] = {}
+    for feature in schema.features:
+        name = feature.inputs[0]
+        if feature.transform in ("category", "lookup") and name in readers:
+            names = feature.options["categories" if feature.transform == "category" else "table"]
+            categories = frozenset(entry for entry in names if readers[name](entry) == entry)
+            known[name] = known.get(name, categories) & categories
+    return known
+
+
+def _parse_leniently(parse: Parser, column: Sequence[Any]) -> list[Any]:
+    known: dict[Any, Any] = {None: None}
+    parsed = []
+    for value in column:
+        if value not in known:
+            try:
+                known[value] = parse(value)
+            except ValueError:
+                known[value] = None
+        parsed.append(known[value])
+    return parsed
+
+
+def _parser(field: Field) -> Parser:
+    """A function from a request's value to the canonical one, or None where an optional field is missing.
+
+    It raises ValueError with a message that never holds the value.
+    """
+    read, required = kinds.reader(field), field.required
+    within = _bounds_check(field) if field.kind == "number" else None
+
+    def parse(value: Any) -> Any:
+        if type(value) is float and value != value:  # what no JSON can say
+            raise ValueError("must be a finite number")
+        parsed = read(value)
+        if parsed is None:
+            if required:
+                raise ValueError("required, but missing")
+        elif within is not None:
+            within(parsed)
+        return parsed
+
+    return parse
+
+
+def _bounds(field: Field) -> tuple[float, float]:
+    """Neither NaN is within them, nor what a float32 does not hold."""
+    low = -kinds.LARGEST if field.minimum is None else max(field.minimum, -kinds.LARGEST)
+    high = kinds.LARGEST if field.maximum is None else min(field.maximum, kinds.LARGEST)
+    return low, high
+
+
+def _bounds_check(field: Field) -> Callable[[float], None]:
+    low, high = _bounds(field)
+    shown_low = -math.inf if field.minimum is None else field.minimum
+    shown_high = math.inf if field.maximum is None else field.maximum
+    problem = f"must be between {shown_low:g} and {shown_high:g}" + (f" {field.unit}" if field.unit else "")
+
+    def check(value: float) -> None:
+        if not low <= value <= high:
+            raise ValueError(problem)
+
+    return check

@@ -1,0 +1,129 @@
+"""How the training rows were distributed, feature by feature, in bins; serving counts what it is asked in the same bins.
+
+A bin holds many rows or none, its ends are no value of a row, and a feature that is made from a PII field has no bins at all
+(`pipelines.stages.train.reference` sees to that), so that the file tells of nobody.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.errors import BundleError
+from contract.files import canonical_json
+from contract.model.schema import FeatureSchema
+
+FILE_NAME = "reference.json"
+FORMAT = 1
+MISSING = "missing"
+
+
+@dataclass(frozen=True)
+class Bins:
+    """The bins of one column of float32 numbers, codes of categories among them, and the training rows in each.
+
+    Attributes:
+        names: of the bins, each once; the last one is `missing`, for NaN.
+        rows: of the training table, by bin.
+        edges: ascending upper ends, inclusive; a value lies before the first one, after the last one, or between two.
+        places: the bin of each of these len(edges) + 1 intervals. Several categories may share one.
+    """
+
+    names: tuple[str, ...]
+    rows: tuple[int, ...]
+    edges: tuple[float, ...]
+    places: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        """Raises ValueError unless the parts fit together."""
+        bins = len(self.names)
+        if len(set(self.names)) != bins or self.names[-1:] != (MISSING,) or bins != len(self.rows):
+            raise ValueError(f"bins need names, each once, {MISSING!r} last, and as many counts of rows")
+        if len(self.places) != len(self.edges) + 1 or not all(0 <= place < bins - 1 for place in self.places):
+            raise ValueError("every interval between the edges needs a bin")
+        if not all(map(math.isfinite, self.edges)) or any(a >= b for a, b in itertools.pairwise(self.edges)):
+            raise ValueError("the edges must ascend")
+        if any(type(count) is not int or count < 0 for count in self.rows):
+            raise ValueError("the counts of rows must be whole numbers from 0")
+
+
+class Counter:
+    """Counts columns of float32 in bins."""
+
+    def __init__(self, bins: Bins) -> None:
+        self.bins = bins
+        # NaN is sorted behind infinity.
+        self._edges = np.array([*bins.edges, math.inf], np.float32)
+        self._places = np.array([*bins.places, len(bins.names) - 1])
+
+    def count(self, column: NDArray[np.float32]) -> NDArray[np.int64]:
+        """The rows in each bin, of a column of any length."""
+        places = self._places[np.searchsorted(self._edges, column)]
+        return np.bincount(places, minlength=len(self.bins.names))
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The bins of the features, by name and in the order of the schema, PII ones left out; and those of the predictions."""
+
+    features: dict[str, Bins]
+    prediction: Bins
+    format: int = FORMAT
+
+    def to_bytes(self) -> bytes:
+        return canonical_json(asdict(self))
+
+    @classmethod
+    def from_bytes(cls, content: bytes, schema: FeatureSchema) -> Reference:
+        """The reference that `to_bytes` wrote.
+
+        Raises:
+            BundleError: the content is no such reference, or one of other features.
+        """
+        try:
+            raw = json.loads(content)
+            if raw.pop("format") != FORMAT:
+                raise ValueError(f"its format is not {FORMAT}")
+            features = {name: _bins(entry) for name, entry in raw.pop("features").items()}
+            prediction = _bins(raw.pop("prediction"))
+            if raw:
+                raise ValueError(f"unknown keys {sorted(raw)}")
+            open_names = schema.open_features
+            if sorted(features) != sorted(open_names):
+                raise ValueError(f"its features are not {', '.join(open_names)}")
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise BundleError(f"{FILE_NAME} is no reference of format {FORMAT}: {error}") from error
+        return cls({name: features[name] for name in open_names}, prediction)
+
+
+def predicted(task: str, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What the bins of the predictions count: the probability or the number; of a multiclass target, the most probable label's index.
+
+    Args:
+        scores: as `contract.model.predictor.Predictor.score_matrix` gives them.
+    """
+    return scores.argmax(axis=1).astype(np.float32) if task == "multiclass" else scores
+
+
+def stability_index(counts: Sequence[Sequence[float] | NDArray[Any]] | NDArray[Any]) -> float:
+    """The population stability index (PSI) of two rows of counts in the same bins, in [0, ∞); 0 where they are alike.
+
+    Half a row is added to every bin, so that an empty one gives no infinity.
+
+    Source: Siddiqi, Credit Risk Scorecards, 2006; below 0.1 nothing significant has changed, above 0.25 much has.
+    """
+    filled = np.asarray(counts, np.float64) + 0.5
+    before, now = filled / filled.sum(axis=1, keepdims=True)
+    logarithms = list(map(math.log, (now / before).tolist()))  # NumPy's have other last bits on another processor
+    return float(((now - before) * logarithms).sum())
+
+
+def _bins(raw: dict[str, Any]) -> Bins:
+    return Bins(**{key: tuple(value) for key, value in raw.items()})

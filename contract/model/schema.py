@@ -1,0 +1,218 @@
+"""The feature schema: what a request carries, and how it becomes the row of numbers that the model reads.
+
+A *field* is what a caller sends (`carrier`, `scheduled_departure`); a *feature* is a column of the model's matrix, made from one
+or two fields by a named transform. The schema holds all fitted state of the encoding (category codes, lookup tables) and travels
+in the bundle as `schema.json`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from contract.errors import BundleError
+from contract.files import canonical_json
+
+FILE_NAME = "schema.json"
+FORMAT = 1
+
+KINDS = ("number", "boolean", "category", "timestamp")
+TASKS = ("binary", "multiclass", "regression")
+TRANSFORMS = (
+    "value", "category", "calendar", "cyclic", "ratio", "log", "lookup",
+    "difference", "product", "elapsed", "is_missing", "text_length", "binned", "holiday",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Field:
+    """One key of a request.
+
+    Attributes:
+        kind: `number`, `boolean`, `category` or `timestamp`; `contract.values.kinds` says what is read as one.
+        required: whether a row in which it is missing is refused. An optional one that is missing is encoded as NaN.
+        unit: of a number, for people; of a timestamp that is written as a number, the unit in which it counts.
+        minimum, maximum: inclusive bounds of a number; None where there is none.
+        pii: whether it tells of a person: what is made from it is neither counted nor logged.
+        missing: texts that stand for a missing value, beside blank ones.
+        decimal: the decimal sign of a number that is written as text.
+        zone: of a timestamp: `UTC` where the table's have an offset, so that a request's needs one; None where they have none.
+        source: names in the source of the column, or the columns, that it is made of, where they differ from its own.
+        format: of a timestamp that is made of `source`: how their texts, joined by a space, are written (strftime).
+    """
+
+    name: str
+    kind: str
+    required: bool = True
+    unit: str | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    description: str | None = None
+    pii: bool = False
+    missing: tuple[str, ...] = ()
+    decimal: str = "."
+    zone: str | None = None
+    source: tuple[str, ...] = ()
+    format: str | None = None
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One float32 column of the model's matrix.
+
+    Attributes:
+        inputs: names of the fields that the transform reads.
+        options: by transform:
+            value     none; a number or boolean as it is.
+            category  `categories`: the known ones; the code is the position, an unknown one gets `len(categories)`, missing NaN.
+            calendar  `part` of a timestamp: minute_of_day, hour, weekday (Monday 0), day, month, day_of_year or week (ISO).
+            cyclic    `part` as above, and `function`: sin or cos of 2π · part / period.
+            ratio     first input / second input; NaN where either is missing, the second is 0, or float32 does not hold the result.
+            log       natural logarithm of 1 + input; NaN where that is not defined.
+            lookup    `table`: key -> number, and `default` for keys that it lacks (null: NaN).
+            difference   first input - second input; NaN where either is missing, or float32 does not hold the result.
+            product      first input * second input; NaN as for a difference.
+            elapsed      second timestamp - first one, in `unit`: s, min, h or d; NaN where either is missing.
+            is_missing   1 where the input is missing, of any kind; else 0.
+            text_length  the number of characters of a category; NaN where it is missing.
+            binned       the number of `edges` (ascending) that lie below a number; NaN where it is missing.
+            holiday      1 on a day of `dates` (ISO), 0 on another from `first_year` to `last_year`; NaN outside of them, or missing.
+    """
+
+    name: str
+    transform: str
+    inputs: tuple[str, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is predicted.
+
+    Attributes:
+        labels: binary: the negative and the positive one; multiclass: three or more, in the order of the model's probabilities;
+            regression: none.
+        threshold: binary: the probability from which the label is the positive one.
+        unit: of a regression's number, for people.
+    """
+
+    name: str
+    labels: tuple[str, ...] = ()
+    threshold: float | None = None
+    unit: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Only what the task has."""
+        return {key: value for key, value in asdict(self).items() if value not in (None, ())}
+
+
+@dataclass(frozen=True)
+class FeatureSchema:
+    """All that a request needs to be read, encoded and answered; `task` is one of `TASKS`.
+
+    Attributes:
+        deprecated: fields that a request may still carry, whatever their value, and that nothing reads.
+    """
+
+    name: str
+    task: str
+    target: Target
+    fields: tuple[Field, ...]
+    features: tuple[Feature, ...]
+    deprecated: tuple[Field, ...] = ()
+    format: int = FORMAT
+
+    @property
+    def accepted(self) -> tuple[Field, ...]:
+        """The fields that a request may carry."""
+        return self.fields + self.deprecated
+
+    @property
+    def feature_names(self) -> list[str]:
+        return [feature.name for feature in self.features]
+
+    @property
+    def open_features(self) -> list[str]:
+        """The names of the features that are made from no PII field."""
+        pii = {entry.name for entry in self.fields if entry.pii}
+        return [feature.name for feature in self.features if pii.isdisjoint(feature.inputs)]
+
+    def to_bytes(self) -> bytes:
+        return canonical_json(asdict(self) | {"target": self.target.as_dict()})
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> FeatureSchema:
+        """The schema that `to_bytes` wrote.
+
+        Raises:
+            BundleError: the content is not such a schema.
+        """
+        try:
+            raw = json.loads(content)
+            if raw.pop("format") != FORMAT:
+                raise ValueError(f"its format is not {FORMAT}")
+            schema = cls(
+                name=raw.pop("name"),
+                task=raw.pop("task"),
+                target=_target(raw.pop("target")),
+                fields=tuple(_field(entry) for entry in raw.pop("fields")),
+                features=tuple(_feature(entry) for entry in raw.pop("features")),
+                deprecated=tuple(_field(entry) for entry in raw.pop("deprecated", ())),
+            )
+            if raw:
+                raise ValueError(f"unknown keys {sorted(raw)}")
+            _check(schema)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise BundleError(f"not a feature schema of format {FORMAT}: {error}") from error
+        return schema
+
+
+def _target(raw: Mapping[str, Any]) -> Target:
+    known = {entry.name for entry in fields(Target)}
+    if raw.keys() - known:
+        raise ValueError(f"unknown keys {sorted(raw.keys() - known)} in target")
+    threshold = raw.get("threshold")
+    return Target(
+        raw["name"],
+        tuple(raw.get("labels", ())),
+        None if threshold is None else float(threshold),
+        raw.get("unit"),
+    )
+
+
+def _field(raw: Mapping[str, Any]) -> Field:
+    lists = {key: tuple(raw[key]) for key in ("missing", "source") if key in raw}
+    return Field(**{**raw, **lists})
+
+
+def _feature(raw: Mapping[str, Any]) -> Feature:
+    return Feature(raw["name"], raw["transform"], tuple(raw["inputs"]), dict(raw["options"]))
+
+
+def _check(schema: FeatureSchema) -> None:
+    _check_target(schema.task, schema.target)
+    names = {entry.name for entry in schema.fields}
+    if twice := names & {entry.name for entry in schema.deprecated}:
+        raise ValueError(f"the fields {sorted(twice)} are deprecated, and read")
+    for entry in schema.accepted:
+        if entry.kind not in KINDS:
+            raise ValueError(f"field {entry.name!r} has the kind {entry.kind!r}, not one of {', '.join(KINDS)}")
+        if entry.decimal not in (".", ",") or entry.zone not in (None, "UTC"):
+            raise ValueError(f"field {entry.name!r} has the decimal sign {entry.decimal!r} and the zone {entry.zone!r}")
+    for feature in schema.features:
+        if feature.transform not in TRANSFORMS:
+            raise ValueError(f"feature {feature.name!r} has the transform {feature.transform!r}")
+        if unknown := set(feature.inputs) - names:
+            raise ValueError(f"feature {feature.name!r} reads {sorted(unknown)}, which the schema has no field for")
+
+
+def _check_target(task: str, target: Target) -> None:
+    if task not in TASKS:
+        raise ValueError(f"the task is {task!r}, not one of {', '.join(TASKS)}")
+    count = len(target.labels)
+    if not {"binary": count == 2, "multiclass": count > 2, "regression": count == 0}[task]:
+        raise ValueError(f"{count} labels do not go with the task {task}")
+    if (target.threshold is None) == (task == "binary"):
+        raise ValueError("a threshold goes with the task binary, and only with it")

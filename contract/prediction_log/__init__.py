@@ -1,0 +1,1 @@
+"""The prediction log: its records, and the settings that turn it on."""

@@ -1,0 +1,202 @@
+"""The format of the prediction log: what a server writes and the training side reads, with numpy alone.
+
+A file is one line of JSON, the `Header`, and then frames, one for each batch of requests, appended whole:
+
+| bytes | what |
+|---|---|
+| 4 | `BPL1` |
+| 4 | length of the payload, uint32 |
+| 4 | CRC-32 of the payload, uint32 |
+| … | the payload: |
+| 4 | the number of requests n, uint32 |
+| 8 n | when each was answered: nanoseconds since 1970 UTC, int64 |
+| 4 n | rows of each, uint32; r in all |
+| n | length of each request's identifier, uint8 |
+| … | the identifiers, UTF-8, one after the other |
+| 4 r · features | the features as the model saw them, float32, row after row, NaN for missing |
+| 4 r · scores | what the model gave for them, float32, row after row |
+
+All little-endian. A file whose writer was killed may end within a frame; that part is not read. `docs/adr/0010` says why.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import accumulate, pairwise
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.errors import DataRejectedError
+from contract.model.schema import FeatureSchema
+
+SUFFIX = ".predictions"
+FORMAT = 1
+ID_LIMIT_BYTES = 128
+_MAGIC = b"BPL1"
+_HEAD = struct.Struct("<4sII")
+_COUNT = struct.Struct("<I")
+_HEADER_LIMIT_BYTES = 1 << 24
+# Answered at (ns), rows, identifier.
+Call = tuple[int, int, bytes]
+
+
+@dataclass(frozen=True)
+class Header:
+    """What all rows of a file have in common.
+
+    Attributes:
+        name, version: of the model; the version is the bundle's digest.
+        task: `binary`, `multiclass` or `regression`.
+        labels, threshold: as the schema's target has them; they turn scores into answers.
+        features: the names of the columns; those that are made from a PII field are not among them.
+        scores: columns of scores: one, or one a label of a multiclass target.
+    """
+
+    name: str
+    version: str
+    task: str
+    labels: tuple[str, ...]
+    threshold: float | None
+    features: tuple[str, ...]
+    scores: int
+    format: int = FORMAT
+
+    @classmethod
+    def of(cls, schema: FeatureSchema, version: str) -> Header:
+        target = schema.target
+        scores = len(target.labels) if schema.task == "multiclass" else 1
+        return cls(
+            schema.name, version, schema.task, target.labels, target.threshold, tuple(schema.open_features), scores
+        )
+
+    def to_bytes(self) -> bytes:
+        return json.dumps(asdict(self), sort_keys=True, allow_nan=False).encode() + b"\n"
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Header:
+        """Raises DataRejectedError for anything but what `to_bytes` wrote."""
+        try:
+            raw: dict[str, Any] = json.loads(content)
+            if raw["format"] != FORMAT:
+                raise ValueError(f"its format is {raw['format']}, not {FORMAT}")
+            return cls(**raw | {key: tuple(raw[key]) for key in ("labels", "features")})
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataRejectedError(f"not a prediction log: {error}") from error
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows of a file.
+
+    Attributes:
+        times: when each row was answered, nanoseconds since 1970 UTC, int64.
+        request_ids: of each row's request; empty where it had none.
+        positions: of each row in its request, from 0.
+        matrix: float32, rows × features.
+        scores: float32, rows × scores.
+    """
+
+    times: NDArray[np.int64]
+    request_ids: list[str]
+    positions: NDArray[np.uint32]
+    matrix: NDArray[np.float32]
+    scores: NDArray[np.float32]
+
+
+def frame(calls: Sequence[Call], matrix: NDArray[np.float32], scores: NDArray[np.float32]) -> bytes:
+    """The frame of these requests, whose rows stand in the matrix in their order. Identifiers: 255 bytes at most."""
+    times, rows, identifiers = zip(*calls, strict=True)
+    payload = b"".join(
+        (
+            _COUNT.pack(len(calls)),
+            np.array(times, "<i8").tobytes(),
+            np.array(rows, "<u4").tobytes(),
+            bytes(map(len, identifiers)),
+            *identifiers,
+            np.asarray(matrix, "<f4").tobytes(),
+            np.asarray(scores, "<f4").tobytes(),
+        )
+    )
+    return _HEAD.pack(_MAGIC, len(payload), zlib.crc32(payload)) + payload
+
+
+class Reader:
+    """Reads a file, also one that is being written: up to the last whole frame.
+
+    Attributes:
+        header: None where the file ends within it, so that there are no rows.
+        unreadable_bytes: once all batches were read: how much of the file is no whole frame.
+
+    Raises:
+        DataRejectedError: it is no prediction log of this format.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.unreadable_bytes = 0
+        with path.open("rb") as stream:
+            line = stream.readline(_HEADER_LIMIT_BYTES)
+        self.header = Header.from_bytes(line) if line.endswith(b"\n") else None
+        self._start = len(line)
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """The rows of the first `size` bytes of the file."""
+        if self.header is None:
+            self.unreadable_bytes = size
+            return
+        with self._path.open("rb") as stream:
+            stream.seek(self._start)
+            while (found := stream.tell()) < size:
+                payload = _next_payload(stream, size)
+                if payload is None:
+                    self.unreadable_bytes += size - found
+                    return
+                batch = _batch(payload, self.header) if payload else None
+                if batch is None:
+                    self.unreadable_bytes += stream.tell() - found
+                else:
+                    yield batch
+
+
+def _next_payload(stream: BinaryIO, size: int) -> bytes | None:
+    """The payload of the frame that begins here; empty if it is damaged, None if the file ends in it or none begins here."""
+    head = stream.read(_HEAD.size)
+    if len(head) < _HEAD.size:
+        return None
+    magic, length, checksum = _HEAD.unpack(head)
+    if magic != _MAGIC or stream.tell() + length > size:
+        return None
+    payload = stream.read(length)
+    return payload if zlib.crc32(payload) == checksum else b""
+
+
+def _batch(payload: bytes, header: Header) -> Batch | None:
+    """The rows of a payload; None if it does not fit the header."""
+    count = _COUNT.unpack_from(payload)[0] if len(payload) >= _COUNT.size else 0
+    fixed = _COUNT.size + 13 * count
+    if fixed > len(payload):
+        return None
+    times = np.frombuffer(payload, "<i8", count, _COUNT.size)
+    rows = np.frombuffer(payload, "<u4", count, _COUNT.size + 8 * count)
+    ends = list(accumulate(payload[fixed - count : fixed], initial=fixed))
+    total, features, scores = int(rows.sum()), len(header.features), header.scores
+    if ends[-1] + 4 * total * (features + scores) != len(payload):
+        return None
+    identifiers = [payload[start:end].decode(errors="replace") for start, end in pairwise(ends)]
+    numbers = np.frombuffer(payload, "<f4", offset=ends[-1])
+    of_row = np.repeat(np.arange(count), rows)
+    first = np.cumsum(rows) - rows
+    return Batch(
+        times[of_row],
+        [identifiers[call] for call in of_row.tolist()],
+        (np.arange(total) - first[of_row]).astype(np.uint32),
+        numbers[: total * features].reshape(total, features),
+        numbers[total * features :].reshape(total, scores),
+    )

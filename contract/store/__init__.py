@@ -1,0 +1,1 @@
+"""The bundle store: in a directory, or in a bucket."""

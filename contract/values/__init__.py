@@ -1,0 +1,1 @@
+"""The conversion of one value: kinds, texts, timestamps, and the names of the source."""

@@ -1,0 +1,210 @@
+"""Timestamps: from text in ISO 8601 or another format, and from numbers, to a datetime without an offset."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from contract.model.schema import Field
+from contract.values.texts import missing_texts, parse_number, text_of, text_or
+
+Reader = Callable[[Any], Any]
+
+EPOCH_UNITS = {"s": 1_000_000, "ms": 1_000, "us": 1}  # microseconds of each
+CALENDAR_DAY = "yyyymmdd"
+UNITS = (*EPOCH_UNITS, CALENDAR_DAY)
+UTC_ZONE = "UTC"
+
+_EPOCH = datetime(1970, 1, 1)
+_DAY = re.compile(r"(\d{4})(\d\d)(\d\d)", re.ASCII).fullmatch
+# A date and, unless it is midnight, a time of day; then perhaps an offset.
+_ISO = re.compile(
+    r"(\d{4}-\d\d-\d\d)(?:(?:T| +)(\d\d:\d\d(?::\d\d(?:\.\d+)?)?)(?: *([Zz]|[+-]\d\d(?::?\d\d)?))?)?", re.ASCII
+).fullmatch
+_ZONE_HINTS: dict[str | None, str] = {
+    None: ", without an offset: the model has learned from local times",
+    UTC_ZONE: ", with an offset: the model has learned from times in UTC",
+}
+# Directives of strftime that Python has no letter for.
+_DIRECTIVES = {
+    "%T": "%H:%M:%S", "%R": "%H:%M", "%F": "%Y-%m-%d", "%D": "%m/%d/%y", "%e": "%d", "%k": "%H", "%l": "%I", "%h": "%b",
+    "%#z": "%z", "%:z": "%z",
+}  # fmt: skip
+_FRACTION = "%.f"
+_RUN = re.compile(r"((?:%[YmdHMSIyj]){2,})")
+_WIDTHS = {"Y": 4, "j": 3}  # digits of a directive; the others have two
+
+
+def reader(field: Field) -> Reader:
+    """Return the function from a value to the moment, or None where it is missing; raises ValueError with the reason."""
+    if field.unit is not None:
+        make = _counted_in(field)
+    else:
+        is_own = field.format is not None and field.source == (field.name,)  # its own column, written in that format
+        make = in_format(field) if is_own else _iso(field)
+    missing, texts, zone = missing_times(field), missing_texts(field), field.zone
+
+    def read(value: Any) -> datetime | None:
+        if type(value) is str:
+            if value.strip() in texts:
+                return None
+        elif value is None or value != value:
+            return None
+        at: datetime | None = _canonical(value, zone) if isinstance(value, datetime) else make(value)
+        return None if at in missing else at
+
+    return read
+
+
+def in_format(field: Field) -> Reader:
+    """Return the reader of the text that a field's source columns make together, in the field's `format`."""
+    patterns = [(pattern, _has_all_digits(pattern)) for pattern in _patterns(str(field.format))]
+    missing = missing_times(field)
+
+    def read(value: Any) -> datetime | None:
+        text = text_of(value)
+        if not text:
+            return None
+        for pattern, has_all_digits in patterns:
+            if not has_all_digits(text):
+                continue
+            with suppress(ValueError, OverflowError):
+                at = _counted(text, "s") if pattern == "%s" else datetime.strptime(text, pattern)
+                return None if _without_offset(at) in missing else _in_zone(at, field.zone)
+        raise ValueError(f"must be a timestamp in the format {field.format}" + _ZONE_HINTS[field.zone])
+
+    return read
+
+
+def combined(parts: Sequence[Any], field: Field) -> str | None:
+    """Return the text of a timestamp that stands in several columns, or None where one of them is missing."""
+    tokens = missing_texts(field)
+    texts = [text_of(part) for part in parts]
+    return None if tokens.intersection(texts) else " ".join(texts)
+
+
+def check_format(pattern: str) -> None:
+    """Raises ValueError for a format that has no meaning, or no year, month and day."""
+    if pattern == "%s":
+        return
+    wanted = datetime(2003, 4, 5)
+    for translated in _patterns(pattern):
+        written = wanted.replace(tzinfo=UTC).strftime(translated)
+        try:
+            read = datetime.strptime(written, translated)
+        except (ValueError, re.error):
+            raise ValueError(f"the format {pattern!r} cannot be read: {written!r} is what it writes") from None
+        if read.date() != wanted.date():
+            raise ValueError(f"the format {pattern!r} does not say which day it is")
+
+
+def missing_times(field: Field) -> frozenset[datetime]:
+    """Return the moments that stand for a missing value."""
+    moments = set()
+    for token in field.missing:
+        with suppress(ValueError):
+            moments.add(_counted(token, field.unit) if field.unit else _without_offset(_parse_iso(token.strip())))
+    return frozenset(moments)
+
+
+def _counted_in(field: Field) -> Reader:
+    unit, texts = str(field.unit), missing_texts(field)
+
+    def read(value: Any) -> datetime | None:
+        return None if text_or(value, _wanted(unit)) in texts else _counted(value, unit)
+
+    return read
+
+
+def _iso(field: Field) -> Reader:
+    zone, missing = field.zone, missing_times(field)
+    problem = "must be a timestamp such as 2013-12-24T17:30" + ("Z" if zone else "")
+
+    def read(value: Any) -> datetime | None:
+        if type(value) is not str:
+            raise ValueError(problem)
+        try:
+            at = _parse_iso(value.strip())
+        except ValueError:
+            raise ValueError(problem) from None
+        return None if _without_offset(at) in missing else _in_zone(at, zone)
+
+    return read
+
+
+def _parse_iso(text: str) -> datetime:
+    match = _ISO(text)
+    if match is None:
+        raise ValueError("must be a timestamp")
+    day, clock, offset = match.groups()
+    return datetime.fromisoformat(f"{day}T{clock}{offset.upper()}" if offset else f"{day}T{clock}" if clock else day)
+
+
+def _in_zone(at: datetime, zone: str | None) -> datetime:
+    """The moment as the model has learned it; raises ValueError where its offset is there and may not be, or the other way round."""
+    if (at.tzinfo is None) != (zone is None):
+        hint = _ZONE_HINTS[zone].partition(": ")[2]
+        wanted = "must have an offset, such as 2013-12-24T17:30Z" if zone else "must be a timestamp without an offset"
+        raise ValueError(f"{wanted}: {hint}")
+    return _without_offset(at)
+
+
+def _canonical(at: datetime, zone: str | None) -> datetime:
+    """A datetime without an offset is canonical already."""
+    return at if at.tzinfo is None else _in_zone(at, zone)
+
+
+def _without_offset(at: datetime) -> datetime:
+    if at.tzinfo is None:
+        return at
+    try:
+        return at.astimezone(UTC).replace(tzinfo=None)
+    except OverflowError:
+        raise ValueError("must be a timestamp in the years 1 to 9999") from None
+
+
+def _counted(value: Any, unit: str) -> datetime:
+    """The moment that a number is, or a text of one, by the unit in which it counts."""
+    try:
+        if unit == CALENDAR_DAY:
+            return _day(text_of(value))
+        number = parse_number(value.strip()) if type(value) is str else value
+        if isinstance(number, (int, float, Decimal)) and not isinstance(number, bool):
+            scale = EPOCH_UNITS[unit]
+            count = int(number) * scale if number == int(number) else round(float(number) * scale)
+            return _EPOCH + timedelta(microseconds=count)
+    except (ValueError, OverflowError):
+        pass
+    raise ValueError(_wanted(unit))
+
+
+def _wanted(unit: str) -> str:
+    return "must be a day as yyyymmdd" if unit == CALENDAR_DAY else f"must be a number of {unit} since 1970"
+
+
+def _day(text: str) -> datetime:
+    match = _DAY(text)
+    if match is None:
+        raise ValueError("must be a day")
+    year, month, day = map(int, match.groups())
+    return datetime(year, month, day)
+
+
+def _has_all_digits(pattern: str) -> Callable[[str], object]:
+    """A test of texts: directives with nothing between need all of their digits, or 130 as %H%M would be 13:00."""
+    parts = _RUN.split(pattern)
+    for run in range(1, len(parts), 2):
+        parts[run] = "".join(rf"\d{{{_WIDTHS.get(letter, 2)}}}" for letter in parts[run][1::2])
+    parts[::2] = [".*" if part else "" for part in parts[::2]]
+    return re.compile("".join(parts), re.ASCII | re.DOTALL).fullmatch
+
+
+def _patterns(pattern: str) -> list[str]:
+    """The format in the letters of Python; two of them where a fraction of a second may be left out."""
+    for directive, written in _DIRECTIVES.items():
+        pattern = pattern.replace(directive, written)
+    return [pattern.replace(_FRACTION, ".%f"), pattern.replace(_FRACTION, "")] if _FRACTION in pattern else [pattern]

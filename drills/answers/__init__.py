@@ -1,0 +1,1 @@
+"""One answer, whichever way a row is sent."""

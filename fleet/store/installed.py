@@ -1,0 +1,69 @@
+"""What replicas run from: copies of bundles and environments of this fleet's own, below its root, which training cannot write.
+
+Kept as long as a channel's history names a bundle that needs them, so that going back to it needs neither the store's copy of it, nor
+a network, nor `.venv/serving` as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from contract.bundle import manifest
+from contract.environment import environments
+from contract.errors import BundleError
+from contract.store.place import Entry, entries_of, listed, remove_tree
+from contract.store.store import Store
+
+_BUNDLES, _ENVIRONMENTS = "bundles", "environments"
+
+
+class Installed:
+    """The copies and environments below a fleet's `root`."""
+
+    def __init__(self, root: Path, store: Store) -> None:
+        self._root, self._store = root, store
+
+    def bundle(self, digest: str) -> Path:
+        """The copy of a bundle, its signature and every byte verified; made, or made anew, if need be."""
+        return self._store.copy(digest, self._root / _BUNDLES)
+
+    def python(self, digest: str) -> Path:
+        """The interpreter of the environment of a bundle that is copied."""
+        bundle = self._root / _BUNDLES / digest
+        named = manifest.read(bundle).environment
+        return environments.python_for(bundle / named["lock"], named["lock_sha256"], self._root / _ENVIRONMENTS)
+
+    def clear_away(self) -> None:
+        """Remove what a command that was killed has left half made; only one command at a time makes anything here."""
+        for folder in (_BUNDLES, _ENVIRONMENTS):
+            for path in listed(self._root / folder):
+                if path.name.startswith("."):
+                    remove_tree(path)
+
+    def unneeded(self, kept: Iterable[str]) -> list[Entry]:
+        """What no bundle of these digests needs, by path below the root."""
+        digests = set(kept)
+        locks = set(filter(None, map(self._lock_of, digests)))
+        found = [(_BUNDLES, digests), (_ENVIRONMENTS, locks)]
+        return [
+            replace(entry, name=f"{folder}/{entry.name}")
+            for folder, needed in found
+            for entry in entries_of(listed(self._root / folder))
+            if entry.name not in needed
+        ]
+
+    def remove(self, entries: Iterable[Entry]) -> None:
+        for entry in entries:
+            remove_tree(self._root / entry.name)
+
+    def _lock_of(self, digest: str) -> str | None:
+        """The digest of a bundle's lock, from the copy, or else from the store; None where both are lost: there is no going back to it."""
+        with suppress(BundleError, FileNotFoundError):
+            copy = self._root / _BUNDLES / digest / manifest.FILE_NAME
+            return manifest.parse(copy.read_bytes(), digest).environment["lock_sha256"]
+        with suppress(BundleError):
+            return self._store.claims(digest).environment["lock_sha256"]
+        return None

@@ -1,0 +1,123 @@
+"""What is in a store, as plain values and for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from contract.bundle import signature
+from contract.bundle.manifest import HEADLINE, Manifest
+from contract.errors import BulkheadError
+from contract.store.place import Entry
+from contract.store.store import Channel, Store
+
+
+def rows(store: Store) -> list[dict[str, Any]]:
+    """One a bundle, the newest first. A manifest that cannot be read is that bundle's `problem`, and hides no other one."""
+    channels = store.channels()
+    found = [_row(store, entry, channels) for entry in store.entries()]
+    return sorted(found, key=lambda row: str(row["published_at"]), reverse=True)
+
+
+def details(store: Store, digest: str, verify_keys: Sequence[bytes]) -> dict[str, Any]:
+    """What the bundle claims, and what is known of it here."""
+    entry = next(entry for entry in store.entries() if entry.name == digest)
+    claims = store.claims(digest)
+    return {
+        **_row(store, entry, store.channels()),
+        "task": claims.task,
+        "files": len(claims.files),
+        "environment": claims.environment,
+        "inputs": claims.inputs,
+        "metrics": claims.metrics,
+        "gate": claims.gate,
+        "signature": _signature(store, digest, verify_keys),
+    }
+
+
+def table(found: Sequence[Mapping[str, Any]]) -> str:
+    """The rows for people; nothing where there are none."""
+    if not found:
+        return ""
+    lines = [f"{'bundle':<14}{'name':<16}{'published':<18}{'MB':>6}  {'metric':<20}channels"]
+    for row in found:
+        metric = row["problem"] or " ".join(f"{name} {value:.4f}" for name, value in row["metric"].items())
+        lines.append(
+            f"{row['digest'][:12]:<14}{(row['name'] or '–')[:14]:<16}{row['published_at'][:16]:<18}"
+            f"{row['size_bytes'] / 1e6:6.1f}  {metric[:80]:<20}{', '.join(row['channels'])}".rstrip()
+        )
+    return "\n".join(lines)
+
+
+def describe(found: Mapping[str, Any]) -> str:
+    """One bundle for people."""
+    key, inputs, gate = found["signature"], found["inputs"], found["gate"]
+    months = sorted(inputs.get("partitions", {}))
+    scores = {name: value for name, value in found["metrics"].items() if isinstance(value, int | float)}
+    span = f", {months[0]} to {months[-1]}" if months else ""
+    lines = [
+        f"{found['name']} {found['digest']}",
+        f"  task         {found['task']}",
+        f"  published    {found['published_at']}, {found['files']} files, {found['size_bytes'] / 1e6:.1f} MB",
+        f"  channels     {', '.join(found['channels']) or 'none names it'}",
+        f"  signature    {'verifies (key ' + key['key'] + ')' if key['verifies'] else key['problem']}",
+        f"  data         {len(months)} partitions{span}",
+        f"  code         {len(inputs.get('pipeline_code', {}))} files of the pipeline",
+        f"  environment  {found['environment']['lock']}, {found['environment']['lock_sha256'][:12]}",
+        f"  metrics      {', '.join(f'{name} {value:.4f}' for name, value in scores.items()) or 'none'}",
+    ]
+    verdict = {True: "approved", False: "refused"}.get(gate.get("approved"), "no evidence")
+    lines.append(f"  gate         {verdict}, while the live model was {(gate.get('champion') or 'none')[:12]}")
+    lines += [f"               {_check(check)}" for check in gate.get("checks", ())]
+    lines += [f"               {what}" for what in gate.get("weak", ())]
+    lines += [
+        f"               suspected leak: {name}, {evidence}" for name, evidence in gate.get("suspects", {}).items()
+    ]
+    lines += [f"               breaks callers of that live model: {what}" for what in gate.get("breaks", ())]
+    return "\n".join(lines)
+
+
+def _row(store: Store, entry: Entry, channels: Sequence[Channel]) -> dict[str, Any]:
+    claims, problem = _claims(store, entry.name)
+    moves = [move["at"] for channel in channels for move in channel.history if move["digest"] == entry.name]
+    stored_at = entry.stored_at.isoformat(timespec="seconds")
+    return {
+        "digest": entry.name,
+        "name": claims.name if claims else None,
+        "published_at": min(moves, default=stored_at),
+        "stored_at": stored_at,
+        "size_bytes": entry.size_bytes,
+        "channels": [channel.name for channel in channels if channel.digest == entry.name],
+        "metric": _headline(claims) if claims else {},
+        "problem": problem,
+    }
+
+
+def _claims(store: Store, digest: str) -> tuple[Manifest | None, str | None]:
+    try:
+        return store.claims(digest), None
+    except BulkheadError as error:
+        return None, str(error)
+
+
+def _headline(claims: Manifest) -> dict[str, float]:
+    name = HEADLINE.get(claims.task, "")
+    return {name: claims.metrics[name]} if name in claims.metrics else {}
+
+
+def _signature(store: Store, digest: str, verify_keys: Sequence[bytes]) -> dict[str, Any]:
+    """Whether every byte is what was signed, and by which of the keys."""
+    try:
+        key = signature.verify(store.path(digest), verify_keys)
+    except BulkheadError as error:
+        return {"key": None, "verifies": False, "problem": str(error)}
+    return {"key": signature.key_id(key), "verifies": True, "problem": None}
+
+
+def _check(check: Mapping[str, Any]) -> str:
+    """A check in a line; those of earlier bundles have `passed` instead of a verdict."""
+    verdict = check.get("verdict", "passed" if check.get("passed") else "failed")
+    asks = f": {check['asks']}" if "asks" in check else ""
+    said = [f"{name} {value:.4g}" for name, value in check.items() if isinstance(value, float)]
+    because = "; ".join([", ".join(said)] if said else check.get("because", ()))
+    return f"{verdict if verdict == 'passed' else verdict.upper()}: {check.get('name')}{asks} ({because})"

@@ -1,0 +1,82 @@
+"""Which bundles may go: those that no channel names or has named, with what is installed for them, and what was cut short."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from contract.store.place import Entry
+from contract.store.store import Store
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What is younger than `grace` stays, since its channel may be about to move; so does what this machine's fleet runs."""
+
+    now: datetime
+    grace: timedelta
+    in_use: frozenset[str]
+
+    def spares(self, entry: Entry) -> bool:
+        return entry.name in self.in_use or self.now - entry.stored_at < self.grace
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """`installed`: copies and environments of this machine's fleet, by path below its root."""
+
+    bundles: tuple[Entry, ...]
+    leftovers: tuple[Entry, ...]
+    installed: tuple[Entry, ...] = ()
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(entry.size_bytes for entry in (*self.bundles, *self.leftovers, *self.installed))
+
+    def as_dict(self, is_deleted: bool) -> dict[str, Any]:
+        plain = {
+            name: [_plain(entry) for entry in getattr(self, name)] for name in ("bundles", "leftovers", "installed")
+        }
+        return {"deleted": is_deleted, "size_bytes": self.size_bytes, **plain}
+
+    def describe(self, is_deleted: bool) -> str:
+        lines = [f"bundle    {_line(entry)}" for entry in self.bundles]
+        lines += [f"leftover  {_line(entry)}" for entry in self.leftovers]
+        lines += [f"installed {_line(entry)}" for entry in self.installed]
+        if not lines:
+            return "nothing to delete"
+        megabytes = f"{self.size_bytes / 1e6:.1f} MB"
+        end = f"freed {megabytes}" if is_deleted else f"would free {megabytes}; `store gc --delete` does"
+        return "\n".join([*lines, end])
+
+
+def find(store: Store, rule: Rule) -> Garbage:
+    """The bundles are listed before the channels are read: one that is named in between counts as named."""
+    entries, leftovers = store.entries(), store.leftovers()
+    needed = store.needed()
+    return Garbage(
+        tuple(entry for entry in entries if entry.name not in needed and not rule.spares(entry)),
+        tuple(entry for entry in leftovers if not rule.spares(entry)),
+    )
+
+
+def delete(store: Store, garbage: Garbage, rule: Rule) -> Garbage:
+    """Delete it, but what was put or named again meanwhile; what is gone."""
+    present = {entry.name: entry for entry in store.entries()}
+    bundles = [
+        entry
+        for entry in garbage.bundles
+        if entry.name in present and not rule.spares(present[entry.name]) and store.remove(entry.name)
+    ]
+    for entry in garbage.leftovers:
+        store.remove_leftover(entry.name)
+    return Garbage(tuple(bundles), garbage.leftovers)
+
+
+def _plain(entry: Entry) -> dict[str, Any]:
+    return asdict(entry) | {"stored_at": entry.stored_at.isoformat(timespec="seconds")}
+
+
+def _line(entry: Entry) -> str:
+    return f"{entry.name[:24]:<24} {entry.size_bytes / 1e6:8.1f} MB  since {entry.stored_at:%Y-%m-%d %H:%M}"

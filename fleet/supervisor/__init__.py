@@ -1,0 +1,1 @@
+"""supervisord and what runs below it: replicas, the watchdog."""

@@ -1,0 +1,79 @@
+"""Become a replica's server: `python -m fleet.supervisor.launch BUNDLE DIGEST OPTION=ADDRESS … -- COMMAND …`.
+
+The server gets its sockets as `OPTION N`. It does so only if the bundle is still the one that was deployed. Every start of a replica comes through here, supervisord's restarts too.
+The signature was verified when the bundle was copied; that every byte still has its digest takes a fiftieth of a second.
+
+An address is a path, for a Unix socket, or `host:port`. A path is taken, but nobody is let in before the server listens: until then a
+connection is refused at once, and another replica is asked. A port is listened at: nothing less keeps others from taking it.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from contract.bundle import manifest
+from contract.errors import EXIT_DATA, EXIT_RETRY, BundleError
+from contract.files import write_atomically
+
+REFUSAL = "refused.txt"  # in a replica's directory: why its bundle was not started
+_PAUSE_S = 1.0
+
+
+def main(bundle: Path, digest: str, arguments: list[str]) -> None:
+    """Never returns: it becomes the command, or exits where the bundle is refused or a port is taken."""
+    _require_intact(bundle, digest)
+    end = arguments.index("--")
+    given = [option for address in arguments[:end] for option in _taken(*address.split("=", 1))]
+    command = [*arguments[end + 1 :], *given]
+    os.execve(command[0], command, {**os.environ, "PYTHONPATH": str(bundle / "src")})  # noqa: S606
+
+
+def _require_intact(bundle: Path, digest: str) -> None:
+    refusal = Path(REFUSAL)
+    _pause_after(refusal)
+    try:
+        manifest.verify(bundle, digest)
+    except (BundleError, OSError) as error:
+        print(f"not started: {error}", file=sys.stderr)
+        write_atomically(refusal, str(error).encode())
+        sys.exit(EXIT_DATA)
+    refusal.unlink(missing_ok=True)
+
+
+def _taken(option: str, address: str) -> tuple[str, str]:
+    """The option with the number of the socket at that address."""
+    try:
+        taken = _path(address) if address.startswith("/") else _port(address)
+    except OSError as error:
+        print(f"cannot listen on {address} ({error.strerror})", file=sys.stderr)
+        sys.exit(EXIT_RETRY)
+    taken.set_inheritable(True)
+    return option, str(taken.detach())
+
+
+def _pause_after(path: Path) -> None:
+    """What ends at once is not started again within the second: supervisord would do so at each call that it gets."""
+    with suppress(FileNotFoundError):
+        time.sleep(min(max(0.0, path.stat().st_mtime + _PAUSE_S - time.time()), _PAUSE_S))
+
+
+def _path(path: str) -> socket.socket:
+    _pause_after(Path(path))
+    Path(path).unlink(missing_ok=True)
+    taken = socket.socket(socket.AF_UNIX)
+    taken.bind(path)
+    return taken
+
+
+def _port(address: str) -> socket.socket:
+    host, _, port = address.rpartition(":")
+    return socket.create_server((host, int(port)))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3:])

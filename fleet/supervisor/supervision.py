@@ -1,0 +1,285 @@
+"""The fleet's processes under supervisord: one program for Envoy and one for each replica, controlled through a Unix socket."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+import xmlrpc.client
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+from supervisor.xmlrpc import Faults
+
+from contract.errors import UnavailableError
+from contract.files import atomic_path, write_atomically
+from fleet.supervisor import processes
+from fleet.supervisor.unix_http import UnixConnection
+
+_START_LIMIT_S = 10.0
+_ANSWER_LIMIT_S = 5.0
+_STOP_LIMIT_S = 20  # a replica answers what it has taken within the route's 10 s
+_MAIN = """[supervisord]
+logfile = {root}/logs/supervisord.log
+logfile_maxbytes = 5MB
+logfile_backups = 2
+pidfile = {root}/supervisord.pid
+childlogdir = {root}/logs
+directory = {root}
+umask = 077
+
+[unix_http_server]
+file = {root}/supervisor.sock
+chmod = 0600
+
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
+
+[include]
+files = {root}/programs/*.conf
+"""
+_PROGRAM = """[program:{name}]
+command = {command}
+directory = {directory}
+environment = {environment}
+autorestart = true
+# Whatever ends is started again at once: with more than 0 a program that ends early waits for a pause that grows.
+startsecs = 0
+stopwaitsecs = {stop_limit}
+stopasgroup = true
+killasgroup = true
+redirect_stderr = true
+stdout_logfile = {log}
+stdout_logfile_maxbytes = 10MB
+stdout_logfile_backups = 2
+"""
+
+
+@dataclass(frozen=True)
+class Program:
+    """A process to be kept alive; its log is `logs/<name>.log`."""
+
+    name: str
+    command: Sequence[str]
+    directory: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ProcessState:
+    """What supervisord says of a program: `state` as in its manual (RUNNING, BACKOFF …), `pid` 0 while it does not run."""
+
+    state: str
+    pid: int
+    started_at: int
+
+
+class _NotRunningError(UnavailableError):
+    """Nobody listens at supervisord's socket."""
+
+
+class Supervisor:
+    """The supervisord of one fleet, whose files lie in `root`. Each call to it must be answered within `limit_s`."""
+
+    def __init__(self, root: Path, limit_s: float = _ANSWER_LIMIT_S) -> None:
+        self._root, self._limit_s = root, limit_s
+        self._programs = root / "programs"
+        self._socket = root / "supervisor.sock"
+
+    def is_running(self) -> bool:
+        """Whether it runs.
+
+        Raises:
+            UnavailableError: it does, but does not answer.
+        """
+        try:
+            return bool(self._call("getState")["statename"] == "RUNNING")
+        except (_NotRunningError, xmlrpc.client.Fault):  # a fault: it is stopping
+            return False
+
+    def answers(self) -> bool:
+        """Whether it runs, and answers."""
+        try:
+            return self.is_running()
+        except UnavailableError:
+            return False
+
+    def start(self, environment: Mapping[str, str]) -> None:
+        """Start supervisord in the background, without a program, in the place of one that hangs.
+
+        The programs of an earlier one run on: see `strays`.
+
+        Raises:
+            UnavailableError: it does not start; with its output.
+        """
+        processes.send(processes.programs(self._mark).get("", ()), signal.SIGKILL)
+        for directory in (self._root / "logs", self._programs):
+            directory.mkdir(parents=True, exist_ok=True)
+        for left in self._programs.glob("*.conf"):
+            left.unlink()
+        configuration = self._root / "supervisord.conf"
+        write_atomically(configuration, _MAIN.format(root=_escaped(str(self._root))).encode())
+        done = subprocess.run(
+            [sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration)],
+            env={**environment, **self._mark},
+            cwd=self._root,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        deadline = time.monotonic() + _START_LIMIT_S
+        while not self.answers():
+            if done.returncode or time.monotonic() > deadline:
+                raise UnavailableError(
+                    f"supervisord did not start:\n{done.stdout}{done.stderr}{self.log('supervisord')}"
+                )
+            time.sleep(0.05)
+
+    def states(self) -> dict[str, ProcessState]:
+        """Every program, by name."""
+        return {
+            info["name"]: ProcessState(info["statename"], info["pid"], info["start"])
+            for info in self._call("getAllProcessInfo")
+        }
+
+    def strays(self) -> set[str]:
+        """Programs that run without a supervisor: those of one that was killed."""
+        supervised = self.states() if self.is_running() else {}
+        return set(processes.programs(self._mark)) - {""} - set(supervised)
+
+    def kill(self, name: str) -> None:
+        """End a program that hangs, with its children; supervisord starts it again."""
+        process = self.states().get(name)
+        if process and process.pid:
+            processes.send([-process.pid], signal.SIGKILL)  # each program is a process group
+
+    def end_of(self, name: str) -> str:
+        """How the program last ended, in supervisord's words, such as `exit status 65` or `terminated by SIGKILL`; "" if it never did."""
+        ends = re.findall(
+            rf"exited: {re.escape(name)} \((.*?)(?:; (?:not )?expected)?\)\n", self.log("supervisord", 1 << 16)
+        )
+        return str(ends[-1]) if ends else ""
+
+    def add(self, program: Program) -> None:
+        """Start a program and keep it alive from now on."""
+        program.directory.mkdir(parents=True, exist_ok=True)
+        self._log_path(program.name).unlink(missing_ok=True)
+        write_privately(self._path(program.name), self._text(program))
+        self._call("reloadConfig")
+        self._call("addProcessGroup", program.name)
+
+    def runs(self, program: Program) -> bool:
+        """Whether a program runs, exactly as it is given: its file alone may be what a command cut short has left."""
+        process, path = self.states().get(program.name), self._path(program.name)
+        return bool(process and process.pid) and path.is_file() and path.read_bytes() == self._text(program)
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Stop programs, together, and forget them; returns when none of their processes is left."""
+        for name in names:
+            self._stop(name)
+        for name in names:
+            self._forget(name)
+            self._path(name).unlink(missing_ok=True)
+            processes.end({**self._mark, processes.PROGRAM_MARK: name}, patience_s=1.0)
+        self._call("reloadConfig")
+
+    def shut_down(self) -> None:
+        """End supervisord with all that it runs; returns when no process of the fleet is left."""
+        with suppress(UnavailableError, xmlrpc.client.Fault):
+            self._call("shutdown")
+        deadline = time.monotonic() + _STOP_LIMIT_S + 5
+        while self.answers() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        processes.end(self._mark, patience_s=5.0)
+
+    def log(self, name: str, last_bytes: int = 3000) -> str:
+        """The end of a program's log."""
+        try:
+            return self._log_path(name).read_bytes()[-last_bytes:].decode(errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    @property
+    def _mark(self) -> dict[str, str]:
+        return {processes.FLEET_MARK: str(self._root)}
+
+    def _call(self, method: str, *arguments: object) -> Any:
+        """Raises UnavailableError where it does not answer in time, or at all, and xmlrpc.client.Fault where it says no."""
+        try:
+            with xmlrpc.client.ServerProxy(
+                "http://localhost", transport=_Transport(self._socket, self._limit_s)
+            ) as server:
+                return getattr(server.supervisor, method)(*arguments)
+        except TimeoutError as error:
+            text = f"supervisord does not answer within {self._limit_s:g} s; `fleet up` replaces it"
+            raise UnavailableError(text) from error
+        except (OSError, HTTPException, xmlrpc.client.ProtocolError) as error:
+            raise _NotRunningError("supervisord does not run; `fleet up` starts it") from error
+
+    def _stop(self, name: str) -> None:
+        with suppress(xmlrpc.client.Fault):  # not running
+            self._call("stopProcessGroup", name, False)
+
+    def _forget(self, name: str) -> None:
+        deadline = time.monotonic() + _STOP_LIMIT_S + 5
+        while True:
+            try:
+                self._call("removeProcessGroup", name)
+                return
+            except xmlrpc.client.Fault as fault:
+                if fault.faultCode == Faults.BAD_NAME:
+                    return
+                if fault.faultCode != Faults.STILL_RUNNING or time.monotonic() > deadline:
+                    raise UnavailableError(f"supervisord cannot remove {name}: {fault.faultString}") from fault
+            self._stop(name)  # one that had just ended when it was stopped has been started again
+            time.sleep(0.05)
+
+    def _text(self, program: Program) -> bytes:
+        environment = {processes.PROGRAM_MARK: program.name, **program.environment}
+        text = _PROGRAM.format(
+            name=program.name,
+            command=_escaped(shlex.join(program.command)),
+            directory=_escaped(str(program.directory)),
+            environment=",".join(f'{name}="{_escaped(value)}"' for name, value in environment.items()),
+            stop_limit=_STOP_LIMIT_S,
+            log=_escaped(str(self._log_path(program.name))),
+        )
+        return text.encode()
+
+    def _path(self, name: str) -> Path:
+        return self._programs / f"{name}.conf"
+
+    def _log_path(self, name: str) -> Path:
+        return self._root / "logs" / f"{name}.log"
+
+
+class _Transport(xmlrpc.client.Transport):
+    """Calls through a Unix socket, each of which must be answered in time."""
+
+    def __init__(self, path: Path, limit_s: float) -> None:
+        super().__init__()
+        self._path, self._limit_s = path, limit_s
+
+    def make_connection(self, host: Any) -> UnixConnection:
+        connection = UnixConnection(self._path, self._limit_s)
+        self._connection = host, connection  # so that it is closed in the end
+        return connection
+
+
+def write_privately(path: Path, content: bytes) -> None:
+    """Write a file for this user alone, whatever the umask: settings may hold credentials (`OTEL_EXPORTER_OTLP_HEADERS`)."""
+    with atomic_path(path) as temporary:
+        temporary.touch(mode=0o600)
+        temporary.write_bytes(content)
+
+
+def _escaped(text: str) -> str:
+    """supervisord expands `%(name)s` in its configuration."""
+    return text.replace("%", "%%")

@@ -1,0 +1,1 @@
+"""Load, servers, ports, processes and workspaces: what benchmarks, drills and tests measure with."""

@@ -1,0 +1,90 @@
+"""A real Airflow around a copy of the project, started and stopped by `bin/airflow-local`, and asked over its REST API."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import urllib.request
+from types import TracebackType
+from typing import Any
+
+from harness.ports import free_ports
+from harness.workspaces import PROJECT, Workspace, timed
+
+_RUN_LIMIT_S = 300
+_PAUSE_S = 0.1
+
+
+class RunFailedError(Exception):
+    """A DAG run did not succeed, or not in time; with the states of its tasks."""
+
+
+class Airflow:
+    """Airflow in a workspace, up inside of a `with` block."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        port, http_port, grpc_port = free_ports(3)
+        self._url = f"http://127.0.0.1:{port}"
+        self._token = ""
+        # The fleet's ports too: what a finished run triggers must not meet a fleet that runs on this machine.
+        self._environment = workspace.environment | {
+            "BULKHEAD_AIRFLOW_PORT": str(port),
+            "BULKHEAD_HTTP_PORT": str(http_port),
+            "BULKHEAD_GRPC_PORT": str(grpc_port),
+        }
+
+    def __enter__(self) -> Airflow:
+        (self._workspace.path / ".venv").symlink_to(PROJECT / ".venv")
+        try:
+            self._control("up")
+            passwords = json.loads((self._workspace.path / "var/airflow/passwords.json").read_bytes())
+            user = {"username": "admin", "password": passwords["admin"]}
+            self._token = self._call("POST", "/auth/token", user)["access_token"]
+        except BaseException:
+            self._control("down")
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._control("down")
+
+    def time_run(self, dag: str, *, partition_key: str) -> float:
+        """Seconds from asking for a run to its success, with every other DAG paused.
+
+        Raises:
+            RunFailedError: it did not succeed.
+        """
+        for entry in self._call("GET", "/api/v2/dags")["dags"]:
+            if entry["dag_id"] != dag:
+                self._call("PATCH", f"/api/v2/dags/{entry['dag_id']}", {"is_paused": True})
+        started = time.perf_counter()
+        asked = {"logical_date": None, "partition_key": partition_key}
+        run = f"/api/v2/dags/{dag}/dagRuns/" + self._call("POST", f"/api/v2/dags/{dag}/dagRuns", asked)["dag_run_id"]
+        while (state := self._call("GET", run)["state"]) in ("queued", "running"):
+            if time.perf_counter() - started > _RUN_LIMIT_S:
+                break
+            time.sleep(_PAUSE_S)
+        taken = time.perf_counter() - started
+        if state != "success":
+            tasks = self._call("GET", f"{run}/taskInstances")["task_instances"]
+            raise RunFailedError(
+                f"{dag} is {state}: " + ", ".join(f"{task['task_id']} {task['state']}" for task in tasks)
+            )
+        return taken
+
+    def _control(self, verb: str) -> None:
+        command = (sys.executable, str(self._workspace.path / "bin/airflow-local"), verb)
+        timed(command, cwd=self._workspace.path, env=self._environment)
+
+    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        headers = {"Content-Type": "application/json"} | (
+            {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        )
+        content = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self._url + path, method=method, data=content, headers=headers)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)

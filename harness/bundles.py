@@ -1,0 +1,73 @@
+"""Which bundle is served in the benchmarks, and what is known of it: golden requests, answers, and the model's UBJ form beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from contract.bundle import manifest
+from harness import workspaces
+
+VARIABLE = "BULKHEAD_TEST_BUNDLE"
+BUILT = Path("build/bundle")
+
+
+class NoModelError(Exception):
+    """The peers need the model in XGBoost's own form, and it is not where the pipeline leaves it."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A built bundle in the workspace that built it."""
+
+    path: Path
+
+    @property
+    def model(self) -> Path:
+        """The directory with `model.ubj` and `schema.json` of the same model.
+
+        Raises:
+            NoModelError: there is none beside the bundle, or it is another model's.
+        """
+        directory = self.path.parents[1] / "models/boosted"
+        served = self.path / manifest.ARTIFACT
+        if not (directory / "model.ubj").is_file():
+            raise NoModelError(f"{directory} has no model.ubj: give {VARIABLE} a bundle in the project that built it")
+        for name in ("model.onnx", "schema.json"):
+            if (directory / name).read_bytes() != (served / name).read_bytes():
+                raise NoModelError(f"{directory / name} is not the one in {self.path}; run `dvc repro` there")
+        return directory
+
+    @cached_property
+    def golden(self) -> list[dict[str, Any]]:
+        """`row` and `answer` of each golden request."""
+        cases: list[dict[str, Any]] = json.loads((self.path / manifest.ARTIFACT / "golden.json").read_bytes())
+        return cases
+
+    @cached_property
+    def kinds(self) -> dict[str, str]:
+        """The kind of each field of a request."""
+        schema = json.loads((self.path / manifest.ARTIFACT / "schema.json").read_bytes())
+        return {field["name"]: field["kind"] for field in schema["fields"]}
+
+    @property
+    def name(self) -> str:
+        return manifest.read(self.path).name
+
+
+def find() -> Bundle:
+    """The bundle named by BULKHEAD_TEST_BUNDLE, else the built one, else that of the two-month slice, which is made then."""
+    given = os.environ.get(VARIABLE)
+    if given:
+        return Bundle(Path(given).resolve())
+    built = workspaces.PROJECT / BUILT
+    if (built / manifest.FILE_NAME).is_file():
+        return Bundle(built)
+    workspace = workspaces.copied("slice", workspaces.TWO_MONTHS)
+    print(f"no {BUILT} yet: building one of two months in {workspace.path}", flush=True)
+    workspace.run("dvc", "--wait-for-lock", "repro")
+    return Bundle(workspace.path / BUILT)

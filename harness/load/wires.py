@@ -1,0 +1,214 @@
+"""Connections of the open-loop generator: what a request and its answer are in HTTP/1.1, and in gRPC over HTTP/2."""
+
+from __future__ import annotations
+
+import re
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Protocol
+
+from bentos.protocols.http2.frames import (
+    ACK,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    FRAME_BYTES,
+    GOAWAY,
+    HEAD,
+    HEAD_BYTES,
+    HEADERS,
+    INITIAL_WINDOW_SIZE,
+    LARGEST_WINDOW_BYTES,
+    PING,
+    PREFACE,
+    RST_STREAM,
+    SETTING,
+    SETTINGS,
+    WINDOW_BYTES,
+    WINDOW_UPDATE,
+    frame,
+    settings,
+    window_update,
+)
+
+LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
+_CHUNK = 1 << 18
+_LIMIT_S = 60  # the slowest peer, on a busy machine
+
+Outcome = tuple[float, str]  # when the request was to be sent, and what became of it
+
+
+class LostConnectionError(Exception):
+    """The server closed the connection.
+
+    Attributes:
+        requests: how many on it have no answer.
+    """
+
+    def __init__(self, requests: int) -> None:
+        super().__init__(f"the server closed a connection with {requests} requests under way")
+        self.requests = requests
+
+
+class Connection(Protocol):
+    """A connection that may take a request whenever `is_free`."""
+
+    socket: socket.socket
+
+    @property
+    def is_free(self) -> bool: ...
+    def send(self, payload: bytes, intended: float) -> None: ...
+    def receive(self) -> list[Outcome]: ...
+
+
+def connect(port: int) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", port), _LIMIT_S)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
+def _received(connection: socket.socket, waiting: int) -> bytes:
+    """What has come; raises LostConnectionError, with so many requests waiting, if nothing will."""
+    try:
+        chunk = connection.recv(_CHUNK)
+    except OSError:
+        chunk = b""
+    if not chunk:
+        raise LostConnectionError(waiting)
+    return chunk
+
+
+class HttpConnection:
+    """HTTP/1.1, one request at a time; the outcome is the status. An answer needs a Content-Length."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = connect(port)
+        self._intended: float | None = None
+        self._response = b""
+        self._ends = False
+
+    @property
+    def is_free(self) -> bool:
+        return self._intended is None and not self._ends
+
+    def send(self, payload: bytes, intended: float) -> None:
+        self._intended = intended
+        with suppress(OSError):  # a reset, which the next receive() meets again
+            self.socket.sendall(payload)
+
+    def receive(self) -> list[Outcome]:
+        """Raises LostConnectionError if there is nothing to come."""
+        self._response += _received(self.socket, 0 if self._intended is None else 1)
+        end = self._response.find(b"\r\n\r\n")
+        length = LENGTH.search(self._response, 0, end + 2) if end >= 0 else None
+        if length is None or self._intended is None or len(self._response) < end + 4 + int(length[1]):
+            return []
+        head, body = self._response[: end + 2], self._response[end + 4 :]
+        done = [(self._intended, self.outcome(head, body))]
+        self._ends = b"\r\nconnection: close\r\n" in head.lower()
+        self._intended, self._response = None, b""
+        return done
+
+    def outcome(self, head: bytes, body: bytes) -> str:  # noqa: ARG002  # for those that know what the body should be
+        return head[9:12].decode()
+
+
+_STREAMS = 100  # at once on a connection, as servers like to allow
+GREETING = PREFACE + frame(SETTINGS, 0, 0)
+
+
+def frames(received: bytes) -> Iterator[tuple[int, int]]:
+    """Kind and flags of each frame that has begun."""
+    while len(received) >= HEAD_BYTES:
+        high, low, kind, flags, _ = HEAD.unpack_from(received)
+        yield kind, flags
+        received = received[HEAD_BYTES + (high << 16 | low) :]
+
+
+def literal(name: bytes, value: bytes) -> bytes:
+    """A field, without indexing and Huffman code. Source: RFC 7541, section 6.2.2."""
+    return b"\x00%c%b%c%b" % (len(name), name, len(value), value)
+
+
+REQUEST_HEAD = b"".join(
+    literal(name, value)
+    for name, value in (
+        (b":method", b"POST"),
+        (b":scheme", b"http"),
+        (b":path", b"/inference.GRPCInferenceService/ModelInfer"),
+        (b":authority", b"127.0.0.1"),
+        (b"content-type", b"application/grpc"),
+        (b"te", b"trailers"),
+    )
+)
+
+
+class GrpcConnection:
+    """gRPC calls of ModelInfer over HTTP/2, many at a time.
+
+    The outcome is `OK` for a call that got a message, else `refused`: field compression is not undone here, so what was refused with is
+    for the server's metrics to say.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.socket = connect(port)
+        self._next = 1
+        self._calls: dict[int, float] = {}
+        self._answered: set[int] = set()
+        self._buffer = b""
+        self._window = self._stream_window = WINDOW_BYTES
+        self._need = 0
+        greeting = settings({INITIAL_WINDOW_SIZE: LARGEST_WINDOW_BYTES})
+        self.socket.sendall(PREFACE + greeting + window_update(0, LARGEST_WINDOW_BYTES - WINDOW_BYTES))
+
+    @property
+    def is_free(self) -> bool:
+        return len(self._calls) < _STREAMS and self._window >= self._need
+
+    def send(self, payload: bytes, intended: float) -> None:
+        message = struct.pack(">BI", 0, len(payload)) + payload
+        if len(message) > self._stream_window:
+            raise ValueError(f"a message of {len(message)} bytes needs more than one window, which is not made here")
+        stream, self._next = self._next, self._next + 2
+        self._calls[stream] = intended
+        self._window -= len(message)
+        self._need = max(self._need, len(message))
+        pieces = [message[first : first + FRAME_BYTES] for first in range(0, len(message), FRAME_BYTES)]
+        frames = [frame(HEADERS, END_HEADERS, stream, REQUEST_HEAD)]
+        frames += [frame(DATA, END_STREAM if piece is pieces[-1] else 0, stream, piece) for piece in pieces]
+        with suppress(OSError):
+            self.socket.sendall(b"".join(frames))
+
+    def receive(self) -> list[Outcome]:
+        """Raises LostConnectionError if there is nothing to come."""
+        data, position, done = self._buffer + _received(self.socket, len(self._calls)), 0, []
+        while len(data) - position >= HEAD_BYTES:
+            high, low, kind, flags, stream = HEAD.unpack_from(data, position)
+            size = high << 16 | low
+            if len(data) - position - HEAD_BYTES < size:
+                break
+            position += HEAD_BYTES + size
+            if self._take(kind, flags, stream, data[position - size : position]):
+                done.append((self._calls.pop(stream), "OK" if stream in self._answered else "refused"))
+                self._answered.discard(stream)
+        self._buffer = data[position:]
+        return done
+
+    def _take(self, kind: int, flags: int, stream: int, payload: bytes) -> bool:
+        """Whether a frame is the end of a call."""
+        if kind == DATA and payload:
+            self._answered.add(stream)
+        elif kind == WINDOW_UPDATE and not stream:
+            self._window += int.from_bytes(payload, "big")
+        elif kind == SETTINGS and not flags & ACK:
+            self._stream_window = dict(SETTING.iter_unpack(payload)).get(INITIAL_WINDOW_SIZE, self._stream_window)
+            self.socket.sendall(frame(SETTINGS, ACK, 0))
+        elif kind == PING and not flags & ACK:
+            self.socket.sendall(frame(PING, ACK, 0, payload))
+        elif kind == GOAWAY:
+            raise LostConnectionError(len(self._calls))
+        if stream not in self._calls:
+            return False
+        return kind == RST_STREAM or (kind in (DATA, HEADERS) and bool(flags & END_STREAM))

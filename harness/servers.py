@@ -1,0 +1,225 @@
+"""Starting ours and the peers: one replica each, pinned to one core, waited for until it answers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from harness import processes
+from harness.bundles import Bundle
+from harness.ports import free_ports
+
+PROJECT = Path(__file__).parents[1]
+SERVING_PYTHON = PROJECT / ".venv/serving/bin/python"
+FLEET_PYTHON = PROJECT / ".venv/fleet/bin/python"
+PEERS_PYTHON = PROJECT / ".venv/bench/bin/python"
+NAIVE_PYTHON = PROJECT / ".venv/naive/bin/python"
+OURS = "bulkhead"
+PREDICT_PROBA = "FastAPI + predict_proba"
+INPLACE_PREDICT = "FastAPI + inplace_predict"
+BENTOML_API = "@bentoml.api + inplace_predict"
+NAIVE = "@bentoml.api + pickled pipeline"
+HELLO = "bare ASGI hello"
+GRPC_HELLO = "bare grpc.aio hello"
+_READY_LIMIT_S = 90
+# On a busy machine a slow server's connections idle for longer than the usual 5 s while the generator warms up.
+_PATIENT = ("--timeout-keep-alive", "60")
+_PAUSE_S = 0.01
+
+
+class NotReadyError(Exception):
+    """A server ended, or did not answer in time; with the end of its log."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server.
+
+    Attributes:
+        ready_s: from its start to its first 200 on `/readyz`.
+    """
+
+    name: str
+    pid: int
+    port: int
+    ready_s: float
+    grpc_port: int = 0
+
+
+Starter = Callable[[Bundle, Path], AbstractContextManager[Server]]  # the path is a scratch directory
+
+
+@contextmanager
+def ours(bundle: Bundle, scratch: Path) -> Iterator[Server]:
+    """`bentoml serve` of a copy of the bundle, as an operator would start it."""
+    copy = scratch / "bundle"
+    if not copy.exists():
+        shutil.copytree(bundle.path, copy)
+    port, grpc_port = free_ports(2)
+    (scratch / "metrics").mkdir(exist_ok=True)
+    environment = clean_environment() | {
+        "BENTOML_HOME": str(scratch / "home"),
+        "BENTOML_DO_NOT_TRACK": "true",
+        "PROMETHEUS_MULTIPROC_DIR": str(scratch / "metrics"),
+        "BULKHEAD_GRPC_PORT": str(grpc_port),
+    }
+    command = [str(SERVING_PYTHON), "-m", "bentoml", "serve", str(copy), "--host", "127.0.0.1", "--port", str(port)]
+    with started(OURS, command, environment, scratch, port, cwd=scratch, grpc_port=grpc_port) as server:
+        yield server
+
+
+@contextmanager
+def envoy(server: Server, scratch: Path) -> Iterator[Server]:
+    """The fleet's Envoy before a replica, on the core that the load comes from."""
+    port, grpc_port = free_ports(2)
+    command = [str(FLEET_PYTHON), "-m", "benchmarks.peers.fleet.envoy", str(scratch / "fleet")]
+    command += [str(each) for each in (port, grpc_port, server.port, server.grpc_port)]
+    core = processes.LOAD_CORE
+    with started(
+        "Envoy", command, clean_environment(), scratch, port, cwd=PROJECT, grpc_port=grpc_port, core=core
+    ) as proxy:
+        yield proxy
+
+
+@contextmanager
+def peer(name: str, bundle: Bundle, scratch: Path) -> Iterator[Server]:
+    """FastAPI around the model of the bundle: PREDICT_PROBA or INPLACE_PREDICT."""
+    settings = {"PEER_MODEL": str(bundle.model), "PEER_VARIANT": name.rpartition(" ")[2]}
+    with _uvicorn(name, "benchmarks.peers.bench.fastapi_app:app", settings, scratch) as server:
+        yield server
+
+
+@contextmanager
+def bentoml_api(bundle: Bundle, scratch: Path) -> Iterator[Server]:
+    """`bentoml serve` of a service written with BentoML's own API, everything as it is by default."""
+    (port,) = free_ports(1)
+    settings = {
+        "PEER_MODEL": str(bundle.model),
+        "PEER_VARIANT": "inplace_predict",
+        "BENTOML_HOME": str(scratch / "peer-home"),
+        "BENTOML_DO_NOT_TRACK": "true",
+    }
+    service = "benchmarks.peers.bench.bentoml_api:Peer"
+    command = [str(PEERS_PYTHON), "-m", "bentoml", "serve", service, "--host", "127.0.0.1", "--port", str(port)]
+    command += _PATIENT
+    with started(BENTOML_API, command, clean_environment() | settings, scratch, port, cwd=PROJECT) as server:
+        yield server
+
+
+@contextmanager
+def naive(bundle: Bundle, scratch: Path) -> Iterator[Server]:
+    """The bento of the tutorials around the model of the bundle."""
+    environment = clean_environment() | {"BENTOML_HOME": str(scratch / "naive"), "BENTOML_DO_NOT_TRACK": "true"}
+    if not (scratch / "naive").exists():
+        save = [str(NAIVE_PYTHON), "-m", "benchmarks.peers.naive.pipeline", str(bundle.model)]
+        subprocess.run(save, cwd=PROJECT, env=environment, stdout=subprocess.DEVNULL, check=True)
+    (port,) = free_ports(1)
+    service = "benchmarks.peers.naive.service:Naive"
+    command = [str(NAIVE_PYTHON), "-m", "bentoml", "serve", service, "--host", "127.0.0.1", "--port", str(port)]
+    command += _PATIENT
+    with started(NAIVE, command, environment, scratch, port, cwd=PROJECT) as server:
+        yield server
+
+
+@contextmanager
+def hello(scratch: Path) -> Iterator[Server]:
+    """The limit for any ASGI server."""
+    with _uvicorn(HELLO, "benchmarks.peers.bench.hello:app", {}, scratch) as server:
+        yield server
+
+
+@contextmanager
+def _uvicorn(name: str, application: str, settings: dict[str, str], scratch: Path) -> Iterator[Server]:
+    """One worker with uvloop and httptools and without an access log, as fast as uvicorn gets."""
+    (port,) = free_ports(1)
+    command = [
+        *(str(PEERS_PYTHON), "-m", "uvicorn", application, "--host", "127.0.0.1", "--port", str(port)),
+        *("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning", *_PATIENT),
+    ]
+    with started(name, command, clean_environment() | settings, scratch, port, cwd=PROJECT) as server:
+        yield server
+
+
+@contextmanager
+def grpc_hello(scratch: Path) -> Iterator[Server]:
+    """The limit for any `grpc.aio` server."""
+    (port,) = free_ports(1)
+    command = [str(PEERS_PYTHON), "-m", "benchmarks.peers.bench.grpc_hello", str(port)]
+    with started(GRPC_HELLO, command, clean_environment(), scratch, port, cwd=PROJECT, grpc_port=port) as server:
+        yield server
+
+
+STARTERS: dict[str, Starter] = {
+    OURS: ours,
+    INPLACE_PREDICT: partial(peer, INPLACE_PREDICT),
+    PREDICT_PROBA: partial(peer, PREDICT_PROBA),
+    BENTOML_API: bentoml_api,
+    NAIVE: naive,
+    HELLO: lambda _, scratch: hello(scratch),
+    GRPC_HELLO: lambda _, scratch: grpc_hello(scratch),
+}
+
+
+@contextmanager
+def running(
+    bundle: Bundle, names: Sequence[str], starters: Mapping[str, Starter] = STARTERS
+) -> Iterator[dict[str, Server]]:
+    """These servers, all on the same core; only one of them is asked at a time."""
+    with tempfile.TemporaryDirectory(prefix="bulkhead-bench-") as scratch, ExitStack() as stack:
+        yield {name: stack.enter_context(starters[name](bundle, Path(scratch))) for name in names}
+
+
+def clean_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "BENTOML", "BULKHEAD"))}
+
+
+@contextmanager
+def started(
+    name: str,
+    command: list[str],
+    environment: dict[str, str],
+    scratch: Path,
+    port: int,
+    *,
+    cwd: Path,
+    grpc_port: int = 0,
+    ready_path: str = "/readyz",
+    core: int = processes.SERVER_CORE,
+) -> Iterator[Server]:
+    """The server of a command, waited for until `ready_path` says 200, or until it accepts where it has gRPC alone."""
+    log = scratch / f"{name.replace(' ', '-')}.log"
+    started = time.perf_counter()
+    with processes.running(command, cwd=cwd, env=environment, log=log, core=core) as process:
+        _wait_until_ready(name, process, port, log, None if port == grpc_port else ready_path)
+        yield Server(name, process.pid, port, time.perf_counter() - started, grpc_port)
+
+
+def _wait_until_ready(name: str, process: subprocess.Popen[bytes], port: int, log: Path, path: str | None) -> None:
+    deadline = time.monotonic() + _READY_LIMIT_S
+    while time.monotonic() < deadline and process.poll() is None:
+        if _answers(port, path):
+            return
+        time.sleep(_PAUSE_S)
+    raise NotReadyError(f"{name} did not become ready:\n{log.read_text(errors='replace')[-3000:]}")
+
+
+def _answers(port: int, path: str | None) -> bool:
+    """Whether the page at `path` says 200; without a path, for gRPC, whether the port accepts."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), 1) as connection:
+            if path is None:
+                return True
+            connection.settimeout(5)
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
+            return connection.recv(100).startswith(b"HTTP/1.1 200")
+    except OSError:
+        return False

@@ -1,0 +1,1 @@
+"""Columns of tables: kinds, casts, identifiers, and cells that cannot be read."""

@@ -1,0 +1,59 @@
+"""Columns and target as `params.yaml` declares them, in the terms of the feature schema; pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from contract.model.schema import FeatureSchema, Field, Target
+from pipelines.params.params import Data, FlightsSource, TargetParams
+
+
+def field_of(name: str, data: Data, zone: str | None = None) -> Field:
+    """Return the field of a request that carries this column.
+
+    Args:
+        zone: of a timestamp, which only the table itself can tell: `UTC` where its values have offsets.
+    """
+    column, source = data.columns[name], data.source
+    written: dict[str, Any] = {"missing": column.missing_values}
+    if not isinstance(source, FlightsSource):
+        written = {
+            "missing": tuple(dict.fromkeys((*source.missing, *column.missing_values))),
+            "decimal": source.decimal,
+            "source": tuple(before for before, after in source.rename.items() if after == name),
+        }
+        if name in source.combine:
+            written |= {"source": source.combine[name].columns, "format": source.combine[name].format}
+    return Field(
+        name=name,
+        kind=column.kind,
+        required=column.required,
+        unit=column.unit,
+        minimum=column.minimum,
+        maximum=column.maximum,
+        description=column.description,
+        pii=column.pii,
+        zone=zone if column.kind == "timestamp" else None,
+        **written,
+    )
+
+
+def outcome_of(target: TargetParams, data: Data) -> Field:
+    """Return the outcome's column as a field that may be missing, though no request carries it."""
+    kind = "number" if target.task == "regression" else "category"
+    if isinstance(data.source, FlightsSource):
+        return Field(target.column, kind, required=False)
+    return Field(target.column, kind, required=False, missing=data.source.missing, decimal=data.source.decimal)
+
+
+def served(schema: FeatureSchema, deprecated: Mapping[str, str]) -> FeatureSchema:
+    """Return the schema that goes into the bundle: that of the model, with the kinds of fields that nothing reads any more."""
+    return replace(schema, deprecated=tuple(Field(name, kind, required=False) for name, kind in deprecated.items()))
+
+
+def target_of(target: TargetParams) -> Target:
+    """Return the schema's target; only a binary one has a threshold."""
+    threshold = target.threshold if target.task == "binary" else None
+    return Target(target.column, target.labels, threshold, target.unit)

@@ -1,0 +1,229 @@
+"""Columns of a source to the canonical form of their kind: a closed table from types of the source to kinds.
+
+| type in the source | number | boolean | category, identifier | timestamp |
+|---|---|---|---|---|
+| text; dictionary-encoded text; bytes that are UTF-8 | by value | by value | by value | by value |
+| whole numbers, floats, decimals | ✓ | by value | by value | by value, with a unit |
+| booleans | | by value | by value | |
+| days | | | by value | ✓ |
+| timestamps | | | | ✓, in UTC where they have a zone |
+| durations | ✓, with a unit | | | |
+
+*By value*: every distinct value goes through `contract.values`, the conversion that a request's value goes through. ✓: a cast of the whole
+column that gives the same. An empty place: the column is refused by its name. A value that cannot be read is null, and has a reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import polars as pl
+
+from contract.errors import DataRejectedError
+from contract.model.schema import Field
+from contract.values import kinds, timestamps
+from pipelines.columns import casts
+from pipelines.columns.casts import Converted
+
+DTYPES: dict[str, pl.DataType] = {
+    "number": pl.Float64(),
+    "boolean": pl.Boolean(),
+    "category": pl.String(),
+    "identifier": pl.String(),
+    "timestamp": pl.Datetime("us"),
+}
+# What DuckDB's dialect calls the type in which `collect` writes a kind.
+DUCKDB_TYPES = {
+    "number": ["FLOAT", "DOUBLE"],
+    "boolean": ["BOOLEAN", "Boolean"],
+    "category": ["String", "VARCHAR"],
+    "identifier": ["String", "VARCHAR"],
+    "timestamp": ["TIMESTAMP"],
+}
+# Kinds whose distribution says something; the others only name a row.
+MEASURED = ("number", "boolean", "category", "timestamp")
+
+_NUMBERS = ("whole numbers", "floats", "decimals")
+_TAKEN: dict[str, tuple[str, ...]] = {
+    "number": ("text", *_NUMBERS, "durations"),
+    "boolean": ("text", *_NUMBERS, "booleans"),
+    "category": ("text", *_NUMBERS, "booleans", "days"),
+    "timestamp": ("text", *_NUMBERS, "days", "timestamps"),
+}
+_TAKEN["identifier"] = _TAKEN["category"]
+_HINTS = {
+    ("number", "booleans"): "declare kind: boolean",
+    ("number", "days"): "declare kind: timestamp",
+    ("number", "timestamps"): "declare kind: timestamp",
+    ("number", "durations"): f"declare its unit: one of {', '.join(casts.DURATION_UNITS)}",
+    ("category", "timestamps"): "declare kind: timestamp",
+    **dict.fromkeys(
+        (("timestamp", group) for group in _NUMBERS),
+        "declare its unit: s, ms or us (since 1970 UTC), or yyyymmdd",
+    ),
+    ("timestamp", "days"): "take its unit away: it is no number",
+    ("timestamp", "timestamps"): "take its unit away: it is no number",
+}
+_ANYTHING = "cast it at the source to text, a number or a timestamp, or leave it out (data.source.drop)"
+Cell = tuple[Any, str | None, bool | None]
+
+
+def check(name: str, dtype: pl.DataType, field: Field) -> None:
+    """Raises DataRejectedError for a column of a type that is never read as the field's kind."""
+    group = _group(dtype)
+    unit = field.unit
+    is_taken = group in ("text", "nulls") or group in _TAKEN[field.kind]
+    if field.kind == "timestamp" and group != "text":
+        is_taken &= (group in _NUMBERS) == (unit is not None) or group == "nulls"
+    if field.kind == "number" and group == "durations":
+        is_taken = unit in casts.DURATION_UNITS
+    if not is_taken:
+        hint = _HINTS.get((field.kind, group), _ANYTHING)
+        raise DataRejectedError(
+            f"the source has the column {name!r} as {dtype}, which is not read as a {field.kind}; {hint}"
+        )
+
+
+def check_flat(name: str, dtype: pl.DataType) -> None:
+    """Raises DataRejectedError for a column that is not declared, and of a type in which rows have no order."""
+    if _group(dtype) == "others":
+        raise DataRejectedError(
+            f"the source has the column {name!r} as {dtype}, and data.columns does not list it; {_ANYTHING}"
+        )
+
+
+def convert(values: pl.Series, field: Field) -> Converted:
+    """Convert a column of the source; of any name.
+
+    Raises:
+        DataRejectedError: its type is not read as the kind, or it holds bytes that are no text.
+    """
+    if values.null_count() == len(values):
+        return _nothing(values, field)
+    check(values.name, values.dtype, field)
+    values, group = _as_text(values), _group(values.dtype)
+    if field.kind == "number" and group in ("whole numbers", "floats", "durations"):
+        return casts.numbers(values, field)
+    if field.kind == "timestamp" and group in ("days", "timestamps"):
+        return casts.moments(values, field)
+    return _by_value(values.cast(pl.String) if group == "days" else values, field)
+
+
+def as_text(values: pl.Series) -> pl.Series:
+    """Return a column of the source as text that is read as any kind like the column itself, for who looks for its kind.
+
+    Raises:
+        DataRejectedError: it is read as no kind, or as none without a unit.
+    """
+    if _group(values.dtype) != "timestamps":
+        return convert(values, Field(values.name, "category")).values
+    zone = "Z" if isinstance(values.dtype, pl.Datetime) and values.dtype.time_zone else ""
+    return casts.moments(values, Field(values.name, "timestamp")).values.dt.strftime(f"%Y-%m-%dT%H:%M:%S%.f{zone}")
+
+
+def texts(values: pl.Series, field: Field) -> pl.Series:
+    """Convert a part of a combined timestamp to text, null where it is missing."""
+    values = _as_text(values)
+    distinct = values.drop_nulls().unique()
+    read = [timestamps.combined([value], field) for value in distinct.to_list()]
+    return _mapped(values, distinct, read, pl.String())
+
+
+def moments(values: pl.Series, field: Field) -> pl.Series:
+    """Convert a column of timestamps to structs of `at` and `has_offset`; `at` is null where there is none."""
+    try:
+        read = convert(values, field)
+    except DataRejectedError:
+        read = _nothing(values, field)
+    return pl.DataFrame([read.values.alias("at"), read.has_offset.alias("has_offset")]).to_struct(values.name)
+
+
+def _nothing(values: pl.Series, field: Field) -> Converted:
+    nothing = pl.Series(values.name, [None] * len(values), dtype=pl.Boolean)
+    return Converted(nothing.cast(DTYPES[field.kind]), nothing.cast(pl.String), nothing)
+
+
+def _group(dtype: pl.DataType) -> str:
+    if dtype.base_type() in (pl.String, pl.Categorical, pl.Enum, pl.Binary):
+        return "text"
+    if dtype.is_integer():
+        return "whole numbers"
+    if dtype.is_float():
+        return "floats"
+    if dtype.is_decimal():
+        return "decimals"
+    named = {
+        pl.Boolean: "booleans",
+        pl.Date: "days",
+        pl.Datetime: "timestamps",
+        pl.Duration: "durations",
+        pl.Null: "nulls",
+    }
+    return named.get(dtype.base_type(), "others")
+
+
+def _as_text(values: pl.Series) -> pl.Series:
+    """Dictionary-encoded text and bytes as text; all else as it is, NaN as null."""
+    if values.dtype == pl.Binary:
+        try:
+            return values.cast(pl.String)
+        except pl.exceptions.PolarsError:
+            raise DataRejectedError(
+                f"the source has the column {values.name!r} as bytes that are no UTF-8 text (is it a UUID?); cast it to text there"
+            ) from None
+    if values.dtype.base_type() in (pl.Categorical, pl.Enum):
+        return values.cast(pl.String)
+    return values.fill_nan(None) if values.dtype.is_float() else values
+
+
+def _by_value(values: pl.Series, field: Field) -> Converted:
+    read, dtype = _reader(field), DTYPES[field.kind]
+    cast = casts.plain_texts(values, field, dtype)
+    rest = casts.where(cast.is_null(), values)
+    distinct = rest.drop_nulls().unique()
+    cells = [read(value) for value in distinct.to_list()]
+    made, problems, offsets = ([cell[part] for cell in cells] for part in range(3))
+    converted = cast.fill_null(_mapped(rest, distinct, made, dtype))
+    has_offset = _mapped(rest, distinct, offsets, pl.Boolean())
+    if field.kind == "timestamp":
+        has_offset = has_offset.fill_null(
+            casts.where(cast.is_not_null(), pl.Series([False] * len(values), dtype=pl.Boolean))
+        )
+    return Converted(
+        casts.one_zero(converted) if field.kind == "number" else converted,
+        _mapped(rest, distinct, problems, pl.String()),
+        has_offset,
+    )
+
+
+def _reader(field: Field) -> Callable[[Any], Cell]:
+    """A function from a value to the canonical one, the reason why there is none, and whether it has an offset."""
+    make = timestamps.in_format if field.format is not None else kinds.reader
+    if field.kind != "timestamp" or field.unit is not None:
+        ways: list[tuple[bool | None, timestamps.Reader]] = [(None, make(field))]
+    else:  # a request has to have what the table has; which that is, the table itself says
+        ways = [
+            (has_offset, make(replace(field, zone=timestamps.UTC_ZONE if has_offset else None)))
+            for has_offset in (False, True)
+        ]
+
+    def read(value: Any) -> Cell:
+        problem = None
+        for has_offset, way in ways:
+            try:
+                canonical = way(value)
+            except ValueError as error:
+                problem = problem or str(error)
+            else:
+                return canonical, None, None if canonical is None else has_offset
+        return None, problem, None
+
+    return read
+
+
+def _mapped(values: pl.Series, distinct: pl.Series, made: Sequence[Any], dtype: pl.DataType) -> pl.Series:
+    if distinct.is_empty():
+        return pl.Series(values.name, [None] * len(values), dtype=dtype)
+    return values.replace_strict(distinct, pl.Series(made, dtype=dtype), default=None, return_dtype=dtype)

@@ -1,0 +1,272 @@
+"""From a table of text to what params.yaml would say of it, and all that is not sure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import polars as pl
+
+from contract.errors import ConfigurationError
+from pipelines.commands.draft.columns import inference, suspects, times
+from pipelines.commands.draft.columns.inference import Guess
+from pipelines.commands.draft.doubts import Doubt, Weight, ranked
+from pipelines.commands.draft.rows import outcome, partitions, periods
+from pipelines.commands.draft.rows.outcome import Outcome
+from pipelines.params.params import FRESHNESS
+
+_FEW_ROWS = 2000
+_FEWEST_GROUPS = 100  # or a hold-out of a fifth has too few to judge by
+
+
+@dataclass
+class Draft:
+    """What a params.yaml would say.
+
+    Attributes:
+        columns: those that are declared, by their names in params.yaml.
+        doubts: what a person must decide, the one that matters most first.
+    """
+
+    name: str
+    source: dict[str, Any]
+    months: list[str]
+    time: str | None
+    key: list[str]
+    columns: list[Guess]
+    target: dict[str, Any]
+    bounds: dict[str, Any]
+    split: dict[str, Any]
+    doubts: list[Doubt]
+
+
+@dataclass
+class _Table:
+    """The table under the names of params.yaml, and under which names its source has them."""
+
+    found: times.Times
+    months: partitions.Months
+    target: str
+    names: dict[str, str]
+    rows: pl.DataFrame = field(init=False)
+    of_row: pl.Series = field(init=False)
+
+    def __post_init__(self) -> None:
+        is_in = self.months.of_row.is_in(self.months.names).fill_null(False)
+        self.rows, self.of_row = self.found.table.filter(is_in), self.months.of_row.filter(is_in)
+
+
+def draft(
+    table: pl.DataFrame,
+    source: dict[str, Any],
+    name: str,
+    target: str,
+    time: list[str],
+    *,
+    keep_unfinished: bool = False,
+    unread: Mapping[str, str] = MappingProxyType({}),
+) -> Draft:
+    """Everything that a table tells.
+
+    Args:
+        table: all columns as text, by their names in the source.
+        source: `data.source` as far as reading the table has found it out.
+        time: the columns that are the time of a row together.
+        keep_unfinished: whether months that are not there to their end are used, too.
+        unread: by column of the source that is of no use, because of its type: why.
+
+    Raises:
+        ConfigurationError: the target cannot be predicted, the time cannot be read, or no column is left to learn from.
+    """
+    safe = _safe_names(table.columns)
+    found = times.find(table.rename(safe), [safe[part] for part in time], safe[target])
+    months = partitions.months_of(found.table, found.time, safe[target], keep_unfinished=keep_unfinished)
+    read = _Table(found, months, safe[target], {new: old for old, new in safe.items()})
+    wanted = outcome.guess_outcome(read.rows[read.target])
+    guesses = _guesses(read)
+    for entry in guesses:
+        entry.useless = unread.get(read.names.get(entry.name, entry.name), entry.useless)
+    kept = [entry for entry in guesses if entry.useless is None]
+    suspects.mark_leaks(kept, wanted)
+    if not any(entry.feature() or entry.kind == "timestamp" for entry in kept):
+        raise ConfigurationError(
+            "no column is left to learn from: each is an identifier, constant, or tells the target"
+        )
+    suspects.mark_twins(kept)
+    doubts = partitions.set_missing(kept, wanted, read.of_row)
+    reviewed, unsure_months = partitions.watch_months(kept, wanted, read.of_row)
+    bounds = partitions.sizes(wanted, read.of_row) | ({"reviewed": reviewed} if reviewed else {})
+    freshness = None if keep_unfinished else months.freshness
+    bounds |= {"freshness": freshness} if found.time and freshness != FRESHNESS else {}
+    key, unsure_key = suspects.key_of(kept, wanted, found.time)
+    split, unsure_split = _split(read, kept)
+    source = source | _shape(read, kept)
+    doubts += [*unsure_months, *unsure_key, *unsure_split, *months.doubts, *wanted.doubts, *_about_target(wanted, read)]
+    doubts += [
+        *_about_source(source, read, guesses),
+        *_about_time(read, kept),
+        *_about_size(read),
+        *_about_rhythm(bounds.get("freshness")),
+        *_about_ranges(kept),
+    ]
+    doubts = ranked([*doubts, *(doubt for entry in kept for doubt in entry.doubts)])
+    return Draft(name, source, months.names, found.time, key, kept, wanted.declared, bounds, split, doubts)
+
+
+def _guesses(read: _Table) -> list[Guess]:
+    guesses = []
+    for column in read.rows.get_columns():
+        if column.name == read.found.time:
+            unit = {"unit": read.found.units[column.name]} if column.name in read.found.units else {}
+            guesses.append(Guess(column.name, {"kind": "timestamp", **unit}, column))
+        elif column.name != read.target and column.name not in read.found.parts:
+            guesses.append(inference.guess(column))
+    return guesses
+
+
+def _shape(read: _Table, kept: list[Guess]) -> dict[str, Any]:
+    """`combine`, `rename` and `drop`: a combined column has its name in params.yaml from the start."""
+    used, combined = {read.target, *(entry.name for entry in kept)}, read.found.combine
+    combine = {
+        name: {"columns": [read.names[part] for part in entry["columns"]], "format": entry["format"]}
+        for name, entry in combined.items()
+        if name in used
+    }
+    own = [name for name in read.names if name in used and name not in combine]
+    drop = [old for new, old in read.names.items() if new not in own and not (new in combine and old == new)]
+    rename = {read.names[name]: name for name in own if read.names[name] != name}
+    return {key: value for key, value in (("combine", combine), ("drop", drop), ("rename", rename)) if value}
+
+
+def _split(read: _Table, kept: list[Guess]) -> tuple[dict[str, Any], list[Doubt]]:
+    groups = suspects.groups_of(kept)
+    stratified = {"kind": "stratified", "holdout": 0.2, "validation": 0.15, "seed": 1}
+    grouped = [
+        (name, count, {"kind": "grouped", "column": name, "holdout": 0.2, "validation": 0.15, "seed": 1})
+        for name, count in groups.items()
+    ]
+    if read.found.time is not None:
+        labelled = times.moments(read.rows.drop_nulls(read.target)[read.found.time])
+        split, doubts = periods.propose(labelled, read.months.names)
+        return split, doubts + [
+            _about_group(
+                f"{name} comes back, and a temporal split has it before and after. Are only new ones asked for?", other
+            )
+            for name, count, other in grouped[:1]
+            if count >= _FEWEST_GROUPS
+        ]
+    if grouped and grouped[0][1] >= _FEWEST_GROUPS:
+        question = f"rows share values of {grouped[0][0]}, and stay on one side of the split. Are they independent?"
+        return grouped[0][2], [
+            _about_group(question, stratified),
+            *(
+                _about_group(f"rows share values of {name}, too. Do they belong together?", other)
+                for name, _, other in grouped[1:]
+            ),
+        ]
+    return stratified, [
+        _about_group(f"rows share values of {name}. Do they belong together?", other) for name, _, other in grouped
+    ]
+
+
+def _about_group(question: str, other: dict[str, Any]) -> Doubt:
+    return Doubt("split", f"{question} Then", Weight.FIGURES, keys={"split": other})
+
+
+def _about_target(wanted: Outcome, read: _Table) -> list[Doubt]:
+    if wanted.task != "binary":
+        return []
+    other = partitions.rates(wanted.values == wanted.declared["labels"][0], read.of_row)
+    return [outcome.positive_of(wanted, other)]
+
+
+def _about_source(source: Mapping[str, Any], read: _Table, guesses: list[Guess]) -> list[Doubt]:
+    told = [
+        (Weight.VALUES, f"{read.names.get(entry.name, entry.name)} is left out, as {entry.useless}")
+        for entry in guesses
+        if entry.useless is not None
+    ]
+    if tokens := source.get("missing"):
+        told.append((Weight.VALUES, f"does {' or '.join(tokens)} stand for a missing value, in every column?"))
+    if source.get("decimal") == ",":
+        told.append((Weight.VALUES, "numbers are written with a comma: is that so in every file?"))
+    if source.get("encoding") == "cp1252":
+        told.append((Weight.VALUES, "the text is no UTF-8, and cp1252 is a guess: are letters such as ä and é right?"))
+    if read.found.parts:
+        parts = ", ".join(read.names[name] for name in read.found.parts)
+        told.append(
+            (Weight.BOUNDS, f"{parts} are the time of a row now, and no columns of their own: are they needed?")
+        )
+    return [Doubt("data.source", question, weight) for weight, question in told] + [
+        _about_day(name, source, read) for name in source.get("combine", {}) if name in read.found.swapped
+    ]
+
+
+def _about_day(name: str, source: Mapping[str, Any], read: _Table) -> Doubt:
+    """Day and month may be the other way round; as the time of a row, they would give other months."""
+    combine, swapped = source["combine"], read.found.swapped[name]
+    question = f"day and month: {swapped} would read every value of {name} as well as {combine[name]['format']}"
+    if name == read.found.time:
+        return Doubt("data.source", f"{question}, in other months; which one is it?", Weight.FIGURES)
+    other = {**combine, name: combine[name] | {"format": swapped}}
+    return Doubt("data.source", f"{question}. Is that it? Then", Weight.VALUES, keys={"data.source.combine": other})
+
+
+def _about_time(read: _Table, kept: list[Guess]) -> list[Doubt]:
+    found, timestamps = read.found, [entry.name for entry in kept if entry.kind == "timestamp"]
+    others = [name for name in timestamps if name != found.time]
+    numbers = [entry.name for entry in kept if entry.kind == "number"]
+    if found.time is not None:
+        return [
+            Doubt(name, "a time, too. Was it known before the outcome? If not", Weight.FIGURES, feature=None)
+            for name in others
+        ]
+    if not (named := times.suspects(read.rows, others, numbers)):
+        return [Doubt("data.time", "no column looks like the time of a row: is there none?", Weight.BOUNDS)]
+    told = " or ".join(f"--time {','.join(read.names[part] for part in columns)}" for columns in named)
+    question = (
+        f"is one of these the time of a row? Then draft again with {told}, and no row of the future is learned from"
+    )
+    return [Doubt("data.time", question, Weight.FIGURES, strength=1.0)]
+
+
+def _about_size(read: _Table) -> list[Doubt]:
+    doubts = [Doubt("validate", "half and double of what was seen: what is possible?", Weight.BOUNDS)]
+    if read.rows.height < _FEW_ROWS:
+        question = (
+            f"only {read.rows.height} rows: a linear model may do as well by chance, and evaluate then refuses the model. Is that no "
+            "loss? Then"
+        )
+        doubts.append(Doubt("gates", question, Weight.BOUNDS, strength=1.0, keys={"gates.linear_margin": 0.02}))
+    return doubts
+
+
+def _about_rhythm(freshness: str | None) -> list[Doubt]:
+    told = f"the table has no rows of every day, so a month counts as whole whose newest row lies up to {freshness} before its end: is it?"
+    return [Doubt("validate", told, Weight.BOUNDS)] if freshness else []
+
+
+def _about_ranges(kept: list[Guess]) -> list[Doubt]:
+    numbers = [entry.name for entry in kept if entry.kind == "number"]
+    told = (
+        f"requests beyond the ranges of {', '.join(numbers)} are refused, which are round and wider than what was seen"
+    )
+    return [Doubt("data.columns", f"{told}: what is possible?", Weight.BOUNDS)] if numbers else []
+
+
+def _safe_names(names: Sequence[str]) -> dict[str, str]:
+    """Each as params.yaml takes it, no two alike in small letters, no new one another's old one; a point would look like a step."""
+    safe: dict[str, str] = {}
+    taken: set[str] = set()
+    own = {name.lower() for name in names}
+    for name in names:
+        plain = re.sub(r"^_*(?=[^A-Za-z_]|$)|^__+", "_", re.sub(r"[^A-Za-z0-9_-]", "_", name))[:90]
+        number, unique = 2, plain
+        while unique.lower() in taken or (unique != name and unique.lower() in own):
+            number, unique = number + 1, f"{plain.rstrip('_')}_{number}"
+        safe[name] = unique
+        taken.add(unique.lower())
+    return safe

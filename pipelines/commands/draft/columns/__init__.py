@@ -1,0 +1,1 @@
+"""What a draft finds in single columns."""

@@ -1,0 +1,230 @@
+"""What a column of text looks like: kind, range, categories, missing values, identifiers; pure functions on series of text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from contract.model.schema import Field
+from pipelines.columns import identifiers, kinds
+from pipelines.columns.identifiers import FEW, words
+from pipelines.commands.draft.columns import pii, ranges, times
+from pipelines.commands.draft.doubts import Doubt, Weight
+
+_SENTINELS = (-1.0, -9.0, -99.0, -999.0, -9999.0)
+_BOOLEANS = ({"true", "false"}, {"yes", "no"}, {"1", "0"}, {"1.0", "0.0"})
+# Names of numbers that may name a thing, where no value comes twice or the numbers are whole.
+_NUMBERED = {*identifiers.ID_WORDS, "instant", "number", "no", "nr", "index"}
+_MANY = 1000
+_TOKENS = 3  # as many different words among numbers may mean that one is missing
+_CATEGORY_ROWS = 20  # of some value, or `features` finds no category that enough rows have
+_CATEGORY_SHARE = 0.35  # of different values in the rows: `features` refuses more than half of the training rows
+_LEADING_ZERO = r"^0\d+$"
+_THOUSANDS = (r"^-?\d{1,3}(,\d{3})+(\.\d+)?$", r"^-?\d{1,3}(\.\d{3})+,\d+$")
+VALUE, CATEGORY = {"transform": "value"}, {"transform": "category"}
+
+
+@dataclass
+class Guess:
+    """A column as params.yaml would declare it.
+
+    Attributes:
+        values: numbers as float64, all others as text; null where a value is missing.
+        doubts: what a person must decide.
+        useless: why it is left out of the table; None where it stays.
+        is_feature: whether the model reads it.
+        seen: the range of a number, in words.
+    """
+
+    name: str
+    declared: dict[str, Any]
+    values: pl.Series
+    doubts: list[Doubt] = field(default_factory=list)
+    useless: str | None = None
+    is_feature: bool = True
+    seen: str = ""
+
+    @property
+    def kind(self) -> str:
+        return str(self.declared["kind"])
+
+    def feature(self) -> dict[str, Any] | None:
+        """The feature of the column's own name; None for an identifier, a time, or where the model does not read it."""
+        by_kind = {"number": VALUE, "boolean": VALUE, "category": CATEGORY}
+        return by_kind.get(self.kind) if self.is_feature else None
+
+    def ask(self, question: str, weight: Weight, **other_answer: Any) -> None:
+        self.doubts.append(Doubt(self.name, question, weight, **other_answer))
+
+
+def numbers_of(column: pl.Series) -> pl.Series:
+    """The numbers that a column of text holds, as `collect` reads them; null where a value is none."""
+    return kinds.convert(column, Field(column.name, "number")).values
+
+
+def guess(column: pl.Series) -> Guess:
+    """Kind, range and doubts of one column of text; null where a value is missing."""
+    result = Guess(column.name, {"kind": "category"}, column)
+    known = column.drop_nulls()
+    if known.is_empty() or (known.n_unique() == 1 and len(known) == len(column)):
+        result.useless = "it has one value only" if len(known) else "it has no value at all"
+    elif found := pii.pattern_of(known):
+        _set_identifier(result, f"its values look like {found}: do they tell something about a person?", pii=True)
+    elif known.n_unique() <= 2 and any(set(known.str.to_lowercase()) <= words for words in _BOOLEANS):
+        result.declared["kind"] = "boolean"
+        result.values = column.str.to_lowercase()
+    elif _has_thousands(known):
+        result.useless = (
+            "its numbers have marks for thousands, which no kind of column reads: write them without at the source"
+        )
+    elif known.str.contains(_LEADING_ZERO).any() and known.str.contains(r"^\d+$").all():
+        _guess_code(result, known)
+    elif not _guess_number(result, known):
+        if times.is_iso(known):
+            result.declared["kind"] = "timestamp"
+        else:
+            _guess_text(result, known)
+    _guess_person(result, known)
+    return result
+
+
+def _has_thousands(known: pl.Series) -> bool:
+    """Whether values such as 1,234.5 are there, and all others are plain numbers."""
+    plain = known.str.contains(r"^-?\d{1,3}(\.\d+)?$") | known.str.contains(r"^-?\d{1,3}(,\d+)?$")
+    return any(
+        bool(marked.any() and (marked | plain).all())
+        for marked in (known.str.contains(pattern) for pattern in _THOUSANDS)
+    )
+
+
+def _guess_code(result: Guess, known: pl.Series) -> None:
+    """Digits with leading zeros, such as ZIP codes: as numbers, they would lose them."""
+    _guess_text(result, known)
+    declared, _ = _as_number(result.name, numbers_of(known))
+    result.ask(
+        "some values begin with a zero, so they were taken as codes. Are they numbers? Then",
+        Weight.VALUES,
+        declared=_instead(declared),
+        feature=VALUE,
+        keys=_reviewed(result.name, numbers_of(known)),
+    )
+
+
+def _guess_number(result: Guess, known: pl.Series) -> bool:
+    """Whether they are numbers, but for a few words that may stand for missing values."""
+    read = numbers_of(known)
+    tokens = sorted(set(known.filter(read.is_null()).to_list()))
+    if tokens and (len(tokens) > _TOKENS or read.null_count() > len(known) / 2 or read.n_unique() <= FEW):
+        return False
+    numbers = read.drop_nulls()
+    declared, seen = _as_number(result.name, numbers)
+    if reason := _identifier_reason(result.name, numbers):
+        is_person = pii.is_of_a_person(result.name)
+        _set_identifier(result, f"{reason}; taken as an identifier, which is no feature", pii=is_person)
+        if not is_person:  # of one, no value may be seen here, and a range is made of two
+            result.doubts = []
+            question = f"{reason}; taken as an identifier, which is no feature. Does it measure something? Then"
+            result.ask(question, Weight.VALUES, declared=declared, feature=VALUE, keys=_reviewed(result.name, numbers))
+        return True
+    result.values = numbers_of(result.values)
+    result.declared, result.seen = declared, seen
+    _ask_about_numbers(result, numbers, tokens)
+    return True
+
+
+def _identifier_reason(name: str, numbers: pl.Series) -> str | None:
+    """As `screen` judges, and beyond that by names that often mean one."""
+    if reason := identifiers.reason(name, numbers.to_numpy()):
+        return reason
+    distinct, is_whole = numbers.n_unique(), bool((numbers % 1 == 0).all())
+    if is_whole and distinct > FEW and words(name)[-1:] and words(name)[-1] in _NUMBERED:
+        return f"{distinct:,} different numbers in {len(numbers):,} rows, and its name says that it numbers something"
+    return None
+
+
+def _as_number(name: str, numbers: pl.Series) -> tuple[dict[str, Any], str]:
+    """The declaration of a number, and its range in words."""
+    low, high = float(numbers.min() or 0.0), float(numbers.max() or 0.0)  # type: ignore[arg-type]
+    bounds, seen = ranges.describe(name, low, high)
+    return {"kind": "number", **bounds, "tolerance": 0.01}, seen
+
+
+def _ask_about_numbers(result: Guess, numbers: pl.Series, tokens: list[str]) -> None:
+    distinct = numbers.n_unique()
+    if tokens:
+        result.declared["missing_values"] = tokens
+        question = f"numbers, but for {', '.join(tokens)}, taken for missing values"
+        if _fits_category(result.values.drop_nulls()):
+            category = _instead({"kind": "category"})
+            result.ask(f"{question}. Are they categories? Then", Weight.VALUES, declared=category, feature=CATEGORY)
+        else:
+            result.ask(f"{question}: is that so?", Weight.VALUES)
+    low = numbers.min()
+    rest = numbers.filter(numbers != low)
+    if low in _SENTINELS and (rest >= 0).all() and len(rest):
+        bounds, _ = ranges.describe(result.name, float(rest.min()), float(rest.max()))  # type: ignore[arg-type]
+        result.declared |= bounds | {"minimum": low}
+        more = {"required": False, "missing": None, "missing_values": [*tokens, f"{low:g}"]}
+        question = f"{low:g} stands in {1 - len(rest) / len(numbers):.1%} of the rows: does it mean that the value is missing? Then"
+        result.ask(question, Weight.VALUES, strength=1.0, declared=bounds | more)
+    if (numbers % 1 == 0).all() and 2 < distinct <= FEW // 2 and _fits_category(numbers):
+        question = f"{distinct} different whole numbers: are they codes, without an order? Then"
+        result.ask(question, Weight.BOUNDS, declared=_instead({"kind": "category"}), feature=CATEGORY)
+
+
+def _guess_text(result: Guess, known: pl.Series) -> None:
+    distinct = known.n_unique()
+    is_named = bool(words(result.name)) and words(result.name)[-1] in _NUMBERED
+    if distinct > _MANY or (distinct > FEW and (is_named or distinct > len(known) / 2)) or distinct == len(known):
+        _set_identifier(
+            result, f"{distinct:,} different values in {len(known):,} rows; taken as an identifier, which is no feature"
+        )
+        if _fits_category(known):
+            question = f"{result.doubts.pop().question}. Does it say what, and not who? Then"
+            result.ask(question, Weight.VALUES, declared={"kind": "category"}, feature=CATEGORY)
+        return
+    if distinct <= FEW:
+        result.declared["values"] = sorted(set(known.to_list()))
+        result.declared["tolerance"] = 0.01
+    if known.str.contains(r"^-?\d+,\d+$").mean() > 0.5:  # type: ignore[operator]
+        result.ask(
+            "numbers with a decimal comma, in a table that has points elsewhere; taken as text: can the source write points?",
+            Weight.VALUES,
+        )
+
+
+def _guess_person(result: Guess, known: pl.Series) -> None:
+    """Mark what tells something about a person by its name, where it has many values."""
+    is_many = known.n_unique() > FEW or known.n_unique() == len(known)
+    if result.useless or result.declared.get("pii") or not is_many:
+        return
+    if pii.is_personal_name(result.name):
+        _set_identifier(result, "by its name: does it tell something about a person?", pii=True)
+    elif result.kind == "identifier" and pii.is_of_a_person(result.name):
+        result.declared["pii"] = True
+
+
+def _fits_category(known: pl.Series) -> bool:
+    """Whether `features` would take the values as categories."""
+    commonest = int(known.value_counts(name="__rows__")["__rows__"].max())  # type: ignore[arg-type]
+    return known.n_unique() <= min(_CATEGORY_SHARE * len(known), _MANY) and commonest >= _CATEGORY_ROWS
+
+
+def _instead(declared: Mapping[str, Any]) -> dict[str, Any]:
+    """Another declaration of the column, with nothing left of this one but how much may be missing."""
+    keys = ("values", "minimum", "maximum", "tolerance", "missing_values", "pii")
+    return {**dict.fromkeys(keys), **declared}
+
+
+def _reviewed(name: str, numbers: pl.Series) -> dict[str, Any]:
+    return {"gates.reviewed": [name]} if identifiers.reason(name, numbers.to_numpy()) else {}
+
+
+def _set_identifier(result: Guess, question: str, *, pii: bool = False) -> None:
+    """No value of it may be seen in the draft."""
+    result.declared = {"kind": "identifier", "pii": True} if pii else {"kind": "identifier"}
+    result.values, result.seen, result.doubts = result.values.cast(pl.String), "", []
+    result.ask(question, Weight.VALUES)

@@ -1,0 +1,111 @@
+"""A table as text, and the keys of `data.source` that say how it is written."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from contract.errors import ConfigurationError, DataRejectedError, UnavailableError
+from pipelines.columns import kinds
+from pipelines.data import tables
+from pipelines.stages.collect import files, parquet
+
+_MISSING = ("?", "NA", "N/A", "n/a", "null", "NULL", "None", "nan", "NaN", "#N/A")
+_MARKS = (",", ";", "\t", "|")
+_HEAD_BYTES = 100_000
+_COMMA = r"^-?\d+,\d+$"
+_THOUSANDS = r"^-?\d{1,3},\d{3}$"  # or three decimals: other values must tell
+
+
+class Read(NamedTuple):
+    """A table of text without blanks around it, null where a value is missing, and why columns without any value are not read."""
+
+    table: pl.DataFrame
+    unread: dict[str, str]
+
+
+def read(path: str, source: dict[str, Any]) -> Read:
+    """Read all columns as text; `source` gets every key whose default does not fit.
+
+    Raises:
+        UnavailableError: no file is there.
+        ConfigurationError: the files are no CSV or Parquet that can be read.
+        DataRejectedError: a column is of a type that makes the whole file unreadable.
+    """
+    with files.local_files(path) as names:
+        if not names:
+            raise UnavailableError(f"no file matches {path!r}")
+        try:
+            table, unread = _parquet(names) if names[0].endswith(".parquet") else Read(_csv(names, source), {})
+        except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"{path!r} cannot be read: {files.reason(error)}") from None
+    if table.is_empty():
+        raise ConfigurationError(f"{path!r} holds no rows")
+    table = table.select(pl.all().str.strip_chars())
+    if missing := _missing_tokens(table):
+        source["missing"] = missing
+    known = table.with_columns(pl.when(~pl.all().is_in(["", *missing])).then(pl.all()))
+    return Read(_decimal_point(known, source), unread)
+
+
+def _parquet(names: list[str]) -> Read:
+    columns, unread = [], {}
+    for column in parquet.scan(names).collect():
+        try:
+            columns.append(kinds.as_text(column))
+        except DataRejectedError as error:
+            unread[column.name] = error.message
+            columns.append(pl.Series(column.name, [None] * len(column), dtype=pl.String))
+    return Read(pl.DataFrame(columns), unread)
+
+
+def _csv(names: list[str], source: dict[str, Any]) -> pl.DataFrame:
+    content = gzip.decompress(Path(names[0]).read_bytes()) if names[0].endswith(".gz") else Path(names[0]).read_bytes()
+    encoding = _encoding(content)
+    if encoding != "utf-8":
+        source["encoding"] = encoding
+    lines = content[:_HEAD_BYTES].decode(encoding, errors="ignore").splitlines()
+    separator = max(_MARKS, key=lambda mark: lines[0].count(mark) if lines else 0)
+    if separator != ",":
+        source["separator"] = separator
+    table = files.scan_csv(names, separator, '"', encoding).collect()
+    if tables.RAGGED in table.columns:  # for `validate` to split off
+        table = table.filter(pl.col(tables.RAGGED).is_null()).drop(tables.RAGGED)
+    return table
+
+
+def _encoding(content: bytes) -> str:
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "utf-8"
+
+
+def _missing_tokens(table: pl.DataFrame) -> list[str]:
+    """Which of the usual tokens for a missing value stand in the table."""
+    found: set[str] = set()
+    for column in table.get_columns():
+        found |= set(column.filter(column.is_in(_MISSING)).unique().to_list())
+    return sorted(found)
+
+
+def _decimal_point(table: pl.DataFrame, source: dict[str, Any]) -> pl.DataFrame:
+    """Numbers with a decimal comma as numbers with a point, where the whole table writes them so."""
+    with_comma = table.select(pl.all().str.contains(_COMMA).any() & pl.all().str.contains(r"^-?\d+(,\d+)?$").all()).row(
+        0
+    )
+    is_decimal = (
+        table.select(pl.all().str.contains(_COMMA) & ~pl.all().str.contains(_THOUSANDS)).select(pl.all().any()).row(0)
+    )
+    with_point = table.select(pl.all().str.contains(r"^-?\d+\.\d+$").mean() > 0.5).row(0)
+    columns = [name for name, found in zip(table.columns, with_comma, strict=True) if found]
+    if not columns or not any(is_decimal) or any(with_point):
+        return table
+    source["decimal"] = ","
+    return table.with_columns(pl.col(columns).str.replace(",", ".", literal=True))

@@ -1,0 +1,102 @@
+"""`monitor`: the live model on the newest month, now that its labels have arrived."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from contract.bundle import manifest
+from contract.errors import ConfigurationError, DataRejectedError, ModelRejectedError
+from contract.files import canonical_json, write_atomically
+from contract.model.predictor import Predictor
+from pipelines import paths
+from pipelines.data import tables
+from pipelines.machine.settings import open_store
+from pipelines.params.params import Params
+from pipelines.statistics import comparisons, measures
+from pipelines.statistics.comparable import obstacles
+
+
+def run(params: Params) -> str:
+    """Write `reports/monitor.json`.
+
+    The alarm is raised when even the bound of the month's ROC-AUC, log loss or RMSE that favours the model (95 %, resampled) is
+    worse than what it showed when it was approved, by more than `gates.regression_margin`.
+
+    Over fewer days, entities or rows than `gates.clusters` the bound is too narrow to decide: then the report says `undecided`.
+
+    A month that the live model was made from says little about it; the report says so (`seen`). While nothing is live there is
+    nothing to watch, and no report.
+
+    Raises:
+        ModelRejectedError: the alarm; retrain, or roll back.
+        ConfigurationError: the live model does not read what params.yaml declares.
+    """
+    store = open_store()
+    live = store.read("live")
+    if live is None:
+        return "nothing is live yet, so there is nothing to watch"
+    digest = live.digest
+    claims = manifest.verify(store.path(digest), digest)
+    predictor = Predictor.load(store.path(digest) / manifest.ARTIFACT)
+    in_utc = tables.columns_in_utc(paths.accepted(params.data.months[-1]))
+    if problems := obstacles(predictor.schema, params, in_utc):
+        raise ConfigurationError(
+            f"the live model {digest[:12]} cannot be watched with these params: what it would be shown is not what it reads. "
+            "Watch it with the params that it was made from, until a model of these is live",
+            problems,
+        )
+    key = manifest.HEADLINE[claims.task]
+    promised = claims.metrics[key]
+    month = params.data.months[-1]
+    seen = month in claims.inputs["partitions"]
+    measured, bound, worse = _measure(params, month, predictor, promised)
+    undecided = worse and measured["clusters"] < params.gates.clusters
+    report = {"model": digest, "month": month, "seen": seen, f"promised_{key}": promised, **measured, **bound}
+    report |= {"alarm": worse and not undecided, "undecided": undecided}
+    write_atomically(paths.MONITOR, canonical_json(report))
+    known = ", which it was made from" if seen else ""
+    name = measures.NAMES[key][0]
+    summary = f"{digest[:12]} on {month}{known}: {name} {report[key]:.4f}, {promised:.4f} when approved"
+    if undecided:
+        return f"{summary}; undecided, over {measured['clusters']} {measured['unit']} (gates.clusters: {params.gates.clusters})"
+    if worse:
+        raise ModelRejectedError(
+            f"{summary}; the live model is worse than it was. Retrain, or roll back (`bin/fleet rollback`)"
+        )
+    return summary
+
+
+def _measure(
+    params: Params, month: str, predictor: Predictor, promised: float
+) -> tuple[dict[str, Any], dict[str, float], bool]:
+    """The measures of the month, the bound that favours the model, and whether even that is too bad."""
+    table = tables.read(paths.accepted(month))
+    table = table.filter(tables.outcomes(table, params.target).is_not_null())
+    outcomes, task = tables.outcomes(table, params.target).to_numpy(), params.target.task
+    if not len(outcomes) or (task == "binary" and not 0 < outcomes.sum() < len(outcomes)):
+        raise DataRejectedError(f"{month} has no labels of both kinds yet; wait for them to arrive")
+    fields = [field.name for field in predictor.schema.fields]
+    scores = predictor.score_columns(tables.columns_of(table, fields)).astype(np.float64)
+    measured: dict[str, Any] = {
+        **measures.measure(task, outcomes, scores),
+        "rows": table.height,
+        **measures.describe(task, outcomes),
+    }
+    if task != "multiclass":
+        measured["mean_score"] = float(scores.mean())
+    clusters, unit = comparisons.clusters(table, params.data.time, params.split)
+    measured |= {"clusters": int(clusters.max()) + 1, "unit": unit}
+    resamples, seed, margin = params.evaluate.bootstrap, params.train.seed, params.gates.regression_margin
+    if task == "binary":
+        areas = comparisons.areas(outcomes, scores, clusters, resamples=resamples, seed=seed)
+        upper = float(np.nanpercentile(areas[1:], 95))
+        return measured, {"roc_auc_upper_bound": upper}, upper < promised - margin
+    losses = comparisons.resampled_means(
+        measures.losses(task, outcomes, scores), clusters, resamples=resamples, seed=seed
+    )
+    lower = float(np.percentile(losses[1:], 5))
+    if task == "multiclass":
+        return measured, {"log_loss_lower_bound": lower}, lower > promised * (1 + margin)
+    return measured, {"rmse_lower_bound": float(np.sqrt(lower))}, lower > promised**2 * (1 + margin)

@@ -1,0 +1,103 @@
+"""`python -m pipelines predictions LOGS --out DIRECTORY`: what servers predicted, as tables.
+
+One log file is one Parquet file, `DIRECTORY/<model>/<name of the log>.parquet`, written whole. To read a log again changes nothing, or adds
+what the server has written since.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from contract.errors import ConfigurationError, DataRejectedError
+from contract.prediction_log.records import SUFFIX, Batch, Header, Reader
+from pipelines.data import tables
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("logs", type=Path, help="the directory that servers have as BULKHEAD_PREDICTION_LOG")
+    parser.add_argument("--out", type=Path, required=True, help="the directory for the tables")
+    text = "remove what was read, but for the files that servers still write"
+    parser.add_argument("--remove", action="store_true", help=text)
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    if not options.logs.is_dir():
+        raise ConfigurationError(f"{options.logs} is not a directory")
+    rows, unreadable, removed = 0, 0, 0
+    paths = sorted(options.logs.glob(f"*{SUFFIX}"))
+    for path in paths:
+        found, lost, size = convert(path, options.out)
+        rows, unreadable = rows + found, unreadable + lost
+        removed += options.remove and found > 0 and _remove(path, size)
+    print(
+        f"{rows:,} predictions of {len(paths)} logs in {options.out}; {unreadable:,} bytes are no whole frame; {removed} logs removed"
+    )
+    return 0
+
+
+def convert(path: Path, directory: Path) -> tuple[int, int, int]:
+    """Write the table of a log. Returns its rows, the bytes that could not be read, and the size of what was looked at.
+
+    Raises:
+        DataRejectedError: it is no prediction log.
+    """
+    try:
+        reader = Reader(path)
+    except DataRejectedError as error:
+        raise DataRejectedError(f"{path}: {error.message}") from error
+    size = path.stat().st_size
+    batches = list(reader.batches(size))
+    if reader.header is None or not batches:
+        return 0, reader.unreadable_bytes, size
+    table = pl.concat([_table(reader.header, batch) for batch in batches])
+    tables.write(table, directory / reader.header.version[:12] / f"{path.stem}.parquet")
+    return table.height, reader.unreadable_bytes, size
+
+
+def _table(header: Header, batch: Batch) -> pl.DataFrame:
+    """The rows, with `__time__` (UTC), `__request_id__` (null where there was none), `__row__` in the request, and `__model__`.
+
+    The features are as the model saw them: float32, NaN for missing. The answer is what the caller got, to the last bit:
+    `__probability__` and `__predicted_label__`; `__probability__:LABEL` for each label of a multiclass target; or `__value__`.
+    """
+    known = {
+        "__time__": pl.Series(batch.times).cast(pl.Datetime("ns", "UTC")),
+        "__request_id__": pl.Series([text or None for text in batch.request_ids], dtype=pl.String),
+        "__row__": batch.positions,
+        "__model__": pl.Series([header.version] * len(batch.positions), dtype=pl.String),
+    }
+    features = {name: np.ascontiguousarray(batch.matrix[:, at]) for at, name in enumerate(header.features)}
+    return pl.DataFrame(known | features | _answers(header, batch.scores.astype(np.float64)))
+
+
+def _answers(header: Header, scores: Any) -> dict[str, Any]:
+    if header.task == "regression":
+        return {"__value__": scores[:, 0].copy()}
+    if header.task == "binary":
+        chosen = (scores[:, 0] >= header.threshold).astype(np.int64)
+        chances = {"__probability__": scores[:, 0].copy()}
+    else:
+        chosen = scores.argmax(axis=1)
+        chances = {f"__probability__:{label}": scores[:, at].copy() for at, label in enumerate(header.labels)}
+    predicted = pl.Series(np.array(header.labels)[chosen].tolist(), dtype=pl.String)
+    return chances | {"__predicted_label__": predicted}
+
+
+def _remove(path: Path, size: int) -> bool:
+    """Remove a log, unless a server still writes it, or has written since it was read."""
+    with path.open("rb") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        is_read = path.stat().st_size == size
+        if is_read:
+            path.unlink()
+        return is_read

@@ -1,0 +1,38 @@
+"""`publish`: the bundle goes into the store and becomes the candidate; all that training writes beyond its workspace."""
+
+from __future__ import annotations
+
+from contract.bundle import manifest, signature
+from contract.files import canonical_json, write_atomically
+from pipelines import paths
+from pipelines.commands.publish.rehearsal import describe, rehearse
+from pipelines.data.ledger import batch_id, project_ledger, refuse_dropped
+from pipelines.machine.settings import known_keys, open_store, signing_key
+from pipelines.params.params import Params
+from pipelines.paths import var_directory
+
+
+def run(params: Params) -> str:
+    """Put `build/bundle` into the store, signed, and move the channel `candidate` to it; publishing it again changes nothing.
+
+    A bundle that is not in the store yet is rehearsed first; what was found is in `reports/rehearsal.json`.
+
+    Raises:
+        BundleError: it failed its rehearsal.
+        DataRejectedError: the model was made from a batch that has been dropped.
+        ConflictError: another publisher moved the channel meanwhile; the bundle is stored, the channel is theirs.
+    """
+    partitions = manifest.read(paths.BUNDLE).inputs["partitions"]
+    refuse_dropped(project_ledger().read(), [batch_id(month, digest) for month, digest in partitions.items()])
+    key = signing_key()
+    store = open_store(private_key=key, trusted=(signature.public_key_of(key), *known_keys()))
+    before, digest = store.read("candidate"), manifest.digest_of(paths.BUNDLE)
+    if digest not in store.digests():
+        found = rehearse(paths.BUNDLE, params.serving.budget, var_directory())
+        write_atomically(paths.REHEARSAL, canonical_json(found))
+        print(describe(found))
+    store.put(paths.BUNDLE)
+    if before and before.digest == digest:
+        return f"{digest} is the candidate already"
+    store.move("candidate", digest, expected=before, by="publish")
+    return f"{digest} is now the candidate"

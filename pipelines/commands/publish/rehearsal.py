@@ -1,0 +1,129 @@
+"""The bundle is served once before it is published: in a clean environment of its own lock, locked away, within its budgets."""
+
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from contract.bundle import manifest
+from contract.environment import environments
+from contract.errors import BundleError, Problem
+from contract.files import tree_bytes
+from pipelines.machine import scratch
+from pipelines.params.params import Budget
+
+_LIMIT_S = 300
+_OPEN_FILES = 4096
+_SYSTEM = tuple(map(Path, ("/usr", "/bin", "/lib", "/lib64", "/etc")))
+
+
+def rehearse(bundle: Path, budget: Budget, var: Path) -> dict[str, Any]:
+    """Ask a server of a copy of the bundle all golden requests and malformed ones, over HTTP and gRPC, and measure it.
+
+    Args:
+        var: where environments are kept, and where it happens.
+
+    Returns:
+        What `bentos.rehearsal` found, with `environment_mb`, whether it was `sandboxed`, and if not, `sandbox_problem`.
+
+    Raises:
+        BundleError: it does not start, an answer is not the one it should be, or a budget is exceeded; naming each.
+    """
+    claims = manifest.verify(bundle)
+    environment = claims.environment
+    python = environments.python_for(bundle / environment["lock"], environment["lock_sha256"], var / "environments")
+    with scratch.directory(var / "scratch") as place:
+        copy = place / "bundle"
+        shutil.copytree(bundle, copy)
+        sandbox, problem = _sandbox(python, copy)
+        command = [str(python), "-m", "bentos.rehearsal", str(copy), str(budget.ready_s)]
+        found = _run([*sandbox, *command], copy, place)
+    found |= {
+        "environment_mb": round(tree_bytes(python.parents[1]) / 1e6, 1),
+        "sandboxed": bool(sandbox),
+        "sandbox_problem": problem,
+    }
+    problems = [Problem(None, None, text) for text in found["wrong"]]
+    for name, limit in budget.model_dump().items():
+        if found.get(name, 0) > limit:
+            problems.append(Problem(None, f"serving.budget.{name}", f"measured {found[name]:g}, allowed {limit:g}"))
+    if problems:
+        raise BundleError("the bundle fails its rehearsal and is not published", problems)
+    return found
+
+
+def describe(found: dict[str, Any]) -> str:
+    asked = found["asked"]
+    where = "in a sandbox" if found["sandboxed"] else f"WITHOUT A SANDBOX ({found['sandbox_problem']})"
+    return (
+        f"rehearsed {where}: ready after {found['ready_s']:.1f} s, "
+        f"{asked['http']} golden answers over HTTP and {asked['grpc']} over gRPC are right, {asked['malformed']} malformed requests "
+        f"are refused; p99 {found['p99_ms']:.2f} ms, {found['memory_mb']:.0f} MB, environment {found['environment_mb']:.0f} MB"
+    )
+
+
+def _run(command: Sequence[str], copy: Path, scratch: Path) -> dict[str, Any]:
+    home = scratch / "home"
+    home.mkdir()
+    variables = {
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(home),
+        "BENTOML_HOME": str(home),
+        "PYTHONPATH": str(copy / "src"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    try:
+        done = subprocess.run(
+            command,
+            cwd=home,
+            env=variables,
+            capture_output=True,
+            text=True,
+            timeout=_LIMIT_S,
+            check=False,
+            preexec_fn=_limit,
+        )
+        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    except subprocess.TimeoutExpired as error:
+        raise BundleError(f"the bundle's rehearsal did not end within {_LIMIT_S} s") from error
+    except (ValueError, IndexError) as error:
+        raise BundleError(f"the bundle's rehearsal ended without a result:\n{done.stderr[-2000:]}") from error
+    return found
+
+
+def _sandbox(python: Path, bundle: Path) -> tuple[list[str], str]:
+    """bubblewrap, where it works: a read-only root with the system, the environment and the bundle in it, and no network.
+
+    Returns:
+        The beginning of a command, and ""; or nothing, and why not.
+    """
+    bubblewrap = shutil.which("bwrap")
+    if not bubblewrap:
+        return [], "bubblewrap is not on the PATH: install it, and nothing but the bundle is in the server's reach"
+    base = python.resolve().parents[1]
+    home = str(bundle.parent / "home")
+    sandbox = [bubblewrap, "--die-with-parent", "--unshare-all", "--new-session", "--proc", "/proc", "--dev", "/dev"]
+    sandbox += ["--tmpfs", tempfile.gettempdir()]
+    for path in (*_SYSTEM, base, python.parents[1], bundle):
+        if path.exists():
+            sandbox += ["--ro-bind", str(path), str(path)]
+    sandbox += ["--tmpfs", home, "--chdir", home]
+    try:
+        tried = subprocess.run(
+            [*sandbox, str(python), "-c", "pass"], capture_output=True, text=True, timeout=30, check=False
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        return [], f"{bubblewrap} does not work here: {error}"
+    said = " ".join(tried.stderr.split())[:200]
+    return ([], f"{bubblewrap} does not work here: {said}") if tried.returncode else (sandbox, "")
+
+
+def _limit() -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_OPEN_FILES, _OPEN_FILES))

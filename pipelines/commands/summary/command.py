@@ -1,0 +1,52 @@
+"""`summary`: what the run gave, and where everything is; the end of `make up`."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from pipelines import paths
+from pipelines.machine.settings import open_store
+from pipelines.params.params import Params
+from pipelines.statistics.measures import NAMES
+
+
+def run(params: Params, *, fleet: bool = True) -> str:
+    """The scores beside the baselines, and where everything is; where a fleet is up, its endpoints and the next steps too."""
+    metrics = json.loads(paths.METRICS.read_bytes())
+    store = open_store()
+    live = store.read("live")
+    places = f"""report   {paths.EVALUATION.resolve()}
+           data docs {(paths.DATA_DOCS / "index.html").resolve()}
+           bundles  {store.location}: {live.digest[:12] if live else "nothing"} is live"""
+    if not fleet:
+        return f"{_scores(params, metrics)}\n\nwhere      {places}\n"
+    http, grpc = (
+        os.environ.get(name, port) for name, port in (("BULKHEAD_HTTP_PORT", "8080"), ("BULKHEAD_GRPC_PORT", "8081"))
+    )
+    return f"""{_scores(params, metrics)}
+
+where      HTTP     http://127.0.0.1:{http}      (OpenAPI page at /, POST /predict, /v2, /metrics)
+           gRPC     127.0.0.1:{grpc}             (inference.GRPCInferenceService, grpc.health.v1)
+           {places}
+
+next       bin/fleet status                    the replicas
+           source .venv/pipeline/bin/activate; dvc metrics show; dvc exp run -S train.max_depth=6
+                                               -S writes params.yaml anew: `git restore params.yaml` brings its layout back
+           make airflow                        the same pipeline on a schedule, with a UI
+           docs/tutorial/own-table.md          your own table
+           make down                           end it
+"""
+
+
+def _scores(params: Params, metrics: dict[str, Any]) -> str:
+    models = {"this model": metrics, **metrics["against"]}
+    of = f" of {' and '.join(metrics['by_month'])}" if "by_month" in metrics else ""
+    keys = [key for key in NAMES if key in metrics and key != "calibration_error"]
+    lines = [f"\n{params.name}: scores on the hold-out, the {metrics['holdout']['rows']:,} rows{of}"]
+    lines.append(f"{'':<12}" + "".join(f"{NAMES[key][0]:>13}" for key in keys))
+    for name, measured in models.items():
+        values = [f"{measured[key]:,.4f}" if key in measured else "–" for key in keys]
+        lines.append(f"{name:<12}" + "".join(f"{value:>13}" for value in values))
+    return "\n".join(lines)

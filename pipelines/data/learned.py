@@ -1,0 +1,119 @@
+"""Which rows a model has learned from, as a rule that names none of them; pure functions.
+
+A model's manifest carries the rule of its split, so that a later run can tell which rows of *its* hold-out the live model has never
+seen, however the split has changed since and the table has grown. The rule holds bounds, seeds and columns: nobody can tell by it
+whether a row was in the table.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from pipelines.data import splits, tables
+from pipelines.data.splits import Draws
+from pipelines.params.params import GroupedSplit, Params, PredefinedSplit, TargetParams, TemporalSplit
+
+Rows = NDArray[np.bool_]
+_NONE_LEARNED = 1 << 64
+
+
+class UnknownRowsError(Exception):
+    """The rule cannot be applied to this table; the message says why."""
+
+
+def rule(table: pl.DataFrame, parts: pl.Series, params: Params) -> dict[str, Any]:
+    """Return the rule by which the rows that were learned from (training and validation) are told from all others.
+
+    Returns:
+        The kind, the columns that it reads with their kinds, and
+        `until`: of a temporal split; learned rows are earlier, or
+        `seed` and `bound` (by stratum, or of the entities): learned rows have draws from there on, or
+        `holdout` (values) or `first` (rows, and a digest of their outcomes) of a predefined split.
+    """
+    split = params.split
+    if isinstance(split, TemporalSplit):
+        until = splits.boundaries(params.data.months, split).validation_end
+        return _rule("temporal", [str(params.data.time)], params, until=until.isoformat())
+    learned = parts.is_in([splits.TRAINING, splits.VALIDATION]).to_numpy()
+    if isinstance(split, GroupedSplit):
+        found = splits.hashes(_entities(table, split.column), split.seed)
+        return _rule("grouped", [split.column], params, seed=split.seed, bound=_bound(found, learned))
+    if isinstance(split, PredefinedSplit):
+        if split.first is None:
+            return _rule("predefined", [str(split.column)], params, holdout=list(split.holdout))
+        return _rule("first", [], params, first=split.first, outcomes=_digest(table, params.target, split.first))
+    columns, strata = splits.identity(params), splits.strata(table, params.target)
+    found = splits.draws(table, columns, split.seed)
+    bounds = {str(code): _bound(found[strata == code], learned[strata == code]) for code in np.unique(strata)}
+    return _rule("stratified", columns, params, seed=split.seed, bound=bounds)
+
+
+def apply(found: Any, table: pl.DataFrame, params: Params) -> Rows:
+    """Return which rows of the table a model with this rule may have learned from, had it seen the table.
+
+    Raises:
+        UnknownRowsError: there is no rule, or it reads what the table no longer has.
+    """
+    if not isinstance(found, dict) or "kind" not in found:
+        raise UnknownRowsError("its manifest does not say which rows it has learned from")
+    for name, kind in found["columns"].items():
+        if name not in params.data.columns or params.data.columns[name].kind != kind:
+            raise UnknownRowsError(
+                f"its rows were split by {name!r}, of kind {kind}, which data.columns no longer has so"
+            )
+    names = list(found["columns"])
+    if found["kind"] == "temporal":
+        earlier: Rows = (table[names[0]] < datetime.fromisoformat(found["until"])).fill_null(True).to_numpy()
+        return earlier
+    if found["kind"] == "grouped":
+        return _from(splits.hashes(_entities(table, names[0]), found["seed"]), found["bound"])
+    if found["kind"] == "predefined":
+        return np.logical_not(splits.named(table[names[0]], found["holdout"]))
+    if found["kind"] == "first":
+        if _digest(table, params.target, found["first"]) != found["outcomes"]:
+            raise UnknownRowsError("its rows were split by their order, and the table has another one now")
+        return np.less(np.arange(table.height), found["first"])
+    draws, strata = splits.draws(table, names, found["seed"]), splits.strata(table, params.target)
+    learned = np.ones(table.height, np.bool_)
+    for code, bound in found["bound"].items():
+        learned[strata == int(code)] = _from(draws[strata == int(code)], bound)
+    return learned
+
+
+def _rule(kind: str, columns: list[str], params: Params, **more: Any) -> dict[str, Any]:
+    return {"kind": kind, "columns": {name: params.data.columns[name].kind for name in columns}, **more}
+
+
+def _entities(table: pl.DataFrame, column: str) -> pl.Series:
+    return table[column].cast(pl.String).fill_null("")
+
+
+def _bound(draws: Draws, learned: Rows) -> int:
+    """The roundest number above the draws of all rows that are not learned from, and not above one that is.
+
+    A draw itself would be a hash of somebody's row. Where equal rows are on both sides, half of the hash is kept, and they count as
+    learned.
+    """
+    first = int(draws[learned].min()) if learned.any() else _NONE_LEARNED
+    last = int(draws[~learned].max()) if not learned.all() else -1
+    if last < 0:
+        return 0
+    if last >= first:
+        return first >> 32 << 32
+    return first >> (bits := (first ^ last).bit_length() - 1) << bits
+
+
+def _from(draws: Draws, bound: int) -> Rows:
+    learned: Rows = np.ones(len(draws), np.bool_) if bound == 0 else draws > np.uint64(bound - 1)
+    return learned
+
+
+def _digest(table: pl.DataFrame, target: TargetParams, rows: int) -> str:
+    outcomes = tables.outcomes(table, target).head(rows).cast(pl.Float64).fill_null(float("nan"))
+    return sha256(outcomes.to_numpy().tobytes()).hexdigest()

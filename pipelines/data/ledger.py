@@ -1,0 +1,178 @@
+"""The ledger of batches: one small file, changed under a lock and by one rename, outside of what DVC restores or discards.
+
+<var>/quarantine/ledger.json            by batch: its state, the states before, and why
+<var>/quarantine/batches/<batch>.parquet    the whole batch as it was collected, while it is quarantined or released
+
+A batch is a month as it was collected once: the same month with other bytes is another batch.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from contract.errors import ConfigurationError, DataRejectedError
+from contract.files import atomic_path, canonical_json, write_atomically
+from pipelines.params.params import Params
+from pipelines.paths import var_directory
+
+State = Literal["pending", "accepted", "quarantined", "released", "dropped"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch.
+
+    Attributes:
+        split: counts of the rows that were split off, by reason.
+        problems: why the whole batch was refused.
+        inputs: digest of what the verdict was given on (`inputs_digest`).
+    """
+
+    id: str
+    month: str
+    sha256: str
+    state: State
+    rows: int = 0
+    split: dict[str, int] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+    inputs: str = ""
+    history: tuple[State, ...] = ()
+
+    def moved(self, state: State) -> Batch:
+        return replace(self, state=state, history=(*self.history, self.state))
+
+
+def batch_id(month: str, sha256: str) -> str:
+    return f"{month}-{sha256[:12]}"
+
+
+def inputs_digest(params: Params, partitions: Mapping[str, str]) -> str:
+    """SHA-256 of all that the verdict of `validate` depends on: what is declared, and the SHA-256 of every month's partition."""
+    declared = params.model_dump(mode="json", by_alias=True, include={"data", "target", "validate_"})
+    return hashlib.sha256(canonical_json({"params": declared, "partitions": dict(partitions)})).hexdigest()
+
+
+class Ledger:
+    """The ledger under a directory such as `var/quarantine`."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._file = directory / "ledger.json"
+
+    def read(self) -> dict[str, Batch]:
+        """Every batch that a verdict was ever given on, by id."""
+        try:
+            raw = json.loads(self._file.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except ValueError as error:
+            raise DataRejectedError(
+                f"{self._file} is not JSON ({error}); move it away: `dvc repro --force validate` writes it anew, "
+                "and what was dropped has to be dropped again"
+            ) from error
+        return {
+            name: Batch(name, **{**entry, "problems": tuple(entry["problems"]), "history": tuple(entry["history"])})
+            for name, entry in raw.items()
+        }
+
+    def copy_of(self, batch: Batch) -> Path:
+        """Where the whole batch is kept while it is quarantined."""
+        return self._directory / "batches" / f"{batch.id}.parquet"
+
+    def settle(self, verdicts: Sequence[tuple[Batch, Path]]) -> list[Batch]:
+        """Enter accepted and quarantined batches, all at once; a quarantined one is copied from its file first. Returns them.
+
+        Raises:
+            DataRejectedError: one of them was dropped.
+        """
+        with self._changing() as batches:
+            refuse_dropped(batches, [batch.id for batch, _ in verdicts])
+            for batch, source in verdicts:
+                before = batches.get(batch.id)
+                if batch.state == "quarantined":
+                    self._keep(batch, source)
+                batches[batch.id] = replace(batch, history=_history(before, batch.state))
+        for batch, _ in verdicts:
+            if batch.state == "accepted":
+                self.copy_of(batch).unlink(missing_ok=True)
+        return [batches[batch.id] for batch, _ in verdicts]
+
+    def move(self, name: str, state: State, *, allowed: tuple[State, ...]) -> Batch:
+        """Move one batch, named by its id or by a month that has only one such batch.
+
+        Raises:
+            ConfigurationError: there is no such batch, or it is in a state from which it cannot go there.
+        """
+        with self._changing() as batches:
+            batch = find(batches, name, allowed)
+            if batch.state not in allowed:
+                raise ConfigurationError(
+                    f"batch {batch.id} is {batch.state}; only one that is {' or '.join(allowed)} can become {state}"
+                )
+            batches[batch.id] = batch.moved(state)
+        if state == "dropped":
+            self.copy_of(batch).unlink(missing_ok=True)
+        return batch.moved(state)
+
+    def _keep(self, batch: Batch, source: Path) -> None:
+        if not self.copy_of(batch).exists():
+            with atomic_path(self.copy_of(batch)) as temporary:
+                shutil.copyfile(source, temporary)
+
+    @contextmanager
+    def _changing(self) -> Iterator[dict[str, Batch]]:
+        """All batches, to be changed in place: written when the block ends well, by one rename, while nobody else writes."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        with (self._directory / ".lock").open("w") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            batches = self.read()
+            before = dict(batches)
+            yield batches
+            if batches != before:
+                write_atomically(self._file, canonical_json({name: _entry(batch) for name, batch in batches.items()}))
+
+
+def project_ledger() -> Ledger:
+    return Ledger(var_directory() / "quarantine")
+
+
+def refuse_dropped(batches: dict[str, Batch], ids: Sequence[str]) -> None:
+    """Raises DataRejectedError where one of these batches was dropped."""
+    if dropped := [batches[name] for name in ids if name in batches and batches[name].state == "dropped"]:
+        batch = dropped[0]
+        raise DataRejectedError(
+            f"batch {batch.id} was dropped. Deliver {batch.month} anew and run again, or take {batch.month} off data.months"
+        )
+
+
+def find(batches: dict[str, Batch], name: str, wanted: tuple[State, ...] = ()) -> Batch:
+    """The batch of this id, or the only one of this month (the only one in a wanted state, where there are several)."""
+    if name in batches:
+        return batches[name]
+    of_month = [batch for batch in batches.values() if batch.month == name]
+    fitting = [batch for batch in of_month if batch.state in wanted] or of_month
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise ConfigurationError(f"{name} has several batches: {', '.join(batch.id for batch in fitting)}; name one")
+    raise ConfigurationError(f"there is no batch {name!r}; `python -m pipelines quarantine list` shows them all")
+
+
+def _history(before: Batch | None, state: State) -> tuple[State, ...]:
+    if before is None:
+        return ()
+    return before.history if before.state == state else (*before.history, before.state)
+
+
+def _entry(batch: Batch) -> dict[str, object]:
+    entry = asdict(batch)
+    del entry["id"]
+    return entry

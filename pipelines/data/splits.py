@@ -1,0 +1,206 @@
+"""Which part each row of the table is for: training, validation, hold-out, or none.
+
+`features` asks once and writes the answer down; every other stage reads that, so that no two stages can split differently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from hashlib import blake2b
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from contract.errors import ConfigurationError
+from pipelines.data import tables
+from pipelines.params.params import (
+    GroupedSplit,
+    Params,
+    PredefinedSplit,
+    StratifiedSplit,
+    TargetParams,
+    TemporalSplit,
+    inputs_of,
+)
+
+PART = "part"
+TRAINING, VALIDATION, HOLDOUT, UNUSED = "training", "validation", "holdout", "unused"
+_CODES = np.array([TRAINING, VALIDATION, HOLDOUT, UNUSED])
+Draws = NDArray[np.uint64]
+
+
+class Boundaries(NamedTuple):
+    """Of a temporal split. What lies in no interval is used for nothing."""
+
+    training_end: datetime
+    validation: datetime
+    validation_end: datetime
+    holdout: datetime
+    end: datetime
+
+
+def assign(table: pl.DataFrame, params: Params) -> pl.Series:
+    """The part of every row, in the order of the table.
+
+    But for `first` of a predefined split, a row's part depends on no order: chance is a hash of what identifies the row (see
+    `identity`) and the seed.
+
+    Raises:
+        ConfigurationError: the split does not fit the months.
+    """
+    split, data, target = params.split, params.data, params.target
+    if isinstance(split, TemporalSplit):
+        parts = _temporal(table[str(data.time)], boundaries(data.months, split))
+    elif isinstance(split, StratifiedSplit):
+        rows = draws(table, identity(params), split.seed)
+        parts = _stratified(rows, strata(table, target), split.holdout, split.validation)
+    elif isinstance(split, GroupedSplit):
+        parts = _grouped(table[split.column], split)
+    else:
+        parts = _predefined(table, split, params)
+    return pl.Series(PART, _CODES[parts], dtype=pl.String)
+
+
+def columns(params: Params) -> list[str]:
+    """The columns that `assign` and the outcome need, so that the others need not be read."""
+    split, data = params.split, params.data
+    needed = [params.target.column]
+    if isinstance(split, TemporalSplit):
+        needed.append(str(data.time))
+    elif isinstance(split, GroupedSplit):
+        needed.append(split.column)
+    else:
+        needed += identity(params)
+        if isinstance(split, PredefinedSplit) and split.column is not None:
+            needed.append(split.column)
+    return list(dict.fromkeys(needed))
+
+
+def identity(params: Params) -> list[str]:
+    """The columns by which chance knows a row: those of the key, else those that features read, in alphabetical order.
+
+    Other columns may come and go without moving a row to another part.
+    """
+    used = (column for name, feature in params.features.items() for column in inputs_of(name, feature))
+    return sorted(set(params.data.key or used))
+
+
+def boundaries(months: Sequence[str], split: TemporalSplit) -> Boundaries:
+    """Where validation, hold-out and the future begin, and where the gaps before them do.
+
+    Raises:
+        ConfigurationError: nothing is left to train on, or a part lies in a hole of the months.
+    """
+    first, end = tables.month_bounds(months[0])[0], tables.month_bounds(months[-1])[1]
+    holdout = tables.offset(end, f"-{split.holdout}")
+    validation_end = tables.offset(holdout, f"-{split.gap}") if split.gap else holdout
+    validation = tables.offset(validation_end, f"-{split.validation}")
+    training_end = tables.offset(validation, f"-{split.gap}") if split.gap else validation
+    if training_end <= first:
+        gap = f", each after a gap of {split.gap}," if split.gap else ""
+        days = max(1, (end - first).days // 5)
+        raise ConfigurationError(
+            f"split: a hold-out of {split.holdout} and a validation of {split.validation}{gap} leave nothing to train on in "
+            f"{months[0]} … {months[-1]}; collect more months (data.months), or shorten them: `holdout: {days}d, validation: {days}d` "
+            "would leave three fifths of the time"
+        )
+    for part, start, until in (("validation", validation, validation_end), ("hold-out", holdout, end)):
+        _refuse_hole(months, part, start, until)
+    return Boundaries(training_end, validation, validation_end, holdout, end)
+
+
+def _refuse_hole(months: Sequence[str], part: str, start: datetime, until: datetime) -> None:
+    """Raises ConfigurationError where data.months has none of the months in which a part lies."""
+    bounds = map(tables.month_bounds, months)
+    if not any(first < until and start < last for first, last in bounds):
+        raise ConfigurationError(
+            f"split: the {part} lies from {start:%Y-%m-%d} to {until:%Y-%m-%d}, where data.months has a hole; lengthen split.holdout or "
+            "split.validation beyond it, or collect these months"
+        )
+
+
+def _temporal(times: pl.Series, bounds: Boundaries) -> NDArray[np.int64]:
+    time = pl.col(times.name)
+    codes = (
+        pl.when(time < bounds.training_end)
+        .then(0)
+        .when(time.is_between(bounds.validation, bounds.validation_end, closed="left"))
+        .then(1)
+        .when(time.is_between(bounds.holdout, bounds.end, closed="left"))
+        .then(2)
+        .otherwise(3)
+    )
+    return times.to_frame().select(codes.cast(pl.Int64)).to_series().to_numpy()
+
+
+def _stratified(
+    draws: Draws, strata: NDArray[np.int64], holdout: float, validation: float, among: NDArray[np.int64] | None = None
+) -> NDArray[np.int64]:
+    """In every stratum the rows with the smallest draws are held out, the next ones validate; all are `among` these rows."""
+    parts = np.zeros(len(draws), np.int64)
+    rows = np.arange(len(draws)) if among is None else among
+    for stratum in np.unique(strata[rows]):
+        members = rows[strata[rows] == stratum]
+        members = members[np.argsort(draws[members], kind="stable")]
+        held, validating = round(holdout * len(members)), round(validation * len(members))
+        parts[members[:held]] = 2
+        parts[members[held : held + validating]] = 1
+    return parts
+
+
+def _grouped(column: pl.Series, split: GroupedSplit) -> NDArray[np.int64]:
+    """Entities in an order of chance: to the hold-out until it has its share of the rows, then to the validation."""
+    names = column.cast(pl.String).fill_null("")
+    counts = names.value_counts(name="__rows__")
+    order = np.argsort(hashes(counts[column.name], split.seed), kind="stable")
+    parts: dict[str, int] = {}
+    part, filled = 2, 0
+    for name, rows in counts[order.tolist()].iter_rows():
+        parts[name] = part
+        filled += rows
+        if part and filled >= (split.holdout if part == 2 else split.validation) * len(column):
+            part, filled = part - 1, 0
+    return names.replace_strict(parts, return_dtype=pl.Int64).to_numpy()
+
+
+def _predefined(table: pl.DataFrame, split: PredefinedSplit, params: Params) -> NDArray[np.int64]:
+    held = (
+        np.arange(table.height) >= split.first
+        if split.first is not None
+        else named(table[str(split.column)], split.holdout)
+    )
+    rows = draws(table, identity(params), split.seed)
+    parts = _stratified(rows, strata(table, params.target), 0.0, split.validation, among=np.flatnonzero(~held))
+    parts[held] = 2
+    return parts
+
+
+def named(column: pl.Series, values: Sequence[str]) -> NDArray[np.bool_]:
+    """Which rows have one of the values, as `params.yaml` writes them; a missing value is none."""
+    if column.dtype.is_numeric():
+        return column.is_in([float(value) for value in values]).fill_null(False).to_numpy()
+    return column.cast(pl.String).is_in(list(values)).fill_null(False).to_numpy()
+
+
+def strata(table: pl.DataFrame, target: TargetParams) -> NDArray[np.int64]:
+    """The label's number, -1 for none; numbers to be predicted are one stratum."""
+    labels = tables.outcomes(table, target)
+    if target.task == "regression":
+        return labels.is_null().cast(pl.Int64).to_numpy()
+    return labels.cast(pl.Int64).fill_null(-1).to_numpy()
+
+
+def draws(table: pl.DataFrame, columns: Sequence[str], seed: int) -> Draws:
+    """For each row a number that its values in these columns and the seed decide alone."""
+    texts = [pl.col(name).cast(pl.String).fill_null("") for name in columns]
+    return hashes(table.select(pl.concat_str(texts, separator="\x1f")).to_series(), seed)
+
+
+def hashes(texts: pl.Series, seed: int) -> Draws:
+    """For each text a number of 64 bits."""
+    salt = seed.to_bytes(16, "little", signed=True)
+    digests = b"".join(blake2b(text.encode(), digest_size=8, salt=salt).digest() for text in texts.to_list())
+    return np.frombuffer(digests, "<u8").astype(np.uint64)

@@ -1,0 +1,119 @@
+"""Reading and writing tables, and the calendar of partitions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from contract.errors import DataRejectedError
+from contract.files import atomic_path
+from pipelines import paths
+from pipelines.params.params import TargetParams
+
+# Beside the columns of a partition, where some lines of a CSV file were ragged: the file and the line, null in whole rows.
+RAGGED = "__ragged__"
+# Likewise, where some cells could not be read: JSON, a list of `[column, reason, value]`, null where all of a row could be.
+UNREADABLE = "__unreadable__"
+MARKS = frozenset({RAGGED, UNREADABLE})
+# Columns of the encoded training table beside the features.
+LABEL = "__label__"
+VALIDATION = "__validation__"
+
+
+# In a file's metadata: the timestamps that the source had with an offset, and that are in UTC now.
+_IN_UTC = "bulkhead.in_utc"
+
+
+def write(table: pl.DataFrame, path: Path, in_utc: Collection[str] = ()) -> None:
+    """Write Parquet under a temporary name, fsync, rename. The same table gives the same bytes.
+
+    Args:
+        in_utc: the timestamps that the source had with an offset; the file says so.
+    """
+    metadata = {_IN_UTC: json.dumps(sorted(in_utc))} if in_utc else None
+    with atomic_path(path) as temporary:
+        table.write_parquet(temporary, compression="zstd", statistics=True, metadata=metadata)
+
+
+def columns_in_utc(*files: Path) -> frozenset[str]:
+    """Return the timestamps of these partitions that the source had with an offset; raises as `read` does."""
+    found: set[str] = set()
+    for path in files:
+        with _readable(path):
+            found.update(json.loads(pl.read_parquet_metadata(path).get(_IN_UTC, "[]")))
+    return frozenset(found)
+
+
+def read(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
+    """Read one Parquet file, or some of its columns.
+
+    Raises:
+        DataRejectedError: the file is missing, cut or changed so that it cannot be read.
+    """
+    with _readable(path):
+        return pl.read_parquet(path, columns=None if columns is None else list(columns), memory_map=False)
+
+
+def columns_in(path: Path) -> dict[str, pl.DataType]:
+    """Names and types of a Parquet file's columns, in their order; raises as `read` does."""
+    with _readable(path):
+        return dict(pl.read_parquet_schema(path))
+
+
+def height(path: Path) -> int:
+    """Number of rows of a Parquet file; raises as `read` does."""
+    with _readable(path):
+        rows: int = pl.scan_parquet(path).select(pl.len()).collect().item()
+    return rows
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, pl.exceptions.PolarsError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise DataRejectedError(
+            f"{path} cannot be read ({reason}); delete it and run `dvc repro` to collect it anew"
+        ) from error
+
+
+def read_partitions(months: Sequence[str], columns: Sequence[str] | None = None) -> pl.DataFrame:
+    """The accepted rows of these months, in their order."""
+    return pl.concat([read(paths.accepted(month), columns) for month in months])
+
+
+def month_bounds(month: str) -> tuple[datetime, datetime]:
+    """First moment of a month, and of the next one."""
+    start = datetime.strptime(month, "%Y-%m")
+    return start, offset(start, "1mo")
+
+
+def offset(at: datetime, period: str) -> datetime:
+    """`at` moved by a period such as `1mo`, `-1mo` or `-10d`."""
+    moved: datetime = pl.select(pl.lit(at).dt.offset_by(period)).item()
+    return moved
+
+
+def columns_of(table: pl.DataFrame, names: Sequence[str]) -> dict[str, list[Any]]:
+    """The named columns as Python lists, as the encoder takes them."""
+    return {name: table[name].to_list() for name in names}
+
+
+def outcomes(table: pl.DataFrame, target: TargetParams) -> pl.Series:
+    """What is to be predicted, null where there is none: the index of the label in `target.labels`, or the number.
+
+    Int8 (1 positive, 0 negative) for a binary target, Int16 for a multiclass one, Float64 for a regression.
+    """
+    column = table[target.column]
+    if target.task == "regression":
+        return column.cast(pl.Float64, strict=False).fill_nan(None)
+    codes = {label: code for code, label in enumerate(target.labels)}
+    dtype = pl.Int8 if target.task == "binary" else pl.Int16
+    return column.cast(pl.String).replace_strict(codes, default=None, return_dtype=dtype)

@@ -1,0 +1,1 @@
+"""What the machine decides, not the table: settings, signing keys, scratch space."""

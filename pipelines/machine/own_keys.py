@@ -1,0 +1,89 @@
+"""The signing key of a machine that was given none: made on first use, and never again while a key of it is known.
+
+signing.pem           the private key
+verify.pem            its public key
+verify-<key>.pem      public keys of signing keys before it, still trusted
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from contract.bundle import signature, trusted_keys
+from contract.errors import ConfigurationError
+from contract.files import private_directory, write_atomically
+
+_SIGNING, _VERIFY = "signing.pem", "verify.pem"
+_logger = logging.getLogger(__name__)
+
+
+def signing(directory: Path) -> bytes:
+    """The private key, PEM; its public key is in place afterwards.
+
+    Raises:
+        ConfigurationError: it is lost: its public key is there.
+    """
+    if not (directory / _SIGNING).exists():
+        _make_first(directory)
+    key = (directory / _SIGNING).read_bytes()
+    _publish(directory, key)
+    return key
+
+
+def rotate(directory: Path) -> str:
+    """Replace the private key, or the lost one, by a new one; the public keys of before stay trusted. Returns what was done."""
+    private_directory(directory)
+    fresh = directory / f".{_SIGNING}.{os.getpid()}.part"
+    if (directory / _SIGNING).exists():
+        _publish(directory, (directory / _SIGNING).read_bytes())
+    key = signature.make_key()
+    write_private(fresh, key)
+    fresh.replace(directory / _SIGNING)
+    _publish(directory, key)
+    trusted = ", ".join(path.name for path in sorted(directory.glob(trusted_keys.OWN)))
+    return (
+        f"{directory / _SIGNING} is a new key, {signature.key_id(signature.public_key_of(key))}; trusted are {trusted}"
+    )
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a new file that only its owner can read, under a temporary name first.
+
+    Raises:
+        FileExistsError: it is there already.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    temporary.touch(mode=0o600)
+    try:
+        temporary.write_bytes(content)
+        os.link(temporary, path)
+    finally:
+        temporary.unlink()
+
+
+def _make_first(directory: Path) -> None:
+    if known := sorted(directory.glob(trusted_keys.OWN)):
+        raise ConfigurationError(
+            f"{directory / _SIGNING} is lost, whose public key fleets trust ({known[0].name}): put it back from a copy, or let "
+            "`python -m pipelines rotate-key` make a new one; what was signed before stays trusted"
+        )
+    private_directory(directory)
+    with suppress(FileExistsError):  # another process was faster
+        write_private(directory / _SIGNING, signature.make_key())
+    _logger.warning(
+        "made a new signing key, %s; in production set BULKHEAD_SIGNING_KEY for training, and BULKHEAD_VERIFY_KEY for the fleet",
+        directory / _SIGNING,
+    )
+
+
+def _publish(directory: Path, private_key: bytes) -> None:
+    """Let `verify.pem` be its public key, and keep the one that was there under a name of its own."""
+    public, path = signature.public_key_of(private_key), directory / _VERIFY
+    before = path.read_bytes() if path.exists() else public
+    if before != public:
+        write_atomically(directory / f"verify-{signature.key_id(before)}.pem", before)
+    if before != public or not path.exists():
+        write_atomically(path, public)

@@ -1,0 +1,1 @@
+"""params.yaml, parsed into frozen models that refuse unknown keys."""

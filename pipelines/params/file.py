@@ -1,0 +1,124 @@
+"""Reading `params.yaml` as DVC reads and rewrites it (YAML 1.2), with errors that name the key, the value and what is allowed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from contract.errors import ConfigurationError, Problem
+from pipelines.params import params
+
+FILE_NAME = "params.yaml"
+
+# Parts of an error's location that lead into one of several models, or into the entries of a mapping or list.
+_NESTED: dict[str, Any] = {
+    **params.SPLITS,
+    "flights": params.FlightsSource,
+    "files": params.FilesSource,
+    "sql": params.SqlSource,
+    "combine": params.Combined,
+    "value": params.ValueFeature,
+    "log": params.ValueFeature,
+    "category": params.CategoryFeature,
+    "calendar": params.CalendarFeature,
+    "cyclic": params.CyclicFeature,
+    "ratio": params.PairFeature,
+    "lookup": params.LookupFeature,
+    "difference": params.PairFeature,
+    "product": params.PairFeature,
+    "elapsed": params.ElapsedFeature,
+    "is_missing": params.PlainFeature,
+    "text_length": params.PlainFeature,
+    "binned": params.BinnedFeature,
+    "holiday": params.HolidayFeature,
+    "columns": params.Column,
+    "expectations": params.Expectation,
+    "slices": params.Slice,
+}
+
+
+def load(path: Path = Path(FILE_NAME)) -> params.Params:
+    """The parameters.
+
+    Raises:
+        ConfigurationError: naming the key, the value and what is allowed.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {path}: {error}") from error
+    return parse(content, str(path))
+
+
+def parse(content: bytes, name: str) -> params.Params:
+    """The parameters in the text of a file, which errors call `name`; raises as `load` does."""
+    try:
+        raw = YAML(typ="safe").load(content)
+    except YAMLError as error:
+        raise ConfigurationError(f"{name} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(raw, dict):
+        raise ConfigurationError(f"{name} must hold a mapping of keys, beginning with `name:`")
+    if dates := list(_dates(raw, "")):
+        raise ConfigurationError(f"{name} holds a date that is not text, at which every command of DVC stops", dates)
+    try:
+        return params.Params.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigurationError(f"{name} is not valid", [_problem(entry) for entry in error.errors()]) from error
+
+
+def _dates(value: Any, key: str) -> Iterator[Problem]:
+    if isinstance(value, dict):
+        for name, nested in value.items():
+            yield from _dates(name, f"{key}.{name}" if key else str(name))
+            yield from _dates(nested, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list):
+        for nested in value:
+            yield from _dates(nested, key)
+    elif isinstance(value, date):
+        yield Problem(None, key, f'write it in quotes: "{value}"')
+
+
+def _problem(entry: Any) -> Problem:
+    location = [str(part) for part in entry["loc"]]
+    tags = {"flights", "files", "sql", *params.KINDS_OF, *params.SPLITS}
+    parent = location[:-1]
+    key = ".".join(part for i, part in enumerate(location) if not (part in tags and i and _is_tag(location, i)))
+    value = "" if isinstance(entry["input"], (dict, list)) else f" (it is {entry['input']!r})"
+    if entry["type"] == "extra_forbidden":
+        return Problem(None, key, f"unknown key; allowed are: {', '.join(_allowed_keys(parent))}")
+    if entry["type"] == "missing":
+        return Problem(None, key, "required, but missing")
+    message = re.sub(r"^Value error, ", "", entry["msg"])
+    return Problem(None, key or None, f"{message}{value}")
+
+
+def _is_tag(location: list[str], index: int) -> bool:
+    """Whether this part of an error's location is the tag of a union, which is no key of the file."""
+    before = location[index - 1]
+    return before == "source" or (index == 2 and location[0] == "features") or (index == 1 and before == "split")
+
+
+def _allowed_keys(location: list[str]) -> list[str]:
+    """The keys that the model at this location of the file takes."""
+    model: Any = params.Params
+    for part in location:
+        model = _step(model, part)
+        if model is None:
+            return []
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _step(model: Any, part: str) -> Any:
+    if part in _NESTED:
+        return _NESTED[part]
+    for name, field in getattr(model, "model_fields", {}).items():
+        if (field.alias or name) == part:
+            return field.annotation if isinstance(field.annotation, type) else model
+    return model

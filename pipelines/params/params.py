@@ -1,0 +1,363 @@
+"""What `params.yaml` may say: frozen models that refuse unknown keys; functions get the part that they need."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from contract.bundle.limits import Limits
+from pipelines.params.features import (
+    KINDS_OF,
+    BinnedFeature,
+    CalendarFeature,
+    CategoryFeature,
+    Column,
+    CyclicFeature,
+    ElapsedFeature,
+    FeatureParams,
+    HolidayFeature,
+    LookupFeature,
+    PairFeature,
+    PlainFeature,
+    ValueFeature,
+    check_features,
+    inputs_of,
+    require_columns,
+)
+from pipelines.params.source import Combined, FilesSource, FlightsSource, Source, SqlSource
+from pipelines.params.split import SPLITS, GroupedSplit, PredefinedSplit, Split, StratifiedSplit, TemporalSplit
+from pipelines.params.target import TargetParams
+from pipelines.params.types import WHOLE, Model, Month, Name, Part, Period, Share
+
+__all__ = [
+    "KINDS_OF", "SPLITS", "WHOLE", "BinnedFeature", "CalendarFeature", "CategoryFeature", "Column", "Combined", "CyclicFeature",
+    "ElapsedFeature", "FilesSource", "FlightsSource", "GroupedSplit", "HolidayFeature", "LookupFeature", "PairFeature", "PlainFeature",
+    "PredefinedSplit", "SqlSource", "StratifiedSplit", "TargetParams", "TemporalSplit", "ValueFeature", "inputs_of",
+]  # fmt: skip
+
+
+FRESHNESS = "2d"
+
+
+class Data(Model):
+    """The table. One without a `time` is one partition, and its only month is `all`; without a `key` rows may be equal."""
+
+    source: Annotated[Source, Field(discriminator="kind", description="Where the table comes from.")]
+    months: Annotated[tuple[Month, ...], Field(min_length=1)] = Field(
+        description='Months to work on, in order, such as `["2026-01", "2026-02"]`. Months may be left out between others; a month that '
+        "is not over is not collected. `[all]` where there is no `time`."
+    )
+    time: str | None = Field(
+        None,
+        description="Timestamp that assigns a row to its month and orders the split: when the prediction would have been requested.",
+    )
+    key: tuple[str, ...] = Field(
+        (),
+        description="Columns that identify a row. Two rows of a month may not share their values. Empty: rows may be equal.",
+    )
+    columns: dict[Name, Column] = Field(description="Every column that is used, by name.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if list(self.months) != sorted(set(self.months)):
+            raise ValueError("months must be in order, each once")
+        require_columns("key", self.key, self.columns)
+        if self.time is None:
+            if self.months != (WHOLE,):
+                raise ValueError(f"months must be [{WHOLE}] where there is no time: the table is one partition")
+            return self
+        if WHOLE in self.months:
+            raise ValueError(f"months may be [{WHOLE}] only where there is no time; list months such as 2024-01")
+        require_columns("time", (self.time,), self.columns)
+        if self.columns[self.time].kind != "timestamp":
+            raise ValueError(f"time names the column {self.time!r}, whose kind is not timestamp")
+        if isinstance(self.source, SqlSource) and not self.source.cursor_gives(self.time):
+            raise ValueError(
+                f"source.cursor must name the column of the database from which {self.time!r} comes (it is "
+                f"{self.source.cursor!r}): a month is selected by it"
+            )
+        return self
+
+
+class Expectation(Model):
+    """A Great Expectations expectation, as its JSON form has it."""
+
+    type: str = Field(description="Name of the expectation, such as `unexpected_rows_expectation`.")
+    kwargs: dict[str, Any] = Field(default_factory=dict, description="Its arguments.")
+
+
+class Validate(Model):
+    """Checks of a month; bounds are inclusive."""
+
+    rows: tuple[int, int] = Field(description="Fewest and most rows of a month.")
+    positive_rate: tuple[Share, Share] = Field(
+        (0.0, 1.0), description="Binary targets: lowest and highest share of the positive label in a month."
+    )
+    budget: Share = Field(
+        0.0,
+        description="Largest share of a month's rows that may be quarantined for failing a row check. Beyond it the whole month is.",
+    )
+    drift: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        0.01,
+        description="Probability of a false alarm of the drift check, which refuses a month that is distributed unlike every earlier "
+        "one. Null: no drift check.",
+    )
+    reviewed: tuple[Month, ...] = Field(
+        (), description="Months whose drift a person has accepted. They pass, and are history for later months."
+    )
+    freshness: Period | None = Field(
+        FRESHNESS,
+        description="How long before the end of a month its newest row may lie: `4d` for a table of working days, `8d` for a weekly "
+        "one, `1mo` for one row at the first of each month. Null: completeness is not checked.",
+    )
+    expectations: tuple[Expectation, ...] = Field(
+        (),
+        description="Further expectations of Great Expectations. `unexpected_rows_expectation` takes any rule in SQL.",
+    )
+
+
+class Train(Model):
+    """Settings of XGBoost, by its own names; `threads` changes the time, not the model."""
+
+    seed: int = Field(description="Seed of the row and column samples.")
+    max_depth: int = Field(6, ge=1, le=20, description="Largest depth of a tree.")
+    learning_rate: float = Field(0.1, gt=0, le=1, description="Factor by which each tree's contribution is shrunk.")
+    min_child_weight: float = Field(1.0, ge=0, description="Smallest sum of hessians in a leaf.")
+    subsample: float = Field(1.0, gt=0, le=1, description="Share of the rows that each tree sees.")
+    colsample_bytree: float = Field(1.0, gt=0, le=1, description="Share of the features that each tree sees.")
+    max_rounds: int = Field(1000, ge=1, description="Largest number of boosting rounds.")
+    early_stopping_rounds: int = Field(
+        50, ge=1, description="Rounds without improvement on the validation part after which boosting stops."
+    )
+    threads: int = Field(2, ge=1, description="Threads. Changes the time, not the model.")
+
+
+class Slice(Model):
+    """Rows of the hold-out that share a value, scored apart in the report."""
+
+    column: str = Field(description="Column whose values make the groups.")
+    part: Part | None = Field(None, description="Of a timestamp: the part of it that makes the groups.")
+
+    @property
+    def name(self) -> str:
+        return f"{self.column}_{self.part}" if self.part else self.column
+
+
+class Evaluate(Model):
+    """How the model is judged on the hold-out."""
+
+    slices: tuple[Slice, ...] = Field((), description="Groups that the report scores apart.")
+    bootstrap: int = Field(
+        2000,
+        ge=100,
+        description="Resamples behind the confidence bounds: of whole days where there is a time, of whole entities where the split "
+        "is grouped, else of rows.",
+    )
+
+
+class Gates(Model):
+    """Conditions of approval. Margins are ROC-AUC for a binary target, else a share of the other model's loss.
+
+    Source of `clusters`: Cameron, Miller 2015, A Practitioner's Guide to Cluster-Robust Inference, VI: "few" clusters are fewer
+    than 20 to fewer than 50.
+    """
+
+    regression_margin: float = Field(
+        0.01, ge=0, le=0.5, description="What a new model may lose against the live one, with 95 % confidence."
+    )
+    linear_margin: float = Field(
+        0.0, ge=0, le=0.5, description="What a new model may lose against the linear baseline."
+    )
+    feature_auc: float = Field(
+        0.99, ge=0.5, le=1, description="ROC-AUC that one feature may reach alone. More is taken for a leak."
+    )
+    disguise: float = Field(
+        0.99,
+        gt=0,
+        le=1,
+        description="Share of all errors that one feature may avoid alone. At more it is the target in disguise.",
+    )
+    reviewed: tuple[str, ...] = Field(
+        (),
+        description="Features that may exceed `feature_auc` or look like an identifier: a person has made sure that they are known "
+        "before the outcome and measure something.",
+    )
+    entity: str | None = Field(None, description="Column whose values may not be both in training and in the hold-out.")
+    clusters: int = Field(
+        20,
+        ge=2,
+        description="Fewest days, entities or rows of the hold-out over which a bound decides. With fewer, a model that would pass "
+        "is held for a person.",
+    )
+    replaces: Annotated[str, Field(pattern="^[0-9a-f]{8,64}$")] | None = Field(
+        None,
+        description="A person's decision that the live bundle with this digest (8 characters or more, in quotes) may be replaced "
+        "without a comparison.",
+    )
+
+
+class Budget(Model):
+    """What a bundle may cost when it is rehearsed before it is published."""
+
+    ready_s: float = Field(
+        30, gt=0, description="Seconds from the start of `bentoml serve` to the first 200 on `/readyz`."
+    )
+    p99_ms: float = Field(
+        50, gt=0, description="99th percentile of the latency of one row over HTTP, one request at a time, in ms."
+    )
+    memory_mb: float = Field(400, gt=0, description="Resident memory of one replica, all of its processes, in MB.")
+    environment_mb: float = Field(400, gt=0, description="Installed size of the serving environment, in MB.")
+
+
+Seconds = Annotated[float, Field(gt=0, lt=3600)]
+
+
+class Serving(Model):
+    """What callers may cost a server (`contract.bundle.limits.Limits`), and what the bundle may cost.
+
+    A time of an hour or more would be no limit.
+    """
+
+    max_rows: int = Field(Limits.max_rows, ge=1, description="Rows in one request.")
+    body_limit_bytes: int = Field(
+        Limits.body_limit_bytes, ge=1024, description="Bytes in the body of an HTTP request, or in a gRPC message."
+    )
+    body_timeout_s: Seconds = Field(
+        Limits.body_timeout_s,
+        description="Seconds for a body or message to arrive, and for a caller to take its response.",
+    )
+    head_timeout_s: Seconds = Field(
+        Limits.head_timeout_s,
+        description="Seconds for the headers to arrive, from their first byte or the start of the connection.",
+    )
+    head_limit_bytes: int = Field(
+        Limits.head_limit_bytes, ge=1024, description="Bytes in the headers of a request, its first line included."
+    )
+    head_limit_count: int = Field(Limits.head_limit_count, ge=16, description="Headers of an HTTP request.")
+    target_limit_bytes: int = Field(
+        Limits.target_limit_bytes, ge=256, description="Bytes in path and query of an HTTP request."
+    )
+    pending_limit_bytes: int = Field(
+        Limits.pending_limit_bytes,
+        ge=1024,
+        description="Bytes of all incomplete requests of one protocol together; over gRPC also of responses that were not taken yet.",
+    )
+    max_connections: int = Field(
+        Limits.max_connections,
+        ge=1,
+        description="Open connections of one protocol; fewer where the system allows fewer file descriptors.",
+    )
+    latency_budget_s: float = Field(
+        Limits.latency_budget_s,
+        ge=0.01,
+        lt=3600,
+        description="Seconds from the arrival of a request to its response. What cannot be answered within it is refused.",
+    )
+    drain_s: Seconds = Field(Limits.drain_s, description="Seconds for requests in flight when the server stops.")
+    budget: Budget = Field(Budget(), description="What a bundle may cost when it is rehearsed.")
+    deprecated: dict[Name, Literal["number", "boolean", "category", "timestamp"]] = Field(
+        default_factory=dict,
+        description="Fields that no feature reads any more, with their kinds, such as `{wind_gust: number}`. Requests may carry them; "
+        "they are ignored.",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for smaller, larger in (
+            ("target_limit_bytes", "head_limit_bytes"),
+            ("body_limit_bytes", "pending_limit_bytes"),
+        ):
+            if getattr(self, smaller) > getattr(self, larger):
+                raise ValueError(f"{smaller} is more than {larger}, of which it is a part")
+        return self
+
+
+class Params(Model):
+    """The whole file. Every section must be there, if only as `{}`: dvc.yaml names them as what its stages depend on."""
+
+    name: Name = Field(description="Name of the model in responses and in the Open Inference Protocol.")
+    data: Data = Field(description="The table: source, months, columns.")
+    target: TargetParams = Field(description="What is predicted.")
+    validate_: Validate = Field(alias="validate", description="Checks of each month.")
+    split: Annotated[Split, Field(discriminator="kind")] = Field(
+        description="Which rows the model is judged on, and which stop the boosting."
+    )
+    features: Annotated[dict[Name, FeatureParams], Field(min_length=1)] = Field(
+        description="Features by name, each with its transform. A feature without an input reads the column of its own name."
+    )
+    train: Train = Field(description="Settings of XGBoost.")
+    evaluate: Evaluate = Field(description="How the model is judged.")
+    gates: Gates = Field(description="When a model is approved.")
+    serving: Serving = Field(description="Limits of a server, and budgets of a bundle.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        columns = self.data.columns
+        if self.target.column in columns:
+            raise ValueError(
+                f"data.columns may not list the target {self.target.column!r}: a request does not carry it"
+            )
+        _refuse_twins([*columns, self.target.column])
+        check_features(self.features, columns)
+        for entry in self.evaluate.slices:
+            require_columns("evaluate.slices", (entry.column,), columns)
+        self._check_split()
+        self._check_gates()
+        self._check_deprecated()
+        return self
+
+    def _check_split(self) -> None:
+        if isinstance(self.split, TemporalSplit) and self.data.time is None:
+            raise ValueError("split.kind temporal needs data.time; without it use stratified, predefined or grouped")
+        if isinstance(self.split, (PredefinedSplit, GroupedSplit)) and self.split.column is not None:
+            require_columns("split.column", (self.split.column,), self.data.columns)
+        if isinstance(self.split, PredefinedSplit) and self.split.column is not None:
+            _check_values(self.split.column, self.split.holdout, self.data.columns[self.split.column])
+            if self.data.columns[self.split.column].pii:
+                raise ValueError(
+                    f"split.holdout lists values of {self.split.column!r}, which is marked pii: they would enter the bundle with "
+                    "params.yaml; split by another column"
+                )
+        if isinstance(self.split, PredefinedSplit) and self.split.first is not None and self.data.key:
+            raise ValueError(
+                "split.first counts rows in the order of the source, but data.key orders them; it must be []"
+            )
+
+    def _check_gates(self) -> None:
+        if self.gates.entity is not None:
+            require_columns("gates.entity", (self.gates.entity,), self.data.columns)
+        if unknown := [name for name in self.gates.reviewed if name not in self.features]:
+            raise ValueError(f"gates.reviewed lists {unknown[0]!r}, which is no feature: {', '.join(self.features)}")
+
+    def _check_deprecated(self) -> None:
+        for name, feature in self.features.items():
+            if read := self.serving.deprecated.keys() & set(inputs_of(name, feature)):
+                raise ValueError(
+                    f"serving.deprecated lists {min(read)!r}, which the feature {name!r} reads; it is for fields that none reads"
+                )
+
+
+def _refuse_twins(names: Sequence[str]) -> None:
+    """Great Expectations and DuckDB do not tell such names apart, and would check one column in place of the other."""
+    by_letters: dict[str, str] = {}
+    for name in names:
+        if (other := by_letters.setdefault(name.lower(), name)) != name:
+            raise ValueError(
+                f"data.columns and target.column: {other!r} and {name!r} differ by the case of letters alone; rename one "
+                "(data.source.rename)"
+            )
+
+
+def _check_values(name: str, values: tuple[str, ...], column: Column) -> None:
+    if column.kind == "number" and (wrong := [value for value in values if not _is_number(value)]):
+        raise ValueError(f"split.holdout lists {wrong[0]!r}, but {name!r} is of kind number")
+
+
+def _is_number(value: str) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True

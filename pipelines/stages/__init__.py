@@ -1,0 +1,1 @@
+"""The stages of dvc.yaml, a package each; they meet in files alone."""

@@ -1,0 +1,72 @@
+"""The bundle's SBOM and provenance, in the field's formats; the same run gives the same bytes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from contract.bundle import evidence
+from contract.errors import BundleError
+from contract.files import canonical_json
+
+_URN = "urn:bulkhead:bundle:v1"
+
+
+def sbom(python: Path) -> bytes:
+    """A CycloneDX SBOM of what is installed in the environment of this interpreter, without time and serial number.
+
+    Raises:
+        BundleError: with what the tool said.
+    """
+    command = [sys.executable, "-m", "cyclonedx_py", "environment", "--output-reproducible", "--no-validate"]
+    done = subprocess.run([*command, "--of", "JSON", str(python)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BundleError(f"no SBOM of {python} could be made:\n{done.stderr}")
+    return canonical_json(json.loads(done.stdout))
+
+
+def provenance(files: dict[str, str], inputs: Mapping[str, Any]) -> bytes:
+    """An in-toto statement with SLSA provenance: from which params, data and code these files were built, and by what.
+
+    Args:
+        files: SHA-256 of the bundle's files by path.
+        inputs: as the manifest has them.
+
+    Source: SLSA specification v1.0, provenance.
+    """
+    statement = {
+        "_type": evidence.STATEMENT_TYPE,
+        "subject": evidence.subjects(files),
+        "predicateType": evidence.PREDICATE_TYPE,
+        "predicate": {
+            "buildDefinition": {
+                "buildType": _URN,
+                "externalParameters": {"params": inputs["params"]},
+                "internalParameters": {},
+                "resolvedDependencies": [
+                    *(
+                        _resource(f"data/partitions/{month}.parquet", sha)
+                        for month, sha in inputs["partitions"].items()
+                    ),
+                    *(_resource(path, sha) for path, sha in inputs["pipeline_code"].items()),
+                    _resource("requirements/pipeline.txt", inputs["pipeline_environment"]),
+                ],
+            },
+            "runDetails": {
+                "builder": {
+                    "id": "urn:bulkhead:pipelines",
+                    "version": {"bentoml": version("bentoml"), "python": ".".join(map(str, sys.version_info[:3]))},
+                },
+            },
+        },
+    }
+    return canonical_json(statement)
+
+
+def _resource(uri: str, sha256: str) -> dict[str, Any]:
+    return {"uri": uri, "digest": {"sha256": sha256}}

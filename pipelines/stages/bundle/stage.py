@@ -1,0 +1,103 @@
+"""Stage `bundle`: the approved model, its schema and the code that serves it, as a bento with a manifest over every byte."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from contract.bundle import evidence, limits, manifest
+from contract.bundle.manifest import GOLDEN_FILE_NAME, Manifest
+from contract.environment import environments
+from contract.errors import ModelRejectedError
+from contract.files import canonical_json, sha256, tree_bytes, write_atomically
+from contract.model import reference, schema
+from contract.model.predictor import MODEL_FILE_NAME, Predictor
+from contract.model.schema import FeatureSchema
+from pipelines import paths
+from pipelines.columns.declared import served
+from pipelines.params.params import Params
+from pipelines.paths import var_directory
+from pipelines.stages.bundle import bento
+from pipelines.stages.bundle import evidence as making
+from pipelines.stages.bundle.golden import golden_cases
+
+_LOCK = f"src/{bento.LOCK_NAME}"
+_PROJECT = Path(__file__).parents[3]
+
+
+def run(params: Params) -> str:
+    """Build `build/bundle`; the same inputs give the same digest.
+
+    Raises:
+        ModelRejectedError: the model was not approved by `evaluate`.
+    """
+    approval = json.loads(paths.APPROVAL.read_bytes())
+    if not approval["approved"]:
+        raise ModelRejectedError(
+            f"{paths.APPROVAL} says that the model is {approval['verdict']}; only an approved one is bundled"
+        )
+    with tempfile.TemporaryDirectory() as directory:
+        artifact, context, built = (Path(directory) / name for name in ("artifact", "context", "built"))
+        _write_artifact(params, artifact)
+        context.mkdir()
+        bento.stage_sources(_PROJECT, artifact, context)
+        bento.build(context, params.name.lower(), sha256(artifact / MODEL_FILE_NAME)[:16], built)
+        inputs = _inputs(params)
+        _write_evidence(built, inputs)
+        write_atomically(built / manifest.FILE_NAME, _manifest(params, approval, inputs, built).to_bytes())
+        digest = manifest.digest_of(built)
+        evidence.check(built, manifest.verify(built, digest))
+        shutil.rmtree(paths.BUNDLE, ignore_errors=True)
+        shutil.copytree(built, paths.BUNDLE)
+    return f"bundle {digest[:12]}, {tree_bytes(paths.BUNDLE) / 1e6:.1f} MB"
+
+
+def _write_artifact(params: Params, artifact: Path) -> None:
+    """What the server reads, with the golden answers of this very artifact."""
+    artifact.mkdir()
+    for name in (MODEL_FILE_NAME, reference.FILE_NAME):
+        shutil.copyfile(paths.BOOSTED / name, artifact / name)
+    judged = FeatureSchema.from_bytes((paths.BOOSTED / schema.FILE_NAME).read_bytes())
+    write_atomically(artifact / schema.FILE_NAME, served(judged, params.serving.deprecated).to_bytes())
+    golden = golden_cases(Predictor.load(artifact))
+    write_atomically(artifact / GOLDEN_FILE_NAME, canonical_json(golden))
+    write_atomically(
+        artifact / limits.FILE_NAME, canonical_json(params.serving.model_dump(exclude={"budget", "deprecated"}))
+    )
+
+
+def _inputs(params: Params) -> dict[str, Any]:
+    validated = json.loads(paths.VALIDATION.read_bytes())
+    return {
+        "partitions": {month: validated[month]["partition_sha256"] for month in params.data.months},
+        "params": params.model_dump(mode="json", by_alias=True),
+        "pipeline_environment": sha256(_PROJECT / "requirements" / "pipeline.txt"),
+        "pipeline_code": _code_digests(_PROJECT / "pipelines"),
+    }
+
+
+def _write_evidence(built: Path, inputs: dict[str, Any]) -> None:
+    """The SBOM, and then the provenance, which names the SBOM too."""
+    lock = built / _LOCK
+    python = environments.python_for(lock, sha256(lock), var_directory() / "environments")
+    write_atomically(built / evidence.SBOM, making.sbom(python))
+    write_atomically(built / evidence.PROVENANCE, making.provenance(manifest.tree_digests(built), inputs))
+
+
+def _manifest(params: Params, approval: dict[str, Any], inputs: dict[str, Any], built: Path) -> Manifest:
+    return Manifest(
+        name=params.name,
+        task=params.target.task,
+        files=manifest.tree_digests(built),
+        environment={"lock": _LOCK, "lock_sha256": sha256(built / _LOCK)},
+        inputs=inputs,
+        metrics=json.loads(paths.METRICS.read_bytes()),
+        gate=approval,
+    )
+
+
+def _code_digests(package: Path) -> dict[str, str]:
+    return {path.relative_to(package.parent).as_posix(): sha256(path) for path in sorted(package.rglob("*.py"))}

@@ -1,0 +1,62 @@
+"""Stage `champion`: the live model, fetched from the bundle store, so that the new one can be compared with it."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from contract.bundle import manifest
+from contract.errors import BundleError
+from contract.files import canonical_json, sha256, write_atomically
+from contract.model import schema
+from contract.model.predictor import MODEL_FILE_NAME
+from contract.model.schema import FeatureSchema
+from pipelines import paths
+from pipelines.machine.settings import open_store
+from pipelines.params.params import Params
+
+
+def run(_params: Params) -> str:
+    """Write `models/champion`: `champion.json`, and if anything is live, its model and schema.
+
+    `champion.json` has the `digest` (null: nothing is live), and by which rule the live model `learned` from rows (null: unknown).
+
+    A model is never compared with itself: when the live bundle holds the very model that was just trained, the champion is the
+    one that it was judged against. So a run repeated after its own deployment has the same inputs, and does no work.
+    """
+    store = open_store()
+    live = store.read("live")
+    digest, rule = live.digest if live else None, None
+    if digest and _is_this_model(store.path(digest), digest):
+        judged_against = manifest.read(store.path(digest)).gate.get("champion")
+        digest = judged_against if judged_against in store.digests() else None
+    shutil.rmtree(paths.CHAMPION, ignore_errors=True)
+    if digest:
+        rule = manifest.read(store.path(digest)).gate.get("learned")
+        for name in (MODEL_FILE_NAME, schema.FILE_NAME):
+            content = (store.path(digest) / manifest.ARTIFACT / name).read_bytes()
+            write_atomically(paths.CHAMPION / name, content)
+    write_atomically(paths.CHAMPION / "champion.json", canonical_json({"digest": digest, "learned": rule}))
+    if live is None:
+        return "nothing is live yet"
+    if live.digest == digest:
+        return f"fetched the live model {digest[:12]}"
+    return f"the model is live already, as {live.digest[:12]}; " + (
+        f"fetched {digest[:12]}, with which it was compared"
+        if digest
+        else "it was compared with none that the store still has"
+    )
+
+
+def _is_this_model(bundle: Path, digest: str) -> bool:
+    """Whether the bundle holds the model that was just trained; it may let callers send what nothing reads any more."""
+    live = manifest.verify(bundle, digest)
+    if live.files.get(f"{manifest.ARTIFACT}/{MODEL_FILE_NAME}") != sha256(paths.BOOSTED / MODEL_FILE_NAME):
+        return False
+    trained = FeatureSchema.from_bytes((paths.BOOSTED / schema.FILE_NAME).read_bytes())
+    try:
+        served = FeatureSchema.from_bytes((bundle / manifest.ARTIFACT / schema.FILE_NAME).read_bytes())
+    except BundleError:  # of another version
+        return False
+    return replace(served, deprecated=()) == trained

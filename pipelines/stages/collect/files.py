@@ -1,0 +1,138 @@
+"""CSV and Parquet files: local ones by a path or a glob, others by a URL that fsspec knows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from glob import glob
+from pathlib import Path
+
+import polars as pl
+
+from contract.errors import DataRejectedError, UnavailableError
+from pipelines.data import tables
+from pipelines.machine import scratch
+from pipelines.machine.settings import source_root
+from pipelines.params.params import WHOLE, Data, FilesSource
+from pipelines.paths import var_directory
+from pipelines.stages.collect import lines, parquet, remote, secrets, shape
+
+_KEY = "data.source.path"
+_MONTH = re.compile(r"\{month(?::([^}]+))?\}")
+_UTF8 = {"utf-8", "utf8", "utf-8-sig", "ascii"}
+_HEAD_BYTES = 1 << 20
+_RECORD = "\x00record"  # as no column is called
+
+
+def read(data: Data, source: FilesSource, month: str) -> pl.DataFrame:
+    """The rows of a month, every value as text where the files are CSV.
+
+    Raises:
+        UnavailableError: no file is there (yet), or its server does not answer.
+        ConfigurationError: a URL, a credential or a certificate is wrong.
+        DataRejectedError: a file cannot be read, a column is not there, or a row belongs to no month.
+    """
+    path = _path_of_month(source.path, month)
+    with local_files(path) as files:
+        if not files:
+            raise UnavailableError(f"{_KEY}: no file matches {str(source_root() / path)!r}")
+        try:
+            return shape.month_of(_scan(files, source), data, source, month)
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, UnicodeDecodeError) as error:
+            said = str(error).splitlines()[0][:200] if files[0].endswith(".parquet") else reason(error)
+            raise DataRejectedError(
+                f"{_KEY}: {path!r} cannot be read as declared ({said}); check separator, quote and encoding, and that all "
+                "files have the same columns"
+            ) from None
+
+
+def _path_of_month(path: str, month: str) -> str:
+    if month == WHOLE:
+        return path
+    start = tables.month_bounds(month)[0]
+    return _MONTH.sub(lambda match: start.strftime(match[1] or "%Y-%m"), path)
+
+
+@contextmanager
+def local_files(path: str) -> Iterator[list[str]]:
+    """The files that a path, a glob or a URL means, in order; those of a URL are copies that last as long as the block."""
+    if "://" not in path:
+        yield sorted(glob(str(source_root() / secrets.expand(_KEY, path))))  # noqa: PTH207 - the path may be absolute
+        return
+    with scratch.directory(var_directory() / "scratch") as directory:
+        yield remote.download(_KEY, path, directory)
+
+
+def reason(error: BaseException) -> str:
+    """Why a CSV file cannot be read, in words that quote nothing of it: the library's own do."""
+    if isinstance(error, UnicodeDecodeError) or "utf-8" in str(error) or "utf8" in str(error):
+        return "its bytes are not text in this encoding"
+    if "malformed" in str(error) or "escaped" in str(error):
+        return "it has quotes that do not enclose a whole field"
+    return type(error).__name__
+
+
+def _scan(files: list[str], source: FilesSource) -> pl.LazyFrame:
+    if all(name.endswith(".parquet") for name in files):
+        return _without_marks(parquet.scan(files))
+    return scan_csv(files, source.separator, source.quote, source.encoding)
+
+
+def scan_csv(files: list[str], separator: str, quote: str | None, encoding: str) -> pl.LazyFrame:
+    """Every value as text. Where records have more or fewer fields than the header, `tables.RAGGED` says in which file and line.
+
+    Raises:
+        DataRejectedError: a file is not what is declared, or has other columns than the first one.
+    """
+    frames = [_scan_csv(name, separator, quote, _as_utf8(name, encoding)) for name in files]
+    columns = [set(frame.collect_schema().names()) - {tables.RAGGED} for frame in frames]
+    for name, found in zip(files, columns, strict=True):
+        if others := found ^ columns[0]:
+            raise DataRejectedError(
+                f"{Path(name).name} and {Path(files[0]).name} have not the same columns: only one of them has "
+                f"{shape.named(sorted(others))}; deliver files of one layout"
+            )
+    return pl.concat(frames, how="diagonal")
+
+
+def _scan_csv(name: str, separator: str, quote: str | None, content: str | bytes) -> pl.LazyFrame:
+    odd = lines.odd_records(content, separator, quote, Path(name).name)
+    table = _without_marks(
+        pl.scan_csv(
+            content,
+            separator=separator,
+            quote_char=quote,
+            infer_schema=False,
+            extra_columns="ignore",
+            row_index_name=_RECORD,
+        )
+    )
+    if odd.blank:
+        table = table.filter(~pl.col(_RECORD).is_in(odd.blank))
+    if odd.ragged:
+        places = {record: f"{Path(name).name}:{line}" for record, line in odd.ragged.items()}
+        place = pl.col(_RECORD).replace_strict(places, default=None, return_dtype=pl.String)
+        table = table.with_columns(place.alias(tables.RAGGED))
+    return table.drop(_RECORD)
+
+
+def _without_marks(table: pl.LazyFrame) -> pl.LazyFrame:
+    """Raises DataRejectedError for a column that would be taken for our own marks."""
+    if tables.RAGGED in table.collect_schema():
+        raise DataRejectedError(
+            f"the source has a column {tables.RAGGED!r}, by which bad lines are marked here; rename it there"
+        )
+    return table
+
+
+def _as_utf8(name: str, encoding: str) -> str | bytes:
+    """The file's name if it is UTF-8 with lines that end in LF or CRLF; else its content, made so."""
+    with lines.opened(name) as stream:
+        content = stream.read(_HEAD_BYTES)
+        has_line_ends = b"\n" in content or b"\r" not in content
+        if encoding.lower() in _UTF8 and has_line_ends:
+            return name
+        content += stream.read()
+    text = content.decode(encoding).removeprefix("\ufeff")
+    return (text if "\n" in text else text.replace("\r", "\n")).encode()

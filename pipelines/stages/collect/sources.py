@@ -1,0 +1,28 @@
+"""One function for every kind of source: the rows of a month, under the names of `data.columns`."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from pipelines.params.params import Data, FilesSource, FlightsSource
+
+
+def read(data: Data, month: str) -> pl.DataFrame:
+    """The rows of a month such as `2013-01`, or of `all`; values may still be text, and the order is not defined.
+
+    Raises:
+        UnavailableError: the source does not answer, or has no file yet; a retry can help.
+        ConfigurationError, DataRejectedError: what is declared, or what is there, has to be mended.
+    """
+    source = data.source
+    if isinstance(source, FlightsSource):
+        from pipelines.stages.collect import flights
+
+        return flights.month_of_flights(month)
+    if isinstance(source, FilesSource):
+        from pipelines.stages.collect import files
+
+        return files.read(data, source, month)
+    from pipelines.stages.collect import sql
+
+    return sql.read(data, source, month)

@@ -1,0 +1,93 @@
+"""Stage `collect`: one month of the source becomes one immutable Parquet partition."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from contract.errors import UnavailableError
+from pipelines import paths
+from pipelines.columns import kinds, unreadable
+from pipelines.columns.declared import field_of, outcome_of
+from pipelines.data import tables
+from pipelines.params.params import Data, Params, TargetParams
+from pipelines.stages.collect import shape, sources
+
+_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Conformed:
+    """A table with each declared column in the canonical form of its kind.
+
+    Attributes:
+        table: with `tables.UNREADABLE` where a cell could not be read; that cell is null.
+        in_utc: the timestamps that had an offset.
+    """
+
+    table: pl.DataFrame
+    in_utc: tuple[str, ...]
+
+
+def run(params: Params, month: str) -> str:
+    """Collect a month such as `2013-01`, or `all` of a table without time; returns a line about what was collected."""
+    data, target = params.data, params.target
+    raw = sources.read(data, month)
+    shape.require(raw.columns, dict.fromkeys(data.columns, "data.columns") | {target.column: "target.column"})
+    if raw.is_empty():
+        raise UnavailableError(f"the source holds no rows of {month}; has the month been delivered?")
+    conformed = conform(raw, data, target)
+    table = shape.in_order(conformed.table, data.key)
+    tables.write(table, paths.partition(month), conformed.in_utc)
+    twice = raw.height - table.height
+    unlabelled = table[target.column].null_count()
+    return (
+        f"{month}: {table.height:,} rows, {unlabelled:,} of them without a label"
+        + (f"; {twice:,} rows were there twice, and are once now" if twice else "")
+        + _ragged(table)
+        + _unread(table)
+    )
+
+
+def _ragged(table: pl.DataFrame) -> str:
+    if tables.RAGGED not in table.columns:
+        return ""
+    places = table[tables.RAGGED].drop_nulls()
+    shown = ", ".join(places.head(_SHOWN)) + (", …" if len(places) > _SHOWN else "")
+    return f"; lines with more or fewer fields than the header, for `validate` to split off: {len(places):,} ({shown})"
+
+
+def conform(table: pl.DataFrame, data: Data, target: TargetParams) -> Conformed:
+    """Convert each declared column value by value, as the values of a request are converted.
+
+    Missing and undeclared columns stay as they are, for `validate` to refuse them by name.
+
+    Raises:
+        DataRejectedError: a column is of a type that is not read as its kind, or has times with and without an offset.
+    """
+    fields = {name: field_of(name, data) for name in data.columns} | {target.column: outcome_of(target, data)}
+    made, problems, in_utc = [], {}, []
+    for name, dtype in table.schema.items():
+        if name not in fields:
+            kinds.check_flat(name, dtype)
+            continue
+        converted = kinds.convert(table[name], fields[name])
+        made.append(converted.values)
+        problems[name] = converted.problems
+        if fields[name].kind == "timestamp":
+            shape.refuse_foreign_times(name, converted)
+        with_offset, known = int(converted.has_offset.sum()), converted.has_offset.count()
+        shape.refuse_mixed(name, with_offset, known - with_offset)
+        if with_offset:
+            in_utc.append(name)
+    unread = unreadable.written(table, problems)
+    return Conformed(table.with_columns(made if unread is None else [*made, unread]), tuple(in_utc))
+
+
+def _unread(table: pl.DataFrame) -> str:
+    counts = {name: cells.sum() for name, cells in unreadable.by_column(table).items()}
+    if not counts:
+        return ""
+    named = ", ".join(f"{count:,} of {name!r}" for name, count in counts.items())
+    return f"; values that cannot be read: {named} (validate.budget says how many rows may be split off)"

@@ -1,0 +1,100 @@
+"""The curves behind `dvc plots` and the report, thinned to what a picture can show."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pipelines.params.params import TargetParams
+from pipelines.statistics.measures import Outcomes, Scores, calibration
+
+FIELDS = {
+    "roc": ("fpr", "tpr"),
+    "pr": ("recall", "precision"),
+    "confusion": ("actual", "predicted"),
+    "predicted": ("actual", "predicted"),
+    "residuals": ("residual", "rows"),
+    "calibration": ("score", "rate", "rows"),
+    "importance": ("feature", "importance"),
+}
+_POINTS = 200
+_RESIDUAL_BINS = 40
+
+
+def roc(labels: Outcomes, scores: Scores) -> list[dict[str, float]]:
+    from sklearn.metrics import roc_curve
+
+    false_positive, true_positive, _ = roc_curve(labels, scores)
+    return _thin({"fpr": false_positive, "tpr": true_positive})
+
+
+def precision_recall(labels: Outcomes, scores: Scores) -> list[dict[str, float]]:
+    from sklearn.metrics import precision_recall_curve
+
+    precision, recall, _ = precision_recall_curve(labels, scores)
+    return _thin({"recall": recall[::-1], "precision": precision[::-1]})
+
+
+def curves(
+    target: TargetParams, outcomes: Outcomes, scores: Scores, importance: dict[str, float]
+) -> dict[str, list[dict[str, Any]]]:
+    """What is drawn, as rows: `calibration` and `importance`; for labels `roc`, `pr` and `confusion`; for numbers `predicted`
+    and `residuals`.
+
+    The ROC and precision-recall curves of three or more labels take every label against the rest, all together.
+    """
+    ranked = sorted(importance.items(), key=lambda entry: -entry[1])
+    importances = [{"feature": name, "importance": share} for name, share in ranked]
+    if target.task == "regression":
+        return {
+            "predicted": _thin({"actual": np.sort(outcomes), "predicted": scores[np.argsort(outcomes, kind="stable")]}),
+            "residuals": residuals(outcomes, scores),
+            "calibration": calibration(outcomes, scores),
+            "importance": importances,
+        }
+    if target.task == "binary":
+        labels, chances, best = outcomes, scores, (scores >= target.threshold).astype(int)
+        calibrated = calibration(outcomes, scores)
+    else:
+        labels, chances, best = (
+            (outcomes[:, None] == np.arange(scores.shape[1])).ravel(),
+            scores.ravel(),
+            scores.argmax(1),
+        )
+        calibrated = calibration((best == outcomes).astype(np.int8), scores.max(axis=1))
+    return {
+        "roc": roc(labels, chances),
+        "pr": precision_recall(labels, chances),
+        "confusion": [
+            {"actual": target.labels[actual], "predicted": target.labels[predicted]}
+            for actual, predicted in zip(outcomes, best, strict=True)
+        ],
+        "calibration": calibrated,
+        "importance": importances,
+    }
+
+
+def residuals(values: Outcomes, scores: Scores) -> list[dict[str, float]]:
+    """Actual less predicted: the middle and the number of rows of bins of equal width."""
+    counts, edges = np.histogram(values - scores, bins=_RESIDUAL_BINS)
+    middles = (edges[:-1] + edges[1:]) / 2
+    return [{"residual": float(middle), "rows": int(count)} for middle, count in zip(middles, counts, strict=True)]
+
+
+def to_csv(name: str, rows: Sequence[dict[str, Any]]) -> bytes:
+    """A file of the `FIELDS` of that name; without rows its head alone."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, FIELDS[name], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def _thin(columns: dict[str, Any]) -> list[dict[str, float]]:
+    size = len(next(iter(columns.values())))
+    picked = np.unique(np.linspace(0, size - 1, min(size, _POINTS)).astype(int))
+    return [{name: float(values[index]) for name, values in columns.items()} for index in picked]

@@ -1,0 +1,95 @@
+"""The rows that no model has seen, a sample of those that it has, and what each model says about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from contract.errors import DataRejectedError
+from contract.model.predictor import Predictor
+from pipelines import paths
+from pipelines.data import learned, splits, tables
+from pipelines.data.learned import UnknownRowsError
+from pipelines.params.params import Params
+from pipelines.statistics import comparisons
+from pipelines.statistics.comparisons import Clusters
+from pipelines.statistics.measures import Outcomes, Scores
+
+_MEMBERS = 50_000  # so many give an AUC a standard error of 0.002, and take a second or two to encode
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Rows with what they turned out to be."""
+
+    table: pl.DataFrame
+    outcomes: Outcomes
+
+
+@dataclass(frozen=True)
+class Holdout(Labelled):
+    """The labelled rows of the hold-out.
+
+    Attributes:
+        clusters: numbers of the units of resampling; `unit` says what they are.
+        rule: which rows this model has learned from (see `pipelines.data.learned`).
+        unseen_by_live: which rows the live model has not learned from, or why that is unknown.
+    """
+
+    clusters: Clusters
+    unit: str
+    unlabelled: int
+    rule: dict[str, Any]
+    unseen_by_live: NDArray[np.bool_] | UnknownRowsError
+
+
+def load(params: Params, rule_of_live: Any) -> tuple[Holdout, Labelled]:
+    """The hold-out that `features` set apart, and a sample of the rows that the model was trained on; the same one each time.
+
+    Args:
+        rule_of_live: which rows the live model has learned from, as its manifest says it.
+
+    Raises:
+        DataRejectedError: the hold-out has not both labels of a binary target.
+    """
+    table, parts = tables.read_partitions(params.data.months), tables.read(paths.PARTS)[splits.PART]
+    outcomes = tables.outcomes(table, params.target)
+    is_held, is_labelled = parts == splits.HOLDOUT, outcomes.is_not_null()
+    is_judged = is_held & is_labelled
+    rows, known = table.filter(is_judged), outcomes.filter(is_judged).to_numpy()
+    if params.target.task == "binary" and not 0 < known.sum() < len(known):
+        raise DataRejectedError(
+            f"the hold-out has {len(known)} labelled rows, {int(known.sum())} of them positive; "
+            "a model cannot be judged on that"
+        )
+    clusters, unit = comparisons.clusters(rows, params.data.time, params.split)
+    trained = (parts.is_in([splits.TRAINING, splits.VALIDATION]) & is_labelled).arg_true().to_numpy()
+    if len(trained) > _MEMBERS:
+        trained = np.sort(np.random.default_rng(params.train.seed).choice(trained, _MEMBERS, replace=False))
+    members = Labelled(table[trained], outcomes[trained].to_numpy())
+    try:
+        unseen: NDArray[np.bool_] | UnknownRowsError = ~learned.apply(rule_of_live, table, params)[is_judged.to_numpy()]
+    except UnknownRowsError as error:
+        unseen = error
+    unlabelled = int(is_held.sum()) - len(known)
+    return Holdout(rows, known, clusters, unit, unlabelled, learned.rule(table, parts, params), unseen), members
+
+
+def scores(rows: Labelled, prior: Any) -> dict[str, Scores]:
+    """Scores by the models that this run has trained: `model`, `linear` and `prior`."""
+    shape = (len(rows.outcomes), len(prior)) if isinstance(prior, list) else (len(rows.outcomes),)
+    return {
+        "model": score(Predictor.load(paths.BOOSTED), rows),
+        "linear": score(Predictor.load(paths.LINEAR), rows),
+        "prior": np.broadcast_to(np.asarray(prior, np.float64), shape),
+    }
+
+
+def score(predictor: Predictor, rows: Labelled) -> Scores:
+    """Scores of the rows, as float64."""
+    names = [field.name for field in predictor.schema.fields]
+    return predictor.score_columns(tables.columns_of(rows.table, names)).astype(np.float64)

@@ -1,0 +1,101 @@
+"""`reports/evaluation.html`: the evaluation for people, one file without anything to load."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from pipelines.params.params import GroupedSplit, Params, PredefinedSplit, TargetParams, TemporalSplit
+from pipelines.stages.evaluate import gate
+from pipelines.stages.evaluate.pictures import pictures
+from pipelines.statistics.measures import NAMES
+
+# The measures that a slice is shown with.
+_SLICED = {
+    "binary": ("roc_auc", "calibration_error"),
+    "multiclass": ("log_loss", "accuracy"),
+    "regression": ("rmse", "mae", "r2"),
+}
+_UNITS = {
+    "days": "whole days, paired: rows of one day are not independent",
+    "entities": "whole entities, paired: rows of one entity are not independent",
+    "rows": "rows, paired",
+}
+_TITLES = {"approved": "Approved", "held": "Held until a person decides", "rejected": "Rejected"}
+_MARKS = {gate.PASSED: "✓", gate.FAILED: "✗", gate.UNDECIDED: "?", gate.NOT_COMPARED: "?"}
+_NAMES = {"champion": "live model", "linear": "linear baseline", "prior": "prior"}
+
+
+def render(
+    params: Params,
+    metrics: dict[str, Any],
+    approval: dict[str, Any],
+    slices: dict[str, dict[str, Any]],
+    curves: dict[str, list[dict[str, Any]]],
+    counts: dict[str, dict[str, int]],
+    training: dict[str, Any],
+) -> str:
+    """The page; the same input gives the same bytes."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    models = {"this model": metrics} | {
+        _NAMES[name]: metrics["against"][name] for name in _NAMES if name in metrics["against"]
+    }
+    breakdown = ({"month": metrics["by_month"]} if "by_month" in metrics else {}) | slices
+    return environment.get_template("report.html.j2").render(
+        params=params,
+        metrics=metrics,
+        models=models,
+        measures={key: NAMES[key] for key in NAMES if any(key in measured for measured in models.values())},
+        question=_question(params.target),
+        described=_described(params.target, metrics["holdout"]),
+        held_out=_held_out(params),
+        unit=_UNITS[next(unit for unit in _UNITS if unit in approval["checks"][0])],
+        approval=approval,
+        reasons=[(_MARKS[check["verdict"]], gate.reason(check, params.target.task)) for check in approval["checks"]],
+        title=_TITLES[approval["verdict"]],
+        compared=gate.summary(approval["checks"], approval["champion"]),
+        slices=breakdown,
+        sliced={key: NAMES[key][0] for key in _SLICED[params.target.task]},
+        counts=counts,
+        training=training,
+        pictures=pictures(curves, params.target.task, metrics["holdout"].get("positive_rate")),
+    )
+
+
+def _question(target: TargetParams) -> str:
+    if target.task == "binary":
+        return f"will “{target.column}” be “{target.labels[1]}”?"
+    if target.task == "multiclass":
+        return f"which “{target.column}”: {', '.join(target.labels)}?"
+    return f"how much “{target.column}”{f' ({target.unit})' if target.unit else ''}?"
+
+
+def _described(target: TargetParams, holdout: dict[str, Any]) -> str:
+    if target.task == "binary":
+        return f"{holdout['positive_rate']:.1%} of them are “{target.labels[1]}”."
+    if target.task == "multiclass":
+        shares = (f"{share:.1%} “{label}”" for label, share in holdout["shares"].items())
+        return f"Of them are {', '.join(shares)}."
+    return f"Their mean is {holdout['mean']:,.6g}{f' {target.unit}' if target.unit else ''}."
+
+
+def _held_out(params: Params) -> str:
+    """Which rows were held out, in words."""
+    split = params.split
+    if isinstance(split, TemporalSplit):
+        return f"the last {split.holdout} of {params.data.months[0]} … {params.data.months[-1]}"
+    if isinstance(split, PredefinedSplit):
+        if split.column is None:
+            return f"all but the first {split.first:,}"
+        return f"those whose {split.column} is {' or '.join(split.holdout)}"
+    if isinstance(split, GroupedSplit):
+        return f"{split.holdout:.0%} by chance, every {split.column} as a whole"
+    return f"{split.holdout:.0%} by chance"

@@ -1,0 +1,154 @@
+"""Stage `evaluate`: the exported model, scored on the hold-out by the code that serves it, against baselines and the live model."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.bundle.manifest import HEADLINE
+from contract.errors import ModelRejectedError, Problem
+from contract.files import canonical_json, write_atomically
+from pipelines import paths
+from pipelines.params.params import Params
+from pipelines.stages.evaluate import curves, gate, holdout, live, membership, report, slices
+from pipelines.stages.evaluate.holdout import Holdout
+from pipelines.stages.evaluate.live import Live
+from pipelines.statistics import comparisons, measures
+from pipelines.statistics.measures import Scores
+
+
+def run(params: Params) -> str:
+    """Write metrics, plots, report and the gate's evidence, whatever the verdict.
+
+    Raises:
+        ModelRejectedError: the model did not pass the gate, or a person has to decide; with the reason.
+    """
+    training = json.loads(paths.TRAINING.read_bytes())
+    champion, suspects = live.champion(), json.loads(paths.SCREENING.read_bytes())["suspects"]
+    held, members = holdout.load(params, champion["learned"])
+    scores = holdout.scores(held, training["prior"])
+    beside = live.judge(champion["digest"], params, held)
+    if beside and beside.scores is not None and beside.unseen is not None and beside.unseen.all():
+        scores["champion"] = beside.scores
+    checks = _checks(params, held, scores, beside, training["splits"])
+    approval = {
+        "verdict": gate.verdict(checks),
+        "approved": gate.verdict(checks) == "approved",
+        "checks": checks,
+        "champion": champion["digest"],
+        "learned": held.rule,
+        "breaks": list(beside.breaks) if beside else [],
+        "weak": gate.weakness(checks, params.target.task),
+        "suspects": {name: evidence for name, evidence in suspects.items() if name not in params.gates.reviewed},
+    }
+    metrics = _metrics(params, held, scores) | {"checks": gate.counts(checks)}
+    metrics["membership_inference"] = membership.inference(
+        params.target.task,
+        (members.outcomes, holdout.scores(members, training["prior"])),
+        (held.outcomes, scores),
+    )
+    breakdown = slices.by_slice(params.target.task, held.table, params.evaluate.slices, held.outcomes, scores["model"])
+    drawn = curves.curves(params.target, held.outcomes, scores["model"], training["importance"])
+    shutil.rmtree(paths.PLOTS, ignore_errors=True)
+    for name in curves.FIELDS:  # DVC warns of a file that dvc.yaml names and that is not there
+        write_atomically(paths.PLOTS / f"{name}.csv", curves.to_csv(name, drawn.get(name, [])))
+    write_atomically(paths.METRICS, canonical_json(metrics))
+    write_atomically(paths.REPORTS / "slices.json", canonical_json(breakdown))
+    write_atomically(paths.APPROVAL, canonical_json(approval))
+    counts = json.loads(paths.COUNTS.read_bytes())
+    page = report.render(params, metrics, approval, breakdown, drawn, counts, training)
+    write_atomically(paths.EVALUATION, page.encode())
+    return _verdict(params.target.task, metrics, approval)
+
+
+def _checks(
+    params: Params, held: Holdout, scores: dict[str, Scores], beside: Live | None, splits: int
+) -> list[gate.Check]:
+    everything, gates = np.ones(len(held.outcomes), np.bool_), params.gates
+    against = {name: _compared(params, held, scores["model"], scores[name], everything) for name in ("prior", "linear")}
+    checks = [
+        gate.better_than_prior(against["prior"], gates.clusters, splits),
+        gate.better_than_linear(against["linear"], gates.linear_margin, gates.clusters),
+    ]
+    if beside is None:
+        return checks
+    if beside.scores is None or beside.unseen is None:
+        return [*checks, gate.not_compared(beside.digest, beside.because, gates.replaces)]
+    found = _compared(params, held, scores["model"], beside.scores, beside.unseen)
+    if not beside.unseen.all():
+        found["unseen"] = float(beside.unseen.mean())
+    return [*checks, gate.not_worse_than_live(found, gates.regression_margin, gates.clusters)]
+
+
+def _compared(params: Params, held: Holdout, scores: Scores, others: Scores, rows: NDArray[np.bool_]) -> dict[str, Any]:
+    """The paired difference on these rows of the hold-out, and how many clusters its bound rests on."""
+    clusters = np.unique(held.clusters[rows], return_inverse=True)[1]
+    found = comparisons.difference(
+        params.target.task,
+        held.outcomes[rows],
+        scores[rows],
+        others[rows],
+        clusters,
+        resamples=params.evaluate.bootstrap,
+        seed=params.train.seed,
+    )
+    return {**found, held.unit: int(clusters.max()) + 1}
+
+
+def _metrics(params: Params, held: Holdout, scores: dict[str, Scores]) -> dict[str, Any]:
+    target, time = params.target, params.data.time
+    measured = {name: measures.measure(target.task, held.outcomes, values) for name, values in scores.items()}
+    metrics: dict[str, Any] = {
+        **measured.pop("model"),
+        "holdout": {
+            "rows": len(held.outcomes),
+            "unlabelled": held.unlabelled,
+            **measures.describe(target.task, held.outcomes),
+        },
+        "against": measured,
+    }
+    if target.task == "multiclass":
+        shares = np.bincount(held.outcomes, minlength=len(target.labels)) / len(held.outcomes)
+        metrics["holdout"]["shares"] = dict(zip(target.labels, shares.tolist(), strict=True))
+    if time is not None:
+        metrics["by_month"] = slices.by_month(target.task, held.table[time], held.outcomes, scores["model"])
+    return metrics
+
+
+def _verdict(task: str, metrics: dict[str, Any], approval: dict[str, Any]) -> str:
+    checks, digest = approval["checks"], approval["champion"]
+    if approval["verdict"] == "rejected":
+        failed = [check for check in checks if check["verdict"] == gate.FAILED]
+        raise ModelRejectedError(
+            f"the model is rejected: {len(failed)} of {len(checks)} checks failed; the live model stays. "
+            f"Evidence: {paths.EVALUATION}{_said(approval)}",
+            [Problem(None, None, gate.reason(check, task)) for check in failed],
+        )
+    if approval["verdict"] == "held":
+        open_ = [check for check in checks if check["verdict"] != gate.PASSED and not check.get("accepted")]
+        raise ModelRejectedError(
+            f"the model is held until a person decides: {len(open_)} of {len(checks)} checks could not; the live model stays. "
+            f"Evidence: {paths.EVALUATION}{_said(approval)}",
+            [
+                Problem(None, None, f"{gate.reason(check, task)}. To go on: {gate.remedy(check, digest)}")
+                for check in open_
+            ],
+        )
+    key = HEADLINE[task]
+    linear, prior = (metrics["against"][name][key] for name in ("linear", "prior"))
+    return (
+        f"{measures.NAMES[key][0]} {metrics[key]:.4f} (linear baseline {linear:.4f}, prior {prior:.4g}), "
+        f"{gate.summary(checks, digest)}{_said(approval)}"
+    )
+
+
+def _said(approval: dict[str, Any]) -> str:
+    """What no check asks and a person should know, in further lines."""
+    said = list(approval["weak"])
+    said += [f"suspected leak: {name}, {evidence}" for name, evidence in approval["suspects"].items()]
+    said += [f"breaks callers of the live model: {what}" for what in approval["breaks"]]
+    return "".join(f"\n  {line}" for line in said)

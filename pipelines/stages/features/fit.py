@@ -1,0 +1,180 @@
+"""Fitting the feature schema on the rows before the hold-out: pure functions from table and declarations to the schema."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from contract.errors import ConfigurationError
+from contract.model.schema import Feature, FeatureSchema
+from contract.values.timestamps import UTC_ZONE
+from pipelines.columns.declared import field_of, target_of
+from pipelines.data import cuts
+from pipelines.params.features import MINIMUM_COUNT
+from pipelines.params.params import (
+    BinnedFeature,
+    CalendarFeature,
+    CategoryFeature,
+    CyclicFeature,
+    ElapsedFeature,
+    HolidayFeature,
+    LookupFeature,
+    Params,
+    inputs_of,
+)
+from pipelines.stages.features import calendars
+
+_ROWS, _VALUE = "__rows__", "__value__"  # no column of a table is called so
+# Different values per row, from which a column identifies: a value has fewer than two rows on average.
+_IDENTIFYING = 0.5
+
+
+def fit_schema(params: Params, training: pl.DataFrame, in_utc: Collection[str] = ()) -> FeatureSchema:
+    """The schema of the declared features, its categories and lookup tables taken from `training` alone.
+
+    Args:
+        in_utc: the timestamps that the table has with an offset, and that are in UTC now.
+    """
+    _check_zones(params.features, dict.fromkeys(in_utc, UTC_ZONE))
+    features = tuple(_feature(name, feature, training) for name, feature in params.features.items())
+    used = dict.fromkeys(name for feature in features for name in feature.inputs)
+    zones = dict.fromkeys(in_utc, UTC_ZONE)
+    return FeatureSchema(
+        name=params.name,
+        task=params.target.task,
+        target=target_of(params.target),
+        fields=tuple(field_of(name, params.data, zones.get(name)) for name in params.data.columns if name in used),
+        features=features,
+    )
+
+
+def fitted_columns(params: Params) -> list[str]:
+    """The columns whose values `fit_schema` looks at: those with categories, of lookups, of quantiles, and of years."""
+    needed: list[str] = [params.target.column]
+    for name, feature in params.features.items():
+        if isinstance(feature, (CategoryFeature, LookupFeature)) or is_fitted(feature):
+            needed += inputs_of(name, feature)
+        if isinstance(feature, LookupFeature) and feature.of:
+            needed.append(feature.of)
+    return list(dict.fromkeys(needed))
+
+
+def is_fitted(feature: Any) -> bool:
+    """Whether quantiles or years are taken from the training rows."""
+    return (isinstance(feature, BinnedFeature) and feature.edges is None) or (
+        isinstance(feature, HolidayFeature) and feature.years is None
+    )
+
+
+def _check_zones(features: Mapping[str, Any], zones: Mapping[str, str]) -> None:
+    """Raises ConfigurationError where the time between a local timestamp and one in UTC is asked for."""
+    for name, feature in features.items():
+        if isinstance(feature, ElapsedFeature) and len({zones.get(column) for column in feature.inputs}) > 1:
+            (local,) = [column for column in feature.inputs if column not in zones]
+            raise ConfigurationError(
+                f"features.{name}: {local!r} has local times, the other column has offsets; the time between them is unknown. "
+                "Give both an offset at the source, or neither"
+            )
+
+
+def _feature(name: str, feature: Any, training: pl.DataFrame) -> Feature:
+    return Feature(name, feature.transform, inputs_of(name, feature), _options(name, feature, training))
+
+
+def _options(name: str, feature: Any, training: pl.DataFrame) -> Mapping[str, Any]:
+    if isinstance(feature, CategoryFeature):
+        return {"categories": categories(training[feature.input or name], feature, name)}
+    if isinstance(feature, CalendarFeature):
+        return {"part": feature.part}
+    if isinstance(feature, CyclicFeature):
+        return {"part": feature.part, "function": feature.function}
+    if isinstance(feature, ElapsedFeature):
+        return {"unit": feature.unit}
+    if isinstance(feature, BinnedFeature):
+        return {"edges": edges(training, feature, name)}
+    if isinstance(feature, HolidayFeature):
+        return calendars.options(training, feature, name)
+    if isinstance(feature, LookupFeature):
+        return {"table": lookup_table(training, feature, name), "default": None}
+    return {}
+
+
+def categories(column: pl.Series, feature: CategoryFeature, name: str) -> list[str]:
+    """The categories seen at least `minimum_count` times, in alphabetical order.
+
+    Raises:
+        ConfigurationError: the column identifies, it does not categorise; or there are more than `maximum_categories`.
+    """
+    counts = column.drop_nulls().value_counts(name=_ROWS)
+    known = _often(counts, column.name, feature.minimum_count, name)[column.name].sort().to_list()
+    if len(known) > feature.maximum_categories:
+        raise ConfigurationError(
+            f"features.{name}: {len(known)} categories, more than maximum_categories ({feature.maximum_categories}); "
+            "drop the feature, raise minimum_count, or raise the limit"
+        )
+    return known
+
+
+def edges(training: pl.DataFrame, feature: BinnedFeature, name: str) -> list[float]:
+    """The declared edges, or ones between the values of the training rows that part them into bins of about equal count.
+
+    No edge is a value of a row, and no bin has fewer rows than `MINIMUM_COUNT`.
+
+    Raises:
+        ConfigurationError: there are too few rows, or too few different values, for two bins.
+    """
+    if feature.quantiles is None:
+        return list(feature.edges or ())
+    found = cuts.quantile_edges(
+        training[feature.input].cast(pl.Float64).to_numpy().astype(np.float32), feature.quantiles, MINIMUM_COUNT
+    )
+    if not found:
+        raise ConfigurationError(
+            f"features.{name}: no two bins of {feature.input!r} have {MINIMUM_COUNT} training rows each; declare `edges`, or drop "
+            "the feature"
+        )
+    return found
+
+
+def lookup_table(training: pl.DataFrame, feature: LookupFeature, name: str) -> dict[str, float]:
+    """By key that has at least `minimum_count` rows: its share of all rows, or the mean of a number (of the rows that have one).
+
+    Raises:
+        ConfigurationError: the key identifies, it does not categorise; or there are more than `maximum_keys`.
+    """
+    key = feature.input or name
+    value = pl.col(feature.of).mean() if feature.of else pl.len() / training.height
+    complete = training.drop_nulls([key, feature.of] if feature.of else key)
+    counts = complete.group_by(key).agg(value.alias(_VALUE), pl.len().alias(_ROWS))
+    table = _often(counts, key, feature.minimum_count, name).sort(key)
+    if table.height > feature.maximum_keys:
+        raise ConfigurationError(
+            f"features.{name}: {table.height} keys, more than maximum_keys ({feature.maximum_keys}); "
+            "drop the feature, raise minimum_count, or raise the limit"
+        )
+    return dict(zip(table[key].to_list(), table[_VALUE].to_list(), strict=True))
+
+
+def _often(counts: pl.DataFrame, column: str, minimum_count: int, name: str) -> pl.DataFrame:
+    """The values with `minimum_count` rows or more. What few rows have may say who they are, and never enters the bundle.
+
+    Raises:
+        ConfigurationError: there are more different values than a category has, or none has so many rows.
+    """
+    distinct, rows = counts.height, int(counts[_ROWS].sum())
+    if distinct > _IDENTIFYING * rows:
+        raise ConfigurationError(
+            f"features.{name}: {column!r} has {distinct} different values in {rows} rows of training, {distinct / rows:.0%}, more "
+            f"than the {_IDENTIFYING:.0%} of a category: it says who, not what. Drop the feature and declare the column as "
+            "`kind: identifier`, or make a coarser column of it at the source"
+        )
+    often = counts.filter(pl.col(_ROWS) >= minimum_count)
+    if distinct and often.is_empty():
+        raise ConfigurationError(
+            f"features.{name}: none of the {distinct} values of {column!r} has minimum_count ({minimum_count}) rows of training; "
+            "drop the feature, make a coarser column of it at the source, or lower minimum_count if nobody can be told by it"
+        )
+    return often

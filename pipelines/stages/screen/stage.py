@@ -1,0 +1,171 @@
+"""Stage `screen`: what would make a model look better than it is stops here, before training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from contract.errors import DataRejectedError, Problem
+from contract.files import canonical_json, write_atomically
+from pipelines import paths
+from pipelines.columns import identifiers
+from pipelines.data import tables
+from pipelines.data.splits import HOLDOUT, PART, TRAINING, VALIDATION
+from pipelines.params.params import Gates, GroupedSplit, Params, inputs_of
+from pipelines.stages.screen import leaks
+
+
+def run(params: Params) -> str:
+    """Write `reports/screening.json`, whatever the outcome: what was measured, not what is allowed (`gates` of `params.yaml`).
+
+    Raises:
+        DataRejectedError: a feature tells too much alone, is the target in disguise or is made of an identifier, rows are there
+            twice, or an entity is on both sides of the split; with the evidence.
+    """
+    table = tables.read(paths.FEATURES / "train.parquet")
+    outcomes = table[tables.LABEL].to_numpy()
+    features = {
+        name: {
+            key: round(value, 6)
+            for key, value in leaks.measure(table[name].to_numpy(), outcomes, params.target.task).items()
+        }
+        for name in params.features
+    }
+    parts = tables.read(paths.PARTS)[PART]
+    report: dict[str, Any] = {
+        "features": features,
+        "identifiers": _identifiers(params),
+        "repeated": _repeated(params),
+        "suspects": leaks.outliers(features, params.target.task),
+    }
+    if entity := _entity(params):
+        report["shared"] = {"entity": entity, **_shared(_column(params, entity), parts)}
+    write_atomically(paths.SCREENING, canonical_json(report))
+    if problems := [
+        *_leaks(features, params.target.task, params.gates),
+        *_named(report["identifiers"], params.gates),
+        *_overlaps(params, report),
+    ]:
+        raise DataRejectedError(
+            f"{len(problems)} findings before training; nothing was trained, and the live model stays. "
+            f"All figures: {paths.SCREENING}",
+            problems,
+        )
+    task = params.target.task
+    name = max(features, key=lambda name: leaks.strength(features[name], task))
+    told = leaks.describe(features[name], task)
+    suspects = "".join(
+        f"\n  suspected leak: {suspect}, {evidence}. If it is known only afterwards, take it out of `features`; if not, list "
+        "it in gates.reviewed"
+        for suspect, evidence in report["suspects"].items()
+        if suspect not in params.gates.reviewed  # said, and not refused: some are honest
+    )
+    return f"{len(features)} features, the strongest is {name} ({told}); no row or entity on both sides{suspects}"
+
+
+def _leaks(features: Mapping[str, Mapping[str, float]], task: str, gates: Gates) -> list[Problem]:
+    problems = []
+    for name, found in features.items():
+        if found["error_reduction"] >= gates.disguise:
+            problems.append(
+                Problem(
+                    None,
+                    name,
+                    f"is the target in disguise: alone it avoids {found['error_reduction']:.4f} of all errors "
+                    f"(gates.disguise: {gates.disguise:g}); take it out of `features`",
+                )
+            )
+        elif task != "regression" and found["auc"] > gates.feature_auc and name not in gates.reviewed:
+            problems.append(
+                Problem(
+                    None,
+                    name,
+                    f"predicts the outcome alone with ROC-AUC {found['auc']:.4f}, more than gates.feature_auc "
+                    f"({gates.feature_auc:g}). If it is known only afterwards, take it out of `features`; "
+                    "if not, list it in gates.reviewed",
+                )
+            )
+    return problems
+
+
+def _identifiers(params: Params) -> dict[str, dict[str, str]]:
+    """By feature that reads a number, the column that looks like an identifier, and why."""
+    found: dict[str, dict[str, str]] = {}
+    reasons: dict[str, str | None] = {}
+    for name, feature in params.features.items():
+        for column in inputs_of(name, feature):
+            if params.data.columns[column].kind == "number":
+                if column not in reasons:
+                    reasons[column] = identifiers.reason(column, _column(params, column).to_numpy())
+                if reason := reasons[column]:
+                    found[name] = {"column": column, "reason": reason}
+    return found
+
+
+def _named(found: Mapping[str, Mapping[str, str]], gates: Gates) -> list[Problem]:
+    return [
+        Problem(
+            None,
+            name,
+            f"is made of {entry['column']!r}, which looks like an identifier ({entry['reason']}). If it says who and not how "
+            "much, declare it as `kind: identifier` and take the feature out; if it measures something, list the feature in "
+            "gates.reviewed",
+        )
+        for name, entry in found.items()
+        if name not in gates.reviewed
+    ]
+
+
+def _overlaps(params: Params, report: Mapping[str, Any]) -> list[Problem]:
+    problems = []
+    if rows := report["repeated"]["rows"]:
+        key = ", ".join(params.data.key)
+        months = ", ".join(report["repeated"]["months"])
+        problems.append(
+            Problem(
+                None, key, f"{rows} rows share this key (data.key) with another one, in {months}; deliver each row once"
+            )
+        )
+    shared = report.get("shared")
+    if shared and shared["rows"]:
+        problems.append(
+            Problem(
+                None,
+                shared["entity"],
+                f"{shared['rows']} of {shared['of']} hold-out rows have one of {shared['entities']} values that training rows "
+                f"have too; use split: {{kind: grouped, column: {shared['entity']}}}, or take gates.entity away",
+            )
+        )
+    return problems
+
+
+def _entity(params: Params) -> str | None:
+    return params.split.column if isinstance(params.split, GroupedSplit) else params.gates.entity
+
+
+def _column(params: Params, name: str) -> pl.Series:
+    return tables.read_partitions(params.data.months, [name])[name]
+
+
+def _repeated(params: Params) -> dict[str, Any]:
+    """Rows whose key another row of the table has too, within a month or across months, and the months where they are."""
+    key = list(params.data.key)
+    if not key:
+        return {"rows": 0, "months": []}
+    by_month = [
+        tables.read(paths.accepted(month), key).with_columns(pl.lit(month).alias("__month__"))
+        for month in params.data.months
+    ]
+    rows = pl.concat(by_month)
+    rows = rows.filter(pl.struct(key).is_duplicated())
+    return {"rows": rows.height, "months": sorted(set(rows["__month__"].to_list()))}
+
+
+def _shared(entities: pl.Series, parts: pl.Series) -> dict[str, int]:
+    """Hold-out rows whose entity is in training or validation too; rows without one are nobody's."""
+    learned = entities.filter(parts.is_in([TRAINING, VALIDATION])).drop_nulls().unique()
+    held = entities.filter(parts == HOLDOUT)
+    both = held.filter(held.is_in(learned.implode()).fill_null(False))
+    return {"rows": len(both), "of": len(held), "entities": both.n_unique()}

@@ -1,0 +1,143 @@
+"""The linear baseline: logistic or ridge regression on one-hot categories and scaled numbers, by scikit-learn; and its ONNX form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.model.schema import FeatureSchema
+from pipelines.stages.train.graph import FEATURES, MARGINS, Link, model_bytes, tensor
+
+_MISSING = -1.0
+_DIGITS = 6
+_NOISE = 1e-9  # of the largest coefficient: what is smaller stands for zero
+_HESSIAN = 4_000  # columns of the largest one that newton-cholesky may make: 128 MB
+_LINKS: dict[str, Link] = {"binary": "logistic", "multiclass": "softmax", "regression": "identity"}
+Numbers = NDArray[np.float64]
+
+
+def train(matrix: NDArray[np.float32], outcomes: NDArray[Any], schema: FeatureSchema) -> Any:
+    """The fitted scikit-learn pipeline; it takes the same float32 matrix as the booster, NaN for missing.
+
+    Its coefficients are rounded to six significant digits, the same ones on every processor: the solvers converge to some ten
+    digits, of which the last few depend on the processor's BLAS kernel.
+    """
+    from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    coded, numeric = _parts(schema)
+    codes = [_codes(schema, index) for index in coded]
+    encode = make_pipeline(SimpleImputer(strategy="constant", fill_value=_MISSING), OneHotEncoder(categories=codes))
+    scale = make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler())
+    columns = ColumnTransformer([("coded", encode, coded), ("numeric", scale, numeric)], sparse_threshold=1.0)
+    model = make_pipeline(columns, _estimator(schema, sum(map(len, codes)) + len(numeric)))
+    model.fit(matrix.astype(np.float64), outcomes)  # in single precision no solver converges far enough
+    estimator = model.steps[-1][1]
+    estimator.coef_, estimator.intercept_ = rounded(estimator.coef_), rounded(estimator.intercept_)
+    return model
+
+
+def _parts(schema: FeatureSchema) -> tuple[list[int], list[int]]:
+    """The positions of the features that are codes of categories, and of the other ones."""
+    coded = [index for index, feature in enumerate(schema.features) if feature.transform == "category"]
+    return coded, [index for index in range(len(schema.features)) if index not in coded]
+
+
+def _codes(schema: FeatureSchema, index: int) -> NDArray[np.float32]:
+    """Every code that the encoder can give: missing, the known categories, and the one for unknown."""
+    return np.arange(_MISSING, len(schema.features[index].options["categories"]) + 1, dtype=np.float32)
+
+
+def _estimator(schema: FeatureSchema, columns: int) -> Any:
+    from sklearn.linear_model import LogisticRegression, Ridge
+
+    if schema.task == "regression":
+        return Ridge(solver="lsqr", tol=1e-12)
+    if columns * max(1, len(schema.target.labels) - 1) > _HESSIAN:
+        return LogisticRegression(solver="newton-cg", tol=1e-10, max_iter=300)
+    return LogisticRegression(solver="newton-cholesky", max_iter=300)
+
+
+def rounded(numbers: Numbers) -> Numbers:
+    """The numbers to six significant digits; 0 where one is but the rounding error of the largest."""
+    exact = np.array([float(f"{number:.{_DIGITS}g}") for number in numbers.ravel()]).reshape(numbers.shape)
+    return np.where(np.abs(numbers) < _NOISE * np.abs(numbers).max(initial=0.0), 0.0, exact)
+
+
+def scores(model: Any, matrix: NDArray[np.float32], schema: FeatureSchema) -> Numbers:
+    """What the fitted pipeline says, in the shapes of `contract.model.predictor.Predictor.score_matrix`."""
+    if schema.task == "regression":
+        predicted: Numbers = model.predict(matrix)
+        return predicted
+    probabilities: Numbers = model.predict_proba(matrix)
+    return probabilities[:, 1] if schema.task == "binary" else probabilities
+
+
+def linear_to_onnx(model: Any, schema: FeatureSchema) -> bytes:
+    """The bytes of the ONNX model of a fitted pipeline: float32 rows × features, NaN for missing, to float32 rows × outputs.
+
+    `MatMul` gives a row the same bits alone and in every batch, which the operators `LinearClassifier` and `LinearRegressor` do
+    not.
+    """
+    from onnx import helper
+
+    columns, estimator = model.steps[0][1], model.steps[-1][1]
+    weights = np.atleast_2d(estimator.coef_).T.astype(np.float32)
+    coded, numeric = _parts(schema)
+    nodes: list[Any] = []
+    constants = [
+        tensor("weights", weights),
+        tensor("intercept", np.atleast_1d(estimator.intercept_).astype(np.float32)),
+    ]
+    parts = []
+    if coded:
+        parts.append(_one_hot(nodes, constants, coded, [_codes(schema, index) for index in coded]))
+    if numeric:
+        parts.append(_scaled(nodes, constants, numeric, columns.named_transformers_["numeric"]))
+    nodes += [
+        helper.make_node("Concat", parts, ["columns"], axis=1),
+        helper.make_node("MatMul", ["columns", "weights"], ["products"]),
+        helper.make_node("Add", ["products", "intercept"], [MARGINS]),
+    ]
+    return model_bytes(nodes, constants, len(schema.features), weights.shape[1], _LINKS[schema.task])
+
+
+def _one_hot(nodes: list[Any], constants: list[Any], coded: list[int], codes: list[NDArray[np.float32]]) -> str:
+    """Adds what makes a column for each code of each feature: the feature repeated, compared with all of its codes at once."""
+    from onnx import TensorProto, helper
+
+    constants += [
+        tensor("coded", np.repeat(np.array(coded, np.int64), [len(known) for known in codes])),
+        tensor("codes", np.concatenate(codes)),
+        tensor("missing", np.array([_MISSING], np.float32)),
+    ]
+    nodes += [
+        helper.make_node("Gather", [FEATURES, "coded"], ["given_codes"], axis=1),
+        helper.make_node("IsNaN", ["given_codes"], ["has_no_code"]),
+        helper.make_node("Where", ["has_no_code", "missing", "given_codes"], ["all_codes"]),
+        helper.make_node("Equal", ["all_codes", "codes"], ["is_code"]),
+        helper.make_node("Cast", ["is_code"], ["one_hot"], to=TensorProto.FLOAT),
+    ]
+    return "one_hot"
+
+
+def _scaled(nodes: list[Any], constants: list[Any], numeric: list[int], fitted: Any) -> str:
+    """Adds what imputes the medians and scales the other features."""
+    from onnx import helper
+
+    imputer, scaler = (step for _, step in fitted.steps)
+    constants.append(tensor("numeric", np.array(numeric, np.int64)))
+    fitted_numbers = {"medians": imputer.statistics_, "means": scaler.mean_, "deviations": scaler.scale_}
+    constants += [tensor(name, values.astype(np.float32)) for name, values in fitted_numbers.items()]
+    nodes += [
+        helper.make_node("Gather", [FEATURES, "numeric"], ["given_numbers"], axis=1),
+        helper.make_node("IsNaN", ["given_numbers"], ["has_no_number"]),
+        helper.make_node("Where", ["has_no_number", "medians", "given_numbers"], ["numbers"]),
+        helper.make_node("Sub", ["numbers", "means"], ["centred"]),
+        helper.make_node("Div", ["centred", "deviations"], ["scaled"]),
+    ]
+    return "scaled"

@@ -1,0 +1,102 @@
+"""The reference of a model: how its training rows, and what it predicts for them, are distributed in bins that tell of nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.model.reference import MISSING, Bins, Counter, Reference, predicted
+from contract.model.schema import Feature, FeatureSchema
+from pipelines.data.cuts import moved
+from pipelines.params.features import MINIMUM_COUNT
+
+# Source: ten bins as in Siddiqi, Credit Risk Scorecards, 2006. More of them, or smaller ones, find more drift by chance alone.
+_BINS = 10
+_HEAVY = 0.05  # a value that so many rows share is a bin of its own
+_LARGEST = 20  # categories that have bins of their own
+_LARGE = 0.01  # and the share of the rows that each of them has at least
+Column = NDArray[np.float32]
+
+
+def reference(matrix: NDArray[np.float32], scores: NDArray[np.float32], schema: FeatureSchema) -> Reference:
+    """Bins of every feature that is made from no PII field, and of the predictions.
+
+    Args:
+        matrix: the training table as the model reads it, rows × features, NaN for missing.
+        scores: what the exported model gives for it.
+
+    No edge is a value of the matrix or a score, and no bin has fewer rows than `MINIMUM_COUNT`, but those that say that they
+    have none.
+    """
+    is_open = set(schema.open_features)
+    return Reference(
+        {
+            feature.name: _feature_bins(feature, matrix[:, index])
+            for index, feature in enumerate(schema.features)
+            if feature.name in is_open
+        },
+        _prediction_bins(predicted(schema.task, scores), schema),
+    )
+
+
+def _feature_bins(feature: Feature, column: Column) -> Bins:
+    if feature.transform == "category":
+        return category_bins(column, feature.options["categories"], is_closed=False)
+    return number_bins(column)
+
+
+def _prediction_bins(column: Column, schema: FeatureSchema) -> Bins:
+    if schema.task == "multiclass":
+        return category_bins(column, schema.target.labels, is_closed=True)
+    return number_bins(column)
+
+
+def number_bins(column: Column) -> Bins:
+    """Tenths of the rows, and what many rows share, apart."""
+    values, rows = np.unique(column[np.isfinite(column)], return_counts=True)
+    cuts = np.array(_cuts(rows), np.int64)
+    edges = moved(values[cuts], values)
+    edges = edges[edges < values[cuts]]  # where two values are neighbours, nothing is between them
+    texts = [f"{edge:.9g}" for edge in edges.tolist()]
+    names = [f"≤ {text}" for text in texts] + [f"> {texts[-1]}" if texts else "any", MISSING]
+    return _counted(column, names, edges.tolist(), range(len(edges) + 1))
+
+
+def _cuts(rows: NDArray[np.int64]) -> list[int]:
+    """Where to cut between ascending values with so many rows: each cut is the index of the first value behind it."""
+    reached = np.cumsum(rows)
+    total = int(reached[-1]) if len(reached) else 0
+    tenths = np.searchsorted(reached, np.arange(1, _BINS) * total / _BINS) + 1
+    heavy = np.flatnonzero(rows >= _HEAVY * total)
+    kept, behind = [], 0
+    for cut in np.unique(np.concatenate([tenths, heavy, heavy + 1])).tolist():
+        before = int(reached[cut - 1]) if 0 < cut < len(rows) else 0
+        if before - behind >= MINIMUM_COUNT and total - before >= MINIMUM_COUNT:
+            kept.append(cut)
+            behind = before
+    return kept
+
+
+def category_bins(column: Column, categories: Sequence[str], *, is_closed: bool) -> Bins:
+    """The largest categories, each, the other ones together; and where not `is_closed`, the code behind them for unknown ones."""
+    codes = len(categories)
+    rows = np.bincount(column[~np.isnan(column)].astype(np.int64), minlength=codes + 1)
+    smallest = max(MINIMUM_COUNT, _LARGE * rows.sum())
+    largest = [int(code) for code in np.argsort(-rows[:codes], kind="stable")[:_LARGEST] if rows[code] >= smallest]
+    names = [f"= {categories[code]}" for code in sorted(largest)]
+    place = dict(zip(sorted(largest), range(codes), strict=False))
+    if len(largest) < codes:
+        names.append("other")
+    places = [place.get(code, len(largest)) for code in range(codes)]
+    if not is_closed:
+        places.append(len(names))
+        names.append("unknown")
+    return _counted(column, [*names, MISSING], [code + 0.5 for code in range(len(places) - 1)], places)
+
+
+def _counted(column: Column, names: Sequence[str], edges: Sequence[float], places: Sequence[int]) -> Bins:
+    empty = Bins(tuple(names), (0,) * len(names), tuple(edges), tuple(places))
+    rows = Counter(empty).count(column).tolist()
+    return Bins(empty.names, tuple(count if count >= MINIMUM_COUNT else 0 for count in rows), empty.edges, empty.places)

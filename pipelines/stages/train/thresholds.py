@@ -1,0 +1,39 @@
+"""Thresholds of the trees that are no values of the training rows.
+
+XGBoost splits at values that it has met: nearly every threshold of its model is the number of some training row, to the last bit.
+Moved into the gap below that number, it sends every training row the same way and tells of none.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.data.cuts import moved
+
+
+def between_rows(booster: Any, matrix: NDArray[np.float32]) -> Any:
+    """The same booster with every threshold moved between two neighbouring values of `matrix`, rows × features.
+
+    Every row of the matrix is scored as before. Where two neighbours have no float32 between them the threshold stays.
+    """
+    model = json.loads(booster.save_raw("json"))
+    trees = model["learner"]["gradient_booster"]["model"]["trees"]
+    is_split = np.concatenate([np.array(tree["left_children"]) >= 0 for tree in trees])
+    features = np.concatenate([tree["split_indices"] for tree in trees])
+    conditions = np.concatenate([tree["split_conditions"] for tree in trees])
+    for feature in np.unique(features[is_split]):
+        chosen = is_split & (features == feature)
+        values = np.unique(matrix[:, feature])
+        conditions[chosen] = moved(conditions[chosen].astype(np.float32), values[~np.isnan(values)])
+    start = 0
+    for tree in trees:
+        end = start + len(tree["split_conditions"])
+        tree["split_conditions"] = conditions[start:end].tolist()
+        start = end
+    result = booster.copy()  # with its settings, such as the number of threads
+    result.load_model(bytearray(json.dumps(model).encode()))
+    return result

@@ -1,0 +1,152 @@
+"""Running the suite with Great Expectations: results without a row value, and Data Docs for people."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import sys
+import tempfile
+import warnings
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pipelines.data import tables
+from pipelines.params.params import WHOLE, Params
+from pipelines.stages.validate import duckdb_views, suite
+
+# Observed values that are counts, rates or names of columns and types; all others could quote a row.
+_OBSERVED = {
+    "expect_table_row_count_to_be_between",
+    "expect_table_columns_to_match_set",
+    "expect_column_values_to_be_in_type_list",
+    "expect_column_mean_to_be_between",
+    "expect_column_unique_value_count_to_be_between",
+    "unexpected_rows_expectation",
+}
+_WHOLE_TIME = datetime(1970, 1, 1, tzinfo=UTC)
+_UNUSED = ("azure.identity", "azure.storage.blob", "boto3", "google.cloud", "google.oauth2")
+_COUNTS = ("element_count", "unexpected_count", "missing_count")
+
+
+def check_months(
+    params: Params, files: Mapping[str, Path], varying: Mapping[str, Collection[str]], docs: Path
+) -> dict[str, list[dict[str, Any]]]:
+    """The outcome of every expectation by month, and Data Docs under `docs`.
+
+    Args:
+        files: by month, the Parquet file that is checked.
+        varying: by month, the columns that have several values in some other month, and so must have them in this one.
+
+    An outcome holds `type`, `column`, `success`, what was asked (`kwargs`), counts of rows, and no value of any row.
+    """
+    with _quiet(), tempfile.TemporaryDirectory() as directory, ThreadPoolExecutor(1) as beside:
+        database = Path(directory) / "partitions.duckdb"
+        views = beside.submit(duckdb_views.create_views, database, files, params.target, params.data.key)
+        context = _context()
+        views.result()
+        source = context.data_sources.add_sql("partitions", connection_string=f"duckdb:///{database}")
+        outcomes = {
+            month: _check_month(context, source, month, suite.expectations(params, month, varying[month]))
+            for month in files
+        }
+        _build_docs(context, docs)
+    return outcomes
+
+
+def load() -> None:
+    """Import Great Expectations, which takes seconds of one core; called in a thread, other work can go on meanwhile.
+
+    It would import the clients of three clouds if they are there, an eighth of that time, and we use none of them through it.
+    """
+    hidden = {name: sys.modules.pop(name, None) for name in _UNUSED}
+    sys.modules.update(dict.fromkeys(_UNUSED))  # type: ignore[arg-type]  # None: not to be imported
+    try:
+        with _quiet():
+            import great_expectations  # noqa: F401
+    finally:
+        for name, module in hidden.items():
+            del sys.modules[name]
+            if module is not None:
+                sys.modules[name] = module
+
+
+def _context() -> Any:
+    load()
+    import great_expectations as gx
+
+    for name in ("great_expectations", "great_expectations.data_context.types.base"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    duckdb_views.teach_duckdb()
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False, "metric_calculations": False}
+    return context
+
+
+def _check_month(context: Any, source: Any, month: str, asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    import great_expectations as gx
+
+    name = duckdb_views.view_name(month)
+    batch = source.add_table_asset(month, table_name=name).add_batch_definition_whole_table(month)
+    definition = gx.ValidationDefinition(
+        name=month, data=batch, suite=context.suites.add(gx.ExpectationSuite(name=month, expectations=asked))
+    )
+    # The month stands for the time of the run: the same data give the same results, whenever they are checked.
+    time = _WHOLE_TIME if month == WHOLE else tables.month_bounds(month)[0].replace(tzinfo=UTC)
+    run = gx.RunIdentifier(run_name=month, run_time=time)
+    result = context.validation_definitions.add(definition).run(
+        result_format={"result_format": "SUMMARY", "partial_unexpected_count": 0}, run_id=run
+    )
+    return sorted(
+        (_outcome(entry) for entry in result.results), key=lambda outcome: (outcome["type"], outcome["column"] or "")
+    )
+
+
+def _outcome(entry: Any) -> dict[str, Any]:
+    config = entry.expectation_config
+    kwargs = {key: value for key, value in config.kwargs.items() if key not in ("batch_id", "column")}
+    outcome: dict[str, Any] = {
+        "type": config.type,
+        "column": config.kwargs.get("column"),
+        "kwargs": json.loads(json.dumps(kwargs, default=str)),
+        "success": bool(entry.success),
+    }
+    if config.description:
+        outcome["description"] = config.description
+    outcome |= {key: entry.result[key] for key in _COUNTS if key in entry.result}
+    if config.type in _OBSERVED and "observed_value" in entry.result:
+        outcome["observed"] = _plain(entry.result["observed_value"])
+    if _raised(entry.exception_info):
+        outcome["error"] = "could not be evaluated; is the column there, and of the declared type?"
+    return outcome
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _raised(info: Any) -> bool:
+    """Whether the expectation itself failed to run; the text of the exception may quote values and stays out."""
+    if not isinstance(info, dict):
+        return False
+    return bool(info.get("raised_exception")) or any(
+        _raised(nested) for nested in info.values() if isinstance(nested, dict)
+    )
+
+
+def _build_docs(context: Any, directory: Path) -> None:
+    from pipelines.stages.validate import docs
+
+    docs.build(context, directory)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back the deprecation warnings of Great Expectations and what it imports; they are not ours to mend."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,92 @@
+"""A month as it was delivered: bad rows split off, the rest let through, and what its columns look like."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from contract.files import atomic_path
+from pipelines import paths
+from pipelines.columns.kinds import MEASURED
+from pipelines.data import tables
+from pipelines.params.params import Params
+from pipelines.stages.validate import drift, rows
+
+
+@dataclass(frozen=True)
+class Month:
+    """What is known of a month before any verdict.
+
+    Attributes:
+        file: the rows that are judged: those let through, or all of them where too many would have been split off.
+        rows: of the partition.
+        split: rows that fail a check of their own, by reason; a row may have several.
+        split_rows: how many these are.
+        ragged: file and line of those that have more or fewer fields than the header of their CSV file.
+        in_utc: the timestamps that the source had with an offset.
+        varying: by column that has any value, whether it has several.
+        summaries: of the columns whose distribution is watched, the outcome among them.
+    """
+
+    file: Path
+    rows: int
+    split: dict[str, int]
+    split_rows: int
+    ragged: tuple[str, ...]
+    in_utc: frozenset[str]
+    varying: dict[str, bool]
+    summaries: dict[str, drift.Summary]
+
+
+def deliver(params: Params, month: str) -> Month:
+    """Write the accepted rows of a month and the quarantined ones, as far as the budget allows, and look at what is left.
+
+    Without a budget no row is split off, and a month whose every value could be read is not held in memory: one column at a time is.
+
+    Raises:
+        DataRejectedError: the partition is cut, or cannot be read.
+    """
+    partition = paths.partition(month)
+    total, split, split_rows = tables.height(partition), {}, 0
+    in_utc, ragged = tables.columns_in_utc(partition), _ragged(partition)
+    is_marked = not tables.MARKS.isdisjoint(tables.columns_in(partition))
+    if params.validate_.budget or is_marked:
+        parts = rows.split(tables.read(partition), params, month)
+        split, split_rows = parts.counts, parts.quarantined.height
+        if (split or is_marked) and split_rows <= params.validate_.budget * total:
+            tables.write(parts.accepted, paths.accepted(month), in_utc)
+            if split:
+                tables.write(parts.quarantined, paths.QUARANTINED / partition.name, in_utc)
+    if not split and not is_marked:
+        with atomic_path(paths.accepted(month)) as temporary:
+            shutil.copyfile(partition, temporary)
+    file = paths.accepted(month) if paths.accepted(month).exists() else partition
+    return Month(file, total, split, split_rows, ragged, in_utc, *_look_at(file, params))
+
+
+def _ragged(partition: Path) -> tuple[str, ...]:
+    if tables.RAGGED not in tables.columns_in(partition):
+        return ()
+    return tuple(tables.read(partition, [tables.RAGGED])[tables.RAGGED].drop_nulls())
+
+
+def _look_at(file: Path, params: Params) -> tuple[dict[str, bool], dict[str, drift.Summary]]:
+    varying, summaries = {}, {}
+    for name in tables.columns_in(file):
+        if name in tables.MARKS:
+            continue
+        values, column = tables.read(file, [name])[name], params.data.columns.get(name)
+        if column and column.kind in MEASURED and values.null_count() < len(values):
+            varying[name] = _has_several(values)
+        is_watched = column and column.kind in MEASURED and column.kind != "timestamp" and not column.may_drift
+        if is_watched or name == params.target.column:
+            summaries[name] = drift.summarize(values)
+    return varying, summaries
+
+
+def _has_several(values: pl.Series) -> bool:
+    known = values.drop_nulls()
+    return bool(known.min() != known.max())

@@ -1,0 +1,179 @@
+"""Whether a month is distributed as no month before it was: pure functions on small summaries of columns.
+
+The measure is the population stability index (PSI) to the most similar one of the earlier months, which are what the model learns
+from: December may be unlike July, but not unlike every month so far. How much of that is usual is learned from the table itself,
+column by column; a chi-square test tells whether the rows are enough to say so.
+
+Sources: PSI and its 0.1 for "no significant change": Siddiqi, Credit Risk Scorecards, 2006. Bound: the upper prediction limit for
+one more observation of a normal variable (Hahn and Meeker, Statistical Intervals, 1991) on the root of the PSI, which is a distance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from contract.model.reference import stability_index
+
+TYPE = "distribution_like_an_earlier_month"
+_ROWS = 500_000  # of a larger month as many are looked at, evenly spread
+_POINTS = 4096  # of a summary: a share of the rows is known to 1/4096
+_BINS = 10
+_HEAVY = 0.05  # a value that so many rows share is a bin of its own
+_REFERENCE_MONTHS = 24
+_SHORTEST_HISTORY = 3
+_NEGLIGIBLE_PSI = 0.1
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A column of a month: sorted distinct values, numbers (float64) or text, with the rows that each one stands for, and nulls."""
+
+    values: NDArray[Any]
+    rows: NDArray[np.float64]
+    missing: int
+
+    @property
+    def is_numeric(self) -> bool:
+        return self.values.dtype.kind == "f"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """PSI in [0, ∞), and the probability of a chi-square as large between two samples of one distribution."""
+
+    psi: float
+    p_value: float
+
+
+def summarize(column: pl.Series) -> Summary:
+    """All distinct values of a column of numbers, booleans or text, or as many quantiles of a number as a summary has points."""
+    column, numeric = column.gather_every(-(-max(len(column), 1) // _ROWS)), column.dtype.is_numeric()
+    known = (column.cast(pl.Float64).fill_nan(None) if numeric else column.cast(pl.String)).drop_nulls().sort()
+    missing = len(column) - len(known)
+    counts = known.rle().struct.unnest() if len(known) else pl.DataFrame({"len": [], "value": known})
+    if numeric and counts.height > _POINTS:
+        ranks = ((np.arange(_POINTS) + 0.5) * len(known) / _POINTS).astype(np.int64)
+        return Summary(known.to_numpy()[ranks], np.full(_POINTS, len(known) / _POINTS), missing)
+    values = counts["value"].to_numpy() if numeric else np.array(counts["value"].to_list(), dtype=object)
+    return Summary(values, counts["len"].cast(pl.Float64).to_numpy(), missing)
+
+
+def difference(reference: Summary, month: Summary) -> Difference:
+    """How differently two months are distributed; a missing value is a value, too."""
+    if reference.is_numeric:
+        edges = _edges(reference)
+        bins = [np.searchsorted(edges, summary.values) for summary in (reference, month)]
+        size = len(edges) + 1
+    else:
+        names = np.unique(np.concatenate([reference.values, month.values]))
+        bins = [np.searchsorted(names, summary.values) for summary in (reference, month)]
+        size = len(names)
+    counts = np.array(
+        [
+            [*np.bincount(places, summary.rows, minlength=size), summary.missing]
+            for places, summary in zip(bins, (reference, month), strict=True)
+        ]
+    )
+    return Difference(stability_index(counts), _chi_square(counts))
+
+
+def bound(history: Sequence[float], false_alarms: float) -> float | None:
+    """The PSI that one more month exceeds by chance with probability `false_alarms`; None while the history is too short."""
+    from scipy import stats
+
+    if len(history) < _SHORTEST_HISTORY:
+        return None
+    distances = np.sqrt(history)
+    quantile = stats.t.ppf(1 - false_alarms, len(distances) - 1)
+    limit = distances.mean() + quantile * distances.std(ddof=1) * np.sqrt(1 + 1 / len(distances))
+    return max(_NEGLIGIBLE_PSI, float(limit) ** 2)
+
+
+def judge(
+    summaries: Mapping[str, Mapping[str, Summary]], false_alarms: float, reviewed: Collection[str] = ()
+) -> dict[str, list[dict[str, Any]]]:
+    """An outcome by month and column; a month is judged by the months before it alone, so that later ones change nothing.
+
+    Args:
+        summaries: by month, in their order, and column.
+        false_alarms: the probability that a month like the earlier ones fails in any column; shared out among its columns
+            (Bonferroni).
+        reviewed: months that pass whatever is found; they count as history.
+
+    An outcome holds `psi`, the `bound` on it (null: fewer than four months before), `p_value` and the month that is `nearest`.
+    """
+    months = list(summaries)
+    outcomes: dict[str, list[dict[str, Any]]] = {month: [] for month in months}
+    history: dict[str, list[float]] = {}
+    for index, month in enumerate(months):
+        for name, summary in summaries[month].items():
+            earlier = [
+                (before, summaries[before][name])
+                for before in months[max(0, index - _REFERENCE_MONTHS) : index]
+                if name in summaries[before] and summaries[before][name].is_numeric == summary.is_numeric
+            ]
+            if not earlier:
+                continue
+            found, nearest = min(
+                ((difference(reference, summary), before) for before, reference in earlier),
+                key=lambda pair: pair[0].psi,
+            )
+            share = false_alarms / len(summaries[month])
+            past = history.setdefault(name, [])
+            outcome = _outcome(name, found, bound(past[-_REFERENCE_MONTHS:], share), nearest, share)
+            outcomes[month].append(outcome | {"success": outcome["success"] or month in reviewed})
+            past.append(found.psi)
+    return outcomes
+
+
+def describe(outcome: Mapping[str, Any]) -> str:
+    """A month that differs, in words: the evidence, and what to do."""
+    observed = outcome["observed"]
+    return (
+        f"distributed as in no month before: PSI {observed['psi']:g} to {observed['nearest']}, the most similar one, and by its own "
+        f"history at most {observed['bound']:g} is to be expected (chi-square test: p = {observed['p_value']:g}). If the change is real, "
+        "list the month in validate.reviewed, or set may_drift for the column"
+    )
+
+
+def _outcome(name: str, found: Difference, limit: float | None, nearest: str, share: float) -> dict[str, Any]:
+    differs = limit is not None and found.psi > limit and found.p_value < share
+    return {
+        "type": TYPE,
+        "column": name,
+        "kwargs": {"false_alarms": round(share, 6)},
+        "success": not differs,
+        "observed": {
+            "psi": round(found.psi, 4),
+            "bound": None if limit is None else round(limit, 4),
+            "p_value": float(f"{found.p_value:.2g}"),
+            "nearest": nearest,
+        },
+    }
+
+
+def _edges(reference: Summary) -> NDArray[np.float64]:
+    """Upper ends of bins: the deciles of the reference, and what is just below a value that many rows share."""
+    if not len(reference.values):
+        return np.empty(0)
+    reached = np.cumsum(reference.rows) / reference.rows.sum()
+    deciles = reference.values[np.searchsorted(reached, np.arange(1, _BINS) / _BINS - 1e-9)]
+    values, starts = np.unique(reference.values, return_index=True)
+    heavy = values[np.add.reduceat(reference.rows, starts) >= _HEAVY * reference.rows.sum()]
+    edges: NDArray[np.float64] = np.unique(np.concatenate([deciles, heavy, np.nextafter(heavy, -np.inf)]))
+    return edges
+
+
+def _chi_square(counts: NDArray[np.float64]) -> float:
+    from scipy import stats
+
+    filled = counts[:, counts.sum(axis=0) > 0]
+    if filled.shape[1] < 2 or not filled.sum(axis=1).all():
+        return 1.0
+    return float(stats.chi2_contingency(filled, correction=False).pvalue)

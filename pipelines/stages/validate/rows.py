@@ -1,0 +1,100 @@
+"""Row checks: what the columns declare, row by row. Pure functions on the table of a month, as `collect` has converted it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from pipelines.columns import unreadable
+from pipelines.columns.kinds import DTYPES
+from pipelines.data import tables
+from pipelines.params.params import WHOLE, Column, Params, TargetParams
+
+REASONS = "__reasons__"
+
+
+@dataclass(frozen=True)
+class Split:
+    """A month in two: the rows that go on, and those split off, with a list of reasons in the column `REASONS`.
+
+    Attributes:
+        counts: rows by reason, such as `range:distance`; a row may have several.
+    """
+
+    accepted: pl.DataFrame
+    quarantined: pl.DataFrame
+    counts: dict[str, int]
+
+
+def split(table: pl.DataFrame, params: Params, month: str) -> Split:
+    """Split off the rows that break what is declared, in the order of the table. A column within its own tolerance keeps its rows.
+
+    Reasons: `ragged` (a line of a CSV file with more or fewer fields than its header), and with their column `type` (`collect` could not
+    read the value), `missing` (in a required one), `range`, `set`, `label`, `month` (the time lies in another one); `duplicate` (a copy,
+    value by value, of an earlier row).
+    """
+    unread = unreadable.by_column(table)
+    failed = {reason: bad for reason, bad in _failures(table, params, month, unread) if bad.any()}
+    if not failed:
+        return Split(_unmarked(table), table.clear(), {})
+    marks = pl.DataFrame([bad.alias(reason) for reason, bad in failed.items()])
+    reasons = marks.select(
+        pl.concat_list(pl.when(pl.col(name)).then(pl.lit(name)) for name in marks.columns).list.drop_nulls()
+    ).to_series()
+    is_bad = reasons.list.len() > 0
+    quarantined = table.with_columns(reasons.alias(REASONS)).filter(is_bad)
+    counts = {reason: int(bad.sum()) for reason, bad in sorted(failed.items())}
+    return Split(_unmarked(table.filter(~is_bad)), quarantined, counts)
+
+
+def _unmarked(table: pl.DataFrame) -> pl.DataFrame:
+    """The table without the columns that say what `collect` could not read."""
+    return table.drop(tables.MARKS, strict=False)
+
+
+def _failures(
+    table: pl.DataFrame, params: Params, month: str, unread: Mapping[str, pl.Series]
+) -> Iterator[tuple[str, pl.Series]]:
+    nothing = pl.Series([False] * table.height, dtype=pl.Boolean)
+    if tables.RAGGED in table.columns:
+        yield "ragged", table[tables.RAGGED].is_not_null()
+    for name, column in params.data.columns.items():
+        if name in table.columns:
+            yield from _column(name, column, table[name], unread.get(name, nothing))
+    target = params.target.column
+    if target in table.columns:
+        yield f"type:{target}", unread.get(target, nothing)
+        yield f"label:{target}", _unknown_label(table[target], params.target)
+    time = params.data.time
+    if time in table.columns and month != WHOLE and table[time].dtype == DTYPES["timestamp"]:
+        start, end = tables.month_bounds(month)
+        yield f"month:{time}", ~table[time].is_between(start, end, closed="left").fill_null(True)
+    yield "duplicate", ~table.select(pl.struct(pl.all()).is_first_distinct()).to_series()
+
+
+def _column(name: str, column: Column, values: pl.Series, unread: pl.Series) -> Iterator[tuple[str, pl.Series]]:
+    if (count := int(unread.sum())) > column.tolerance * (values.count() + count):
+        yield f"type:{name}", unread
+    absent = values.is_null() & ~unread
+    if column.required and absent.sum() > column.missing_budget * len(values):
+        yield f"missing:{name}", absent
+    for reason, outside in _outside(column, values):
+        if outside.sum() > column.tolerance * values.count():
+            yield f"{reason}:{name}", outside
+
+
+def _outside(column: Column, values: pl.Series) -> Iterator[tuple[str, pl.Series]]:
+    if column.values is not None and values.dtype == pl.String:
+        yield "set", ~values.is_in(list(column.values)).fill_null(True)
+    if column.kind == "number" and values.dtype == DTYPES["number"]:
+        low = values < column.minimum if column.minimum is not None else values.is_null() & False
+        high = values > column.maximum if column.maximum is not None else values.is_null() & False
+        yield "range", (low | high).fill_null(False)
+
+
+def _unknown_label(values: pl.Series, target: TargetParams) -> pl.Series:
+    if target.task == "regression":
+        return values.is_null() & False
+    return ~values.cast(pl.String).is_in(list(target.labels)).fill_null(True)

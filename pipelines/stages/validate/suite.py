@@ -1,0 +1,127 @@
+"""The Great Expectations suite of a month, from what `params.yaml` declares."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from pipelines.columns.kinds import DUCKDB_TYPES
+from pipelines.data import tables
+from pipelines.params.params import WHOLE, Column, Data, Params, TargetParams
+from pipelines.stages.validate.duckdb_views import POSITIVE, repeated_name
+
+
+def expectations(params: Params, month: str, varying: Collection[str]) -> list[dict[str, Any]]:
+    """Every expectation on a month, in Great Expectations' JSON form: `type` and `kwargs`; `varying` columns may not be constant."""
+    suite = _table(params, month)
+    for name, column in params.data.columns.items():
+        suite += _column(name, column)
+        if name in varying and not column.may_be_constant:
+            suite.append(
+                _expect(
+                    "expect_column_unique_value_count_to_be_between",
+                    description=f"{name} has several values, as in other months (unless it may_be_constant)",
+                    column=name,
+                    min_value=2,
+                )
+            )
+    suite += _target(params.target, params.validate_.positive_rate)
+    suite += [{"type": entry.type, "kwargs": entry.kwargs} for entry in params.validate_.expectations]
+    return suite
+
+
+def _table(params: Params, month: str) -> list[dict[str, Any]]:
+    minimum, maximum = params.validate_.rows
+    return [
+        _expect("expect_table_row_count_to_be_between", min_value=minimum, max_value=maximum),
+        _expect(
+            "expect_table_columns_to_match_set",
+            description="the columns are those of data.columns, and the target; data.source.drop leaves others out",
+            column_set=sorted(_names(params)),
+            exact_match=True,
+        ),
+        *_uniqueness(params.data.key, month),
+        *_calendar(params.data, params.validate_.freshness, month),
+    ]
+
+
+def _uniqueness(key: tuple[str, ...], month: str) -> list[dict[str, Any]]:
+    if not key:
+        return []
+    return [
+        _expect(
+            "unexpected_rows_expectation",
+            description=f"no two rows share {', '.join(key)}",
+            unexpected_rows_query=f"SELECT unnest(range(copies)) FROM {repeated_name(month)} WHERE EXISTS (SELECT 1 FROM {{batch}})",
+        )
+    ]
+
+
+def _names(params: Params) -> set[str]:
+    return {*params.data.columns, params.target.column, POSITIVE}
+
+
+def _calendar(data: Data, freshness: str | None, month: str) -> list[dict[str, Any]]:
+    """Every row lies in the month, and the month is there to its end: its newest row lies at most `freshness` before it."""
+    if month == WHOLE:
+        return []
+    start, end = tables.month_bounds(month)
+    within = _expect(
+        "expect_column_values_to_be_between",
+        description=f"every row lies in {month}",
+        column=data.time,
+        min_value=start.isoformat(),
+        max_value=end.isoformat(),
+        strict_max=True,
+    )
+    if freshness is None:
+        return [within]
+    reaches_end = _expect(
+        "expect_column_max_to_be_between",
+        description=f"{month} is there to its end: its newest row lies at most {freshness} before it (validate.freshness). Is the month "
+        "still under way, or was it not delivered whole? Then take it off data.months until it is",
+        column=data.time,
+        min_value=tables.offset(end, f"-{freshness}").isoformat(),
+    )
+    return [within, reaches_end]
+
+
+def _column(name: str, column: Column) -> list[dict[str, Any]]:
+    mostly = 1 - column.tolerance
+    suite = [
+        _expect("expect_column_values_to_be_in_type_list", column=name, type_list=DUCKDB_TYPES[column.kind]),
+        _expect("expect_column_values_to_not_be_null", column=name, mostly=1 - column.missing_budget),
+    ]
+    if column.minimum is not None or column.maximum is not None:
+        bounds = {"min_value": column.minimum, "max_value": column.maximum}
+        suite.append(_expect("expect_column_values_to_be_between", column=name, mostly=mostly, **bounds))
+    if column.values is not None:
+        suite.append(
+            _expect("expect_column_values_to_be_in_set", column=name, value_set=list(column.values), mostly=mostly)
+        )
+    return suite
+
+
+def _target(target: TargetParams, rate: tuple[float, float]) -> list[dict[str, Any]]:
+    suite = [_expect("expect_column_values_to_not_be_null", column=target.column, mostly=1 - target.missing)]
+    if target.task == "regression":
+        return [
+            *suite,
+            _expect("expect_column_values_to_be_in_type_list", column=target.column, type_list=DUCKDB_TYPES["number"]),
+        ]
+    suite.append(_expect("expect_column_values_to_be_in_set", column=target.column, value_set=list(target.labels)))
+    if target.task == "binary":
+        suite.append(
+            _expect(
+                "expect_column_mean_to_be_between",
+                description=f"share of {target.labels[1]!r} in {target.column} (validate.positive_rate); None: no row has a label",
+                column=POSITIVE,
+                min_value=rate[0],
+                max_value=rate[1],
+            )
+        )
+    return suite
+
+
+def _expect(kind: str, **kwargs: Any) -> dict[str, Any]:
+    return {"type": kind, "kwargs": {key: value for key, value in kwargs.items() if value is not None}}

@@ -1,0 +1,1 @@
+"""Measures, and comparisons of two models by them."""

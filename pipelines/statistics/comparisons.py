@@ -1,0 +1,122 @@
+"""The paired comparison of two models on the same rows, with a bound from resampling clusters of rows; pure functions.
+
+The unit of comparison is ROC-AUC for a binary target, and for the others the loss: mean log loss of a multiclass target, mean squared
+error of a regression, as a share of the other model's. A difference above 0 says that the first model is the better one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from pipelines.params.params import GroupedSplit
+from pipelines.params.split import Split
+from pipelines.statistics import measures
+from pipelines.statistics.measures import Outcomes, Scores
+
+Clusters = NDArray[np.int64]
+Unit = Literal["days", "entities", "rows"]
+# What is compared, in words.
+COMPARED = {"binary": "ROC-AUC", "multiclass": "log loss", "regression": "mean squared error"}
+_FEW_CLUSTERS = 400  # for so many, the pairs between clusters fit into a small matrix
+_CHUNK = 4_000_000  # weights drawn at a time
+
+
+def difference(
+    task: str, outcomes: Outcomes, scores: Scores, others: Scores, clusters: Clusters, *, resamples: int, seed: int
+) -> dict[str, float]:
+    """How much better `scores` are than `others`: the `difference`, and its one-sided 95 % `lower_bound`."""
+    values = differences(task, outcomes, scores, others, clusters, resamples=resamples, seed=seed)
+    return {"difference": float(values[0]), "lower_bound": float(np.nanpercentile(values[1:], 5))}
+
+
+def differences(
+    task: str, outcomes: Outcomes, scores: Scores, others: Scores, clusters: Clusters, *, resamples: int, seed: int
+) -> NDArray[np.float64]:
+    """The difference as measured, then once for each resampling of whole clusters, paired."""
+    if task == "binary":
+        return areas(outcomes, scores, clusters, resamples=resamples, seed=seed, others=others)
+    other_losses = measures.losses(task, outcomes, others)
+    gains = other_losses - measures.losses(task, outcomes, scores)
+    return resampled_means(gains, clusters, resamples=resamples, seed=seed) / (float(other_losses.mean()) or 1.0)
+
+
+def areas(
+    labels: Outcomes,
+    scores: Scores,
+    clusters: Clusters,
+    *,
+    resamples: int,
+    seed: int,
+    others: Scores | None = None,
+) -> NDArray[np.float64]:
+    """ROC-AUC of `scores` (less that of `others`) as measured, then once for each resampling of whole clusters.
+
+    Few clusters and many ones take two ways to the same figure: by pairs between clusters, and by sorted rows.
+    """
+    if int(clusters.max()) < _FEW_CLUSTERS:
+        pairs = measures.concordance(labels, scores, clusters)
+        if others is not None:
+            pairs = pairs - measures.concordance(labels, others, clusters)
+        return measures.auc_by_resampled_days(labels, pairs, clusters, resamples=resamples, seed=seed)
+    found = []
+    for weights in _weights(int(clusters.max()) + 1, resamples, seed):
+        by_row = weights[:, clusters]
+        area = weighted_areas(labels, scores, by_row)
+        found.append(area if others is None else area - weighted_areas(labels, others, by_row))
+    return np.concatenate(found)
+
+
+def weighted_areas(labels: Outcomes, scores: Scores, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """ROC-AUC for each set of weights, an array of shape (sets, rows); ties count one half, NaN where one class weighs nothing."""
+    order = np.argsort(scores, kind="stable")
+    starts = np.flatnonzero(np.diff(scores[order], prepend=-np.inf))  # of each run of equal scores
+    sorted_weights, positive = weights[:, order], labels[order] == 1
+    positives = np.add.reduceat(np.where(positive, sorted_weights, 0.0), starts, axis=1)
+    negatives = np.add.reduceat(np.where(positive, 0.0, sorted_weights), starts, axis=1)
+    below = np.cumsum(negatives, axis=1) - negatives / 2
+    with np.errstate(invalid="ignore"):
+        area: NDArray[np.float64] = (positives * below).sum(axis=1) / (positives.sum(axis=1) * negatives.sum(axis=1))
+    return area
+
+
+def resampled_means(values: Scores, clusters: Clusters, *, resamples: int, seed: int) -> NDArray[np.float64]:
+    """The mean of `values` as measured, then once for each resampling of whole clusters."""
+    size = int(clusters.max()) + 1
+    sums, counts = np.bincount(clusters, values, size), np.bincount(clusters, minlength=size)
+    # Not `weights @ sums`: the last bits of a product of matrices depend on the processor.
+    return np.concatenate(
+        [(weights * sums).sum(axis=1) / (weights * counts).sum(axis=1) for weights in _weights(size, resamples, seed)]
+    )
+
+
+def clusters(table: pl.DataFrame, time: str | None, split: Split) -> tuple[Clusters, Unit]:
+    """The unit of resampling that each row belongs to, numbered from 0 without gaps.
+
+    Calendar days where there is a time: rows of one day share what happened on it. Else the entities by which the table is split,
+    else every row is on its own.
+    """
+    if time is not None:
+        return _number(table[time].dt.date().to_physical().to_numpy()), "days"
+    if isinstance(split, GroupedSplit):
+        return _number(table[split.column].cast(pl.String).fill_null("").to_numpy()), "entities"
+    return np.arange(table.height), "rows"
+
+
+def _number(values: NDArray[Any]) -> Clusters:
+    return np.unique(values, return_inverse=True)[1].astype(np.int64)
+
+
+def _weights(size: int, resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:
+    """How often each cluster was drawn: first once each, then for each resampling; a few resamplings at a time."""
+    random = np.random.default_rng(seed)
+    yield np.ones((1, size))
+    rows = max(1, _CHUNK // size)
+    for start in range(0, resamples, rows):
+        count = min(rows, resamples - start)
+        drawn = random.integers(0, size, (count, size))
+        yield np.stack([np.bincount(draw, minlength=size) for draw in drawn]).astype(np.float64)

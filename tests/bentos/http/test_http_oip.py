@@ -1,0 +1,377 @@
+"""The Open Inference Protocol over HTTP, called without a server."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from typing import Any
+
+import pytest
+
+from bentos.core import Core
+from bentos.protocols.oip.kinds import DATATYPES
+from tests.bentos.caller import Answer, Caller
+from tests.bentos.conftest import Case
+
+
+def json_tensors(case: Case, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": field.name,
+            "datatype": DATATYPES[field.kind],
+            "shape": [len(rows)],
+            "data": [row.get(field.name) for row in rows],
+        }
+        for field in case.schema.fields
+    ]
+
+
+def fallbacks(answers: list[dict[str, Any]]) -> set[tuple[str, str, int]]:
+    return {
+        (entry["field"], entry["problem"], row)
+        for row, answer in enumerate(answers)
+        for entry in answer.get("fallbacks", ())
+    }
+
+
+def infer(http: Caller, core: Core, request: Any, **headers: str) -> Answer:
+    body = request if isinstance(request, bytes) else json.dumps(request).encode()
+    return http("POST", f"/v2/models/{core.name}/infer", body, headers)
+
+
+def refusal(answer: Answer) -> str:
+    assert answer.status == 400
+    assert set(answer.json) == {"error"}
+    text: str = answer.json["error"]
+    return text
+
+
+def outputs(answer: Answer) -> dict[str, list[Any]]:
+    assert answer.status == 200, answer.body
+    return {output["name"]: output["data"] for output in answer.json["outputs"]}
+
+
+# ---- about the server and the model ----
+
+
+def test_server_and_model_say_what_they_are(http: Caller, core: Core, case: Case) -> None:
+    model, version = f"/v2/models/{core.name}", f"/v2/models/{core.name}/versions/{case.version}"
+    assert http("GET", "/v2").json["extensions"] == [
+        "binary_tensor_data",
+        "model_configuration",
+        "model_repository",
+    ]
+    assert http("GET", "/v2/").json == http("GET", "/v2").json
+    assert http("GET", "/v2/health/live").json == {"live": True}
+    assert http("GET", "/v2/health/ready").json == {"ready": True}
+    assert (
+        http("GET", f"{model}/ready").json == http("GET", f"{version}/ready").json == {"name": core.name, "ready": True}
+    )
+    metadata = http("GET", model).json
+    assert metadata == http("GET", version).json
+    assert metadata["versions"] == [case.version]
+    assert [entry["name"] for entry in metadata["inputs"]] == [field.name for field in case.schema.fields]
+    assert metadata["outputs"] == [
+        {"name": "probability", "datatype": "FP64", "shape": [-1]},
+        {"name": "label", "datatype": "BYTES", "shape": [-1]},
+    ]
+
+
+def test_nothing_is_ready_when_the_core_is_not(http: Caller, core: Core) -> None:
+    core.ready = False
+    assert http("GET", "/v2/health/ready").status == 503
+    assert http("GET", f"/v2/models/{core.name}/ready").status == 503
+    assert http("GET", "/v2/health/live").status == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v2/models/other",
+        "/v2/models/other/infer",
+        "/v2/models/other/config",
+        "/v2/models/{name}/versions/1",
+        "/v2/models/{name}/versions/1/infer",
+        "/v2/models/{name}/versions/1/ready",
+        "/v2/models/{name}/versions/{prefix}/infer",
+        "/v2/models/{name}/versions",
+        "/v2/models/{name}/stats",
+        "/v2/models/stats",
+        "/v2/models/{name}/infer/x",
+        "/v2/models",
+        "/v2/repository/models/{name}/load",
+        "/v2/systemsharedmemory/status",
+        "/v2/trace/setting",
+        "/v2/logging",
+        "/v2//",
+    ],
+)
+def test_path_is_refused_when_there_is_no_such(http: Caller, core: Core, case: Case, path: str) -> None:
+    method = "POST" if path.endswith(("/infer", "/load")) else "GET"
+    answer = http(method, path.format(name=core.name, prefix=case.version[:12]), b"{}")
+    assert answer.status == 404
+    assert set(answer.json) == {"error"}
+
+
+def test_configuration_says_what_the_metadata_say(http: Caller, core: Core, case: Case) -> None:
+    config = http("GET", f"/v2/models/{core.name}/config").json
+    assert config == http("GET", f"/v2/models/{core.name}/versions/{case.version}/config").json
+    assert (config["name"], config["platform"], config["max_batch_size"]) == (core.name, "onnx_onnxv1", 0)
+    types = {"FP64": "TYPE_FP64", "BYTES": "TYPE_STRING", "BOOL": "TYPE_BOOL"}
+    metadata = http("GET", f"/v2/models/{core.name}").json
+    for tensors, configured in ((metadata["inputs"], config["input"]), (metadata["outputs"], config["output"])):
+        assert [(entry["name"], entry["data_type"], entry["dims"]) for entry in configured] == [
+            (tensor["name"], types[tensor["datatype"]], tensor["shape"]) for tensor in tensors
+        ]
+    optional = [entry["name"] for entry in config["input"] if entry.get("optional")]
+    assert optional == [field.name for field in case.schema.fields if not field.required]
+
+
+def test_index_lists_the_one_model(http: Caller, core: Core) -> None:
+    for body in (b"", b'{"ready": true}'):
+        (entry,) = http("POST", "/v2/repository/index", body).json
+        assert entry == {"name": core.name, "version": core.version, "state": "READY", "reason": ""}
+    core.ready = False
+    assert http("POST", "/v2/repository/index").json[0]["state"] == "UNAVAILABLE"
+
+
+def test_method_is_refused_when_the_path_has_another(http: Caller, core: Core) -> None:
+    assert http("GET", f"/v2/models/{core.name}/infer").status == 405
+    assert http("POST", "/v2/health/live").status == 405
+
+
+# ---- inference ----
+
+
+@pytest.mark.parametrize("member", ["id", "parameters", "outputs"])
+def test_null_is_absent_when_a_member_is_optional(http: Caller, core: Core, case: Case, member: str) -> None:
+    request = {"inputs": json_tensors(case, case.rows)}
+    expected = infer(http, core, request)
+    assert infer(http, core, {**request, member: None}).json == expected.json
+    assert expected.status == 200 and "id" not in expected.json
+
+
+def test_null_is_absent_within_inputs_outputs_and_parameters(http: Caller, core: Core, case: Case) -> None:
+    inputs = json_tensors(case, case.rows)
+    expected = infer(http, core, {"inputs": inputs, "outputs": [{"name": "label"}]})
+    nulls = [{**entry, "parameters": None} for entry in inputs]
+    assert (
+        infer(http, core, {"inputs": nulls, "outputs": [{"name": "label", "parameters": None}]}).json == expected.json
+    )
+    nulls = [{**entry, "parameters": {"binary_data_size": None}} for entry in inputs]
+    assert infer(http, core, {"inputs": nulls, "outputs": [{"name": "label"}]}).json == expected.json
+    binary = {"parameters": {"binary_data_output": True}, "inputs": inputs, "outputs": [{"name": "label"}]}
+    absent = {**binary, "outputs": [{"name": "label", "parameters": {"binary_data": None}}]}
+    assert infer(http, core, binary).body == infer(http, core, absent).body != expected.body
+
+
+def test_null_is_refused_when_a_member_is_required(http: Caller, core: Core) -> None:
+    assert infer(http, core, {"inputs": None}).status == 400
+
+
+def test_golden_answers_come_back_bit_for_bit(http: Caller, core: Core, case: Case) -> None:
+    answer = infer(http, core, {"id": "42", "inputs": json_tensors(case, case.rows)})
+    assert outputs(answer) == {
+        "probability": [entry["probability"] for entry in case.answers],
+        "label": [entry["label"] for entry in case.answers],
+    }
+    assert (answer.json["id"], answer.json["model_name"], answer.json["model_version"]) == (
+        "42",
+        core.name,
+        case.version,
+    )
+
+
+def test_fallbacks_are_a_parameter_of_the_answer_and_absent_where_nothing_was_assumed(
+    http: Caller, core: Core, case: Case
+) -> None:
+    for start in range(len(case.rows) - 1):
+        expected = fallbacks(case.answers[start : start + 2])
+        answer = infer(http, core, {"inputs": json_tensors(case, case.rows[start : start + 2])}).json
+        assert {
+            (entry["field"], entry["problem"], row)
+            for entry in json.loads(answer.get("parameters", {}).get("fallbacks", "[]"))
+            for row in entry["rows"]
+        } == expected
+        assert ("parameters" in answer) is bool(expected)
+    assert {"missing", "unknown category"} <= {
+        entry["problem"] for answer in case.answers for entry in answer.get("fallbacks", ())
+    }
+
+
+def test_version_route_answers_too(http: Caller, core: Core, case: Case) -> None:
+    path = f"/v2/models/{core.name}/versions/{case.version}/infer"
+    assert http.post_json(path, {"inputs": json_tensors(case, case.rows[:1])}).status == 200
+
+
+def test_answers_are_the_same_when_tensors_are_nested_or_left_out(http: Caller, core: Core, case: Case) -> None:
+    flat = [entry for entry in json_tensors(case, case.rows[:1]) if entry["data"] != [None]]
+    nested = [{**entry, "shape": [1, 1], "data": [entry["data"]]} for entry in flat]
+    assert outputs(infer(http, core, {"inputs": flat})) == outputs(infer(http, core, {"inputs": nested}))
+
+
+def binary_request(case: Case, rows: list[dict[str, Any]], **extra: Any) -> tuple[bytes, int]:
+    """A request with every tensor binary, and the length of its JSON part."""
+    parts, heads = [], []
+    for field in case.schema.fields:
+        values = [row.get(field.name) for row in rows]
+        if field.kind == "number":
+            parts.append(struct.pack(f"<{len(rows)}d", *(math.nan if value is None else value for value in values)))
+        elif field.kind == "boolean":
+            parts.append(bytes(values))
+        else:
+            texts = [("" if value is None else value).encode() for value in values]
+            parts.append(b"".join(struct.pack("<I", len(text)) + text for text in texts))
+        heads.append(
+            {
+                "name": field.name,
+                "datatype": DATATYPES[field.kind],
+                "shape": [len(rows)],
+                "parameters": {"binary_data_size": len(parts[-1])},
+            }
+        )
+    head = json.dumps({"inputs": heads, **extra}).encode()
+    return head + b"".join(parts), len(head)
+
+
+def test_golden_answers_come_back_when_tensors_are_binary(http: Caller, core: Core, case: Case) -> None:
+    body, length = binary_request(case, case.rows, parameters={"binary_data_output": True})
+    answer = infer(http, core, body, **{"inference-header-content-length": str(length)})
+    assert answer.headers["content-type"] == "application/octet-stream"
+    head_length = int(answer.headers["inference-header-content-length"])
+    probability, label = json.loads(answer.body[:head_length])["outputs"]
+    tail = answer.body[head_length:]
+    size = probability["parameters"]["binary_data_size"]
+    assert tail[:size] == struct.pack(f"<{len(case.rows)}d", *(entry["probability"] for entry in case.answers))
+    assert tail[size:] == b"".join(
+        struct.pack("<I", len(entry["label"])) + entry["label"].encode() for entry in case.answers
+    )
+    assert label["parameters"]["binary_data_size"] == len(tail) - size
+
+
+def test_output_decides_for_itself_whether_it_is_binary(http: Caller, core: Core, case: Case) -> None:
+    wanted = [{"name": "label", "parameters": {"binary_data": False}}, {"name": "probability"}]
+    request = {
+        "inputs": json_tensors(case, case.rows[:1]),
+        "outputs": wanted,
+        "parameters": {"binary_data_output": True},
+    }
+    answer = infer(http, core, request)
+    head = json.loads(answer.body[: int(answer.headers["inference-header-content-length"])])
+    assert [("data" in entry, entry["name"]) for entry in head["outputs"]] == [(True, "label"), (False, "probability")]
+
+
+def test_only_requested_outputs_come_back(http: Caller, core: Core, case: Case) -> None:
+    request = {"inputs": json_tensors(case, case.rows), "outputs": [{"name": "label"}]}
+    assert list(outputs(infer(http, core, request))) == ["label"]
+    request["outputs"] = [{"name": "nothing"}]
+    assert "nothing" in refusal(infer(http, core, request))
+
+
+# ---- what is refused ----
+
+
+def test_input_is_named_when_it_does_not_fit(http: Caller, core: Core, case: Case) -> None:
+    whole = json_tensors(case, case.rows[:2])
+    for index, entry in enumerate(whole):
+        others = whole[:index] + whole[index + 1 :]
+        wrong = 5 if entry["datatype"] == "BYTES" else "5"
+        for spoiled in (
+            {**entry, "datatype": "FP16"},
+            {**entry, "shape": [2, 2]},
+            {**entry, "shape": [3]},
+            {**entry, "shape": [-1]},
+            {**entry, "data": [wrong, wrong]},
+            {**entry, "data": [entry["data"], entry["data"]], "shape": [2, 1]},
+        ):
+            assert entry["name"] in refusal(infer(http, core, {"inputs": [*others, spoiled]}))
+        required = next(field.required for field in case.schema.fields if field.name == entry["name"])
+        answer = infer(http, core, {"inputs": others})
+        assert (entry["name"] in refusal(answer)) if required else answer.status == 200
+
+
+def test_nan_in_json_is_refused_and_nan_in_a_required_tensor_too(http: Caller, core: Core, case: Case) -> None:
+    field = case.field(kind="number", required=True)
+    spoiled = {**case.row, field.name: math.nan}
+    assert "NaN" in refusal(infer(http, core, {"inputs": json_tensors(case, [spoiled])}))
+    body, length = binary_request(case, [spoiled])
+    assert field.name in refusal(infer(http, core, body, **{"inference-header-content-length": str(length)}))
+
+
+def test_too_many_rows_are_refused_before_they_are_read(http: Caller, core: Core, case: Case) -> None:
+    entry = {**json_tensors(case, case.rows[:1])[0], "shape": [core.limits.max_rows + 1]}
+    assert infer(http, core, {"inputs": [entry]}).status == 413
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"\xff",
+        b'{"inputs": NaN}',
+        b'{"inputs": ' + b"[" * 300_000,
+        {},
+        {"inputs": None},
+        {"inputs": {}},
+        {"inputs": [1]},
+        {"inputs": [{}]},
+        {"inputs": [{"name": 1, "datatype": "FP64", "shape": [1], "data": [1]}]},
+        {"inputs": [{"name": "x", "datatype": "FP64", "shape": [1], "data": [1]}]},
+        {"inputs": [], "outputs": 5},
+        {"inputs": [], "outputs": [{"name": 5}]},
+        {"inputs": [], "id": 5},
+        {"inputs": [], "parameters": []},
+    ],
+    ids=lambda request: repr(request)[:40],
+)
+def test_request_is_refused_when_it_cannot_be_understood(http: Caller, core: Core, request_: Any) -> None:
+    assert refusal(infer(http, core, request_))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"data": None},
+        {"data": 5},
+        {"data": {}},
+        {"shape": 1},
+        {"shape": ["1"]},
+        {"shape": [True]},
+        {"shape": [1.0]},
+        {"parameters": 5},
+        {"parameters": {"binary_data_size": "8"}},
+        {"parameters": {"binary_data_size": -8}},
+        {"parameters": {"binary_data_size": 8}},
+        {"parameters": {"binary_data_size": 10**30}},
+        {"parameters": {"shared_memory_region": "x"}},
+    ],
+    ids=repr,
+)
+def test_tensor_is_refused_when_it_is_malformed(http: Caller, core: Core, case: Case, change: dict[str, Any]) -> None:
+    first, *rest = json_tensors(case, case.rows[:1])
+    assert infer(http, core, {"inputs": [first, *rest]}).status == 200  # and what is remembered of it changes nothing
+    assert refusal(infer(http, core, {"inputs": [{**first, **change}, *rest]}))
+
+
+@pytest.mark.parametrize("length", ["-1", "x", "", "999999", "1" * 50, "1.0", "²"])
+def test_request_is_refused_when_the_length_of_its_json_is_impossible(http: Caller, core: Core, length: str) -> None:
+    assert refusal(infer(http, core, b'{"inputs": []}', **{"inference-header-content-length": length}))
+
+
+def test_request_is_refused_when_bytes_are_left_over(http: Caller, core: Core, case: Case) -> None:
+    body, length = binary_request(case, case.rows)
+    assert refusal(infer(http, core, body + b"x", **{"inference-header-content-length": str(length)}))
+    assert refusal(infer(http, core, body[:-1], **{"inference-header-content-length": str(length)}))
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
+def test_body_is_refused_when_its_type_is_not_of_the_protocol(http: Caller, core: Core, content_type: str) -> None:
+    assert infer(http, core, {"inputs": []}, **{"content-type": content_type}).status == 415
+
+
+def test_body_is_refused_when_it_is_compressed_otherwise_or_too_long(http: Caller, core: Core) -> None:
+    assert infer(http, core, {}, **{"content-encoding": "br"}).status == 415
+    assert infer(http, core, b" " * (core.limits.body_limit_bytes + 1)).status == 413

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from contract.environment.pruning import prune
+
+PACKAGES = Path("lib/python3.11/site-packages")
+
+
+def files(environment: Path) -> set[str]:
+    root = environment / PACKAGES
+    return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+
+
+def test_only_what_nothing_imports_is_deleted(tmp_path: Path) -> None:
+    kept = {
+        "onnxruntime/capi/onnxruntime_pybind11_state.cpython-311-x86_64-linux-gnu.so",
+        "onnxruntime/capi/libonnxruntime_providers_shared.so",
+        "numpy/__init__.py",
+        "numpy/__init__.pyi",
+        "numpy/_core/multiarray.py",
+        "jinja2/tests.py",
+        "jinja2-3.1.6.dist-info/METADATA",
+        "tests/__init__.py",
+    }
+    unused = {
+        "onnxruntime/capi/libonnxruntime.so.1.32.0",
+        "onnxruntime/tools/file_utils.py",
+        "numpy/_core/include/numpy/ndarraytypes.h",
+        "numpy/_core/tests/test_umath.py",
+        "numpy/_core/tests/__pycache__/test_umath.cpython-311.pyc",
+        "tornado/test/web_test.py",
+        "uvloop/handles/stream.pyx",
+    }
+    for name in kept | unused:
+        path = tmp_path / PACKAGES / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    prune(tmp_path)
+    assert files(tmp_path) == kept
+    prune(tmp_path)
+    assert files(tmp_path) == kept

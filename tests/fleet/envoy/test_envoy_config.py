@@ -1,0 +1,121 @@
+"""What Envoy is told. That Envoy accepts it, and does it, is shown by test_fleet.py."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fleet.envoy import config
+from fleet.settings import Settings
+from fleet.state import Canary, Replica, State
+
+SETTINGS = Settings(store="store", verify_keys=tuple, root=Path("/var/fleet"), http_port=8080, grpc_port=8081)
+OLD, NEW = "a" * 64, "b" * 64
+REPLICAS = (Replica("old-0", OLD, 8100), Replica("new-0", NEW, 8101))
+STATE = State(size=1, live=OLD, canary=Canary(NEW, 10), replicas=REPLICAS)
+
+
+def resources(state: State) -> dict[str, list[dict[str, Any]]]:
+    return {name: entry["resources"] for name, entry in config.resources(SETTINGS, state).items()}
+
+
+def addresses(value: Any) -> Iterator[str | tuple[str, int]]:
+    """Every path, and every host and port, in a configuration."""
+    if isinstance(value, dict):
+        if "socket_address" in value:
+            yield value["socket_address"]["address"], value["socket_address"]["port_value"]
+        if "pipe" in value:
+            yield value["pipe"]["path"]
+        for entry in value.values():
+            yield from addresses(entry)
+    elif isinstance(value, list):
+        for entry in value:
+            yield from addresses(entry)
+
+
+def test_callers_come_in_on_the_loopback_interface_and_replicas_have_private_sockets() -> None:
+    found = set(addresses(resources(STATE)))
+    sockets = {f"/var/fleet/run/{name}.{protocol}" for name in ("old-0", "new-0") for protocol in ("http", "grpc")}
+    assert found == {("127.0.0.1", 8080), ("127.0.0.1", 8081), *sockets}
+
+
+def test_admin_interface_is_a_private_unix_socket() -> None:
+    bootstrap = config.bootstrap(SETTINGS, Path("/var/fleet/envoy.sock"))
+    assert bootstrap["admin"] == {"address": {"pipe": {"path": "/var/fleet/envoy.sock", "mode": 0o600}}}
+    assert list(addresses(bootstrap)) == ["/var/fleet/envoy.sock"]
+
+
+def test_bundle_has_a_cluster_for_each_protocol_with_its_replicas() -> None:
+    files = resources(STATE)
+    assert [cluster["name"] for cluster in files["cds.json"] if "eds_cluster_config" in cluster] == [
+        f"{protocol}-{digest[:16]}" for digest in (OLD, NEW) for protocol in ("http", "grpc")
+    ]
+    assert list(addresses(files[f"eds/grpc-{NEW[:16]}.json"])) == ["/var/fleet/run/new-0.grpc"]
+
+
+def test_requests_are_shared_by_weight() -> None:
+    (route,) = resources(STATE)["rds-http.json"][0]["virtual_hosts"][0]["routes"]
+    shares = {entry["name"]: entry["weight"] for entry in route["route"]["weighted_clusters"]["clusters"]}
+    assert shares == {f"http-{OLD[:16]}": 90, f"http-{NEW[:16]}-or-live": 10}
+
+
+def test_requests_of_a_canary_have_the_live_replicas_behind_its_own() -> None:
+    clusters = {entry["name"]: entry for entry in resources(STATE)["cds.json"]}
+    behind = clusters[f"http-{NEW[:16]}-or-live"]["cluster_type"]["typed_config"]["clusters"]
+    assert behind == [f"http-{NEW[:16]}", f"http-{OLD[:16]}"]
+
+
+def test_requests_are_refused_with_a_reason_when_nothing_is_live() -> None:
+    (route,) = resources(State())["rds-http.json"][0]["virtual_hosts"][0]["routes"]
+    assert route["direct_response"]["status"] == 503
+    assert "fleet deploy" in route["direct_response"]["body"]["inline_string"]
+
+
+def test_replica_is_given_no_more_at_once_than_it_can_answer_in_time() -> None:
+    for cluster in resources(STATE)["cds.json"]:
+        if "cluster_type" in cluster:  # it has no replicas of its own
+            continue
+        (at_once,) = (entry["max_connections"] for entry in cluster["circuit_breakers"]["per_host_thresholds"])
+        options = cluster["typed_extension_protocol_options"]["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]
+        http2 = options["explicit_http_config"].get("http2_protocol_options")
+        assert at_once * (http2["max_concurrent_streams"] if http2 else 1) == 128
+        assert cluster["circuit_breakers"]["thresholds"][0]["max_pending_requests"] == 128
+
+
+def test_refusals_are_neither_tried_again_nor_held_against_a_replica() -> None:
+    files = resources(STATE)
+    for protocol, failure in (("http", "500"), ("grpc", "13")):
+        for route in files[f"rds-{protocol}.json"][0]["virtual_hosts"][0]["routes"]:
+            retried = set(route["route"]["retry_policy"]["retry_on"].split(","))
+            assert not retried & {"5xx", "gateway-error", "retriable-status-codes", "resource-exhausted"}
+            assert "deadline-exceeded" not in retried
+        (cluster, *_) = [entry for entry in files["cds.json"] if entry["name"].startswith(protocol)]
+        options = cluster["typed_extension_protocol_options"]["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]
+        (header,) = options["outlier_detection"]["error_matcher"]["http_response_headers_match"]["headers"]
+        assert header["string_match"] == {"exact": failure}
+
+
+def test_only_calls_that_are_one_message_are_waited_for() -> None:
+    files = resources(STATE)
+    inference, other = files["rds-grpc.json"][0]["virtual_hosts"][0]["routes"]
+    assert inference["match"] == {"prefix": "/inference.GRPCInferenceService/"}
+    assert "typed_per_filter_config" not in inference
+    assert other["typed_per_filter_config"]["envoy.filters.http.buffer"]["disabled"] is True
+
+
+def test_draining_replica_stays_an_endpoint_that_gets_no_new_request() -> None:
+    draining = State(live=OLD, replicas=REPLICAS, draining=frozenset({"old-0"}))
+    (endpoint,) = resources(draining)[f"eds/http-{OLD[:16]}.json"][0]["endpoints"][0]["lb_endpoints"]
+    assert endpoint["health_status"] == "DRAINING"
+
+
+def test_version_changes_only_when_the_content_does() -> None:
+    one, same = config.resources(SETTINGS, STATE), config.resources(SETTINGS, STATE)
+    other = config.resources(SETTINGS, State(live=OLD, replicas=REPLICAS))
+    assert json.dumps(one) == json.dumps(same)
+    assert {name for name in one if one[name]["version_info"] != other[name]["version_info"]} == {
+        "rds-http.json",
+        "rds-grpc.json",
+    }

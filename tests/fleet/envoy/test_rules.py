@@ -1,0 +1,22 @@
+"""The rules for Prometheus: each alert rises when it is to, and at no other time."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["check", "rules", "fleet/grafana/rules.yaml"], ["test", "rules", "tests/fleet/envoy/rules_test.yaml"]],
+)
+def test_rules_are_what_prometheus_takes_and_do_what_they_are_to(arguments: list[str]) -> None:
+    if not shutil.which("promtool"):
+        pytest.skip("promtool is not installed: Debian has it in prometheus")
+    done = subprocess.run(["promtool", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

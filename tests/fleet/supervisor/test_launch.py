@@ -1,0 +1,67 @@
+"""The launcher: what it gives to a replica's server, and when it does not start one."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from contract.bundle import manifest
+from tests.contract.conftest import write_bundle
+from tests.fleet.conftest import PROJECT, listening
+
+SHOW = "import os, sys, socket; print(os.environ['PYTHONPATH'], *[socket.socket(fileno=int(n)).getsockname() for n in sys.argv[2::2]])"
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    write_bundle(tmp_path / "bundle", "one")
+    return tmp_path / "bundle"
+
+
+def launch(bundle: Path, directory: Path, *addresses: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "fleet.supervisor.launch", str(bundle), manifest.digest_of(bundle), *addresses]
+    return subprocess.run(
+        [*command, "--", sys.executable, "-c", SHOW],
+        cwd=directory,
+        env=os.environ | {"PYTHONPATH": str(PROJECT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_server_gets_its_sockets_and_the_code_of_its_bundle(bundle: Path, tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    path.touch()  # of an earlier server
+    os.utime(path, (0, 0))
+    with listening() as port:
+        pass
+    done = launch(bundle, tmp_path, f"--fd={path}", f"--admin-fd=127.0.0.1:{port}")
+    assert done.stdout.strip() == f"{bundle / 'src'} {path} ('127.0.0.1', {port})", done.stderr
+
+
+def test_nobody_is_let_in_when_the_server_does_not_listen_yet(bundle: Path, tmp_path: Path) -> None:
+    launch(bundle, tmp_path, f"--fd={tmp_path / 's'}")
+    with socket.socket(socket.AF_UNIX) as caller, pytest.raises(ConnectionRefusedError):
+        caller.connect(str(tmp_path / "s"))
+
+
+def test_another_try_can_succeed_when_a_port_is_taken(bundle: Path, tmp_path: Path) -> None:
+    with listening() as port:
+        done = launch(bundle, tmp_path, f"--admin-fd=127.0.0.1:{port}")
+    assert (done.returncode, done.stdout) == (75, "")
+    assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
+
+
+def test_bundle_is_not_looked_at_again_within_the_second_when_it_is_refused(bundle: Path, tmp_path: Path) -> None:
+    (bundle / "src" / "added.py").touch()
+    times = []
+    for _ in range(2):
+        assert launch(bundle, tmp_path).returncode == 65
+        times.append((tmp_path / "refused.txt").stat().st_mtime)
+    assert times[1] - times[0] >= 1

@@ -1,0 +1,46 @@
+"""supervisord: what it is said to run, and who may read what it is given."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fleet.supervisor.supervision import Program, Supervisor
+from tests.fleet.conftest import wait
+
+
+@pytest.fixture
+def supervisor() -> Iterator[Supervisor]:
+    with tempfile.TemporaryDirectory() as directory:  # a short path, for its socket
+        made = Supervisor(Path(directory))
+        made.start({"PATH": os.environ["PATH"]})
+        yield made
+        made.shut_down()
+
+
+def start(supervisor: Supervisor, program: Program) -> None:
+    """Until it has begun: a signal before that is lost."""
+    supervisor.add(program)
+    wait(lambda: "begun" in supervisor.log(program.name), "the program to begin")
+
+
+def test_program_runs_only_when_it_was_started_and_others_cannot_read_its_settings(
+    supervisor: Supervisor, tmp_path: Path
+) -> None:
+    program = Program("sleeper", ["/bin/sh", "-c", "echo begun; exec sleep 1000"], tmp_path)
+    start(supervisor, program)
+    assert supervisor.runs(program)
+    path = supervisor._path(program.name)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    left = path.read_bytes()
+    supervisor.remove([program.name])
+    path.write_bytes(left)  # of a command that was cut short
+    assert not supervisor.runs(program)
+    supervisor.remove([program.name])
+    start(supervisor, program)
+    assert supervisor.runs(program)

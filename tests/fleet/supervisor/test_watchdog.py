@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import os
+import stat
+import time
+from pathlib import Path
+
+import pytest
+
+from fleet.settings import Settings
+from fleet.supervisor import watchdog
+from fleet.supervisor.watchdog import Seen
+
+START_LIMIT_S = 60.0
+
+
+@pytest.mark.parametrize("missed", [0, 1, 3, 4, 5])
+def test_process_hangs_when_it_misses_four_checks_in_a_row(missed: int) -> None:
+    seen = Seen()
+    answers = [True, False, True, *[False] * missed]
+    verdicts = [seen.hangs(each, 5.0, START_LIMIT_S) for each in answers]
+    assert verdicts == [False] * 3 + [each >= 4 for each in range(1, missed + 1)]
+
+
+def test_process_has_the_start_limit_when_it_has_not_answered_yet() -> None:
+    seen = Seen()
+    assert not any(seen.hangs(answers=False, age_s=age_s, start_limit_s=START_LIMIT_S) for age_s in range(60))
+    assert seen.hangs(answers=False, age_s=61, start_limit_s=START_LIMIT_S)
+
+
+def test_watchdog_does_not_look_when_its_heartbeat_is_old_or_missing(tmp_path: Path) -> None:
+    assert not watchdog.looks(tmp_path)
+    watchdog.begin(tmp_path)
+    assert watchdog.looks(tmp_path)
+    old = time.time() - 60
+    os.utime(tmp_path / "watchdog.alive", (old, old))
+    assert not watchdog.looks(tmp_path)
+
+
+def test_watchdog_goes_on_when_the_disk_of_its_log_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    full = Path("/dev/full").open("w")  # noqa: SIM115  # closing it fails
+    with monkeypatch.context() as patched:
+        patched.setattr("sys.stdout", full)
+        watchdog._say("envoy-0 does not answer")
+    with pytest.raises(OSError, match="No space left"):  # so it was full
+        full.close()
+
+
+def test_nobody_else_reads_the_settings_that_the_watchdog_keeps(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    watchdog.program(Settings(store="store", verify_keys=tuple, root=tmp_path))
+    assert stat.S_IMODE((tmp_path / "watchdog.json").stat().st_mode) == 0o600

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+import pytest
+
+from pipelines.params.params import GroupedSplit, StratifiedSplit
+from pipelines.statistics import comparisons
+
+RESAMPLING = {"resamples": 500, "seed": 1}
+
+
+def test_auc_difference_resamples_whole_days_in_pairs() -> None:
+    from sklearn.metrics import roc_auc_score
+
+    random = np.random.default_rng(5)
+    days = np.repeat(np.arange(20), 30)
+    labels = (random.random(600) < 0.4).astype(np.int8)
+    good = labels * 0.5 + random.random(600)
+    bad = random.random(600)
+    found = comparisons.difference("binary", labels, good, bad, days, **RESAMPLING)
+    assert found["difference"] == pytest.approx(roc_auc_score(labels, good) - roc_auc_score(labels, bad))
+    # the same bound by brute force: whole days drawn, both areas measured on the same rows
+    brute = []
+    for _ in range(300):
+        rows = np.concatenate([np.flatnonzero(days == day) for day in random.integers(0, 20, 20)])
+        brute.append(roc_auc_score(labels[rows], good[rows]) - roc_auc_score(labels[rows], bad[rows]))
+    assert found["lower_bound"] == pytest.approx(np.percentile(brute, 5), abs=0.02)
+
+
+def test_weighted_areas_agree_with_scikit_learn_when_scores_tie() -> None:
+    from sklearn.metrics import roc_auc_score
+
+    random = np.random.default_rng(6)
+    labels, scores = random.integers(0, 2, 300), random.integers(0, 40, 300) / 40
+    weights = random.integers(0, 4, (5, 300)).astype(float)
+    expected = [roc_auc_score(labels, scores, sample_weight=entry) for entry in weights]
+    assert comparisons.weighted_areas(labels, scores, weights) == pytest.approx(expected)
+
+
+def test_many_clusters_give_the_bound_that_few_ones_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(7)
+    clusters, labels = np.repeat(np.arange(50), 10), random.integers(0, 2, 500).astype(np.int8)
+    good, bad = labels * 0.3 + random.random(500), random.random(500)
+    few = comparisons.difference("binary", labels, good, bad, clusters, resamples=2000, seed=1)
+    monkeypatch.setattr(comparisons, "_FEW_CLUSTERS", 0)
+    many = comparisons.difference("binary", labels, good, bad, clusters, resamples=2000, seed=1)
+    assert many["difference"] == pytest.approx(few["difference"])
+    assert many["lower_bound"] == pytest.approx(few["lower_bound"], abs=0.01)
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_difference_of_a_model_with_itself_is_nothing(task: str) -> None:
+    random = np.random.default_rng(8)
+    outcomes = random.integers(0, 2, 40)
+    scores = random.dirichlet([1, 1, 1], 40) if task == "multiclass" else random.random(40)
+    found = comparisons.difference(task, outcomes, scores, scores, np.arange(40), **RESAMPLING)
+    assert found == {"difference": 0, "lower_bound": 0}
+
+
+def test_loss_is_compared_as_a_share_of_the_other_one_over_whole_clusters() -> None:
+    values = np.zeros(6)
+    clusters = np.array([0, 0, 0, 0, 1, 2])
+    scores, others = np.full(6, 1.0), np.array([2.0, 2.0, 2.0, 2.0, 1.0, 0.0])
+    found = comparisons.differences("regression", values, scores, others, clusters, resamples=1000, seed=1)
+    gains, other = np.array([3, 3, 3, 3, 0, -1.0]), 17 / 6
+    assert found[0] == pytest.approx(gains.mean() / other)
+    # three clusters are drawn from three: all ways to do that, by hand
+    possible = {
+        round(np.concatenate([gains[clusters == cluster] for cluster in drawn]).mean() / other, 9)
+        for drawn in np.ndindex(3, 3, 3)
+    }
+    assert set(found.round(9).tolist()) == possible
+
+
+def test_clusters_are_days_or_entities_or_rows() -> None:
+    at = [datetime(2024, 1, 5, 3), datetime(2024, 1, 9), datetime(2024, 1, 5, 23)]
+    table = pl.DataFrame({"at": at, "shop": ["b", "a", "a"]})
+    grouped = GroupedSplit(kind="grouped", column="shop")
+    numbered = {
+        unit: clusters.tolist()
+        for clusters, unit in (
+            comparisons.clusters(table, "at", grouped),
+            comparisons.clusters(table, None, grouped),
+            comparisons.clusters(table, None, StratifiedSplit(kind="stratified")),
+        )
+    }
+    assert numbered == {"days": [0, 1, 0], "entities": [1, 0, 0], "rows": [0, 1, 2]}

@@ -1,0 +1,85 @@
+"""A model that is hardly better than the prior is not approved in silence."""
+
+from __future__ import annotations
+
+import html
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from contract.files import canonical_json, write_atomically
+from pipelines import paths
+from pipelines.params.params import Params
+from pipelines.stages.evaluate import gate
+from pipelines.stages.evaluate import stage as evaluate
+from pipelines.stages.features import stage as features
+from pipelines.stages.screen import stage as screen
+from pipelines.stages.train import stage as train
+
+
+def _price(noise: float) -> pl.DataFrame:
+    """A price that two features decide together, which no linear model sees, and noise."""
+    draw = np.random.default_rng(4)
+    first, second = draw.uniform(-1, 1, (2, 6_000))
+    price = 10 * np.sign(first * second) + draw.normal(0, noise, 6_000)
+    return pl.DataFrame({"first": first, "second": second, "price": price})
+
+
+@pytest.mark.parametrize(("noise", "is_weak"), [(36.0, True), (2.0, False)])
+def test_weak_model_is_approved_with_a_word_in_evidence_report_and_log(
+    workspace: Path, noise: float, is_weak: bool
+) -> None:
+    accepted = workspace / paths.accepted("all")
+    accepted.parent.mkdir(parents=True)
+    _price(noise).write_parquet(accepted)
+    names = ["first", "second"]
+    raw: dict[str, Any] = {
+        "name": "price",
+        "data": {
+            "source": {"kind": "files", "path": "t.csv", "version": "1"},
+            "months": ["all"],
+            "columns": {name: {"kind": "number"} for name in names},
+        },
+        "target": {"column": "price", "task": "regression"},
+        "validate": {"rows": [1, 9_999]},
+        "split": {"kind": "stratified"},
+        "features": {name: {"transform": "value"} for name in names},
+        "train": {"seed": 1, "max_depth": 3, "max_rounds": 60, "early_stopping_rounds": 10},
+        "evaluate": {"bootstrap": 200},
+        "gates": {},
+        "serving": {},
+    }
+    params = Params.model_validate(raw)
+    for stage in (features, screen, train):
+        stage.run(params)
+    write_atomically(paths.CHAMPION / "champion.json", canonical_json({"digest": None, "learned": None}))
+    said = evaluate.run(params)
+    approval = json.loads(paths.APPROVAL.read_bytes())
+    assert approval["approved"]
+    assert len(approval["weak"]) == is_weak
+    for place in (said, html.unescape(paths.EVALUATION.read_text())):
+        assert ("hardly better than the prior, which knows no feature: it saves " in place) == is_weak
+
+
+@pytest.mark.parametrize(
+    ("task", "difference", "is_weak"),
+    [
+        ("binary", 0.05, True),
+        ("binary", 0.2, False),
+        ("regression", 0.114, True),  # an RMSE of 3,805 beside one of 4,043
+        ("regression", 0.4, False),
+        ("multiclass", 0.05, True),
+    ],
+)
+def test_weakness_is_less_than_a_medium_effect(task: str, difference: float, is_weak: bool) -> None:
+    comparison = {"difference": difference, "lower_bound": difference / 2, "rows": 900}
+    assert bool(gate.weakness([gate.better_than_prior(comparison, 20, 3)], task)) == is_weak
+
+
+def test_model_that_is_no_better_is_rejected_for_that_alone() -> None:
+    comparison = {"difference": 0.01, "lower_bound": -0.01, "rows": 900}
+    assert gate.weakness([gate.better_than_prior(comparison, 20, 3)], "binary") == []

@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from contract.errors import ConfigurationError
+from pipelines.runs import months
+from pipelines.runs.commands import environment_of, execute, repro
+from pipelines.runs.workspace import (
+    Workspace,
+    close_workspace,
+    open_workspace,
+    open_workspaces,
+    remove_oldest_failed,
+    safe_name,
+    uncommitted,
+)
+from tests.faults.modes import writable_by_others
+from tests.pipelines.runs.conftest import commit, git, workspace_of
+
+PROJECT = Path(__file__).parents[3]
+DVC_FAILED = 255
+
+
+def repro_in(workspace: Workspace, *stages: str) -> int:
+    return repro(workspace, stages, environment_of(workspace.project, workspace.var))
+
+
+def run_in(workspace: Workspace, *command: str) -> int:
+    return execute(workspace, command, environment_of(workspace.project, workspace.var))
+
+
+def visible(directory: Path) -> list[str]:
+    return [path.name for path in directory.iterdir() if path.name != ".guards"]
+
+
+def test_safe_name_keeps_two_runs_apart_when_their_safe_forms_agree() -> None:
+    names = {
+        safe_name("manual__2026-11-23T20:37:31+00:00"),
+        safe_name("manual__2026-11-23T20/37/31+00/00"),
+        safe_name("../.."),
+    }
+    assert len(names) == 3
+    assert all("/" not in name and not name.startswith(".") for name in names)
+    assert safe_name("dag.run-1") == "dag.run-1"
+
+
+def test_open_gives_the_last_commit_and_not_the_working_tree(project: Path, workspace: Workspace) -> None:
+    (project / "check.py").write_text("raise SystemExit(1)\n")
+    state = open_workspace(workspace)
+    assert state.commit == git(project, "rev-parse", "HEAD").strip()
+    assert "raise SystemExit(65)" in (workspace.path / "check.py").read_text()
+
+
+def test_nothing_of_a_workspace_can_be_written_by_others_when_a_stage_has_run(
+    project: Path, workspace: Workspace
+) -> None:
+    open_workspace(workspace)
+    assert repro_in(workspace, "validate") == 0
+    assert (workspace.path / ".dvc" / "tmp" / "site" / "repo").is_dir()
+    assert writable_by_others(project) == []
+
+
+def test_uncommitted_names_changed_staged_and_new_files(project: Path) -> None:
+    assert uncommitted(project) == []
+    (project / "check.py").write_text("")
+    (project / "params.yaml").unlink()
+    git(project, "add", "params.yaml")
+    (project / "new.yaml").touch()
+    (project / "orders").mkdir()
+    (project / "orders" / "2013-01.csv").touch()
+    (project / "ignored.txt").touch()
+    assert uncommitted(project) == ["check.py", "params.yaml", "new.yaml", "orders/"]
+
+
+def test_open_says_which_changes_the_run_will_not_see(project: Path) -> None:
+    (project / "check.py").write_text("")
+    opening = [sys.executable, "-m", "pipelines.runs", "open", "--run", "r"]
+    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
+    done = subprocess.run(opening, cwd=project, env=environment, check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[1:] == [
+        "not part of it, since not committed: check.py",
+        f"relative paths of data.source begin in {project}",
+    ]
+
+
+def test_open_finds_the_workspace_again_as_it_was_left(workspace: Workspace) -> None:
+    first = open_workspace(workspace, through="2013-03")
+    (workspace.path / "left.txt").write_text("here")
+    assert open_workspace(workspace, through="2013-03") == first
+    assert (workspace.path / "left.txt").read_text() == "here"
+
+
+def test_open_leaves_nothing_when_the_month_is_wrong(workspace: Workspace) -> None:
+    with pytest.raises(ConfigurationError, match="2012-01"):
+        open_workspace(workspace, through="2012-01")
+    assert visible(workspace.var / "runs") == []
+
+
+def test_open_refuses_a_month_that_is_not_over(workspace: Workspace) -> None:
+    with pytest.raises(ConfigurationError, match="2013-02 is not over"):
+        open_workspace(workspace, now="2013-02")
+    assert visible(workspace.var / "runs") == []
+    assert open_workspace(workspace, now="2013-03").months[-1] == "2013-02"
+
+
+def test_open_asks_the_clock_when_a_person_names_a_month(project: Path) -> None:
+    opening = [sys.executable, "-m", "pipelines.runs", "open", "--run", "r", "--through", "2999-01"]
+    done = subprocess.run(
+        opening, cwd=project, env=os.environ | {"PYTHONPATH": str(PROJECT)}, capture_output=True, text=True
+    )
+    assert done.returncode == 78
+    assert "2999-01 is not over" in done.stderr
+
+
+def test_open_makes_one_workspace_when_two_ask_at_once(workspace: Workspace) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        states = list(threads.map(lambda _: open_workspace(workspace), range(4)))
+    assert len(set(states)) == 1
+    assert visible(workspace.var / "runs") == ["first"]
+
+
+def test_open_makes_many_workspaces_at_once(project: Path) -> None:
+    wanted = [workspace_of(project, f"run{number}") for number in range(6)]
+    with ThreadPoolExecutor(6) as threads:
+        list(threads.map(open_workspace, wanted))
+    assert {workspace.run for workspace in open_workspaces(project, project / "var")} == {w.run for w in wanted}
+
+
+def test_repro_takes_from_the_cache_what_another_run_made(project: Path, workspace: Workspace) -> None:
+    open_workspace(workspace)
+    assert repro_in(workspace, "collect") == 0
+    later = workspace_of(project, "later")
+    open_workspace(later, through="2013-03")
+    assert repro_in(later, "evaluate") == 0
+    collected = (project / "var" / "collected.txt").read_text().split()
+    assert sorted(collected) == ["2013-01", "2013-02", "2013-03"]
+    assert (later.path / "evaluated.txt").read_text() == "2013-01 2013-02 2013-03"
+
+
+def test_repro_gives_the_exit_code_of_the_stage(workspace: Workspace) -> None:
+    open_workspace(workspace, through="2013-04")
+    assert repro_in(workspace, "evaluate") == 65
+    assert workspace.state().failed == "evaluate"
+
+
+def test_repro_gives_the_exit_code_of_dvc_when_no_stage_failed(workspace: Workspace) -> None:
+    open_workspace(workspace)
+    assert repro_in(workspace, "no-such-stage") == DVC_FAILED
+
+
+def test_two_runs_work_at_once(project: Path) -> None:
+    """DVC may take for broken, and remove, what another run is writing in the cache of runs; that one is tried again, as by Airflow."""
+    wanted = [workspace_of(project, f"run{number}") for number in range(3)]
+    for number, workspace in enumerate(wanted):
+        open_workspace(workspace, through=f"2013-0{number + 1}")
+    command = [sys.executable, "-m", "pipelines.runs", "repro", "evaluate", "--run"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    running = [subprocess.Popen([*command, workspace.run], cwd=project, env=environment) for workspace in wanted]
+    ended = [process.wait(300) for process in running]
+    again = [
+        repro_in(workspace, "evaluate") if code == DVC_FAILED else code
+        for workspace, code in zip(wanted, ended, strict=True)
+    ]
+    assert again == [0, 0, 0]
+    assert [len((workspace.path / "evaluated.txt").read_text().split()) for workspace in wanted] == [1, 2, 3]
+
+
+def test_close_records_the_run_and_removes_its_workspace(workspace: Workspace) -> None:
+    open_workspace(workspace, through="2013-01")
+    repro_in(workspace, "evaluate")
+    lock = (workspace.path / "dvc.lock").read_bytes()
+    close_workspace(workspace)
+    assert not workspace.path.exists()
+    assert workspace.recorded_lock.read_bytes() == lock
+    assert json.loads(workspace.record.read_bytes())["through"] == "2013-01"
+    assert "closed already" in close_workspace(workspace)
+
+
+def test_close_keeps_the_workspace_when_the_run_failed(workspace: Workspace) -> None:
+    open_workspace(workspace)
+    assert run_in(workspace, "sh", "-c", "exit 78") == 78
+    assert "evidence" in close_workspace(workspace)
+    assert workspace.path.exists()
+    assert not workspace.recorded_lock.exists()
+
+
+def test_close_removes_the_workspace_when_the_retry_succeeded(workspace: Workspace) -> None:
+    open_workspace(workspace)
+    run_in(workspace, "sh", "-c", "exit 75")
+    run_in(workspace, "true")
+    close_workspace(workspace)
+    assert not workspace.path.exists()
+
+
+def test_only_the_newest_failed_workspaces_are_kept(project: Path) -> None:
+    wanted = [workspace_of(project, f"run{number}") for number in range(4)]
+    for number, workspace in enumerate(wanted):
+        open_workspace(workspace)
+        if number:
+            run_in(workspace, "false")
+    remove_oldest_failed(wanted[0], keep=2)
+    assert {workspace.run for workspace in open_workspaces(project, project / "var")} == {"run0", "run2", "run3"}
+
+
+def test_a_workspace_in_which_a_command_runs_is_not_removed_with_the_failed_ones(project: Path) -> None:
+    wanted = [workspace_of(project, f"run{number}") for number in range(2)]
+    for workspace in wanted:
+        open_workspace(workspace)
+        run_in(workspace, "false")
+    with wanted[0].guard():
+        assert [workspace.is_busy for workspace in wanted] == [True, False]
+        remove_oldest_failed(wanted[0], keep=0)
+    assert not wanted[0].is_busy
+    assert [workspace.run for workspace in open_workspaces(project, project / "var")] == ["run0"]
+
+
+def test_open_like_an_earlier_run_begins_where_that_one_ended(project: Path, workspace: Workspace) -> None:
+    before = open_workspace(workspace, through="2013-01")
+    repro_in(workspace, "evaluate")
+    close_workspace(workspace)
+    (project / "check.py").write_text("raise SystemExit(1)\n")
+    commit(project)
+    later = workspace_of(project, "later")
+    state = open_workspace(later, like=workspace)
+    assert (state.commit, state.months) == (before.commit, before.months)
+    assert repro_in(later, "bundle") == 0
+    assert (project / "var" / "collected.txt").read_text().split() == ["2013-01"]
+
+
+def test_execute_offers_the_shared_places_by_absolute_path(workspace: Workspace) -> None:
+    open_workspace(workspace)
+    assert run_in(workspace, "sh", "-c", 'echo "$BULKHEAD_STORE $BULKHEAD_VAR $BULKHEAD_SOURCE_ROOT" > seen.txt') == 0
+    seen = (workspace.path / "seen.txt").read_text().split()
+    assert seen == [str(workspace.project / "store"), str(workspace.var), str(workspace.project)]
+    assert months.read(workspace.path / "params.yaml") == ["2013-01", "2013-02"]
+
+
+def test_files_that_the_environment_names_are_found_from_a_workspace(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "key.pem").touch()
+    monkeypatch.setenv("BULKHEAD_SIGNING_KEY", "key.pem")
+    monkeypatch.setenv("BULKHEAD_VERIFY_KEY", "-----BEGIN PUBLIC KEY-----\n" + "A" * 5000)
+    monkeypatch.setenv("SSL_CERT_FILE", "/etc/hosts")
+    seen = environment_of(project, project / "var")
+    assert seen["BULKHEAD_SIGNING_KEY"] == str(project / "key.pem")
+    assert seen["BULKHEAD_VERIFY_KEY"].startswith("-----BEGIN")
+    assert seen["SSL_CERT_FILE"] == "/etc/hosts"
