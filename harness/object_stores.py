@@ -159,8 +159,13 @@ def azure(executable: str) -> Iterator[dict[str, str]]:
 
 @contextmanager
 def _running(port: int, *command: str | Path) -> Iterator[None]:
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "stdin": subprocess.DEVNULL}
-    process = subprocess.Popen(list(map(str, command)), env={"PATH": os.environ.get("PATH", os.defpath)}, **quiet)
+    process = subprocess.Popen(
+        list(map(str, command)),
+        env={"PATH": os.environ.get("PATH", os.defpath)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         _wait_for(port, process)
         yield
@@ -178,4 +183,4 @@ def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
             time.sleep(0.05)
         else:
             return
-    raise RuntimeError(f"{process.args} does not listen")
+    raise RuntimeError(f"{process.args!r} does not listen")

@@ -1,7 +1,8 @@
 """Become a replica's server: `python -m fleet.supervisor.launch BUNDLE DIGEST OPTION=ADDRESS … -- COMMAND …`.
 
-The server gets its sockets as `OPTION N`. It does so only if the bundle is still the one that was deployed. Every start of a replica comes through here, supervisord's restarts too.
-The signature was verified when the bundle was copied; that every byte still has its digest takes a fiftieth of a second.
+The server gets its sockets as `OPTION N`. It does so only if the bundle is still the one that was deployed. Every start of a replica
+comes through here, supervisord's restarts too. The signature was verified when the bundle was copied; that every byte still has its
+digest takes a fiftieth of a second.
 
 An address is a path, for a Unix socket, or `host:port`. A path is taken, but nobody is let in before the server listens: until then a
 connection is refused at once, and another replica is asked. A port is listened at: nothing less keeps others from taking it.
