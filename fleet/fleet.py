@@ -17,7 +17,7 @@ from typing import Any
 from contract.bundle import manifest
 from contract.errors import ConfigurationError, UnavailableError
 from contract.files import private_directory
-from fleet import replicas
+from fleet import replicas, watchdog
 from fleet import state as fleet_state
 from fleet import status as fleet_status
 from fleet.envoy import balancer
@@ -27,7 +27,6 @@ from fleet.settings import Settings
 from fleet.state import Canary, Replica, State
 from fleet.store import callers
 from fleet.store.installed import Installed
-from fleet.supervisor import watchdog
 from fleet.supervisor.lock import exclusive
 from fleet.supervisor.supervision import Supervisor
 

@@ -7,11 +7,12 @@ from typing import Any
 
 from contract.errors import UnavailableError
 from contract.store.store import Channel
+from fleet import watchdog
 from fleet.envoy.proxy import Hosts, Proxy
 from fleet.replicas import refusals
 from fleet.settings import Settings
 from fleet.state import Replica, State, socket_of
-from fleet.supervisor import unix_http, watchdog
+from fleet.supervisor import unix_http
 from fleet.supervisor.supervision import ProcessState, Supervisor
 
 DOWN = "the fleet is down; `fleet up` starts it"

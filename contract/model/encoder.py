@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import BundleError, InvalidRowsError, Problem
-from contract.model import transforms
+from contract.model import sources, transforms
 from contract.model.row_program import Fallback, Parser, Row, compiled
 from contract.model.schema import FeatureSchema, Field
-from contract.values import kinds, sources
+from contract.values import kinds
 
 
 class Encoder:

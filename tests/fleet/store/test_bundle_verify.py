@@ -19,7 +19,7 @@ from model_signing import verifying
 from contract.bundle import evidence, manifest, signature
 from contract.errors import BundleError
 from contract.files import canonical_json
-from fleet.bundle import verdict
+from fleet.store.bundle import verdict
 
 KEY = signature.make_key()
 PUBLIC = signature.public_key_of(KEY)
@@ -139,7 +139,7 @@ def loads(text, *more, **named):
     print("PARSE", len(text), file=sys.stderr)
     return real(text, *more, **named)
 sys.modules["json"].loads = loads
-from fleet.bundle import main
+from fleet.store.bundle import main
 sys.exit(main(["verify", root]))
 """
 

@@ -1,4 +1,4 @@
-"""`python -m fleet.supervisor.watchdog ROOT`: kill what hangs, so that supervisord starts it again.
+"""`python -m fleet.watchdog ROOT`: kill what hangs, so that supervisord starts it again.
 
 Where supervisord itself hangs or is gone it runs `fleet up`. supervisord looks after processes that end, this one after those that do not:
 Envoy, replicas, supervisord. It is one of supervisord's programs, so each starts the other again. A process hangs if it did not answer
@@ -114,7 +114,7 @@ def program(settings: Settings) -> Program:
     """The watchdog as a program; for `fleet up` it keeps the settings that the environment has now."""
     kept = {"environment": dict(settings.environment), "start_limit_s": settings.start_limit_s}
     write_privately(settings.root / _SETTINGS, canonical_json(kept))
-    command = [sys.executable, "-m", "fleet.supervisor.watchdog", str(settings.root)]
+    command = [sys.executable, "-m", "fleet.watchdog", str(settings.root)]
     return Program(NAME, command, settings.root, {"PYTHONPATH": str(PROJECT), "PYTHONDONTWRITEBYTECODE": "1"})
 
 

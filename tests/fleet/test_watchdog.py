@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from fleet import watchdog
 from fleet.settings import Settings
-from fleet.supervisor import watchdog
-from fleet.supervisor.watchdog import Seen
+from fleet.watchdog import Seen
 
 START_LIMIT_S = 60.0
 
