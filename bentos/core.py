@@ -25,9 +25,9 @@ from contract.model import reference as training_reference
 from contract.model.predictor import Answer, Predictor
 from contract.model.reference import Reference
 from contract.model.row_program import Row
-from contract.model.schema import FeatureSchema
 from contract.prediction_log import settings as log_settings
 from contract.prediction_log.records import ID_LIMIT_BYTES
+from contract.schema.schema import FeatureSchema
 
 
 class Core:

@@ -15,7 +15,7 @@ from benchmarks.measures import median
 from benchmarks.results import Figure, figure
 from contract.bundle import manifest
 from contract.model.encoder import Encoder
-from contract.model.schema import FeatureSchema
+from contract.schema.schema import FeatureSchema
 from harness.bundles import Bundle
 from harness.processes import SERVER_CORE, pin
 from harness.workspaces import PROJECT

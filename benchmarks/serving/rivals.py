@@ -26,7 +26,7 @@ from bentos.protocols.oip.kinds import DATATYPES
 from bentos.protos import oip_pb2
 from contract.bundle import manifest
 from contract.model.encoder import Encoder
-from contract.model.schema import FeatureSchema
+from contract.schema.schema import FeatureSchema
 from harness import servers
 from harness.bundles import Bundle
 from harness.load import closed_loop, generators

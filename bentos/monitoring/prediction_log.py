@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bentos.monitoring.exposition import Family, labels
-from contract.model.schema import FeatureSchema
 from contract.prediction_log.records import SUFFIX, Call, Header, frame
 from contract.prediction_log.settings import FILE_BYTES, Settings
+from contract.schema.schema import FeatureSchema
 
 _FILE_S = 3600.0
 # What may wait for the disk.

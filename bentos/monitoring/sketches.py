@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bentos.monitoring.exposition import Family, labels
 from contract.model.reference import Bins, Counter, Reference, predicted, stability_index
-from contract.model.schema import FeatureSchema
+from contract.schema.schema import FeatureSchema
 
 # A row counts half after 17 hours. Shorter windows would call every night a drift, of each feature that follows the day.
 WINDOW_S = 86_400.0

@@ -11,7 +11,7 @@ from dataclasses import fields
 from typing import Any
 
 from contract.errors import Problem
-from contract.model.schema import FeatureSchema, Field, Target
+from contract.schema.schema import FeatureSchema, Field, Target
 
 Change = tuple[Any, Any]
 # Attributes that change nothing in how a value is read, or an answer is meant.

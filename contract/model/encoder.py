@@ -2,7 +2,7 @@
 
 Rows come from callers and are judged strictly: whatever breaks the schema is reported by row and field, never by value. Tables
 come from our own partitions, whose values are canonical: there, what a caller would be refused for becomes missing. Both go through
-the one conversion of `contract.values.kinds`.
+the one conversion of `contract.schema.kinds`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from contract.errors import BundleError, InvalidRowsError, Problem
 from contract.model import sources, transforms
 from contract.model.row_program import Fallback, Parser, Row, compiled
-from contract.model.schema import FeatureSchema, Field
-from contract.values import kinds
+from contract.schema import kinds
+from contract.schema.schema import FeatureSchema, Field
 
 
 class Encoder:

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import BundleError, Problem
-from contract.model import schema as feature_schema
 from contract.model.encoder import Encoder
 from contract.model.row_program import Fallback, Row
 from contract.model.runtime import onnxruntime
-from contract.model.schema import FeatureSchema
+from contract.schema import schema as feature_schema
+from contract.schema.schema import FeatureSchema
 
 MODEL_FILE_NAME = "model.onnx"
 Answer = dict[str, Any]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from contract.errors import BundleError
 from contract.files import canonical_json
-from contract.model.schema import FeatureSchema
+from contract.schema.schema import FeatureSchema
 
 FILE_NAME = "reference.json"
 FORMAT = 1

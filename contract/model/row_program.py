@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from contract.model.schema import FeatureSchema, Field
-from contract.values.texts import missing_numbers
+from contract.schema.schema import FeatureSchema, Field
+from contract.schema.texts import missing_numbers
 
 Row = Mapping[str, Any]
 Parser = Callable[[Any], Any]

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from contract.model.row_program import Row
-from contract.model.schema import Field
-from contract.values import timestamps
+from contract.schema import timestamps
+from contract.schema.schema import Field
 
 
 class Refused:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from contract.values.kinds import LARGEST
+from contract.schema.kinds import LARGEST
 
 NAN = math.nan
 Transform = Callable[..., float]

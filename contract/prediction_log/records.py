@@ -34,7 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import DataRejectedError
-from contract.model.schema import FeatureSchema
+from contract.schema.schema import FeatureSchema
 
 SUFFIX = ".predictions"
 FORMAT = 1

@@ -27,8 +27,9 @@ from bentos.rehearsal.channel import GrpcChannel, RefusedError
 from contract.bundle import limits, manifest
 from contract.bundle.manifest import GOLDEN_FILE_NAME
 from contract.files import canonical_json
-from contract.model import reference, schema
+from contract.model import reference
 from contract.model.predictor import MODEL_FILE_NAME, Predictor
+from contract.schema import schema
 from drills.answers import raw_rows
 from drills.answers.raw_rows import Row
 from drills.results import Result

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from contract.bundle import manifest
 from contract.errors import BundleError, ConfigurationError, Problem
-from contract.model import compatibility, schema
-from contract.model.schema import FeatureSchema
+from contract.model import compatibility
+from contract.schema import schema
+from contract.schema.schema import FeatureSchema
 
 BundleOf = Callable[[str], Path]
 

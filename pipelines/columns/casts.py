@@ -1,4 +1,4 @@
-"""Casts of whole columns that give what `contract.values.kinds` gives value by value; a test compares them."""
+"""Casts of whole columns that give what `contract.schema.kinds` gives value by value; a test compares them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import polars as pl
 
-from contract.model.schema import Field
-from contract.values import kinds, timestamps
-from contract.values.texts import missing_numbers
+from contract.schema import kinds, timestamps
+from contract.schema.schema import Field
+from contract.schema.texts import missing_numbers
 
 DURATION_UNITS = {"us": 1, "ms": 1_000, "s": 1_000_000, "min": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
 _PER_SECOND = {"ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
@@ -75,7 +75,7 @@ def moments(values: pl.Series, field: Field) -> Converted:
 
 
 def plain_texts(values: pl.Series, field: Field, dtype: pl.DataType) -> pl.Series:
-    """The values that are written in the one way in which a cast reads them as `contract.values.kinds` does; null for all others.
+    """The values that are written in the one way in which a cast reads them as `contract.schema.kinds` does; null for all others.
 
     It takes a tenth of the time, which counts where a month is looked for in all rows of a source.
     """

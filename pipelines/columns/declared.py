@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from contract.model.schema import FeatureSchema, Field, Target
+from contract.schema.schema import FeatureSchema, Field, Target
 from pipelines.params.params import Data, FlightsSource, TargetParams
 
 

@@ -9,7 +9,7 @@
 | timestamps | | | | ✓, in UTC where they have a zone |
 | durations | ✓, with a unit | | | |
 
-*By value*: every distinct value goes through `contract.values`, the conversion that a request's value goes through. ✓: a cast of the whole
+*By value*: every distinct value goes through `contract.schema`, the conversion that a request's value goes through. ✓: a cast of the whole
 column that gives the same. An empty place: the column is refused by its name. A value that cannot be read is null, and has a reason.
 """
 
@@ -22,8 +22,8 @@ from typing import Any
 import polars as pl
 
 from contract.errors import DataRejectedError
-from contract.model.schema import Field
-from contract.values import kinds, timestamps
+from contract.schema import kinds, timestamps
+from contract.schema.schema import Field
 from pipelines.columns import casts
 from pipelines.columns.casts import Converted
 

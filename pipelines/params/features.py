@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, FiniteFloat, model_validator
 
-from contract.values.timestamps import UNITS
+from contract.schema.timestamps import UNITS
 from pipelines.params.types import Model, Part, Share, Text
 
 

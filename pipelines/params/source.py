@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from contract.values.timestamps import check_format
+from contract.schema.timestamps import check_format
 from pipelines.params.types import Model, Name, Text
 
 # `${NAME}` in a path or URL stands for an environment variable; see `collect/secrets.py`.

@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 from contract.errors import Problem
 from contract.model.compatibility import meant_otherwise, misread
-from contract.model.schema import FeatureSchema
-from contract.values.timestamps import UTC_ZONE
+from contract.schema.schema import FeatureSchema
+from contract.schema.timestamps import UTC_ZONE
 from pipelines.columns.declared import field_of, target_of
 from pipelines.params.params import Params
 

@@ -15,7 +15,7 @@ import pytest
 from bentos.core import Core
 from bentos.protocols.http.app import HttpApp
 from contract.bundle import manifest
-from contract.model.schema import FeatureSchema, Field
+from contract.schema.schema import FeatureSchema, Field
 from tests.bentos.caller import Caller
 from tests.bentos.http.http_server import FrontDoor, front_door
 from tests.bentos.running import Server, start_server

@@ -14,7 +14,7 @@ from bentos.protocols.oip import tensors
 from bentos.protocols.oip.tensors import TensorReader, TensorWriter
 from contract.errors import InvalidRowsError, RequestError
 from contract.model.row_program import Row
-from contract.model.schema import FeatureSchema, Field, Target
+from contract.schema.schema import FeatureSchema, Field, Target
 
 SCHEMA = FeatureSchema(
     name="toy",

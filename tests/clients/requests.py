@@ -11,7 +11,7 @@ from typing import Any
 from bentos.protocols.oip.kinds import DATATYPES
 from contract.bundle import manifest
 from contract.bundle.limits import FILE_NAME, Limits
-from contract.model.schema import FeatureSchema
+from contract.schema.schema import FeatureSchema
 
 _CONTENTS = {"FP64": "fp64_contents", "BOOL": "bool_contents", "BYTES": "bytes_contents"}
 _HTTP_BYTES, _GRPC_BYTES = (

@@ -9,7 +9,7 @@ import pytest
 from contract.bundle import manifest
 from contract.bundle.manifest import Manifest
 from contract.files import sha256
-from contract.model.schema import Feature, FeatureSchema, Field, Target
+from contract.schema.schema import Feature, FeatureSchema, Field, Target
 
 SCHEMA = FeatureSchema(
     name="toy",

@@ -29,7 +29,7 @@ import pytest
 from bentos.rehearsal import asking
 from bentos.rehearsal.channel import GrpcChannel, RefusedError
 from contract.bundle import manifest
-from contract.model.schema import FeatureSchema
+from contract.schema.schema import FeatureSchema
 from harness import slice as sliced
 from harness.waiting import until
 from pipelines import paths

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from contract.model.schema import Field
+from contract.schema.schema import Field
 
 INTEGERS = frozenset({"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"})
 FLOATS = frozenset({"FP32", "FP64"})
@@ -19,7 +19,7 @@ class Wire:
 
     Attributes:
         datatype: of the Open Inference Protocol, as the model's metadata have it.
-        read: the datatypes whose values `contract.values.kinds` reads as the kind.
+        read: the datatypes whose values `contract.schema.kinds` reads as the kind.
         json: the JSON schema that clients are made from.
     """
 

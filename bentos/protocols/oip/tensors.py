@@ -1,7 +1,7 @@
 """Tensors of the Open Inference Protocol to rows, and answers to tensors; shared by the HTTP and the gRPC front end.
 
 One input tensor stands for one field of the schema and has its name, or for a column of the source that the field is made of; its shape
-is [rows] or [rows, 1]. Values are read as `/predict` reads them (`contract.values`), so that a row has one answer, however it is sent.
+is [rows] or [rows, 1]. Values are read as `/predict` reads them (`contract.schema`), so that a row has one answer, however it is sent.
 
 | kind of field            | datatype; others that are read too   | missing, where the field is optional      |
 |--------------------------|--------------------------------------|-------------------------------------------|
@@ -27,7 +27,7 @@ from bentos.protocols.oip.kinds import ANY, FLOATS, wire_of
 from contract.errors import InvalidRowsError, Problem, RequestError
 from contract.model.predictor import Answer
 from contract.model.row_program import Row
-from contract.model.schema import FeatureSchema
+from contract.schema.schema import FeatureSchema
 
 # Elements of raw tensors, as `struct` names them.
 _WIRE_TYPES = {"BOOL": "?", "FP32": "f", "FP64": "d", "INT8": "b", "INT16": "h", "INT32": "i", "INT64": "q"} | {

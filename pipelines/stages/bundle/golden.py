@@ -7,9 +7,9 @@ from random import Random
 from typing import Any
 
 from contract.model.predictor import Predictor
-from contract.model.schema import FeatureSchema, Field
-from contract.values import timestamps
-from contract.values.texts import missing_numbers
+from contract.schema import timestamps
+from contract.schema.schema import FeatureSchema, Field
+from contract.schema.texts import missing_numbers
 
 _COUNT = 32
 _SPAN_DAYS = 365

@@ -13,9 +13,10 @@ from contract.bundle.manifest import GOLDEN_FILE_NAME, Manifest
 from contract.environment import environments
 from contract.errors import ModelRejectedError
 from contract.files import canonical_json, sha256, tree_bytes, write_atomically
-from contract.model import reference, schema
+from contract.model import reference
 from contract.model.predictor import MODEL_FILE_NAME, Predictor
-from contract.model.schema import FeatureSchema
+from contract.schema import schema
+from contract.schema.schema import FeatureSchema
 from pipelines import paths
 from pipelines.columns.declared import served
 from pipelines.params.params import Params

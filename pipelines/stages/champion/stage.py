@@ -9,9 +9,9 @@ from pathlib import Path
 from contract.bundle import manifest
 from contract.errors import BundleError
 from contract.files import canonical_json, sha256, write_atomically
-from contract.model import schema
 from contract.model.predictor import MODEL_FILE_NAME
-from contract.model.schema import FeatureSchema
+from contract.schema import schema
+from contract.schema.schema import FeatureSchema
 from pipelines import paths
 from pipelines.machine.settings import open_store
 from pipelines.params.params import Params

@@ -10,7 +10,7 @@ from functools import partial
 import polars as pl
 
 from contract.errors import DataRejectedError, Problem
-from contract.model.schema import Field
+from contract.schema.schema import Field
 from pipelines.columns import kinds
 from pipelines.columns.casts import Converted
 from pipelines.columns.declared import field_of

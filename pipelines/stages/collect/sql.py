@@ -21,7 +21,7 @@ from sqlalchemy.exc import (
 )
 
 from contract.errors import ConfigurationError, DataRejectedError, UnavailableError
-from contract.values.texts import text_of
+from contract.schema.texts import text_of
 from pipelines.data import tables
 from pipelines.machine.settings import source_root
 from pipelines.params.params import WHOLE, Data, SqlSource

@@ -1,4 +1,4 @@
-"""Times as expressions on columns of text, as `contract.values.kinds` reads them: for `draft`, which looks for the format of a column."""
+"""Times as expressions on columns of text, as `contract.schema.kinds` reads them: for `draft`, which looks for the format of a column."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from functools import partial
 
 import polars as pl
 
-from contract.model.schema import Field
+from contract.schema.schema import Field
 from pipelines.columns import kinds
 
 _FIELD = Field("", "timestamp")

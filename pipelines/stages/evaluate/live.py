@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import BundleError
-from contract.model import compatibility, schema
+from contract.model import compatibility
 from contract.model.predictor import Predictor
-from contract.model.schema import FeatureSchema
+from contract.schema import schema
+from contract.schema.schema import FeatureSchema
 from pipelines import paths
 from pipelines.columns.declared import served
 from pipelines.data import tables

@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 
 from contract.errors import ConfigurationError
-from contract.model.schema import Feature, FeatureSchema
-from contract.values.timestamps import UTC_ZONE
+from contract.schema.schema import Feature, FeatureSchema
+from contract.schema.timestamps import UTC_ZONE
 from pipelines.columns.declared import field_of, target_of
 from pipelines.data import cuts
 from pipelines.params.features import MINIMUM_COUNT

@@ -6,8 +6,8 @@ import polars as pl
 
 from contract.errors import DataRejectedError
 from contract.files import canonical_json, write_atomically
-from contract.model import schema as feature_schema
 from contract.model.encoder import Encoder
+from contract.schema import schema as feature_schema
 from pipelines import paths
 from pipelines.data import splits, tables
 from pipelines.params.params import Params

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.model.schema import FeatureSchema
+from contract.schema.schema import FeatureSchema
 from pipelines.params.params import Train
 from pipelines.stages.train.thresholds import between_rows
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.model.schema import FeatureSchema
+from contract.schema.schema import FeatureSchema
 from pipelines.stages.train.graph import FEATURES, MARGINS, Link, model_bytes, tensor
 
 _MISSING = -1.0

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.model.reference import MISSING, Bins, Counter, Reference, predicted
-from contract.model.schema import Feature, FeatureSchema
+from contract.schema.schema import Feature, FeatureSchema
 from pipelines.data.cuts import moved
 from pipelines.params.features import MINIMUM_COUNT
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from contract.files import canonical_json, write_atomically
 from contract.model import reference as training_reference
-from contract.model import schema as feature_schema
 from contract.model.predictor import MODEL_FILE_NAME, Predictor
-from contract.model.schema import FeatureSchema
+from contract.schema import schema as feature_schema
+from contract.schema.schema import FeatureSchema
 from pipelines import paths
 from pipelines.data import tables
 from pipelines.params.params import Params

@@ -13,7 +13,7 @@ from bentos import errors
 from bentos.protocols.http.pages import openapi
 from bentos.protocols.http.pages.openapi import field_schema
 from contract.errors import InvalidRowsError, RequestError, TooLargeError, UnsupportedTypeError
-from contract.model.schema import Feature, Field
+from contract.schema.schema import Feature, Field
 from tests.bentos.caller import Caller
 from tests.bentos.conftest import Case
 

@@ -21,8 +21,8 @@ from contract.bundle import manifest
 from contract.model.encoder import Encoder
 from contract.model.predictor import Predictor
 from contract.model.reference import Bins, Reference
-from contract.model.schema import Feature, FeatureSchema, Field, Target
 from contract.prediction_log.records import ID_LIMIT_BYTES
+from contract.schema.schema import Feature, FeatureSchema, Field, Target
 from harness.waiting import until
 from tests.bentos.caller import Caller
 from tests.bentos.conftest import Case

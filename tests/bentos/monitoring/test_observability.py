@@ -33,8 +33,8 @@ from contract.errors import RequestError
 from contract.files import canonical_json, sha256
 from contract.model.encoder import Encoder
 from contract.model.reference import Counter, Reference
-from contract.model.schema import FeatureSchema
 from contract.prediction_log.records import Reader
+from contract.schema.schema import FeatureSchema
 from harness.waiting import until
 from tests.bentos.conftest import Case, Server, start_server
 from tests.bentos.monitoring.test_metrics import Samples, samples, value

@@ -10,7 +10,7 @@ import pytest
 from contract.errors import InvalidRowsError
 from contract.model.compatibility import breaks
 from contract.model.encoder import Encoder
-from contract.model.schema import Feature, FeatureSchema, Field, Target
+from contract.schema.schema import Feature, FeatureSchema, Field, Target
 from tests.contract.conftest import ROW, SCHEMA
 
 

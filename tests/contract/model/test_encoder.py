@@ -12,8 +12,8 @@ import pytest
 
 from contract.errors import BundleError, InvalidRowsError
 from contract.model.encoder import Encoder
-from contract.model.schema import Feature, FeatureSchema, Field
-from contract.values import kinds
+from contract.schema import kinds
+from contract.schema.schema import Feature, FeatureSchema, Field
 from tests.contract.conftest import ROW, SCHEMA
 
 ENCODER = Encoder(SCHEMA)

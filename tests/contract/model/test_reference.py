@@ -12,7 +12,7 @@ import pytest
 
 from contract.errors import BundleError
 from contract.model.reference import Bins, Counter, Reference, predicted, stability_index
-from contract.model.schema import FeatureSchema, Field
+from contract.schema.schema import FeatureSchema, Field
 from tests.contract.conftest import SCHEMA
 
 BINS = Bins(("≤ 1", "≤ 2.5", "> 2.5", "missing"), (10, 20, 30, 0), (1.0, 2.5), (0, 1, 2))

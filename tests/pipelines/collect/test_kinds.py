@@ -15,8 +15,8 @@ import polars as pl
 import pytest
 
 from contract.errors import DataRejectedError
-from contract.model.schema import Field
-from contract.values import kinds as one_value
+from contract.schema import kinds as one_value
+from contract.schema.schema import Field
 from pipelines import paths
 from pipelines.columns import kinds
 from pipelines.data import tables

@@ -19,7 +19,7 @@ import pytest
 from contract.errors import EXIT_DATA, DataRejectedError, ModelRejectedError
 from contract.files import canonical_json, write_atomically
 from contract.model.compatibility import misread
-from contract.model.schema import FeatureSchema, Field
+from contract.schema.schema import FeatureSchema, Field
 from pipelines import paths
 from pipelines.data import splits, tables
 from pipelines.params.params import Params

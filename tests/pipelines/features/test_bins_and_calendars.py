@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from contract.errors import ConfigurationError
 from contract.model import transforms
-from contract.model.schema import FeatureSchema
+from contract.schema.schema import FeatureSchema
 from pipelines.data.cuts import quantile_edges
 from pipelines.params.params import Params
 from pipelines.stages.features import fit

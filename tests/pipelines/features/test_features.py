@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from contract.errors import ConfigurationError, DataRejectedError
-from contract.model.schema import FeatureSchema
+from contract.schema.schema import FeatureSchema
 from pipelines import paths
 from pipelines.data import tables
 from pipelines.params.params import CategoryFeature, LookupFeature, Params

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_info
 
 from contract.errors import ModelRejectedError
 from contract.files import write_atomically
-from contract.model.schema import Feature, FeatureSchema, Field, Target
+from contract.schema.schema import Feature, FeatureSchema, Field, Target
 from pipelines import paths
 from pipelines.data import tables
 from pipelines.params.params import Params

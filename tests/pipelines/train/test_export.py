@@ -9,7 +9,7 @@ EXPORT = """
 import hashlib
 import numpy as np
 from xgboost import DMatrix, train
-from contract.model.schema import Feature, FeatureSchema, Field, Target
+from contract.schema.schema import Feature, FeatureSchema, Field, Target
 from pipelines.stages.train import linear
 from pipelines.stages.train.trees import booster_to_onnx
 

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from contract.model.predictor import Predictor
-from contract.model.schema import Feature, FeatureSchema, Field, Target
+from contract.schema.schema import Feature, FeatureSchema, Field, Target
 from pipelines.stages.train import linear
 
 ROWS = 4_000

@@ -15,7 +15,7 @@ import pytest
 from contract.bundle import manifest
 from contract.errors import EXIT_DATA, BundleError, ConflictError, DataRejectedError, ModelRejectedError
 from contract.model.predictor import Predictor
-from contract.model.schema import FeatureSchema
+from contract.schema.schema import FeatureSchema
 from contract.store.store import Store
 from pipelines import paths
 from pipelines.commands.monitor import command as monitor

@@ -13,7 +13,7 @@ import pytest
 
 from contract.model.predictor import Predictor
 from contract.model.reference import Counter, Reference, stability_index
-from contract.model.schema import Feature, FeatureSchema, Field, Target
+from contract.schema.schema import Feature, FeatureSchema, Field, Target
 from pipelines import paths
 from pipelines.params.features import MINIMUM_COUNT
 from pipelines.params.params import Params

@@ -23,7 +23,7 @@ from contract.bundle import manifest
 from contract.errors import ModelRejectedError
 from contract.files import canonical_json, sha256, write_atomically
 from contract.model.predictor import Predictor
-from contract.model.schema import FeatureSchema
+from contract.schema.schema import FeatureSchema
 from contract.store.store import Store
 from pipelines import paths
 from pipelines.commands.monitor import command as monitor

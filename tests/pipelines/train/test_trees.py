@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from contract.errors import ConfigurationError
 from contract.model.predictor import Predictor
-from contract.model.schema import Feature, FeatureSchema, Field, Target
+from contract.schema.schema import Feature, FeatureSchema, Field, Target
 from pipelines.stages.train.export import TOLERANCE
 from pipelines.stages.train.trees import booster_to_onnx
 

@@ -10,7 +10,7 @@ from bentos import VERSION
 from bentos.core import Core
 from bentos.protocols.http.pages import operations
 from bentos.protocols.oip.kinds import wire_of
-from contract.model.schema import Feature, FeatureSchema, Field
+from contract.schema.schema import Feature, FeatureSchema, Field
 
 _SHOWN_CATEGORIES = 30
 

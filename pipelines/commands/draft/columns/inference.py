@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from contract.model.schema import Field
+from contract.schema.schema import Field
 from pipelines.columns import identifiers, kinds
 from pipelines.columns.identifiers import FEW, words
 from pipelines.commands.draft.columns import pii, ranges, times

@@ -10,8 +10,8 @@ from typing import Any
 import polars as pl
 
 from contract.errors import ConfigurationError
-from contract.model.schema import Field
-from contract.values.timestamps import CALENDAR_DAY, UNITS
+from contract.schema.schema import Field
+from contract.schema.timestamps import CALENDAR_DAY, UNITS
 from pipelines.columns import kinds
 from pipelines.columns.identifiers import words
 from pipelines.stages.collect import times

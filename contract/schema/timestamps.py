@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from contract.model.schema import Field
-from contract.values.texts import missing_texts, parse_number, text_of, text_or
+from contract.schema.schema import Field
+from contract.schema.texts import missing_texts, parse_number, text_of, text_or
 
 Reader = Callable[[Any], Any]
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from contract.model.schema import Field
-from contract.values import kinds, timestamps
+from contract.schema import kinds, timestamps
+from contract.schema.schema import Field
 
 NOON = datetime(2024, 1, 2, 12)
 FLOAT32_END = 3.4028235677973366e38  # the smallest double that float32 rounds to infinity

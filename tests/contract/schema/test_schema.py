@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from contract.errors import BundleError
-from contract.model.schema import FeatureSchema, Field, Target
+from contract.schema.schema import FeatureSchema, Field, Target
 from tests.contract.conftest import SCHEMA
 
 

@@ -31,7 +31,7 @@ class Field:
     """One key of a request.
 
     Attributes:
-        kind: `number`, `boolean`, `category` or `timestamp`; `contract.values.kinds` says what is read as one.
+        kind: `number`, `boolean`, `category` or `timestamp`; `contract.schema.kinds` says what is read as one.
         required: whether a row in which it is missing is refused. An optional one that is missing is encoded as NaN.
         unit: of a number, for people; of a timestamp that is written as a number, the unit in which it counts.
         minimum, maximum: inclusive bounds of a number; None where there is none.

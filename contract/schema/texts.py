@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from contract.model.schema import Field
+from contract.schema.schema import Field
 
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII).fullmatch
 _NAN = re.compile(r"[+-]?nan", re.ASCII | re.IGNORECASE).fullmatch

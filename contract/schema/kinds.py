@@ -19,10 +19,10 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from contract.model.schema import Field
-from contract.values import timestamps
-from contract.values.texts import missing_numbers, missing_texts, parse_number, text_or
-from contract.values.timestamps import Reader
+from contract.schema import timestamps
+from contract.schema.schema import Field
+from contract.schema.texts import missing_numbers, missing_texts, parse_number, text_or
+from contract.schema.timestamps import Reader
 
 # The largest double that float32 does not round to infinity.
 LARGEST = math.nextafter(2.0**128 - 2.0**103, 0.0)

@@ -1,1 +1,0 @@
-"""The conversion of one value: kinds, texts, timestamps, and the names of the source."""
