@@ -17,9 +17,9 @@ from time import time_ns
 from typing import Any, NamedTuple
 
 from bentos.errors import INTERNAL
-from bentos.protocols.http.exchange import REQUEST_ID
 from contract.errors import ConfigurationError
 
+REQUEST_ID = b"x-request-id"
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")
 _PROTOCOL = "http/protobuf"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,16 @@ def test_no_plane_imports_a_pickler() -> None:
         path: found for path in SOURCES if (found := {name.split(".")[0] for name in _imports(path)} & picklers)
     }
     assert not offenders
+
+
+def test_no_folder_of_source_files_holds_more_than_twelve_entries() -> None:
+    entries: dict[Path, set[str]] = defaultdict(set)
+    for path in _tracked():
+        for below, folder in pairwise([path, *path.relative_to(PROJECT).parents]):
+            entries[Path(folder)].add(below.name)
+    sources = {path.relative_to(PROJECT).parent for path in _tracked() if path.suffix == ".py"}
+    assert len(sources) > 50
+    assert not {str(folder): len(entries[folder]) for folder in sources if len(entries[folder]) > 12}
 
 
 def test_stages_never_import_each_other() -> None:

@@ -17,7 +17,6 @@ READS = ("GET", "HEAD")
 WRITES = ("POST",)
 SAFE = (*READS, "OPTIONS")
 JSON = b"application/json"
-REQUEST_ID = b"x-request-id"
 
 
 @dataclass(slots=True)

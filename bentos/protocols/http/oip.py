@@ -8,11 +8,11 @@ from typing import Any
 
 from bentos.core import Core
 from bentos.errors import NotFoundError, one_line
+from bentos.monitoring.tracing import REQUEST_ID
 from bentos.protocols import json_body
 from bentos.protocols.http.exchange import (
     JSON,
     READS,
-    REQUEST_ID,
     WRITES,
     Headers,
     Response,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from bentos.core import Core
 from bentos.errors import INTERNAL
+from bentos.monitoring.tracing import REQUEST_ID
 from bentos.protocols import json_body
-from bentos.protocols.http.exchange import JSON, REQUEST_ID, WRITES, Headers, Response, check_encoding, media_type
+from bentos.protocols.http.exchange import JSON, WRITES, Headers, Response, check_encoding, media_type
 from contract.errors import RequestError, UnsupportedTypeError
 
 PATH = "/predict"

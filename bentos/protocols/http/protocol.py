@@ -18,9 +18,10 @@ from bentos.errors import (
     OverloadedError,
     TargetTooLongError,
 )
+from bentos.monitoring.tracing import REQUEST_ID
 from bentos.protocols.http.connection import BODY, CHUNK, HEAD, IDLE, SLICE, Connection
 from bentos.protocols.http.door import Door
-from bentos.protocols.http.exchange import REQUEST_ID, SAFE, Headers, Request, Response
+from bentos.protocols.http.exchange import SAFE, Headers, Request, Response
 from bentos.protocols.http.rules import fault, is_sound, without_upgrade
 from contract.errors import RequestError
 from contract.prediction_log.records import ID_LIMIT_BYTES
