@@ -15,8 +15,9 @@ from typing import Any
 
 from bentos.core import Core
 from bentos.monitoring.observations import BATCH_ROWS, Observations
+from bentos.monitoring.tracing import REQUEST_ID
 from bentos.protocols.http.app import HttpApp
-from bentos.protocols.http.exchange import REQUEST_ID, Request
+from bentos.protocols.http.exchange import Request
 
 _ROUNDS = 30
 
