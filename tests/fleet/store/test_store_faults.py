@@ -146,7 +146,7 @@ PUTTING = """
 import sys
 from pathlib import Path
 from contract.store.store import Store
-from tests import dying
+from tests.faults import dying
 dying.after(int(sys.argv[4]))
 Store(sys.argv[1], private_key=Path(sys.argv[2]).read_bytes()).put(Path(sys.argv[3]))
 """

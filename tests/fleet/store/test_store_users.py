@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as 
 AS_USER = """
 import os, sys, tempfile
 from pathlib import Path
-from contract import signature
+from contract.bundle import signature
 from contract.errors import BulkheadError
 from contract.store.store import Store
 key = Path(sys.argv[3]).read_bytes()

@@ -51,7 +51,7 @@ def rows_of(raw: dict[str, Any], text: str, month: str = "2024-01", **source: An
 
 _DYING = """
 import runpy, sys
-from tests import dying
+from tests.faults import dying
 dying.after(int(sys.argv.pop(1)))
 runpy.run_module("pipelines", run_name="__main__")
 """

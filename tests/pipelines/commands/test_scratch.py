@@ -13,7 +13,7 @@ PROJECT = Path(__file__).parents[3]
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from pipelines import scratch
+from pipelines.machine import scratch
 with scratch.directory(Path(sys.argv[1])) as place:
     (place / "deliveries.csv").write_text("rows")
     os.kill(os.getpid(), signal.SIGKILL)
