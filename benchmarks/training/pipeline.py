@@ -95,7 +95,7 @@ def _bare(params: Path) -> tuple[Cost, dict[str, Any]]:
         shutil.copyfile(PROJECT / "requirements/serving.txt", Path(scratch, "serving.txt"))
         environment = workspaces.environment() | {"BENTOML_HOME": str(Path(scratch, "home"))}
         for script, step, python in BARE_STEPS:
-            command = (python, str(PROJECT / "benchmarks/peers" / script), step)
+            command = (python, str(PROJECT / "benchmarks/peers/pipeline" / script), step)
             cost, printed = workspaces.timed(command, cwd=Path(scratch), env=environment)
             total += cost
             evidence |= json.loads(printed.splitlines()[-1])

@@ -69,13 +69,13 @@ def test_unequal_work_is_not_compared(worked: Workspace, change: dict[str, float
 def test_every_step_of_the_bare_scripts_is_run() -> None:
     for script in BARE_SCRIPTS:
         steps = [step for of, step, _ in pipeline.BARE_STEPS if of == script]
-        text = (workspaces.PROJECT / "benchmarks/peers" / script).read_text()
+        text = (workspaces.PROJECT / "benchmarks/peers/pipeline" / script).read_text()
         assert f"for step in ({', '.join(steps)})" in text
 
 
 def test_the_bare_scripts_use_nothing_of_ours_and_no_dvc() -> None:
     for script in BARE_SCRIPTS:
-        text = (workspaces.PROJECT / "benchmarks/peers" / script).read_text()
+        text = (workspaces.PROJECT / "benchmarks/peers/pipeline" / script).read_text()
         imported = set(re.findall(r"^\s*(?:from|import) (\w+)", text, re.MULTILINE))
         assert "polars" in imported
         assert not imported & {"contract", "pipelines", "bentos", "fleet", "benchmarks", "dvc"}
