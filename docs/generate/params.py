@@ -11,8 +11,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from docs.generate.markdown import NOTICE, table
-from pipelines.params import Params
-from pipelines.params_types import Model
+from pipelines.params.params import Params
+from pipelines.params.types import Model
 
 _INTRODUCTION = """# params.yaml
 
