@@ -18,37 +18,41 @@ class Column(Model):
         description="`number` (that a float32 holds), `boolean` (true/false, yes/no, 1/0), `category`, `timestamp` (ISO 8601, or by its "
         "`unit`), or `identifier` (never a feature)."
     )
-    required: bool = Field(True, description="Whether a request must carry it.")
+    required: bool = Field(default=True, description="Whether a request must carry it.")
     unit: str | None = Field(
-        None,
+        default=None,
         description="Unit, for people. Of a timestamp or a duration that is written as a number, how it is read.",
     )
-    minimum: float | None = Field(None, description="Smallest value of a number. A request below it is refused.")
-    maximum: float | None = Field(None, description="Largest value of a number. A request above it is refused.")
-    values: tuple[Text, ...] | None = Field(None, description="Allowed values of a category. Null: any.")
+    minimum: float | None = Field(
+        default=None, description="Smallest value of a number. A request below it is refused."
+    )
+    maximum: float | None = Field(default=None, description="Largest value of a number. A request above it is refused.")
+    values: tuple[Text, ...] | None = Field(default=None, description="Allowed values of a category. Null: any.")
     missing: Share | None = Field(
-        None, description="Largest share of missing values in a month. Null: 0 if `required`, else 1."
+        default=None, description="Largest share of missing values in a month. Null: 0 if `required`, else 1."
     )
     missing_values: tuple[Text, ...] = Field(
-        (),
+        default=(),
         description='Tokens that mean a missing value in this column, such as `["-1"]`, in requests too. A number is compared by its '
         "value.",
     )
-    tolerance: Share = Field(0.0, description="Largest share of a month's values that may violate this declaration.")
+    tolerance: Share = Field(
+        default=0.0, description="Largest share of a month's values that may violate this declaration."
+    )
     may_be_constant: bool = Field(
-        False,
+        default=False,
         description="Whether all rows of one month may have the same value although other months vary, such as a season.",
     )
     may_drift: bool = Field(
-        False,
+        default=False,
         description="Whether a month may be distributed unlike every month before it, such as a year or a price index.",
     )
     pii: bool = Field(
-        False,
+        default=False,
         description="Whether its values are personal. They may not enter the bundle, so features that would carry them are refused, and "
         "features made from it are neither counted nor logged by a server.",
     )
-    description: str | None = Field(None, description="Text for people, on the OpenAPI page.")
+    description: str | None = Field(default=None, description="Text for people, on the OpenAPI page.")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -94,11 +98,11 @@ class CategoryFeature(Model):
     transform: Literal["category"] = Field(description="A code for each category.")
     input: Own = None
     minimum_count: Count = Field(
-        MINIMUM_COUNT,
+        default=MINIMUM_COUNT,
         description="Training rows below which a category shares the code of the unknown ones. Lower it only where few rows identify "
         "nobody.",
     )
-    maximum_categories: int = Field(1_000, ge=1, le=10_000, description="Largest number of categories.")
+    maximum_categories: int = Field(default=1_000, ge=1, le=10_000, description="Largest number of categories.")
 
 
 class CalendarFeature(Model):
@@ -136,11 +140,11 @@ class LookupFeature(Model):
     transform: Literal["lookup"] = Field(description="A statistic of the training rows with the same category.")
     input: Input
     statistic: Literal["share", "mean"] = Field(description="Share of the rows, or mean of the number `of`.")
-    of: str | None = Field(None, description="Of `mean`: the number that is averaged.")
+    of: str | None = Field(default=None, description="Of `mean`: the number that is averaged.")
     minimum_count: Count = Field(
-        MINIMUM_COUNT, description="Training rows below which a category's statistic is missing."
+        default=MINIMUM_COUNT, description="Training rows below which a category's statistic is missing."
     )
-    maximum_keys: int = Field(1_000, ge=1, le=10_000, description="Largest number of categories.")
+    maximum_keys: int = Field(default=1_000, ge=1, le=10_000, description="Largest number of categories.")
 
 
 class ElapsedFeature(Model):
@@ -165,9 +169,11 @@ class BinnedFeature(Model):
 
     transform: Literal["binned"] = Field(description="Number of the bin, from 0.")
     input: Input
-    edges: tuple[FiniteFloat, ...] | None = Field(None, description="Upper ends of the bins; each belongs to its bin.")
+    edges: tuple[FiniteFloat, ...] | None = Field(
+        default=None, description="Upper ends of the bins; each belongs to its bin."
+    )
     quantiles: Annotated[int, Field(ge=2, le=100)] | None = Field(
-        None,
+        default=None,
         description="Number of bins of about equally many training rows, at least 10. No edge is a value of a row.",
     )
 
@@ -186,9 +192,9 @@ class HolidayFeature(Model):
     transform: Literal["holiday"] = Field(description="1 on a public holiday, else 0; missing outside of `years`.")
     input: Input
     country: str = Field(pattern="^[A-Z]{2}$", description="Country by ISO 3166, such as `US`.")
-    subdivision: str | None = Field(None, description="Part of the country, such as `NY`.")
+    subdivision: str | None = Field(default=None, description="Part of the country, such as `NY`.")
     years: tuple[Year, Year] | None = Field(
-        None, description="First and last year. Null: those of the training rows and the five after."
+        default=None, description="First and last year. Null: those of the training rows and the five after."
     )
 
     @model_validator(mode="after")

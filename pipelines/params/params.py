@@ -50,11 +50,11 @@ class Data(Model):
         "is not over is not collected. `[all]` where there is no `time`."
     )
     time: str | None = Field(
-        None,
+        default=None,
         description="Timestamp that assigns a row to its month and orders the split: when the prediction would have been requested.",
     )
     key: tuple[str, ...] = Field(
-        (),
+        default=(),
         description="Columns that identify a row. Two rows of a month may not share their values. Empty: rows may be equal.",
     )
     columns: dict[Name, Column] = Field(description="Every column that is used, by name.")
@@ -93,27 +93,27 @@ class Validate(Model):
 
     rows: tuple[int, int] = Field(description="Fewest and most rows of a month.")
     positive_rate: tuple[Share, Share] = Field(
-        (0.0, 1.0), description="Binary targets: lowest and highest share of the positive label in a month."
+        default=(0.0, 1.0), description="Binary targets: lowest and highest share of the positive label in a month."
     )
     budget: Share = Field(
-        0.0,
+        default=0.0,
         description="Largest share of a month's rows that may be quarantined for failing a row check. Beyond it the whole month is.",
     )
     drift: Annotated[float, Field(gt=0, lt=1)] | None = Field(
-        0.01,
+        default=0.01,
         description="Probability of a false alarm of the drift check, which refuses a month that is distributed unlike every earlier "
         "one. Null: no drift check.",
     )
     reviewed: tuple[Month, ...] = Field(
-        (), description="Months whose drift a person has accepted. They pass, and are history for later months."
+        default=(), description="Months whose drift a person has accepted. They pass, and are history for later months."
     )
     freshness: Period | None = Field(
-        FRESHNESS,
+        default=FRESHNESS,
         description="How long before the end of a month its newest row may lie: `4d` for a table of working days, `8d` for a weekly "
         "one, `1mo` for one row at the first of each month. Null: completeness is not checked.",
     )
     expectations: tuple[Expectation, ...] = Field(
-        (),
+        default=(),
         description="Further expectations of Great Expectations. `unexpected_rows_expectation` takes any rule in SQL.",
     )
 
@@ -122,23 +122,25 @@ class Train(Model):
     """Settings of XGBoost, by its own names; `threads` changes the time, not the model."""
 
     seed: int = Field(description="Seed of the row and column samples.")
-    max_depth: int = Field(6, ge=1, le=20, description="Largest depth of a tree.")
-    learning_rate: float = Field(0.1, gt=0, le=1, description="Factor by which each tree's contribution is shrunk.")
-    min_child_weight: float = Field(1.0, ge=0, description="Smallest sum of hessians in a leaf.")
-    subsample: float = Field(1.0, gt=0, le=1, description="Share of the rows that each tree sees.")
-    colsample_bytree: float = Field(1.0, gt=0, le=1, description="Share of the features that each tree sees.")
-    max_rounds: int = Field(1000, ge=1, description="Largest number of boosting rounds.")
-    early_stopping_rounds: int = Field(
-        50, ge=1, description="Rounds without improvement on the validation part after which boosting stops."
+    max_depth: int = Field(default=6, ge=1, le=20, description="Largest depth of a tree.")
+    learning_rate: float = Field(
+        default=0.1, gt=0, le=1, description="Factor by which each tree's contribution is shrunk."
     )
-    threads: int = Field(2, ge=1, description="Threads. Changes the time, not the model.")
+    min_child_weight: float = Field(default=1.0, ge=0, description="Smallest sum of hessians in a leaf.")
+    subsample: float = Field(default=1.0, gt=0, le=1, description="Share of the rows that each tree sees.")
+    colsample_bytree: float = Field(default=1.0, gt=0, le=1, description="Share of the features that each tree sees.")
+    max_rounds: int = Field(default=1000, ge=1, description="Largest number of boosting rounds.")
+    early_stopping_rounds: int = Field(
+        default=50, ge=1, description="Rounds without improvement on the validation part after which boosting stops."
+    )
+    threads: int = Field(default=2, ge=1, description="Threads. Changes the time, not the model.")
 
 
 class Slice(Model):
     """Rows of the hold-out that share a value, scored apart in the report."""
 
     column: str = Field(description="Column whose values make the groups.")
-    part: Part | None = Field(None, description="Of a timestamp: the part of it that makes the groups.")
+    part: Part | None = Field(default=None, description="Of a timestamp: the part of it that makes the groups.")
 
     @property
     def name(self) -> str:
@@ -148,9 +150,9 @@ class Slice(Model):
 class Evaluate(Model):
     """How the model is judged on the hold-out."""
 
-    slices: tuple[Slice, ...] = Field((), description="Groups that the report scores apart.")
+    slices: tuple[Slice, ...] = Field(default=(), description="Groups that the report scores apart.")
     bootstrap: int = Field(
-        2000,
+        default=2000,
         ge=100,
         description="Resamples behind the confidence bounds: of whole days where there is a time, of whole entities where the split "
         "is grouped, else of rows.",
@@ -165,34 +167,36 @@ class Gates(Model):
     """
 
     regression_margin: float = Field(
-        0.01, ge=0, le=0.5, description="What a new model may lose against the live one, with 95 % confidence."
+        default=0.01, ge=0, le=0.5, description="What a new model may lose against the live one, with 95 % confidence."
     )
     linear_margin: float = Field(
-        0.0, ge=0, le=0.5, description="What a new model may lose against the linear baseline."
+        default=0.0, ge=0, le=0.5, description="What a new model may lose against the linear baseline."
     )
     feature_auc: float = Field(
-        0.99, ge=0.5, le=1, description="ROC-AUC that one feature may reach alone. More is taken for a leak."
+        default=0.99, ge=0.5, le=1, description="ROC-AUC that one feature may reach alone. More is taken for a leak."
     )
     disguise: float = Field(
-        0.99,
+        default=0.99,
         gt=0,
         le=1,
         description="Share of all errors that one feature may avoid alone. At more it is the target in disguise.",
     )
     reviewed: tuple[str, ...] = Field(
-        (),
+        default=(),
         description="Features that may exceed `feature_auc` or look like an identifier: a person has made sure that they are known "
         "before the outcome and measure something.",
     )
-    entity: str | None = Field(None, description="Column whose values may not be both in training and in the hold-out.")
+    entity: str | None = Field(
+        default=None, description="Column whose values may not be both in training and in the hold-out."
+    )
     clusters: int = Field(
-        20,
+        default=20,
         ge=2,
         description="Fewest days, entities or rows of the hold-out over which a bound decides. With fewer, a model that would pass "
         "is held for a person.",
     )
     replaces: Annotated[str, Field(pattern="^[0-9a-f]{8,64}$")] | None = Field(
-        None,
+        default=None,
         description="A person's decision that the live bundle with this digest (8 characters or more, in quotes) may be replaced "
         "without a comparison.",
     )
@@ -202,13 +206,17 @@ class Budget(Model):
     """What a bundle may cost when it is rehearsed before it is published."""
 
     ready_s: float = Field(
-        30, gt=0, description="Seconds from the start of `bentoml serve` to the first 200 on `/readyz`."
+        default=30, gt=0, description="Seconds from the start of `bentoml serve` to the first 200 on `/readyz`."
     )
     p99_ms: float = Field(
-        50, gt=0, description="99th percentile of the latency of one row over HTTP, one request at a time, in ms."
+        default=50,
+        gt=0,
+        description="99th percentile of the latency of one row over HTTP, one request at a time, in ms.",
     )
-    memory_mb: float = Field(400, gt=0, description="Resident memory of one replica, all of its processes, in MB.")
-    environment_mb: float = Field(400, gt=0, description="Installed size of the serving environment, in MB.")
+    memory_mb: float = Field(
+        default=400, gt=0, description="Resident memory of one replica, all of its processes, in MB."
+    )
+    environment_mb: float = Field(default=400, gt=0, description="Installed size of the serving environment, in MB.")
 
 
 Seconds = Annotated[float, Field(gt=0, lt=3600)]
@@ -220,43 +228,49 @@ class Serving(Model):
     A time of an hour or more would be no limit.
     """
 
-    max_rows: int = Field(Limits.max_rows, ge=1, description="Rows in one request.")
+    max_rows: int = Field(default=Limits.max_rows, ge=1, description="Rows in one request.")
     body_limit_bytes: int = Field(
-        Limits.body_limit_bytes, ge=1024, description="Bytes in the body of an HTTP request, or in a gRPC message."
+        default=Limits.body_limit_bytes,
+        ge=1024,
+        description="Bytes in the body of an HTTP request, or in a gRPC message.",
     )
     body_timeout_s: Seconds = Field(
-        Limits.body_timeout_s,
+        default=Limits.body_timeout_s,
         description="Seconds for a body or message to arrive, and for a caller to take its response.",
     )
     head_timeout_s: Seconds = Field(
-        Limits.head_timeout_s,
+        default=Limits.head_timeout_s,
         description="Seconds for the headers to arrive, from their first byte or the start of the connection.",
     )
     head_limit_bytes: int = Field(
-        Limits.head_limit_bytes, ge=1024, description="Bytes in the headers of a request, its first line included."
+        default=Limits.head_limit_bytes,
+        ge=1024,
+        description="Bytes in the headers of a request, its first line included.",
     )
-    head_limit_count: int = Field(Limits.head_limit_count, ge=16, description="Headers of an HTTP request.")
+    head_limit_count: int = Field(default=Limits.head_limit_count, ge=16, description="Headers of an HTTP request.")
     target_limit_bytes: int = Field(
-        Limits.target_limit_bytes, ge=256, description="Bytes in path and query of an HTTP request."
+        default=Limits.target_limit_bytes, ge=256, description="Bytes in path and query of an HTTP request."
     )
     pending_limit_bytes: int = Field(
-        Limits.pending_limit_bytes,
+        default=Limits.pending_limit_bytes,
         ge=1024,
         description="Bytes of all incomplete requests of one protocol together; over gRPC also of responses that were not taken yet.",
     )
     max_connections: int = Field(
-        Limits.max_connections,
+        default=Limits.max_connections,
         ge=1,
         description="Open connections of one protocol; fewer where the system allows fewer file descriptors.",
     )
     latency_budget_s: float = Field(
-        Limits.latency_budget_s,
+        default=Limits.latency_budget_s,
         ge=0.01,
         lt=3600,
         description="Seconds from the arrival of a request to its response. What cannot be answered within it is refused.",
     )
-    drain_s: Seconds = Field(Limits.drain_s, description="Seconds for requests in flight when the server stops.")
-    budget: Budget = Field(Budget(), description="What a bundle may cost when it is rehearsed.")
+    drain_s: Seconds = Field(
+        default=Limits.drain_s, description="Seconds for requests in flight when the server stops."
+    )
+    budget: Budget = Field(default=Budget(), description="What a bundle may cost when it is rehearsed.")
     deprecated: dict[Name, Literal["number", "boolean", "category", "timestamp"]] = Field(
         default_factory=dict,
         description="Fields that no feature reads any more, with their kinds, such as `{wind_gust: number}`. Requests may carry them; "

@@ -33,7 +33,7 @@ class Combined(Model):
 
     columns: tuple[str, ...] = Field(min_length=1, description="Columns of the source, in the order of the format.")
     format: str = Field(
-        "%Y-%m-%d %H:%M:%S",
+        default="%Y-%m-%d %H:%M:%S",
         description="Directives of strftime. Those with nothing between need all of their digits: `%H%M` reads 0130, and not 130.",
     )
 
@@ -60,11 +60,11 @@ class _TableSource(Model):
 
     version: Version
     missing: tuple[Text, ...] = Field(
-        (),
+        default=(),
         description='Tokens that mean a missing value in every column, such as `["?", "NA"]`. Blank text and NaN always do.',
     )
     decimal: Literal[".", ","] = Field(
-        ".", description="Decimal sign of numbers in text. With `,` a number may contain no point."
+        default=".", description="Decimal sign of numbers in text. With `,` a number may contain no point."
     )
     rename: dict[str, Name] = Field(
         default_factory=dict,
@@ -76,7 +76,9 @@ class _TableSource(Model):
         description="Name in `data.columns` → columns of the source that make one timestamp, or one column that is not ISO 8601: "
         '`{at: {columns: [day, hour], format: "%Y-%m-%d %H"}}`. A request may have these columns in its place.',
     )
-    drop: tuple[str, ...] = Field((), description="Columns of the source to leave out, after they were combined.")
+    drop: tuple[str, ...] = Field(
+        default=(), description="Columns of the source to leave out, after they were combined."
+    )
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:
@@ -98,9 +100,11 @@ class FilesSource(_TableSource):
         "`https` (one file), `s3`, `gs`, `az`. `{month}` stands for the month, `{month:%Y/%m}` for another way to write it: then only "
         "its files are read."
     )
-    separator: Character = Field(",", description="Separator of CSV fields.")
-    quote: Character | None = Field('"', description="Quote around CSV fields. Null: quotes are plain characters.")
-    encoding: str = Field("utf-8", description="Encoding of CSV files, by a name that Python knows.")
+    separator: Character = Field(default=",", description="Separator of CSV fields.")
+    quote: Character | None = Field(
+        default='"', description="Quote around CSV fields. Null: quotes are plain characters."
+    )
+    encoding: str = Field(default="utf-8", description="Encoding of CSV files, by a name that Python knows.")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -119,12 +123,13 @@ class SqlSource(_TableSource):
     url: str = Field(
         description="URL of SQLAlchemy, with `${NAME}` for credentials. Tested with SQLite and PostgreSQL (`postgresql+psycopg://…`)."
     )
-    table: str | None = Field(None, description="Name of the table, with or without its schema.")
+    table: str | None = Field(default=None, description="Name of the table, with or without its schema.")
     query: str | None = Field(
-        None, description="A SELECT in place of `table`. Bytes must be text in UTF-8; lists and documents are not read."
+        default=None,
+        description="A SELECT in place of `table`. Bytes must be text in UTF-8; lists and documents are not read.",
     )
     cursor: str | None = Field(
-        None,
+        default=None,
         description="Column of the database that `data.time` comes from. A month is selected by it, so it wants an index.",
     )
 

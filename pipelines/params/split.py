@@ -15,19 +15,19 @@ class TemporalSplit(Model):
     """By time: the newest rows are held out, those before them validate."""
 
     kind: Literal["temporal"] = Field(description="By time. Needs `data.time`.")
-    holdout: Period = Field("1mo", description="Newest rows, on which the model is judged: `1mo`, `14d`, …")
-    validation: Period = Field("1mo", description="Rows before the hold-out, which stop the boosting.")
+    holdout: Period = Field(default="1mo", description="Newest rows, on which the model is judged: `1mo`, `14d`, …")
+    validation: Period = Field(default="1mo", description="Rows before the hold-out, which stop the boosting.")
     gap: Period | None = Field(
-        None, description="Rows that lie so close before the hold-out, and before the validation, are not used."
+        default=None, description="Rows that lie so close before the hold-out, and before the validation, are not used."
     )
 
 
 class _Shares(Model):
     """Shares of all rows."""
 
-    holdout: Fraction = Field(0.2, description="Share of all rows on which the model is judged.")
-    validation: Fraction = Field(0.2, description="Share of all rows that stop the boosting.")
-    seed: int = Field(0, description="Another seed gives other parts.")
+    holdout: Fraction = Field(default=0.2, description="Share of all rows on which the model is judged.")
+    validation: Fraction = Field(default=0.2, description="Share of all rows that stop the boosting.")
+    seed: int = Field(default=0, description="Another seed gives other parts.")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -56,15 +56,15 @@ class PredefinedSplit(Model):
     """
 
     kind: Literal["predefined"] = Field(description="By a column of the table, or by its order.")
-    column: str | None = Field(None, description="Column whose values say which rows are held out.")
-    holdout: tuple[Text, ...] = Field((), description="With `column`: its values that are held out.")
+    column: str | None = Field(default=None, description="Column whose values say which rows are held out.")
+    holdout: tuple[Text, ...] = Field(default=(), description="With `column`: its values that are held out.")
     first: Annotated[int, Field(ge=1)] | None = Field(
-        None,
+        default=None,
         description="In place of `column`: so many rows are for training, all later ones are held out. The order is that of the files, "
         "so `data.key` must be `[]`.",
     )
-    validation: Fraction = Field(0.2, description="Share of the other rows, by chance, that stop the boosting.")
-    seed: int = Field(0, description="Another seed gives another validation part.")
+    validation: Fraction = Field(default=0.2, description="Share of the other rows, by chance, that stop the boosting.")
+    seed: int = Field(default=0, description="Another seed gives another validation part.")
 
     @model_validator(mode="after")
     def _check(self) -> Self:

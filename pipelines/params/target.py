@@ -19,16 +19,16 @@ class TargetParams(Model):
         description="`binary` (one of two values), `multiclass` (one of several) or `regression` (a number)."
     )
     labels: tuple[Text, ...] = Field(
-        (),
+        default=(),
         description="Binary: the two values, the negative one first. Multiclass: three or more, in the order of responses. Regression: "
         "none.",
     )
-    unit: str | None = Field(None, description="Regression: unit of the value, for people.")
+    unit: str | None = Field(default=None, description="Regression: unit of the value, for people.")
     missing: Share = Field(
-        0.0, description="Largest share of rows without a label in a month. They are counted, not learned from."
+        default=0.0, description="Largest share of rows without a label in a month. They are counted, not learned from."
     )
     threshold: Share = Field(
-        0.5, description="Binary: probability from which the label of a response is the positive one."
+        default=0.5, description="Binary: probability from which the label of a response is the positive one."
     )
 
     @model_validator(mode="after")
