@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from contract.schema.schema import FeatureSchema, Field, Target
-from pipelines.params.params import Data, FlightsSource, TargetParams
+from pipelines.params.params import Data, TargetParams
 
 
 def field_of(name: str, data: Data, zone: str | None = None) -> Field:
@@ -16,16 +15,7 @@ def field_of(name: str, data: Data, zone: str | None = None) -> Field:
     Args:
         zone: of a timestamp, which only the table itself can tell: `UTC` where its values have offsets.
     """
-    column, source = data.columns[name], data.source
-    written: dict[str, Any] = {"missing": column.missing_values}
-    if not isinstance(source, FlightsSource):
-        written = {
-            "missing": tuple(dict.fromkeys((*source.missing, *column.missing_values))),
-            "decimal": source.decimal,
-            "source": tuple(before for before, after in source.rename.items() if after == name),
-        }
-        if name in source.combine:
-            written |= {"source": source.combine[name].columns, "format": source.combine[name].format}
+    column, written = data.columns[name], data.source.spelling(name)
     return Field(
         name=name,
         kind=column.kind,
@@ -36,16 +26,18 @@ def field_of(name: str, data: Data, zone: str | None = None) -> Field:
         description=column.description,
         pii=column.pii,
         zone=zone if column.kind == "timestamp" else None,
-        **written,
+        missing=tuple(dict.fromkeys((*written.missing, *column.missing_values))),
+        decimal=written.decimal,
+        source=written.source,
+        format=written.format,
     )
 
 
 def outcome_of(target: TargetParams, data: Data) -> Field:
     """Return the outcome's column as a field that may be missing, though no request carries it."""
     kind = "number" if target.task == "regression" else "category"
-    if isinstance(data.source, FlightsSource):
-        return Field(target.column, kind, required=False)
-    return Field(target.column, kind, required=False, missing=data.source.missing, decimal=data.source.decimal)
+    written = data.source.spelling(target.column)
+    return Field(target.column, kind, required=False, missing=written.missing, decimal=written.decimal)
 
 
 def served(schema: FeatureSchema, deprecated: Mapping[str, str]) -> FeatureSchema:

