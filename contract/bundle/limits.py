@@ -4,45 +4,59 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 from contract.errors import BundleError
 
 FILE_NAME = "limits.json"
+_HOUR_S = 3600  # a longer time would be no limit
+_Number = TypeVar("_Number", int, float)
+
+
+def limit(default: _Number, description: str, **bounds: float) -> _Number:
+    """Return the field of a limit; `description` and `bounds` (gt, ge, lt) are those of its key in `params.yaml`."""
+    made: _Number = field(default=default, metadata={"description": description, **bounds})
+    return made
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What callers may cost.
+    """What callers may cost. Each field is a key of `serving` in `params.yaml` too: `pipelines.params.serving` derives it from here."""
 
-    Attributes:
-        max_rows: rows in one request, over any protocol.
-        body_limit_bytes: body of an HTTP request, message of a gRPC one.
-        body_timeout_s: time for a body or message to arrive, from the end of the headers; and for an answer to be taken.
-        head_timeout_s: time for the head of a request to arrive, from its first byte or the connection's start.
-        head_limit_bytes, head_limit_count: the headers of a request, with its first line, and how many an HTTP request may have.
-        target_limit_bytes: path and query of an HTTP request.
-        pending_limit_bytes: what may have come of requests that are not complete, of all over one protocol together.
-        max_connections: connections open at once, over one protocol.
-        latency_budget_s: time from a request's arrival to its answer; more requests than can be answered in it are refused.
-        drain_s: time for what is in flight when the server is told to stop.
-    """
-
-    max_rows: int = 1000
-    body_limit_bytes: int = 1024 * 1024
-    body_timeout_s: float = 10.0
-    head_timeout_s: float = 5.0
-    head_limit_bytes: int = 16 * 1024
-    head_limit_count: int = 100
-    target_limit_bytes: int = 2048
-    pending_limit_bytes: int = 16 * 1024 * 1024
-    max_connections: int = 4096
-    latency_budget_s: float = 0.5
-    drain_s: float = 5.0
+    max_rows: int = limit(1000, "Rows in one request.", ge=1)
+    body_limit_bytes: int = limit(1024 * 1024, "Bytes in the body of an HTTP request, or in a gRPC message.", ge=1024)
+    body_timeout_s: float = limit(
+        10.0, "Seconds for a body or message to arrive, and for a caller to take its response.", gt=0, lt=_HOUR_S
+    )
+    head_timeout_s: float = limit(
+        5.0,
+        "Seconds for the headers to arrive, from their first byte or the start of the connection.",
+        gt=0,
+        lt=_HOUR_S,
+    )
+    head_limit_bytes: int = limit(16 * 1024, "Bytes in the headers of a request, its first line included.", ge=1024)
+    head_limit_count: int = limit(100, "Headers of an HTTP request.", ge=16)
+    target_limit_bytes: int = limit(2048, "Bytes in path and query of an HTTP request.", ge=256)
+    pending_limit_bytes: int = limit(
+        16 * 1024 * 1024,
+        "Bytes of all incomplete requests of one protocol together; over gRPC also of responses that were not taken yet.",
+        ge=1024,
+    )
+    max_connections: int = limit(
+        4096, "Open connections of one protocol; fewer where the system allows fewer file descriptors.", ge=1
+    )
+    latency_budget_s: float = limit(
+        0.5,
+        "Seconds from the arrival of a request to its response. What cannot be answered within it is refused.",
+        ge=0.01,
+        lt=_HOUR_S,
+    )
+    drain_s: float = limit(5.0, "Seconds for requests in flight when the server stops.", gt=0, lt=_HOUR_S)
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Limits:
-        """The limits in a `limits.json`; a key that it lacks has its default.
+        """Return the limits in a `limits.json`; a key that it lacks has its default.
 
         Raises:
             BundleError: an unknown key, or a value that is not a positive number.

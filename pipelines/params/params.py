@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from contract.bundle.limits import Limits
 from pipelines.params.features import (
     KINDS_OF,
     BinnedFeature,
@@ -26,6 +25,7 @@ from pipelines.params.features import (
     inputs_of,
     require_columns,
 )
+from pipelines.params.serving import Serving
 from pipelines.params.source import Combined, Source
 from pipelines.params.split import SPLITS, GroupedSplit, PredefinedSplit, Split, StratifiedSplit, TemporalSplit
 from pipelines.params.target import TargetParams
@@ -196,92 +196,6 @@ class Gates(Model):
         description="A person's decision that the live bundle with this digest (8 characters or more, in quotes) may be replaced "
         "without a comparison.",
     )
-
-
-class Budget(Model):
-    """What a bundle may cost when it is rehearsed before it is published."""
-
-    ready_s: float = Field(
-        default=30, gt=0, description="Seconds from the start of `bentoml serve` to the first 200 on `/readyz`."
-    )
-    p99_ms: float = Field(
-        default=50,
-        gt=0,
-        description="99th percentile of the latency of one row over HTTP, one request at a time, in ms.",
-    )
-    memory_mb: float = Field(
-        default=400, gt=0, description="Resident memory of one replica, all of its processes, in MB."
-    )
-    environment_mb: float = Field(default=400, gt=0, description="Installed size of the serving environment, in MB.")
-
-
-Seconds = Annotated[float, Field(gt=0, lt=3600)]
-
-
-class Serving(Model):
-    """What callers may cost a server (`contract.bundle.limits.Limits`), and what the bundle may cost.
-
-    A time of an hour or more would be no limit.
-    """
-
-    max_rows: int = Field(default=Limits.max_rows, ge=1, description="Rows in one request.")
-    body_limit_bytes: int = Field(
-        default=Limits.body_limit_bytes,
-        ge=1024,
-        description="Bytes in the body of an HTTP request, or in a gRPC message.",
-    )
-    body_timeout_s: Seconds = Field(
-        default=Limits.body_timeout_s,
-        description="Seconds for a body or message to arrive, and for a caller to take its response.",
-    )
-    head_timeout_s: Seconds = Field(
-        default=Limits.head_timeout_s,
-        description="Seconds for the headers to arrive, from their first byte or the start of the connection.",
-    )
-    head_limit_bytes: int = Field(
-        default=Limits.head_limit_bytes,
-        ge=1024,
-        description="Bytes in the headers of a request, its first line included.",
-    )
-    head_limit_count: int = Field(default=Limits.head_limit_count, ge=16, description="Headers of an HTTP request.")
-    target_limit_bytes: int = Field(
-        default=Limits.target_limit_bytes, ge=256, description="Bytes in path and query of an HTTP request."
-    )
-    pending_limit_bytes: int = Field(
-        default=Limits.pending_limit_bytes,
-        ge=1024,
-        description="Bytes of all incomplete requests of one protocol together; over gRPC also of responses that were not taken yet.",
-    )
-    max_connections: int = Field(
-        default=Limits.max_connections,
-        ge=1,
-        description="Open connections of one protocol; fewer where the system allows fewer file descriptors.",
-    )
-    latency_budget_s: float = Field(
-        default=Limits.latency_budget_s,
-        ge=0.01,
-        lt=3600,
-        description="Seconds from the arrival of a request to its response. What cannot be answered within it is refused.",
-    )
-    drain_s: Seconds = Field(
-        default=Limits.drain_s, description="Seconds for requests in flight when the server stops."
-    )
-    budget: Budget = Field(default=Budget(), description="What a bundle may cost when it is rehearsed.")
-    deprecated: dict[Name, Literal["number", "boolean", "category", "timestamp"]] = Field(
-        default_factory=dict,
-        description="Fields that no feature reads any more, with their kinds, such as `{wind_gust: number}`. Requests may carry them; "
-        "they are ignored.",
-    )
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        for smaller, larger in (
-            ("target_limit_bytes", "head_limit_bytes"),
-            ("body_limit_bytes", "pending_limit_bytes"),
-        ):
-            if getattr(self, smaller) > getattr(self, larger):
-                raise ValueError(f"{smaller} is more than {larger}, of which it is a part")
-        return self
 
 
 class Params(Model):

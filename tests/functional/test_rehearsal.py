@@ -17,7 +17,7 @@ from contract.errors import BundleError
 from contract.files import canonical_json
 from harness import slice as sliced
 from pipelines.commands.publish import rehearsal
-from pipelines.params.params import Budget
+from pipelines.params.serving import Budget
 from tests.functional.commands import run
 
 

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from contract.bundle.limits import Limits
 from contract.errors import EXIT_CONFIGURATION, ConfigurationError
 from pipelines.params import file as params_file
-from pipelines.params.params import Params, Serving
+from pipelines.params.params import Params
+from pipelines.params.serving import Serving
 
 PROJECT = Path(__file__).parents[2]
 Change = Callable[[dict[str, Any]], object]

@@ -16,7 +16,7 @@ from contract.environment import environments
 from contract.errors import BundleError, Problem
 from contract.files import tree_bytes
 from pipelines.machine import scratch
-from pipelines.params.params import Budget
+from pipelines.params.serving import Budget
 
 _LIMIT_S = 300
 _OPEN_FILES = 4096
