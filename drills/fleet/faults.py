@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from typing import Any
+from contextlib import ExitStack
 
-from drills.fleet.fleets import DrilledFleet, asked, fleets, waited
+from drills.fleet import custody
+from drills.fleet.fleets import DrilledFleet, fleets, waited
+from drills.fleet.injections import counted, kill_and_wait, stopped, under_load
 from drills.results import Result
-from drills.under_load import REQUESTS, SHARE
-from fleet.state import socket_of
 from fleet.supervisor.processes import send
-from fleet.supervisor.unix_http import answers
 from harness.bundles import Bundle
 
-RATE_PER_S = 300.0  # at most; less where others who use this machine leave no time for it
-_ALONE_S = 10.0
-_SUSTAINED_P99_MS = 100.0
-_LEAST_S = 75.0
 _PAUSE_S = 5.0
 _READY_LIMIT_S = 2.0
 _ROLLBACK_LIMIT_S = 10.0
-_ALL_SERVE = "each has the golden answer"
 
 
 def fleet(bundle: Bundle) -> list[Result]:
@@ -38,6 +30,9 @@ def fleet(bundle: Bundle) -> list[Result]:
         supervisor_stopped,
         training_gone,
         canary_dies,
+        custody.code_changed,
+        custody.environment_replaced,
+        custody.key_rotated,
     ):
         with fleets(bundle) as (one,):
             found += drill(one)
@@ -54,15 +49,15 @@ def kills(one: DrilledFleet) -> list[Result]:
     one.serve(4)
     names = [each["name"] for each in one("status")["replicas"]]
     took: list[float] = []
-    with _asked(one, one.first) as found:
+    with under_load(one, one.first) as found:
         time.sleep(1)
         for turn in range(60):
             began = time.monotonic()
-            took.append(_kill_and_wait(one, names[turn % len(names)]))
+            took.append(kill_and_wait(one, names[turn % len(names)]))
             time.sleep(max(0.0, began + 1 - time.monotonic()))
     slowest = sorted(took)[int(0.95 * len(took))]
     return [
-        _result(19, "a replica killed each second", "kill -9 of one of four replicas a second, 60 times", found),
+        counted(19, "a replica killed each second", "kill -9 of one of four replicas a second, 60 times", found),
         Result(
             19,
             "time until a killed replica is ready again",
@@ -75,24 +70,12 @@ def kills(one: DrilledFleet) -> list[Result]:
     ]
 
 
-def _kill_and_wait(one: DrilledFleet, name: str) -> float:
-    """Seconds from the end of a replica's process until the next one is ready."""
-    killed = one.pids(name)
-    send(killed, signal.SIGKILL)
-    path = socket_of("http", name, one.root)
-
-    def is_back() -> bool:
-        return bool(one.pids(name) - killed) and answers(path, "/readyz", limit_s=1)
-
-    return waited(is_back, f"{name} to be ready again")
-
-
 def frozen(one: DrilledFleet) -> list[Result]:
     """A replica is stopped, again and again; the watchdog replaces it."""
     one.serve(3)
     out: list[float] = []
     names = [each["name"] for each in one("status")["replicas"]]
-    with _asked(one, one.first) as found:
+    with under_load(one, one.first) as found:
         for turn in range(4):
             name = names[turn % len(names)]
             send(one.pids(name), signal.SIGSTOP)
@@ -100,7 +83,7 @@ def frozen(one: DrilledFleet) -> list[Result]:
             one.wait_until_ready()
     invariant = f"out of rotation within {max(out):.1f} s, {_READY_LIMIT_S:g} s at most"
     return [
-        _result(20, "a replica stopped", "SIGSTOP of one of three replicas, four times", found),
+        counted(20, "a replica stopped", "SIGSTOP of one of three replicas, four times", found),
         Result(20, "rotation", "the same", len(out), 0, invariant, max(out) <= _READY_LIMIT_S + _STATUS_S),
     ]
 
@@ -116,7 +99,7 @@ def rollbacks(one: DrilledFleet) -> list[Result]:
     """Another bundle is deployed and taken back."""
     one.serve(2)
     took = []
-    with _asked(one, one.first, one.second) as found:
+    with under_load(one, one.first, one.second) as found:
         for _ in range(2):
             one("deploy", one.second)
             began = time.monotonic()
@@ -124,7 +107,7 @@ def rollbacks(one: DrilledFleet) -> list[Result]:
             took.append(time.monotonic() - began)
     invariant = f"within {max(took):.1f} s, {_ROLLBACK_LIMIT_S:g} s at most"
     return [
-        _result(31, "rollback", "deploy and rollback, twice", found),
+        counted(31, "rollback", "deploy and rollback, twice", found),
         Result(31, "time to roll back", "the same", len(took), 0, invariant, max(took) <= _ROLLBACK_LIMIT_S),
     ]
 
@@ -132,14 +115,14 @@ def rollbacks(one: DrilledFleet) -> list[Result]:
 def balancer(one: DrilledFleet) -> list[Result]:
     """Envoy gets other configurations, and is replaced by another Envoy."""
     one.serve(1)
-    with _asked(one, one.first) as found:
+    with under_load(one, one.first) as found:
         for size in ("3", "1"):
             one("scale", size)
         for _ in range(2):
-            with _stopped(one, "watchdog"):
+            with stopped(one, "watchdog"):
                 send([one.supervisord], signal.SIGKILL)
                 one("up")
-    return [_result(32, "load balancer", "reloaded by scaling, and handed over to another Envoy, twice", found)]
+    return [counted(32, "load balancer", "reloaded by scaling, and handed over to another Envoy, twice", found)]
 
 
 def supervisor_killed(one: DrilledFleet) -> list[Result]:
@@ -153,29 +136,29 @@ def supervisor_stopped(one: DrilledFleet) -> list[Result]:
 
 def _repaired(one: DrilledFleet, number: int, done: str) -> list[Result]:
     one.serve(2)
-    with _asked(one, one.first) as found:
+    with under_load(one, one.first) as found:
         time.sleep(1)
         before = one.supervisord
         send([before], number)
         waited(lambda: one.run("status")[0] == 75, "status to see it")
         took = one.wait_until_ready(120)
-    return [_result(45, f"supervisord {done}", f"supervisord {done}; repaired in {took:.0f} s", found)]
+    return [counted(45, f"supervisord {done}", f"supervisord {done}; repaired in {took:.0f} s", found)]
 
 
 def training_gone(one: DrilledFleet) -> list[Result]:
     """All that training shares with the fleet is moved away: the store. Commands refuse, and replicas that die return."""
     one.serve(2)
     away = one.store.with_name("away")
-    with _asked(one, one.first) as found:
+    with under_load(one, one.first) as found:
         one.store.rename(away)
         codes = [one.run(*command)[0] for command in (["up"], ["scale", "3"], ["rollback"])]
         for each in one.run("status")[1]["replicas"]:
-            _kill_and_wait(one, each["name"])
+            kill_and_wait(one, each["name"])
             time.sleep(_PAUSE_S)
         away.rename(one.store)
         one.wait_until_ready()
     return [
-        _result(34, "training gone", "the store moved away, and each replica killed meanwhile", found),
+        counted(34, "training gone", "the store moved away, and each replica killed meanwhile", found),
         Result(
             42,
             "a store that says nothing",
@@ -191,13 +174,13 @@ def training_gone(one: DrilledFleet) -> list[Result]:
 def canary_dies(one: DrilledFleet) -> list[Result]:
     """The only replica of a canary is killed every few seconds."""
     one.serve(2)
-    with _asked(one, one.first, one.second) as found:
+    with under_load(one, one.first, one.second) as found:
         one("deploy", one.second, "--canary", "10")
         (canary,) = [each["name"] for each in one("status")["replicas"] if each["digest"] == one.second]
         for _ in range(8):
-            _kill_and_wait(one, canary)
+            kill_and_wait(one, canary)
             time.sleep(1)
-    return [_result(56, "canary", "its only replica killed, eight times", found)]
+    return [counted(56, "canary", "its only replica killed, eight times", found)]
 
 
 def two_fleets(one: DrilledFleet, other: DrilledFleet) -> list[Result]:
@@ -207,16 +190,16 @@ def two_fleets(one: DrilledFleet, other: DrilledFleet) -> list[Result]:
     other("deploy", other.second)
     with ExitStack() as stack:
         found = [
-            stack.enter_context(_asked(each, version, share=0.5))
+            stack.enter_context(under_load(each, version, share=0.5))
             for each, version in ((one, one.first), (other, other.second))
         ]
         names = [each("status")["replicas"][0]["name"] for each in (one, other)]
         for _ in range(10):
             for each, name in zip((one, other), names, strict=True):
-                _kill_and_wait(each, name)
+                kill_and_wait(each, name)
             time.sleep(1)
     together = {key: found[0][key] + found[1][key] for key in ("asked", "failed")}
-    return [_result(47, "two fleets", "two fleets on one machine, 20 replicas killed", together | {"outcomes": {}})]
+    return [counted(47, "two fleets", "two fleets on one machine, 20 replicas killed", together | {"outcomes": {}})]
 
 
 def balancer_stopped(one: DrilledFleet) -> list[Result]:
@@ -226,39 +209,6 @@ def balancer_stopped(one: DrilledFleet) -> list[Result]:
     send(one.pids(envoy.stem), signal.SIGSTOP)
     waited(lambda: one.run("status")[0] == 75, "status to see it")
     took = one.wait_until_ready()
-    with _asked(one, one.first) as found:
+    with under_load(one, one.first) as found:
         pass
-    return [_result(45, "Envoy stopped", f"Envoy stopped, and replaced within {took:.0f} s; then asked", found)]
-
-
-@contextmanager
-def _asked(one: DrilledFleet, *versions: str, share: float = 1.0) -> Iterator[dict[str, Any]]:
-    """Good callers beside the block, at a rate that the fleet sustains when nothing happens to it; what they found is there after it."""
-    rate_per_s = share * RATE_PER_S
-    while True:
-        with asked(one, rate_per_s, _ALONE_S, *versions) as alone:
-            pass
-        if alone["p99_ms"] < _SUSTAINED_P99_MS and not alone["failed"]:
-            break
-        rate_per_s *= SHARE
-    with asked(one, rate_per_s, max(_LEAST_S, 1.03 * share * REQUESTS / rate_per_s), *versions) as found:
-        yield found
-    print(
-        f"  asked {rate_per_s:.0f} times a second; p99 {alone['p99_ms']:.0f} ms alone, {found['p99_ms']:.0f} ms beside"
-    )
-
-
-@contextmanager
-def _stopped(one: DrilledFleet, program: str) -> Iterator[None]:
-    stopped = one.pids(program)
-    send(stopped, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        send(stopped, signal.SIGCONT)
-
-
-def _result(fault: int, name: str, injected: str, found: dict[str, Any]) -> Result:
-    print(f"  {name}: {found['outcomes']}")
-    held = not found["failed"] and found["asked"] >= REQUESTS
-    return Result(fault, name, injected, found["asked"], found["failed"], _ALL_SERVE, held)
+    return [counted(45, "Envoy stopped", f"Envoy stopped, and replaced within {took:.0f} s; then asked", found)]

@@ -43,6 +43,7 @@ class DrilledFleet:
     public_key: str
     ports: list[int] = field(default_factory=lambda: free_ports(2))
     replica_port: int = 26100
+    python: Path = FLEET_PYTHON
 
     @property
     def store(self) -> Path:
@@ -62,7 +63,7 @@ class DrilledFleet:
             "BULKHEAD_REPLICA_PORT": str(self.replica_port),
             "BULKHEAD_VERIFY_KEY": self.public_key,
         }
-        command = [str(FLEET_PYTHON), "-m", "fleet", *arguments, "--json"]
+        command = [str(self.python), "-m", "fleet", *arguments, "--json"]
         done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
         if not done.stdout:
             raise NotAsExpectedError(f"fleet {' '.join(arguments)} ended with {done.returncode}: {done.stderr}")
@@ -123,16 +124,16 @@ def fleets(bundle: Bundle, count: int = 1) -> Iterator[list[DrilledFleet]]:
 def _fleet(bundle: Bundle, scratch: Path) -> DrilledFleet:
     key = signature.make_key()
     store = Store(str(scratch / "store"), private_key=key)
-    first, second = store.put(bundle.path), store.put(_another(bundle.path, scratch / "second"))
+    first, second = store.put(bundle.path), store.put(another(bundle.path, scratch / "second"))
     return DrilledFleet(scratch, bundle.path, first, second, signature.public_key_of(key).decode())
 
 
-def _another(source: Path, target: Path) -> Path:
-    """Another version of a bundle, whose answers are the same."""
+def another(source: Path, target: Path, rows: int = 1) -> Path:
+    """Another version of a bundle, which allows so many more rows in a request, and whose answers are the same."""
     shutil.copytree(source, target)
     limits = target / manifest.ARTIFACT / "limits.json"
     content = json.loads(limits.read_bytes())
-    limits.write_bytes(canonical_json(content | {"max_rows": content["max_rows"] + 1}))
+    limits.write_bytes(canonical_json(content | {"max_rows": content["max_rows"] + rows}))
     claims = replace(manifest.read(target), files=manifest.tree_digests(target))
     (target / manifest.FILE_NAME).write_bytes(claims.to_bytes())
     return target

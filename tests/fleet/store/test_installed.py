@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import stat
 import subprocess
@@ -17,7 +16,8 @@ from typing import Any
 import pytest
 
 from harness.ports import free_ports
-from tests.fleet.conftest import PROJECT, FleetCommand, wait
+from harness.projects import fleet_project
+from tests.fleet.conftest import FleetCommand, wait
 
 
 def test_changed_code_in_the_store_does_not_run_when_replicas_are_killed(fleet: FleetCommand, tmp_path: Path) -> None:
@@ -52,16 +52,7 @@ def test_replica_is_not_started_and_status_says_why_when_its_copy_is_changed(
 @pytest.fixture
 def elsewhere(fleet: FleetCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FleetCommand]:
     """A fleet in a project of its own, with environments of its own, without the network and whatever has been downloaded."""
-    project = tmp_path / "project"
-    for name in ("Makefile", "requirements/serving.txt", "requirements/excludes", "contract"):
-        copy = shutil.copytree if (PROJECT / name).is_dir() else shutil.copy2
-        (project / name).parent.mkdir(parents=True, exist_ok=True)
-        copy(PROJECT / name, project / name)
-    environments = Path(sys.prefix).parent
-    (project / ".venv").mkdir()
-    for name in ("fleet", "uv"):
-        (project / ".venv" / name).symlink_to(environments / name)
-    shutil.copytree(environments / "serving", project / ".venv" / "serving", symlinks=True, copy_function=os.link)
+    project = fleet_project(tmp_path / "project")
     monkeypatch.setenv("UV_OFFLINE", "1")
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
     python = str(project / ".venv" / "fleet" / "bin" / "python")

@@ -1,0 +1,80 @@
+"""The drills of what replicas run from: code, environments and keys are changed beneath a fleet that serves."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+from contract.bundle import signature
+from contract.store.store import Store
+from drills.fleet.fleets import DrilledFleet, another
+from drills.fleet.injections import counted, kill_and_wait, under_load
+from drills.results import Result
+from harness.projects import fleet_project
+
+_KILLS = 10
+
+
+def code_changed(one: DrilledFleet) -> list[Result]:
+    """The live bundle's code is changed in the store, and replicas are killed: what they start again is what was deployed."""
+    one.serve(2)
+    names = [each["name"] for each in one("status")["replicas"]]
+    path = one.store / "bundles" / one.first / "src" / "bentos" / "core.py"
+    path.chmod(0o600)
+    path.write_text(path.read_text() + "\nraise SystemExit('the changed code ran')\n")
+    with under_load(one, one.first) as found:
+        for turn in range(_KILLS):
+            kill_and_wait(one, names[turn % len(names)])
+            time.sleep(1)
+    return [counted(43, "code changed in the store", f"changed, and {_KILLS} replicas killed", found)]
+
+
+def environment_replaced(one: DrilledFleet) -> list[Result]:
+    """`make` makes another environment in the place of the one that replicas were started from; they return, scale and roll back."""
+    project = fleet_project(one.scratch / "project")
+    own = replace(one, python=project / ".venv" / "fleet" / "bin" / "python")
+    own.serve(1)
+    own("deploy", own.second)
+    (project / "requirements" / "serving.txt").write_text("# of another bundle\n")
+    with under_load(own, own.first, own.second) as found:
+        make = ["make", ".venv/serving/installed.txt", f"PYTHON={sys.executable}"]
+        subprocess.run(make, cwd=project, check=True, capture_output=True, env=os.environ | {"UV_OFFLINE": "1"})
+        for each in own("scale", "3")["replicas"]:
+            kill_and_wait(own, each["name"])
+        own("rollback")
+        for each in own("status")["replicas"]:
+            kill_and_wait(own, each["name"])
+    return [
+        counted(48, "environment replaced", "by one of another lock; scaled, rolled back, each replica killed", found)
+    ]
+
+
+def key_rotated(one: DrilledFleet) -> list[Result]:
+    """A bundle signed with a new key is deployed beside the old key, and taken back; then the new one serves without the old key."""
+    keys = one.scratch / "keys"
+    keys.mkdir()
+    (keys / "old.pem").write_text(one.public_key)
+    own = replace(one, public_key=str(keys))
+    own.serve(2)
+    key = signature.make_key()
+    store = Store(str(one.store), private_key=key)
+    new = store.put(another(one.bundle, one.scratch / "new", rows=2))
+    with under_load(own, own.first, new) as found:
+        refused, _ = own.run("deploy", new)
+        (keys / "new.pem").write_bytes(signature.public_key_of(key))
+        own("deploy", new)
+        own("rollback")
+        own("scale", "3")
+        own("deploy", new)
+        (keys / "old.pem").unlink()
+        for each in own("scale", "2")["replicas"]:
+            kill_and_wait(own, each["name"])
+    return [
+        counted(
+            49, "signing key rotated", "deployed, rolled back, scaled; the old key removed, each replica killed", found
+        ),
+        Result(49, "key that nobody knows", "deploy", 1, int(refused != 65), f"refused: {refused}", refused == 65),
+    ]
