@@ -7,6 +7,7 @@ whether a row was in the table.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
@@ -17,7 +18,9 @@ from numpy.typing import NDArray
 
 from pipelines.data import splits, tables
 from pipelines.data.splits import Draws
-from pipelines.params.params import GroupedSplit, Params, PredefinedSplit, TargetParams, TemporalSplit
+from pipelines.params.features import Column, FeatureParams
+from pipelines.params.params import Data, TargetParams
+from pipelines.params.split import GroupedSplit, PredefinedSplit, Split, TemporalSplit
 
 Rows = NDArray[np.bool_]
 _NONE_LEARNED = 1 << 64
@@ -27,7 +30,14 @@ class UnknownRowsError(Exception):
     """The rule cannot be applied to this table; the message says why."""
 
 
-def rule(table: pl.DataFrame, parts: pl.Series, params: Params) -> dict[str, Any]:
+def rule(
+    table: pl.DataFrame,
+    parts: pl.Series,
+    split: Split,
+    data: Data,
+    target: TargetParams,
+    features: Mapping[str, FeatureParams],
+) -> dict[str, Any]:
     """Return the rule by which the rows that were learned from (training and validation) are told from all others.
 
     Returns:
@@ -36,25 +46,24 @@ def rule(table: pl.DataFrame, parts: pl.Series, params: Params) -> dict[str, Any
         `seed` and `bound` (by stratum, or of the entities): learned rows have draws from there on, or
         `holdout` (values) or `first` (rows, and a digest of their outcomes) of a predefined split.
     """
-    split = params.split
     if isinstance(split, TemporalSplit):
-        until = splits.boundaries(params.data.months, split).validation_end
-        return _rule("temporal", [str(params.data.time)], params, until=until.isoformat())
+        until = splits.boundaries(data.months, split).validation_end
+        return _rule("temporal", [str(data.time)], data.columns, until=until.isoformat())
     learned = parts.is_in([splits.TRAINING, splits.VALIDATION]).to_numpy()
     if isinstance(split, GroupedSplit):
         found = splits.hashes(_entities(table, split.column), split.seed)
-        return _rule("grouped", [split.column], params, seed=split.seed, bound=_bound(found, learned))
+        return _rule("grouped", [split.column], data.columns, seed=split.seed, bound=_bound(found, learned))
     if isinstance(split, PredefinedSplit):
         if split.first is None:
-            return _rule("predefined", [str(split.column)], params, holdout=list(split.holdout))
-        return _rule("first", [], params, first=split.first, outcomes=_digest(table, params.target, split.first))
-    columns, strata = splits.identity(params), splits.strata(table, params.target)
+            return _rule("predefined", [str(split.column)], data.columns, holdout=list(split.holdout))
+        return _rule("first", [], data.columns, first=split.first, outcomes=_digest(table, target, split.first))
+    columns, strata = splits.identity(data.key, features), splits.strata(table, target)
     found = splits.draws(table, columns, split.seed)
     bounds = {str(code): _bound(found[strata == code], learned[strata == code]) for code in np.unique(strata)}
-    return _rule("stratified", columns, params, seed=split.seed, bound=bounds)
+    return _rule("stratified", columns, data.columns, seed=split.seed, bound=bounds)
 
 
-def apply(found: Any, table: pl.DataFrame, params: Params) -> Rows:
+def apply(found: Any, table: pl.DataFrame, columns: Mapping[str, Column], target: TargetParams) -> Rows:
     """Return which rows of the table a model with this rule may have learned from, had it seen the table.
 
     Raises:
@@ -63,7 +72,7 @@ def apply(found: Any, table: pl.DataFrame, params: Params) -> Rows:
     if not isinstance(found, dict) or "kind" not in found:
         raise UnknownRowsError("its manifest does not say which rows it has learned from")
     for name, kind in found["columns"].items():
-        if name not in params.data.columns or params.data.columns[name].kind != kind:
+        if name not in columns or columns[name].kind != kind:
             raise UnknownRowsError(
                 f"its rows were split by {name!r}, of kind {kind}, which data.columns no longer has so"
             )
@@ -76,18 +85,18 @@ def apply(found: Any, table: pl.DataFrame, params: Params) -> Rows:
     if found["kind"] == "predefined":
         return np.logical_not(splits.named(table[names[0]], found["holdout"]))
     if found["kind"] == "first":
-        if _digest(table, params.target, found["first"]) != found["outcomes"]:
+        if _digest(table, target, found["first"]) != found["outcomes"]:
             raise UnknownRowsError("its rows were split by their order, and the table has another one now")
         return np.less(np.arange(table.height), found["first"])
-    draws, strata = splits.draws(table, names, found["seed"]), splits.strata(table, params.target)
+    draws, strata = splits.draws(table, names, found["seed"]), splits.strata(table, target)
     learned = np.ones(table.height, np.bool_)
     for code, bound in found["bound"].items():
         learned[strata == int(code)] = _from(draws[strata == int(code)], bound)
     return learned
 
 
-def _rule(kind: str, columns: list[str], params: Params, **more: Any) -> dict[str, Any]:
-    return {"kind": kind, "columns": {name: params.data.columns[name].kind for name in columns}, **more}
+def _rule(kind: str, names: list[str], columns: Mapping[str, Column], **more: Any) -> dict[str, Any]:
+    return {"kind": kind, "columns": {name: columns[name].kind for name in names}, **more}
 
 
 def _entities(table: pl.DataFrame, column: str) -> pl.Series:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from hashlib import blake2b
 from typing import NamedTuple
@@ -16,15 +16,9 @@ from numpy.typing import NDArray
 
 from contract.errors import ConfigurationError
 from pipelines.data import tables
-from pipelines.params.params import (
-    GroupedSplit,
-    Params,
-    PredefinedSplit,
-    StratifiedSplit,
-    TargetParams,
-    TemporalSplit,
-    inputs_of,
-)
+from pipelines.params.features import FeatureParams, inputs_of
+from pipelines.params.params import Data, TargetParams
+from pipelines.params.split import GroupedSplit, PredefinedSplit, Split, StratifiedSplit, TemporalSplit
 
 PART = "part"
 TRAINING, VALIDATION, HOLDOUT, UNUSED = "training", "validation", "holdout", "unused"
@@ -42,8 +36,10 @@ class Boundaries(NamedTuple):
     end: datetime
 
 
-def assign(table: pl.DataFrame, params: Params) -> pl.Series:
-    """The part of every row, in the order of the table.
+def assign(
+    table: pl.DataFrame, split: Split, data: Data, target: TargetParams, features: Mapping[str, FeatureParams]
+) -> pl.Series:
+    """Return the part of every row, in the order of the table.
 
     But for `first` of a predefined split, a row's part depends on no order: chance is a hash of what identifies the row (see
     `identity`) and the seed.
@@ -51,41 +47,39 @@ def assign(table: pl.DataFrame, params: Params) -> pl.Series:
     Raises:
         ConfigurationError: the split does not fit the months.
     """
-    split, data, target = params.split, params.data, params.target
     if isinstance(split, TemporalSplit):
         parts = _temporal(table[str(data.time)], boundaries(data.months, split))
     elif isinstance(split, StratifiedSplit):
-        rows = draws(table, identity(params), split.seed)
+        rows = draws(table, identity(data.key, features), split.seed)
         parts = _stratified(rows, strata(table, target), split.holdout, split.validation)
     elif isinstance(split, GroupedSplit):
         parts = _grouped(table[split.column], split)
     else:
-        parts = _predefined(table, split, params)
+        parts = _predefined(table, split, identity(data.key, features), target)
     return pl.Series(PART, _CODES[parts], dtype=pl.String)
 
 
-def columns(params: Params) -> list[str]:
-    """The columns that `assign` and the outcome need, so that the others need not be read."""
-    split, data = params.split, params.data
-    needed = [params.target.column]
+def columns(split: Split, data: Data, target: TargetParams, features: Mapping[str, FeatureParams]) -> list[str]:
+    """Return the columns that `assign` and the outcome need, so that the others need not be read."""
+    needed = [target.column]
     if isinstance(split, TemporalSplit):
         needed.append(str(data.time))
     elif isinstance(split, GroupedSplit):
         needed.append(split.column)
     else:
-        needed += identity(params)
+        needed += identity(data.key, features)
         if isinstance(split, PredefinedSplit) and split.column is not None:
             needed.append(split.column)
     return list(dict.fromkeys(needed))
 
 
-def identity(params: Params) -> list[str]:
-    """The columns by which chance knows a row: those of the key, else those that features read, in alphabetical order.
+def identity(key: Sequence[str], features: Mapping[str, FeatureParams]) -> list[str]:
+    """Return the columns by which chance knows a row: those of the key, else those that features read, in alphabetical order.
 
     Other columns may come and go without moving a row to another part.
     """
-    used = (column for name, feature in params.features.items() for column in inputs_of(name, feature))
-    return sorted(set(params.data.key or used))
+    used = (column for name, feature in features.items() for column in inputs_of(name, feature))
+    return sorted(set(key or used))
 
 
 def boundaries(months: Sequence[str], split: TemporalSplit) -> Boundaries:
@@ -166,14 +160,16 @@ def _grouped(column: pl.Series, split: GroupedSplit) -> NDArray[np.int64]:
     return names.replace_strict(parts, return_dtype=pl.Int64).to_numpy()
 
 
-def _predefined(table: pl.DataFrame, split: PredefinedSplit, params: Params) -> NDArray[np.int64]:
+def _predefined(
+    table: pl.DataFrame, split: PredefinedSplit, identity: Sequence[str], target: TargetParams
+) -> NDArray[np.int64]:
     held = (
         np.arange(table.height) >= split.first
         if split.first is not None
         else named(table[str(split.column)], split.holdout)
     )
-    rows = draws(table, identity(params), split.seed)
-    parts = _stratified(rows, strata(table, params.target), 0.0, split.validation, among=np.flatnonzero(~held))
+    rows = draws(table, identity, split.seed)
+    parts = _stratified(rows, strata(table, target), 0.0, split.validation, among=np.flatnonzero(~held))
     parts[held] = 2
     return parts
 

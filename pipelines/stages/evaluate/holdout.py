@@ -72,11 +72,14 @@ def load(params: Params, rule_of_live: Any) -> tuple[Holdout, Labelled]:
         trained = np.sort(np.random.default_rng(params.train.seed).choice(trained, _MEMBERS, replace=False))
     members = Labelled(table[trained], outcomes[trained].to_numpy())
     try:
-        unseen: NDArray[np.bool_] | UnknownRowsError = ~learned.apply(rule_of_live, table, params)[is_judged.to_numpy()]
+        unseen: NDArray[np.bool_] | UnknownRowsError = ~learned.apply(
+            rule_of_live, table, params.data.columns, params.target
+        )[is_judged.to_numpy()]
     except UnknownRowsError as error:
         unseen = error
     unlabelled = int(is_held.sum()) - len(known)
-    return Holdout(rows, known, clusters, unit, unlabelled, learned.rule(table, parts, params), unseen), members
+    rule = learned.rule(table, parts, params.split, params.data, params.target, params.features)
+    return Holdout(rows, known, clusters, unit, unlabelled, rule, unseen), members
 
 
 def scores(rows: Labelled, prior: Any) -> dict[str, Scores]:

@@ -13,16 +13,17 @@ from contract.schema.schema import Feature, FeatureSchema
 from contract.schema.timestamps import UTC_ZONE
 from pipelines.columns.declared import field_of, target_of
 from pipelines.data import cuts
-from pipelines.params.features import MINIMUM_COUNT
+from pipelines.params.features import MINIMUM_COUNT, FeatureParams
 from pipelines.params.params import (
     BinnedFeature,
     CalendarFeature,
     CategoryFeature,
     CyclicFeature,
+    Data,
     ElapsedFeature,
     HolidayFeature,
     LookupFeature,
-    Params,
+    TargetParams,
     inputs_of,
 )
 from pipelines.stages.features import calendars
@@ -32,29 +33,36 @@ _ROWS, _VALUE = "__rows__", "__value__"  # no column of a table is called so
 _IDENTIFYING = 0.5
 
 
-def fit_schema(params: Params, training: pl.DataFrame, in_utc: Collection[str] = ()) -> FeatureSchema:
-    """The schema of the declared features, its categories and lookup tables taken from `training` alone.
+def fit_schema(
+    name: str,
+    data: Data,
+    target: TargetParams,
+    features: Mapping[str, FeatureParams],
+    training: pl.DataFrame,
+    in_utc: Collection[str] = (),
+) -> FeatureSchema:
+    """Return the schema of the declared features, its categories and lookup tables taken from `training` alone.
 
     Args:
         in_utc: the timestamps that the table has with an offset, and that are in UTC now.
     """
-    _check_zones(params.features, dict.fromkeys(in_utc, UTC_ZONE))
-    features = tuple(_feature(name, feature, training) for name, feature in params.features.items())
-    used = dict.fromkeys(name for feature in features for name in feature.inputs)
     zones = dict.fromkeys(in_utc, UTC_ZONE)
+    _check_zones(features, zones)
+    fitted = tuple(_feature(each, feature, training) for each, feature in features.items())
+    used = {column for feature in fitted for column in feature.inputs}
     return FeatureSchema(
-        name=params.name,
-        task=params.target.task,
-        target=target_of(params.target),
-        fields=tuple(field_of(name, params.data, zones.get(name)) for name in params.data.columns if name in used),
-        features=features,
+        name=name,
+        task=target.task,
+        target=target_of(target),
+        fields=tuple(field_of(column, data, zones.get(column)) for column in data.columns if column in used),
+        features=fitted,
     )
 
 
-def fitted_columns(params: Params) -> list[str]:
-    """The columns whose values `fit_schema` looks at: those with categories, of lookups, of quantiles, and of years."""
-    needed: list[str] = [params.target.column]
-    for name, feature in params.features.items():
+def fitted_columns(target: str, features: Mapping[str, FeatureParams]) -> list[str]:
+    """Return the columns whose values `fit_schema` looks at: those with categories, of lookups, of quantiles, and of years."""
+    needed = [target]
+    for name, feature in features.items():
         if isinstance(feature, (CategoryFeature, LookupFeature)) or is_fitted(feature):
             needed += inputs_of(name, feature)
         if isinstance(feature, LookupFeature) and feature.of:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from contract.errors import DataRejectedError
@@ -10,7 +12,7 @@ from contract.model.encoder import Encoder
 from contract.schema import schema as feature_schema
 from pipelines import paths
 from pipelines.data import splits, tables
-from pipelines.params.params import Params
+from pipelines.params.params import Params, TargetParams
 from pipelines.stages.features.fit import fit_schema, fitted_columns
 
 _ROWS_AT_ONCE = 50_000  # the encoder works on Python values
@@ -23,27 +25,30 @@ def run(params: Params) -> str:
     the part of every row of the table. Rows without an outcome cannot be learned from; they are counted, by month. Never is the
     whole table in memory: first the columns that the split needs, then those with categories, then one month after another.
     """
-    deciding = tables.read_partitions(params.data.months, splits.columns(params))
-    parts, outcomes = splits.assign(deciding, params), tables.outcomes(deciding, params.target)
+    data, target, features, months = params.data, params.target, params.features, params.data.months
+    deciding = tables.read_partitions(months, splits.columns(params.split, data, target, features))
+    parts = splits.assign(deciding, params.split, data, target, features)
+    outcomes = tables.outcomes(deciding, target)
     del deciding
-    _check_parts(params, parts, outcomes)
+    _check_parts(target, parts, outcomes)
     is_used = parts.is_in([splits.TRAINING, splits.VALIDATION]) & outcomes.is_not_null()
-    fitted = tables.read_partitions(params.data.months, fitted_columns(params)).filter(is_used)
-    schema = fit_schema(params, fitted, tables.columns_in_utc(*map(paths.accepted, params.data.months)))
-    encoded = _encode_months(params, is_used, schema).with_columns(
+    fitted = tables.read_partitions(months, fitted_columns(target.column, features)).filter(is_used)
+    in_utc = tables.columns_in_utc(*map(paths.accepted, months))
+    schema = fit_schema(params.name, data, target, features, fitted, in_utc)
+    encoded = _encode_months(months, is_used, schema).with_columns(
         outcomes.filter(is_used).alias(tables.LABEL),
         (parts.filter(is_used) == splits.VALIDATION).alias(tables.VALIDATION),
     )
     write_atomically(paths.FEATURES / feature_schema.FILE_NAME, schema.to_bytes())
     tables.write(encoded, paths.FEATURES / "train.parquet")
     tables.write(parts.to_frame(), paths.PARTS)
-    write_atomically(paths.COUNTS, canonical_json(_counts(params)))
+    write_atomically(paths.COUNTS, canonical_json(_counts(months, target.column)))
     return f"{encoded.height:,} training rows × {len(schema.features)} features"
 
 
-def _check_parts(params: Params, parts: pl.Series, outcomes: pl.Series) -> None:
+def _check_parts(target: TargetParams, parts: pl.Series, outcomes: pl.Series) -> None:
     """Raises DataRejectedError for a part, or a label in training, without a single row."""
-    column = params.target.column
+    column = target.column
     for part in (splits.TRAINING, splits.VALIDATION, splits.HOLDOUT):
         if outcomes.filter(parts == part).count() == 0:
             raise DataRejectedError(
@@ -51,17 +56,17 @@ def _check_parts(params: Params, parts: pl.Series, outcomes: pl.Series) -> None:
                 "collect more rows, or change `split` in params.yaml"
             )
     learned = set(outcomes.filter(parts == splits.TRAINING).to_list())
-    if absent := [label for code, label in enumerate(params.target.labels) if code not in learned]:
+    if absent := [label for code, label in enumerate(target.labels) if code not in learned]:
         raise DataRejectedError(
             f"no row of the training part has the label {absent[0]!r} in {column!r}; "
             "collect more rows, change `split`, or take it out of target.labels"
         )
 
 
-def _encode_months(params: Params, is_used: pl.Series, schema: feature_schema.FeatureSchema) -> pl.DataFrame:
+def _encode_months(months: Sequence[str], is_used: pl.Series, schema: feature_schema.FeatureSchema) -> pl.DataFrame:
     encoder, names = Encoder(schema), [field.name for field in schema.fields]
     encoded, start = [], 0
-    for month in params.data.months:
+    for month in months:
         table = tables.read_partitions([month], names)
         used = table.filter(is_used.slice(start, table.height))
         start += table.height
@@ -71,10 +76,10 @@ def _encode_months(params: Params, is_used: pl.Series, schema: feature_schema.Fe
     return pl.concat(encoded, rechunk=True)
 
 
-def _counts(params: Params) -> dict[str, dict[str, int]]:
-    """By month: rows, and rows without an outcome."""
+def _counts(months: Sequence[str], target: str) -> dict[str, dict[str, int]]:
+    """Count by month: rows, and rows without an outcome."""
     counts = {}
-    for month in params.data.months:
-        column = tables.read_partitions([month], [params.target.column])[params.target.column]
+    for month in months:
+        column = tables.read_partitions([month], [target])[target]
         counts[month] = {"rows": len(column), "unlabelled": column.null_count()}
     return counts

@@ -19,7 +19,8 @@ from pipelines.stages.features import fit
 
 
 def _fitted(raw: dict[str, Any], table: dict[str, Any], in_utc: tuple[str, ...] = ()) -> FeatureSchema:
-    return fit.fit_schema(Params.model_validate(raw), pl.DataFrame(table), in_utc)
+    params = Params.model_validate(raw)
+    return fit.fit_schema(params.name, params.data, params.target, params.features, pl.DataFrame(table), in_utc)
 
 
 @pytest.mark.parametrize("bins", [2, 4, 10])

@@ -32,6 +32,11 @@ def test_categories_are_refused_when_there_are_too_many() -> None:
         fit.categories(column, feature, "depot")
 
 
+def _fit(raw: dict[str, Any], table: pl.DataFrame) -> FeatureSchema:
+    params = Params.model_validate(raw)
+    return fit.fit_schema(params.name, params.data, params.target, params.features, table)
+
+
 @pytest.mark.parametrize("minimum_count", [1, 10])
 @pytest.mark.parametrize("transform", ["category", "lookup"])
 def test_column_is_refused_as_a_feature_when_it_identifies(
@@ -42,13 +47,13 @@ def test_column_is_refused_as_a_feature_when_it_identifies(
     del raw["data"]["columns"]["depot"]["values"]
     table = pl.DataFrame({"depot": [f"customer {index}" for index in range(51)] + ["north"] * 50 + [None] * 900})
     with pytest.raises(ConfigurationError) as caught:
-        fit.fit_schema(Params.model_validate(raw), table)
+        _fit(raw, table)
     said = str(caught.value)
     for words in ("features.who", "'depot'", "52 different values in 101 rows", "51%", "the 50%", "kind: identifier"):
         assert words in said
     assert "customer" not in said
     one_more = pl.concat([table, pl.DataFrame({"depot": ["north"] * 20})])
-    options = fit.fit_schema(Params.model_validate(raw), one_more).features[0].options
+    options = _fit(raw, one_more).features[0].options
     assert ("customer 1" in str(options)) == (minimum_count == 1)
 
 

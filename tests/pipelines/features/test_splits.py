@@ -25,7 +25,12 @@ KINDS = [*CHANCE, {"kind": "predefined", "first": 1000}, {"kind": "temporal", "v
 
 def _assign(raw: dict[str, Any], split: dict[str, Any], table: pl.DataFrame = TABLE) -> pl.Series:
     data = raw["data"] | ({"key": []} if "first" in split else {})
-    return splits.assign(table, Params.model_validate(raw | {"split": split, "data": data}))
+    return assigned(table, Params.model_validate(raw | {"split": split, "data": data}))
+
+
+def assigned(table: pl.DataFrame, params: Params) -> pl.Series:
+    """The part of every row of the table, by these params."""
+    return splits.assign(table, params.split, params.data, params.target, params.features)
 
 
 @pytest.mark.parametrize("split", KINDS, ids=str)
