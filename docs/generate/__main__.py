@@ -7,10 +7,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from docs.generate import params
+from docs.generate import faults, params
 
 REFERENCE = Path(__file__).parents[1] / "reference"
-PAGES: dict[str, Callable[[], str]] = {"params.md": params.page}
+PAGES: dict[str, Callable[[], str]] = {"faults.md": faults.page, "params.md": params.page}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -29,7 +29,7 @@ def code_changed(one: DrilledFleet) -> list[Result]:
         for turn in range(_KILLS):
             kill_and_wait(one, names[turn % len(names)])
             time.sleep(1)
-    return [counted(43, "code changed in the store", f"changed, and {_KILLS} replicas killed", found)]
+    return [counted(39, "code changed in the store", f"changed, and {_KILLS} replicas killed", found)]
 
 
 def environment_replaced(one: DrilledFleet) -> list[Result]:
@@ -48,7 +48,7 @@ def environment_replaced(one: DrilledFleet) -> list[Result]:
         for each in own("status")["replicas"]:
             kill_and_wait(own, each["name"])
     return [
-        counted(48, "environment replaced", "by one of another lock; scaled, rolled back, each replica killed", found)
+        counted(40, "environment replaced", "by one of another lock; scaled, rolled back, each replica killed", found)
     ]
 
 
@@ -74,7 +74,7 @@ def key_rotated(one: DrilledFleet) -> list[Result]:
             kill_and_wait(own, each["name"])
     return [
         counted(
-            49, "signing key rotated", "deployed, rolled back, scaled; the old key removed, each replica killed", found
+            41, "signing key rotated", "deployed, rolled back, scaled; the old key removed, each replica killed", found
         ),
-        Result(49, "key that nobody knows", "deploy", 1, int(refused != 65), f"refused: {refused}", refused == 65),
+        Result(41, "key that nobody knows", "deploy", 1, int(refused != 65), f"refused: {refused}", refused == 65),
     ]

@@ -142,7 +142,7 @@ def _repaired(one: DrilledFleet, number: int, done: str) -> list[Result]:
         send([before], number)
         waited(lambda: one.run("status")[0] == 75, "status to see it")
         took = one.wait_until_ready(120)
-    return [counted(45, f"supervisord {done}", f"supervisord {done}; repaired in {took:.0f} s", found)]
+    return [counted(36, f"supervisord {done}", f"supervisord {done}; repaired in {took:.0f} s", found)]
 
 
 def training_gone(one: DrilledFleet) -> list[Result]:
@@ -160,7 +160,7 @@ def training_gone(one: DrilledFleet) -> list[Result]:
     return [
         counted(34, "training gone", "the store moved away, and each replica killed meanwhile", found),
         Result(
-            42,
+            35,
             "a store that says nothing",
             "up, scale, rollback",
             len(codes),
@@ -180,7 +180,7 @@ def canary_dies(one: DrilledFleet) -> list[Result]:
         for _ in range(8):
             kill_and_wait(one, canary)
             time.sleep(1)
-    return [counted(56, "canary", "its only replica killed, eight times", found)]
+    return [counted(38, "canary", "its only replica killed, eight times", found)]
 
 
 def two_fleets(one: DrilledFleet, other: DrilledFleet) -> list[Result]:
@@ -199,7 +199,7 @@ def two_fleets(one: DrilledFleet, other: DrilledFleet) -> list[Result]:
                 kill_and_wait(each, name)
             time.sleep(1)
     together = {key: found[0][key] + found[1][key] for key in ("asked", "failed")}
-    return [counted(47, "two fleets", "two fleets on one machine, 20 replicas killed", together | {"outcomes": {}})]
+    return [counted(37, "two fleets", "two fleets on one machine, 20 replicas killed", together | {"outcomes": {}})]
 
 
 def balancer_stopped(one: DrilledFleet) -> list[Result]:
@@ -211,4 +211,4 @@ def balancer_stopped(one: DrilledFleet) -> list[Result]:
     took = one.wait_until_ready()
     with under_load(one, one.first) as found:
         pass
-    return [counted(45, "Envoy stopped", f"Envoy stopped, and replaced within {took:.0f} s; then asked", found)]
+    return [counted(36, "Envoy stopped", f"Envoy stopped, and replaced within {took:.0f} s; then asked", found)]
