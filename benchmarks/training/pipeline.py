@@ -11,8 +11,8 @@ from typing import Any
 
 from benchmarks.measures import median
 from benchmarks.results import Figure, figure
+from benchmarks.training.airflow import Airflow
 from harness import workspaces
-from harness.airflow import Airflow
 from harness.servers import PEERS_PYTHON
 from harness.workspaces import PROJECT, TWO_MONTHS, Cost, Workspace
 

@@ -12,7 +12,7 @@ from drills.faults import Fault
 
 def page() -> str:
     """Return the page."""
-    invariants = [line.split(": ", 1) for line in inspect.getdoc(faults).splitlines() if line.startswith("L")]
+    invariants = [line.split(": ", 1) for line in (inspect.getdoc(faults) or "").splitlines() if line.startswith("L")]
     parts = [
         NOTICE,
         "# Faults",

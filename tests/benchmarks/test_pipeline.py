@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
-from benchmarks.training import pipeline
-from harness import airflow, workspaces
+from benchmarks.training import airflow, pipeline
+from harness import workspaces
 from harness.workspaces import TWO_MONTHS, Workspace
 
 BARE_SCRIPTS = sorted({script for script, _, _ in pipeline.BARE_STEPS})
