@@ -67,7 +67,7 @@ DOCS := .venv/docs/bin/python -m sphinx --quiet --fail-on-warning --doctree-dir 
 
 # Two at a time; the fleet's tests, under load of their own, run alone.
 .PHONY: test
-test: check  ## set up, and run all checks and tests
+test: check docs  ## set up, and run all checks and tests
 	$(MAKE) --jobs 2 --output-sync=target test-stages test-functional test-dags test-contract test-bentos
 	$(MAKE) test-fleet
 
@@ -84,11 +84,11 @@ check: | .venv/dev/installed.txt .venv/pipeline/installed.txt .venv/serving/inst
 	.venv/dev/bin/lint-imports
 
 .PHONY: test-stages
-test-stages: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/client/installed.txt .venv/bench/installed.txt .venv/servers/installed.txt .venv/test/installed.txt
+test-stages: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt .venv/client/installed.txt .venv/bench/installed.txt .venv/servers/installed.txt .venv/test/installed.txt
 	$(TEST) .venv/pipeline/bin/python $(PYTEST) tests/structure tests/pipelines tests/benchmarks
 
 .PHONY: test-functional
-test-functional: slice | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/client/installed.txt .venv/servers/installed.txt .venv/test/installed.txt
+test-functional: slice | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt .venv/orchestrator/installed.txt .venv/client/installed.txt .venv/servers/installed.txt .venv/test/installed.txt
 	$(TEST) .venv/pipeline/bin/python $(PYTEST) tests/functional
 
 # A real bundle, made by the real pipeline from two real months.

@@ -1,4 +1,4 @@
-"""`python -m docs.generate [--check]`: write the pages that are made from the code and from recorded figures."""
+"""`python -m docs.generate`: write the pages that are made from the code, and the tables of recorded figures."""
 
 from __future__ import annotations
 
@@ -7,28 +7,37 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from docs.generate import faults, params
+from docs.generate import commands, faults, figures, params
 
-REFERENCE = Path(__file__).parents[1] / "reference"
-PAGES: dict[str, Callable[[], str]] = {"faults.md": faults.page, "params.md": params.page}
+PROJECT = Path(__file__).parents[2]
+PAGES: dict[str, Callable[[str], str]] = {
+    "README.md": figures.filled,
+    "docs/reference/benchmarks.md": figures.filled,
+    "docs/reference/commands.md": lambda _: commands.page(),
+    "docs/reference/faults.md": lambda _: faults.page(),
+    "docs/reference/params.md": lambda _: params.page(),
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write the pages, or compare them; return 1 where `--check` found one out of date."""
     parser = argparse.ArgumentParser(prog="python -m docs.generate", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail if a page is out of date")
-    check = parser.parse_args(arguments).check
-    stale = [name for name, page in PAGES.items() if _text(name) != page()]
-    for name in stale:
-        print(f"docs/reference/{name} is out of date: run `make docs`" if check else f"docs/reference/{name}")
-        if not check:
-            (REFERENCE / name).write_text(PAGES[name]())
-    return 1 if check and stale else 0
+    text = "take the figures of benchmarks/results.json over; say when and on which machine they were measured"
+    parser.add_argument("--record", metavar="MEASURED", help=text)
+    measured = parser.parse_args(arguments).record
+    if measured:
+        print(f"{figures.record(measured)} figures recorded in {figures.RECORD.relative_to(PROJECT)}")
+    for name in PAGES:
+        path = PROJECT / name
+        if (text := made(name)) != (path.read_text() if path.exists() else ""):
+            path.write_text(text)
+            print(name)
+    return 0
 
 
-def _text(name: str) -> str | None:
-    path = REFERENCE / name
-    return path.read_text() if path.exists() else None
+def made(name: str) -> str:
+    """Return a page as it should be."""
+    path = PROJECT / name
+    return PAGES[name](path.read_text() if path.exists() else "")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -38,8 +39,10 @@ class Server:
         return self.process.wait(30)
 
 
-def start_server(bundle: Path, directory: Path, command: list[str] | None = None) -> Server:
-    """`bentoml serve` of the bundle, or `command`, in a directory, waited for until /readyz says yes."""
+def start_server(
+    bundle: Path, directory: Path, command: list[str] | None = None, tls: ssl.SSLContext | None = None
+) -> Server:
+    """`bentoml serve` of the bundle, or `command`, in a directory, waited for until /readyz says yes, over TLS if it is given."""
     http_port, grpc_port = free_ports(2)
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "BENTOML", "BULKHEAD"))}
     environment = {
@@ -54,17 +57,19 @@ def start_server(bundle: Path, directory: Path, command: list[str] | None = None
     with log.open("wb") as stream:
         process = subprocess.Popen(command, cwd=directory, env=environment, stdout=stream, stderr=stream)
     server = Server(f"127.0.0.1:{http_port}", f"127.0.0.1:{grpc_port}", process, log)
-    _wait_until_ready(server)
+    _wait_until_ready(server, tls)
     return server
 
 
-def _wait_until_ready(server: Server) -> None:
+def _wait_until_ready(server: Server, tls: ssl.SSLContext | None) -> None:
     host, port = server.http.split(":")
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline and server.process.poll() is None:
         try:
-            with socket.create_connection((host, int(port)), 1) as connection:
-                connection.settimeout(5)
+            with (
+                socket.create_connection((host, int(port)), 5) as plain,
+                tls.wrap_socket(plain, server_hostname=host) if tls else plain as connection,
+            ):
                 connection.sendall(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
                 if connection.recv(100).startswith(b"HTTP/1.1 200"):
                     return

@@ -7,9 +7,11 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from docs import code_blocks
 from tests.functional.commands import run
 
 BATCH = "2013-04"
+VERBS = ("show", "release", "drop")
 
 
 def _quarantine(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -20,6 +22,24 @@ def _states(project: Path) -> dict[str, str]:
     listed = _quarantine(project, "list", "--json")
     assert listed.returncode == 0, listed.stderr
     return {batch["month"]: batch["state"] for batch in json.loads(listed.stdout)}
+
+
+def test_commands_of_the_page_show_release_and_drop_a_refused_batch(project: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "project"
+    shutil.copytree(project, copy, symlinks=True, ignore=shutil.ignore_patterns("pytest*"))
+    params = copy / "params.yaml"
+    sound = params.read_text()
+    narrow = sound.replace("mi, minimum: 1, maximum: 6000", "mi, minimum: 90, maximum: 6000")
+    show, release, drop = (code_blocks.block("docs/how-to/quarantine.md", f"quarantine {verb} ") for verb in VERBS)
+    for text, command, state in ((sound, release, "accepted"), (narrow, drop, "dropped")):
+        params.write_text(narrow)
+        assert run(copy, "dvc", "repro", "validate").returncode == 65
+        assert _states(copy)[BATCH] == "quarantined"
+        assert "of 28330 rows" in run(copy, "bash", "-c", show).stdout
+        params.write_text(text)
+        done = run(copy, "bash", "-c", command)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert _states(copy)[BATCH] == state
 
 
 def test_a_refused_batch_is_released_after_the_fix_and_only_bad_rows_stay_behind(project: Path, tmp_path: Path) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from docs import code_blocks
 from docs.generate import __main__ as generate
 from docs.generate import params
 
@@ -15,6 +17,10 @@ DOCS = PROJECT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 TEXTS = [*PAGES, *sorted(PROJECT.glob("*.md")), *sorted((PROJECT / "examples").glob("*.md"))]
 FENCE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
+RUNNERS = {"test_how_to.py", "test_documentation.py"}  # tests that run several pages
+NOT_RUN = 13  # blocks that say "not run"
+# Set by the project for its own processes.
+INTERNAL = {"BULKHEAD_FLEET", "BULKHEAD_PROGRAM", "BULKHEAD_STARTED_IN", "BULKHEAD_STAGE_EXIT_CODE"}
 LINK = re.compile(r"\]\((?!\w+:)([^)#\s]*)(?:#([^)\s]+))?\)")
 
 
@@ -58,7 +64,7 @@ def test_every_key_of_params_yaml_has_a_description() -> None:
 
 @pytest.mark.parametrize("page", generate.PAGES)
 def test_generated_page_is_up_to_date(page: str) -> None:
-    assert (DOCS / "reference" / page).read_text() == generate.PAGES[page](), "run `make docs`"
+    assert (PROJECT / page).read_text() == generate.made(page), "run `make docs`"
 
 
 def test_every_page_is_in_a_table_of_contents() -> None:
@@ -76,3 +82,50 @@ def test_every_link_leads_to_a_file_and_a_heading(text: Path) -> None:
         assert target.exists(), f"{name(text)} links to {target}, which is not there"
         if anchor is not None:
             assert anchor in anchors(target), f"{name(text)} links to #{anchor} of {name(target)}"
+
+
+def test_every_code_block_has_a_language_and_is_run_or_says_why_not() -> None:
+    fences = 0
+    for page in code_blocks.PAGES:
+        text = re.sub(r"^```\{.*?^```$", "", (PROJECT / page).read_text(), flags=re.DOTALL | re.MULTILINE)
+        fences += len(re.findall(r"^ *```", text, re.MULTILINE))
+    found = [block for page in code_blocks.PAGES for block in code_blocks.blocks(page)]
+    assert fences == 2 * len(found), "a block without a language"
+    reasons = [(block, *block.reason.split(" ", 1)) for block in found if block.reason]
+    assert {first for _, first, _ in reasons} == {"run", "not"}
+    for block, first, rest in reasons:
+        if first == "run":
+            test = PROJECT / rest.removeprefix("by ")
+            assert test.name in RUNNERS or block.page in test.read_text(), f"{test} does not read {block.page}"
+    assert sum(first == "not" for _, first, _ in reasons) == NOT_RUN
+
+
+def test_version_is_the_newest_release_of_the_changelog() -> None:
+    version = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["version"]
+    released = re.findall(r"^## (\d\S+) - \d{4}-\d\d-\d\d$", (PROJECT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert version == released[0]
+    assert f'VERSION = "{version}"' in (PROJECT / "bentos" / "__init__.py").read_text()
+
+
+def test_every_environment_variable_of_ours_is_in_the_reference() -> None:
+    pattern = re.compile(r"BULKHEAD_[A-Z_]*[A-Z]")
+    sources = [
+        path
+        for plane in ("contract", "pipelines", "bentos", "fleet", "dags", "bin")
+        for path in (PROJECT / plane).rglob("*")
+    ]
+    used = {
+        found
+        for path in sources
+        if path.is_file() and path.suffix not in (".pyc", ".json")
+        for found in pattern.findall(path.read_text())
+    }
+    documented = set(pattern.findall((DOCS / "reference" / "environment.md").read_text()))
+    assert documented == used - INTERNAL
+
+
+def test_every_metric_is_in_the_reference() -> None:
+    pattern = re.compile(r"\bbulkhead_[a-z_]+")
+    used = {name for path in (PROJECT / "bentos").rglob("*.py") for name in pattern.findall(path.read_text())}
+    documented = pattern.findall((DOCS / "reference" / "metrics.md").read_text())
+    assert used == {name.removesuffix("_total") for name in documented}

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from contract.bundle import manifest
+from docs import code_blocks
 from harness.ports import free_ports
 from tests.bentos.certificates import Authority
 from tests.bentos.clients.crowded_proxy import ENVOY, crowded_proxy
@@ -25,7 +26,6 @@ CLIENT_PYTHON = ROOT / ".venv" / "client" / "bin" / "python"
 KEY = "k" * 32
 CURL, HTTPX, TRITON_GRPC, TRITON_HTTP = "curl http", "httpx", "tritonclient.grpc", "tritonclient.http"
 RETRYING = (CURL, HTTPX, TRITON_GRPC)
-BLOCK = re.compile(r"```(?:bash|python)\n(.*?)```", re.DOTALL)
 # What the probability looks like in the JSON of curl, the dict of httpx, the array of tritonclient.
 PREDICTION = re.compile(r"(?:probability['\"]: ?|\[)0\.\d+")
 
@@ -41,10 +41,9 @@ def _needed(case: Case) -> None:
 
 def example(client: str, http: str, grpc: str, *, tls: bool = False) -> str:
     """The block of that client, spoken to a server; with TLS, its client is made as the section on TLS says."""
-    plain, secure = (ROOT / "docs" / "how-to" / "clients.md").read_text().split("## TLS")
-    text: str = next(block for block in BLOCK.findall(plain) if client in block)
+    text, *others = (block.text for block in code_blocks.blocks("docs/how-to/clients.md") if client in block.text)
     if tls:
-        instead = next(block for block in BLOCK.findall(secure) if client in block)
+        instead = others[-1]
         made = r"^client = (?:.+\)|.+\(\n(?:    .*\n)+\))\n"
         text = instead if client == CURL else re.sub(made, lambda _: instead, text, count=1, flags=re.MULTILINE)
     return text.replace("localhost:3000", http).replace("localhost:3001", grpc)

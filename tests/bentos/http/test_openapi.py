@@ -130,3 +130,34 @@ def test_page_escapes_the_name(http: Caller, monkeypatch: Any) -> None:
 )
 def test_field_says_how_it_is_written(field: Field, expected: dict[str, Any]) -> None:
     assert field_schema(field, ()) == expected
+
+
+def test_example_of_the_protocol_gives_the_golden_answer(http: Caller, case: Case) -> None:
+    paths = http("GET", "/docs.json").json["paths"]
+    path = next(path for path in paths if path.endswith("/infer"))
+    example = paths[path]["post"]["requestBody"]["content"]["application/json"]["example"]
+    answer = http.post_json(path, example)
+    assert answer.status == 200
+    (expected,) = case.answers[:1]
+    given = {output["name"]: output["data"] for output in answer.json["outputs"]}
+    assert {name: value for name, (value,) in given.items() if name in expected} == {
+        name: value for name, value in expected.items() if name in given
+    }
+
+
+def test_operations_are_tagged_and_no_name_has_a_digest(http: Caller) -> None:
+    document = http("GET", "/docs.json").json
+    tags = {tag["name"] for tag in document["tags"]}
+    operations = [operation for path in document["paths"].values() for operation in path.values()]
+    assert {tag for operation in operations for tag in operation["tags"]} == tags
+    names = [*document["paths"], *(operation["operationId"] for operation in operations)]
+    assert len(names) == len(set(names))
+    assert not [name for name in names if re.search(r"[0-9a-f]{8}", name)]
+
+
+def test_page_loads_nothing_but_what_the_server_has(http: Caller) -> None:
+    page = http("GET", "/").body.decode()
+    loaded = re.findall(r'(?:src|href)="\./([^"]+)"', page)
+    assert "page.js" in loaded
+    for path in loaded:
+        assert http("GET", f"/{path}").status == 200

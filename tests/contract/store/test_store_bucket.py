@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 import threading
@@ -20,6 +19,7 @@ import pytest
 from contract.bundle import manifest, signature
 from contract.errors import BundleError, ConfigurationError, ConflictError, UnavailableError
 from contract.store.store import Store
+from docs import code_blocks
 from tests.contract.conftest import write_bundle
 from tests.contract.store.movers import ROUNDS, LostAnswer, race
 
@@ -36,9 +36,9 @@ PUBLIC = signature.public_key_of(KEY)
 
 
 def _documented_policies() -> dict[str, dict[str, Any]]:
-    """Those of docs/reference/store.md, word for word."""
-    blocks = re.findall(r"```json\n(.*?)```", (ROOT / "docs" / "reference" / "store.md").read_text(), re.DOTALL)
-    return dict(zip(("training", "fleet"), map(json.loads, blocks), strict=True))
+    """Those of docs/how-to/store.md, word for word."""
+    policies = (json.loads(block.text) for block in code_blocks.blocks("docs/how-to/store.md", "json"))
+    return dict(zip(("training", "fleet"), policies, strict=True))
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,15 @@ from bentos.protocols.oip.kinds import wire_of
 from contract.schema.schema import Feature, FeatureSchema, Field
 
 _SHOWN_CATEGORIES = 30
+# Operations are open for a call, so that one click sends the example; schemas are folded.
+SCRIPT = b"""SwaggerUIBundle({
+  url: "./docs.json",
+  dom_id: "#swagger-ui",
+  deepLinking: true,
+  tryItOutEnabled: true,
+  defaultModelsExpandDepth: 0,
+});
+"""
 
 
 def page(core: Core) -> bytes:
@@ -22,16 +31,27 @@ def page(core: Core) -> bytes:
 <html lang="en">
   <head>
     <meta charset="UTF-8">
+    <meta name="viewport" content="width=device-width, initial-scale=1">
     <title>{title}: predictions</title>
     <link rel="icon" href="data:,">
     <link rel="stylesheet" type="text/css" href="./static_content/swagger-ui.css">
-    <style>body {{ margin: 0; background: #fafafa }} .topbar {{ display: none }}</style>
+    <style>
+      body {{ margin: 0; background: #fafafa }}
+      @media (max-width: 640px) {{
+        #swagger-ui .opblock-tag {{ flex-wrap: wrap }}
+        #swagger-ui .opblock-tag small {{ flex-basis: 100%; order: 1; padding: 0 }}
+      }}
+      @media (prefers-color-scheme: dark) {{
+        body {{ background: #1b1b1b }}
+        #swagger-ui {{ filter: invert(88%) hue-rotate(180deg) }}
+        #swagger-ui .microlight {{ filter: invert(100%) hue-rotate(180deg) }}
+      }}
+    </style>
   </head>
   <body>
     <div id="swagger-ui"></div>
     <script src="./static_content/swagger-ui-bundle.js"></script>
-    <script src="./static_content/swagger-ui-standalone-preset.js"></script>
-    <script src="./static_content/swagger-initializer.js"></script>
+    <script src="./page.js"></script>
   </body>
 </html>
 """.encode()
@@ -44,8 +64,8 @@ def document(core: Core) -> bytes:
         "info": {
             "title": core.name,
             "version": VERSION,
-            "description": f"Answers come from the model version `{core.version}`. The same predictions are to be had by the "
-            "[Open Inference Protocol](https://github.com/kserve/open-inference-protocol) below `/v2`, and over gRPC.",
+            "description": f"Answers come from the model version `{core.version}`. The same predictions are available over the "
+            "[Open Inference Protocol](https://github.com/kserve/open-inference-protocol) under `/v2`, and over gRPC.",
         },
         "servers": [{"url": "/"}],
         "tags": list(operations.TAGS),

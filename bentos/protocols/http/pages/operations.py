@@ -6,15 +6,17 @@ from typing import Any
 
 from bentos.core import Core
 from bentos.guards.access import OPEN_PATHS
+from bentos.protocols.oip.kinds import wire_of
+from contract.schema.schema import Field
 
 PREDICT, OIP, HEALTH = "Predict", "Open Inference Protocol", "Health"
 TAGS = (
-    {"name": PREDICT, "description": "Rows as JSON objects"},
-    {"name": OIP, "description": "The same predictions for clients of the protocol, version 2"},
-    {"name": HEALTH, "description": "Probes and metrics"},
+    {"name": PREDICT, "description": "One prediction per row, rows as JSON objects"},
+    {"name": OIP, "description": "The same predictions for clients of version 2 of the protocol"},
+    {"name": HEALTH, "description": "Health checks and metrics"},
 )
 KEY = "ApiKey"
-SCHEMES = {KEY: {"type": "http", "scheme": "bearer", "description": "A key of the server's file, if it asks for one"}}
+SCHEMES = {KEY: {"type": "http", "scheme": "bearer", "description": "A key of the server's file, if it requires one"}}
 Operation = dict[str, Any]
 _VERSION = {
     "name": "model_version",
@@ -25,14 +27,14 @@ _VERSION = {
 }
 _REFUSALS = {
     "400": "The request cannot be understood",
-    "401": "The server asks for an API key",
-    "404": "There is no such model or version here",
+    "401": "The server requires an API key",
+    "404": "Unknown model or version",
     "408": "The body did not arrive in time",
     "413": "Too many rows, or too long a body",
-    "415": "The body is not of a type that is understood",
+    "415": "Unsupported type of the body",
     "422": "Rows do not fit the model's schema",
-    "503": "The server has more to do than it can; Retry-After says when to ask again",
-    "504": "There is no answer before the caller's deadline",
+    "503": "Overloaded; Retry-After says when to try again",
+    "504": "The caller's deadline is exceeded",
 }
 
 
@@ -42,7 +44,10 @@ def paths(core: Core) -> dict[str, dict[str, Operation]]:
     version = f"{model}/versions/{{model_version}}"
     of_version = {"example": core.version} | _VERSION
     example = {"rows": [core.example]}
-    infer = _prediction("infer", OIP, "Predict", "InferRequest", "InferResponse", "OipError")
+    tensors = {
+        "inputs": [_tensor(field, core.example[field.name]) for field in core.schema.fields if _given(core, field)]
+    }
+    infer = _prediction("infer", OIP, "Predict", "InferRequest", "InferResponse", "OipError", tensors)
     found = {
         "/predict": {"post": _prediction("predict", PREDICT, "Predict", "PredictRequest", "PredictResponse", "Error", example)},
         f"{model}/infer": {"post": infer},
@@ -68,17 +73,26 @@ def paths(core: Core) -> dict[str, dict[str, Operation]]:
     return found
 
 
+def _given(core: Core, field: Field) -> bool:
+    return core.example.get(field.name) is not None
+
+
+def _tensor(field: Field, value: Any) -> dict[str, Any]:
+    """Return the input tensor of one row that holds the value."""
+    return {"name": field.name, "datatype": wire_of(field).datatype, "shape": [1], "data": [value]}
+
+
 def _prediction(
-    name: str, tag: str, summary: str, request: str, response: str, error: str, example: dict[str, Any] | None = None
+    name: str, tag: str, summary: str, request: str, response: str, error: str, example: dict[str, Any]
 ) -> Operation:
     refusals = dict(_REFUSALS)
     del refusals["422" if error == "OipError" else "404"]  # the protocol has 400 for it; and /predict names no model
-    body = {"schema": reference(request)} | ({"example": example} if example else {})
+    body = {"schema": reference(request), "example": example}
     return {
         "operationId": name,
         "tags": [tag],
         "summary": summary,
-        "description": "The header X-Request-Timeout-Ms says for how many milliseconds the caller waits",
+        "description": "The header X-Request-Timeout-Ms is the caller's deadline in milliseconds",
         "requestBody": {"required": True, "content": {"application/json": body}},
         "responses": {
             "200": _json("The predictions", response),

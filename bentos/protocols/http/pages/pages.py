@@ -18,13 +18,11 @@ from bentos.protocols.http.pages import openapi
 _STATIC = (
     "swagger-ui.css",
     "swagger-ui-bundle.js",
-    "swagger-ui-standalone-preset.js",
-    "swagger-initializer.js",
 )
 _STATIC_PREFIX = "/static_content/"
 _TEXT = b"text/plain; charset=utf-8"
 PROBES = frozenset(("/livez", "/readyz", "/healthz"))
-PATHS = PROBES | {"/", "/docs.json", "/metrics", *(f"{_STATIC_PREFIX}{name}" for name in _STATIC)}
+PATHS = PROBES | {"/", "/page.js", "/docs.json", "/metrics", *(f"{_STATIC_PREFIX}{name}" for name in _STATIC)}
 
 
 class Pages:
@@ -34,6 +32,7 @@ class Pages:
         self._core = core
         self._documents = {
             "/": Response(200, openapi.page(core), b"text/html; charset=utf-8"),
+            "/page.js": Response(200, openapi.SCRIPT, b"text/javascript; charset=utf-8"),
             "/docs.json": Response(200, openapi.document(core)),
         }
 
