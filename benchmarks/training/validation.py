@@ -75,13 +75,15 @@ def _multiplied(workspace: Workspace) -> Path:
 def _asked(workspace: Path) -> list[dict[str, Any]]:
     """The expectations that the stage has Great Expectations check."""
     params = params_file.load(workspace / "params.yaml")
-    return suite.expectations(params, "all", [])
+    return suite.expectations(params.data, params.target, params.validate_, "all", [])
 
 
 def _check() -> dict[str, int]:
     """What the stage has Great Expectations do, in the workspace that this process works in."""
     files = {"all": Path("data/partitions/all.parquet")}
-    (outcomes,) = check_months(params_file.load(), files, {"all": []}, Path("reports/data_docs")).values()
+    params = params_file.load()
+    declared = params.data, params.target, params.validate_
+    (outcomes,) = check_months(*declared, files, {"all": []}, Path("reports/data_docs")).values()
     return {"expectations": len(outcomes), "failed": sum(not outcome["success"] for outcome in outcomes)}
 
 

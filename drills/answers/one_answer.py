@@ -97,7 +97,7 @@ def judge(source: str, count: int, seed: int, directory: Path) -> Judged:
     params = Params.model_validate(raw_rows.declared(source, count))
     with chdir(directory):
         collect.run(params, raw_rows.MONTH)
-        deliver(params, raw_rows.MONTH)
+        deliver(params.data, params.target, params.validate_.budget, raw_rows.MONTH)
         features.run(params)
         train.run(params)
         accepted, aside = (

@@ -20,7 +20,7 @@ from typing import Literal
 
 from contract.errors import ConfigurationError, DataRejectedError
 from contract.files import atomic_path, canonical_json, write_atomically
-from pipelines.params.params import Params
+from pipelines.params.params import Data, TargetParams, Validate
 from pipelines.paths import var_directory
 
 State = Literal["pending", "accepted", "quarantined", "released", "dropped"]
@@ -54,10 +54,11 @@ def batch_id(month: str, sha256: str) -> str:
     return f"{month}-{sha256[:12]}"
 
 
-def inputs_digest(params: Params, partitions: Mapping[str, str]) -> str:
-    """SHA-256 of all that the verdict of `validate` depends on: what is declared, and the SHA-256 of every month's partition."""
-    declared = params.model_dump(mode="json", by_alias=True, include={"data", "target", "validate_"})
-    return hashlib.sha256(canonical_json({"params": declared, "partitions": dict(partitions)})).hexdigest()
+def inputs_digest(data: Data, target: TargetParams, declared: Validate, partitions: Mapping[str, str]) -> str:
+    """Return the SHA-256 of all that the verdict of `validate` depends on: what is declared, and the SHA-256 of every month's partition."""
+    sections = {"data": data, "target": target, "validate": declared}
+    params = {name: section.model_dump(mode="json", by_alias=True) for name, section in sections.items()}
+    return hashlib.sha256(canonical_json({"params": params, "partitions": dict(partitions)})).hexdigest()
 
 
 class Ledger:

@@ -17,7 +17,7 @@ from pipelines import paths
 from pipelines.data.ledger import Batch, Ledger, State, batch_id, find, inputs_digest, project_ledger
 from pipelines.data.refused import put_back
 from pipelines.params import file as params_file
-from pipelines.params.params import Params
+from pipelines.params.params import Data, TargetParams, Validate
 
 
 def add_commands(parser: argparse.ArgumentParser) -> None:
@@ -37,15 +37,15 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
             command.add_argument("--json", action="store_true", help="for programs")
 
 
-def known(ledger: Ledger, params: Params) -> dict[str, Batch]:
-    """Every batch, in exactly one state.
+def known(ledger: Ledger, data: Data, target: TargetParams, declared: Validate) -> dict[str, Batch]:
+    """Return every batch, in exactly one state.
 
     The ledger knows each verdict that was given here. One that DVC restored from its cache stands in `reports/validation.json`; it
     counts where it was given on what lies there now, and the ledger's was not. A partition that is in neither is `pending`.
     """
     batches = ledger.read()
     digests = {path.stem: sha256(path) for path in sorted(paths.PARTITIONS.glob("*.parquet"))}
-    present = inputs_digest(params, {month: digests.get(month, "") for month in params.data.months})
+    present = inputs_digest(data, target, declared, {month: digests.get(month, "") for month in data.months})
     for month, entry in _report().items():
         before = batches.get(entry["batch"])
         is_restored = before and before.state != "dropped" and before.inputs != present == entry["inputs"]
@@ -62,15 +62,17 @@ def known(ledger: Ledger, params: Params) -> dict[str, Batch]:
     return dict(sorted(batches.items()))
 
 
-def release(ledger: Ledger, name: str, params: Params, replay: Callable[[], int]) -> tuple[Batch, int]:
+def release(
+    ledger: Ledger, name: str, data: Data, target: TargetParams, declared: Validate, replay: Callable[[], int]
+) -> tuple[Batch, int]:
     """Replay a quarantined batch: the checks decide, nobody overrides them. Returns it as it is then, and their exit code.
 
     Raises:
         ConfigurationError: it is not quarantined, its month is not in `data.months`, or its copy is gone.
         DataRejectedError: its month has been collected anew, so that other bytes would be replayed.
     """
-    batch = find(known(ledger, params), name, ("quarantined", "released"))
-    if batch.month not in params.data.months:
+    batch = find(known(ledger, data, target, declared), name, ("quarantined", "released"))
+    if batch.month not in data.months:
         raise ConfigurationError(
             f"data.months does not list {batch.month}; batch {batch.id} cannot be replayed without"
         )
@@ -85,12 +87,18 @@ def release(ledger: Ledger, name: str, params: Params, replay: Callable[[], int]
     if batch.state != "released":
         ledger.move(batch.id, "released", allowed=("quarantined",))
     code = replay()
-    after = known(ledger, params)[batch.id]
+    after = known(ledger, data, target, declared)[batch.id]
     if after.state == "accepted":
         ledger.settle([(after, partition)])
     elif after.state == "released":  # another month stopped the run before a verdict, or the run could not start
         after = ledger.move(batch.id, "quarantined", allowed=("released",))
     return after, code
+
+
+def _declared() -> tuple[Data, TargetParams, Validate]:
+    """Return what a verdict is given by."""
+    params = params_file.load()
+    return params.data, params.target, params.validate_
 
 
 def _report() -> dict[str, Any]:
@@ -101,7 +109,7 @@ def _report() -> dict[str, Any]:
 
 
 def _list(options: argparse.Namespace) -> int:
-    batches = known(project_ledger(), params_file.load())
+    batches = known(project_ledger(), *_declared())
     if options.json:
         print(json.dumps([asdict(batch) for batch in batches.values()]))
         return 0
@@ -113,7 +121,7 @@ def _list(options: argparse.Namespace) -> int:
 
 def _show(options: argparse.Namespace) -> int:
     ledger = project_ledger()
-    batch = find(known(ledger, params_file.load()), options.batch, ("quarantined", "released"))
+    batch = find(known(ledger, *_declared()), options.batch, ("quarantined", "released"))
     if options.json:
         print(json.dumps(asdict(batch)))
         return 0
@@ -132,7 +140,7 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _release(options: argparse.Namespace) -> int:
-    batch, code = release(project_ledger(), options.batch, params_file.load(), _repro)
+    batch, code = release(project_ledger(), options.batch, *_declared(), _repro)
     print(f"{batch.id} is {batch.state}")
     if batch.state == "accepted":
         print("the next run trains on it: `make up`, or `dvc repro`")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.data import tables
-from pipelines.params.params import WHOLE, Params
+from pipelines.params.params import WHOLE, Data, TargetParams, Validate
 from pipelines.stages.validate import duckdb_views, suite
 
 # Observed values that are counts, rates or names of columns and types; all others could quote a row.
@@ -34,9 +34,14 @@ _COUNTS = ("element_count", "unexpected_count", "missing_count")
 
 
 def check_months(
-    params: Params, files: Mapping[str, Path], varying: Mapping[str, Collection[str]], docs: Path
+    data: Data,
+    target: TargetParams,
+    declared: Validate,
+    files: Mapping[str, Path],
+    varying: Mapping[str, Collection[str]],
+    docs: Path,
 ) -> dict[str, list[dict[str, Any]]]:
-    """The outcome of every expectation by month, and Data Docs under `docs`.
+    """Return the outcome of every expectation by month, and write Data Docs under `docs`.
 
     Args:
         files: by month, the Parquet file that is checked.
@@ -46,12 +51,14 @@ def check_months(
     """
     with _quiet(), tempfile.TemporaryDirectory() as directory, ThreadPoolExecutor(1) as beside:
         database = Path(directory) / "partitions.duckdb"
-        views = beside.submit(duckdb_views.create_views, database, files, params.target, params.data.key)
+        views = beside.submit(duckdb_views.create_views, database, files, target, data.key)
         context = _context()
         views.result()
         source = context.data_sources.add_sql("partitions", connection_string=f"duckdb:///{database}")
         outcomes = {
-            month: _check_month(context, source, month, suite.expectations(params, month, varying[month]))
+            month: _check_month(
+                context, source, month, suite.expectations(data, target, declared, month, varying[month])
+            )
             for month in files
         }
         _build_docs(context, docs)

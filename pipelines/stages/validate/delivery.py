@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from contract.files import atomic_path
 from pipelines import paths
 from pipelines.columns.kinds import MEASURED
 from pipelines.data import tables
-from pipelines.params.params import Params
+from pipelines.params.params import Column, Data, TargetParams
 from pipelines.stages.validate import drift, rows
 
 
@@ -41,7 +42,7 @@ class Month:
     summaries: dict[str, drift.Summary]
 
 
-def deliver(params: Params, month: str) -> Month:
+def deliver(data: Data, target: TargetParams, budget: float, month: str) -> Month:
     """Write the accepted rows of a month and the quarantined ones, as far as the budget allows, and look at what is left.
 
     Without a budget no row is split off, and a month whose every value could be read is not held in memory: one column at a time is.
@@ -53,10 +54,10 @@ def deliver(params: Params, month: str) -> Month:
     total, split, split_rows = tables.height(partition), {}, 0
     in_utc, ragged = tables.columns_in_utc(partition), _ragged(partition)
     is_marked = not tables.MARKS.isdisjoint(tables.columns_in(partition))
-    if params.validate_.budget or is_marked:
-        parts = rows.split(tables.read(partition), params, month)
+    if budget or is_marked:
+        parts = rows.split(tables.read(partition), data, target, month)
         split, split_rows = parts.counts, parts.quarantined.height
-        if (split or is_marked) and split_rows <= params.validate_.budget * total:
+        if (split or is_marked) and split_rows <= budget * total:
             tables.write(parts.accepted, paths.accepted(month), in_utc)
             if split:
                 tables.write(parts.quarantined, paths.QUARANTINED / partition.name, in_utc)
@@ -64,7 +65,7 @@ def deliver(params: Params, month: str) -> Month:
         with atomic_path(paths.accepted(month)) as temporary:
             shutil.copyfile(partition, temporary)
     file = paths.accepted(month) if paths.accepted(month).exists() else partition
-    return Month(file, total, split, split_rows, ragged, in_utc, *_look_at(file, params))
+    return Month(file, total, split, split_rows, ragged, in_utc, *_look_at(file, data.columns, target.column))
 
 
 def _ragged(partition: Path) -> tuple[str, ...]:
@@ -73,16 +74,18 @@ def _ragged(partition: Path) -> tuple[str, ...]:
     return tuple(tables.read(partition, [tables.RAGGED])[tables.RAGGED].drop_nulls())
 
 
-def _look_at(file: Path, params: Params) -> tuple[dict[str, bool], dict[str, drift.Summary]]:
+def _look_at(
+    file: Path, columns: Mapping[str, Column], target: str
+) -> tuple[dict[str, bool], dict[str, drift.Summary]]:
     varying, summaries = {}, {}
     for name in tables.columns_in(file):
         if name in tables.MARKS:
             continue
-        values, column = tables.read(file, [name])[name], params.data.columns.get(name)
+        values, column = tables.read(file, [name])[name], columns.get(name)
         if column and column.kind in MEASURED and values.null_count() < len(values):
             varying[name] = _has_several(values)
         is_watched = column and column.kind in MEASURED and column.kind != "timestamp" and not column.may_drift
-        if is_watched or name == params.target.column:
+        if is_watched or name == target:
             summaries[name] = drift.summarize(values)
     return varying, summaries
 

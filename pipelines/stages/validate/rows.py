@@ -10,7 +10,7 @@ import polars as pl
 from pipelines.columns import unreadable
 from pipelines.columns.kinds import DTYPES
 from pipelines.data import tables
-from pipelines.params.params import WHOLE, Column, Params, TargetParams
+from pipelines.params.params import WHOLE, Column, Data, TargetParams
 
 REASONS = "__reasons__"
 
@@ -28,7 +28,7 @@ class Split:
     counts: dict[str, int]
 
 
-def split(table: pl.DataFrame, params: Params, month: str) -> Split:
+def split(table: pl.DataFrame, data: Data, target: TargetParams, month: str) -> Split:
     """Split off the rows that break what is declared, in the order of the table. A column within its own tolerance keeps its rows.
 
     Reasons: `ragged` (a line of a CSV file with more or fewer fields than its header), and with their column `type` (`collect` could not
@@ -36,7 +36,7 @@ def split(table: pl.DataFrame, params: Params, month: str) -> Split:
     value by value, of an earlier row).
     """
     unread = unreadable.by_column(table)
-    failed = {reason: bad for reason, bad in _failures(table, params, month, unread) if bad.any()}
+    failed = {reason: bad for reason, bad in _failures(table, data, target, month, unread) if bad.any()}
     if not failed:
         return Split(_unmarked(table), table.clear(), {})
     marks = pl.DataFrame([bad.alias(reason) for reason, bad in failed.items()])
@@ -55,19 +55,18 @@ def _unmarked(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def _failures(
-    table: pl.DataFrame, params: Params, month: str, unread: Mapping[str, pl.Series]
+    table: pl.DataFrame, data: Data, target: TargetParams, month: str, unread: Mapping[str, pl.Series]
 ) -> Iterator[tuple[str, pl.Series]]:
     nothing = pl.Series([False] * table.height, dtype=pl.Boolean)
     if tables.RAGGED in table.columns:
         yield "ragged", table[tables.RAGGED].is_not_null()
-    for name, column in params.data.columns.items():
+    for name, column in data.columns.items():
         if name in table.columns:
             yield from _column(name, column, table[name], unread.get(name, nothing))
-    target = params.target.column
-    if target in table.columns:
-        yield f"type:{target}", unread.get(target, nothing)
-        yield f"label:{target}", _unknown_label(table[target], params.target)
-    time = params.data.time
+    if target.column in table.columns:
+        yield f"type:{target.column}", unread.get(target.column, nothing)
+        yield f"label:{target.column}", _unknown_label(table[target.column], target)
+    time = data.time
     if time in table.columns and month != WHOLE and table[time].dtype == DTYPES["timestamp"]:
         start, end = tables.month_bounds(month)
         yield f"month:{time}", ~table[time].is_between(start, end, closed="left").fill_null(True)

@@ -12,7 +12,7 @@ from contract.files import canonical_json, sha256, write_atomically
 from pipelines import paths
 from pipelines.data.ledger import Batch, batch_id, inputs_digest, project_ledger, refuse_dropped
 from pipelines.data.refused import remove_others, withdraw
-from pipelines.params.params import Params
+from pipelines.params.params import Column, Data, Params, TargetParams, Validate
 from pipelines.stages.validate import checks, drift
 from pipelines.stages.validate.delivery import Month, deliver
 
@@ -28,7 +28,8 @@ def run(params: Params) -> str:
     Raises:
         DataRejectedError: naming month, expectation, column and counts of what failed; no row values.
     """
-    months = params.data.months
+    data, target, declared = params.data, params.target, params.validate_
+    months = data.months
     remove_others(months)
     digests = {month: _digest(month) for month in months}
     ledger = project_ledger()
@@ -37,9 +38,9 @@ def run(params: Params) -> str:
         shutil.rmtree(directory, ignore_errors=True)
     with ThreadPoolExecutor(1) as beside:
         beside.submit(checks.load)  # where it fails, it fails again below, in this thread
-        delivered = {month: deliver(params, month) for month in months}
-    outcomes = _outcomes(params, delivered)
-    report = _report(outcomes, digests, delivered, inputs_digest(params, digests))
+        delivered = {month: deliver(data, target, declared.budget, month) for month in months}
+    outcomes = _outcomes(data, target, declared, delivered)
+    report = _report(outcomes, digests, delivered, inputs_digest(data, target, declared, digests))
     counted = {month: entry["split"] for month, entry in report.items()}
     write_atomically(paths.QUARANTINED / "counts.json", canonical_json(counted))
     write_atomically(paths.VALIDATION, canonical_json(report))
@@ -63,21 +64,25 @@ def _refuse_dropped(batches: dict[str, Batch], digests: Mapping[str, str]) -> No
     refuse_dropped(batches, list(names))
 
 
-def _outcomes(params: Params, delivered: Mapping[str, Month]) -> dict[str, list[dict[str, Any]]]:
-    """Of every check, by month: Great Expectations', then the budget's, then those of the distributions."""
+def _outcomes(
+    data: Data, target: TargetParams, declared: Validate, delivered: Mapping[str, Month]
+) -> dict[str, list[dict[str, Any]]]:
+    """Return those of every check, by month: Great Expectations', then the budget's, then those of the distributions."""
     varying = {month: found.varying for month, found in delivered.items()}
     outcomes = checks.check_months(
-        params,
+        data,
+        target,
+        declared,
         {month: found.file for month, found in delivered.items()},
         {month: _elsewhere(varying, month) for month in delivered},
         paths.DATA_DOCS,
     )
     for month, found in delivered.items():
-        outcomes[month].append(_budget_outcome(found, params.validate_.budget))
-        outcomes[month] += _offset_outcomes(found, delivered, params)
-    if params.validate_.drift is not None:
+        outcomes[month].append(_budget_outcome(found, declared.budget))
+        outcomes[month] += _offset_outcomes(found, delivered, data.columns)
+    if declared.drift is not None:
         summaries = {month: found.summaries for month, found in delivered.items()}
-        for month, judged in drift.judge(summaries, params.validate_.drift, params.validate_.reviewed).items():
+        for month, judged in drift.judge(summaries, declared.drift, declared.reviewed).items():
             outcomes[month] += judged
     return outcomes
 
@@ -129,13 +134,15 @@ def _budget_outcome(month: Month, budget: float) -> dict[str, Any]:
     }
 
 
-def _offset_outcomes(found: Month, delivered: Mapping[str, Month], params: Params) -> list[dict[str, Any]]:
+def _offset_outcomes(
+    found: Month, delivered: Mapping[str, Month], columns: Mapping[str, Column]
+) -> list[dict[str, Any]]:
     """Whether each timestamp of a month has offsets where those of the first month that knows any have them.
 
     Times with an offset are in UTC, others are local: together they would be hours apart.
     """
     outcomes = []
-    for name, column in params.data.columns.items():
+    for name, column in columns.items():
         known = [(month, other) for month, other in delivered.items() if name in other.varying]
         if column.kind == "timestamp" and name in found.varying:
             first, reference = known[0]

@@ -7,14 +7,16 @@ from typing import Any
 
 from pipelines.columns.kinds import DUCKDB_TYPES
 from pipelines.data import tables
-from pipelines.params.params import WHOLE, Column, Data, Params, TargetParams
+from pipelines.params.params import WHOLE, Column, Data, TargetParams, Validate
 from pipelines.stages.validate.duckdb_views import POSITIVE, repeated_name
 
 
-def expectations(params: Params, month: str, varying: Collection[str]) -> list[dict[str, Any]]:
-    """Every expectation on a month, in Great Expectations' JSON form: `type` and `kwargs`; `varying` columns may not be constant."""
-    suite = _table(params, month)
-    for name, column in params.data.columns.items():
+def expectations(
+    data: Data, target: TargetParams, declared: Validate, month: str, varying: Collection[str]
+) -> list[dict[str, Any]]:
+    """Return every expectation on a month, in Great Expectations' JSON form: `type` and `kwargs`; `varying` columns may not be constant."""
+    suite = _table(data, target.column, declared, month)
+    for name, column in data.columns.items():
         suite += _column(name, column)
         if name in varying and not column.may_be_constant:
             suite.append(
@@ -25,23 +27,23 @@ def expectations(params: Params, month: str, varying: Collection[str]) -> list[d
                     min_value=2,
                 )
             )
-    suite += _target(params.target, params.validate_.positive_rate)
-    suite += [{"type": entry.type, "kwargs": entry.kwargs} for entry in params.validate_.expectations]
+    suite += _target(target, declared.positive_rate)
+    suite += [{"type": entry.type, "kwargs": entry.kwargs} for entry in declared.expectations]
     return suite
 
 
-def _table(params: Params, month: str) -> list[dict[str, Any]]:
-    minimum, maximum = params.validate_.rows
+def _table(data: Data, target: str, declared: Validate, month: str) -> list[dict[str, Any]]:
+    minimum, maximum = declared.rows
     return [
         _expect("expect_table_row_count_to_be_between", min_value=minimum, max_value=maximum),
         _expect(
             "expect_table_columns_to_match_set",
             description="the columns are those of data.columns, and the target; data.source.drop leaves others out",
-            column_set=sorted(_names(params)),
+            column_set=sorted({*data.columns, target, POSITIVE}),
             exact_match=True,
         ),
-        *_uniqueness(params.data.key, month),
-        *_calendar(params.data, params.validate_.freshness, month),
+        *_uniqueness(data.key, month),
+        *_calendar(data, declared.freshness, month),
     ]
 
 
@@ -55,10 +57,6 @@ def _uniqueness(key: tuple[str, ...], month: str) -> list[dict[str, Any]]:
             unexpected_rows_query=f"SELECT unnest(range(copies)) FROM {repeated_name(month)} WHERE EXISTS (SELECT 1 FROM {{batch}})",
         )
     ]
-
-
-def _names(params: Params) -> set[str]:
-    return {*params.data.columns, params.target.column, POSITIVE}
 
 
 def _calendar(data: Data, freshness: str | None, month: str) -> list[dict[str, Any]]:

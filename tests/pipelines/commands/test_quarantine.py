@@ -21,7 +21,7 @@ from pipelines.commands.publish import command as publish
 from pipelines.commands.quarantine.cli import known, release
 from pipelines.data import tables
 from pipelines.data.ledger import Batch, Ledger, batch_id
-from pipelines.params.params import Params
+from pipelines.params.params import Data, Params, TargetParams, Validate
 from pipelines.stages.validate import rows, stage
 from tests.pipelines.conftest import write_months
 
@@ -38,6 +38,10 @@ def ledger(workspace: Path) -> Ledger:
 def _with_budget(raw: dict[str, Any], budget: float = 0.01) -> Params:
     raw["validate"]["budget"] = budget
     return Params.model_validate(raw)
+
+
+def _declared(params: Params) -> tuple[Data, TargetParams, Validate]:
+    return params.data, params.target, params.validate_
 
 
 def _break(change: Callable[[pl.DataFrame], pl.DataFrame]) -> str:
@@ -61,7 +65,7 @@ def _too_far(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def _states(ledger: Ledger, params: Params) -> dict[str, str]:
-    return {batch.month: batch.state for batch in known(ledger, params).values()}
+    return {batch.month: batch.state for batch in known(ledger, *_declared(params)).values()}
 
 
 def _failing(run: Callable[[], Any]) -> int:
@@ -97,7 +101,7 @@ def test_rows_within_the_budget_are_split_off_with_their_reason_and_the_run_goes
     assert quarantined[rows.REASONS].to_list() == [[reason]] * 3
     assert accepted.height + quarantined.height == pl.read_parquet(paths.partition(MONTH)).height
     assert accepted.equals(sound if reason == "duplicate" else sound.slice(3))
-    assert known(ledger, params)[batch].split == {reason: 3}
+    assert known(ledger, *_declared(params))[batch].split == {reason: 3}
     assert set(_states(ledger, params).values()) == {"accepted"}
     assert paths.accepted("2024-01").read_bytes() == paths.partition("2024-01").read_bytes()
 
@@ -154,11 +158,11 @@ def test_nothing_is_split_off_when_a_column_is_within_its_tolerance(ledger: Ledg
 def test_release_replays_a_batch_after_the_fix(ledger: Ledger, params: Params, raw: dict[str, Any]) -> None:
     batch = _break(_too_far)
     _failing(lambda: stage.run(params))
-    still, code = release(ledger, MONTH, params, lambda: _failing(lambda: stage.run(params)))
+    still, code = release(ledger, MONTH, *_declared(params), lambda: _failing(lambda: stage.run(params)))
     assert (still.state, code) == ("quarantined", 65)
     raw["data"]["columns"]["distance"]["maximum"] = 120
     fixed = Params.model_validate(raw)
-    after, code = release(ledger, batch, fixed, lambda: 0 if stage.run(fixed) else 1)
+    after, code = release(ledger, batch, *_declared(fixed), lambda: 0 if stage.run(fixed) else 1)
     assert (after.state, code) == ("accepted", 0)
     assert ledger.read()[batch].history == ("quarantined", "released", "quarantined", "released")
     assert not ledger.copy_of(after).exists()
@@ -168,7 +172,7 @@ def test_release_replays_a_batch_after_the_fix(ledger: Ledger, params: Params, r
 def test_release_puts_a_batch_back_when_the_replay_gave_no_verdict(ledger: Ledger, params: Params) -> None:
     _break(_too_far)
     _failing(lambda: stage.run(params))
-    batch, code = release(ledger, MONTH, params, lambda: 65)
+    batch, code = release(ledger, MONTH, *_declared(params), lambda: 65)
     assert (batch.state, code) == ("quarantined", 65)
 
 
@@ -177,8 +181,8 @@ def test_release_refuses_a_batch_whose_month_was_collected_anew(ledger: Ledger, 
     _failing(lambda: stage.run(params))
     _break(lambda table: table.head(500))
     with pytest.raises(DataRejectedError, match="another batch"):
-        release(ledger, old, params, lambda: 0)
-    assert sorted(batch.state for batch in known(ledger, params).values()) == [
+        release(ledger, old, *_declared(params), lambda: 0)
+    assert sorted(batch.state for batch in known(ledger, *_declared(params)).values()) == [
         "accepted",
         "accepted",
         "pending",
@@ -215,9 +219,9 @@ def test_every_batch_keeps_one_state_when_many_write_at_once(tmp_path: Path) -> 
 
 def test_a_verdict_that_was_restored_from_the_cache_counts(ledger: Ledger, params: Params) -> None:
     stage.run(params)
-    before = {batch.id: batch.state for batch in known(ledger, params).values()}
+    before = {batch.id: batch.state for batch in known(ledger, *_declared(params)).values()}
     Path("var/quarantine/ledger.json").unlink()
-    assert {batch.id: batch.state for batch in known(ledger, params).values()} == before
+    assert {batch.id: batch.state for batch in known(ledger, *_declared(params)).values()} == before
 
 
 def test_the_verdict_on_what_lies_there_now_counts_whoever_gave_it(
