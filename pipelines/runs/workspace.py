@@ -234,9 +234,9 @@ def _share_cache(workspace: Workspace, checkout: Path) -> None:
     lines = (
         "[core]",
         "    analytics = false",
-        f"    site_cache_dir = {workspace.path / _SITE}",
+        f'    site_cache_dir = "{workspace.path / _SITE}"',  # or a comma makes a list of it
         "[cache]",
-        f"    dir = {workspace.project / '.dvc' / 'cache'}",
+        f'    dir = "{workspace.project / ".dvc" / "cache"}"',
         '    type = "reflink,hardlink,symlink"',
     )
     write_atomically(checkout / ".dvc" / "config.local", ("\n".join(lines) + "\n").encode())

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.runs.workspace import Workspace
+from tests.faults.places import ODD
 
 PARAMS = """\
 # What is particular to this table.
@@ -55,7 +56,7 @@ Path("report.txt").write_text(" ".join(names))
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    root = tmp_path / "project"
+    root = tmp_path / ODD
     root.mkdir()
     git(root, "init", "--quiet", "--initial-branch=main")
     (root / "params.yaml").write_text(PARAMS)

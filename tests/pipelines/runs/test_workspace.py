@@ -236,8 +236,9 @@ def test_open_like_an_earlier_run_begins_where_that_one_ended(project: Path, wor
 
 def test_execute_offers_the_shared_places_by_absolute_path(workspace: Workspace) -> None:
     open_workspace(workspace)
-    assert run_in(workspace, "sh", "-c", 'echo "$BULKHEAD_STORE $BULKHEAD_VAR $BULKHEAD_SOURCE_ROOT" > seen.txt') == 0
-    seen = (workspace.path / "seen.txt").read_text().split()
+    named = '"$BULKHEAD_STORE" "$BULKHEAD_VAR" "$BULKHEAD_SOURCE_ROOT"'
+    assert run_in(workspace, "sh", "-c", f"printf '%s\\n' {named} > seen.txt") == 0
+    seen = (workspace.path / "seen.txt").read_text().splitlines()
     assert seen == [str(workspace.project / "store"), str(workspace.var), str(workspace.project)]
     assert months.read(workspace.path / "params.yaml") == ["2013-01", "2013-02"]
 
