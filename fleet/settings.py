@@ -10,6 +10,7 @@ from pathlib import Path
 
 from contract import api_keys, cors
 from contract.bundle import trusted_keys
+from contract.environment.places import require_supported
 from contract.errors import ConfigurationError
 from contract.prediction_log import settings as log_settings
 from contract.store.store import Store
@@ -56,10 +57,12 @@ class Settings:
         """Relative paths are the project's, wherever the command is called.
 
         Raises:
-            ConfigurationError: a port or a time is not one, or the state's path is too long for a Unix socket.
+            ConfigurationError: a port or a time is not one, or a path has unsupported characters or is too long for a Unix socket.
         """
         store = environment.get("BULKHEAD_STORE", "store")
         root = (project / environment.get("BULKHEAD_VAR", "var") / "fleet").resolve()
+        for directory in (project, root):
+            require_supported(directory)
         if len(bytes(root)) > _LONGEST_ROOT:
             raise ConfigurationError(
                 f"{root} is too long for the Unix sockets in it: set BULKHEAD_VAR to a path of "

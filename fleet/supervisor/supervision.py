@@ -26,24 +26,25 @@ from fleet.supervisor.unix_http import UnixConnection
 _START_LIMIT_S = 10.0
 _ANSWER_LIMIT_S = 5.0
 _STOP_LIMIT_S = 20  # a replica answers what it has taken within the route's 10 s
+# Relative paths are the fleet's root's, in which supervisord is started. Of absolute ones it would split those in `files` at spaces, and
+# expand `%` once in some settings and twice in others, such as `stdout_logfile`.
 _MAIN = """[supervisord]
-logfile = {root}/logs/supervisord.log
+logfile = logs/supervisord.log
 logfile_maxbytes = 5MB
 logfile_backups = 2
-pidfile = {root}/supervisord.pid
-childlogdir = {root}/logs
-directory = {root}
+pidfile = supervisord.pid
+childlogdir = logs
 umask = 077
 
 [unix_http_server]
-file = {root}/supervisor.sock
+file = supervisor.sock
 chmod = 0600
 
 [rpcinterface:supervisor]
 supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
 
 [include]
-files = {root}/programs/*.conf
+files = programs/*.conf
 """
 _PROGRAM = """[program:{name}]
 command = {command}
@@ -56,7 +57,7 @@ stopwaitsecs = {stop_limit}
 stopasgroup = true
 killasgroup = true
 redirect_stderr = true
-stdout_logfile = {log}
+stdout_logfile = logs/{name}.log
 stdout_logfile_maxbytes = 10MB
 stdout_logfile_backups = 2
 """
@@ -125,7 +126,7 @@ class Supervisor:
         for left in self._programs.glob("*.conf"):
             left.unlink()
         configuration = self._root / "supervisord.conf"
-        write_atomically(configuration, _MAIN.format(root=_escaped(str(self._root))).encode())
+        write_atomically(configuration, _MAIN.encode())
         done = subprocess.run(
             [sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration)],
             env={**environment, **self._mark},
@@ -249,7 +250,6 @@ class Supervisor:
             directory=_escaped(str(program.directory)),
             environment=",".join(f'{name}="{_escaped(value)}"' for name, value in environment.items()),
             stop_limit=_STOP_LIMIT_S,
-            log=_escaped(str(self._log_path(program.name))),
         )
         return text.encode()
 

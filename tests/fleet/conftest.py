@@ -22,6 +22,7 @@ from contract.files import canonical_json
 from contract.store.store import Store
 from fleet.supervisor.processes import FLEET_MARK, PROGRAM_MARK, marked, programs
 from harness.ports import free_ports
+from tests.faults.places import ODD
 from tests.fleet.crowds import load
 
 PROJECT = Path(__file__).parents[2]
@@ -137,7 +138,7 @@ def bundles(source: Path, store: Store, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture(scope="session")
 def fleet(store: Store, bundles: Bundles, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetCommand]:
-    command = FleetCommand(store, tmp_path_factory.mktemp("var"), *free_ports(2), bundles)
+    command = FleetCommand(store, tmp_path_factory.mktemp(ODD), *free_ports(2), bundles)
     yield command
     command.run("down")
 

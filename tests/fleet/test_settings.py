@@ -76,3 +76,9 @@ def test_replicas_get_what_guards_and_watches_them_and_nothing_else() -> None:
     }
     with pytest.raises(ConfigurationError, match="which is no origin"):
         Settings.read({"BULKHEAD_CORS_ORIGINS": "*"}, PROJECT)
+
+
+@pytest.mark.parametrize(("project", "var"), [("/a:b", "var"), ("/project", "/a:b")])
+def test_place_with_an_unsupported_character_is_refused(project: str, var: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"'/a:b.*' contains ':'"):
+        Settings.read({"BULKHEAD_VAR": var}, Path(project))

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from fleet.supervisor.supervision import Program, Supervisor
+from tests.faults.places import ODD
 from tests.fleet.conftest import wait
 
 
 @pytest.fixture
 def supervisor() -> Iterator[Supervisor]:
-    with tempfile.TemporaryDirectory() as directory:  # a short path, for its socket
+    with tempfile.TemporaryDirectory(suffix=ODD) as directory:  # a short path, for its socket
         made = Supervisor(Path(directory))
         made.start({"PATH": os.environ["PATH"]})
         yield made

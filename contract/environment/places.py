@@ -1,0 +1,57 @@
+"""`python -m contract.environment.places`: refuse a working directory in which `make` would fail halfway."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from contract.errors import BulkheadError, ConfigurationError
+
+_SUPPORTED = " !%&'()+,-./=@_~"  # of ASCII, besides letters and digits
+
+
+def main(project: Path) -> int:
+    """Print one line if the project, or what `BULKHEAD_VAR` names, cannot lie where it does. Returns the exit code."""
+    try:
+        for directory in (project, project / os.environ.get("BULKHEAD_VAR", "var")):
+            require_supported(directory)
+        _require_writable(project)
+    except BulkheadError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def require_supported(path: Path) -> None:
+    """Check the characters of a path.
+
+    PATH and PYTHONPATH are split at `:`. supervisord's configuration, DVC's and Airflow's have quotes, comments, patterns and variables.
+
+    Raises:
+        ConfigurationError: one of them is unsupported.
+    """
+    for character in str(path):
+        if not _is_supported(character):
+            raise ConfigurationError(
+                f"{str(path)!r} contains {character!r}, which is unsupported: move it to a path of letters, digits, spaces and "
+                f"{' '.join(_SUPPORTED.strip())}"
+            )
+
+
+def _is_supported(character: str) -> bool:
+    if character.isascii():
+        return character.isalnum() or character in _SUPPORTED
+    return character.isprintable()  # not so what stands for bytes that are no UTF-8
+
+
+def _require_writable(project: Path) -> None:
+    if not os.access(project, os.W_OK):
+        raise ConfigurationError(
+            f"{project} is read-only, and `make` writes .venv, data, models and dvc.lock there: clone it to a directory of your own; "
+            "bin/fleet and bin/store do without (docs/how-to/fleet.md)"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path.cwd()))
