@@ -21,11 +21,11 @@ def run(params: Params, *, fleet: bool = True) -> str:
            data docs {(paths.DATA_DOCS / "index.html").resolve()}
            bundles  {store.location}: {live.digest[:12] if live else "nothing"} is live"""
     if not fleet:
-        return f"{_scores(params, metrics)}\n\nwhere      {places}\n"
+        return f"{_scores(params.name, metrics)}\n\nwhere      {places}\n"
     http, grpc = (
         os.environ.get(name, port) for name, port in (("BULKHEAD_HTTP_PORT", "8080"), ("BULKHEAD_GRPC_PORT", "8081"))
     )
-    return f"""{_scores(params, metrics)}
+    return f"""{_scores(params.name, metrics)}
 
 where      HTTP     http://127.0.0.1:{http}      (OpenAPI page at /, POST /predict, /v2, /metrics)
            gRPC     127.0.0.1:{grpc}             (inference.GRPCInferenceService, grpc.health.v1)
@@ -40,11 +40,11 @@ next       bin/fleet status                    the replicas
 """
 
 
-def _scores(params: Params, metrics: dict[str, Any]) -> str:
+def _scores(model: str, metrics: dict[str, Any]) -> str:
     models = {"this model": metrics, **metrics["against"]}
     of = f" of {' and '.join(metrics['by_month'])}" if "by_month" in metrics else ""
     keys = [key for key in NAMES if key in metrics and key != "calibration_error"]
-    lines = [f"\n{params.name}: scores on the hold-out, the {metrics['holdout']['rows']:,} rows{of}"]
+    lines = [f"\n{model}: scores on the hold-out, the {metrics['holdout']['rows']:,} rows{of}"]
     lines.append(f"{'':<12}" + "".join(f"{NAMES[key][0]:>13}" for key in keys))
     for name, measured in models.items():
         values = [f"{measured[key]:,.4f}" if key in measured else "–" for key in keys]

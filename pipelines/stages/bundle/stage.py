@@ -20,6 +20,7 @@ from contract.schema.schema import FeatureSchema
 from pipelines import paths
 from pipelines.columns.declared import served
 from pipelines.params.params import Params
+from pipelines.params.serving import Serving
 from pipelines.paths import var_directory
 from pipelines.stages.bundle import bento
 from pipelines.stages.bundle import evidence as making
@@ -42,13 +43,15 @@ def run(params: Params) -> str:
         )
     with tempfile.TemporaryDirectory() as directory:
         artifact, context, built = (Path(directory) / name for name in ("artifact", "context", "built"))
-        _write_artifact(params, artifact)
+        _write_artifact(params.serving, artifact)
         context.mkdir()
         bento.stage_sources(_PROJECT, artifact, context)
         bento.build(context, params.name.lower(), sha256(artifact / MODEL_FILE_NAME)[:16], built)
         inputs = _inputs(params)
         _write_evidence(built, inputs)
-        write_atomically(built / manifest.FILE_NAME, _manifest(params, approval, inputs, built).to_bytes())
+        write_atomically(
+            built / manifest.FILE_NAME, _manifest(params.name, params.target.task, approval, inputs, built).to_bytes()
+        )
         digest = manifest.digest_of(built)
         evidence.check(built, manifest.verify(built, digest))
         shutil.rmtree(paths.BUNDLE, ignore_errors=True)
@@ -56,18 +59,16 @@ def run(params: Params) -> str:
     return f"bundle {digest[:12]}, {tree_bytes(paths.BUNDLE) / 1e6:.1f} MB"
 
 
-def _write_artifact(params: Params, artifact: Path) -> None:
-    """What the server reads, with the golden answers of this very artifact."""
+def _write_artifact(serving: Serving, artifact: Path) -> None:
+    """Write what the server reads, with the golden answers of this very artifact."""
     artifact.mkdir()
     for name in (MODEL_FILE_NAME, reference.FILE_NAME):
         shutil.copyfile(paths.BOOSTED / name, artifact / name)
     judged = FeatureSchema.from_bytes((paths.BOOSTED / schema.FILE_NAME).read_bytes())
-    write_atomically(artifact / schema.FILE_NAME, served(judged, params.serving.deprecated).to_bytes())
+    write_atomically(artifact / schema.FILE_NAME, served(judged, serving.deprecated).to_bytes())
     golden = golden_cases(Predictor.load(artifact))
     write_atomically(artifact / GOLDEN_FILE_NAME, canonical_json(golden))
-    write_atomically(
-        artifact / limits.FILE_NAME, canonical_json(params.serving.model_dump(exclude={"budget", "deprecated"}))
-    )
+    write_atomically(artifact / limits.FILE_NAME, canonical_json(serving.model_dump(exclude={"budget", "deprecated"})))
 
 
 def _inputs(params: Params) -> dict[str, Any]:
@@ -88,10 +89,10 @@ def _write_evidence(built: Path, inputs: dict[str, Any]) -> None:
     write_atomically(built / evidence.PROVENANCE, making.provenance(manifest.tree_digests(built), inputs))
 
 
-def _manifest(params: Params, approval: dict[str, Any], inputs: dict[str, Any], built: Path) -> Manifest:
+def _manifest(name: str, task: str, approval: dict[str, Any], inputs: dict[str, Any], built: Path) -> Manifest:
     return Manifest(
-        name=params.name,
-        task=params.target.task,
+        name=name,
+        task=task,
         files=manifest.tree_digests(built),
         environment={"lock": _LOCK, "lock_sha256": sha256(built / _LOCK)},
         inputs=inputs,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -13,7 +13,9 @@ from pipelines import paths
 from pipelines.columns import identifiers
 from pipelines.data import tables
 from pipelines.data.splits import HOLDOUT, PART, TRAINING, VALIDATION
-from pipelines.params.params import Gates, GroupedSplit, Params, inputs_of
+from pipelines.params.features import FeatureParams
+from pipelines.params.params import Data, Gates, Params, inputs_of
+from pipelines.params.split import GroupedSplit, Split
 from pipelines.stages.screen import leaks
 
 
@@ -36,17 +38,17 @@ def run(params: Params) -> str:
     parts = tables.read(paths.PARTS)[PART]
     report: dict[str, Any] = {
         "features": features,
-        "identifiers": _identifiers(params),
-        "repeated": _repeated(params),
+        "identifiers": _identifiers(params.features, params.data),
+        "repeated": _repeated(params.data.months, list(params.data.key)),
         "suspects": leaks.outliers(features, params.target.task),
     }
-    if entity := _entity(params):
-        report["shared"] = {"entity": entity, **_shared(_column(params, entity), parts)}
+    if entity := _entity(params.split, params.gates):
+        report["shared"] = {"entity": entity, **_shared(_column(params.data.months, entity), parts)}
     write_atomically(paths.SCREENING, canonical_json(report))
     if problems := [
         *_leaks(features, params.target.task, params.gates),
         *_named(report["identifiers"], params.gates),
-        *_overlaps(params, report),
+        *_overlaps(params.data.key, report),
     ]:
         raise DataRejectedError(
             f"{len(problems)} findings before training; nothing was trained, and the live model stays. "
@@ -90,15 +92,15 @@ def _leaks(features: Mapping[str, Mapping[str, float]], task: str, gates: Gates)
     return problems
 
 
-def _identifiers(params: Params) -> dict[str, dict[str, str]]:
-    """By feature that reads a number, the column that looks like an identifier, and why."""
+def _identifiers(features: Mapping[str, FeatureParams], data: Data) -> dict[str, dict[str, str]]:
+    """Return by feature that reads a number, the column that looks like an identifier, and why."""
     found: dict[str, dict[str, str]] = {}
     reasons: dict[str, str | None] = {}
-    for name, feature in params.features.items():
+    for name, feature in features.items():
         for column in inputs_of(name, feature):
-            if params.data.columns[column].kind == "number":
+            if data.columns[column].kind == "number":
                 if column not in reasons:
-                    reasons[column] = identifiers.reason(column, _column(params, column).to_numpy())
+                    reasons[column] = identifiers.reason(column, _column(data.months, column).to_numpy())
                 if reason := reasons[column]:
                     found[name] = {"column": column, "reason": reason}
     return found
@@ -118,14 +120,15 @@ def _named(found: Mapping[str, Mapping[str, str]], gates: Gates) -> list[Problem
     ]
 
 
-def _overlaps(params: Params, report: Mapping[str, Any]) -> list[Problem]:
+def _overlaps(key: Sequence[str], report: Mapping[str, Any]) -> list[Problem]:
     problems = []
     if rows := report["repeated"]["rows"]:
-        key = ", ".join(params.data.key)
         months = ", ".join(report["repeated"]["months"])
         problems.append(
             Problem(
-                None, key, f"{rows} rows share this key (data.key) with another one, in {months}; deliver each row once"
+                None,
+                ", ".join(key),
+                f"{rows} rows share this key (data.key) with another one, in {months}; deliver each row once",
             )
         )
     shared = report.get("shared")
@@ -141,22 +144,20 @@ def _overlaps(params: Params, report: Mapping[str, Any]) -> list[Problem]:
     return problems
 
 
-def _entity(params: Params) -> str | None:
-    return params.split.column if isinstance(params.split, GroupedSplit) else params.gates.entity
+def _entity(split: Split, gates: Gates) -> str | None:
+    return split.column if isinstance(split, GroupedSplit) else gates.entity
 
 
-def _column(params: Params, name: str) -> pl.Series:
-    return tables.read_partitions(params.data.months, [name])[name]
+def _column(months: Sequence[str], name: str) -> pl.Series:
+    return tables.read_partitions(months, [name])[name]
 
 
-def _repeated(params: Params) -> dict[str, Any]:
-    """Rows whose key another row of the table has too, within a month or across months, and the months where they are."""
-    key = list(params.data.key)
+def _repeated(months: Sequence[str], key: list[str]) -> dict[str, Any]:
+    """Count the rows whose key another row of the table has too, within a month or across months, and the months where they are."""
     if not key:
         return {"rows": 0, "months": []}
     by_month = [
-        tables.read(paths.accepted(month), key).with_columns(pl.lit(month).alias("__month__"))
-        for month in params.data.months
+        tables.read(paths.accepted(month), key).with_columns(pl.lit(month).alias("__month__")) for month in months
     ]
     rows = pl.concat(by_month)
     rows = rows.filter(pl.struct(key).is_duplicated())
