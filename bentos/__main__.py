@@ -6,15 +6,16 @@ import sys
 from pathlib import Path
 
 from bentos.core import Core
-from contract.errors import BundleError
+from contract import command_line
 
 
 def main(bundle: Path) -> int:
-    try:
-        Core.load(bundle)
-    except BundleError as error:
-        print(f"this bundle cannot be served: {error}", file=sys.stderr)
-        return error.exit_code
+    """Load the bundle and return the exit code (see `contract.errors`)."""
+    return command_line.run(lambda: _load(bundle), stopped="this bundle cannot be served")
+
+
+def _load(bundle: Path) -> int:
+    Core.load(bundle)
     return 0
 
 

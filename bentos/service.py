@@ -19,7 +19,7 @@ import click
 from bentos import STARTED_IN
 from bentos.monitoring import tracing
 from bentos.protocols.connections import addresses, tls
-from contract import api_keys, cors
+from contract import api_keys, command_line, cors
 from contract.bundle import manifest
 from contract.errors import BundleError, ConfigurationError
 from contract.prediction_log import settings as log_settings
@@ -39,20 +39,22 @@ def check_bundle() -> None:
 
 
 def _check_settings() -> None:
-    """Ends the supervisor, with the reason, if where the server shall listen, or what shall guard it, is of no use."""
+    """End the supervisor, with the reason, if where the server shall listen, or what shall guard it, is of no use."""
+    if code := command_line.run(_read_settings, stopped="this bundle is not served"):
+        raise SystemExit(code)
+
+
+def _read_settings() -> int:
     context = click.get_current_context(silent=True)
-    try:
-        addresses.admin(os.environ)
-        addresses.grpc(os.environ, "")
-        tls.context(context.params if context else {}, "h2")
-        if keys := api_keys.file_named(os.environ):
-            api_keys.read(keys)
-        log_settings.read(os.environ)
-        cors.read(os.environ)
-        tracing.sampling(os.environ)
-    except ConfigurationError as error:
-        print(f"this bundle is not served: {error}", file=sys.stderr)
-        raise SystemExit(error.exit_code) from None
+    addresses.admin(os.environ)
+    addresses.grpc(os.environ, "")
+    tls.context(context.params if context else {}, "h2")
+    if keys := api_keys.file_named(os.environ):
+        api_keys.read(keys)
+    log_settings.read(os.environ)
+    cors.read(os.environ)
+    tracing.sampling(os.environ)
+    return 0
 
 
 def _check_model() -> None:

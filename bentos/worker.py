@@ -30,8 +30,7 @@ from bentos.protocols.grpc.server import GrpcServer
 from bentos.protocols.http.door import KEEP_ALIVE_S
 from bentos.protocols.http.pages.pages import PATHS, PROBES
 from bentos.protocols.http.server import HttpServer
-from contract import api_keys, cors
-from contract.errors import BulkheadError
+from contract import api_keys, command_line, cors
 
 _WHOLE_NUMBERS = ("backlog", "ssl-version", "ssl-cert-reqs", "timeout-keep-alive", "timeout-graceful-shutdown")
 _TEXTS = ("ssl-certfile", "ssl-keyfile", "ssl-keyfile-password", "ssl-ca-certs", "ssl-ciphers")
@@ -104,19 +103,20 @@ def _settle() -> None:
 
 
 def main() -> int:
+    """Serve until told to stop, and return the exit code (see `contract.errors`)."""
     given = options()
     given.bundle = given.bundle.absolute()
     # So every relative path, in an option or a setting, is what the supervisor has checked.
     os.chdir(os.environ.get(STARTED_IN, "."))
     logging.basicConfig(format="%(asctime)s [%(levelname)s] [worker] %(message)s", datefmt="%Y-%m-%dT%H:%M:%S%z")
-    try:
-        core = Core.load(given.bundle)
-        if keys := api_keys.file_named(os.environ):
-            core.access = Access(keys)
-        uvloop.run(serve(core, given))
-    except BulkheadError as error:
-        print(f"this bundle is not served: {error}", file=sys.stderr)
-        return error.exit_code
+    return command_line.run(lambda: _serve(given), stopped="this bundle is not served")
+
+
+def _serve(given: argparse.Namespace) -> int:
+    core = Core.load(given.bundle)
+    if keys := api_keys.file_named(os.environ):
+        core.access = Access(keys)
+    uvloop.run(serve(core, given))
     return 0
 
 

@@ -11,28 +11,25 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from contract import disks
-from contract.errors import EXIT_RETRY, BulkheadError
+from contract import command_line
+from contract.errors import EXIT_RETRY
 from fleet.fleet import Fleet
 from fleet.settings import Settings
 from fleet.status import DOWN
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit code (see `contract.errors`). `status` gives 75 while not all that is wanted serves."""
+    """Run one command and return the exit code (see `contract.errors`); that of `status` is 75 while not all that is wanted serves."""
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was begun is undone
+    return command_line.run(lambda: _run(options), stopped=f"\nfleet {options.command} stopped", as_json=options.json)
+
+
+def _run(options: argparse.Namespace) -> int:
     started = time.monotonic()
-    try:
-        with disks.explained():
-            fleet = Fleet(Settings.read(os.environ), lambda line: print(line, file=sys.stderr, flush=True))
-            options.run(fleet, options)
-            status = fleet.status()
-    except BulkheadError as error:
-        if options.json:
-            print(json.dumps({"error": {"code": error.exit_code, "message": str(error)}}))
-        print(f"\nfleet {options.command} stopped: {error}", file=sys.stderr)
-        return error.exit_code
+    fleet = Fleet(Settings.read(os.environ), lambda line: print(line, file=sys.stderr, flush=True))
+    options.run(fleet, options)
+    status = fleet.status()
     took = (
         "" if options.command == "status" else f"fleet {options.command}: done in {time.monotonic() - started:.1f} s\n"
     )

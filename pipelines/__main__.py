@@ -11,8 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from contract import disks
-from contract.errors import BulkheadError
+from contract import command_line
 from pipelines.commands.draft import cli as draft
 from pipelines.commands.predictions import cli as predictions
 from pipelines.commands.quarantine import cli as quarantine
@@ -39,18 +38,12 @@ COMMANDS = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit code (see `contract.errors`)."""
+    """Run one command and return the exit code (see `contract.errors`)."""
     options = _parser().parse_args(arguments)
     # XGBoost's threads spin while they wait: on a busy machine that costs three times the CPU, and five times the time.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     logging.basicConfig(level=os.environ.get("BULKHEAD_LOG", "WARNING"), format="%(levelname)s %(name)s: %(message)s")
-    try:
-        with disks.explained():
-            code: int = options.run(options)
-    except BulkheadError as error:
-        print(f"\n{options.command} stopped: {error}", file=sys.stderr)
-        return error.exit_code
-    return code
+    return command_line.run(lambda: options.run(options), stopped=f"\n{options.command} stopped")
 
 
 def _parser() -> argparse.ArgumentParser:

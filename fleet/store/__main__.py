@@ -11,8 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from contract import disks
-from contract.errors import BulkheadError
+from contract import command_line
 from contract.store.place import Entry
 from contract.store.store import Store
 from fleet import state
@@ -27,17 +26,14 @@ _REFERENCE = "a channel, or a digest or its first eight characters or more"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit code (see `contract.errors`)."""
+    """Run one command and return the exit code (see `contract.errors`)."""
     options = _parser().parse_args(arguments)
-    try:
-        with disks.explained():
-            settings = Settings.read(os.environ)
-            found, text = options.run(settings.open_store(), settings, options)
-    except BulkheadError as error:
-        if options.json:
-            print(json.dumps({"error": {"code": error.exit_code, "message": str(error)}}))
-        print(f"store {options.command} stopped: {error}", file=sys.stderr)
-        return error.exit_code
+    return command_line.run(lambda: _run(options), stopped=f"store {options.command} stopped", as_json=options.json)
+
+
+def _run(options: argparse.Namespace) -> int:
+    settings = Settings.read(os.environ)
+    found, text = options.run(settings.open_store(), settings, options)
     print(json.dumps(found) if options.json else text)
     return 0
 

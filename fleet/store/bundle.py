@@ -8,23 +8,21 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from contract import disks
+from contract import command_line
 from contract.bundle import evidence, manifest, signature
-from contract.errors import BulkheadError
 from contract.store.store import Store
 from fleet.settings import Settings
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print a verdict in one line; returns the exit code (see `contract.errors`)."""
+    """Print a verdict in one line and return the exit code (see `contract.errors`)."""
     options = _parser().parse_args(arguments)
-    try:
-        with disks.explained():
-            settings = Settings.read(os.environ)
-            print(verdict(locate(options.bundle, settings.open_store()), settings.verify_keys()))
-    except BulkheadError as error:
-        print(f"refused: {' '.join(str(error).split())}", file=sys.stderr)
-        return error.exit_code
+    return command_line.run(lambda: _verify(options.bundle), stopped="refused", in_one_line=True)
+
+
+def _verify(reference: str) -> int:
+    settings = Settings.read(os.environ)
+    print(verdict(locate(reference, settings.open_store()), settings.verify_keys()))
     return 0
 
 

@@ -1,10 +1,12 @@
-"""What a disk does to any command, in whichever library it is noticed: it is full, fails, or may not be written to."""
+"""The end of a command: an expected failure is explained in words, and gives the exit code of its error."""
 
 from __future__ import annotations
 
 import errno
+import json
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from contract.errors import BulkheadError, ConfigurationError, UnavailableError
@@ -13,9 +15,30 @@ _TRANSIENT = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 _REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
+def run(command: Callable[[], int], *, stopped: str, as_json: bool = False, in_one_line: bool = False) -> int:
+    """Run a command and return its exit code.
+
+    Args:
+        stopped: what stderr says before the message of an error, such as `fleet up stopped`.
+        as_json: print the error on stdout too, for programs.
+    """
+    try:
+        with _disks_explained():
+            return command()
+    except BulkheadError as error:
+        if as_json:
+            print(json.dumps({"error": {"code": error.exit_code, "message": str(error)}}))
+        message = " ".join(str(error).split()) if in_one_line else str(error)
+        print(f"{stopped}: {message}", file=sys.stderr)
+        return error.exit_code
+
+
 @contextmanager
-def explained() -> Iterator[None]:
-    """Turn such a failure into an error of ours: what is full or fails may pass, what is refused will not; all else stays what it is."""
+def _disks_explained() -> Iterator[None]:
+    """Turn a disk that is full, fails or is read-only, in whichever library that is noticed, into an error of ours.
+
+    What is full or fails may pass, what is refused will not; every other failure stays as it is.
+    """
     try:
         yield
     except BulkheadError:
