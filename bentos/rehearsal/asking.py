@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from http.client import HTTPConnection
 from typing import Any
 
+from bentos.protocols.oip.kinds import DATATYPES
 from bentos.protos import oip_pb2 as oip
 from bentos.rehearsal.channel import GrpcChannel
 
@@ -15,6 +16,7 @@ Headers = Mapping[str, str]
 FALLBACKS = "fallbacks"
 _INFER = "/inference.GRPCInferenceService/ModelInfer"
 _NO_KEY: Headers = {}
+_CONTENTS = {"FP64": "fp64_contents", "BOOL": "bool_contents", "BYTES": "bytes_contents"}
 
 
 def over_http(connection: HTTPConnection, row: Prediction, headers: Headers = _NO_KEY) -> tuple[Prediction, str]:
@@ -67,13 +69,7 @@ def over_grpc(
 
 
 def _add_tensor(request: oip.ModelInferRequest, name: str, kind: str | None, value: Any) -> None:
-    tensor = request.inputs.add(name=name, shape=[1])
-    if kind == "number":
-        tensor.datatype = "FP64"
-        tensor.contents.fp64_contents.append(value)
-    elif kind == "boolean":
-        tensor.datatype = "BOOL"
-        tensor.contents.bool_contents.append(value)
-    else:
-        tensor.datatype = "BYTES"
-        tensor.contents.bytes_contents.append(str(value).encode())
+    datatype = DATATYPES.get(kind or "", "BYTES")
+    sent = str(value).encode() if datatype == "BYTES" else value
+    tensor = request.inputs.add(name=name, shape=[1], datatype=datatype)
+    getattr(tensor.contents, _CONTENTS[datatype]).append(sent)

@@ -40,7 +40,7 @@ class Encoder:
         self._encode = compiled(
             schema,
             [parse for _, parse in self._parsers],
-            {field.name: _bounds(field) for field in schema.fields if field.kind == "number"},
+            {field.name: _bounds(field) for field in schema.fields if kinds.is_bounded(field)},
             [transform for transform, _, _ in self._features],
             _known(schema),
         )
@@ -110,12 +110,11 @@ def _two(inputs: Iterable[int]) -> tuple[int, int | None]:
 
 def _known(schema: FeatureSchema) -> dict[str, frozenset[str]]:
     """By field, the categories that all features made from it know; none but canonical ones are ever asked for."""
-    readers = {field.name: kinds.reader(field) for field in schema.fields if field.kind == "category"}
+    readers = {field.name: kinds.reader(field) for field in schema.fields if kinds.KINDS[field.kind].canonical is str}
     known: dict[str, frozenset[str]] = {}
     for feature in schema.features:
-        name = feature.inputs[0]
-        if feature.transform in ("category", "lookup") and name in readers:
-            names = feature.options["categories" if feature.transform == "category" else "table"]
+        name, names = feature.inputs[0], transforms.listed(feature)
+        if names is not None and name in readers:
             categories = frozenset(entry for entry in names if readers[name](entry) == entry)
             known[name] = known.get(name, categories) & categories
     return known
@@ -140,7 +139,7 @@ def _parser(field: Field) -> Parser:
     It raises ValueError with a message that never holds the value.
     """
     read, required = kinds.reader(field), field.required
-    within = _bounds_check(field) if field.kind == "number" else None
+    within = _bounds_check(field) if kinds.is_bounded(field) else None
 
     def parse(value: Any) -> Any:
         if type(value) is float and value != value:  # what no JSON can say

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from contract.model.transforms import TRANSFORMS, Function
+from contract.schema.kinds import KINDS
 from contract.schema.schema import FeatureSchema, Field
 from contract.schema.texts import missing_numbers
 
@@ -20,29 +22,30 @@ Fallback = dict[str, str]
 # Appends a row's features to the list, None for no value where it may be missing, and returns the fallbacks taken.
 Program = Callable[[Row, list[float]], list[Fallback]]
 
-# What a value passes that is canonical already, or is made so by a function (below): a call of a parser would take several times as
-# long. What does not pass is parsed.
+# What a canonical value passes, by its type. What does not pass is made canonical by a function (below), or else parsed: a call of a parser
+# takes several times as long.
 _PLAIN = {
-    "number": "type(v{i}) is float and low{i} <= v{i} <= high{i}",
-    "category": "type(v{i}) is str and v{i} in known{i}",
-    "boolean": "type(v{i}) is bool",
+    float: "type(v{i}) is float and low{i} <= v{i} <= high{i}",
+    str: "type(v{i}) is str and v{i} in known{i}",
+    bool: "type(v{i}) is bool",
 }
 # `fromisoformat` reads texts of this shape as 2013-12-24T17:30 or 2013-12-24T17:30:59, or not at all.
 _ISO = (
     "type(v{i}) is str and ((n := len(v{i})) == 16 or n == 19 and v{i}[16] == ':') "
     "and v{i}[10] == 'T' and v{i}[13] == ':' and v{i}[7] == '-'"
 )
+# Of the kinds that are mostly sent in another form, the test of that form and the function; they are shortcuts, and a kind needs none.
 _MADE = {"number": ("type(v{i}) is int and low{i} <= v{i} <= high{i}", "float"), "timestamp": (_ISO, "iso")}
 
 
 def _ways(field: Field, numbers: frozenset[float]) -> tuple[str, tuple[str, str] | None]:
     """The test of canonical values, and the test and the function of those that are easily made so."""
-    plain, made = _PLAIN.get(field.kind, "False"), _MADE.get(field.kind)
-    if field.kind == "number" and numbers:
+    plain, made = _PLAIN.get(KINDS[field.kind].canonical, "False"), _MADE.get(field.kind)
+    if numbers:
         excepted = " and v{i} not in none{i}"
-        return plain + excepted, (_MADE["number"][0] + excepted, "float")
+        return plain + excepted, made and (made[0] + excepted, made[1])
     if field.kind == "timestamp" and (field.missing or field.zone or field.unit or field.format):
-        return "False", None
+        return plain, None
     return plain, made
 
 
@@ -50,15 +53,15 @@ def compiled(
     schema: FeatureSchema,
     parsers: Sequence[Parser],
     bounds: Mapping[str, tuple[float, float]],
-    transforms: Sequence[Callable[..., float]],
+    functions: Sequence[Function],
     closed: Mapping[str, frozenset[str]],
 ) -> Program:
     """The function for a row.
 
     Args:
         parsers: of the fields, in their order.
-        bounds: of the numbers, by name.
-        transforms: of the features, in their order.
+        bounds: of the fields that have any, by name.
+        functions: of the features' transforms, in their order.
         closed: the known categories of the fields whose others are a fallback.
 
     Returns:
@@ -71,12 +74,11 @@ def compiled(
     for i, field in enumerate(schema.fields):
         known |= {f"name{i}": field.name, f"parse{i}": parsers[i], f"required{i}": field.required}
         known[f"missing{i}"] = {"field": field.name, "problem": "missing"}
-        if field.kind == "number":
+        known[f"known{i}"] = closed.get(field.name, frozenset())
+        if field.name in bounds:
             known[f"low{i}"], known[f"high{i}"] = bounds[field.name]
-            known[f"none{i}"] = missing_numbers(field)  # few fields have any
-        elif field.kind == "category":
-            known[f"known{i}"] = closed.get(field.name, frozenset())
-        plain, made = _ways(field, known.get(f"none{i}", frozenset()))
+        known[f"none{i}"] = missing_numbers(field) if field.name in bounds else frozenset()  # few fields have any
+        plain, made = _ways(field, known[f"none{i}"])
         text += [f" v{i} = get(name{i})", f" if not ({plain.format(i=i)}):"]
         if made is not None:
             text.append(f"  if {made[0].format(i=i)}: v{i} = {made[1]}(v{i})")
@@ -92,11 +94,10 @@ def compiled(
     values = []
     for i, feature in enumerate(schema.features):
         inputs = [f"v{position[name]}" for name in feature.inputs]
-        if feature.transform == "value" and feature.inputs[0] in bounds:  # it is its value already
-            values.append(f"NAN if {inputs[0]} is None else {inputs[0]}")
-        else:
-            known[f"transform{i}"] = transforms[i]
-            values.append(f"transform{i}({', '.join(inputs)})")
+        canonical = KINDS[schema.fields[position[feature.inputs[0]]].kind].canonical
+        known[f"transform{i}"] = functions[i]
+        call = f"transform{i}({', '.join(inputs)})"
+        values.append(TRANSFORMS[feature.transform].inline.get(canonical, call).format(*inputs))
     text += [f" encoded += ({', '.join(values)},)", " return taken"]
     exec("\n".join(text), known)  # noqa: S102  # nothing in it comes from outside: see above
     program: Program = known["encode"]

@@ -1,6 +1,7 @@
 """The closed set of transforms, each written once, for one value; a training table and a request go through the same code.
 
-Every function takes parsed values (float, bool, str, datetime or None for missing) and gives a Python float, NaN for missing.
+A transform is a function that takes its options and returns another: from parsed values (float, bool, str, datetime or None for missing)
+to a Python float, NaN for missing. `TRANSFORMS` names each, and says all else that the rest of the code has to know of it.
 """
 
 from __future__ import annotations
@@ -8,14 +9,16 @@ from __future__ import annotations
 import itertools
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from contract.schema.kinds import LARGEST
+from contract.schema.kinds import KINDS, LARGEST, REQUESTED
+from contract.schema.schema import Feature
 
 NAN = math.nan
-Transform = Callable[..., float]
+Function = Callable[..., float]
 
 # Unit of the time between two timestamps.
 ELAPSED_UNITS = {
@@ -36,29 +39,34 @@ CALENDAR_PARTS: dict[str, tuple[Callable[[datetime], int], int]] = {
 }
 
 
-def value() -> Transform:
+def value() -> Function:
+    """The number or boolean as it is."""
     return lambda x: x if type(x) is float else NAN if x is None else float(x)
 
 
-def category(categories: list[str]) -> Transform:
+def category(categories: list[str]) -> Function:
+    """The position among the known categories, their count for an unknown one."""
     codes: dict[str | None, float] = {name: float(code) for code, name in enumerate(categories)}
     codes[None] = NAN
     other = float(len(categories))
     return lambda x: codes.get(x, other)
 
 
-def calendar(part: str) -> Transform:
+def calendar(part: str) -> Function:
+    """A part of a timestamp: weekday from Monday as 0, week as ISO counts them."""
     read, _ = CALENDAR_PARTS[part]
     return lambda at: NAN if at is None else float(read(at))
 
 
-def cyclic(part: str, function: str) -> Transform:
+def cyclic(part: str, function: str) -> Function:
+    """The sine or cosine of 2π · part / period."""
     read, period = CALENDAR_PARTS[part]
     wave = {"sin": math.sin, "cos": math.cos}[function]
     return lambda at: NAN if at is None else wave(2 * math.pi * read(at) / period)
 
 
-def ratio() -> Transform:
+def ratio() -> Function:
+    """a / b; NaN where b is 0, or where float32 does not hold the result."""
     return lambda a, b: NAN if a is None or b is None or b == 0 else _usable(a / b)
 
 
@@ -67,34 +75,41 @@ def _usable(number: float) -> float:
     return number if -LARGEST <= number <= LARGEST else NAN
 
 
-def difference() -> Transform:
+def difference() -> Function:
+    """a - b; NaN where float32 does not hold the result."""
     return lambda a, b: NAN if a is None or b is None else _usable(a - b)
 
 
-def product() -> Transform:
+def product() -> Function:
+    """a * b; NaN where float32 does not hold the result."""
     return lambda a, b: NAN if a is None or b is None else _usable(a * b)
 
 
-def elapsed(unit: str) -> Transform:
+def elapsed(unit: str) -> Function:
+    """The time from the first timestamp to the second."""
     one = ELAPSED_UNITS[unit]
     return lambda start, end: NAN if start is None or end is None else (end - start) / one
 
 
-def is_missing() -> Transform:
+def is_missing() -> Function:
+    """1 where the value, of any kind, is missing, else 0."""
     return lambda x: float(x is None)
 
 
-def text_length() -> Transform:
+def text_length() -> Function:
+    """The number of characters."""
     return lambda text: NAN if text is None else float(len(text))
 
 
-def binned(edges: Sequence[float]) -> Transform:
+def binned(edges: Sequence[float]) -> Function:
+    """The number of the ascending edges that lie below the number."""
     if not edges or not all(map(math.isfinite, edges)) or any(a >= b for a, b in itertools.pairwise(edges)):
         raise ValueError("the edges of 'binned' must be numbers that ascend")
     return lambda x: NAN if x is None else float(bisect_left(edges, x))
 
 
-def holiday(dates: Sequence[str], first_year: int, last_year: int) -> Transform:
+def holiday(dates: Sequence[str], first_year: int, last_year: int) -> Function:
+    """1 on a day of `dates` (ISO), 0 on another from the first year to the last; NaN outside of them."""
     try:
         days = frozenset(date.fromisoformat(day).toordinal() for day in dates)
     except ValueError as error:
@@ -102,40 +117,80 @@ def holiday(dates: Sequence[str], first_year: int, last_year: int) -> Transform:
     return lambda at: NAN if at is None or not first_year <= at.year <= last_year else float(at.toordinal() in days)
 
 
-def log() -> Transform:
+def log() -> Function:
+    """The natural logarithm of 1 + x; NaN where that is not defined."""
     return lambda x: NAN if x is None or x <= -1 else math.log1p(x)
 
 
-def lookup(table: Mapping[str, float], default: float | None) -> Transform:
+def lookup(table: Mapping[str, float], default: float | None) -> Function:
+    """The number of the key; the default, or NaN, for keys that the table lacks."""
     fallback = NAN if default is None else default
     return lambda key: NAN if key is None else table.get(key, fallback)
 
 
-_MAKERS: dict[str, Callable[..., Transform]] = {
-    "value": value,
-    "category": category,
-    "calendar": calendar,
-    "cyclic": cyclic,
-    "ratio": ratio,
-    "difference": difference,
-    "product": product,
-    "elapsed": elapsed,
-    "is_missing": is_missing,
-    "text_length": text_length,
-    "binned": binned,
-    "holiday": holiday,
-    "log": log,
-    "lookup": lookup,
+@dataclass(frozen=True)
+class Transform:
+    """One of the closed set.
+
+    Attributes:
+        make: binds the options, and returns the function of a row's values.
+        reads: the types of the canonical values that it takes (`contract.schema.kinds.Kind.canonical`).
+        listed: the option that holds the categories it knows, by value. Others are a fallback, and a PII column has none.
+        is_code: whether its number is the position of a category in `listed`, or their count where it is another one.
+        inline: by the type of the value, an expression in place of a call, where the call would cost most of the time.
+    """
+
+    make: Callable[..., Function]
+    reads: tuple[type, ...]
+    listed: str | None = None
+    is_code: bool = False
+    inline: Mapping[type, str] = field(default_factory=dict)
+
+
+TRANSFORMS = {
+    "value": Transform(value, (float, bool), inline={float: "NAN if {0} is None else {0}"}),
+    "category": Transform(category, (str,), listed="categories", is_code=True),
+    "calendar": Transform(calendar, (datetime,)),
+    "cyclic": Transform(cyclic, (datetime,)),
+    "ratio": Transform(ratio, (float,)),
+    "difference": Transform(difference, (float,)),
+    "product": Transform(product, (float,)),
+    "elapsed": Transform(elapsed, (datetime,)),
+    "is_missing": Transform(is_missing, (float, bool, str, datetime)),
+    "text_length": Transform(text_length, (str,)),
+    "binned": Transform(binned, (float,)),
+    "holiday": Transform(holiday, (datetime,)),
+    "log": Transform(log, (float,)),
+    "lookup": Transform(lookup, (str,), listed="table"),
 }
 
 
-def make(name: str, options: Mapping[str, Any]) -> Transform:
-    """The transform `name` with its options bound.
+def make(name: str, options: Mapping[str, Any]) -> Function:
+    """Return the function of the transform `name` with its options bound.
 
     Raises:
-        ValueError: an option is missing, unknown or has no meaning.
+        ValueError: there is no such transform; or an option is missing, unknown or has no meaning.
     """
+    if name not in TRANSFORMS:
+        raise ValueError(f"unknown transform {name!r}")
     try:
-        return _MAKERS[name](**options)
+        return TRANSFORMS[name].make(**options)
     except (KeyError, TypeError) as error:
         raise ValueError(f"transform {name!r} does not take the options {sorted(options)}: {error}") from error
+
+
+def kinds_of(name: str) -> tuple[str, ...]:
+    """Return the kinds of column that the transform reads."""
+    return tuple(kind for kind in REQUESTED if KINDS[kind].canonical in TRANSFORMS[name].reads)
+
+
+def listed(feature: Feature) -> Collection[str] | None:
+    """Return the categories that a feature knows; None where it knows none by their values."""
+    option = TRANSFORMS[feature.transform].listed
+    return None if option is None else feature.options[option]
+
+
+def codes(feature: Feature) -> Sequence[str] | None:
+    """Return the categories whose positions a feature gives; None where it gives something else."""
+    transform = TRANSFORMS[feature.transform]
+    return feature.options[transform.listed] if transform.is_code and transform.listed else None

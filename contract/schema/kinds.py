@@ -16,11 +16,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
+from random import Random
 from typing import Any
 
 from contract.schema import timestamps
-from contract.schema.schema import Field
+from contract.schema.fields import Field
 from contract.schema.texts import missing_numbers, missing_texts, parse_number, text_or
 from contract.schema.timestamps import Reader
 
@@ -31,12 +34,41 @@ NOT_USABLE = "must be a finite number, within ±3.4e38"
 _WORDS = dict.fromkeys(("true", "yes", "1", "1.0"), True) | dict.fromkeys(("false", "no", "0", "0.0"), False)
 
 
+UNKNOWN = "no such category"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of column.
+
+    Attributes:
+        canonical: the type of its canonical values, by which transforms take it. Floats have bounds.
+        reader: makes the reader of a field.
+        draw: gives a value as a request may carry it. Of a field whose categories are known, one of those is drawn instead.
+        meaning: what it is, for the reference of `params.yaml`.
+        units: that a column of it may declare; None: any, for people.
+        is_requested: whether requests may carry it, and features be made from it.
+    """
+
+    canonical: type
+    reader: Callable[[Field], Reader]
+    draw: Callable[[Field, Random], Any]
+    meaning: str
+    units: tuple[str, ...] | None = None
+    is_requested: bool = True
+
+
 def reader(field: Field) -> Reader:
     """Return the function from a value to the canonical one, or None where it is missing.
 
     It raises ValueError with the reason for a value that is none of the field's kind. Bounds are not its business.
     """
-    return _READERS[field.kind](field)
+    return KINDS[field.kind].reader(field)
+
+
+def is_bounded(field: Field) -> bool:
+    """Return whether the field's values are numbers, within its bounds."""
+    return KINDS[field.kind].canonical is float
 
 
 def _number(field: Field) -> Reader:
@@ -92,13 +124,26 @@ def _category(field: Field) -> Reader:
     return read
 
 
-_READERS: dict[str, Callable[[Field], Reader]] = {
-    "number": _number,
-    "boolean": _boolean,
-    "category": _category,
-    "identifier": _category,
-    "timestamp": timestamps.reader,
+def _draw_number(field: Field, random: Random) -> float:
+    low = field.minimum if field.minimum is not None else min(0.0, (field.maximum or 0.0) - 100.0)
+    high = field.maximum if field.maximum is not None else max(100.0, low + 100.0)
+    missing = missing_numbers(field)
+    draws = iter(lambda: min(max(round(random.uniform(low, high), 2), low), high), None)
+    return next(number for number in draws if number not in missing)
+
+
+KINDS = {
+    "number": Kind(float, _number, _draw_number, "one that a float32 holds"),
+    "boolean": Kind(bool, _boolean, lambda _, random: random.random() < 0.5, "true/false, yes/no, 1/0"),
+    "category": Kind(str, _category, lambda *_: UNKNOWN, "text, or a value as its text"),
+    "timestamp": Kind(
+        datetime, timestamps.reader, timestamps.draw, "ISO 8601, or by its `unit`", units=timestamps.UNITS
+    ),
+    "identifier": Kind(
+        str, _category, lambda *_: UNKNOWN, "text that names a row, never a feature", is_requested=False
+    ),
 }
+REQUESTED = tuple(name for name, kind in KINDS.items() if kind.is_requested)
 
 
 def _float(value: float | Decimal) -> float:

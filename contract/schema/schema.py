@@ -14,48 +14,15 @@ from typing import Any
 
 from contract.errors import BundleError
 from contract.files import canonical_json
+from contract.schema.fields import Field
+from contract.schema.kinds import REQUESTED
+
+__all__ = ["FILE_NAME", "FORMAT", "TASKS", "Feature", "FeatureSchema", "Field", "Target"]
 
 FILE_NAME = "schema.json"
 FORMAT = 1
 
-KINDS = ("number", "boolean", "category", "timestamp")
 TASKS = ("binary", "multiclass", "regression")
-TRANSFORMS = (
-    "value", "category", "calendar", "cyclic", "ratio", "log", "lookup",
-    "difference", "product", "elapsed", "is_missing", "text_length", "binned", "holiday",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Field:
-    """One key of a request.
-
-    Attributes:
-        kind: `number`, `boolean`, `category` or `timestamp`; `contract.schema.kinds` says what is read as one.
-        required: whether a row in which it is missing is refused. An optional one that is missing is encoded as NaN.
-        unit: of a number, for people; of a timestamp that is written as a number, the unit in which it counts.
-        minimum, maximum: inclusive bounds of a number; None where there is none.
-        pii: whether it tells of a person: what is made from it is neither counted nor logged.
-        missing: texts that stand for a missing value, beside blank ones.
-        decimal: the decimal sign of a number that is written as text.
-        zone: of a timestamp: `UTC` where the table's have an offset, so that a request's needs one; None where they have none.
-        source: names in the source of the column, or the columns, that it is made of, where they differ from its own.
-        format: of a timestamp that is made of `source`: how their texts, joined by a space, are written (strftime).
-    """
-
-    name: str
-    kind: str
-    required: bool = True
-    unit: str | None = None
-    minimum: float | None = None
-    maximum: float | None = None
-    description: str | None = None
-    pii: bool = False
-    missing: tuple[str, ...] = ()
-    decimal: str = "."
-    zone: str | None = None
-    source: tuple[str, ...] = ()
-    format: str | None = None
 
 
 @dataclass(frozen=True)
@@ -64,21 +31,8 @@ class Feature:
 
     Attributes:
         inputs: names of the fields that the transform reads.
-        options: by transform:
-            value     none; a number or boolean as it is.
-            category  `categories`: the known ones; the code is the position, an unknown one gets `len(categories)`, missing NaN.
-            calendar  `part` of a timestamp: minute_of_day, hour, weekday (Monday 0), day, month, day_of_year or week (ISO).
-            cyclic    `part` as above, and `function`: sin or cos of 2π · part / period.
-            ratio     first input / second input; NaN where either is missing, the second is 0, or float32 does not hold the result.
-            log       natural logarithm of 1 + input; NaN where that is not defined.
-            lookup    `table`: key -> number, and `default` for keys that it lacks (null: NaN).
-            difference   first input - second input; NaN where either is missing, or float32 does not hold the result.
-            product      first input * second input; NaN as for a difference.
-            elapsed      second timestamp - first one, in `unit`: s, min, h or d; NaN where either is missing.
-            is_missing   1 where the input is missing, of any kind; else 0.
-            text_length  the number of characters of a category; NaN where it is missing.
-            binned       the number of `edges` (ascending) that lie below a number; NaN where it is missing.
-            holiday      1 on a day of `dates` (ISO), 0 on another from `first_year` to `last_year`; NaN outside of them, or missing.
+        transform: one of `contract.model.transforms.TRANSFORMS`.
+        options: what it is made with, learned state among it, such as the known categories.
     """
 
     name: str
@@ -197,13 +151,11 @@ def _check(schema: FeatureSchema) -> None:
     if twice := names & {entry.name for entry in schema.deprecated}:
         raise ValueError(f"the fields {sorted(twice)} are deprecated, and read")
     for entry in schema.accepted:
-        if entry.kind not in KINDS:
-            raise ValueError(f"field {entry.name!r} has the kind {entry.kind!r}, not one of {', '.join(KINDS)}")
+        if entry.kind not in REQUESTED:
+            raise ValueError(f"field {entry.name!r} has the kind {entry.kind!r}, not one of {', '.join(REQUESTED)}")
         if entry.decimal not in (".", ",") or entry.zone not in (None, "UTC"):
             raise ValueError(f"field {entry.name!r} has the decimal sign {entry.decimal!r} and the zone {entry.zone!r}")
     for feature in schema.features:
-        if feature.transform not in TRANSFORMS:
-            raise ValueError(f"feature {feature.name!r} has the transform {feature.transform!r}")
         if unknown := set(feature.inputs) - names:
             raise ValueError(f"feature {feature.name!r} reads {sorted(unknown)}, which the schema has no field for")
 

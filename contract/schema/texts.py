@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+import struct
 from contextlib import suppress
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-import numpy as np
-
-from contract.schema.schema import Field
+from contract.schema.fields import Field
 
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII).fullmatch
 _NAN = re.compile(r"[+-]?nan", re.ASCII | re.IGNORECASE).fullmatch
@@ -47,9 +46,17 @@ def missing_numbers(field: Field) -> frozenset[float]:
         for decimal in (".", field.decimal):
             with suppress(ValueError):
                 number = parse_number(token.strip(), decimal)
-                with np.errstate(over="ignore"):
-                    numbers |= {number, float(np.float32(number))}
+                numbers |= {number, _float32(number)}
     return frozenset(filter(math.isfinite, numbers))
+
+
+def _float32(number: float) -> float:
+    """Return the number as a float32 holds it, without NumPy, which the fleet's environment does not have."""
+    try:
+        (rounded,) = struct.unpack("f", struct.pack("f", number))
+    except OverflowError:
+        return math.inf
+    return float(rounded)
 
 
 def missing_texts(field: Field) -> frozenset[str]:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from random import Random
 from typing import Any
 
-from contract.schema.schema import Field
+from contract.schema.fields import Field
 from contract.schema.texts import missing_texts, parse_number, text_of, text_or
 
 Reader = Callable[[Any], Any]
@@ -20,6 +21,7 @@ UNITS = (*EPOCH_UNITS, CALENDAR_DAY)
 UTC_ZONE = "UTC"
 
 _EPOCH = datetime(1970, 1, 1)
+_DRAWN_FROM, _DRAWN_DAYS = datetime(2024, 1, 1), 365
 _DAY = re.compile(r"(\d{4})(\d\d)(\d\d)", re.ASCII).fullmatch
 # A date and, unless it is midnight, a time of day; then perhaps an offset.
 _ISO = re.compile(
@@ -58,6 +60,16 @@ def reader(field: Field) -> Reader:
         return None if at in missing else at
 
     return read
+
+
+def draw(field: Field, random: Random) -> Any:
+    """Return a moment, drawn at random, as the schema wants it written."""
+    at = _DRAWN_FROM + timedelta(minutes=random.randrange(_DRAWN_DAYS * 1440))
+    if field.unit == CALENDAR_DAY:
+        return int(at.strftime("%Y%m%d"))
+    if field.unit is not None:
+        return (at - _EPOCH) // timedelta(microseconds=EPOCH_UNITS[field.unit])
+    return at.isoformat(timespec="minutes") + ("Z" if field.zone else "")
 
 
 def in_format(field: Field) -> Reader:

@@ -74,22 +74,18 @@ def moments(values: pl.Series, field: Field) -> Converted:
     return Converted(read.values, read.problems, offsets)
 
 
-def plain_texts(values: pl.Series, field: Field, dtype: pl.DataType) -> pl.Series:
-    """The values that are written in the one way in which a cast reads them as `contract.schema.kinds` does; null for all others.
+def plain_numbers(values: pl.Series, field: Field) -> pl.Series:
+    """The texts that are numbers with a decimal point; null for all others."""
+    if field.decimal != ".":
+        return pl.Series(values.name, [None] * len(values), dtype=pl.Float64)
+    return _known(where(values.str.contains(_PLAIN_NUMBER), values).cast(pl.Float64), field)
 
-    It takes a tenth of the time, which counts where a month is looked for in all rows of a source.
-    """
-    nothing = pl.Series(values.name, [None] * len(values), dtype=dtype)
-    if values.dtype != pl.String or field.unit or field.format:
-        return nothing
-    if field.kind == "number" and field.decimal == ".":
-        found = where(values.str.contains(_PLAIN_NUMBER), values).cast(pl.Float64)
-        return _known(found, field)
-    if field.kind == "timestamp":
-        times = where(values.str.contains(_PLAIN_TIME), values).str.replace(" ", "T", literal=True)
-        at = times.str.to_datetime("%Y-%m-%dT%H:%M:%S", time_unit="us", strict=False)
-        return where(~at.is_in(sorted(timestamps.missing_times(field))), at)
-    return nothing
+
+def plain_times(values: pl.Series, field: Field) -> pl.Series:
+    """The texts that are local timestamps with seconds; null for all others."""
+    times = where(values.str.contains(_PLAIN_TIME), values).str.replace(" ", "T", literal=True)
+    at = times.str.to_datetime("%Y-%m-%dT%H:%M:%S", time_unit="us", strict=False)
+    return where(~at.is_in(sorted(timestamps.missing_times(field))), at)
 
 
 def _known(numbers: pl.Series, field: Field) -> pl.Series:

@@ -1,78 +1,15 @@
-"""`data.columns` and `features` of `params.yaml`: what a column is, and what a feature makes of it."""
+"""`features` of `params.yaml`: what each makes of columns. A model holds the parameters of the transforms that it names."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, FiniteFloat, model_validator
 
-from contract.schema.timestamps import UNITS
-from pipelines.params.types import Model, Part, Share, Text
-
-
-class Column(Model):
-    """One column of the table."""
-
-    kind: Literal["number", "boolean", "category", "timestamp", "identifier"] = Field(
-        description="`number` (that a float32 holds), `boolean` (true/false, yes/no, 1/0), `category`, `timestamp` (ISO 8601, or by its "
-        "`unit`), or `identifier` (never a feature)."
-    )
-    required: bool = Field(default=True, description="Whether a request must carry it.")
-    unit: str | None = Field(
-        default=None,
-        description="Unit, for people. Of a timestamp or a duration that is written as a number, how it is read.",
-    )
-    minimum: float | None = Field(
-        default=None, description="Smallest value of a number. A request below it is refused."
-    )
-    maximum: float | None = Field(default=None, description="Largest value of a number. A request above it is refused.")
-    values: tuple[Text, ...] | None = Field(default=None, description="Allowed values of a category. Null: any.")
-    missing: Share | None = Field(
-        default=None, description="Largest share of missing values in a month. Null: 0 if `required`, else 1."
-    )
-    missing_values: tuple[Text, ...] = Field(
-        default=(),
-        description='Tokens that mean a missing value in this column, such as `["-1"]`, in requests too. A number is compared by its '
-        "value.",
-    )
-    tolerance: Share = Field(
-        default=0.0, description="Largest share of a month's values that may violate this declaration."
-    )
-    may_be_constant: bool = Field(
-        default=False,
-        description="Whether all rows of one month may have the same value although other months vary, such as a season.",
-    )
-    may_drift: bool = Field(
-        default=False,
-        description="Whether a month may be distributed unlike every month before it, such as a year or a price index.",
-    )
-    pii: bool = Field(
-        default=False,
-        description="Whether its values are personal. They may not enter the bundle, so features that would carry them are refused, and "
-        "features made from it are neither counted nor logged by a server.",
-    )
-    description: str | None = Field(default=None, description="Text for people, on the OpenAPI page.")
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.pii and self.values:
-            raise ValueError(
-                "values of a column that is marked pii would enter the bundle with params.yaml; leave them out"
-            )
-        if self.kind == "timestamp" and self.unit not in (None, *UNITS):
-            raise ValueError(
-                f"unit {self.unit!r} of a timestamp is unknown; one that is written as a number has {', '.join(UNITS)}"
-            )
-        return self
-
-    @property
-    def missing_budget(self) -> float:
-        """Largest share of nulls in a month: as declared, else none for a required column and any for another."""
-        if self.missing is not None:
-            return self.missing
-        return 0.0 if self.required else 1.0
-
+from contract.model.transforms import TRANSFORMS, kinds_of
+from pipelines.params.column import Column, require_columns
+from pipelines.params.types import Model, Part
 
 # Rows that a value has at least, or it does not enter the bundle: few rows can be told apart by it.
 # Source: the threshold rule of statistical disclosure control; 10 as in Handbook on Statistical Disclosure Control for Outputs, 2019.
@@ -85,14 +22,35 @@ Own = Annotated[str | None, Field(description="Column that it reads. Null: the c
 Input = Annotated[str, Field(description="Column that it reads.")]
 
 
-class ValueFeature(Model):
+class FeatureModel(Model):
+    """What the features of all transforms have in common."""
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether it learns from the values of the training rows; `pipelines.stages.features.fit.FITS` says what."""
+        return False
+
+    @property
+    def also_fitted(self) -> tuple[str, ...]:
+        """The columns besides its own whose values it learns from."""
+        return ()
+
+    def check(self, name: str, columns: Mapping[str, Column]) -> None:
+        """Raise ValueError where the columns of the feature `name` do not suit it; they are there, and of its kinds."""
+
+    def declared(self) -> dict[str, Any]:
+        """Return the options of its transform where nothing is fitted."""
+        return self.model_dump(exclude={"transform", "input", "inputs"})
+
+
+class ValueFeature(FeatureModel):
     """The value of a number or boolean, or log(1 + x) of a number."""
 
     transform: Literal["value", "log"] = Field(description="`value`: the value; `log`: log(1 + x).")
     input: Own = None
 
 
-class CategoryFeature(Model):
+class CategoryFeature(FeatureModel):
     """Categories seen less than `minimum_count` times in training share the code of the unknown ones."""
 
     transform: Literal["category"] = Field(description="A code for each category.")
@@ -104,8 +62,12 @@ class CategoryFeature(Model):
     )
     maximum_categories: int = Field(default=1_000, ge=1, le=10_000, description="Largest number of categories.")
 
+    @property
+    def is_fitted(self) -> bool:
+        return True
 
-class CalendarFeature(Model):
+
+class CalendarFeature(FeatureModel):
     """A part of a timestamp, as a number."""
 
     transform: Literal["calendar"] = Field(description="A part of the timestamp.")
@@ -113,7 +75,7 @@ class CalendarFeature(Model):
     part: Part = Field(description="Which part.")
 
 
-class CyclicFeature(Model):
+class CyclicFeature(FeatureModel):
     """A part of a timestamp on the unit circle, so that its last value lies beside its first."""
 
     transform: Literal["cyclic"] = Field(description="Sine or cosine of a part of the timestamp.")
@@ -122,7 +84,7 @@ class CyclicFeature(Model):
     function: Literal["sin", "cos"] = Field(description="Sine or cosine.")
 
 
-class PairFeature(Model):
+class PairFeature(FeatureModel):
     """Arithmetic of two numbers."""
 
     transform: Literal["ratio", "difference", "product"] = Field(
@@ -131,7 +93,7 @@ class PairFeature(Model):
     inputs: tuple[str, str] = Field(description="The two columns, `[a, b]`.")
 
 
-class LookupFeature(Model):
+class LookupFeature(FeatureModel):
     """A small table made from the training rows: by key, its share of the rows or the mean of a number.
 
     Keys with fewer rows than `minimum_count` are unknown ones: the mean of one row is the row's number.
@@ -146,8 +108,28 @@ class LookupFeature(Model):
     )
     maximum_keys: int = Field(default=1_000, ge=1, le=10_000, description="Largest number of categories.")
 
+    @property
+    def is_fitted(self) -> bool:
+        return True
 
-class ElapsedFeature(Model):
+    @property
+    def also_fitted(self) -> tuple[str, ...]:
+        return (self.of,) if self.of else ()
+
+    def check(self, name: str, columns: Mapping[str, Column]) -> None:
+        if (self.statistic == "mean") != (self.of is not None):
+            raise ValueError(f"features.{name}: `of` goes with statistic mean, and only with it")
+        if self.of is not None:
+            require_columns(f"features.{name}.of", (self.of,), columns)
+            if not columns[self.of].is_number:
+                raise ValueError(f"features.{name}.of: {self.of!r} is not of kind number")
+            if columns[self.of].pii:
+                raise ValueError(
+                    f"features.{name}.of: {self.of!r} is marked pii, and its means may not enter the bundle"
+                )
+
+
+class ElapsedFeature(FeatureModel):
     """The time between two timestamps. Local times are subtracted as they stand, whatever the clocks did between them."""
 
     transform: Literal["elapsed"] = Field(description="End − start; negative where the end is earlier.")
@@ -155,7 +137,7 @@ class ElapsedFeature(Model):
     unit: Literal["s", "min", "h", "d"] = Field(description="Unit of the result.")
 
 
-class PlainFeature(Model):
+class PlainFeature(FeatureModel):
     """A property of one column, without settings."""
 
     transform: Literal["is_missing", "text_length"] = Field(
@@ -163,8 +145,14 @@ class PlainFeature(Model):
     )
     input: Input
 
+    def check(self, name: str, columns: Mapping[str, Column]) -> None:
+        if self.transform == "is_missing" and columns[self.input].required:
+            raise ValueError(
+                f"features.{name}: {self.input!r} is required, so it is never missing; drop the feature, or declare required: false"
+            )
 
-class BinnedFeature(Model):
+
+class BinnedFeature(FeatureModel):
     """Bins between declared `edges`, or `quantiles` bins of about equally many training rows."""
 
     transform: Literal["binned"] = Field(description="Number of the bin, from 0.")
@@ -185,8 +173,18 @@ class BinnedFeature(Model):
             raise ValueError("the edges must ascend, and there must be one at least")
         return self
 
+    @property
+    def is_fitted(self) -> bool:
+        return self.edges is None
 
-class HolidayFeature(Model):
+    def check(self, name: str, columns: Mapping[str, Column]) -> None:
+        if columns[self.input].pii and self.is_fitted:
+            raise ValueError(
+                f"features.{name}: {self.input!r} is marked pii, and its quantiles may not enter the bundle; declare `edges`"
+            )
+
+
+class HolidayFeature(FeatureModel):
     """Holidays of a country, or of a part of it, in `years`: by default those of the training rows and the five after."""
 
     transform: Literal["holiday"] = Field(description="1 on a public holiday, else 0; missing outside of `years`.")
@@ -202,6 +200,16 @@ class HolidayFeature(Model):
         if self.years and self.years[0] > self.years[1]:
             raise ValueError("years are the first and the last one")
         return self
+
+    @property
+    def is_fitted(self) -> bool:
+        return self.years is None
+
+    def check(self, name: str, columns: Mapping[str, Column]) -> None:
+        if columns[self.input].pii and self.is_fitted:
+            raise ValueError(
+                f"features.{name}: {self.input!r} is marked pii, and its years may not enter the bundle; declare `years`"
+            )
 
 
 FeatureParams = Annotated[
@@ -219,83 +227,35 @@ FeatureParams = Annotated[
 ]
 
 
-# Kinds of column that each transform reads.
-KINDS_OF = {
-    "value": ("number", "boolean"),
-    "log": ("number",),
-    "ratio": ("number",),
-    "category": ("category",),
-    "lookup": ("category",),
-    "calendar": ("timestamp",),
-    "cyclic": ("timestamp",),
-    "difference": ("number",),
-    "product": ("number",),
-    "elapsed": ("timestamp",),
-    "is_missing": ("number", "boolean", "category", "timestamp"),
-    "text_length": ("category",),
-    "binned": ("number",),
-    "holiday": ("timestamp",),
+# The model of each transform.
+FEATURES: dict[str, type[FeatureModel]] = {
+    transform: model
+    for model in get_args(get_args(FeatureParams)[0])
+    for transform in get_args(model.model_fields["transform"].annotation)
 }
 
 
 def inputs_of(name: str, feature: Any) -> tuple[str, ...]:
-    """The columns that a feature reads; a feature that names none reads the column of its own name."""
-    if isinstance(feature, (PairFeature, ElapsedFeature)):
-        return feature.inputs
-    return (feature.input or name,)
+    """Return the columns that a feature reads; a feature that names none reads the column of its own name."""
+    inputs: tuple[str, ...] = getattr(feature, "inputs", None) or (feature.input or name,)
+    return inputs
 
 
 def check_features(features: Mapping[str, Any], columns: Mapping[str, Column]) -> None:
-    """Raises ValueError where a feature reads a column that is not there, or one of a kind that it cannot read."""
+    """Raise ValueError where a feature reads a column that is not there, or one that it cannot read."""
     for name, feature in features.items():
         for column in inputs_of(name, feature):
             require_columns(f"features.{name}", (column,), columns)
-            _check_feature_kind(name, feature.transform, columns[column], column)
-            _check_fitted(name, feature, columns[column], column)
-        if isinstance(feature, LookupFeature):
-            _check_lookup(name, feature, columns)
+            _check_column(name, feature.transform, columns[column], column)
+        feature.check(name, columns)
 
 
-def require_columns(key: str, names: tuple[str, ...], columns: Mapping[str, Column]) -> None:
-    for name in names:
-        if name not in columns:
-            raise ValueError(f"{key} names the column {name!r}, which data.columns does not have: {', '.join(columns)}")
-
-
-def _check_feature_kind(name: str, transform: str, column: Column, column_name: str) -> None:
-    allowed = KINDS_OF[transform]
+def _check_column(name: str, transform: str, column: Column, column_name: str) -> None:
+    allowed = kinds_of(transform)
     if column.kind not in allowed:
         raise ValueError(
             f"features.{name}: {transform} takes columns of kind {' or '.join(allowed)}, "
             f"but {column_name!r} is of kind {column.kind}"
         )
-    if column.pii and transform in ("category", "lookup"):
+    if column.pii and TRANSFORMS[transform].listed:
         raise ValueError(f"features.{name}: {column_name!r} is marked pii, and its values may not enter the bundle")
-
-
-def _check_fitted(name: str, feature: Any, column: Column, column_name: str) -> None:
-    if feature.transform == "is_missing" and column.required:
-        raise ValueError(
-            f"features.{name}: {column_name!r} is required, so it is never missing; drop the feature, or declare required: false"
-        )
-    if column.pii and getattr(feature, "quantiles", None) is not None:
-        raise ValueError(
-            f"features.{name}: {column_name!r} is marked pii, and its quantiles may not enter the bundle; declare `edges`"
-        )
-    if column.pii and isinstance(feature, HolidayFeature) and feature.years is None:
-        raise ValueError(
-            f"features.{name}: {column_name!r} is marked pii, and its years may not enter the bundle; declare `years`"
-        )
-
-
-def _check_lookup(name: str, feature: LookupFeature, columns: Mapping[str, Column]) -> None:
-    if (feature.statistic == "mean") != (feature.of is not None):
-        raise ValueError(f"features.{name}: `of` goes with statistic mean, and only with it")
-    if feature.of is not None:
-        require_columns(f"features.{name}.of", (feature.of,), columns)
-        if columns[feature.of].kind != "number":
-            raise ValueError(f"features.{name}.of: {feature.of!r} is not of kind number")
-        if columns[feature.of].pii:
-            raise ValueError(
-                f"features.{name}.of: {feature.of!r} is marked pii, and its means may not enter the bundle"
-            )

@@ -22,21 +22,8 @@ FILE_NAME = "params.yaml"
 _NESTED: dict[str, Any] = {
     **params.SPLITS,
     **SOURCES,
+    **params.FEATURES,
     "combine": params.Combined,
-    "value": params.ValueFeature,
-    "log": params.ValueFeature,
-    "category": params.CategoryFeature,
-    "calendar": params.CalendarFeature,
-    "cyclic": params.CyclicFeature,
-    "ratio": params.PairFeature,
-    "lookup": params.LookupFeature,
-    "difference": params.PairFeature,
-    "product": params.PairFeature,
-    "elapsed": params.ElapsedFeature,
-    "is_missing": params.PlainFeature,
-    "text_length": params.PlainFeature,
-    "binned": params.BinnedFeature,
-    "holiday": params.HolidayFeature,
     "columns": params.Column,
     "expectations": params.Expectation,
     "slices": params.Slice,
@@ -86,7 +73,7 @@ def _dates(value: Any, key: str) -> Iterator[Problem]:
 
 def _problem(entry: Any) -> Problem:
     location = [str(part) for part in entry["loc"]]
-    tags = {*SOURCES, *params.KINDS_OF, *params.SPLITS}
+    tags = {*SOURCES, *params.FEATURES, *params.SPLITS}
     parent = location[:-1]
     key = ".".join(part for i, part in enumerate(location) if not (part in tags and i and _is_tag(location, i)))
     value = "" if isinstance(entry["input"], (dict, list)) else f" (it is {entry['input']!r})"

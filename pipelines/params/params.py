@@ -7,24 +7,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from pipelines.params.features import (
-    KINDS_OF,
-    BinnedFeature,
-    CalendarFeature,
-    CategoryFeature,
-    Column,
-    CyclicFeature,
-    ElapsedFeature,
-    FeatureParams,
-    HolidayFeature,
-    LookupFeature,
-    PairFeature,
-    PlainFeature,
-    ValueFeature,
-    check_features,
-    inputs_of,
-    require_columns,
-)
+from pipelines.params.column import Column, require_columns
+from pipelines.params.features import FEATURES, FeatureParams, check_features, inputs_of
 from pipelines.params.serving import Serving
 from pipelines.params.source import Combined, Source
 from pipelines.params.split import SPLITS, GroupedSplit, PredefinedSplit, Split, StratifiedSplit, TemporalSplit
@@ -32,9 +16,8 @@ from pipelines.params.target import TargetParams
 from pipelines.params.types import WHOLE, Model, Month, Name, Part, Period, Share
 
 __all__ = [
-    "KINDS_OF", "SPLITS", "WHOLE", "BinnedFeature", "CalendarFeature", "CategoryFeature", "Column", "Combined", "CyclicFeature",
-    "ElapsedFeature", "GroupedSplit", "HolidayFeature", "LookupFeature", "PairFeature", "PlainFeature",
-    "PredefinedSplit", "StratifiedSplit", "TargetParams", "TemporalSplit", "ValueFeature", "inputs_of",
+    "FEATURES", "SPLITS", "WHOLE", "Column", "Combined", "GroupedSplit", "PredefinedSplit", "StratifiedSplit", "TargetParams",
+    "TemporalSplit", "inputs_of",
 ]  # fmt: skip
 
 
@@ -275,8 +258,8 @@ def _refuse_twins(names: Sequence[str]) -> None:
 
 
 def _check_values(name: str, values: tuple[str, ...], column: Column) -> None:
-    if column.kind == "number" and (wrong := [value for value in values if not _is_number(value)]):
-        raise ValueError(f"split.holdout lists {wrong[0]!r}, but {name!r} is of kind number")
+    if column.is_number and (wrong := [value for value in values if not _is_number(value)]):
+        raise ValueError(f"split.holdout lists {wrong[0]!r}, but {name!r} is of kind {column.kind}")
 
 
 def _is_number(value: str) -> bool:

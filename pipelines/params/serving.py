@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any, Literal, Self, get_type_hints
+from typing import Any, Self, get_type_hints
 
 from pydantic import Field, create_model, model_validator
 
 from contract.bundle.limits import Limits
-from pipelines.params.types import Model, Name
+from pipelines.params.types import Model, Name, RequestedKind
 
 _TYPES = get_type_hints(Limits)
 _KEYS: dict[str, Any] = {
@@ -38,7 +38,7 @@ class Serving(_Limits):  # type: ignore[misc]  # a base made at run time: mypy d
     """What callers may cost a server (`contract.bundle.limits.Limits`), and what the bundle may cost."""
 
     budget: Budget = Field(default=Budget(), description="What a bundle may cost when it is rehearsed.")
-    deprecated: dict[Name, Literal["number", "boolean", "category", "timestamp"]] = Field(
+    deprecated: dict[Name, RequestedKind] = Field(
         default_factory=dict,
         description="Fields that no feature reads any more, with their kinds, such as `{wind_gust: number}`. Requests may carry them; "
         "they are ignored.",

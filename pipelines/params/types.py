@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from contract.schema import kinds
 
 WHOLE = "all"  # the only "month" of a table without time
 Month = Annotated[str, Field(pattern=r"^(\d{4}-(0[1-9]|1[0-2])|all)$")]
@@ -21,6 +23,11 @@ def _refuse_internal(name: str) -> str:
 
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,99}$"), AfterValidator(_refuse_internal)]
+if TYPE_CHECKING:
+    Kind = str
+    RequestedKind = str
+else:  # so that errors and the reference of the keys list them
+    Kind, RequestedKind = Literal[tuple(kinds.KINDS)], Literal[kinds.REQUESTED]
 Part = Literal["minute_of_day", "hour", "weekday", "day", "month", "day_of_year", "week"]
 
 

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from bentos.protocols.oip import tensors
+from bentos.protocols.oip.kinds import DATATYPES
 from bentos.protocols.oip.tensors import TensorReader, TensorWriter
 from contract.errors import InvalidRowsError, RequestError
 from contract.model.row_program import Row
+from contract.schema.kinds import REQUESTED
 from contract.schema.schema import FeatureSchema, Field, Target
 
 SCHEMA = FeatureSchema(
@@ -241,3 +243,7 @@ def test_rows_of_raw_tensors_are_those_of_the_tensors_one_by_one(count: int, tex
         return READER.rows(heads, columns)
 
     assert outcome(lambda: READER.wire_reader(heads)(contents)) == outcome(one_by_one)
+
+
+def test_every_kind_that_a_request_carries_has_a_datatype() -> None:
+    assert DATATYPES.keys() == set(REQUESTED)

@@ -12,7 +12,9 @@ from pydantic import ValidationError
 
 from contract.bundle.limits import Limits
 from contract.errors import EXIT_CONFIGURATION, ConfigurationError
+from contract.model.transforms import TRANSFORMS
 from pipelines.params import file as params_file
+from pipelines.params.features import FEATURES
 from pipelines.params.params import Params
 from pipelines.params.serving import Serving
 
@@ -226,3 +228,7 @@ def test_timestamp_is_refused_when_nobody_can_read_it(
     change(raw)
     with pytest.raises(ValidationError, match=words):
         Params.model_validate(raw)
+
+
+def test_every_transform_has_its_parameters() -> None:
+    assert FEATURES.keys() == TRANSFORMS.keys()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,19 +13,17 @@ from contract.schema.schema import Feature, FeatureSchema
 from contract.schema.timestamps import UTC_ZONE
 from pipelines.columns.declared import field_of, target_of
 from pipelines.data import cuts
-from pipelines.params.features import MINIMUM_COUNT, FeatureParams
-from pipelines.params.params import (
+from pipelines.params.features import (
+    MINIMUM_COUNT,
     BinnedFeature,
-    CalendarFeature,
     CategoryFeature,
-    CyclicFeature,
-    Data,
-    ElapsedFeature,
+    FeatureModel,
+    FeatureParams,
     HolidayFeature,
     LookupFeature,
-    TargetParams,
     inputs_of,
 )
+from pipelines.params.params import Data, TargetParams
 from pipelines.stages.features import calendars
 
 _ROWS, _VALUE = "__rows__", "__value__"  # no column of a table is called so
@@ -63,25 +61,17 @@ def fitted_columns(target: str, features: Mapping[str, FeatureParams]) -> list[s
     """Return the columns whose values `fit_schema` looks at: those with categories, of lookups, of quantiles, and of years."""
     needed = [target]
     for name, feature in features.items():
-        if isinstance(feature, (CategoryFeature, LookupFeature)) or is_fitted(feature):
-            needed += inputs_of(name, feature)
-        if isinstance(feature, LookupFeature) and feature.of:
-            needed.append(feature.of)
+        if feature.is_fitted:
+            needed += (*inputs_of(name, feature), *feature.also_fitted)
     return list(dict.fromkeys(needed))
-
-
-def is_fitted(feature: Any) -> bool:
-    """Whether quantiles or years are taken from the training rows."""
-    return (isinstance(feature, BinnedFeature) and feature.edges is None) or (
-        isinstance(feature, HolidayFeature) and feature.years is None
-    )
 
 
 def _check_zones(features: Mapping[str, Any], zones: Mapping[str, str]) -> None:
     """Raises ConfigurationError where the time between a local timestamp and one in UTC is asked for."""
     for name, feature in features.items():
-        if isinstance(feature, ElapsedFeature) and len({zones.get(column) for column in feature.inputs}) > 1:
-            (local,) = [column for column in feature.inputs if column not in zones]
+        inputs = inputs_of(name, feature)
+        if len({zones.get(column) for column in inputs}) > 1:
+            (local,) = [column for column in inputs if column not in zones]
             raise ConfigurationError(
                 f"features.{name}: {local!r} has local times, the other column has offsets; the time between them is unknown. "
                 "Give both an offset at the source, or neither"
@@ -89,25 +79,9 @@ def _check_zones(features: Mapping[str, Any], zones: Mapping[str, str]) -> None:
 
 
 def _feature(name: str, feature: Any, training: pl.DataFrame) -> Feature:
-    return Feature(name, feature.transform, inputs_of(name, feature), _options(name, feature, training))
-
-
-def _options(name: str, feature: Any, training: pl.DataFrame) -> Mapping[str, Any]:
-    if isinstance(feature, CategoryFeature):
-        return {"categories": categories(training[feature.input or name], feature, name)}
-    if isinstance(feature, CalendarFeature):
-        return {"part": feature.part}
-    if isinstance(feature, CyclicFeature):
-        return {"part": feature.part, "function": feature.function}
-    if isinstance(feature, ElapsedFeature):
-        return {"unit": feature.unit}
-    if isinstance(feature, BinnedFeature):
-        return {"edges": edges(training, feature, name)}
-    if isinstance(feature, HolidayFeature):
-        return calendars.options(training, feature, name)
-    if isinstance(feature, LookupFeature):
-        return {"table": lookup_table(training, feature, name), "default": None}
-    return {}
+    fit = FITS.get(type(feature))
+    options = fit(training, feature, name) if fit else feature.declared()
+    return Feature(name, feature.transform, inputs_of(name, feature), options)
 
 
 def categories(column: pl.Series, feature: CategoryFeature, name: str) -> list[str]:
@@ -186,3 +160,14 @@ def _often(counts: pl.DataFrame, column: str, minimum_count: int, name: str) -> 
             "drop the feature, make a coarser column of it at the source, or lower minimum_count if nobody can be told by it"
         )
     return often
+
+
+# What the options of a transform are made by; where nothing is here, they are those that are declared.
+FITS: dict[type[FeatureModel], Callable[[pl.DataFrame, Any, str], Mapping[str, Any]]] = {
+    CategoryFeature: lambda training, feature, name: {
+        "categories": categories(training[feature.input or name], feature, name)
+    },
+    BinnedFeature: lambda training, feature, name: {"edges": edges(training, feature, name)},
+    HolidayFeature: calendars.options,
+    LookupFeature: lambda training, feature, name: {"table": lookup_table(training, feature, name), "default": None},
+}

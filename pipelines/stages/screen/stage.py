@@ -98,7 +98,7 @@ def _identifiers(features: Mapping[str, FeatureParams], data: Data) -> dict[str,
     reasons: dict[str, str | None] = {}
     for name, feature in features.items():
         for column in inputs_of(name, feature):
-            if data.columns[column].kind == "number":
+            if data.columns[column].is_number:
                 if column not in reasons:
                     reasons[column] = identifiers.reason(column, _column(data.months, column).to_numpy())
                 if reason := reasons[column]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from contract.model import transforms
 from contract.schema.schema import FeatureSchema
 from pipelines.stages.train.graph import FEATURES, MARGINS, Link, model_bytes, tensor
 
@@ -43,13 +44,13 @@ def train(matrix: NDArray[np.float32], outcomes: NDArray[Any], schema: FeatureSc
 
 def _parts(schema: FeatureSchema) -> tuple[list[int], list[int]]:
     """The positions of the features that are codes of categories, and of the other ones."""
-    coded = [index for index, feature in enumerate(schema.features) if feature.transform == "category"]
+    coded = [index for index, feature in enumerate(schema.features) if transforms.codes(feature) is not None]
     return coded, [index for index in range(len(schema.features)) if index not in coded]
 
 
 def _codes(schema: FeatureSchema, index: int) -> NDArray[np.float32]:
     """Every code that the encoder can give: missing, the known categories, and the one for unknown."""
-    return np.arange(_MISSING, len(schema.features[index].options["categories"]) + 1, dtype=np.float32)
+    return np.arange(_MISSING, len(transforms.codes(schema.features[index]) or ()) + 1, dtype=np.float32)
 
 
 def _estimator(schema: FeatureSchema, columns: int) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from contract.model import transforms
 from contract.model.reference import MISSING, Bins, Counter, Reference, predicted
 from contract.schema.schema import Feature, FeatureSchema
 from pipelines.data.cuts import moved
@@ -42,9 +43,8 @@ def reference(matrix: NDArray[np.float32], scores: NDArray[np.float32], schema: 
 
 
 def _feature_bins(feature: Feature, column: Column) -> Bins:
-    if feature.transform == "category":
-        return category_bins(column, feature.options["categories"], is_closed=False)
-    return number_bins(column)
+    categories = transforms.codes(feature)
+    return number_bins(column) if categories is None else category_bins(column, categories, is_closed=False)
 
 
 def _prediction_bins(column: Column, schema: FeatureSchema) -> Bins:

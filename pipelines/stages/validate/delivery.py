@@ -11,7 +11,7 @@ import polars as pl
 
 from contract.files import atomic_path
 from pipelines import paths
-from pipelines.columns.kinds import MEASURED
+from pipelines.columns.kinds import KINDS
 from pipelines.data import tables
 from pipelines.params.params import Column, Data, TargetParams
 from pipelines.stages.validate import drift, rows
@@ -82,9 +82,9 @@ def _look_at(
         if name in tables.MARKS:
             continue
         values, column = tables.read(file, [name])[name], columns.get(name)
-        if column and column.kind in MEASURED and values.null_count() < len(values):
+        if column and KINDS[column.kind].varies and values.null_count() < len(values):
             varying[name] = _has_several(values)
-        is_watched = column and column.kind in MEASURED and column.kind != "timestamp" and not column.may_drift
+        is_watched = column and KINDS[column.kind].drifts and not column.may_drift
         if is_watched or name == target:
             summaries[name] = drift.summarize(values)
     return varying, summaries

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from pipelines.columns import unreadable
-from pipelines.columns.kinds import DTYPES
+from pipelines.columns.kinds import KINDS
 from pipelines.data import tables
 from pipelines.params.params import WHOLE, Column, Data, TargetParams
 
@@ -67,7 +67,7 @@ def _failures(
         yield f"type:{target.column}", unread.get(target.column, nothing)
         yield f"label:{target.column}", _unknown_label(table[target.column], target)
     time = data.time
-    if time in table.columns and month != WHOLE and table[time].dtype == DTYPES["timestamp"]:
+    if time in table.columns and month != WHOLE and table[time].dtype == KINDS["timestamp"].dtype:
         start, end = tables.month_bounds(month)
         yield f"month:{time}", ~table[time].is_between(start, end, closed="left").fill_null(True)
     yield "duplicate", ~table.select(pl.struct(pl.all()).is_first_distinct()).to_series()
@@ -87,7 +87,7 @@ def _column(name: str, column: Column, values: pl.Series, unread: pl.Series) -> 
 def _outside(column: Column, values: pl.Series) -> Iterator[tuple[str, pl.Series]]:
     if column.values is not None and values.dtype == pl.String:
         yield "set", ~values.is_in(list(column.values)).fill_null(True)
-    if column.kind == "number" and values.dtype == DTYPES["number"]:
+    if column.is_number and values.dtype == KINDS[column.kind].dtype:
         low = values < column.minimum if column.minimum is not None else values.is_null() & False
         high = values > column.maximum if column.maximum is not None else values.is_null() & False
         yield "range", (low | high).fill_null(False)

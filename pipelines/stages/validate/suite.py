@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from pipelines.columns.kinds import DUCKDB_TYPES
+from pipelines.columns.kinds import KINDS
 from pipelines.data import tables
 from pipelines.params.params import WHOLE, Column, Data, TargetParams, Validate
 from pipelines.stages.validate.duckdb_views import POSITIVE, repeated_name
@@ -87,7 +87,7 @@ def _calendar(data: Data, freshness: str | None, month: str) -> list[dict[str, A
 def _column(name: str, column: Column) -> list[dict[str, Any]]:
     mostly = 1 - column.tolerance
     suite = [
-        _expect("expect_column_values_to_be_in_type_list", column=name, type_list=DUCKDB_TYPES[column.kind]),
+        _expect("expect_column_values_to_be_in_type_list", column=name, type_list=list(KINDS[column.kind].duckdb)),
         _expect("expect_column_values_to_not_be_null", column=name, mostly=1 - column.missing_budget),
     ]
     if column.minimum is not None or column.maximum is not None:
@@ -105,7 +105,9 @@ def _target(target: TargetParams, rate: tuple[float, float]) -> list[dict[str, A
     if target.task == "regression":
         return [
             *suite,
-            _expect("expect_column_values_to_be_in_type_list", column=target.column, type_list=DUCKDB_TYPES["number"]),
+            _expect(
+                "expect_column_values_to_be_in_type_list", column=target.column, type_list=list(KINDS["number"].duckdb)
+            ),
         ]
     suite.append(_expect("expect_column_values_to_be_in_set", column=target.column, value_set=list(target.labels)))
     if target.task == "binary":

@@ -303,7 +303,8 @@ def test_table_is_refused_when_it_lacks_a_column() -> None:
         ENCODER.encode_columns({name: [value] for name, value in ROW.items() if name != "night"})
 
 
-def test_schema_is_refused_when_a_transform_cannot_be_made() -> None:
-    broken = FeatureSchema("toy", "binary", SCHEMA.target, SCHEMA.fields, (Feature("x", "calendar", ("at",), {}),))
-    with pytest.raises(BundleError, match="calendar"):
+@pytest.mark.parametrize("transform", ["calendar", "square"])  # one without its options, and one that is unknown
+def test_schema_is_refused_when_a_transform_cannot_be_made(transform: str) -> None:
+    broken = FeatureSchema("toy", "binary", SCHEMA.target, SCHEMA.fields, (Feature("x", transform, ("at",), {}),))
+    with pytest.raises(BundleError, match=transform):
         Encoder(broken)

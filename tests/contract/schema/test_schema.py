@@ -51,7 +51,6 @@ def change(edit: Callable[[dict[str, Any]], Any]) -> bytes:
         lambda raw: raw["fields"][0].update(colour="red"),
         lambda raw: raw.update(deprecated=[{"name": "carrier", "kind": "category"}]),
         lambda raw: raw.update(deprecated=[{"name": "fog", "kind": "picture"}]),
-        lambda raw: raw["features"][0].update(transform="square"),
         lambda raw: raw["features"][0].update(inputs=["nothing"]),
         lambda raw: raw["target"].update(labels=["one"]),
         lambda raw: raw["target"].update(extra=1),

@@ -104,7 +104,7 @@ def test_column_is_what_its_values_are_one_by_one_or_refused_by_name(name: str, 
             kinds.convert(values, field)
         return
     converted = kinds.convert(values, field)
-    assert converted.values.dtype == kinds.DTYPES[field.kind]
+    assert converted.values.dtype == kinds.KINDS[field.kind].dtype
     made = list(zip(converted.values.to_list(), converted.problems.is_not_null().to_list(), strict=True))
     assert made == _value_by_value(values, field)
 
@@ -176,7 +176,10 @@ def test_duration_is_a_number_in_its_declared_unit(unit: Any, declared: str, exp
 @pytest.mark.parametrize("kind", ["number", "boolean", "category", "timestamp"])
 def test_column_without_any_value_is_of_its_kind_whatever_its_type(kind: str) -> None:
     for dtype in (pl.Null, pl.Int32, pl.List(pl.Int8)):
-        assert kinds.convert(pl.Series([None, None], dtype=dtype), Field("x", kind)).values.dtype == kinds.DTYPES[kind]
+        assert (
+            kinds.convert(pl.Series([None, None], dtype=dtype), Field("x", kind)).values.dtype
+            == kinds.KINDS[kind].dtype
+        )
 
 
 @pytest.mark.parametrize("dtype", [pl.Date, pl.Datetime("ms"), pl.Datetime("us")])
@@ -360,3 +363,7 @@ def test_time_of_a_row_is_an_epoch_or_a_day_by_its_unit(
     collect(raw, path=f"d.{kind}")
     read = pl.read_parquet(paths.partition("2024-01"))["promised"].to_list()
     assert read == [NOON if unit != "yyyymmdd" else datetime(2024, 1, 2)]
+
+
+def test_tables_know_every_kind() -> None:
+    assert kinds.KINDS.keys() == one_value.KINDS.keys()

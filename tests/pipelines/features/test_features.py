@@ -12,7 +12,8 @@ from contract.errors import ConfigurationError, DataRejectedError
 from contract.schema.schema import FeatureSchema
 from pipelines import paths
 from pipelines.data import tables
-from pipelines.params.params import CategoryFeature, LookupFeature, Params
+from pipelines.params.features import CategoryFeature, LookupFeature
+from pipelines.params.params import Params
 from pipelines.stages.features import fit, stage
 from tests.pipelines.conftest import write_months
 

@@ -10,6 +10,8 @@ from bentos import VERSION
 from bentos.core import Core
 from bentos.protocols.http.pages import operations
 from bentos.protocols.oip.kinds import wire_of
+from contract.model import transforms
+from contract.schema import kinds
 from contract.schema.schema import Feature, FeatureSchema, Field
 
 _SHOWN_CATEGORIES = 30
@@ -159,7 +161,7 @@ def field_schema(field: Field, features: tuple[Feature, ...]) -> dict[str, Any]:
     """The JSON schema of one field of a row."""
     # The form that clients are made from; values are also read as they stand in the table (docs/reference/http.md).
     schema = dict(wire_of(field).json)
-    if field.kind == "number":
+    if kinds.is_bounded(field):
         bounds = {"minimum": field.minimum, "maximum": field.maximum}
         schema |= {key: bound for key, bound in bounds.items() if bound is not None}
     if not field.required:
@@ -185,8 +187,8 @@ def _written(field: Field) -> list[str]:
 
 def _known(field: Field, features: tuple[Feature, ...]) -> str | None:
     for feature in features:
-        if feature.transform == "category" and feature.inputs == (field.name,):
-            categories = feature.options["categories"]
+        categories = transforms.codes(feature)
+        if categories is not None and feature.inputs == (field.name,):
             more = f" and {len(categories) - _SHOWN_CATEGORIES} more" if len(categories) > _SHOWN_CATEGORIES else ""
             return f"known: {', '.join(categories[:_SHOWN_CATEGORIES])}{more}; any other is taken as unknown"
     return None

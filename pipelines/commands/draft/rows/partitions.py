@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from pipelines.columns.kinds import KINDS
 from pipelines.commands.draft.columns import times
 from pipelines.commands.draft.columns.inference import Guess
 from pipelines.commands.draft.doubts import Doubt, Weight
@@ -20,7 +21,6 @@ _FALSE_ALARMS = 0.01  # the default of validate.drift
 _USUAL = 0.95  # of the steps from one day with rows to the next; the others may be holes
 _MONTH_DAYS = 28
 _MANY_ROWS = 0.05  # of all: a model without them is another one
-_MEASURED_KINDS = ("number", "boolean", "category")
 
 
 @dataclass
@@ -118,14 +118,14 @@ def watch_months(guesses: Sequence[Guess], outcome: Outcome, months: pl.Series) 
     Returns:
         The months in which the outcome is distributed as in no month before, and doubts about them.
     """
-    watched = {entry.name: entry.values for entry in guesses if entry.kind in (*_MEASURED_KINDS, "timestamp")}
+    watched = {entry.name: entry.values for entry in guesses if KINDS[entry.kind].varies}
     watched[outcome.values.name] = outcome.values
     by_month = {
         month: {name: values.filter(months == month) for name, values in watched.items()}
         for month in sorted(months.drop_nulls().unique().to_list())
     }
     doubts = _mark_constant(guesses, by_month)
-    measured = {outcome.values.name, *(entry.name for entry in guesses if entry.kind in _MEASURED_KINDS)}
+    measured = {outcome.values.name, *(entry.name for entry in guesses if KINDS[entry.kind].drifts)}
     summaries = {
         month: {name: drift.summarize(values) for name, values in columns.items() if name in measured}
         for month, columns in by_month.items()

@@ -1,0 +1,84 @@
+"""`data.columns` of `params.yaml`: what a column is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from contract.schema.kinds import KINDS
+from pipelines.params.types import Kind, Model, Share, Text
+
+
+class Column(Model):
+    """One column of the table."""
+
+    kind: Kind = Field(description=f"{'; '.join(f'`{name}`: {kind.meaning}' for name, kind in KINDS.items())}.")
+    required: bool = Field(default=True, description="Whether a request must carry it.")
+    unit: str | None = Field(
+        default=None,
+        description="Unit, for people. Of a timestamp or a duration that is written as a number, how it is read.",
+    )
+    minimum: float | None = Field(
+        default=None, description="Smallest value of a number. A request below it is refused."
+    )
+    maximum: float | None = Field(default=None, description="Largest value of a number. A request above it is refused.")
+    values: tuple[Text, ...] | None = Field(default=None, description="Allowed values of a category. Null: any.")
+    missing: Share | None = Field(
+        default=None, description="Largest share of missing values in a month. Null: 0 if `required`, else 1."
+    )
+    missing_values: tuple[Text, ...] = Field(
+        default=(),
+        description='Tokens that mean a missing value in this column, such as `["-1"]`, in requests too. A number is compared by its '
+        "value.",
+    )
+    tolerance: Share = Field(
+        default=0.0, description="Largest share of a month's values that may violate this declaration."
+    )
+    may_be_constant: bool = Field(
+        default=False,
+        description="Whether all rows of one month may have the same value although other months vary, such as a season.",
+    )
+    may_drift: bool = Field(
+        default=False,
+        description="Whether a month may be distributed unlike every month before it, such as a year or a price index.",
+    )
+    pii: bool = Field(
+        default=False,
+        description="Whether its values are personal. They may not enter the bundle, so features that would carry them are refused, and "
+        "features made from it are neither counted nor logged by a server.",
+    )
+    description: str | None = Field(default=None, description="Text for people, on the OpenAPI page.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.pii and self.values:
+            raise ValueError(
+                "values of a column that is marked pii would enter the bundle with params.yaml; leave them out"
+            )
+        units = KINDS[self.kind].units
+        if units is not None and self.unit not in (None, *units):
+            raise ValueError(
+                f"unit {self.unit!r} of a {self.kind} is unknown; one that is written as a number has {', '.join(units)}"
+            )
+        return self
+
+    @property
+    def is_number(self) -> bool:
+        """Whether its canonical values are numbers."""
+        return KINDS[self.kind].canonical is float
+
+    @property
+    def missing_budget(self) -> float:
+        """Largest share of nulls in a month: as declared, else none for a required column and any for another."""
+        if self.missing is not None:
+            return self.missing
+        return 0.0 if self.required else 1.0
+
+
+def require_columns(key: str, names: tuple[str, ...], columns: Mapping[str, Column]) -> None:
+    """Raise ValueError where the key names a column that is not declared."""
+    for name in names:
+        if name not in columns:
+            raise ValueError(f"{key} names the column {name!r}, which data.columns does not have: {', '.join(columns)}")
