@@ -33,8 +33,7 @@ NOT_USABLE = "must be a finite number, within ±3.4e38"
 
 _WORDS = dict.fromkeys(("true", "yes", "1", "1.0"), True) | dict.fromkeys(("false", "no", "0", "0.0"), False)
 
-
-UNKNOWN = "no such category"
+UNKNOWN = "no such category"  # as golden requests say it
 
 
 @dataclass(frozen=True)

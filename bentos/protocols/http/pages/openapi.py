@@ -161,7 +161,7 @@ def field_schema(field: Field, features: tuple[Feature, ...]) -> dict[str, Any]:
     """The JSON schema of one field of a row."""
     # The form that clients are made from; values are also read as they stand in the table (docs/reference/http.md).
     schema = dict(wire_of(field).json)
-    if kinds.is_bounded(field):
+    if kinds.is_bounded(field) and schema["type"] == "number":
         bounds = {"minimum": field.minimum, "maximum": field.maximum}
         schema |= {key: bound for key, bound in bounds.items() if bound is not None}
     if not field.required:
