@@ -118,7 +118,7 @@ bench: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/in
 	$(PIPELINE) python -m benchmarks
 
 .PHONY: docs
-docs: | .venv/docs/installed.txt .venv/pipeline/installed.txt  ## the documentation as a site: var/docs/index.html
+docs: | .venv/docs/installed.txt .venv/pipeline/installed.txt .venv/fleet/installed.txt  ## the documentation as a site: var/docs/index.html
 	$(PIPELINE) python -m docs.generate
 	$(DOCS) docs var/docs
 	@echo "var/docs/index.html"
