@@ -31,7 +31,8 @@ from contract.schema.timestamps import Reader
 LARGEST = math.nextafter(2.0**128 - 2.0**103, 0.0)
 NOT_USABLE = "must be a finite number, within ±3.4e38"
 
-_WORDS = dict.fromkeys(("true", "yes", "1", "1.0"), True) | dict.fromkeys(("false", "no", "0", "0.0"), False)
+BOOLEAN_WORDS = (("false", "true"), ("no", "yes"), ("0", "1"), ("0.0", "1.0"))
+_WORDS = {word: word == true for false, true in BOOLEAN_WORDS for word in (false, true)}
 
 UNKNOWN = "no such category"  # as golden requests say it
 

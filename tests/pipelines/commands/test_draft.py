@@ -310,6 +310,11 @@ def test_parquet_of_all_types_is_drafted_and_runs(workspace: Path) -> None:
     features.run(params)
 
 
+def test_words_for_true_and_false_are_booleans_as_collect_reads_them(workspace: Path) -> None:
+    words = ["Yes", "no ", " YES", "No"]
+    assert _columns({"flag": [words[row % 4] for row in range(400)]})["flag"].kind == "boolean"
+
+
 def test_number_that_is_no_float32_is_told_as_a_word_would_be(workspace: Path) -> None:
     columns = _columns({"size": ["1e39" if row == 7 else str(row % 50 / 4) for row in range(400)]})
     assert (columns["size"].kind, columns["size"].missing_values) == ("number", ("1e39",))

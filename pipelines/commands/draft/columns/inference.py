@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from contract.schema.kinds import BOOLEAN_WORDS
 from contract.schema.schema import Field
 from pipelines.columns import identifiers, kinds
 from pipelines.columns.identifiers import FEW, words
@@ -15,7 +16,6 @@ from pipelines.commands.draft.columns import pii, ranges, times
 from pipelines.commands.draft.doubts import Doubt, Weight
 
 _SENTINELS = (-1.0, -9.0, -99.0, -999.0, -9999.0)
-_BOOLEANS = ({"true", "false"}, {"yes", "no"}, {"1", "0"}, {"1.0", "0.0"})
 # Names of numbers that may name a thing, where no value comes twice or the numbers are whole.
 _NUMBERED = {*identifiers.ID_WORDS, "instant", "number", "no", "nr", "index"}
 _MANY = 1000
@@ -73,9 +73,9 @@ def guess(column: pl.Series) -> Guess:
         result.useless = "it has one value only" if len(known) else "it has no value at all"
     elif found := pii.pattern_of(known):
         _set_identifier(result, f"its values look like {found}: do they tell something about a person?", pii=True)
-    elif known.n_unique() <= 2 and any(set(known.str.to_lowercase()) <= words for words in _BOOLEANS):
+    elif any(set(_word(known.unique())) <= set(pair) for pair in BOOLEAN_WORDS):
         result.declared["kind"] = "boolean"
-        result.values = column.str.to_lowercase()
+        result.values = _word(column)
     elif _has_thousands(known):
         result.useless = (
             "its numbers have marks for thousands, which no kind of column reads: write them without at the source"
@@ -89,6 +89,11 @@ def guess(column: pl.Series) -> Guess:
             _guess_text(result, known)
     _guess_person(result, known)
     return result
+
+
+def _word(column: pl.Series) -> pl.Series:
+    """Return the texts as `collect` compares them with words for true and false."""
+    return column.str.strip_chars().str.to_lowercase()
 
 
 def _has_thousands(known: pl.Series) -> bool:

@@ -14,7 +14,6 @@ from contract.schema.schema import Field
 from contract.schema.timestamps import CALENDAR_DAY, UNITS
 from pipelines.columns import kinds
 from pipelines.columns.identifiers import words
-from pipelines.stages.collect import times
 
 _DAYS = (
     "%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d.%m.%y", "%m/%d/%Y", "%d/%m/%Y", "%m/%d/%y", "%d/%m/%y", "%m-%d-%Y",
@@ -73,8 +72,9 @@ def is_iso(column: pl.Series) -> bool:
     return not known.is_empty() and moments(known).null_count() == 0
 
 
-def moments(column: pl.Series) -> pl.Series:
-    return column.to_frame().select(times.parse(pl.col(column.name), pl.String())).to_series()
+def moments(column: pl.Series, pattern: str | None = None) -> pl.Series:
+    """Return the times in a column of text, in ISO 8601 or in a format of strftime; null where it holds none."""
+    return kinds.moments(column, Field(column.name, "timestamp", format=pattern)).struct.field("at")
 
 
 def formats_of(values: pl.Series, formats: Iterable[str]) -> list[str]:
@@ -127,8 +127,7 @@ def _read_chosen(found: Times, columns: list[str]) -> None:
 
 def _combine(found: Times, name: str, columns: list[str], formats: list[str]) -> None:
     joined, pattern = _joined(found.table, columns), formats[0]
-    moments = joined.to_frame().select(times.parse_format(pl.col(joined.name), pattern)).to_series()
-    found.table = found.table.with_columns(_iso(moments).alias(name))
+    found.table = found.table.with_columns(_iso(moments(joined, pattern)).alias(name))
     found.combine[name] = {"columns": columns, "format": pattern}
     swapped = re.sub("%[dm]", lambda match: "%m" if match[0] == "%d" else "%d", pattern)
     if swapped in formats and swapped != pattern:
@@ -147,8 +146,8 @@ def _counted(column: pl.Series) -> tuple[str, pl.Series] | None:
     return None
 
 
-def _iso(moments: pl.Series) -> pl.Series:
-    return moments.dt.strftime("%Y-%m-%dT%H:%M:%S%.f")
+def _iso(times: pl.Series) -> pl.Series:
+    return times.dt.strftime("%Y-%m-%dT%H:%M:%S%.f")
 
 
 def _reads_together(table: pl.DataFrame, columns: list[str]) -> bool:
@@ -167,7 +166,7 @@ def _looks_like_a_time(column: pl.Series) -> bool:
 
 
 def _reads(pattern: str, values: pl.Series) -> bool:
-    read = values.to_frame().select(times.parse_format(pl.col(values.name), pattern)).to_series()
+    read = moments(values, pattern)
     if read.null_count():
         return False
     return bool(read.dt.year().is_between(*_YEARS).all())

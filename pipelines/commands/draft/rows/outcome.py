@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from contract.errors import ConfigurationError
+from contract.schema.kinds import BOOLEAN_WORDS
 from pipelines.columns.identifiers import FEW
 from pipelines.commands.draft.columns.inference import numbers_of
 from pipelines.commands.draft.doubts import Doubt, Weight
@@ -15,7 +16,7 @@ from pipelines.commands.draft.doubts import Doubt, Weight
 _MOST_LABELS = 100
 _FEWEST_ROWS = 20  # of a label
 # Pairs whose second word is the positive one whatever is rarer.
-_SPEAKING = (("no", "yes"), ("n", "y"), ("false", "true"), ("f", "t"), ("0", "1"), ("0.0", "1.0"))
+_SPEAKING = (*BOOLEAN_WORDS, ("n", "y"), ("f", "t"))
 _AS_IT_SAYS = "as it says"
 
 
