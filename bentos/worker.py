@@ -27,7 +27,7 @@ from bentos.guards.access import Access
 from bentos.protocols.connections import addresses, tls
 from bentos.protocols.connections.listener import BACKLOG
 from bentos.protocols.grpc.server import GrpcServer
-from bentos.protocols.http.door import KEEP_ALIVE_S
+from bentos.protocols.http.http1.door import KEEP_ALIVE_S
 from bentos.protocols.http.pages.pages import PATHS, PROBES
 from bentos.protocols.http.server import HttpServer
 from contract import api_keys, command_line, cors

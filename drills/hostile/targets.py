@@ -31,9 +31,9 @@ with atheris.instrument_imports(include=["bentos", "contract"]):
     from bentos.protocols.grpc.app import GrpcApp
     from bentos.protocols.grpc.connection import GrpcConnection
     from bentos.protocols.http.app import HttpApp
-    from bentos.protocols.http.door import Door
     from bentos.protocols.http.exchange import Request
-    from bentos.protocols.http.protocol import HttpProtocol
+    from bentos.protocols.http.http1.connection import HttpConnection
+    from bentos.protocols.http.http1.door import Door
     from bentos.protocols.http2 import frames
     from bentos.protocols.oip import kinds, tensors
     from contract.errors import RequestError
@@ -160,7 +160,7 @@ class OnConnections:
 
     def http(self, content: bytes) -> None:
         """In as many pieces as the first byte says."""
-        written = self._feed(lambda: HttpProtocol(self.gate), content[1:], content[:1])
+        written = self._feed(lambda: HttpConnection(self.gate), content[1:], content[:1])
         for status in _statuses(written, to_head=b"HEAD" in content):
             assert status < 500 or status in (501, 503, 505), written
 

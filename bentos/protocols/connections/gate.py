@@ -21,9 +21,10 @@ _LOOK_S = 0.02
 class Connection(Protocol):
     """`deadline`: when, by `perf_counter`, what the connection waits for must have happened; then it is told."""
 
-    deadline: float
     transport: Any
 
+    @property
+    def deadline(self) -> float: ...
     def expire(self, now: float) -> None: ...
     def shutdown(self) -> None: ...
 

@@ -15,7 +15,7 @@ from bentos.protocols.grpc.call import CallHead, Ends
 from bentos.protocols.grpc.status import PREFIX_BYTES, START, SUCCESS
 from bentos.protocols.http2.connection import Http2Connection
 from bentos.protocols.http2.frames import ErrorCode, StreamFault
-from bentos.protocols.http2.stream import Stream
+from bentos.protocols.http2.streams import Stream
 from contract.errors import RequestError
 
 CallStream = Stream[CallHead]
@@ -29,7 +29,7 @@ class GrpcConnection(Http2Connection[CallHead]):
     @property
     def in_flight(self) -> int:
         """How many predictions have been asked for whose messages are awaited."""
-        return sum(stream.head.method.counted and stream.trailers is None for stream in self._streams.values())
+        return sum(stream.head.method.counted and stream.trailers is None for stream in self.streams.open.values())
 
     def opened(self, stream: CallStream) -> None:
         head, gate = stream.head, self.gate
@@ -44,7 +44,7 @@ class GrpcConnection(Http2Connection[CallHead]):
         else:
             stream.deadline = call_deadline
             stream.state = Conversation(self, stream)
-            self.start(stream, START)
+            self.outbox.start(stream, START)
 
     def received(self, stream: CallStream, data: bytes) -> None:
         try:
@@ -75,7 +75,7 @@ class GrpcConnection(Http2Connection[CallHead]):
         head = stream.head
         self._app.count(head, error.code, stream.started)
         if stream.state is None:
-            self.refuse(stream, self._app.refusal(error))
+            self.outbox.refuse(stream, self._app.refusal(error))
         else:
             self.conclude(stream, self._app.refusal(error, started=True))
 
@@ -83,7 +83,7 @@ class GrpcConnection(Http2Connection[CallHead]):
         """End a call that was answered before."""
         if stream.head.method.forget is not None:
             stream.head.method.forget(stream.state)
-        self.finish(stream, block)
+        self.outbox.finish(stream, block)
 
     def _take(self, stream: CallStream, data: bytes) -> None:
         """Answer once the call's one message, which comes in parts, is there."""
@@ -101,26 +101,26 @@ class GrpcConnection(Http2Connection[CallHead]):
             raise StreamFault(ErrorCode.PROTOCOL_ERROR, stream.id)
         if head.method.counted and self.gate.core.admission.refuses(len(body) - PREFIX_BYTES):
             self._app.count(head, OverloadedError.code, stream.started)
-            self.refuse(stream, self._app.busy)
+            self.outbox.refuse(stream, self._app.busy)
             return
         packed = status.only_message(body, head.coding, self.gate.limits.body_limit_bytes)
         answer = (self._app.infer if head.method.counted else self._app.respond)(head, packed, stream.started)
         self._app.count(head, OK, stream.started)
-        self.answer(stream, START, status.with_prefix(answer), SUCCESS)
+        self.outbox.answer(stream, START, status.with_prefix(answer), SUCCESS)
 
     def _converse(self, stream: CallStream, conversation: Conversation, data: bytes) -> None:
         """Answer each message as it comes."""
         body, limit = self._keep(stream, data), self.gate.limits.body_limit_bytes
         head = stream.head
-        while self.is_open(stream):
+        while self.outbox.is_open(stream):
             size = status.message_size(body, head.coding, limit)
             if size is None or size > len(body):
                 break
             packed = status.packed(body, size, head.coding)
             del body[:size]
-            self.hold(stream, -size)
-            self.send(stream, status.with_prefix(self._app.respond(head, packed, stream.started, conversation)))
-        if stream.ended and self.is_open(stream):
+            self.streams.hold(stream, -size)
+            self.outbox.send(stream, status.with_prefix(self._app.respond(head, packed, stream.started, conversation)))
+        if stream.ended and self.outbox.is_open(stream):
             if body:
                 raise RequestError("the message is cut off")
             if head.method.ends is Ends.WITH_CALLER:
@@ -130,7 +130,7 @@ class GrpcConnection(Http2Connection[CallHead]):
         if stream.body is None:
             stream.body = bytearray()
         stream.body += data
-        self.hold(stream, len(data))
+        self.streams.hold(stream, len(data))
         if self.gate.is_full:
             raise OverloadedError("too many bodies are being sent at once")
         return stream.body
@@ -144,9 +144,9 @@ class Conversation:
         self._stream = stream
 
     def send(self, message: Message) -> None:
-        self._connection.send(self._stream, status.with_prefix(message.SerializeToString()))
-        self._connection.flush()
+        self._connection.outbox.send(self._stream, status.with_prefix(message.SerializeToString()))
+        self._connection.outbox.flush()
 
     def finish(self, error: RequestError) -> None:
         self._connection.end(self._stream, error)
-        self._connection.flush()
+        self._connection.outbox.flush()

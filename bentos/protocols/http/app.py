@@ -110,11 +110,11 @@ class HttpApp:
             response = respond(request)
         except RequestError as error:
             outcome = error.code
-            response = _refusal(request.endpoint or self._predict, error)
+            response = _refusal(self._in_charge(request), error)
         except Exception as error:  # noqa: BLE001  # the last line of defence: whatever it is, the caller gets an answer
             log_defect(error)
             outcome = INTERNAL
-            response = Response(500, (request.endpoint or self._predict).defect())
+            response = Response(500, self._in_charge(request).defect())
         if response is not None and (outcome != OK or predicts):
             self._count(request, outcome)
         if response is not None and self._cors:
@@ -122,8 +122,9 @@ class HttpApp:
         return response
 
     def _count(self, request: Request, outcome: str) -> None:
-        protocol = (request.endpoint or self._predict).protocol
-        self.core.answered(protocol, outcome, perf_counter() - request.started, request.headers)
+        self.core.answered(
+            self._in_charge(request).protocol, outcome, perf_counter() - request.started, request.headers
+        )
 
     def _by_head(self, request: Request) -> Response | None:
         method, path, headers = request.method, request.path, request.headers
@@ -134,7 +135,7 @@ class HttpApp:
             self.core.access.check_path(path, headers.get(b"authorization", b""))
         if b"pickle" in media_type(headers):
             raise UnsupportedTypeError("pickles are not accepted")
-        if method != "POST" or not endpoint.predicts(path):
+        if endpoint is None or method != "POST" or not endpoint.predicts(path):
             return self._told(endpoint, request)
         endpoint.check_head(path, headers)
         declared = headers.get(b"content-length", b"0")
@@ -142,18 +143,18 @@ class HttpApp:
             raise BodyTooLongError(self.core.limits.body_limit_bytes)
         return None
 
-    def _told(self, endpoint: Endpoint, request: Request) -> Response:
+    def _told(self, endpoint: Endpoint | None, request: Request) -> Response:
         """The answer to a question that has no body, or none that matters."""
         method, path = request.method, request.path
         methods = self._methods(endpoint, path)
         if method not in methods:
             raise MethodNotAllowedError((*methods, "OPTIONS"))
-        if endpoint is self._predict:
-            return self._pages.answer(path)
+        if endpoint is None:
+            return Response(*self._pages.at(path))
         return endpoint.answer(method, path, request.headers, b"")
 
     def _by_body(self, request: Request) -> Response:
-        endpoint, admission = request.endpoint or self._predict, self.core.admission
+        endpoint, admission = self._in_charge(request), self.core.admission
         admission.admit(len(request.body), request.started, timeout_of(request.headers))
         try:
             body = request.body
@@ -168,20 +169,25 @@ class HttpApp:
         limit = self.core.limits.body_limit_bytes
         return compression.inflated(request.body, coding, limit) if coding else request.body
 
-    def _endpoint(self, path: str) -> Endpoint:
+    def _endpoint(self, path: str) -> Endpoint | None:
+        """Return who answers a path; None where it leads to a page or nowhere."""
         if path == PREDICT_PATH:
             return self._predict
-        return self._oip if path == OIP_PREFIX or path.startswith(f"{OIP_PREFIX}/") else self._predict
+        return self._oip if path == OIP_PREFIX or path.startswith(f"{OIP_PREFIX}/") else None
 
-    def _methods(self, endpoint: Endpoint, path: str) -> tuple[str, ...]:
+    def _in_charge(self, request: Request) -> Endpoint:
+        """Return the endpoint whose form and name a refusal has: `/predict`'s where a request has none."""
+        return request.endpoint or self._predict
+
+    def _methods(self, endpoint: Endpoint | None, path: str) -> tuple[str, ...]:
         """The methods of a path, besides OPTIONS; raises NotFoundError where there is no such path."""
-        if endpoint is not self._predict or path == PREDICT_PATH:
+        if endpoint is not None:
             return endpoint.methods(path)
         if path not in self._paths:
             raise NotFoundError(f"no such path{'; see / for those that there are' if '/' in self._paths else ''}")
         return READS
 
-    def _options(self, endpoint: Endpoint, path: str) -> Response:
+    def _options(self, endpoint: Endpoint | None, path: str) -> Response:
         """What may be asked of a path, or of the server (RFC 9110, section 9.3.7). Nobody needs a key to ask: browsers send none.
 
         HAProxy's health check asks it of `/`, which there may be no page for.

@@ -9,10 +9,9 @@ import ssl
 from bentos.core import Core
 from bentos.protocols.connections.listener import BACKLOG, Listener
 from bentos.protocols.http.app import HttpApp
-from bentos.protocols.http.connection import STOPPING_S
-from bentos.protocols.http.door import KEEP_ALIVE_S, Door
+from bentos.protocols.http.http1.connection import STOPPING_S, HttpConnection
+from bentos.protocols.http.http1.door import KEEP_ALIVE_S, Door
 from bentos.protocols.http.pages.pages import PATHS
-from bentos.protocols.http.protocol import HttpProtocol
 
 
 class HttpServer:
@@ -33,7 +32,7 @@ class HttpServer:
         cors: frozenset[bytes] = frozenset(),
     ) -> None:
         self.door = Door(HttpApp(core, pages, tls=tls is not None, cors=cors), keep_alive_s)
-        self._listener = Listener(self.door, lambda: HttpProtocol(self.door), listening, tls, backlog)
+        self._listener = Listener(self.door, lambda: HttpConnection(self.door), listening, tls, backlog)
 
     async def start(self) -> None:
         await self._listener.start()

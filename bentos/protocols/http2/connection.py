@@ -16,16 +16,17 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable
 from time import perf_counter
-from typing import Any
+from typing import Any, Generic
 
 from bentos.errors import log_defect
 from bentos.protocols.connections.gate import SPARE_CONNECTIONS, Gate
 from bentos.protocols.http2 import frames
-from bentos.protocols.http2.answers import MAX_STREAMS
 from bentos.protocols.http2.fields import Fields
-from bentos.protocols.http2.frames import ConnectionFault, ErrorCode, StreamFault
-from bentos.protocols.http2.requests import RECEIVE_BYTES, Http2Requests
-from bentos.protocols.http2.stream import Head, Stream
+from bentos.protocols.http2.frames import ConnectionFault, ErrorCode
+from bentos.protocols.http2.outbox import Outbox
+from bentos.protocols.http2.ration import Ration
+from bentos.protocols.http2.requests import RECEIVE_BYTES, Requests
+from bentos.protocols.http2.streams import MAX_STREAMS, Head, Stream, Streams
 
 _TURN_BYTES = 32 * 1024  # parsed at a time; then it is another connection's turn
 _LOOK_S = 1.0  # after which a connection is looked at again
@@ -33,33 +34,55 @@ _IDLE_S = 300.0  # without a request
 _LINGER_S = 2.0  # for a peer to see that we are done
 
 
-class Http2Connection(Http2Requests[Head]):
+class Http2Connection(asyncio.Protocol, Generic[Head]):
     """One connection; what a request is answered with, a subclass says.
 
     Attributes:
+        gate: what it shares with others.
+        streams: the requests that are open.
+        outbox: what the peer is told.
         deadline: when to look again whether anything is overdue.
         crowded: this is one more connection than there may be.
     """
 
     def __init__(self, gate: Gate, make_head: Callable[[Fields], Head]) -> None:
-        super().__init__(gate, make_head)
+        now = perf_counter()
+        ration = Ration(now)
+        self.gate = gate
+        self.transport: Any = None
+        self.streams: Streams[Head] = Streams(gate, self.gone)
+        self.outbox = Outbox(gate, self.streams, ration)
+        self._requests = Requests(gate, make_head, self, self.streams, self.outbox, ration)
         self._loop = asyncio.get_running_loop()
         self._unread = b""
         self._greeted = False  # the preface is there
         self._waits_for_turn = self._write_paused = False  # why nothing is parsed for now
-        self._paused_at = self._made_at = self.now
+        self._over = False  # nothing more is read or answered
+        self._paused_at = now
         self._part_at = math.inf  # when the frame that is not complete began
-        self.deadline = self.now + _LOOK_S
+        self.deadline = now + _LOOK_S
         self.crowded = False
+
+    @abstractmethod
+    def opened(self, stream: Stream[Head]) -> None:
+        """The fields of a request have come."""
+
+    @abstractmethod
+    def received(self, stream: Stream[Head], data: bytes) -> None:
+        """More of its body has come, and all of it if `stream.ended`."""
 
     @abstractmethod
     def overdue(self, stream: Stream[Head]) -> None:
         """Its deadline has passed."""
 
+    @abstractmethod
+    def gone(self, stream: Stream[Head]) -> None:
+        """It ended before it was answered; nobody waits for that any more."""
+
     # ---- the connection ----
 
     def connection_made(self, transport: Any) -> None:
-        self.transport = transport
+        self.transport = self.outbox.transport = transport
         encrypted = transport.get_extra_info("ssl_object")
         if encrypted is not None and encrypted.selected_alpn_protocol() != "h2":
             transport.abort()
@@ -67,21 +90,22 @@ class Http2Connection(Http2Requests[Head]):
             return
         values = {
             frames.MAX_CONCURRENT_STREAMS: MAX_STREAMS,
-            frames.INITIAL_WINDOW_SIZE: self._stream_credit,
+            frames.INITIAL_WINDOW_SIZE: self._requests.stream_credit,
             frames.MAX_HEADER_LIST_SIZE: self.gate.limits.head_limit_bytes,
         }
         more = RECEIVE_BYTES - frames.WINDOW_BYTES
-        self._out += frames.settings(values), frames.window_update(0, more)
+        self.outbox.put(frames.settings(values), frames.window_update(0, more))
         beyond = self.gate.add(self)
         self.crowded = beyond > 0
         if beyond > SPARE_CONNECTIONS:
             self.fail(ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many connections"))
-        self.flush()
+        self.outbox.flush()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
         self._over = True
         self.gate.connections.discard(self)
-        self._drop_streams()
+        self.outbox.drop()
+        del self._requests  # which know this object, as this knows them: nobody should have to look for the circle
 
     # ---- what arrives ----
 
@@ -93,18 +117,18 @@ class Http2Connection(Http2Requests[Head]):
             self._work()
 
     def _work(self) -> None:
-        self.now = perf_counter()
+        self._requests.now = now = perf_counter()
         try:
-            self._parse()
+            self._parse(now)
         except ConnectionFault as fault:
             self.fail(fault)
         except Exception as error:  # noqa: BLE001  # the last line of defence: whatever it is, the peer is told
             log_defect(error)
             self.fail(ConnectionFault(ErrorCode.INTERNAL_ERROR, "the server failed"))
-        self.flush()
+        self.outbox.flush()
 
-    def _parse(self) -> None:
-        unread, position, size = self._unread, 0, len(self._unread)
+    def _parse(self, now: float) -> None:
+        take, unread, position, size = self._requests.take, self._unread, 0, len(self._unread)
         if not self._greeted:
             position = self._greet(unread)
             if not self._greeted:
@@ -119,16 +143,12 @@ class Http2Connection(Http2Requests[Head]):
             if start + length > size:
                 break
             position = start + length
-            try:
-                self.take(kind, flags, number, unread[start:position])
-            except StreamFault as fault:
-                self._spend()
-                self._end_stream(fault.stream, fault.code)
+            take(kind, flags, number, unread[start:position])
         self._unread = unread[position:]
         if not self._unread:
             self._part_at = math.inf
         elif position or self._part_at == math.inf:
-            self._part_at = self.now
+            self._part_at = now
         if position >= turn:
             self._waits_for_turn = True
             self.transport.pause_reading()
@@ -171,26 +191,48 @@ class Http2Connection(Http2Requests[Head]):
         limits = self.gate.limits
         if self._over or (self._write_paused and now > self._paused_at + limits.body_timeout_s):
             self.abort()
-        elif self._parted and now > self._parted_at + _LINGER_S:
+        elif now > self.streams.parted_at + _LINGER_S:
             self.close()
         elif now > self._owed_since() + limits.head_timeout_s:
             self.fail(ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "the caller sends too slowly"))
         else:
             self._expire_streams(now)
-            if self._leaving or (not self._streams and now > self.now + _IDLE_S):
-                self._leave()
-            self.flush()
+            if self.outbox.leaving or (not self.streams.open and now > self._requests.now + _IDLE_S):
+                self.outbox.leave()
+            self.outbox.flush()
 
     def _owed_since(self) -> float:
-        """Since when the peer owes its settings, the rest of a frame, or that of a field block; never where it owes nothing."""
-        if not self._settled:
-            return self._made_at
-        block = self._block_at if self._block is not None else math.inf
-        return block if self._write_paused else min(block, self._part_at)
+        """Since when the peer owes its settings, the rest of a frame, or that of a field block; infinite where it owes nothing."""
+        owed = self._requests.owed_since
+        return owed if self._write_paused else min(owed, self._part_at)
 
     def _expire_streams(self, now: float) -> None:
-        for stream in [each for each in self._streams.values() if each.deadline <= now]:
+        for stream in [each for each in self.streams.open.values() if each.deadline <= now]:
             self.overdue(stream)
         taken = now - self.gate.limits.body_timeout_s
-        for number in [number for number, since in self._waiting.items() if since < taken]:
-            self._end_stream(number, ErrorCode.CANCEL)
+        for stream in [stream for stream, since in self.outbox.waiting.items() if since < taken]:
+            self.outbox.end_stream(stream.id, ErrorCode.CANCEL)
+
+    # ---- the end ----
+
+    def shutdown(self) -> None:
+        """Take no new request; but what was sent before the peer could know of it, is still answered."""
+        if not (self.outbox.leaving or self._over):
+            self.outbox.announce_end()
+            self.outbox.flush()
+
+    def fail(self, fault: ConnectionFault) -> None:
+        """End it, with the reason."""
+        self.outbox.put(frames.goaway(self.streams.last, fault.code, str(fault)))
+        self.outbox.flush()
+        self.close()
+
+    def close(self) -> None:
+        """What is written still goes out, if the peer takes it soon."""
+        self._over = True
+        self.outbox.drop()
+        self.transport.close()
+
+    def abort(self) -> None:
+        self._over = True
+        self.transport.abort()

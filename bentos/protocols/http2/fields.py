@@ -11,7 +11,7 @@ from hpack.exceptions import HPACKError, OversizedHeaderListError
 from hpack.hpack import encode_integer
 
 from bentos.protocols.http2.frames import ConnectionFault, ErrorCode
-from bentos.protocols.http2.stream import Head
+from bentos.protocols.http2.streams import Head
 
 Fields = list[tuple[bytes, bytes]]
 

@@ -1,57 +1,95 @@
-"""What a peer sends on an HTTP/2 connection, frame by frame, and what of it is against the rules."""
+"""The requests of an HTTP/2 connection: what its peer sends, frame by frame, and what of it is against the rules."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
+import math
 from collections.abc import Callable
+from time import perf_counter
+from typing import Generic, Protocol
 
 from bentos.protocols.connections.gate import Gate
 from bentos.protocols.http2 import frames
-from bentos.protocols.http2.answers import GOODBYE, MAX_STREAMS, Http2Answers
 from bentos.protocols.http2.fields import FieldReader, Fields, MalformedError
 from bentos.protocols.http2.frames import ConnectionFault, ErrorCode, StreamFault
-from bentos.protocols.http2.stream import Head, Stream
+from bentos.protocols.http2.outbox import GOODBYE, Outbox
+from bentos.protocols.http2.ration import Ration
+from bentos.protocols.http2.streams import MAX_STREAMS, Head, Stream, Streams
 
 RECEIVE_BYTES = 4 * 1024 * 1024  # window of the connection
 _PRIORITY_BYTES = 5
 _SETTINGS_AT_ONCE = 64
 
 
-class Http2Requests(Http2Answers[Head]):
-    """The half of a connection that reads; what a request is answered with, a subclass says."""
+class Answering(Protocol[Head]):
+    """Whoever answers requests."""
 
-    def __init__(self, gate: Gate, make_head: Callable[[Fields], Head]) -> None:
-        super().__init__(gate)
+    def opened(self, stream: Stream[Head]) -> None:
+        """The fields of a request have come."""
+
+    def received(self, stream: Stream[Head], data: bytes) -> None:
+        """More of its body has come, and all of it if `stream.ended`."""
+
+
+class Requests(Generic[Head]):
+    """What a peer asks, in frames.
+
+    Attributes:
+        now: when what is being read came, by `perf_counter`.
+        stream_credit: bytes that it may send of a stream before it is allowed more.
+    """
+
+    def __init__(
+        self,
+        gate: Gate,
+        make_head: Callable[[Fields], Head],
+        answering: Answering[Head],
+        streams: Streams[Head],
+        outbox: Outbox[Head],
+        ration: Ration,
+    ) -> None:
+        self.now = perf_counter()
+        self.stream_credit = min(gate.limits.body_limit_bytes + frames.WINDOW_BYTES, frames.LARGEST_WINDOW_BYTES)
+        self._gate = gate
+        self._answering = answering
+        self._streams = streams
+        self._outbox = outbox
+        self._ration = ration
         self._reader = FieldReader(gate.limits.head_limit_bytes, make_head)
+        self._made_at = self.now
         self._settled = False  # the peer's settings are there
         self._block: bytearray | None = None  # fields of which CONTINUATION is to come
         self._block_head = (0, 0)
         self._block_at = self.now
-        self._stream_credit = min(gate.limits.body_limit_bytes + frames.WINDOW_BYTES, frames.LARGEST_WINDOW_BYTES)
         self._credit = RECEIVE_BYTES
 
-    @abstractmethod
-    def opened(self, stream: Stream[Head]) -> None:
-        """The fields of a request have come."""
-
-    @abstractmethod
-    def received(self, stream: Stream[Head], data: bytes) -> None:
-        """More of its body has come, and all of it if `stream.ended`."""
+    @property
+    def owed_since(self) -> float:
+        """Since when the peer owes its settings, or the rest of a field block; infinite where it owes nothing."""
+        if not self._settled:
+            return self._made_at
+        return self._block_at if self._block is not None else math.inf
 
     def take(self, kind: int, flags: int, number: int, payload: bytes) -> None:
-        """One frame.
+        """Read one frame.
 
         Raises:
-            ConnectionFault, StreamFault: the peer broke the rules.
+            ConnectionFault: the peer broke the rules for more than one stream.
         """
         if self._block is not None and kind != frames.CONTINUATION:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a field block is not complete")
         if not self._settled and kind != frames.SETTINGS:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "settings come first")
-        if kind < len(_TAKERS):
-            _TAKERS[kind](self, flags, number & frames.LARGEST_STREAM, payload)
-        else:
+        if kind >= len(_TAKERS):
             self._spend()
+            return
+        try:
+            _TAKERS[kind](self, flags, number & frames.LARGEST_STREAM, payload)
+        except StreamFault as fault:
+            self._spend()
+            self._outbox.end_stream(fault.stream, fault.code)
+
+    def _spend(self) -> None:
+        self._ration.spend(self.now)
 
     def _take_headers(self, flags: int, number: int, payload: bytes) -> None:
         if not number:
@@ -79,48 +117,48 @@ class Http2Requests(Http2Answers[Head]):
             self._take_block(number, head_flags, bytes(block))
 
     def _check_block(self, size: int) -> None:
-        if size > self.gate.limits.head_limit_bytes:
+        if size > self._gate.limits.head_limit_bytes:
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "the fields are too long")
 
     def _take_block(self, number: int, flags: int, block: bytes) -> None:
         self._check_block(len(block))
-        if number <= self._last_stream:
+        if number <= self._streams.last:
             self._take_trailers(number, flags, block)
             return
         if not number & 1:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "streams of a caller have odd numbers")
-        if self._left:
+        if self._streams.left:
             self._reader.decode(block)
             return
-        self._last_stream = number
+        self._streams.last = number
         try:
             head = self._reader.read(block)
         except MalformedError:
             raise StreamFault(ErrorCode.PROTOCOL_ERROR, number) from None
-        if len(self._streams) >= MAX_STREAMS:
+        if len(self._streams.open) >= MAX_STREAMS:
             raise StreamFault(ErrorCode.REFUSED_STREAM, number)
-        deadline = self.now + self.gate.limits.body_timeout_s
-        stream = Stream(number, head, self.now, deadline, self._first_window, self._stream_credit)
-        self._streams[number] = stream
+        deadline = self.now + self._gate.limits.body_timeout_s
+        stream = Stream(number, head, self.now, deadline, self._outbox.first_window, self.stream_credit)
+        self._streams.add(stream)
         if flags & frames.END_STREAM:
             stream.ended = True
-        self.opened(stream)
-        if stream.ended and stream.id in self._streams:
-            self.received(stream, b"")
+        self._answering.opened(stream)
+        if stream.ended and stream.id in self._streams.open:
+            self._answering.received(stream, b"")
 
     def _take_trailers(self, number: int, flags: int, block: bytes) -> None:
         """Fields after the body say nothing to us, but that it has ended."""
         fields = self._reader.decode(block)
-        stream = self._streams.get(number)
+        stream = self._streams.open.get(number)
         if stream is None or stream.ended:
-            if number not in self._reset:
+            if not self._streams.is_late(number):
                 raise ConnectionFault(ErrorCode.STREAM_CLOSED, "HEADERS of a stream that is closed")
             self._take_late(number, flags)
         elif not flags & frames.END_STREAM or any(name.startswith(b":") for name, _ in fields):
             raise StreamFault(ErrorCode.PROTOCOL_ERROR, number)
         else:
             stream.ended = True
-            self.received(stream, b"")
+            self._answering.received(stream, b"")
 
     def _take_data(self, flags: int, number: int, payload: bytes) -> None:
         size = len(payload)
@@ -128,11 +166,11 @@ class Http2Requests(Http2Answers[Head]):
         if self._credit < 0:
             raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "more than the window of the connection")
         if self._credit < RECEIVE_BYTES // 2:
-            self._out.append(frames.window_update(0, RECEIVE_BYTES - self._credit))
+            self._outbox.put(frames.window_update(0, RECEIVE_BYTES - self._credit))
             self._credit = RECEIVE_BYTES
         if flags & frames.PADDED:
             payload = frames.without_padding(flags, payload)
-        stream = self._streams.get(number)
+        stream = self._streams.open.get(number)
         if stream is None or stream.ended:
             self._take_late(number, flags)
             return
@@ -143,25 +181,25 @@ class Http2Requests(Http2Answers[Head]):
             stream.ended = True
         elif not payload:
             self._spend()
-        elif stream.credit < self._stream_credit // 2:
-            self._out.append(frames.window_update(number, self._stream_credit - stream.credit))
-            stream.credit = self._stream_credit
-        self.received(stream, payload)
+        elif stream.credit < self.stream_credit // 2:
+            self._outbox.put(frames.window_update(number, self.stream_credit - stream.credit))
+            stream.credit = self.stream_credit
+        self._answering.received(stream, payload)
 
     def _take_late(self, number: int, flags: int) -> None:
         """What comes for a stream that is open no more: dropped if its caller could not know that, else a fault."""
         self._check_known(number)
-        if number > self._last_stream:
+        if number > self._streams.last:
             return
-        if number not in self._reset:
+        if not self._streams.is_late(number):
             raise StreamFault(ErrorCode.STREAM_CLOSED, number)
         if flags & frames.END_STREAM:
-            del self._reset[number]
+            self._streams.end_late(number)
         else:
             self._spend()
 
     def _check_known(self, number: int) -> None:
-        if not number & 1 or (number > self._last_stream and not self._left):
+        if not number & 1 or (number > self._streams.last and not self._streams.left):
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a frame for a stream that there is not")
 
     def _take_priority(self, _: int, number: int, payload: bytes) -> None:
@@ -184,8 +222,8 @@ class Http2Requests(Http2Answers[Head]):
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "RST_STREAM has 4 bytes")
         self._check_known(number)
         self._spend()
-        self._reset.pop(number, None)
-        self._forget(number)
+        self._streams.end_late(number)
+        self._outbox.forget(number)
 
     def _take_settings(self, flags: int, number: int, payload: bytes) -> None:
         if number:
@@ -200,8 +238,8 @@ class Http2Requests(Http2Answers[Head]):
         self._settled = True
         for key, value in frames.SETTING.iter_unpack(payload):
             self._apply(key, value)
-        self._out.append(frames.frame(frames.SETTINGS, frames.ACK, 0))
-        self._send_waiting()
+        self._outbox.put(frames.frame(frames.SETTINGS, frames.ACK, 0))
+        self._outbox.send_waiting()
 
     def _apply(self, key: int, value: int) -> None:
         if key == frames.ENABLE_PUSH and value > 1:
@@ -209,14 +247,9 @@ class Http2Requests(Http2Answers[Head]):
         if key == frames.MAX_FRAME_SIZE:
             if not frames.FRAME_BYTES <= value <= frames.LARGEST_FRAME_BYTES:
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "MAX_FRAME_SIZE is out of range")
-            self._frame_bytes = value
+            self._outbox.frame_bytes = value
         if key == frames.INITIAL_WINDOW_SIZE:
-            more, self._first_window = value - self._first_window, value
-            windows = [value, *(stream.window + more for stream in self._streams.values())]
-            if max(windows) > frames.LARGEST_WINDOW_BYTES:
-                raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "INITIAL_WINDOW_SIZE is out of range")
-            for stream in self._streams.values():
-                stream.window += more
+            self._outbox.set_first_window(value)
 
     def _take_push(self, _: int, __: int, ___: bytes) -> None:
         raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "callers push nothing")
@@ -228,14 +261,14 @@ class Http2Requests(Http2Answers[Head]):
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "PING has 8 bytes")
         self._spend()
         if not flags & frames.ACK:
-            self._out.append(frames.frame(frames.PING, frames.ACK, 0, payload))
-        elif self._leaving and payload == GOODBYE:
-            self._leave()
+            self._outbox.put(frames.frame(frames.PING, frames.ACK, 0, payload))
+        elif self._outbox.leaving and payload == GOODBYE:
+            self._outbox.leave()
 
     def _take_goaway(self, _: int, number: int, __: bytes) -> None:
         if number:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "GOAWAY of a stream")
-        self._leave()
+        self._outbox.leave()
 
     def _take_window(self, _: int, number: int, payload: bytes) -> None:
         if len(payload) != 4:
@@ -243,35 +276,27 @@ class Http2Requests(Http2Answers[Head]):
         self._spend()
         more = int.from_bytes(payload, "big") & frames.LARGEST_WINDOW_BYTES
         if not number:
-            self._window += more
-            if not more or self._window > frames.LARGEST_WINDOW_BYTES:
-                code = ErrorCode.FLOW_CONTROL_ERROR if more else ErrorCode.PROTOCOL_ERROR
-                raise ConnectionFault(code, "the window of the connection is out of range")
-            self._send_waiting()
+            self._outbox.widen(more)
             return
-        stream = self._streams.get(number)
+        stream = self._streams.open.get(number)
         if stream is None:
             self._check_known(number)
-            return
-        stream.window += more
-        if not more or stream.window > frames.LARGEST_WINDOW_BYTES:
-            raise StreamFault(ErrorCode.FLOW_CONTROL_ERROR if more else ErrorCode.PROTOCOL_ERROR, number)
-        if stream.pending:
-            self._send_pending(stream)
+        else:
+            self._outbox.widen_stream(stream, more)
 
     def _take_unknown(self, _: int, __: int, ___: bytes) -> None:
         self._spend()
 
 
 _TAKERS = (
-    Http2Requests._take_data,
-    Http2Requests._take_headers,
-    Http2Requests._take_priority,
-    Http2Requests._take_reset,
-    Http2Requests._take_settings,
-    Http2Requests._take_push,
-    Http2Requests._take_ping,
-    Http2Requests._take_goaway,
-    Http2Requests._take_window,
-    Http2Requests._take_continuation,
+    Requests._take_data,
+    Requests._take_headers,
+    Requests._take_priority,
+    Requests._take_reset,
+    Requests._take_settings,
+    Requests._take_push,
+    Requests._take_ping,
+    Requests._take_goaway,
+    Requests._take_window,
+    Requests._take_continuation,
 )

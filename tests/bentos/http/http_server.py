@@ -15,7 +15,7 @@ import pytest
 import uvloop
 
 from bentos.core import Core
-from bentos.protocols.http.door import KEEP_ALIVE_S, Door
+from bentos.protocols.http.http1.door import KEEP_ALIVE_S, Door
 from bentos.protocols.http.server import HttpServer
 
 T = TypeVar("T")

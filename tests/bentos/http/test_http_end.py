@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from bentos.core import Core
-from bentos.protocols.http import connection as connection_module
-from bentos.protocols.http.connection import BODY, HEAD
+from bentos.protocols.http.http1 import connection as connection_module
+from bentos.protocols.http.http1.ration import BODY, HEAD
 from drills.callers.good import Answers
 from drills.stops import stop_under_load
 from harness.waiting import until
@@ -51,7 +51,7 @@ def test_requests_that_have_begun_are_answered_when_the_server_stops(core: Core,
         bodiless.sendall(whole[:-5])
         waiting.sendall(get("/static_content/swagger-ui-bundle.js"))
         assert waiting.recv(1, socket.MSG_PEEK)
-        until(lambda: door.look(lambda: {HEAD, BODY} <= {each._state for each in door.door.connections}))
+        until(lambda: door.look(lambda: {HEAD, BODY} <= {each.ration.phase for each in door.door.connections}))
         door.begin_to_stop()
         until(lambda: door.look(lambda: door.door._stopping))
         headless.sendall(whole[20:])

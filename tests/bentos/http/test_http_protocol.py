@@ -15,7 +15,7 @@ import pytest
 
 from bentos.core import Core
 from bentos.protocols.connections.gate import SPARE_CONNECTIONS
-from bentos.protocols.http.connection import BODY
+from bentos.protocols.http.http1.ration import BODY
 from harness.waiting import until
 from tests.bentos.conftest import Case
 from tests.bentos.http.http_server import (
@@ -109,9 +109,9 @@ def test_long_pages_cost_no_memory_while_nobody_reads_them(door: FrontDoor) -> N
     page = get("/static_content/swagger-ui-bundle.js")
     with door.connect() as connection:
         connection.sendall(page * (4096 // len(page)))
-        until(lambda: door.look(lambda: any(len(each._unwritten) > 40 for each in door.door.connections)))
+        until(lambda: door.look(lambda: any(len(each.outbox.waiting) > 40 for each in door.door.connections)))
         (waiting,) = door.door.connections
-        pages = door.look(lambda: [each for each in waiting._unwritten if len(each) > 1_000_000])
+        pages = door.look(lambda: [each for each in waiting.outbox.waiting if len(each) > 1_000_000])
         assert len({id(each.obj) for each in pages}) == 1
         assert waiting.transport.get_write_buffer_size() < 256 * 1024
         connection.sendall(request("/predict", b"{}", CLOSE))
@@ -296,15 +296,15 @@ def test_nothing_is_kept_of_a_trailer_or_of_a_refused_body(door: FrontDoor, core
     with door.connect() as connection:
         asked = head + b"2\r\n{}\r\n0\r\n" + b"".join(b"x%d: 1\r\n" % n for n in range(1000))
         connection.sendall(asked)
-        until(lambda: door.look(lambda: any(each._taken == len(asked) for each in door.door.connections)))
-        (waiting,) = door.look(lambda: [each for each in door.door.connections if each._taken == len(asked)])
-        assert (waiting._state, waiting._fields) == (BODY, {})
+        until(lambda: door.look(lambda: any(each.ration.taken == len(asked) for each in door.door.connections)))
+        (waiting,) = door.look(lambda: [each for each in door.door.connections if each.ration.taken == len(asked)])
+        assert (waiting.ration.phase, waiting.requests._fields) == (BODY, {})
     with door.connect() as connection:
         connection.sendall(head + b"%x\r\n" % (2 * core.limits.body_limit_bytes) + b" " * core.limits.body_limit_bytes)
         connection.sendall(b" " * 1000)
         assert one_response(connection)[0] == 413
-        (lingering,) = door.look(lambda: [each for each in door.door.connections if each._over])
-        assert (lingering._body, lingering._unread) == (b"", b"")
+        (lingering,) = door.look(lambda: [each for each in door.door.connections if each.outbox.over])
+        assert (lingering.requests._body, lingering._unread) == (b"", b"")
 
 
 def test_bodies_are_refused_when_all_together_hold_too_much(

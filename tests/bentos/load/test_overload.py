@@ -19,7 +19,7 @@ from bentos.core import Core
 from bentos.errors import OverloadedError
 from bentos.guards.admission import Admission
 from bentos.monitoring.metrics import Metrics
-from bentos.protocols.http.protocol import HttpProtocol
+from bentos.protocols.http.http1.connection import HttpConnection
 from bentos.protos import oip_pb2
 from tests.bentos.caller import Caller
 from tests.bentos.conftest import Case, Server
@@ -136,7 +136,7 @@ def test_refusal_is_made_without_the_parser_where_the_request_is_as_clients_send
         for name, whole in asked.items():
             connection.sendall(whole)
             assert one_response(connection)[0] == 503, name
-            monkeypatch.setattr(HttpProtocol, "_parse", None)  # it is not called from now on
+            monkeypatch.setattr(HttpConnection, "_parse", None)  # it is not called from now on
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import mimetypes
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 from bentos.core import Core
 from bentos.monitoring.exposition import CONTENT_TYPE
-from bentos.protocols.http.exchange import Response
 from bentos.protocols.http.pages import openapi
 
 _STATIC = (
@@ -25,31 +25,40 @@ PROBES = frozenset(("/livez", "/readyz", "/healthz"))
 PATHS = PROBES | {"/", "/page.js", "/docs.json", "/metrics", *(f"{_STATIC_PREFIX}{name}" for name in _STATIC)}
 
 
+class Page(NamedTuple):
+    """What is at a path."""
+
+    status: int
+    content: bytes
+    content_type: bytes
+
+
 class Pages:
-    """Answers `PATHS`."""
+    """The pages at `PATHS`."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
         self._documents = {
-            "/": Response(200, openapi.page(core), b"text/html; charset=utf-8"),
-            "/page.js": Response(200, openapi.SCRIPT, b"text/javascript; charset=utf-8"),
-            "/docs.json": Response(200, openapi.document(core)),
+            "/": Page(200, openapi.page(core), b"text/html; charset=utf-8"),
+            "/page.js": Page(200, openapi.SCRIPT, b"text/javascript; charset=utf-8"),
+            "/docs.json": Page(200, openapi.document(core), b"application/json"),
         }
 
-    def answer(self, path: str) -> Response:
+    def at(self, path: str) -> Page:
+        """Return the page at one of `PATHS` as it is now."""
         if path in self._documents:
             return self._documents[path]
         if path.startswith(_STATIC_PREFIX):
             return _static(path.removeprefix(_STATIC_PREFIX))
         if path == "/metrics":
-            return Response(200, self._core.metrics.text().encode(), CONTENT_TYPE)
-        return Response(503 if path == "/readyz" and not self._core.ready else 200, b"\n", _TEXT)
+            return Page(200, self._core.metrics.text().encode(), CONTENT_TYPE)
+        return Page(503 if path == "/readyz" and not self._core.ready else 200, b"\n", _TEXT)
 
 
 @cache
-def _static(name: str) -> Response:
+def _static(name: str) -> Page:
     package = find_spec("bentoml")
     if package is None or not package.submodule_search_locations:
         raise RuntimeError("bentoml is not installed")
     file = Path(package.submodule_search_locations[0]) / "_internal" / "server" / "static_content" / name
-    return Response(200, file.read_bytes(), (mimetypes.guess_type(file)[0] or "text/plain").encode())
+    return Page(200, file.read_bytes(), (mimetypes.guess_type(file)[0] or "text/plain").encode())

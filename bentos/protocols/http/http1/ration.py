@@ -1,0 +1,77 @@
+"""The ration of one HTTP connection: how much its requests may take in, and until when."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+from bentos.errors import BodyTimeoutError, HeadTimeoutError, HeadTooLongError, OverloadedError, TargetTooLongError
+from bentos.protocols.http.http1.door import Door
+from contract.errors import RequestError, TooLargeError
+
+IDLE, HEAD, BODY = range(3)
+# What is neither head nor body, the heads of chunks and trailers, may be this much and a quarter of the body: a chunk costs a call.
+_FRAMING_BYTES = 64 * 1024
+
+
+class Ration:
+    """What a caller may take of the memory and the time of a server, for one request after the other.
+
+    Attributes:
+        phase: what is awaited: the head of a request, its body, or nothing (`IDLE`).
+        deadline: when, by `perf_counter`, it must have come.
+        taken: bytes of a request that is not complete.
+        body_bytes: those of its body.
+    """
+
+    __slots__ = ("_door", "_limits", "body_bytes", "deadline", "phase", "taken")
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+        self._limits = door.limits
+        self.phase = IDLE
+        self.deadline = perf_counter() + door.limits.head_timeout_s
+        self.taken = self.body_bytes = 0
+
+    def begin_head(self, now: float) -> None:
+        self.phase = HEAD
+        self.deadline = now + self._limits.head_timeout_s
+
+    def begin_body(self, now: float) -> None:
+        self.phase = BODY
+        self.deadline = now + self._limits.body_timeout_s
+        self.body_bytes = 0
+
+    def rest(self, now: float) -> None:
+        """Await the next request: this one is complete."""
+        self.phase = IDLE
+        self.deadline = now + self._door.keep_alive_s
+        if self.taken:
+            self.release()
+
+    def take(self, size: int, *, has_fields: bool) -> RequestError | None:
+        """Account for bytes of a request that is not complete; return what is wrong where they are too many.
+
+        Args:
+            has_fields: whether a header has come, so that its target is not what is too long.
+        """
+        limits = self._limits
+        self.taken += size
+        self._door.held_bytes += size
+        if self.phase == HEAD and self.taken > limits.head_limit_bytes:
+            return HeadTooLongError("the headers are too long") if has_fields else TargetTooLongError()
+        if self.taken - self.body_bytes > limits.head_limit_bytes + _FRAMING_BYTES + self.body_bytes // 4:
+            return TooLargeError("the body's chunks are too small, or its trailers too long")
+        if self._door.is_full:
+            return OverloadedError("too many bodies are being sent at once")
+        return None
+
+    def release(self) -> None:
+        """Give back the memory."""
+        self._door.held_bytes -= self.taken
+        self.taken = 0
+
+    def overdue(self) -> RequestError | None:
+        """Return what did not come before the deadline; None where nothing was awaited."""
+        if self.phase == HEAD:
+            return HeadTimeoutError(self._limits.head_timeout_s)
+        return BodyTimeoutError(self._limits.body_timeout_s) if self.phase == BODY else None
