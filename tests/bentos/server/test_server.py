@@ -82,7 +82,7 @@ def triton(server: Server, case: Case, tmp_path_factory: pytest.TempPathFactory)
         )
     )
     done = subprocess.run(
-        [CLIENT_PYTHON, Path(__file__).parent / "triton_client.py", job],
+        [CLIENT_PYTHON, Path(__file__).parents[1] / "clients" / "triton_client.py", job],
         capture_output=True,
         text=True,
         timeout=60,
