@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 import os
 import socket
@@ -14,6 +15,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from email.utils import formatdate
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import IPv4Address
@@ -75,26 +77,51 @@ def files(directory: Path, certificate: Path | None = None) -> Iterator[int]:
 
 
 def make_certificate(path: Path) -> None:
-    """A key, and a certificate for 127.0.0.1 that is its own authority."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a test's server")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    """A key, a certificate for 127.0.0.1, and that of the authority that signed it: obstore trusts none that is its own."""
+    authority, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    certificates = _certificate("a test's server", key, authority), _certificate("an authority", authority, authority)
+    pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain)
+    path.write_bytes(private + b"".join(certificate.public_bytes(pem) for certificate in certificates))
+
+
+def _certificate(name: str, key: ec.EllipticCurvePrivateKey, authority: ec.EllipticCurvePrivateKey) -> x509.Certificate:
+    subject, issuer = (
+        x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)]) for text in (name, "an authority")
+    )
+    now, is_authority = datetime.now(UTC), key is authority
+    return (
+        x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
         .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
+        .add_extension(x509.BasicConstraints(is_authority, 0 if is_authority else None), critical=True)
+        .sign(authority, hashes.SHA256())
     )
-    pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
-    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain)
-    path.write_bytes(private + certificate.public_bytes(pem))
+
+
+# Runs where moto is, whose botocore the environments of the tests need not have.
+_S3_SET_UP = """
+import json, sys
+import botocore.session
+url, policies = sys.argv[1], json.loads(sys.argv[2])
+session = botocore.session.get_session()
+anybody = {"aws_access_key_id": "anybody", "aws_secret_access_key": "anything", "endpoint_url": url}
+session.create_client("s3", "us-east-1", **anybody).create_bucket(Bucket="models")
+iam, users = session.create_client("iam", "us-east-1", **anybody), {}
+for name, policy in policies.items():
+    iam.create_user(UserName=name)
+    document = json.dumps({"Version": "2012-10-17", **policy})
+    iam.put_user_policy(UserName=name, PolicyName="only", PolicyDocument=document)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    users[name] = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+print(json.dumps(users))
+"""
 
 
 @contextmanager
 def s3() -> Iterator[dict[str, str]]:
-    """The environment of somebody who may do everything in an S3 that refuses everybody else."""
+    """The environment of somebody who may do everything in an S3 that refuses everybody else; it has a bucket `models`."""
     with s3_users({}) as users:
         yield users["collector"]
 
@@ -104,33 +131,17 @@ def s3_users(policies: dict[str, dict[str, Any]]) -> Iterator[dict[str, dict[str
     """The environments of users of an S3: of `collector`, who may do everything, and of others with a policy each."""
     (port,) = free_ports(1)
     url = f"http://127.0.0.1:{port}"
+    everybody = {"collector": {"Statement": [_EVERYTHING]}, **policies}
     with _running(port, SERVERS / "moto_server", "-H", "127.0.0.1", "-p", str(port)):
-        import botocore.session
-
-        anybody = {"aws_access_key_id": "anybody", "aws_secret_access_key": "anything"}
-        iam = botocore.session.get_session().create_client("iam", "us-east-1", endpoint_url=url, **anybody)
-        users = {
-            name: _s3_user(iam, url, name, policy)
-            for name, policy in {"collector": {"Statement": [_EVERYTHING]}, **policies}.items()
-        }
-        # From now on every request has to be signed by that user.
+        command = [str(SERVERS / "python"), "-c", _S3_SET_UP, url, json.dumps(everybody)]
+        path = {"PATH": os.environ.get("PATH", os.defpath)}
+        done = subprocess.run(command, env=path, stdout=subprocess.PIPE, check=True)
+        # From now on every request has to be signed by one of them.
         plain = {"Content-Type": "text/plain"}
         request = urllib.request.Request(f"{url}/moto-api/reset-auth", data=b"0", headers=plain, method="POST")
         urllib.request.urlopen(request).close()
-        yield users
-
-
-def _s3_user(iam: Any, url: str, name: str, policy: dict[str, Any]) -> dict[str, str]:
-    iam.create_user(UserName=name)
-    document = json.dumps({"Version": "2012-10-17", **policy})
-    iam.put_user_policy(UserName=name, PolicyName="only", PolicyDocument=document)
-    key = iam.create_access_key(UserName=name)["AccessKey"]
-    return {
-        "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
-        "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
-        "AWS_ENDPOINT_URL": url,
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
+        where = {"AWS_ENDPOINT_URL": url, "AWS_DEFAULT_REGION": "us-east-1"}
+        yield {name: {**keys, **where} for name, keys in json.loads(done.stdout).items()}
 
 
 @contextmanager
@@ -145,16 +156,32 @@ def google() -> Iterator[dict[str, str]]:
 
 @contextmanager
 def azure(executable: str) -> Iterator[dict[str, str]]:
-    """The environment in which an empty Azurite answers, in memory; every installation of it has this account and key."""
+    """The environment in which an Azurite answers, in memory, with a container `models`; every Azurite has this account and key."""
     (port,) = free_ports(1)
     options = ["--blobHost", "127.0.0.1", "--blobPort", str(port), "--inMemoryPersistence", "--silent"]
     with _running(port, executable, *options, "--skipApiVersionCheck", "--disableTelemetry"):
+        _make_container(port)
         yield {
             "AZURE_STORAGE_CONNECTION_STRING": (
                 f"DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey={_AZURITE_KEY};"
                 f"BlobEndpoint=http://127.0.0.1:{port}/devstoreaccount1"
             )
         }
+
+
+def _make_container(port: int) -> None:
+    """Sign the request as Shared Key wants it: no client of the tests can make a container.
+
+    https://learn.microsoft.com/en-us/rest/api/storageservices/authorize-with-shared-key
+    """
+    now, version = formatdate(usegmt=True), "2021-08-06"
+    place = "devstoreaccount1/devstoreaccount1/models"
+    text = "PUT" + "\n" * 12 + f"x-ms-date:{now}\nx-ms-version:{version}\n/{place}\nrestype:container"
+    digest = hmac.digest(base64.b64decode(_AZURITE_KEY), text.encode(), "sha256")
+    signature = f"SharedKey devstoreaccount1:{base64.b64encode(digest).decode()}"
+    headers = {"x-ms-date": now, "x-ms-version": version, "Authorization": signature}
+    url = f"http://127.0.0.1:{port}/devstoreaccount1/models?restype=container"
+    urllib.request.urlopen(urllib.request.Request(url, headers=headers, method="PUT")).close()
 
 
 @contextmanager

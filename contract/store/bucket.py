@@ -1,4 +1,4 @@
-"""A store in a bucket, over fsspec: a bundle is there when its manifest is, which is written last and deleted first.
+"""A store in a bucket: a bundle is there when its manifest is, which is written last and deleted first.
 
 A channel is swapped by a conditional write of the object store itself; nobody holds a lock. Bundles are used from copies in a cache.
 """
@@ -8,12 +8,10 @@ from __future__ import annotations
 import errno
 import hashlib
 import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any
-from urllib.parse import urlsplit
 
 from contract.bundle import manifest, signature
 from contract.errors import BulkheadError, BundleError, ConfigurationError
@@ -29,10 +27,11 @@ from contract.store.place import (
     rename_unless_there,
     seal,
 )
-from contract.store.providers import PROTOCOLS, Listed, is_without_bucket
+from contract.store.providers import Bucket, Listed, reason
 from contract.store.remote import failure
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+_AT_ONCE = 8
 
 
 class Objects:
@@ -45,8 +44,7 @@ class Objects:
     def __init__(self, location: str, cache: Path) -> None:
         self.location = location.rstrip("/")
         self._cache = cache
-        parts = urlsplit(self.location)
-        self._protocol, self._bucket = PROTOCOLS[parts.scheme], parts.netloc
+        self.bucket = Bucket(self.location)
 
     @contextmanager
     def explained(self, doing: str) -> Iterator[None]:
@@ -55,14 +53,9 @@ class Objects:
         except BulkheadError:
             raise
         except Exception as error:
-            if isinstance(error, OSError) and self._is_of_cache(error):
+            if isinstance(error, OSError) and (error.filename or error.errno in _NO_ROOM):  # obstore's name no file
                 raise disk_failure(error, doing, str(self._cache)) from error
-            reason = " ".join((str(error) or type(error).__name__).split())[:300]
-            raise failure(error, f"cannot {doing}: {self.location}", reason, "used so") from error
-
-    @cached_property
-    def _opened(self) -> tuple[Any, str]:
-        return self._protocol.open(self.location)
+            raise failure(error, f"cannot {doing}: {self.location}", reason(error), "used so") from error
 
     def entries(self) -> list[Entry]:
         return [
@@ -72,20 +65,19 @@ class Objects:
         ]
 
     def holds(self, digest: str, files: Collection[str] = ()) -> bool:
-        return is_complete(self._listing(f"bundles/{digest}"), files)
+        return is_complete(self.bucket.list(f"bundles/{digest}"), files)
 
     def add(self, bundle: Path, digest: str, prepare: Callable[[Path], None]) -> None:
         """From a copy that nobody changes meanwhile; what an earlier try has left is written over."""
         with hidden(self._cache) as copy:
             shutil.copytree(bundle, copy, symlinks=True)
             prepare(copy)
-            files = [path for path in sorted(copy.rglob("*")) if path.is_file() and path != copy / manifest.FILE_NAME]
-            names = [self._url(f"bundles/{digest}/{path.relative_to(copy).as_posix()}") for path in files]
-            self._system.put(list(map(str, files)), names)
-            self._system.put_file(str(copy / manifest.FILE_NAME), self._manifest_url(digest))
+            names = {path.relative_to(copy).as_posix() for path in copy.rglob("*") if path.is_file()}
+            _each(lambda name: self.bucket.write(_key(digest, name), copy / name), names - {manifest.FILE_NAME})
+            self.bucket.write(_key(digest), copy / manifest.FILE_NAME)
 
     def freshen(self, digest: str) -> None:
-        self._system.pipe_file(self._manifest_url(digest), self.read_manifest(digest))
+        self.bucket.write(_key(digest), self.read_manifest(digest))
 
     def fetch(self, digest: str, check: Callable[[Path], object]) -> Path:
         """From the cache, if that has a copy of the very objects that are there now."""
@@ -108,28 +100,25 @@ class Objects:
         self._download(digest, self._existing(digest), target)
 
     def read_manifest(self, digest: str) -> bytes:
-        try:
-            return bytes(self._system.cat_file(self._manifest_url(digest)))
-        except FileNotFoundError as error:
-            if is_without_bucket(error):
-                raise
-            raise self._missing(digest) from None
+        state = self.bucket.read(_key(digest))
+        if state is None:
+            raise self._missing(digest)
+        return state.content
 
     def replace_signature(self, digest: str, content: bytes) -> None:
-        self._system.pipe_file(self._url(f"bundles/{digest}/{signature.FILE_NAME}"), content)
+        self.bucket.write(_key(digest, signature.FILE_NAME), content)
 
     def channels(self) -> list[str]:
-        names = map(PurePosixPath, self._listing("channels"))
+        names = map(PurePosixPath, self.bucket.list("channels"))
         return sorted(name.stem for name in names if name.suffix == ".json")
 
     def read(self, channel: str) -> State | None:
-        return self._protocol.read(self._system, *self._channel(channel))
+        return self.bucket.read(_channel(channel))
 
     def swap(self, channel: str, content: bytes, version: str | None) -> bool:
-        place = self._channel(channel)
-        if not self._protocol.write(self._system, *place, content, version):
+        if not self.bucket.swap(_channel(channel), content, version):
             return False
-        if self._protocol.write(self._system, *place, content, version):  # what was true a moment ago
+        if self.bucket.swap(_channel(channel), content, version):  # what was true a moment ago
             raise ConfigurationError(
                 f"the server of {self.location} ignores the conditions of writes, so that of two publishers both would win; "
                 "use a server that heeds them"
@@ -138,9 +127,9 @@ class Objects:
 
     def remove(self, digest: str, is_needed: Callable[[], bool]) -> bool:
         content = self.read_manifest(digest)
-        self._system.rm_file(self._manifest_url(digest))
+        self.bucket.delete(_key(digest))
         if is_needed():
-            self._system.pipe_file(self._manifest_url(digest), content)
+            self.bucket.write(_key(digest), content)
             return False
         self.remove_leftover(digest)
         return True
@@ -159,58 +148,45 @@ class Objects:
         if name.startswith("."):
             remove_tree(self._cache / name)
             return
-        for file in self._listing(f"bundles/{name}"):
+        for file in self.bucket.list(f"bundles/{name}"):
             if file != manifest.FILE_NAME:
-                self._system.rm_file(self._url(f"bundles/{name}/{file}"))
-
-    @property
-    def _system(self) -> Any:
-        return self._opened[0]
-
-    def _url(self, name: str) -> str:
-        return f"{self._opened[1]}/{name}"
-
-    def _manifest_url(self, digest: str) -> str:
-        return self._url(f"bundles/{digest}/{manifest.FILE_NAME}")
-
-    def _channel(self, channel: str) -> tuple[str, str]:
-        bucket, _, key = self._url(f"channels/{channel}.json").partition("/")
-        return bucket, key
-
-    def _is_of_cache(self, error: OSError) -> bool:
-        """adlfs names an object that is not there as if it were a file."""
-        is_object = isinstance(error, FileNotFoundError) and str(error.filename).startswith(self._bucket)
-        return error.errno in _NO_ROOM or (bool(error.filename) and not is_object)
-
-    def _listing(self, folder: str) -> dict[str, Listed]:
-        return self._protocol.list(self._system, self._url(folder))
+                self.bucket.delete(_key(name, file))
 
     def _trees(self) -> dict[str, dict[str, Listed]]:
         """The objects of each bundle, whole or not, by digest."""
         trees: dict[str, dict[str, Listed]] = {}
-        for path, object_ in self._listing("bundles").items():
+        for path, object_ in self.bucket.list("bundles").items():
             digest, _, name = path.partition("/")
             trees.setdefault(digest, {})[name] = object_
         return trees
 
     def _download(self, digest: str, names: Collection[str], target: Path) -> None:
-        outside = [name for name in names if ".." in PurePosixPath(name).parts or PurePosixPath(name).is_absolute()]
-        if outside:
-            raise BundleError(
-                f"bundle {digest} in {self.location} has the object {outside[0]!r}, which lies outside of it"
-            )
-        self._system.get(
-            [self._url(f"bundles/{digest}/{name}") for name in names], [str(target / name) for name in names]
-        )
+        for directory in {(target / name).parent for name in names}:
+            directory.mkdir(parents=True, exist_ok=True)
+        _each(lambda name: self.bucket.download(_key(digest, name), target / name), names)
 
     def _existing(self, digest: str) -> dict[str, Listed]:
-        listing = self._listing(f"bundles/{digest}")
+        listing = self.bucket.list(f"bundles/{digest}")
         if manifest.FILE_NAME not in listing:
             raise self._missing(digest)
         return listing
 
     def _missing(self, digest: str) -> BundleError:
         return BundleError(f"no bundle {digest} in the store {self.location}")
+
+
+def _key(digest: str, name: str = manifest.FILE_NAME) -> str:
+    return f"bundles/{digest}/{name}"
+
+
+def _channel(name: str) -> str:
+    return f"channels/{name}.json"
+
+
+def _each(action: Callable[[str], None], names: Iterable[str]) -> None:
+    """Do it for several at once; the first failure cancels what has not begun."""
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        list(threads.map(action, names))
 
 
 def _entry(name: str, files: Mapping[str, Listed], newest: Listed) -> Entry:

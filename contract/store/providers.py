@@ -1,25 +1,34 @@
-"""What differs between object stores: how one object is read and replaced on a condition, and what a listing says.
+"""Object stores, by obstore: what differs between S3, Google Cloud Storage and Azure, and the few calls that a bundle store makes.
 
-Everything else is fsspec's, whose drivers have no call for a replacement that asks whether somebody else was there first. A version
-stands for one content of an object: an ETag of S3 and Azure, a generation of Google.
+A version stands for one content of an object: an ETag of S3 and Azure, a generation of Google.
 """
 
 from __future__ import annotations
 
-import importlib
+import os
+import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
-from contract.errors import ConfigurationError
+from contract.errors import BundleError, ConfigurationError
 from contract.store.place import State
 
-_LOST = {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"}
-_NO_BUCKET = {"NoSuchBucket", "ContainerNotFound"}
-_TRIES = 10
+_NO_BUCKET = ("NoSuchBucket", "ContainerNotFound")
+_ANSWER = re.compile(r"<Code>(.*?)</Code>.*?<Message>(.*?)</Message>", re.DOTALL)
+_CLIENT = {"allow_http": True, "connect_timeout": "5s", "read_timeout": "60s", "timeout": "10m"}
+_RETRIES = {
+    "max_retries": 6,
+    "retry_timeout": timedelta(seconds=60),
+    "backoff": {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=5), "base": 2},
+}
+_TRIES = 3
+_CREDENTIAL_AGE = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -32,160 +41,143 @@ class Listed:
 
 
 @dataclass(frozen=True)
-class Protocol:
-    """How one kind of object store is spoken with.
+class Provider:
+    """One kind of object store.
 
     Attributes:
-        package: fsspec's driver for it.
-        version, stored_at: what the driver's listings call them.
-        read: (system, bucket, key) → the object, None where it is not there. Raises where the bucket is not there.
-        write: (system, bucket, key, content, version) → whether it was still of that version (None: not there), and so was written.
+        version: obstore's name for what the condition of a write compares.
+        settings: returns the arguments of obstore that it does not take from the environment itself.
     """
 
-    package: str
     version: str
-    stored_at: str
-    read: Callable[[Any, str, str], State | None]
-    write: Callable[[Any, str, str, bytes, str | None], bool]
+    settings: Callable[[], dict[str, Any]] = dict
 
-    def open(self, location: str) -> tuple[Any, str]:
-        """The file system of a URL, and the path in it. Raises ConfigurationError where this environment lacks the driver."""
+
+class Bucket:
+    """Objects below `PROTOCOL://bucket/prefix`, by relative key; credentials, endpoint and region are those of the environment."""
+
+    def __init__(self, location: str) -> None:
+        self._location = location
+        self._provider = PROVIDERS[location.partition(":")[0]]
+
+    @cached_property
+    def _objects(self) -> Any:
         try:
-            importlib.import_module(self.package)
+            from obstore.store import from_url
         except ModuleNotFoundError as error:
             raise ConfigurationError(
-                f"store {location!r} needs the package {self.package}, which the environment {sys.prefix} lacks "
-                f"({error}); add it to that environment's file in requirements/, then `make lock`"
+                f"store {self._location!r} needs the package obstore, which the environment {sys.prefix} lacks ({error}); "
+                "add it to that environment's file in requirements/, then `make lock`"
             ) from error
-        import fsspec
+        return from_url(self._location, client_options=_CLIENT, retry_config=_RETRIES, **self._provider.settings())
 
-        # A system of our own: nothing that it lists is old, and the environment is read now.
-        system, path = fsspec.core.url_to_fs(location, skip_instance_cache=True, use_listings_cache=False)
-        return system, path
+    def list(self, folder: str) -> dict[str, Listed]:
+        """Return every object below a folder, by the rest of its key. Raises where the bucket is not there."""
+        from obstore.exceptions import InvalidPathError
 
-    def list(self, system: Any, folder: str) -> dict[str, Listed]:
-        """Every object below a folder, by relative path. Raises where the bucket is not there."""
-        # s3fs finds the folder itself where the first object arrives between two of its requests.
-        found = {path: info for path, info in system.find(folder, detail=True).items() if info["type"] == "file"}
-        if not found:  # adlfs finds nothing in a container that is not there, but cannot read it either
-            bucket, _, key = folder.partition("/")
-            self.read(system, bucket, key)
-        return {path.removeprefix(f"{folder}/"): self._listed(info) for path, info in found.items()}
+        try:
+            found = self._objects.list(folder).collect()
+        except InvalidPathError as error:
+            raise BundleError(
+                f"{self._location} holds an object that is part of no bundle; delete it: {error}"
+            ) from error
+        return {
+            info["path"].removeprefix(f"{folder}/"): Listed(info["size"], info["e_tag"], info["last_modified"])
+            for info in found
+        }
 
-    def _listed(self, info: dict[str, Any]) -> Listed:
-        return Listed(info["size"], info[self.version], info[self.stored_at])
-
-
-def is_without_bucket(error: BaseException) -> bool:
-    """Whether the object store said that it is the bucket that is not there, and not the object."""
-    return _code(error) in _NO_BUCKET
-
-
-def _read_s3(system: Any, bucket: str, key: str) -> State | None:
-    async def get() -> State:
-        answer = await system._call_s3("get_object", Bucket=bucket, Key=key)
-        async with answer["Body"] as body:
-            return State(await body.read(), answer["ETag"])
-
-    return _unless_missing(lambda: _run(system, get))
-
-
-def _write_s3(system: Any, bucket: str, key: str, content: bytes, version: str | None) -> bool:
-    condition = {"IfMatch": version} if version else {"IfNoneMatch": "*"}
-    try:
-        system.call_s3("put_object", Bucket=bucket, Key=key, Body=content, **condition)
-    except OSError as error:
-        if isinstance(error, FileExistsError) or _code(error) in _LOST:
-            return False
-        raise
-    return True
-
-
-def _read_azure(system: Any, bucket: str, key: str) -> State | None:
-    async def get() -> State:
-        from azure.core.exceptions import ResourceNotFoundError
-
-        async with system.service_client.get_blob_client(container=bucket, blob=key) as blob:
-            try:
-                stream = await blob.download_blob()
-            except ResourceNotFoundError as error:
-                raise FileNotFoundError(key) from error
-            return State(await stream.readall(), stream.properties.etag)
-
-    return _unless_missing(lambda: _run(system, get))
-
-
-def _write_azure(system: Any, bucket: str, key: str, content: bytes, version: str | None) -> bool:
-    from azure.core import MatchConditions
-    from azure.core.exceptions import ResourceModifiedError
-
-    condition = {"etag": version, "match_condition": MatchConditions.IfNotModified} if version else {"mode": "create"}
-    try:
-        system.pipe_file(f"{bucket}/{key}", content, **condition)
-    except (FileExistsError, ResourceModifiedError):
-        return False
-    return True
-
-
-def _read_google(system: Any, bucket: str, key: str) -> State | None:
-    """A generation that is replaced between the two requests is gone when it is asked for; then there is a newer one."""
-    for _ in range(_TRIES):
-        generation = _generation(system, bucket, key)
-        if generation is None:
+    def read(self, key: str) -> State | None:
+        """Return an object with its version, None where it is not there. Raises where the bucket is not there."""
+        try:
+            answer = self._objects.get(key)
+            return State(bytes(answer.bytes()), str(answer.meta[self._provider.version]))
+        except FileNotFoundError as error:
+            if any(name in str(error) for name in _NO_BUCKET):
+                raise
             return None
-        with suppress(FileNotFoundError):
-            _, content = system.call("GET", system.url(f"{bucket}/{key}", generation=generation))
-            return State(bytes(content), generation)
-    raise ConnectionError(f"{bucket}/{key} was replaced {_TRIES} times while it was read")
+
+    def download(self, key: str, target: Path) -> None:
+        """Write an object to a new file, a chunk at a time."""
+        with target.open("wb") as stream:
+            for chunk in self._objects.get(key):
+                stream.write(chunk)
+
+    def write(self, key: str, content: bytes | Path) -> None:
+        """Write an object, whatever is there: the bytes, or those of a file."""
+        self._objects.put(key, content)
+
+    def swap(self, key: str, content: bytes, version: str | None) -> bool:
+        """Write an object if it is still of that version (None: is not there); return whether that was so.
+
+        Also return False where this write was made, but the answer got lost: the caller recognizes its own content.
+        """
+        from obstore.exceptions import AlreadyExistsError, GenericError, PreconditionError
+
+        mode = {self._provider.version: version} if version else "create"
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                self._objects.put(key, content, mode=mode)
+                return True
+            except (AlreadyExistsError, PreconditionError):
+                return False
+            except GenericError as error:  # obstore repeats no conditional write that may have arrived
+                if not tries_left or "HTTP error" not in str(error) or "retries, max_retries" in str(error):
+                    raise
+        raise AssertionError("the last try returns or raises")
+
+    def delete(self, key: str) -> None:
+        """Delete an object, unless somebody else has."""
+        with suppress(FileNotFoundError):  # S3 does not say so
+            self._objects.delete(key)
 
 
-def _generation(system: Any, bucket: str, key: str) -> str | None:
+def reason(error: Exception) -> str:
+    """Return in one line what the object store said, or else obstore."""
+    text = str(error).partition("\n\nDebug source:")[0] or type(error).__name__
+    if answer := _ANSWER.search(text):
+        text = ": ".join(answer.groups())
+    return " ".join(text.split())[:300]
+
+
+def _amazon() -> dict[str, Any]:
+    """Let botocore, where it is installed, find credentials that are not in the environment: a profile's, or of single sign-on."""
+    config: dict[str, Any] = {"disable_bulk_delete": True}
     try:
-        return str(system.call("GET", "b/{}/o/{}", bucket, key, json_out=True)["generation"])
-    except FileNotFoundError:
-        system.call("GET", "b/{}/o", bucket, prefix=key, maxResults=1)  # fails if it is the bucket that is not there
-        return None
+        from botocore.session import get_session
+    except ModuleNotFoundError:
+        return {"config": config}
+    session = get_session()
+    if "AWS_ACCESS_KEY_ID" in os.environ or not (credentials := session.get_credentials()):
+        return {"config": config}
+    if region := session.get_config_variable("region"):
+        config["region"] = region
+
+    def current() -> dict[str, Any]:
+        keys = credentials.get_frozen_credentials()
+        return {
+            "access_key_id": keys.access_key,
+            "secret_access_key": keys.secret_key,
+            "token": keys.token,
+            "expires_at": datetime.now(UTC) + _CREDENTIAL_AGE,
+        }
+
+    return {"config": config, "credential_provider": current}
 
 
-def _write_google(system: Any, bucket: str, key: str, content: bytes, version: str | None) -> bool:
-    condition = {"uploadType": "media", "name": key, "ifGenerationMatch": version or "0"}
-    plain = {"Content-Type": "application/octet-stream"}
-    try:
-        system.call(
-            "POST", f"{system._location}/upload/storage/v1/b/{bucket}/o", data=content, headers=plain, **condition
-        )
-    except FileExistsError:  # gcsfs' word for 412
-        return False
-    return True
+def _azure() -> dict[str, Any]:
+    """Read the connection string, which obstore does not know."""
+    text = os.environ.get("AZURE_STORAGE_CONNECTION_STRING", "")
+    parts = dict(part.split("=", 1) for part in text.split(";") if "=" in part)
+    if "EndpointSuffix" in parts and "AccountName" in parts:
+        parts.setdefault("BlobEndpoint", f"https://{parts['AccountName']}.blob.{parts['EndpointSuffix']}")
+    names = {"AccountName": "account_name", "AccountKey": "account_key"}
+    names |= {"SharedAccessSignature": "sas_token", "BlobEndpoint": "endpoint"}
+    return {"config": {name: parts[part] for part, name in names.items() if part in parts}}
 
 
-def _run(system: Any, action: Callable[[], Any]) -> State:
-    from fsspec.asyn import sync
-
-    state: State = sync(system.loop, action)
-    return state
-
-
-def _unless_missing(action: Callable[[], State]) -> State | None:
-    try:
-        return action()
-    except FileNotFoundError as error:
-        if is_without_bucket(error):
-            raise
-        return None
-
-
-def _code(error: BaseException) -> str:
-    """The object store's own name for the failure."""
-    cause = error.__cause__
-    response = getattr(cause, "response", None)
-    if isinstance(response, dict):
-        return str(response.get("Error", {}).get("Code", ""))
-    return str(getattr(getattr(cause, "error_code", None), "value", getattr(cause, "error_code", "")))
-
-
-PROTOCOLS = {
-    "s3": Protocol("s3fs", "ETag", "LastModified", _read_s3, _write_s3),
-    "gs": Protocol("gcsfs", "generation", "mtime", _read_google, _write_google),
-    "az": Protocol("adlfs", "etag", "last_modified", _read_azure, _write_azure),
+# By the URL's scheme, as obstore knows it.
+PROVIDERS = {
+    "s3": Provider("e_tag", _amazon),
+    "gs": Provider("version"),
+    "az": Provider("e_tag", _azure),
 }

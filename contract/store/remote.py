@@ -12,9 +12,13 @@ from contract.errors import BulkheadError, ConfigurationError, UnavailableError
 _REFUSED = {401, 403, 407}
 # What the same request gets again. Not: 404 (not there yet), 408, 409, 412, 423, 425 and 429, which time or somebody else changes.
 _PERMANENT = {400, 402, 405, 406, 410, 411, 413, 414, 415, 417, 421, 422, 426, 428, 431, 451}
-_NO_BUCKET = re.compile(
-    r"NoSuchBucket|ContainerNotFound|\bb/[^/]+/o$"
-)  # gcsfs says only that there is no list of objects
+# gcsfs says only that there is no list of objects; obstore does not find out a bucket's region.
+_NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound|\bb/[^/]+/o$|incorrectly configured region")
+# obstore's errors have no attributes; their text has the status.
+_OVER_HTTP = re.compile(r"Error performing|HTTP error")
+_ANSWERED = re.compile(r"status code: (\d{3})")
+# gcsfs says 403 in the first word; the last is obstore, which found no credential and asked for the machine's role.
+_REFUSED_IN_WORDS = re.compile(r"^Forbidden|Invalid Access Key|http://(169\.254\.|metadata\.)")
 
 
 def failure(error: Exception, where: str, reason: str, done: str = "read") -> BulkheadError:
@@ -26,7 +30,7 @@ def failure(error: Exception, where: str, reason: str, done: str = "read") -> Bu
         done: what could not be done with it: `read`, `written`, …
     """
     causes = list(_causes(error))
-    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
+    if any(isinstance(cause, ssl.SSLCertVerificationError) or "InvalidCertificate(" in str(cause) for cause in causes):
         return ConfigurationError(
             f"{where} has a certificate that is not trusted ({reason}); let SSL_CERT_FILE name the file with its authority's"
         )
@@ -54,15 +58,22 @@ def _is_refusal(error: BaseException) -> bool:
     names = " ".join(kind.__name__ for kind in type(error).__mro__)
     if isinstance(error, PermissionError) or "Credential" in names or "Authentication" in names:
         return True
-    return _status(error) in _REFUSED or str(error).startswith("Forbidden")  # gcsfs says 403 in this word alone
+    return _status(error) in _REFUSED or bool(_REFUSED_IN_WORDS.search(str(error)))
 
 
 def _status(error: BaseException) -> object:
     """The status of an answer; aiohttp's errors in reading one carry the status that a server would give for it, always 400."""
     if any(kind.__name__ == "HttpProcessingError" for kind in type(error).__mro__):
         return None
+    if answered := _ANSWERED.search(str(error)):
+        return int(answered[1])
     return next((getattr(error, name) for name in ("status", "status_code", "code") if hasattr(error, name)), None)
 
 
 def _is_wrong_url(error: Exception) -> bool:
-    return isinstance(error, ImportError | ValueError) or getattr(error, "errno", None) == errno.EINVAL
+    is_of_obstore = type(error).__module__.startswith("obstore")
+    return (
+        isinstance(error, ImportError | ValueError)
+        or getattr(error, "errno", None) == errno.EINVAL
+        or (is_of_obstore and not _OVER_HTTP.search(str(error)))  # no request was sent
+    )

@@ -27,7 +27,7 @@ from contract.files import canonical_json
 from contract.store.bucket import Objects
 from contract.store.directory import Directory
 from contract.store.place import Entry, Place, State, hidden, rename_unless_there, seal
-from contract.store.providers import PROTOCOLS
+from contract.store.providers import PROVIDERS
 
 _DIGEST = re.compile(r"[0-9a-f]{8,64}")
 _CHANNEL = re.compile(r"[a-z][a-z0-9-]{0,40}")
@@ -256,10 +256,10 @@ def _place(location: str, cache: Path) -> Place:
     parts = urlsplit(location)
     if parts.scheme in ("", "file"):
         return Directory(Path(parts.path if parts.scheme else location).resolve())
-    if parts.scheme in PROTOCOLS and parts.netloc:
+    if parts.scheme in PROVIDERS and parts.netloc:
         return Objects(location, cache)
     raise ConfigurationError(
-        f"store {location!r}: give a directory, a file:// URL, or one of {', '.join(f'{name}://' for name in PROTOCOLS)} with "
+        f"store {location!r}: give a directory, a file:// URL, or one of {', '.join(f'{name}://' for name in PROVIDERS)} with "
         "bucket/prefix; which of two publishers wins is known only for these"
     )
 

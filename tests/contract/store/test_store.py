@@ -213,17 +213,15 @@ def test_location_is_refused_when_no_channel_could_be_moved_safely_there(locatio
         Store(location)
 
 
-@pytest.mark.parametrize(("protocol", "package"), [("s3", "s3fs"), ("gs", "gcsfs"), ("az", "adlfs")])
-def test_package_and_environment_are_named_when_a_driver_is_not_installed(protocol: str, package: str) -> None:
+def test_package_and_environment_are_named_when_the_driver_is_not_installed() -> None:
     program = (
-        "import sys; sys.modules[sys.argv[2]] = None\n"
+        "import sys; sys.modules['obstore'] = None\n"
         "from contract.errors import ConfigurationError; from contract.store.store import Store\n"
-        "try: Store(sys.argv[1]).read('live')\n"
+        "try: Store('s3://bucket').read('live')\n"
         "except ConfigurationError as error: print(error)\n"
     )
-    command = [sys.executable, "-c", program, f"{protocol}://bucket", package]
-    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=True)
-    assert f"needs the package {package}, which the environment {sys.prefix} lacks" in done.stdout
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, text=True, capture_output=True, check=True)
+    assert f"needs the package obstore, which the environment {sys.prefix} lacks" in done.stdout
 
 
 # ---- deletion, beside others ----

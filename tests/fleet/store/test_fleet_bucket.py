@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from contract.store.providers import Bucket
 from contract.store.store import Store
 from fleet.store import retention
 from fleet.store.report import rows
@@ -23,12 +24,9 @@ from tests.fleet.test_fleet import SMOKE
 @pytest.fixture(scope="module")
 def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """An empty store."""
-    import fsspec
-
     with object_stores.s3() as environment, pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
-        fsspec.filesystem("s3", skip_instance_cache=True).mkdir("models")
         yield Store("s3://models/bulkhead", private_key=KEY, cache=tmp_path_factory.mktemp("training"))
 
 
@@ -44,7 +42,7 @@ def test_gc_leaves_alone_what_a_channel_of_a_bucket_needs(bucket: Store, tmp_pat
         write_bundle(tmp_path / name, name)
     kept, orphan, torn = (bucket.put(tmp_path / name) for name in ("kept", "orphan", "torn"))
     bucket.move("nightly", kept, expected=None, by="test")
-    bucket.place._system.rm_file(f"models/bulkhead/bundles/{torn}/manifest.json")  # type: ignore[attr-defined]
+    Bucket(bucket.location).delete(f"bundles/{torn}/manifest.json")
     (young, old) = (
         Rule(datetime.now(UTC) + timedelta(minutes=1), timedelta(hours=hours), frozenset()) for hours in (1, 0)
     )

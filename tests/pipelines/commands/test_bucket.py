@@ -22,12 +22,9 @@ from tests.contract.conftest import write_bundle
 
 @pytest.fixture
 def bucket(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    import fsspec
-
     with object_stores.s3() as environment:
         for name, value in {**environment, "BULKHEAD_STORE": "s3://models/bulkhead"}.items():
             monkeypatch.setenv(name, value)
-        fsspec.filesystem("s3", skip_instance_cache=True).mkdir("models")
         yield
 
 
