@@ -73,9 +73,9 @@ def guess(column: pl.Series) -> Guess:
         result.useless = "it has one value only" if len(known) else "it has no value at all"
     elif found := pii.pattern_of(known):
         _set_identifier(result, f"its values look like {found}: do they tell something about a person?", pii=True)
-    elif any(set(_word(known.unique())) <= set(pair) for pair in BOOLEAN_WORDS):
+    elif any(set(known.unique().str.to_lowercase()) <= set(pair) for pair in BOOLEAN_WORDS):
         result.declared["kind"] = "boolean"
-        result.values = _word(column)
+        result.values = column.str.to_lowercase()
     elif _has_thousands(known):
         result.useless = (
             "its numbers have marks for thousands, which no kind of column reads: write them without at the source"
@@ -89,11 +89,6 @@ def guess(column: pl.Series) -> Guess:
             _guess_text(result, known)
     _guess_person(result, known)
     return result
-
-
-def _word(column: pl.Series) -> pl.Series:
-    """Return the texts as `collect` compares them with words for true and false."""
-    return column.str.strip_chars().str.to_lowercase()
 
 
 def _has_thousands(known: pl.Series) -> bool:
