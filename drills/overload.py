@@ -16,8 +16,8 @@ from typing import Any
 from drills.callers.good import Answers
 from drills.floods import limits_of
 from drills.results import Result
-from drills.under_load import PROJECT, repeated
-from harness import processes, servers
+from drills.under_load import repeated
+from harness import PROJECT, processes, servers
 from harness.bundles import Bundle
 from harness.load import generators
 

@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from drills.callers.good import ROWS, Answers
-from harness import processes, servers
+from harness import PROJECT, processes, servers
 from harness.bundles import Bundle
 from harness.load import generators
 from harness.processes import resident_mb
 
-PROJECT = Path(__file__).parents[1]
 SHARE = 0.7  # of the capacity
 REQUESTS = 30_000  # none of so many failed: the rate of failure is below 1e-4, with 95 % confidence
 _CAPACITY_S = 5

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from contract.bundle import manifest
-from harness import workspaces
+from harness import PROJECT, workspaces
 
 VARIABLE = "BULKHEAD_TEST_BUNDLE"
 BUILT = Path("build/bundle")
@@ -64,7 +64,7 @@ def find() -> Bundle:
     given = os.environ.get(VARIABLE)
     if given:
         return Bundle(Path(given).resolve())
-    built = workspaces.PROJECT / BUILT
+    built = PROJECT / BUILT
     if (built / manifest.FILE_NAME).is_file():
         return Bundle(built)
     workspace = workspaces.copied("slice", workspaces.TWO_MONTHS)

@@ -26,9 +26,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from harness import PROJECT
 from harness.ports import free_ports
 
-SERVERS = Path(__file__).parents[1] / ".venv" / "servers" / "bin"
+SERVERS = PROJECT / ".venv" / "servers" / "bin"
 PASSWORD = "s3cr3t/p@ss:"
 _AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 _EVERYTHING = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}

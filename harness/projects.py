@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-PROJECT = Path(__file__).parents[1]
+from harness import PROJECT
 
 
 def fleet_project(target: Path) -> Path:

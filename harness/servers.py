@@ -14,15 +14,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from harness import processes
+from harness import PROJECT, interpreter, processes
 from harness.bundles import Bundle
 from harness.ports import free_ports
 
-PROJECT = Path(__file__).parents[1]
-SERVING_PYTHON = PROJECT / ".venv/serving/bin/python"
-FLEET_PYTHON = PROJECT / ".venv/fleet/bin/python"
-PEERS_PYTHON = PROJECT / ".venv/bench/bin/python"
-NAIVE_PYTHON = PROJECT / ".venv/naive/bin/python"
 OURS = "bulkhead"
 PREDICT_PROBA = "FastAPI + predict_proba"
 INPLACE_PREDICT = "FastAPI + inplace_predict"
@@ -72,7 +67,17 @@ def ours(bundle: Bundle, scratch: Path) -> Iterator[Server]:
         "PROMETHEUS_MULTIPROC_DIR": str(scratch / "metrics"),
         "BULKHEAD_GRPC_PORT": str(grpc_port),
     }
-    command = [str(SERVING_PYTHON), "-m", "bentoml", "serve", str(copy), "--host", "127.0.0.1", "--port", str(port)]
+    command = [
+        str(interpreter("serving")),
+        "-m",
+        "bentoml",
+        "serve",
+        str(copy),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
     with started(OURS, command, environment, scratch, port, cwd=scratch, grpc_port=grpc_port) as server:
         yield server
 
@@ -81,7 +86,7 @@ def ours(bundle: Bundle, scratch: Path) -> Iterator[Server]:
 def envoy(server: Server, scratch: Path) -> Iterator[Server]:
     """The fleet's Envoy before a replica, on the core that the load comes from."""
     port, grpc_port = free_ports(2)
-    command = [str(FLEET_PYTHON), "-m", "benchmarks.peers.fleet.envoy", str(scratch / "fleet")]
+    command = [str(interpreter("fleet")), "-m", "benchmarks.peers.fleet.envoy", str(scratch / "fleet")]
     command += [str(each) for each in (port, grpc_port, server.port, server.grpc_port)]
     core = processes.LOAD_CORE
     with started(
@@ -109,7 +114,7 @@ def bentoml_api(bundle: Bundle, scratch: Path) -> Iterator[Server]:
         "BENTOML_DO_NOT_TRACK": "true",
     }
     service = "benchmarks.peers.bench.bentoml_api:Peer"
-    command = [str(PEERS_PYTHON), "-m", "bentoml", "serve", service, "--host", "127.0.0.1", "--port", str(port)]
+    command = [str(interpreter("bench")), "-m", "bentoml", "serve", service, "--host", "127.0.0.1", "--port", str(port)]
     command += _PATIENT
     with started(BENTOML_API, command, clean_environment() | settings, scratch, port, cwd=PROJECT) as server:
         yield server
@@ -120,11 +125,11 @@ def naive(bundle: Bundle, scratch: Path) -> Iterator[Server]:
     """The bento of the tutorials around the model of the bundle."""
     environment = clean_environment() | {"BENTOML_HOME": str(scratch / "naive"), "BENTOML_DO_NOT_TRACK": "true"}
     if not (scratch / "naive").exists():
-        save = [str(NAIVE_PYTHON), "-m", "benchmarks.peers.naive.pipeline", str(bundle.model)]
+        save = [str(interpreter("naive")), "-m", "benchmarks.peers.naive.pipeline", str(bundle.model)]
         subprocess.run(save, cwd=PROJECT, env=environment, stdout=subprocess.DEVNULL, check=True)
     (port,) = free_ports(1)
     service = "benchmarks.peers.naive.service:Naive"
-    command = [str(NAIVE_PYTHON), "-m", "bentoml", "serve", service, "--host", "127.0.0.1", "--port", str(port)]
+    command = [str(interpreter("naive")), "-m", "bentoml", "serve", service, "--host", "127.0.0.1", "--port", str(port)]
     command += _PATIENT
     with started(NAIVE, command, environment, scratch, port, cwd=PROJECT) as server:
         yield server
@@ -142,7 +147,7 @@ def _uvicorn(name: str, application: str, settings: dict[str, str], scratch: Pat
     """One worker with uvloop and httptools and without an access log, as fast as uvicorn gets."""
     (port,) = free_ports(1)
     command = [
-        *(str(PEERS_PYTHON), "-m", "uvicorn", application, "--host", "127.0.0.1", "--port", str(port)),
+        *(str(interpreter("bench")), "-m", "uvicorn", application, "--host", "127.0.0.1", "--port", str(port)),
         *("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning", *_PATIENT),
     ]
     with started(name, command, clean_environment() | settings, scratch, port, cwd=PROJECT) as server:
@@ -153,7 +158,7 @@ def _uvicorn(name: str, application: str, settings: dict[str, str], scratch: Pat
 def grpc_hello(scratch: Path) -> Iterator[Server]:
     """The limit for any `grpc.aio` server."""
     (port,) = free_ports(1)
-    command = [str(PEERS_PYTHON), "-m", "benchmarks.peers.bench.grpc_hello", str(port)]
+    command = [str(interpreter("bench")), "-m", "benchmarks.peers.bench.grpc_hello", str(port)]
     with started(GRPC_HELLO, command, clean_environment(), scratch, port, cwd=PROJECT, grpc_port=port) as server:
         yield server
 

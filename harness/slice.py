@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 from contract.files import private_directory
+from harness import PROJECT
 
-PROJECT = Path(__file__).parents[1]
 MONTHS = ["2013-03", "2013-04"]
 # What differs from params.yaml: two months leave no whole month to stop the boosting on.
 CHANGES = {

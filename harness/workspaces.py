@@ -16,8 +16,8 @@ from typing import Any
 import yaml
 
 from contract.files import private_directory
+from harness import PROJECT
 
-PROJECT = Path(__file__).parents[1]
 HOME = PROJECT / "var/bench"
 # What differs from params.yaml for a short run: two months, which leave no whole month to stop the boosting on.
 TWO_MONTHS: Mapping[str, Mapping[str, Any]] = {

@@ -16,9 +16,9 @@ from benchmarks.results import Figure, figure
 from contract.bundle import manifest
 from contract.model.encoder import Encoder
 from contract.schema.schema import FeatureSchema
+from harness import PROJECT
 from harness.bundles import Bundle
 from harness.processes import SERVER_CORE, pin
-from harness.workspaces import PROJECT
 from pipelines.stages.bundle.golden import golden_rows
 
 ROUNDS = 3

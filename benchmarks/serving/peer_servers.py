@@ -9,14 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness import servers
+from harness import PROJECT, interpreter, servers
 from harness.bundles import Bundle
 from harness.ports import free_ports
-from harness.servers import OURS, PROJECT, Server, Starter
+from harness.servers import OURS, Server, Starter
 
-MLSERVER_PYTHON = PROJECT / ".venv/mlserver/bin/python"
-LITSERVE_PYTHON = PROJECT / ".venv/litserve/bin/python"
-RAY_PYTHON = PROJECT / ".venv/ray/bin/python"
 MLSERVER = "MLServer"
 LITSERVE = "LitServe"
 RAY = "Ray Serve"
@@ -37,7 +34,7 @@ def mlserver(bundle: Bundle, scratch: Path) -> Iterator[Server]:
     (directory / "settings.json").write_text(json.dumps(settings))
     (directory / "model-settings.json").write_text(json.dumps(model))
     environment = servers.clean_environment() | {"PEER_MODEL": str(bundle.model), "PYTHONPATH": str(PROJECT)}
-    command = [str(MLSERVER_PYTHON.with_name("mlserver")), "start", str(directory)]
+    command = [str(interpreter("mlserver").with_name("mlserver")), "start", str(directory)]
     with servers.started(
         *(MLSERVER, command, environment, scratch, port),
         cwd=directory,
@@ -51,7 +48,7 @@ def mlserver(bundle: Bundle, scratch: Path) -> Iterator[Server]:
 def litserve(bundle: Bundle, scratch: Path) -> Iterator[Server]:
     """LitServe with one worker: a process for HTTP and one for the model, as it always has."""
     (port,) = free_ports(1)
-    command = [str(LITSERVE_PYTHON), "-m", "benchmarks.peers.litserve.app", str(port)]
+    command = [str(interpreter("litserve")), "-m", "benchmarks.peers.litserve.app", str(port)]
     environment = servers.clean_environment() | {"PEER_MODEL": str(bundle.model)}
     with servers.started(LITSERVE, command, environment, scratch, port, cwd=PROJECT, ready_path="/health") as server:
         yield server
@@ -61,7 +58,7 @@ def litserve(bundle: Bundle, scratch: Path) -> Iterator[Server]:
 def ray(bundle: Bundle, scratch: Path) -> Iterator[Server]:
     """Ray Serve with one replica, in a cluster of its own on this machine: some ten processes."""
     (port,) = free_ports(1)
-    command = [str(RAY_PYTHON), "-m", "benchmarks.peers.ray.app", str(port), str(scratch / "ray")]
+    command = [str(interpreter("ray")), "-m", "benchmarks.peers.ray.app", str(port), str(scratch / "ray")]
     settings = {"PEER_MODEL": str(bundle.model), "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
     with servers.started(RAY, command, servers.clean_environment() | settings, scratch, port, cwd=PROJECT) as server:
         yield server

@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.measures import median, percentile
 from benchmarks.results import Bar, Figure, figure
 from contract.files import tree_bytes
-from harness import processes, servers
+from harness import PROJECT, interpreter, processes, servers
 from harness.bundles import Bundle
 from harness.load import closed_loop, generators
 from harness.load.generators import Job, Outcome
@@ -174,7 +174,7 @@ def _ready(bundle: Bundle, names: Sequence[str]) -> dict[str, float]:
 def lean(bundle: Bundle) -> list[Figure]:
     """What one replica costs beside the bento of the tutorials: on disk, in memory, at the start, and a request."""
     names = (OURS, NAIVE)
-    disk = [installed_mb(python) for python in (servers.SERVING_PYTHON, servers.NAIVE_PYTHON)]
+    disk = [installed_mb(python) for python in (interpreter("serving"), interpreter("naive"))]
     start = _ready(bundle, names)
     with running(bundle, names) as started:
         ours, naive = measure({name: http_target(bundle, started[name]) for name in names}).values()
@@ -209,8 +209,8 @@ def model_alone(bundle: Bundle) -> dict[str, float]:
 def _in_serving(module: str, *arguments: str) -> dict[str, float]:
     """The JSON object that a module prints in the serving environment."""
     done = subprocess.run(
-        [str(servers.SERVING_PYTHON), "-m", module, *arguments],
-        cwd=generators.PROJECT,
+        [str(interpreter("serving")), "-m", module, *arguments],
+        cwd=PROJECT,
         env=servers.clean_environment(),
         stdout=subprocess.PIPE,
         check=True,
@@ -274,8 +274,8 @@ def grpc_messages(bundle: Bundle, server: Server, requests: Sequence[Sequence[ob
     asked = {"port": server.grpc_port, "model": bundle.name, "kinds": bundle.kinds}
     asked["requests"] = requests or [[case] for case in bundle.golden]
     done = subprocess.run(
-        [str(generators.CLIENT_PYTHON), "-m", "harness.client.oip_messages"],
-        cwd=generators.PROJECT,
+        [str(interpreter("client")), "-m", "harness.client.oip_messages"],
+        cwd=PROJECT,
         input=json.dumps(asked).encode(),
         stdout=subprocess.PIPE,
         check=True,

@@ -13,12 +13,9 @@ from benchmarks.results import Bar, Figure
 from benchmarks.serving import replica as serving
 from benchmarks.serving.peer_servers import (
     LITSERVE,
-    LITSERVE_PYTHON,
     MLSERVER,
-    MLSERVER_PYTHON,
     MODEL,
     RAY,
-    RAY_PYTHON,
     STARTERS,
 )
 from benchmarks.serving.replica import RATE, TOLERANCE, Target, WrongAnswerError
@@ -27,16 +24,21 @@ from bentos.protos import oip_pb2
 from contract.bundle import manifest
 from contract.model.encoder import Encoder
 from contract.schema.schema import FeatureSchema
-from harness import servers
+from harness import interpreter, servers
 from harness.bundles import Bundle
 from harness.load import closed_loop, generators
-from harness.servers import OURS, SERVING_PYTHON, Server
+from harness.servers import OURS, Server
 
 _PATH = f"/v2/models/{MODEL}/infer"
 _METHOD = "/inference.GRPCInferenceService/ModelInfer"
 _GRPC = " over gRPC"
 _OIP = " over OIP"
-_PYTHONS = {OURS: SERVING_PYTHON, MLSERVER: MLSERVER_PYTHON, LITSERVE: LITSERVE_PYTHON, RAY: RAY_PYTHON}
+_PYTHONS = {
+    OURS: interpreter("serving"),
+    MLSERVER: interpreter("mlserver"),
+    LITSERVE: interpreter("litserve"),
+    RAY: interpreter("ray"),
+}
 
 
 def rivals(bundle: Bundle) -> list[Figure]:

@@ -9,8 +9,9 @@ import urllib.request
 from types import TracebackType
 from typing import Any
 
+from harness import PROJECT
 from harness.ports import free_ports
-from harness.workspaces import PROJECT, Workspace, timed
+from harness.workspaces import Workspace, timed
 
 _RUN_LIMIT_S = 300
 _PAUSE_S = 0.1

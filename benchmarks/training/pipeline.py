@@ -12,16 +12,15 @@ from typing import Any
 from benchmarks.measures import median
 from benchmarks.results import Figure, figure
 from benchmarks.training.airflow import Airflow
-from harness import workspaces
-from harness.servers import PEERS_PYTHON
-from harness.workspaces import PROJECT, TWO_MONTHS, Cost, Workspace
+from harness import PROJECT, interpreter, workspaces
+from harness.workspaces import TWO_MONTHS, Cost, Workspace
 
 ROUNDS = 3
 REPRO = ("dvc", "--wait-for-lock", "repro")
 BARE = "bare library calls"
 BARE_STEPS = (
     *(("bare_data.py", step, sys.executable) for step in ("collect", "validate", "features")),
-    ("bare_model.py", "train", str(PEERS_PYTHON)),  # it has the converters to ONNX
+    ("bare_model.py", "train", str(interpreter("bench"))),  # it has the converters to ONNX
     *(("bare_model.py", step, sys.executable) for step in ("evaluate", "bundle")),
 )
 _TOLERANCE = 1e-3  # ROC-AUC: equal trees, but our thresholds are moved off the rows' values

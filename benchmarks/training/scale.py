@@ -11,8 +11,8 @@ import yaml
 
 from benchmarks.measures import median
 from benchmarks.results import Bar, Figure, figure
-from harness import workspaces
-from harness.workspaces import PROJECT, Cost, Workspace
+from harness import PROJECT, workspaces
+from harness.workspaces import Cost, Workspace
 
 COPIES = 30
 ROUNDS = 3

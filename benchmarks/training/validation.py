@@ -8,8 +8,8 @@ from typing import Any
 
 from benchmarks.results import Bar, Figure, figure
 from benchmarks.training.pipeline import OtherWorkError
-from harness import workspaces
-from harness.workspaces import PROJECT, Cost, Workspace
+from harness import PROJECT, workspaces
+from harness.workspaces import Cost, Workspace
 from pipelines.params import file as params_file
 from pipelines.stages.validate import suite
 from pipelines.stages.validate.checks import check_months

@@ -20,11 +20,11 @@ from contract.bundle import manifest, signature
 from contract.files import canonical_json
 from contract.store.store import Store
 from fleet.supervisor.processes import FLEET_MARK, PROGRAM_MARK, marked, send
+from harness import PROJECT, interpreter
 from harness.bundles import Bundle
 from harness.ports import free_ports
-from harness.servers import FLEET_PYTHON, clean_environment
+from harness.servers import clean_environment
 
-PROJECT = Path(__file__).parents[2]
 _POLL_S = 0.05
 
 
@@ -43,7 +43,7 @@ class DrilledFleet:
     public_key: str
     ports: list[int] = field(default_factory=lambda: free_ports(2))
     replica_port: int = 26100
-    python: Path = FLEET_PYTHON
+    python: Path = field(default_factory=lambda: interpreter("fleet"))
 
     @property
     def store(self) -> Path:

@@ -12,11 +12,9 @@ from typing import Any
 
 from drills.hostile.requests import CANARY
 from drills.results import Result
-from harness import servers
+from harness import PROJECT, interpreter, servers
 from harness.bundles import Bundle
 
-PROJECT = Path(__file__).parents[2]
-CLIENT_PYTHON = PROJECT / ".venv/client/bin/python"
 _CALLERS = 4
 _GROWTH_LIMIT = 1.1  # of memory, after a tenth of the requests and after all
 _FAULTS = {
@@ -46,7 +44,14 @@ def hostile(bundle: Bundle, requests: int, seed: int) -> list[Result]:
 def _callers(bundle: Bundle, server: servers.Server, requests: int, seed: int) -> list[dict[str, Any]]:
     """What several callers at once have found, each with its share of the requests."""
     share = -(-requests // _CALLERS)
-    command = [str(CLIENT_PYTHON), "-m", "drills.hostile.fuzz", str(bundle.path), "--http", f"127.0.0.1:{server.port}"]
+    command = [
+        str(interpreter("client")),
+        "-m",
+        "drills.hostile.fuzz",
+        str(bundle.path),
+        "--http",
+        f"127.0.0.1:{server.port}",
+    ]
     command += ["--grpc", f"127.0.0.1:{server.grpc_port}", "--pid", str(server.pid), "--seed", str(seed)]
     callers = [
         subprocess.Popen(

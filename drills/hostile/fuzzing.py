@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from drills.results import Result
-from harness import servers
+from harness import PROJECT, interpreter, servers
 from harness.bundles import Bundle
 
-PROJECT = Path(__file__).parents[2]
-CLIENT_PYTHON = PROJECT / ".venv/client/bin/python"
 ATHERIS = PROJECT / ".venv/fuzz"
 RUNS = {"json": 200_000, "tensors": 200_000, "predict": 200_000, "infer": 100_000, "http": 100_000, "grpc": 100_000}
 _EXAMPLES = 2000
@@ -42,7 +40,7 @@ def fuzz(bundle: Bundle, seed: int) -> list[Result]:
 
 def _properties(bundle: Bundle, server: servers.Server, seed: int) -> dict[str, Any]:
     command = [
-        str(CLIENT_PYTHON),
+        str(interpreter("client")),
         "-m",
         "drills.hostile.properties",
         str(bundle.path),
@@ -59,7 +57,7 @@ def _properties(bundle: Bundle, server: servers.Server, seed: int) -> dict[str, 
 def run_target(bundle: Path, name: str, runs: int, seed: int = 1) -> subprocess.CompletedProcess[str]:
     """`drills.hostile.targets` in the serving environment."""
     environment = servers.clean_environment() | {"PYTHONPATH": os.pathsep.join((str(ATHERIS), str(PROJECT)))}
-    command = [str(servers.SERVING_PYTHON), "-m", "drills.hostile.targets", str(bundle), name, str(runs), str(seed)]
+    command = [str(interpreter("serving")), "-m", "drills.hostile.targets", str(bundle), name, str(runs), str(seed)]
     return subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
 
 

@@ -12,13 +12,10 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from harness import processes
+from harness import PROJECT, interpreter, processes
 
-PROJECT = Path(__file__).parents[2]
-CLIENT_PYTHON = PROJECT / ".venv/client/bin/python"
 HTTP = "harness.load.closed_loop"
 GRPC = "harness.client.grpc_load"
 WARM_UP = 200  # requests on each connection before anything is timed
@@ -95,7 +92,7 @@ def run(program: str, job: Job) -> Outcome:
     Raises:
         subprocess.CalledProcessError: an answer that is no success, or a connection lost; the program said which.
     """
-    return Outcome(**ask(str(CLIENT_PYTHON if program == GRPC else sys.executable), program, job))
+    return Outcome(**ask(str(interpreter("client") if program == GRPC else sys.executable), program, job))
 
 
 def main(one_by_one: Callable[[Job, int], list[float]], saturate: Callable[[Job], Callable[[float], int]]) -> None:

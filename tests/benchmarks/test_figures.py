@@ -10,6 +10,7 @@ import pytest
 from benchmarks import results
 from benchmarks.measures import median, percentile
 from benchmarks.results import Bar, Figure, figure, merged, number, table, write
+from harness import PROJECT
 
 
 def made(name: str = "speed", value: float = 30.0, bar: Bar | None = None) -> Figure:
@@ -106,4 +107,4 @@ def test_results_file_has_the_keys_that_outsiders_rely_on(tmp_path: Path) -> Non
 
 
 def test_results_are_written_where_the_design_says() -> None:
-    assert Path(__file__).parents[2] / "benchmarks/results.json" == results.FILE
+    assert PROJECT / "benchmarks/results.json" == results.FILE

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from harness import servers
+from harness import interpreter, servers
 from harness.load import closed_loop, generators
 from harness.load.generators import Job, Outcome
 
 needs_servers = pytest.mark.skipif(
-    not (servers.PEERS_PYTHON.exists() and servers.SERVING_PYTHON.exists() and generators.CLIENT_PYTHON.exists()),
+    not (interpreter("bench").exists() and interpreter("serving").exists() and interpreter("client").exists()),
     reason="needs the environments bench, serving and client beside this one",
 )
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX: y\r\n\r\nhello"
@@ -105,7 +105,7 @@ def test_grpc_load_on_the_bare_server(tmp_path: Path) -> None:
 @needs_servers
 def test_a_server_that_does_not_start_is_reported_with_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(servers, "free_ports", lambda count: [1] * count)  # a privileged port, or one that is not free
-    monkeypatch.setattr(servers, "PEERS_PYTHON", Path("/bin/false"))
+    monkeypatch.setattr(servers, "interpreter", lambda _: Path("/bin/false"))
     with pytest.raises(servers.NotReadyError, match="did not become ready"), servers.hello(tmp_path):
         pass
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import servers
+from harness import interpreter, servers
 from harness.load import closed_loop, generators, open_loop
 from harness.load.open_loop import OpenJob, OpenOutcome
 from harness.ports import free_ports
@@ -108,7 +108,7 @@ server.add_insecure_port("127.0.0.1:{port}")
 server.start()
 server.wait_for_termination()
 """
-    command = [str(generators.CLIENT_PYTHON), "-c", program]
+    command = [str(interpreter("client")), "-c", program]
     with servers.started(
         "no-method", command, servers.clean_environment(), scratch, port, cwd=scratch, grpc_port=port
     ) as server:

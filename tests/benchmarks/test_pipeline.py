@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from benchmarks.training import airflow, pipeline
-from harness import workspaces
+from harness import PROJECT, workspaces
 from harness.workspaces import TWO_MONTHS, Workspace
 
 BARE_SCRIPTS = sorted({script for script, _, _ in pipeline.BARE_STEPS})
@@ -69,13 +69,13 @@ def test_unequal_work_is_not_compared(worked: Workspace, change: dict[str, float
 def test_every_step_of_the_bare_scripts_is_run() -> None:
     for script in BARE_SCRIPTS:
         steps = [step for of, step, _ in pipeline.BARE_STEPS if of == script]
-        text = (workspaces.PROJECT / "benchmarks/peers/pipeline" / script).read_text()
+        text = (PROJECT / "benchmarks/peers/pipeline" / script).read_text()
         assert f"for step in ({', '.join(steps)})" in text
 
 
 def test_the_bare_scripts_use_nothing_of_ours_and_no_dvc() -> None:
     for script in BARE_SCRIPTS:
-        text = (workspaces.PROJECT / "benchmarks/peers/pipeline" / script).read_text()
+        text = (PROJECT / "benchmarks/peers/pipeline" / script).read_text()
         imported = set(re.findall(r"^\s*(?:from|import) (\w+)", text, re.MULTILINE))
         assert "polars" in imported
         assert not imported & {"contract", "pipelines", "bentos", "fleet", "benchmarks", "dvc"}
@@ -83,13 +83,13 @@ def test_the_bare_scripts_use_nothing_of_ours_and_no_dvc() -> None:
 
 def test_a_copy_holds_the_working_tree_and_the_changed_params_alone(home: Path) -> None:
     copy = workspaces.empty("copy", TWO_MONTHS)
-    ours, theirs = (yaml.safe_load((root / "params.yaml").read_text()) for root in (workspaces.PROJECT, copy.path))
+    ours, theirs = (yaml.safe_load((root / "params.yaml").read_text()) for root in (PROJECT, copy.path))
     assert theirs["data"]["months"] == ["2013-03", "2013-04"]
     assert theirs["split"] == ours["split"] | {"validation": "10d"}
     for section in ("data", "split"):
         ours.pop(section), theirs.pop(section)
     assert theirs == ours
-    assert (copy.path / "dvc.yaml").read_bytes() == (workspaces.PROJECT / "dvc.yaml").read_bytes()
+    assert (copy.path / "dvc.yaml").read_bytes() == (PROJECT / "dvc.yaml").read_bytes()
     assert not [name for name in ("dvc.lock", ".dvc/cache", "data", ".venv") if (copy.path / name).exists()]
     assert not [path for path in (copy.path / "var").rglob("*") if path.is_file()]
     status = subprocess.run(["git", "status", "--porcelain"], cwd=copy.path, capture_output=True, text=True, check=True)

@@ -10,9 +10,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness import PROJECT, interpreter
 from tests.clients import proxies
 
-ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(__file__).parent / "programs"
 PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 GO_CODE = Path("/usr/share/gocode")  # of Debian's packages of Go sources
@@ -50,7 +50,9 @@ class Client:
         for need in self.needs:
             there = need.exists() if isinstance(need, Path) else shutil.which(need, path=PATH)
             if not there:
-                made = f"; `make {need.parents[1].relative_to(ROOT)}/installed.txt` makes it" if need in _MADE else ""
+                made = (
+                    f"; `make {need.parents[1].relative_to(PROJECT)}/installed.txt` makes it" if need in _MADE else ""
+                )
                 raise MissingError(f"{need} is not there{made}")
         return self.make(directory)
 
@@ -71,7 +73,10 @@ def _program(*command: str | Path) -> Callable[[Path], list[str | Path]]:
 
 
 def _protoc(directory: Path, *options: str, files: tuple[str, ...] = ("oip", "health")) -> None:
-    run(["protoc", "-I", ROOT, *options, *(ROOT / "bentos" / "protos" / f"{name}.proto" for name in files)], directory)
+    run(
+        ["protoc", "-I", PROJECT, *options, *(PROJECT / "bentos" / "protos" / f"{name}.proto" for name in files)],
+        directory,
+    )
 
 
 def _cpp(directory: Path) -> list[str | Path]:
@@ -112,13 +117,11 @@ def _grpc_js(_: Path) -> list[str | Path]:
             run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], _NODE)
         except (AssertionError, subprocess.TimeoutExpired) as error:
             raise MissingError(f"its packages cannot be installed: {str(error).splitlines()[0]}") from error
-    return ["env", f"NODE_PATH={_NODE}/node_modules", "node", PROGRAMS / "grpc_js.cjs", ROOT]
+    return ["env", f"NODE_PATH={_NODE}/node_modules", "node", PROGRAMS / "grpc_js.cjs", PROJECT]
 
 
-_NODE = ROOT / "var" / "clients" / "node"
-_CLIENT_PYTHON = ROOT / ".venv" / "client" / "bin" / "python"
-_KSERVE_PYTHON = ROOT / ".venv" / "kserve" / "bin" / "python"
-_MADE = (_CLIENT_PYTHON, _KSERVE_PYTHON)
+_NODE = PROJECT / "var" / "clients" / "node"
+_MADE = (interpreter("client"), interpreter("kserve"))
 _INCLUDED = Path("/usr/include")
 _GRPC_GO = GO_CODE / "src" / "google.golang.org" / "grpc"
 _ASK = _program("python3", PROGRAMS / "http_client.py")
@@ -147,30 +150,30 @@ CLIENTS = [
     Client(
         "tritonclient.http",
         "HTTP /v2",
-        _package(_CLIENT_PYTHON, "tritonclient"),
-        _program(_CLIENT_PYTHON, PROGRAMS / "triton_client.py", "http"),
-        (_CLIENT_PYTHON,),
+        _package(interpreter("client"), "tritonclient"),
+        _program(interpreter("client"), PROGRAMS / "triton_client.py", "http"),
+        (interpreter("client"),),
     ),
     Client(
         "kserve InferenceRESTClient",
         "HTTP /v2",
-        _package(_KSERVE_PYTHON, "kserve"),
-        _program(_KSERVE_PYTHON, PROGRAMS / "kserve_client.py", "http"),
-        (_KSERVE_PYTHON,),
+        _package(interpreter("kserve"), "kserve"),
+        _program(interpreter("kserve"), PROGRAMS / "kserve_client.py", "http"),
+        (interpreter("kserve"),),
     ),
     Client(
         "tritonclient.grpc",
         "gRPC",
-        _package(_CLIENT_PYTHON, "tritonclient"),
-        _program(_CLIENT_PYTHON, PROGRAMS / "triton_client.py", "grpc"),
-        (_CLIENT_PYTHON,),
+        _package(interpreter("client"), "tritonclient"),
+        _program(interpreter("client"), PROGRAMS / "triton_client.py", "grpc"),
+        (interpreter("client"),),
     ),
     Client(
         "kserve InferenceGRPCClient",
         "gRPC",
-        _package(_KSERVE_PYTHON, "kserve"),
-        _program(_KSERVE_PYTHON, PROGRAMS / "kserve_client.py", "grpc"),
-        (_KSERVE_PYTHON,),
+        _package(interpreter("kserve"), "kserve"),
+        _program(interpreter("kserve"), PROGRAMS / "kserve_client.py", "grpc"),
+        (interpreter("kserve"),),
     ),
     Client(
         "Node grpc-js",

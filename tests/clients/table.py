@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
+
+from harness import PROJECT
 
 Row = list[str]
 
-PATH = Path(__file__).parents[2] / "docs" / "reference" / "clients-tried.md"
+PATH = PROJECT / "docs" / "reference" / "clients-tried.md"
 MOMENT = 3  # a row's first cells, before what it gets: the name, and of the moment the version and the day
 _ASKED = ["health check", "a row, twice", "a row that lacks a field", "a body beyond the limit", "connection"]
 _CLIENTS = ["client", "version", "run on", "protocol", *_ASKED]

@@ -6,9 +6,9 @@ import atexit
 import os
 import shutil
 import tempfile
-from pathlib import Path
 
-PROJECT = Path(__file__).parents[2]
+from harness import PROJECT
+
 _HOME = tempfile.mkdtemp(prefix="bulkhead-airflow-")
 atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-DAGS = Path(__file__).parents[2] / "dags"
+from harness import PROJECT
+
+DAGS = PROJECT / "dags"
 
 
 @pytest.fixture

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-COMMAND = Path(__file__).parents[2] / "bin" / "airflow-local"
+from harness import PROJECT
+
+COMMAND = PROJECT / "bin" / "airflow-local"
 
 
 @pytest.fixture

@@ -22,14 +22,13 @@ from typing import Any
 import pytest
 import yaml
 
+from harness import PROJECT, interpreter
 from harness.ports import free_ports
 from harness.slice import MONTHS, copy_project
 from tests.dags.airflow_rest import Airflow
 from tests.dags.machine import listening_addresses, processes_in, wait_until, without_airflow
 from tests.fleet.crowds import load
 
-PROJECT = Path(__file__).parents[2]
-PIPELINE_PYTHON = PROJECT / ".venv" / "pipeline" / "bin" / "python"
 FLIGHT = {
     "carrier": "B6",
     "origin": "JFK",
@@ -41,7 +40,9 @@ FLIGHT = {
 
 DAGS = {"collect_and_validate", "train_and_evaluate", "bundle_and_deploy", "monitor"}
 
-pytestmark = pytest.mark.skipif(not PIPELINE_PYTHON.exists(), reason="needs the pipeline environment beside this one")
+pytestmark = pytest.mark.skipif(
+    not interpreter("pipeline").exists(), reason="needs the pipeline environment beside this one"
+)
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The output digests of a plain `dvc repro`, stage by stage."""
     root = Path(os.environ.get("BULKHEAD_TEST_SLICE") or tmp_path_factory.mktemp("plain") / "project")
     if not root.exists():
-        subprocess.run([PIPELINE_PYTHON, "-m", "harness.slice", root], cwd=PROJECT, check=True)
+        subprocess.run([interpreter("pipeline"), "-m", "harness.slice", root], cwd=PROJECT, check=True)
     return outputs(root / "dvc.lock")
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-PROJECT = Path(__file__).parents[2]
+from harness import PROJECT
+
 DAGS = PROJECT / "dags"
 GRAPH = json.loads((DAGS / "graph.json").read_bytes())["stages"]
 IDS = {"collect_and_validate", "train_and_evaluate", "bundle_and_deploy", "monitor"}

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from harness import PROJECT
 from tests.dags.machine import processes_in, wait_until
 
-COMMAND = Path(__file__).parents[2] / "bin" / "airflow-local"
+COMMAND = PROJECT / "bin" / "airflow-local"
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
 AIRFLOW = f"""#!{sys.executable}
 import signal, subprocess, sys

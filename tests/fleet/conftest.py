@@ -21,11 +21,11 @@ from contract.bundle import manifest, signature
 from contract.files import canonical_json
 from contract.store.store import Store
 from fleet.supervisor.processes import FLEET_MARK, PROGRAM_MARK, marked, programs
+from harness import PROJECT
 from harness.ports import free_ports
 from tests.faults.places import ODD
 from tests.fleet.crowds import load
 
-PROJECT = Path(__file__).parents[2]
 VARIABLE = "BULKHEAD_TEST_BUNDLE"
 KEY = signature.make_key()
 

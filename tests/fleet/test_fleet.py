@@ -25,12 +25,13 @@ from fleet.fleet import Fleet
 from fleet.settings import Settings
 from fleet.supervisor.processes import send
 from fleet.supervisor.unix_http import answers
+from harness import PROJECT, interpreter
 from harness.ports import free_ports
-from tests.fleet.conftest import KEY, PROJECT, FleetCommand, changed, listening, wait
+from tests.fleet.conftest import KEY, FleetCommand, changed, listening, wait
 from tests.fleet.crowds import overload
 from tests.fleet.crowds.load import ask
 
-SMOKE = [str(PROJECT / ".venv" / "serving" / "bin" / "python"), str(PROJECT / "bin" / "smoke")]
+SMOKE = [str(interpreter("serving")), str(PROJECT / "bin" / "smoke")]
 
 
 def test_requests_are_refused_with_a_reason_while_nothing_is_live(new_fleet: FleetCommand) -> None:

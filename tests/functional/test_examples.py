@@ -15,12 +15,13 @@ from dvc.utils.serialize import modify_yaml
 from numpy.typing import NDArray
 
 from contract.bundle import manifest
+from harness import PROJECT
 from harness import slice as sliced
 from pipelines.params import file as params_file
 from pipelines.params.params import Params
 from tests.functional.commands import run
 
-EXAMPLES = sliced.PROJECT / "examples"
+EXAMPLES = PROJECT / "examples"
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.yaml"))
 # A score of metrics.json, and how good it must be. Where there is a published score, it is that; see examples/README.md.
 AT_LEAST = {"adult": ("roc_auc", 0.926), "telco_churn": ("roc_auc", 0.838), "titanic": ("roc_auc", 0.86)}

@@ -30,7 +30,7 @@ from bentos.rehearsal import asking
 from bentos.rehearsal.channel import GrpcChannel, RefusedError
 from contract.bundle import manifest
 from contract.schema.schema import FeatureSchema
-from harness import slice as sliced
+from harness import PROJECT, interpreter
 from harness.waiting import until
 from pipelines import paths
 from pipelines.commands.publish import command as publish
@@ -204,7 +204,7 @@ def test_search_finds_a_canary_in_every_wrapping(search: Search, wrapping: str, 
 
 
 def test_search_finds_nothing_where_nothing_is(search: Search) -> None:
-    assert not search.columns_in(FILLER + (sliced.PROJECT / "requirements" / "pipeline.txt").read_bytes())
+    assert not search.columns_in(FILLER + (PROJECT / "requirements" / "pipeline.txt").read_bytes())
     assert min(len(set(values)) for values in CANARIES.values()) >= 1000
 
 
@@ -275,8 +275,7 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(published: Path, logs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     (stored,) = (published / "store" / "bundles").iterdir()
-    python = sliced.PROJECT / ".venv" / "serving" / "bin" / "python"
-    serve = [str(python), "-m", "bentoml", "serve", str(stored), "--host", "127.0.0.1"]
+    serve = [str(interpreter("serving")), "-m", "bentoml", "serve", str(stored), "--host", "127.0.0.1"]
     command = ["env", f"BULKHEAD_PREDICTION_LOG={logs}", *serve]
     running = start_server(stored, tmp_path_factory.mktemp("served"), command)
     yield running

@@ -15,7 +15,7 @@ import pytest
 from contract.bundle import manifest
 from contract.errors import BundleError
 from contract.files import canonical_json
-from harness import slice as sliced
+from harness import PROJECT
 from pipelines.commands.publish import rehearsal
 from pipelines.params.serving import Budget
 from tests.functional.commands import run
@@ -153,7 +153,7 @@ def test_nothing_but_the_bundle_and_the_system_is_seen_in_the_sandbox(bundle: Pa
         f"bundle = pathlib.Path({str(bundle)!r})\n"
         "assert (bundle / 'manifest.json').is_file() and not os.access(bundle, os.W_OK)\n"
         "assert sorted(path.name for path in bundle.parent.iterdir()) == ['bundle', 'home']\n"
-        f"assert not pathlib.Path({str(sliced.PROJECT)!r}, 'params.yaml').exists()\n"
+        f"assert not pathlib.Path({str(PROJECT)!r}, 'params.yaml').exists()\n"
         "try:\n    socket.create_connection(('192.0.2.1', 80), 1)\n"
         "except OSError as error:\n    assert error.errno == 101, error\n"
     )

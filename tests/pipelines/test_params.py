@@ -13,12 +13,12 @@ from pydantic import ValidationError
 from contract.bundle.limits import Limits
 from contract.errors import EXIT_CONFIGURATION, ConfigurationError
 from contract.model.transforms import TRANSFORMS
+from harness import PROJECT
 from pipelines.params import file as params_file
 from pipelines.params.features import FEATURES
 from pipelines.params.params import Params
 from pipelines.params.serving import Serving
 
-PROJECT = Path(__file__).parents[2]
 Change = Callable[[dict[str, Any]], object]
 
 

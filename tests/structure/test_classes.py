@@ -5,10 +5,10 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
-from pathlib import Path
 from textwrap import dedent
 
-PROJECT = Path(__file__).parents[2]
+from harness import PROJECT
+
 _IS_PRIVATE = re.compile(r"_(?!_)").match
 Name = tuple[str, str]  # module and class
 

@@ -11,8 +11,8 @@ import pytest
 from docs import code_blocks
 from docs.generate import __main__ as generate
 from docs.generate import params
+from harness import PROJECT
 
-PROJECT = Path(__file__).parents[2]
 DOCS = PROJECT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 TEXTS = [*PAGES, *sorted(PROJECT.glob("*.md")), *sorted((PROJECT / "examples").glob("*.md"))]

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
-from pathlib import Path
 
 import pytest
 
 from drills.faults import FAULTS, Fault
+from harness import PROJECT
 
-PROJECT = Path(__file__).parents[2]
 # Those that nothing injects yet; whoever injects one takes it off.
 OPEN = {2, 13, 33}
 

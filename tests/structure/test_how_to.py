@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from harness import PROJECT
 from harness import slice as sliced
 
-DOCS = sliced.PROJECT / "docs"
+DOCS = PROJECT / "docs"
 PAGES = sorted((DOCS / "how-to").glob("add-a-*.md"))
 COUNTS = DOCS / "reference" / "adding.md"
 MOST = 3  # source files that an addition touches

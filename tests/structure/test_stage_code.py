@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-PROJECT = Path(__file__).parents[2]
+from harness import PROJECT
+
 OURS = ("contract", "pipelines", "bentos", "fleet")
 EXEMPT = {"contract/errors.py", "pipelines/paths.py"}
 STAGES = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from harness import PROJECT
 from pipelines.__main__ import STAGES
 
-PROJECT = Path(__file__).parents[2]
 PLANES = ("contract", "pipelines", "bentos", "fleet", "dags")
 SOURCES = [path for plane in PLANES for path in sorted((PROJECT / plane).rglob("*.py"))]
 

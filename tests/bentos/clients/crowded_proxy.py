@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-ENVOY = Path(__file__).parents[3] / ".venv" / "fleet" / "bin" / "envoy"
+from harness import PROJECT
+
+ENVOY = PROJECT / ".venv" / "fleet" / "bin" / "envoy"
 _TYPES = "type.googleapis.com/envoy"
 _EXTENSIONS = f"{_TYPES}.extensions"
 

@@ -15,14 +15,13 @@ import pytest
 
 from contract.bundle import manifest
 from docs import code_blocks
+from harness import interpreter
 from harness.ports import free_ports
 from tests.bentos.certificates import Authority
 from tests.bentos.clients.crowded_proxy import ENVOY, crowded_proxy
 from tests.bentos.conftest import Case, Server
 from tests.bentos.load.test_guards import start, wait
 
-ROOT = Path(__file__).parents[3]
-CLIENT_PYTHON = ROOT / ".venv" / "client" / "bin" / "python"
 KEY = "k" * 32
 CURL, HTTPX, TRITON_GRPC, TRITON_HTTP = "curl http", "httpx", "tritonclient.grpc", "tritonclient.http"
 RETRYING = (CURL, HTTPX, TRITON_GRPC)
@@ -35,8 +34,8 @@ def _needed(case: Case) -> None:
     name = json.loads((case.bundle / manifest.FILE_NAME).read_bytes())["name"]
     if name != "flights":
         pytest.skip(f"the examples are about flights, the bundle is about {name}")
-    if not CLIENT_PYTHON.exists():
-        pytest.skip(f"{CLIENT_PYTHON} is not there; `make .venv/client/installed.txt` makes it")
+    if not interpreter("client").exists():
+        pytest.skip(f"{interpreter('client')} is not there; `make .venv/client/installed.txt` makes it")
 
 
 def example(client: str, http: str, grpc: str, *, tls: bool = False) -> str:
@@ -51,7 +50,7 @@ def example(client: str, http: str, grpc: str, *, tls: bool = False) -> str:
 
 def begin(client: str, text: str, directory: Path, **variables: str) -> subprocess.Popen[str]:
     """Runs an example in a directory, where its stderr is kept."""
-    command = ["bash", "-c"] if client == CURL else [str(CLIENT_PYTHON), "-c"]
+    command = ["bash", "-c"] if client == CURL else [str(interpreter("client")), "-c"]
     kept = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     with (directory / "stderr").open("w") as stderr:
         return subprocess.Popen(

@@ -15,23 +15,22 @@ import pytest
 
 from bentos.protocols.oip.kinds import DATATYPES
 from contract.bundle import manifest
+from harness import PROJECT, interpreter
 from harness.ports import free_ports
 from tests.bentos.conftest import Case, Server
 
-ROOT = Path(__file__).parents[3]
-CLIENT_PYTHON = ROOT / ".venv" / "client" / "bin" / "python"
 TENSOR = {"name": "x", "datatype": "FP64", "shape": [1]}
 METADATA = {"name": "m", "versions": ["1"], "platform": "onnx_onnxv1", "inputs": [TENSOR], "outputs": [TENSOR]}
 INFERENCE = {"model_name": "m", "model_version": "1", "outputs": [{**TENSOR, "data": [1]}]}
 
 pytestmark = pytest.mark.skipif(
-    not CLIENT_PYTHON.exists(), reason="`make .venv/client/installed.txt` makes its environment"
+    not interpreter("client").exists(), reason="`make .venv/client/installed.txt` makes its environment"
 )
 
 
 def conformance(*options: str) -> subprocess.CompletedProcess[str]:
-    command = [CLIENT_PYTHON, "-m", "tests.oip", *options]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    command = [interpreter("client"), "-m", "tests.oip", *options]
+    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=120, check=False)
 
 
 class _Yes(BaseHTTPRequestHandler):
@@ -93,7 +92,7 @@ def test_server_is_judged_over_grpc_alone_with_the_request_that_was_given(
 
 def test_no_request_made_from_the_openapi_document_is_a_failure_of_the_server(server: Server, tmp_path: Path) -> None:
     checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
-    command = [CLIENT_PYTHON.with_name("schemathesis"), "run", f"http://{server.http}/docs.json", "--no-color"]
+    command = [interpreter("client").with_name("schemathesis"), "run", f"http://{server.http}/docs.json", "--no-color"]
     command += ["--phases", "coverage,fuzzing", "--max-examples", "20", "--seed", "1", "--checks", checks]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]

@@ -14,13 +14,13 @@ import pytest
 
 from contract.bundle import manifest
 from docs import code_blocks
+from harness import PROJECT
 from tests.bentos.caller import Caller
 from tests.bentos.certificates import Authority
 from tests.bentos.conftest import Case
 from tests.bentos.running import start_server
 
-ROOT = Path(__file__).parents[3]
-PIPELINE = ROOT / ".venv" / "pipeline" / "bin"
+PIPELINE = PROJECT / ".venv" / "pipeline" / "bin"
 SERVERS = [
     block for page in ("docs/how-to/server.md", "docs/how-to/monitoring.md") for block in code_blocks.blocks(page, "sh")
     if "bentoml serve" in block.text
@@ -65,7 +65,7 @@ def test_documented_command_reads_the_prediction_log(tmp_path: Path) -> None:
     (tmp_path / "predictions").mkdir()
     subprocess.run(
         ["bash", "-ec", text.replace("/var/log", str(tmp_path)).replace("data/", f"{tmp_path}/data/")],
-        cwd=ROOT,
+        cwd=PROJECT,
         env={"PATH": f"{PIPELINE}:/usr/bin:/bin"},
         check=True,
     )

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
+from harness import PROJECT
 from tests.bentos.conftest import Case
 from tests.bentos.running import Server
 
-TOOLS = Path(__file__).parents[3] / ".venv" / "generators" / "bin"
+TOOLS = PROJECT / ".venv" / "generators" / "bin"
 ASK = """
 import json, sys
 import client

@@ -19,33 +19,32 @@ from bentos.core import Core
 from drills.callers.good import Answers, ask
 from drills.hostile import fuzzing
 from drills.hostile.requests import CANARY
+from harness import PROJECT, interpreter
 from harness.ports import free_ports
 from harness.processes import resident_mb
 from tests.bentos.conftest import Case, Server
 from tests.bentos.grpc.http2_peer import grpc_door
 from tests.bentos.http.http_server import front_door, limited
 
-ROOT = Path(__file__).parents[3]
-CLIENT_PYTHON = ROOT / ".venv" / "client" / "bin" / "python"
 KINDS = 21
 
 client = pytest.mark.skipif(
-    not CLIENT_PYTHON.exists(), reason="`make .venv/client/installed.txt` makes its environment"
+    not interpreter("client").exists(), reason="`make .venv/client/installed.txt` makes its environment"
 )
 
 
 def beside(case: Case, http: int, grpc: int, program: str, *arguments: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """What good callers found while a program of the drills ran against the same ports, and what that found."""
     command = [sys.executable, "-m", program, str(http), str(grpc), *arguments]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as attack:
+    with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE) as attack:
         good = ask(Answers(case.bundle, rows=2), http, 50, 2)
         return good, json.loads(attack.communicate(timeout=60)[0])
 
 
 def drill(case: Case, http: str, grpc: str, requests: int) -> tuple[int, dict[str, Any]]:
-    command = [CLIENT_PYTHON, "-m", "drills.hostile.fuzz", case.bundle, "--http", http, "--grpc", grpc]
+    command = [interpreter("client"), "-m", "drills.hostile.fuzz", case.bundle, "--http", http, "--grpc", grpc]
     command += ["--requests", str(requests), "--seed", "20"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=240, check=False)
     assert done.stdout, done.stderr
     return done.returncode, json.loads(done.stdout)
 
@@ -112,7 +111,7 @@ def test_server_that_fails_or_repeats_values_is_found_out(case: Case) -> None:
 @client
 def test_properties_hold_for_what_hypothesis_makes(server: Server, case: Case) -> None:
     command = [
-        CLIENT_PYTHON,
+        interpreter("client"),
         "-m",
         "drills.hostile.properties",
         case.bundle,
@@ -121,7 +120,7 @@ def test_properties_hold_for_what_hypothesis_makes(server: Server, case: Case) -
         "--grpc",
         server.grpc,
     ]
-    done = subprocess.run([*command, "--examples", "40"], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, "--examples", "40"], cwd=PROJECT, capture_output=True, text=True, check=False)
     found = json.loads(done.stdout)
     assert (done.returncode, found["failed"]) == (0, {})
     assert min(found["requests"].values()) >= 40
@@ -135,7 +134,7 @@ def test_properties_that_do_not_hold_are_found_out(server: Server, case: Case, t
         constant.document, constant.answer = document, json.dumps({"predictions": case.answers[:1]}).encode()
         threading.Thread(target=constant.serve_forever, daemon=True).start()
         command = [
-            CLIENT_PYTHON,
+            interpreter("client"),
             "-m",
             "drills.hostile.properties",
             case.bundle,
@@ -143,7 +142,11 @@ def test_properties_that_do_not_hold_are_found_out(server: Server, case: Case, t
             f"127.0.0.1:{constant.server_port}",
         ]
         done = subprocess.run(
-            [*command, "--grpc", server.grpc, "--examples", "10"], cwd=ROOT, capture_output=True, text=True, check=False
+            [*command, "--grpc", server.grpc, "--examples", "10"],
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         constant.shutdown()
     assert done.returncode == 1

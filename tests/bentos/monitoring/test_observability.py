@@ -35,13 +35,12 @@ from contract.model.encoder import Encoder
 from contract.model.reference import Counter, Reference
 from contract.prediction_log.records import Reader
 from contract.schema.schema import FeatureSchema
+from harness import PROJECT, interpreter
 from harness.waiting import until
 from tests.bentos.conftest import Case, Server, start_server
 from tests.bentos.monitoring.test_metrics import Samples, samples, value
 from tests.faults import disks
 
-ROOT = Path(__file__).parents[3]
-PIPELINE_PYTHON = ROOT / ".venv" / "pipeline" / "bin" / "python"
 DISK_MB = 24
 READ_TABLES = """
 import sys, json, polars as pl
@@ -248,18 +247,31 @@ def test_pii_column_is_in_no_metric_and_no_log(watched: Watched) -> None:
 
 
 def test_tables_equal_the_answers(watched: Watched, tmp_path: Path) -> None:
-    if not PIPELINE_PYTHON.exists():
-        pytest.skip(f"{PIPELINE_PYTHON} is not there; `make .venv/pipeline/installed.txt` makes it")
+    if not interpreter("pipeline").exists():
+        pytest.skip(f"{interpreter('pipeline')} is not there; `make .venv/pipeline/installed.txt` makes it")
     environment = {key: text for key, text in os.environ.items() if not key.startswith("PYTHON")}
-    command = [PIPELINE_PYTHON, "-m", "pipelines", "predictions", str(watched.logs), "--out", str(tmp_path), "--remove"]
+    command = [
+        interpreter("pipeline"),
+        "-m",
+        "pipelines",
+        "predictions",
+        str(watched.logs),
+        "--out",
+        str(tmp_path),
+        "--remove",
+    ]
     for _ in range(2):  # the second time adds nothing, and what the server writes is not removed
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert f"{len(watched.rows)} predictions of 1 logs" in done.stdout
         assert "0 logs removed" in done.stdout
     tables = f"{tmp_path}/*/*.parquet"
     done = subprocess.run(
-        [PIPELINE_PYTHON, "-c", READ_TABLES, tables], env=environment, capture_output=True, text=True, check=True
+        [interpreter("pipeline"), "-c", READ_TABLES, tables],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     rows = [
         ((name or "", position), (probability, label))
@@ -339,8 +351,8 @@ def _exprs(value: Any) -> Iterator[str]:
 
 
 def test_dashboard_and_alerts_speak_of_metrics_and_labels_that_there_are(watched: Watched, case: Case) -> None:
-    rules = yaml.safe_load((ROOT / "fleet" / "grafana" / "rules.yaml").read_text())
-    dashboard = json.loads((ROOT / "fleet" / "grafana" / "dashboard.json").read_bytes())
+    rules = yaml.safe_load((PROJECT / "fleet" / "grafana" / "rules.yaml").read_text())
+    dashboard = json.loads((PROJECT / "fleet" / "grafana" / "dashboard.json").read_bytes())
     recorded = {rule["record"] for group in rules["groups"] for rule in group["rules"] if "record" in rule}
     watched.ask(case.rows * (MINIMUM_ROWS // len(case.rows) + 1), "enough")  # or no PSI is told
     metrics = watched.metrics()

@@ -21,11 +21,11 @@ from bentos.monitoring.exposition import exposition
 from bentos.monitoring.prediction_log import PredictionLog
 from contract.prediction_log.records import Reader
 from contract.prediction_log.settings import Settings
+from harness import PROJECT
 from harness.waiting import until
 from tests.bentos.monitoring.test_metrics import FEATURES, FIELDS, FeatureSchema, Target, samples, value
 from tests.faults import disks
 
-ROOT = Path(__file__).parents[3]
 SCHEMA = FeatureSchema("m", "binary", Target("t", ("no", "yes"), 0.5), FIELDS, FEATURES)
 ROWS = 500
 CAUSES = ("queue", "full", "disk")
@@ -193,9 +193,9 @@ print(written, dropped["disk"], sum(dropped.values()))
 def test_rows_are_dropped_and_counted_when_the_disk_fails_at_random(tmp_path: Path) -> None:
     if not shutil.which("fiu-run"):
         pytest.skip("fiu-run is not installed: Debian has it in fiu-utils")
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)) + os.pathsep + str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)) + os.pathsep + str(PROJECT)}
     command = ["fiu-run", "-x", sys.executable, "-c", FAILING, str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=True)
     written, failed, dropped = map(int, done.stdout.split())
     assert (written + failed, dropped) == (200 * ROWS, failed)
     assert min(written, failed) > 20 * ROWS
@@ -219,12 +219,12 @@ for number in range(0, 10**9, 5000):
 
 def test_whole_rows_are_read_after_the_writer_was_killed(tmp_path: Path) -> None:
     draw = Random(7)
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)) + os.pathsep + str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)) + os.pathsep + str(PROJECT)}
     for trial in range(3):
         directory = tmp_path / str(trial)
         directory.mkdir()
         command = [sys.executable, "-c", WRITING, str(directory)]
-        with subprocess.Popen(command, cwd=ROOT, env=environment) as writing:
+        with subprocess.Popen(command, cwd=PROJECT, env=environment) as writing:
             until(lambda written=directory: len(list(written.iterdir())) > 1)
             time.sleep(draw.uniform(0, 0.1))
             writing.send_signal(signal.SIGKILL)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from bentos.monitoring.tracing import Sampling, Tracing, sampling
 from contract.errors import ConfigurationError
+from harness import PROJECT
 
-ROOT = Path(__file__).parents[3]
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
 
 
@@ -21,7 +20,7 @@ def test_nothing_is_traced_and_nothing_imported_unless_an_endpoint_is_named() ->
     assert sampling(ENDPOINT | {"OTEL_SDK_DISABLED": "true"}) is None
     assert sampling(ENDPOINT | {"OTEL_TRACES_EXPORTER": "none"}) is None
     look = "import sys, bentos.core; print([name for name in sys.modules if name.startswith(('opentelemetry', 'requests'))])"
-    done = subprocess.run([sys.executable, "-c", look], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", look], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 

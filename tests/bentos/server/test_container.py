@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from harness import PROJECT
 from tests.bentos.conftest import Case
 from tests.bentos.server import base_image
 
-UV = Path(__file__).parents[3] / ".venv" / "uv"
+UV = PROJECT / ".venv" / "uv"
 BASE, IMAGE = "localhost/base", "localhost/served"
 LOCKED = ["--read-only", "--read-only-tmpfs=false", "--tmpfs", "/tmp", "--cap-drop", "all", "--network", "none"]
 LOCKED += ["--security-opt", "no-new-privileges", "--memory", "512m"]

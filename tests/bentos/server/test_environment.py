@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from contract.environment.pruning import UNUSED
+from harness import PROJECT
 
 FORBIDDEN = (
     "apache-airflow",
@@ -24,7 +25,7 @@ FORBIDDEN = (
     "xgboost-cpu",
     "onnxmltools",
 )
-PACKAGE = Path(__file__).parents[3] / "bentos"
+PACKAGE = PROJECT / "bentos"
 
 
 def test_nothing_of_training_is_installed() -> None:

@@ -21,12 +21,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bentos.protos import health_pb2
 from contract.bundle import manifest
+from harness import PROJECT, interpreter
 from harness.ports import free_ports
 from harness.waiting import until
 from tests.bentos.conftest import Case, Server, start_server
 
-ROOT = Path(__file__).parents[3]
-CLIENT_PYTHON = ROOT / ".venv" / "client" / "bin" / "python"
 SECRET = "kilroy-was-here"
 
 
@@ -64,8 +63,8 @@ def resident_mib(pid: int) -> float:
 @pytest.fixture(scope="module")
 def triton(server: Server, case: Case, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What tritonclient got, over HTTP and gRPC, for the golden rows."""
-    if not CLIENT_PYTHON.exists():
-        pytest.skip(f"{CLIENT_PYTHON} is not there; `make .venv/client/installed.txt` makes it")
+    if not interpreter("client").exists():
+        pytest.skip(f"{interpreter('client')} is not there; `make .venv/client/installed.txt` makes it")
     job = tmp_path_factory.mktemp("triton") / "job.json"
     model = json.loads((case.bundle / manifest.FILE_NAME).read_bytes())["name"]
     fields = {field.name: field.kind for field in case.schema.fields}
@@ -82,7 +81,7 @@ def triton(server: Server, case: Case, tmp_path_factory: pytest.TempPathFactory)
         )
     )
     done = subprocess.run(
-        [CLIENT_PYTHON, Path(__file__).parents[1] / "clients" / "triton_client.py", job],
+        [interpreter("client"), Path(__file__).parents[1] / "clients" / "triton_client.py", job],
         capture_output=True,
         text=True,
         timeout=60,
@@ -346,7 +345,7 @@ def test_bentomls_own_worker_never_answers_in_place_of_ours(bundle: Path, tmp_pa
 
 def test_server_says_what_is_missing_when_it_is_started_outside_of_a_bundle(tmp_path: Path) -> None:
     for package in ("bentos", "contract"):
-        shutil.copytree(ROOT / package, tmp_path / package)
+        shutil.copytree(PROJECT / package, tmp_path / package)
     (port,) = free_ports(1)
     done = subprocess.run(
         [sys.executable, "-m", "bentoml", "serve", "bentos.service:Predictor", "--port", str(port)],

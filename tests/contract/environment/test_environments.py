@@ -11,8 +11,7 @@ import pytest
 from contract.environment.environments import python_for
 from contract.errors import BundleError, UnavailableError
 from contract.files import sha256
-
-PROJECT = Path(__file__).parents[3]
+from harness import PROJECT
 
 
 def lock_of(text: str, directory: Path) -> tuple[Path, str]:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from contract.bundle import manifest
+from harness import PROJECT
 
-PROJECT = Path(__file__).parents[3]
 # The kernel ends the process at its first socket of the internet, whichever library asks for one.
 WITHOUT_INTERNET = """
 import ctypes, os, platform, struct, sys, time

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from contract.store.store import Store
+from harness import PROJECT
 from tests.faults.flaky import Fault
 
-ROOT = Path(__file__).parents[3]
 ROUNDS = 6
 _PROGRAM = """
 import sys
@@ -38,7 +38,7 @@ def race(location: str, cache: Path, digest: str) -> list[int]:
     """Two processes move `live` ROUNDS times each, both from where it was before. Returns the generations that they were told they made."""
     command, pipe = [sys.executable, "-c", _PROGRAM, location, str(cache), digest], subprocess.PIPE
     movers = [
-        subprocess.Popen([*command, str(index)], cwd=ROOT, text=True, stdin=pipe, stdout=pipe) for index in range(2)
+        subprocess.Popen([*command, str(index)], cwd=PROJECT, text=True, stdin=pipe, stdout=pipe) for index in range(2)
     ]
 
     def both(word: str) -> list[str]:

@@ -15,9 +15,8 @@ import pytest
 from contract.bundle import manifest
 from contract.errors import BundleError, ConfigurationError, ConflictError
 from contract.store.store import Store
+from harness import PROJECT
 from tests.contract.conftest import write_bundle
-
-ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -155,7 +154,7 @@ def test_exactly_one_wins_when_many_move_at_once(store: Store, bundle: Path) -> 
     movers = [
         subprocess.Popen(
             [sys.executable, "-c", program, store.location, digest, str(index)],
-            cwd=ROOT,
+            cwd=PROJECT,
             text=True,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -220,7 +219,7 @@ def test_package_and_environment_are_named_when_the_driver_is_not_installed() ->
         "try: Store('s3://bucket').read('live')\n"
         "except ConfigurationError as error: print(error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, text=True, capture_output=True, check=True)
+    done = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, text=True, capture_output=True, check=True)
     assert f"needs the package obstore, which the environment {sys.prefix} lacks" in done.stdout
 
 

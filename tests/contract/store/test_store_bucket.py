@@ -19,6 +19,7 @@ import pytest
 from contract.bundle import manifest, signature
 from contract.errors import BundleError, ConfigurationError, ConflictError, UnavailableError
 from contract.store.store import Store
+from harness import PROJECT
 from tests.contract.conftest import write_bundle
 
 pytest.importorskip("obstore", reason="buckets are for the training plane and the fleet")
@@ -31,7 +32,6 @@ from tests.contract.store.movers import ROUNDS, LostAnswer, race
 from tests.contract.store.services import SERVICES, Service
 from tests.faults.flaky import Dice, relay
 
-ROOT = Path(__file__).parents[3]
 KEY = signature.make_key()
 PUBLIC = signature.public_key_of(KEY)
 
@@ -546,7 +546,7 @@ def test_killed_put_leaves_a_whole_bundle_or_none_and_a_retry_completes_it(
         write_bundle(bundle, f"weights {number}")
         count = len(bucket.list("bundles")) + random.randrange(1, 15)
         command = [sys.executable, "-c", program, store.location, str(cache), str(bundle)]
-        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as putting:
+        with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE) as putting:
             assert putting.stdout is not None
             assert putting.stdout.readline() == b"ready\n"
             until(lambda count=count: len(bucket.list("bundles")) >= count)  # type: ignore[misc]

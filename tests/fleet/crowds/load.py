@@ -16,8 +16,8 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
-PROJECT = Path(__file__).parents[3]
-CLIENT = PROJECT / ".venv" / "client" / "bin" / "python"
+from harness import PROJECT, interpreter
+
 _CONNECTIONS = 4
 
 
@@ -47,7 +47,14 @@ def running(http_port: int, grpc_port: int, bundle: Path, pause_s: float = 0.005
     golden = json.loads((bundle / "src" / "bundle" / "golden.json").read_bytes())[0]
     arguments = (http_port, golden, pause_s, load, ended)
     threads = [threading.Thread(target=_ask, args=arguments) for _ in range(_CONNECTIONS)]
-    command = [str(CLIENT), "-m", "tests.fleet.crowds.grpc_load", f"127.0.0.1:{grpc_port}", str(bundle), str(pause_s)]
+    command = [
+        str(interpreter("client")),
+        "-m",
+        "tests.fleet.crowds.grpc_load",
+        f"127.0.0.1:{grpc_port}",
+        str(bundle),
+        str(pause_s),
+    ]
     with subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as over_grpc:
         try:
             assert over_grpc.stdout is not None

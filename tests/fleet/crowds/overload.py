@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.fleet.crowds.load import CLIENT, PROJECT
+from harness import PROJECT, interpreter
 
 _LIMIT_S = 20
 
@@ -76,7 +76,14 @@ def crowd(http_port: int, grpc_port: int, bundle: Path, count: int) -> Iterator[
     golden = json.loads((bundle / "src" / "bundle" / "golden.json").read_bytes())[0]
     body = json.dumps({"rows": [golden["row"]]}).encode()
     head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    command = [str(CLIENT), "-m", "tests.fleet.crowds.grpc_crowd", f"127.0.0.1:{grpc_port}", str(bundle), str(count)]
+    command = [
+        str(interpreter("client")),
+        "-m",
+        "tests.fleet.crowds.grpc_crowd",
+        f"127.0.0.1:{grpc_port}",
+        str(bundle),
+        str(count),
+    ]
     sockets = [socket.create_connection(("127.0.0.1", http_port), _LIMIT_S) for _ in range(count)]
     with subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as over_grpc:
         assert over_grpc.stdout is not None

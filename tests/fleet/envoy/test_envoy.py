@@ -17,8 +17,9 @@ from fleet.envoy.proxy import Proxy
 from fleet.settings import Settings
 from fleet.state import Replica, State, socket_of
 from fleet.supervisor.unix_http import answers
+from harness import PROJECT
 from harness.ports import free_ports
-from tests.fleet.conftest import PROJECT, wait
+from tests.fleet.conftest import wait
 from tests.fleet.crowds.load import ask
 
 DIGEST = "a" * 64

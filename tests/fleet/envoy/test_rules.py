@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+from harness import PROJECT
 
 
 @pytest.mark.parametrize(
@@ -18,5 +17,5 @@ ROOT = Path(__file__).parents[3]
 def test_rules_are_what_prometheus_takes_and_do_what_they_are_to(arguments: list[str]) -> None:
     if not shutil.which("promtool"):
         pytest.skip("promtool is not installed: Debian has it in prometheus")
-    done = subprocess.run(["promtool", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(["promtool", *arguments], cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

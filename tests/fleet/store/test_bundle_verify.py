@@ -20,11 +20,11 @@ from contract.bundle import evidence, manifest, signature
 from contract.errors import BundleError
 from contract.files import canonical_json
 from fleet.store.bundle import verdict
+from harness import PROJECT
 
 KEY = signature.make_key()
 PUBLIC = signature.public_key_of(KEY)
 FLIPS, OF_THE_SIGNATURE, IN_FULL = 10_000, 200, 200
-PROJECT = Path(__file__).parents[3]
 
 
 @pytest.fixture

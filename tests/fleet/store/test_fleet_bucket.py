@@ -14,10 +14,10 @@ from contract.store.store import Store
 from fleet.store import retention
 from fleet.store.report import rows
 from fleet.store.retention import Rule
-from harness import object_stores
+from harness import PROJECT, object_stores
 from harness.ports import free_ports
 from tests.contract.conftest import write_bundle
-from tests.fleet.conftest import KEY, PROJECT, Bundles, FleetCommand
+from tests.fleet.conftest import KEY, Bundles, FleetCommand
 from tests.fleet.test_fleet import SMOKE
 
 

@@ -17,10 +17,10 @@ from contract.bundle import manifest, signature
 from contract.errors import UnavailableError
 from contract.store.store import Channel, Store
 from fleet.store import retention
+from harness import PROJECT
 from tests.contract.conftest import write_bundle
 from tests.faults import disks
 
-ROOT = Path(__file__).parents[3]
 KEY = signature.make_key()
 PUBLIC = signature.public_key_of(KEY)
 
@@ -130,7 +130,7 @@ def test_put_fails_cleanly_when_the_disk_fails_at_random(points: str, chance: fl
         points,
         str(chance),
     ]
-    done = subprocess.run([*command, *map(str, bundles)], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, *map(str, bundles)], cwd=PROJECT, capture_output=True, text=True, check=False)
     results = done.stdout.splitlines()
     assert len(results) == len(bundles), done.stderr
     failed = [result for result in results if not result.startswith("ok ")]
@@ -158,7 +158,7 @@ def test_killed_put_leaves_nothing_under_a_final_name_and_gc_clears_the_rest(tmp
     for steps in (1, 20, 40, 60):  # so many of its files are on disk
         bundle = bundle_of_files(tmp_path / f"bundle{steps}", str(steps), 60)
         command = [sys.executable, "-c", PUTTING, store.location, str(tmp_path / "key"), str(bundle), str(steps)]
-        assert subprocess.run(command, cwd=ROOT, check=False).returncode == -signal.SIGKILL
+        assert subprocess.run(command, cwd=PROJECT, check=False).returncode == -signal.SIGKILL
         check(store, live)
         assert store.put(bundle) == manifest.digest_of(bundle)
     torn = store.leftovers()

@@ -15,9 +15,9 @@ from contract.bundle import signature
 from contract.errors import ConfigurationError
 from contract.store.store import Store
 from fleet.store import users
+from harness import PROJECT
 from tests.contract.conftest import write_bundle
 
-ROOT = Path(__file__).parents[3]
 TRAINING, FLEET, ANYBODY = 51_001, 51_002, 51_003
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as two users")
@@ -74,7 +74,7 @@ def store(place: Path) -> Store:
 def act(uid: int, store: Store, place: Path, *expressions: str, bundle: str = "first") -> list[str]:
     """What the expressions give, or the errors, when that user evaluates them; `bundle` is at argument 4."""
     command = [sys.executable, "-c", AS_USER, str(uid), store.location, str(place / "key"), str(place / bundle)]
-    done = subprocess.run([*command, *expressions], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, *expressions], cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from harness import PROJECT
 from harness.ports import free_ports
 from tests.faults.places import ODD
-from tests.fleet.conftest import PROJECT, FleetCommand
+from tests.fleet.conftest import FleetCommand
 
 
 @dataclass

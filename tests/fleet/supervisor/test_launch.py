@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from contract.bundle import manifest
+from harness import PROJECT
 from tests.contract.conftest import write_bundle
-from tests.fleet.conftest import PROJECT, listening
+from tests.fleet.conftest import listening
 
 SHOW = "import os, sys, socket; print(os.environ['PYTHONPATH'], *[socket.socket(fileno=int(n)).getsockname() for n in sys.argv[2::2]])"
 

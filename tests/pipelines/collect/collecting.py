@@ -12,12 +12,12 @@ from typing import Any
 import polars as pl
 import yaml
 
+from harness import PROJECT
 from pipelines import paths
 from pipelines.params.params import Params
 from pipelines.stages.collect import stage
 from tests.pipelines.conftest import deliveries
 
-PROJECT = Path(__file__).parents[3]
 ROWS = deliveries(datetime(2024, 1, 1), 60)
 
 

@@ -12,10 +12,11 @@ import polars as pl
 import pytest
 
 from contract.errors import DataRejectedError, UnavailableError
+from harness import PROJECT
 from pipelines import paths
 from pipelines.data import tables
 from pipelines.machine import settings
-from tests.pipelines.collect.collecting import PROJECT, ROWS, collect, declare, rows_of, start_collect, write_csv
+from tests.pipelines.collect.collecting import ROWS, collect, declare, rows_of, start_collect, write_csv
 
 
 def test_partition_is_the_same_when_rows_come_late_twice_or_in_another_order(

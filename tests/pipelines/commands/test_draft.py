@@ -17,6 +17,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from contract.errors import EXIT_CONFIGURATION, EXIT_DATA
+from harness import PROJECT
 from pipelines import __main__ as command
 from pipelines import paths
 from pipelines.commands.draft.columns import ranges
@@ -30,7 +31,6 @@ from pipelines.stages.collect import stage
 from pipelines.stages.features import stage as features
 from pipelines.stages.screen import stage as screen
 from pipelines.stages.validate import stage as validate
-from tests.pipelines.collect.collecting import PROJECT
 from tests.pipelines.conftest import deliveries
 
 

@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from harness import PROJECT
 from pipelines.machine import scratch
 
-PROJECT = Path(__file__).parents[3]
 KILLED = """
 import os, signal, sys
 from pathlib import Path

@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 from contract.errors import ConfigurationError
+from harness import PROJECT
 from pipelines.runs import graph
-
-PROJECT = Path(__file__).parents[3]
 
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")  # inside of DVC
 

@@ -5,10 +5,9 @@ from pathlib import Path
 import pytest
 
 from contract.errors import ConfigurationError
+from harness import PROJECT
 from pipelines.runs import months
 from tests.pipelines.runs.conftest import PARAMS
-
-PROJECT = Path(__file__).parents[3]
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from harness import PROJECT
 from pipelines.runs.processes import run_group
 
-PROJECT = Path(__file__).parents[3]
 # A stage that does not care for its parent's death, as `sh -c 'a; b'` under a killed dvc.
 STUBBORN = "trap '' TERM; echo $$ > pid; mv pid pid.txt; while :; do sleep 0.1; done"
 

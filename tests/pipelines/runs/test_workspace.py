@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from contract.errors import ConfigurationError
+from harness import PROJECT
 from pipelines.runs import months
 from pipelines.runs.commands import environment_of, execute, repro
 from pipelines.runs.workspace import (
@@ -24,7 +25,6 @@ from pipelines.runs.workspace import (
 from tests.faults.modes import writable_by_others
 from tests.pipelines.runs.conftest import commit, git, workspace_of
 
-PROJECT = Path(__file__).parents[3]
 DVC_FAILED = 255
 
 
@@ -161,7 +161,7 @@ def test_two_runs_work_at_once(project: Path) -> None:
     for number, workspace in enumerate(wanted):
         open_workspace(workspace, through=f"2013-0{number + 1}")
     command = [sys.executable, "-m", "pipelines.runs", "repro", "evaluate", "--run"]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
     running = [subprocess.Popen([*command, workspace.run], cwd=project, env=environment) for workspace in wanted]
     ended = [process.wait(300) for process in running]
     again = [

@@ -3,7 +3,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
+
+from harness import PROJECT
 
 EXPORT = """
 import hashlib
@@ -27,7 +28,7 @@ for content in (linear.linear_to_onnx(linear.train(features, labels, schema), sc
 
 def test_exports_have_the_same_bytes_whatever_the_seed_of_hashes() -> None:
     def export(seed: int) -> str:
-        environment = os.environ | {"PYTHONHASHSEED": str(seed), "PYTHONPATH": str(Path(__file__).parents[3])}
+        environment = os.environ | {"PYTHONHASHSEED": str(seed), "PYTHONPATH": str(PROJECT)}
         command = [sys.executable, "-c", EXPORT]
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-PROJECT = Path(__file__).parents[3]
+from harness import PROJECT
+
 KERNELS = ("ARMV8", "NEOVERSEN1") if platform.machine() in ("aarch64", "arm64") else ("Prescott", "Haswell")
 WIDE = "X86_V4 AVX512_ICL AVX512_SPR"  # what NumPy has its own code for, where the processor has it
 
