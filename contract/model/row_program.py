@@ -86,6 +86,8 @@ def compiled(
             f"  {'if' if made is None else 'elif'} v{i} is not None or required{i}: v{i} = parse{i}(v{i})",
             f"  if v{i} is None: taken.append(missing{i})",
         ]
+        if KINDS[field.kind].canonical is float:
+            text.append(f" elif not v{i}: v{i} = 0.0")  # it may be -0, which no canonical value is
     text.append(" if not names.issuperset(row): raise ValueError")
     for name in closed:
         i = position[name]

@@ -2,14 +2,15 @@
 
 | kind | canonical | read from |
 |---|---|---|
-| number | float that a float32 can hold | a number; text with the field's decimal sign |
+| number | float that a float32 can hold, never -0 | a number; text with the field's decimal sign |
 | boolean | bool | true, false, 1, 0; text: true/false, yes/no, 1/0 in any case |
 | category | str | text, trimmed; a number or a boolean as the text of its value: 1 and 1.0 are "1", true is "true" |
 | timestamp | datetime without an offset | ISO 8601 text: local, or with an offset and turned into UTC, as the field's zone says |
 | … with a unit | the same, in UTC | a number: `s`, `ms`, `us` since 1970, or `yyyymmdd` |
 
-None stands for a missing value: None itself, NaN, blank text, and whatever equals one of the field's `missing`. Canonical values are
-read as what they are. No message holds a value.
+None stands for a missing value: None itself, NaN, blank text, and whatever equals one of the field's `missing`: as a number for numbers
+and timestamps with a unit, so that `-1` is `-1.0`, else as text, so that it is not. Canonical values are read as what they are. No
+message holds a value.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def _number(field: Field) -> Reader:
             return None
         if not -LARGEST <= number <= LARGEST:
             raise ValueError(NOT_USABLE)
-        return number
+        return number or 0.0  # there is one zero: -0 would tell equal rows apart
 
     return read
 

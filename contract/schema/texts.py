@@ -60,7 +60,11 @@ def _float32(number: float) -> float:
 
 
 def missing_texts(field: Field) -> frozenset[str]:
-    """Return the texts that stand for a missing value; a number among them stands for its value, however it is written."""
+    """Return the texts that stand for a missing value: each token, and the text that `text_of` gives for the number that it is.
+
+    So of categories the token `-1` means the text `-1`, and the number wherever one is stored, but not the text `-1.0`: that is another
+    text, as `01` is. What is a number anyway is compared by its value (`missing_numbers`), however it is written.
+    """
     return frozenset({"", *(token.strip() for token in field.missing), *map(text_of, missing_numbers(field))})
 
 

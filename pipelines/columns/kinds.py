@@ -219,11 +219,7 @@ def _by_value(values: pl.Series, field: Field) -> Converted:
         has_offset = has_offset.fill_null(
             casts.where(cast.is_not_null(), pl.Series([False] * len(values), dtype=pl.Boolean))
         )
-    return Converted(
-        casts.one_zero(converted) if dtype.is_float() else converted,
-        _mapped(rest, distinct, problems, pl.String()),
-        has_offset,
-    )
+    return Converted(converted, _mapped(rest, distinct, problems, pl.String()), has_offset)
 
 
 def _plain(values: pl.Series, field: Field) -> pl.Series:

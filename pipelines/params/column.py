@@ -31,7 +31,7 @@ class Column(Model):
     missing_values: tuple[Text, ...] = Field(
         default=(),
         description='Tokens that mean a missing value in this column, such as `["-1"]`, in requests too. A number is compared by its '
-        "value.",
+        "value, so that `-1` is `-1.0`; a text letter by letter, so that it is not.",
     )
     tolerance: Share = Field(
         default=0.0, description="Largest share of a month's values that may violate this declaration."

@@ -24,7 +24,7 @@ from tests.bentos.caller import Caller
 from tests.bentos.conftest import Case
 from tests.bentos.grpc.http2_peer import INFER, Peer, call_frames, data, grpc_door, headers
 from tests.bentos.http.http_server import FrontDoor
-from tests.bentos.http.test_http_oip import fallbacks
+from tests.bentos.http.test_http_oip import binary_request, fallbacks, infer, json_tensors
 
 SECRET = "kilroy-was-here"
 
@@ -146,6 +146,32 @@ def test_golden_answers_come_back_typed_when_the_request_is_typed(core: Core, ca
         )
 
     serve(core, work)
+
+
+def test_zero_is_encoded_alike_over_every_way_in_whatever_its_sign(
+    core: Core, http: Caller, case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A table has one zero, and a model has learned from that."""
+    numbers = [field.name for field in case.schema.fields if field.kind == "number" and (field.minimum or 0) <= 0]
+    positive, negative = (case.row | dict.fromkeys(numbers, zero) for zero in (0.0, -0.0))
+    encoded: list[bytes] = []
+    monkeypatch.setattr(core.observations, "add", lambda matrix, *_: encoded.append(matrix.tobytes()))
+
+    def over_grpc(client: Client) -> None:
+        typed, raw = (typed_request(case, core, [negative]) for _ in range(2))
+        raw_request(raw)
+        client.infer(typed)
+        client.infer(raw)
+
+    http.predict([positive])
+    http.predict([negative])
+    http.predict([negative | dict.fromkeys(numbers, "-0.0")])
+    infer(http, core, {"inputs": json_tensors(case, [negative])})
+    body, length = binary_request(case, [negative])
+    infer(http, core, body, **{"Inference-Header-Content-Length": str(length)})
+    serve(core, over_grpc)
+    assert len(numbers) > 3
+    assert encoded == encoded[:1] * 7
 
 
 def test_call_is_refused_with_the_status_that_fits(core: Core, case: Case) -> None:

@@ -289,6 +289,14 @@ def test_rows_and_columns_are_encoded_bit_for_bit_alike() -> None:
     assert matrix.tobytes() == ENCODER.encode_columns(columns).tobytes()
 
 
+@pytest.mark.parametrize("value", [-0.0, "-0.0", "-0", 0, "0"])
+def test_zero_is_encoded_as_a_table_has_it_whatever_its_sign(value: Any) -> None:
+    columns = {name: [field] for name, field in (ROW | {"wind": 0.0}).items()}
+    matrix, _ = ENCODER.encode_rows([ROW | {"wind": value}])
+    assert matrix.tobytes() == ENCODER.encode_columns(columns).tobytes()
+    assert ENCODER.encode_columns(columns | {"wind": [value]}).tobytes() == matrix.tobytes()
+
+
 def test_table_value_is_missing_when_a_request_would_be_refused_for_it() -> None:
     columns: dict[str, list[Any]] = {name: [value, value] for name, value in ROW.items()}
     columns |= {"distance": [7000.0, math.nan], "carrier": [None, ""], "at": [None, "yesterday"], "night": [9, None]}

@@ -63,6 +63,11 @@ def test_largest_number_is_the_last_that_float32_holds() -> None:
         assert [math.isinf(np.float32(value)) for value in (kinds.LARGEST, FLOAT32_END)] == [False, True]
 
 
+@pytest.mark.parametrize("value", [-0.0, "-0", " -0.0 ", "-0e5", Decimal("-0"), -1e-400])
+def test_there_is_one_zero_when_a_value_has_a_sign(value: Any) -> None:
+    assert math.copysign(1, read(value, "number")) == 1
+
+
 def test_decimal_comma_leaves_no_room_for_a_point() -> None:
     assert [read(text, "number", decimal=",") for text in ("1,5", "3", 2.5)] == [1.5, 3.0, 2.5]
     for text in ("1.5", "1.234,5", "1,2,3"):
@@ -132,6 +137,21 @@ def test_text_of_a_number_depends_on_its_value_alone(value: Any, expected: str |
 @pytest.mark.parametrize("value", ["?", " ? ", -1, -1.0, "-1"])
 def test_category_is_missing_when_it_is_a_token(value: Any) -> None:
     assert read(value, "category", missing=("?", "-1")) is None
+
+
+@pytest.mark.parametrize("kind", ["category", "identifier"])
+def test_token_is_a_text_where_a_column_is_text_however_a_number_is_written(kind: str) -> None:
+    assert [read(text, kind, missing=("-1",)) for text in ("-1.0", "-01", "-1e0")] == ["-1.0", "-01", "-1e0"]
+    assert [read(value, kind, missing=("-1.0",)) for value in ("-1.0", -1, -1.0, "-1")] == [None] * 4
+
+
+@pytest.mark.parametrize(("kind", "unit"), [("number", None), ("timestamp", "s")])
+@pytest.mark.parametrize("token", ["-1", "-1.0", "-1e0"])
+@pytest.mark.parametrize("value", ["-1", "-1.0", -1, -1.0, Decimal("-1.00")])
+def test_token_is_a_value_where_a_column_is_numbers_however_it_is_written(
+    kind: str, unit: str | None, token: str, value: Any
+) -> None:
+    assert read(value, kind, unit=unit, missing=(token,)) is None
 
 
 @pytest.mark.parametrize(
