@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -45,6 +45,30 @@ def tree(root: int) -> dict[int, float]:
             known[int(path.parent.name)] = parse_stat(path.read_text())
     family = descendants(root, {process: parent for process, (parent, _) in known.items()})
     return {process: known[process][1] for process in family if process in known}
+
+
+def children(process: int) -> list[int]:
+    """The children of a process's main thread."""
+    return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+
+
+def commands() -> dict[int, str]:
+    """The command line of every process, its words parted by blanks."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            found[int(path.parent.name)] = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    return found
+
+
+def running_of(processes: Iterable[int]) -> set[int]:
+    """Those of the processes that still run; a zombie does not."""
+    found = set()
+    for process in processes:
+        with suppress(OSError):
+            if Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+                found.add(process)
+    return found
 
 
 def cpu_seconds(root: int) -> float:
@@ -127,7 +151,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
     _wait_until_gone(process, family)
-    for member in _alive(family):
+    for member in running_of(family):
         with suppress(ProcessLookupError):
             os.kill(member, signal.SIGKILL)
     process.wait()
@@ -136,16 +160,5 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 def _wait_until_gone(process: subprocess.Popen[bytes], family: set[int]) -> None:
     deadline = time.monotonic() + _STOP_LIMIT_S
-    while (process.poll() is None or _alive(family)) and time.monotonic() < deadline:
+    while (process.poll() is None or running_of(family)) and time.monotonic() < deadline:
         time.sleep(0.02)
-
-
-def _alive(family: set[int]) -> set[int]:
-    """Those that still run; a zombie does not."""
-    alive = set()
-    for member in family:
-        with suppress(OSError):
-            state = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()[0]
-            if state != "Z":
-                alive.add(member)
-    return alive

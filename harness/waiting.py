@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-_LIMIT_S = 20
-_POLL_S = 0.005
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.005, 0.1
 
 
-def until(condition: Callable[[], bool]) -> None:
-    """Wait until it holds."""
-    deadline = time.monotonic() + _LIMIT_S
+def until(condition: Callable[[], bool], what: str = "it", *, limit_s: float = 40) -> None:
+    """Wait until a condition holds; fail, naming what was waited for, where it does not within the limit."""
+    deadline, pause_s = time.monotonic() + limit_s, _FIRST_PAUSE_S
     while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(_POLL_S)
+        assert time.monotonic() < deadline, f"waited {limit_s:g} s in vain for {what}"
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)

@@ -29,6 +29,19 @@ def test_descendants_are_found_whatever_their_order() -> None:
     assert processes.descendants(9, parents) == {9}
 
 
+def test_children_and_commands_are_those_of_living_processes() -> None:
+    child = subprocess.Popen(["sleep", "60"])
+    try:
+        assert child.pid in processes.children(os.getpid())
+        until(lambda: processes.commands()[child.pid] == "sleep 60 ")
+        assert processes.running_of([child.pid]) == {child.pid}
+    finally:
+        child.kill()
+    until(lambda: not processes.running_of([child.pid]))  # a zombie, until it is waited for
+    child.wait()
+    assert child.pid not in processes.commands()
+
+
 def test_cpu_time_of_a_tree_counts_its_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "_STOP_LIMIT_S", 2.0)
     burn = "import time\nwhile time.process_time() < 0.5: pass\n"
@@ -39,7 +52,7 @@ def test_cpu_time_of_a_tree_counts_its_children(tmp_path: Path, monkeypatch: pyt
         until(lambda: len(processes.tree(started.pid)) == 2 and processes.cpu_seconds(started.pid) >= 0.4)
         family = set(processes.tree(started.pid))
         assert len(family) == 2
-    assert not processes._alive(family)
+    assert not processes.running_of(family)
 
 
 def test_a_process_that_ignores_sigterm_is_killed_with_its_children(
@@ -53,7 +66,7 @@ def test_a_process_that_ignores_sigterm_is_killed_with_its_children(
         until(lambda: log.read_text().count("deaf") == 2)
         family = set(processes.tree(started.pid))
         assert len(family) == 2
-    assert not processes._alive(family)
+    assert not processes.running_of(family)
 
 
 def test_timed_counts_cpu_time_apart_from_waiting(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import processes
 from harness.ports import free_ports
 
 START_TIMEOUT_S = 60
@@ -31,8 +32,8 @@ class Server:
 
     @property
     def workers(self) -> list[int]:
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return [int(pid) for pid in children if b"bentos.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        commands = processes.commands()
+        return [pid for pid in processes.children(self.process.pid) if "bentos.worker" in commands.get(pid, "")]
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)

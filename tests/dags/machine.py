@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+
+from harness import processes
 
 
 def without_airflow() -> dict[str, str]:
@@ -23,19 +24,8 @@ def listening_addresses(port: int) -> set[str]:
 def processes_in(root: Path) -> list[str]:
     """What still runs with the directory in its command line, or works in it."""
     found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            place = (process / "cwd").readlink()
-        except OSError:
-            continue
-        if str(root) in words or place.is_relative_to(root):
-            found.append(f"{process.name}: {words}")
+    for process, words in processes.commands().items():
+        with suppress(OSError):
+            if str(root) in words or Path(f"/proc/{process}/cwd").readlink().is_relative_to(root):
+                found.append(f"{process}: {words}")
     return found
-
-
-def wait_until(condition: Callable[[], bool], limit_s: float = 20) -> bool:
-    deadline = time.monotonic() + limit_s
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.2)
-    return condition()

@@ -25,8 +25,9 @@ import yaml
 from harness import PROJECT, interpreter
 from harness.ports import free_ports
 from harness.slice import MONTHS, copy_project
+from harness.waiting import until
 from tests.dags.airflow_rest import Airflow
-from tests.dags.machine import listening_addresses, processes_in, wait_until, without_airflow
+from tests.dags.machine import listening_addresses, processes_in, without_airflow
 from tests.fleet.crowds import load
 
 FLIGHT = {
@@ -60,8 +61,10 @@ class Site:
         passwords = json.loads((self.root / "var" / "airflow" / "passwords.json").read_bytes())
         self.airflow.log_in("admin", passwords["admin"])
         # Airflow calls itself healthy before it has read the DAGs.
-        assert wait_until(
-            lambda: {dag["dag_id"] for dag in self.airflow.call("GET", "/api/v2/dags")["dags"]} == DAGS, 120
+        until(
+            lambda: {dag["dag_id"] for dag in self.airflow.call("GET", "/api/v2/dags")["dags"]} == DAGS,
+            "all DAGs to be read",
+            limit_s=120,
         )
 
     def state_of(self, what: str) -> Any:
@@ -174,7 +177,7 @@ def test_a_backfill_until_today_lists_months_that_are_over_and_have_no_run(site:
 def test_a_run_leaves_its_record_and_no_workspace(site: Site, trained: str) -> None:
     name = recorded_name(site, "train_and_evaluate")
     assert (site.root / "var" / "runs" / "reports" / name / "reports" / "evaluation.html").is_file()
-    assert wait_until(lambda: not (site.root / "var" / "runs" / name).exists())
+    until(lambda: not (site.root / "var" / "runs" / name).exists(), "the workspace to go")
 
 
 def test_only_digests_and_names_travel_between_tasks(site: Site, trained: str) -> None:
@@ -187,7 +190,7 @@ def test_the_approved_model_goes_live_on_the_running_fleet(site: Site, deployed:
     assert site.lock(recorded_name(site, "bundle_and_deploy")) == plain
     published = xcom(site, deployed, "publish")
     assert re.fullmatch(r"[0-9a-f]{64}", published)
-    assert wait_until(lambda: fleet_is_ready(site))
+    until(lambda: fleet_is_ready(site), "the fleet to be ready")
     status = ask_fleet(site, "status")
     assert status["live"]["digest"] == published
     assert [replica["digest"] for replica in status["replicas"] if replica["ready"]] == [published] * status["size"]
@@ -207,7 +210,9 @@ def test_a_wrong_month_fails_at_once_with_the_reason_in_the_log(site: Site) -> N
 
 def test_down_in_the_middle_of_a_run_leaves_no_process_and_up_goes_on_with_it(site: Site, deployed: str) -> None:
     run = site.airflow.trigger("monitor", conf={"through": MONTHS[-1]})
-    assert wait_until(lambda: site.airflow.tasks("monitor", run)["validate"]["state"] == "running", 200)
+    until(
+        lambda: site.airflow.tasks("monitor", run)["validate"]["state"] == "running", "the task to begin", limit_s=200
+    )
     site.control("down")
     assert not_of_the_fleet(site) == []
     site.control("up")
@@ -225,7 +230,11 @@ def test_serving_goes_on_and_nothing_is_there_twice_when_the_database_is_lost(
     ports = (int(site.environment[f"BULKHEAD_{protocol}_PORT"]) for protocol in ("HTTP", "GRPC"))
     with load.running(*ports, site.root / "store" / "bundles" / published, pause_s=0.05) as seen:
         run = site.airflow.trigger("collect_and_validate", conf={"through": MONTHS[-1]})
-        assert wait_until(lambda: site.airflow.tasks("collect_and_validate", run)["open"]["state"] == "running", 120)
+        until(
+            lambda: site.airflow.tasks("collect_and_validate", run)["open"]["state"] == "running",
+            "the task to begin",
+            limit_s=120,
+        )
         (site.root / "var" / "airflow" / "airflow.db").write_bytes(b"not a database")
         kill_supervisor(site)
         site.control("up")
@@ -269,7 +278,7 @@ def recorded_names(site: Site, dag_id: str) -> list[str]:
 def kill_supervisor(site: Site) -> None:
     """kill -9, after which nothing of Airflow's may be left."""
     os.kill(int((site.root / "var" / "airflow" / "supervisor.pid").read_text()), signal.SIGKILL)
-    assert wait_until(lambda: not_of_the_fleet(site) == [], 60), not_of_the_fleet(site)
+    until(lambda: not_of_the_fleet(site) == [], "all processes to end", limit_s=60)
 
 
 def not_of_the_fleet(site: Site) -> list[str]:

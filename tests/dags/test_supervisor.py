@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import PROJECT
-from tests.dags.machine import processes_in, wait_until
+from harness import PROJECT, processes
+from harness.waiting import until
+from tests.dags.machine import processes_in
 
 COMMAND = PROJECT / "bin" / "airflow-local"
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
@@ -42,16 +43,12 @@ def supervisor(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("BULKHEAD")}
     process = subprocess.Popen([sys.executable, command, "supervise"], cwd=tmp_path, env=environment)
     try:
-        assert wait_until(lambda: len(processes_in(tmp_path)) == ALL)
+        until(lambda: len(processes_in(tmp_path)) == ALL)
         yield process
     finally:
         for line in processes_in(tmp_path):
             os.kill(int(line.split(":")[0]), signal.SIGKILL)
         process.wait()
-
-
-def _child(process: int) -> int:
-    return int(Path(f"/proc/{process}/task/{process}/children").read_text())
 
 
 @pytest.mark.parametrize(
@@ -60,7 +57,7 @@ def _child(process: int) -> int:
 def test_nothing_is_left_when_one_is_killed(
     supervisor: subprocess.Popen[bytes], tmp_path: Path, whom: str, number: signal.Signals
 ) -> None:
-    os.kill(supervisor.pid if whom == "guardian" else _child(supervisor.pid), number)
+    os.kill(supervisor.pid if whom == "guardian" else processes.children(supervisor.pid)[0], number)
     supervisor.wait()
-    assert wait_until(lambda: processes_in(tmp_path) == [], 30), processes_in(tmp_path)
+    until(lambda: processes_in(tmp_path) == [], "all to end")
     assert (tmp_path / "var" / "airflow" / "supervisor.pid").exists() == (supervisor.returncode == -signal.SIGKILL)

@@ -8,7 +8,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from contract.store.store import Store
 from fleet.supervisor.processes import FLEET_MARK, PROGRAM_MARK, marked, programs
 from harness import PROJECT
 from harness.ports import free_ports
+from harness.waiting import until
 from tests.faults.places import ODD
 from tests.fleet.crowds import load
 
@@ -86,7 +86,7 @@ class FleetCommand:
         if self("up", "--size", str(size))["canary"]:
             self("rollback")
         self("deploy", reference)
-        wait(lambda: self.run("status").returncode == 0, "all replicas to be ready")
+        until(lambda: self.run("status").returncode == 0, "all replicas to be ready")
         return self("status")
 
     def under_load(self, pause_s: float = 0.005) -> Any:
@@ -158,13 +158,6 @@ def changed(source: Path, target: Path, change: Callable[[Path], None]) -> Path:
     claims = replace(manifest.read(target), files=manifest.tree_digests(target))
     (target / manifest.FILE_NAME).write_bytes(claims.to_bytes())
     return target
-
-
-def wait(condition: Callable[[], bool], what: str, limit_s: float = 40) -> None:
-    deadline = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.1)
 
 
 @contextmanager

@@ -27,7 +27,8 @@ from fleet.supervisor.processes import send
 from fleet.supervisor.unix_http import answers
 from harness import PROJECT, interpreter
 from harness.ports import free_ports
-from tests.fleet.conftest import KEY, FleetCommand, changed, listening, wait
+from harness.waiting import until
+from tests.fleet.conftest import KEY, FleetCommand, changed, listening
 from tests.fleet.crowds import overload
 from tests.fleet.crowds.load import ask
 
@@ -87,7 +88,7 @@ def test_no_request_fails_and_replica_returns_when_it_is_killed(fleet: FleetComm
     before = fleet.serve(fleet.bundles.first, size=2)["replicas"][0]
     with fleet.under_load() as load:
         os.kill(before["pid"], signal.SIGKILL)
-        wait(lambda: fleet.run("status").returncode == 0 and _first(fleet)["pid"] != before["pid"], "a new process")
+        until(lambda: fleet.run("status").returncode == 0 and _first(fleet)["pid"] != before["pid"], "a new process")
         assert answers(before["http_socket"], "/readyz", limit_s=5)
         time.sleep(0.5)
     load.check(fleet.bundles.first)
@@ -96,8 +97,8 @@ def test_no_request_fails_and_replica_returns_when_it_is_killed(fleet: FleetComm
 def test_no_request_fails_when_a_replica_freezes_and_it_is_replaced(fleet: FleetCommand) -> None:
     frozen = fleet.serve(fleet.bundles.first, size=2)["replicas"][0]["pid"]
     with fleet.under_load() as load, _stopped([frozen]):
-        wait(lambda: fleet.run("status").returncode == 75, "Envoy to see it")
-        wait(lambda: fleet.run("status").returncode == 0, "the watchdog to replace it")
+        until(lambda: fleet.run("status").returncode == 75, "Envoy to see it")
+        until(lambda: fleet.run("status").returncode == 0, "the watchdog to replace it")
         time.sleep(0.5)
     load.check(fleet.bundles.first)
     assert _first(fleet)["pid"] != frozen
@@ -115,7 +116,7 @@ def test_what_the_replicas_have_no_time_for_is_refused_by_envoy_and_the_rest_is_
     assert set(grpc) == {"OK", "RESOURCE_EXHAUSTED"}
     for outcomes in (http, grpc):
         assert sum(outcomes.values()) == 800
-    wait(lambda: fleet.run("status").returncode == 0, "all replicas to be ready")
+    until(lambda: fleet.run("status").returncode == 0, "all replicas to be ready")
     assert ask(fleet.http_port, body=fleet.golden_request())[0] == 200
 
 
@@ -162,12 +163,12 @@ def test_no_request_fails_when_the_only_replica_of_a_canary_dies_and_its_errors_
     with fleet.under_load(pause_s=0.02) as load:
         fleet("deploy", second, "--canary", "40")
         (replica,) = [each for each in fleet("status")["replicas"] if each["digest"] == second]
-        wait(lambda: load.answers[second] > 20, "the canary to answer")
+        until(lambda: load.answers[second] > 20, "the canary to answer")
         for _ in range(3):
             killed = fleet.pids(replica["name"])
             send(killed, signal.SIGKILL)
-            wait(lambda old=killed: fleet.pids(replica["name"]) not in ([], old), "it to be started again")
-        wait(lambda: fleet.run("status").returncode == 0, "it to return")
+            until(lambda old=killed: fleet.pids(replica["name"]) not in ([], old), "it to be started again")
+        until(lambda: fleet.run("status").returncode == 0, "it to return")
         served = fleet("status")["canary"]["served"]
         fleet("rollback")
     load.check(first, second)
@@ -181,11 +182,11 @@ def test_nothing_is_left_behind_when_a_deployment_is_killed(fleet: FleetCommand)
     command = [sys.executable, "-m", "fleet", "deploy", fleet.bundles.second]
     with subprocess.Popen(command, cwd=PROJECT, env=fleet.environment, stderr=subprocess.PIPE) as deployment:
         assert deployment.stderr is not None
-        wait(lambda: fleet.processes() > processes, "it to start replicas")
+        until(lambda: fleet.processes() > processes, "it to start replicas")
         deployment.kill()
     assert fleet.processes() > processes
     assert fleet("up") == before
-    wait(lambda: fleet.processes() == processes, "the replicas that it started to end")
+    until(lambda: fleet.processes() == processes, "the replicas that it started to end")
 
 
 def test_fleet_is_not_ready_when_a_command_is_cut_short_before_envoy_routes_as_it_wanted(fleet: FleetCommand) -> None:
@@ -203,7 +204,7 @@ def test_no_request_fails_when_supervisord_is_killed_and_up_repairs_it(fleet: Fl
     before = fleet.serve(fleet.bundles.first, size=2)
     with _stopped(fleet.pids("watchdog")), fleet.under_load(pause_s=0.02) as load:
         os.kill(int((fleet.root / "fleet" / "supervisord.pid").read_text()), signal.SIGKILL)
-        wait(lambda: fleet.run("status").returncode == 75, "status to see it")
+        until(lambda: fleet.run("status").returncode == 75, "status to see it")
         told = json.loads(fleet.run("status").stdout)
         assert (told["running"], "supervisord does not run" in told["problems"][0]) == (False, True)
         assert fleet.run("scale", "2").returncode == 75
@@ -211,7 +212,7 @@ def test_no_request_fails_when_supervisord_is_killed_and_up_repairs_it(fleet: Fl
     load.check(fleet.bundles.first)
     assert after["ready"]
     assert not {each["pid"] for each in after["replicas"]} & {each["pid"] for each in before["replicas"]}
-    wait(lambda: len(fleet.processes()) == 6, "the watchdog of before to end")
+    until(lambda: len(fleet.processes()) == 6, "the watchdog of before to end")
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
@@ -220,18 +221,18 @@ def test_nobody_is_needed_when_supervisord_is(fleet: FleetCommand, number: int) 
     before = int((fleet.root / "fleet" / "supervisord.pid").read_text())
     with fleet.under_load(pause_s=0.02) as load:
         os.kill(before, number)
-        wait(lambda: fleet.run("status").returncode == 75, "status to see it")
-        wait(lambda: fleet.run("status").returncode == 0, "the watchdog to repair it", limit_s=120)
+        until(lambda: fleet.run("status").returncode == 75, "status to see it")
+        until(lambda: fleet.run("status").returncode == 0, "the watchdog to repair it", limit_s=120)
     load.check(fleet.bundles.first)
     assert int((fleet.root / "fleet" / "supervisord.pid").read_text()) != before
-    wait(lambda: len(fleet.processes()) == 5, "the watchdog of before and its `fleet up` to end")
+    until(lambda: len(fleet.processes()) == 5, "the watchdog of before and its `fleet up` to end")
 
 
 def test_up_replaces_what_hangs_when_the_watchdog_does_too(fleet: FleetCommand) -> None:
     before = fleet.serve(fleet.bundles.first, size=2)
     frozen = [before["replicas"][0]["pid"], *fleet.envoy()]
     with _stopped([*frozen, *fleet.pids("watchdog")]):
-        wait(lambda: "the watchdog does not look" in fleet.run("status").stdout, "status to see it")
+        until(lambda: "the watchdog does not look" in fleet.run("status").stdout, "status to see it")
         assert "Envoy does not answer" in fleet.run("status").stdout
         after = fleet("up")
     assert after["ready"]
@@ -241,8 +242,8 @@ def test_up_replaces_what_hangs_when_the_watchdog_does_too(fleet: FleetCommand) 
 def test_envoy_is_started_again_when_it_hangs(fleet: FleetCommand) -> None:
     fleet.serve(fleet.bundles.first, size=1)
     with _stopped(fleet.envoy()):
-        wait(lambda: fleet.run("status").returncode == 75, "status to see it")
-        wait(lambda: fleet.run("status").returncode == 0, "the watchdog to replace it")
+        until(lambda: fleet.run("status").returncode == 75, "status to see it")
+        until(lambda: fleet.run("status").returncode == 0, "the watchdog to replace it")
     assert ask(fleet.http_port, body=fleet.golden_request())[0] == 200
 
 
@@ -303,8 +304,8 @@ def test_no_caller_is_led_to_the_replica_of_another_fleet(
                 name = _first(each)["name"]
                 killed = each.pids(name)
                 send(killed, signal.SIGKILL)
-                wait(lambda each=each, name=name, old=killed: each.pids(name) not in ([], old), "a start")
-                wait(lambda each=each: each.run("status").returncode == 0, "the replica to return")
+                until(lambda each=each, name=name, old=killed: each.pids(name) not in ([], old), "a start")
+                until(lambda each=each: each.run("status").returncode == 0, "the replica to return")
     finally:
         other.run("down")
     load.check(first)

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from harness.ports import free_ports
+from harness.waiting import until
 from tests.faults import disks
-from tests.fleet.conftest import FleetCommand, wait
+from tests.fleet.conftest import FleetCommand
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def refuse(fleet: FleetCommand, code: int, reason: str) -> None:
         message = json.loads(refused.stdout)["error"]["message"]
         assert (refused.returncode, "Traceback" in refused.stderr) == (code, False), refused.stderr
         assert (reason in message, "\n" in message) == (True, False), message
-        wait(lambda: fleet.run("status").returncode == 0, "what served to serve")
+        until(lambda: fleet.run("status").returncode == 0, "what served to serve")
     assert fleet("status") == before
 
 

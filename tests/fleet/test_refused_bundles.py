@@ -18,7 +18,9 @@ from contract.bundle import manifest, signature
 from contract.errors import EXIT_DATA, EXIT_RETRY
 from contract.files import canonical_json
 from contract.store.store import Store
-from tests.fleet.conftest import KEY, FleetCommand, changed, wait
+from harness import processes
+from harness.waiting import until
+from tests.fleet.conftest import KEY, FleetCommand, changed
 from tests.fleet.crowds.load import Load
 
 COMMANDS = pytest.mark.parametrize("options", [[], ["--canary", "10"]], ids=["live", "canary"])
@@ -84,10 +86,10 @@ class Serving:
         """Deploy this bundle, which must change nothing at all. The exit code, whether it was started, and the message."""
         fleet, load, answered = self.fleet, self.load, self.load.answers.total()
         done = fleet.run("deploy", digest, *options, **variables)
-        wait(lambda: fleet.run("status").returncode == 0, "Envoy to find all ready, where the machine has stalled")
+        until(lambda: fleet.run("status").returncode == 0, "Envoy to find all ready, where the machine has stalled")
         assert fleet("status") == self.status
         assert fleet.processes() == self.processes
-        assert not runs_of(digest)
+        assert not [command for command in processes.commands().values() if digest in command]
         assert load.answers.total() > answered
         assert (load.failures, set(load.answers)) == ([], {fleet.bundles.first})
         verified = verifying(fleet)
@@ -107,17 +109,6 @@ def serving(fleet: FleetCommand) -> Iterator[Serving]:
 
 def verifying(fleet: FleetCommand) -> Store:
     return Store(fleet.store.location, trusted=lambda: [signature.public_key_of(KEY)])
-
-
-def runs_of(digest: str) -> list[str]:
-    """Processes of any parent that have the stored bundle in their command."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            found += [path.parent.name] if digest.encode() in path.read_bytes() else []
-        except OSError:
-            continue
-    return found
 
 
 @COMMANDS

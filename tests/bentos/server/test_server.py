@@ -21,7 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bentos.protos import health_pb2
 from contract.bundle import manifest
-from harness import PROJECT, interpreter
+from harness import PROJECT, interpreter, processes
 from harness.ports import free_ports
 from harness.waiting import until
 from tests.bentos.conftest import Case, Server, start_server
@@ -53,11 +53,6 @@ def curl(server: Server, path: str, *options: str, body: bytes | None = None) ->
 def post_json(server: Server, value: Any, path: str = "/predict") -> tuple[int, dict[str, str], bytes]:
     body = value if isinstance(value, bytes) else json.dumps(value).encode()
     return curl(server, path, "-H", "Content-Type: application/json", body=body)
-
-
-def resident_mib(pid: int) -> float:
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * 4096 / 2**20
 
 
 @pytest.fixture(scope="module")
@@ -251,17 +246,17 @@ def test_memory_stays_bounded_when_a_body_is_far_too_long(
     with huge.open("wb") as stream:
         stream.truncate(300 * 2**20)
     (worker,) = server.workers
-    before = resident_mib(worker)
+    before = processes.resident_bytes(worker)
     peak = before
     command = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "-H", "Content-Type: application/json", *options]
     client = subprocess.Popen(
         [*command, "--max-time", "30", "-T", huge, "-X", "POST", f"{server.http}/predict"], stdout=subprocess.PIPE
     )
     while client.poll() is None:
-        peak = max(peak, resident_mib(worker))
+        peak = max(peak, processes.resident_bytes(worker))
         time.sleep(0.01)
     assert client.communicate()[0] == b"413"
-    assert peak - before < 30
+    assert peak - before < 30 * 2**20
     assert post_json(server, {"rows": case.rows[:1]})[0] == 200
 
 

@@ -19,7 +19,7 @@ from fleet.state import Replica, State, socket_of
 from fleet.supervisor.unix_http import answers
 from harness import PROJECT
 from harness.ports import free_ports
-from tests.fleet.conftest import wait
+from harness.waiting import until
 from tests.fleet.crowds.load import ask
 
 DIGEST = "a" * 64
@@ -54,8 +54,8 @@ def start() -> Iterator[Start]:
             "error",
         ]
         started.append(subprocess.Popen(command))
-        wait(lambda: answers(root / "envoy.sock", "/ready", limit_s=1), "Envoy to start")
-        wait(lambda: accepts(http_port) and accepts(grpc_port), "it to listen")
+        until(lambda: answers(root / "envoy.sock", "/ready", limit_s=1), "Envoy to start")
+        until(lambda: accepts(http_port) and accepts(grpc_port), "it to listen")
         return http_port, grpc_port
 
     yield begin

@@ -17,7 +17,8 @@ import pytest
 
 from harness.ports import free_ports
 from harness.projects import fleet_project
-from tests.fleet.conftest import FleetCommand, wait
+from harness.waiting import until
+from tests.fleet.conftest import FleetCommand
 
 
 def test_changed_code_in_the_store_does_not_run_when_replicas_are_killed(fleet: FleetCommand, tmp_path: Path) -> None:
@@ -26,7 +27,7 @@ def test_changed_code_in_the_store_does_not_run_when_replicas_are_killed(fleet: 
     with code_changed(stored, tmp_path / "ran"), fleet.under_load() as load:
         for entry in status["replicas"]:
             os.kill(entry["pid"], signal.SIGKILL)
-            wait(lambda: fleet.run("status").returncode == 0, "all replicas to be ready")
+            until(lambda: fleet.run("status").returncode == 0, "all replicas to be ready")
         assert len(fleet("scale", "3")["replicas"]) == 3
     load.check(fleet.bundles.first)
     assert not (tmp_path / "ran").exists()
@@ -39,11 +40,11 @@ def test_replica_is_not_started_and_status_says_why_when_its_copy_is_changed(
     copy = fleet.root / "fleet" / "bundles" / fleet.bundles.first
     with code_changed(copy, tmp_path / "ran"), fleet.under_load() as load:
         os.kill(first["pid"], signal.SIGKILL)
-        wait(lambda: refused(fleet, first["name"]), "the launcher to refuse")
+        until(lambda: refused(fleet, first["name"]), "the launcher to refuse")
         ready = {entry["name"]: entry["ready"] for entry in status(fleet)["replicas"]}
         assert ready == {first["name"]: False, second["name"]: True}
         fleet.run("up")
-        wait(lambda: fleet.run("status").returncode == 0, "the replica to return")
+        until(lambda: fleet.run("status").returncode == 0, "the replica to return")
     load.check(fleet.bundles.first)
     assert not refused(fleet, first["name"])
     assert not (tmp_path / "ran").exists()

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from fleet.supervisor.supervision import Program, Supervisor
+from harness.waiting import until
 from tests.faults.places import ODD
-from tests.fleet.conftest import wait
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def supervisor() -> Iterator[Supervisor]:
 def start(supervisor: Supervisor, program: Program) -> None:
     """Until it has begun: a signal before that is lost."""
     supervisor.add(program)
-    wait(lambda: "begun" in supervisor.log(program.name), "the program to begin")
+    until(lambda: "begun" in supervisor.log(program.name), "the program to begin")
 
 
 def test_program_runs_only_when_it_was_started_and_others_cannot_read_its_settings(

@@ -6,14 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness import PROJECT
+from harness import PROJECT, processes
+from harness.waiting import until
 from pipelines.runs.processes import run_group
 
 # A stage that does not care for its parent's death, as `sh -c 'a; b'` under a killed dvc.
@@ -26,14 +25,14 @@ def test_exit_code_passes_through(tmp_path: Path) -> None:
 
 def test_what_a_command_left_behind_is_ended(tmp_path: Path) -> None:
     assert run_group(["sh", "-c", "sleep 60 & echo $! > pid.txt"], cwd=tmp_path, env=os.environ) == 0
-    assert wait_until(lambda: not alive(tmp_path))
+    until(lambda: not alive(tmp_path))
 
 
 def test_the_whole_group_ends_when_we_are_told_to_stop(tmp_path: Path) -> None:
     process = start(tmp_path)
     process.send_signal(signal.SIGTERM)
     assert process.wait(10) == 128 + signal.SIGTERM
-    assert wait_until(lambda: not alive(tmp_path))
+    until(lambda: not alive(tmp_path))
 
 
 def test_a_command_ends_that_was_about_to_start_when_we_were_told_to_stop(
@@ -54,15 +53,15 @@ def test_a_command_ends_that_was_about_to_start_when_we_were_told_to_stop(
 def test_the_group_ends_when_whoever_started_us_is_killed(tmp_path: Path) -> None:
     program = f"import subprocess, sys; subprocess.run({command(die_with_parent=True)!r})"
     parent = subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, env=environment())
-    assert wait_until((tmp_path / "pid.txt").exists)
+    until((tmp_path / "pid.txt").exists)
     parent.kill()
     parent.wait()
-    assert wait_until(lambda: not alive(tmp_path))
+    until(lambda: not alive(tmp_path))
 
 
 def start(directory: Path) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(command(), cwd=directory, env=environment())
-    assert wait_until((directory / "pid.txt").exists)
+    until((directory / "pid.txt").exists)
     return process
 
 
@@ -80,14 +79,4 @@ def environment() -> dict[str, str]:
 
 
 def alive(directory: Path) -> bool:
-    try:
-        return "State:\tZ" not in Path(f"/proc/{int((directory / 'pid.txt').read_text())}/status").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-def wait_until(condition: Callable[[], bool], limit_s: float = 10) -> bool:
-    deadline = time.monotonic() + limit_s
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return condition()
+    return bool(processes.running_of([int((directory / "pid.txt").read_text())]))
