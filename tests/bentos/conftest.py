@@ -95,7 +95,7 @@ def server(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 @pytest.fixture(scope="module")
 def door(loaded_core: Core) -> Iterator[FrontDoor]:
-    """The HTTP front end over a socket, in this process; modules about gRPC have another one."""
+    """The HTTP front end over a socket, in this process; tests of gRPC have another one."""
     loaded_core.ready = True
     with front_door(loaded_core) as running:
         yield running

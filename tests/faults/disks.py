@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 
 @contextmanager
 def small_disk(path: Path, megabytes: int) -> Iterator[str | None]:
@@ -21,6 +23,16 @@ def small_disk(path: Path, megabytes: int) -> Iterator[str | None]:
         yield None
     finally:
         subprocess.run(["umount", str(path)], check=True)
+
+
+@contextmanager
+def needed(path: Path, megabytes: int) -> Iterator[Path]:
+    """Make a directory with a small file system of its own; skip the test where none may be mounted."""
+    path.mkdir()
+    with small_disk(path, megabytes) as refused:
+        if refused:
+            pytest.skip(refused)
+        yield path
 
 
 @contextmanager

@@ -18,11 +18,7 @@ from tests.fleet.conftest import FleetCommand
 @pytest.fixture
 def small(fleet: FleetCommand, tmp_path: Path) -> Iterator[FleetCommand]:
     """A fleet with a disk of its own, of which the environments take nothing."""
-    disk = tmp_path / "var"
-    disk.mkdir()
-    with disks.small_disk(disk, megabytes=24) as refused:
-        if refused:
-            pytest.skip(refused)
+    with disks.needed(tmp_path / "var", megabytes=24) as disk:
         (disk / "fleet").mkdir(mode=0o700)
         (tmp_path / "environments").mkdir()
         (disk / "fleet" / "environments").symlink_to(tmp_path / "environments")

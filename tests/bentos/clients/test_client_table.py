@@ -21,22 +21,16 @@ def requests(case: Case, tmp_path_factory: pytest.TempPathFactory) -> Requests:
     return write_requests(case.bundle, tmp_path_factory.mktemp("requests"))
 
 
-@pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
-def test_client_gets_what_the_table_says(client: Client, server: Running, requests: Requests, tmp_path: Path) -> None:
+@pytest.mark.parametrize("asking", [*CLIENTS, *LOADS], ids=lambda asking: asking.name)
+def test_client_or_load_tool_gets_what_the_table_says(
+    asking: Client | Load, server: Running, requests: Requests, tmp_path: Path
+) -> None:
+    given = Server(server.http, server.grpc), requests, tmp_path
     try:
-        found = outcome_of(client, Server(server.http, server.grpc), requests, tmp_path)
+        found = answered(asking, *given) if isinstance(asking, Load) else astuple(outcome_of(asking, *given))
     except MissingError as missing:
         pytest.skip(str(missing))
-    assert [client.protocol, *astuple(found)] == read_rows()[client.name][MOMENT:]
-
-
-@pytest.mark.parametrize("load", LOADS, ids=lambda load: load.name)
-def test_load_tool_gets_what_the_table_says(load: Load, server: Running, requests: Requests, tmp_path: Path) -> None:
-    try:
-        found = answered(load, Server(server.http, server.grpc), requests, tmp_path)
-    except MissingError as missing:
-        pytest.skip(str(missing))
-    assert [load.protocol, *found] == read_rows()[load.name][MOMENT:]
+    assert [asking.protocol, *found] == read_rows()[asking.name][MOMENT:]
 
 
 def test_every_client_has_a_row_in_the_table() -> None:

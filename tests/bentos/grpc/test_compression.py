@@ -7,7 +7,7 @@ import json
 import struct
 import tracemalloc
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import grpc
 import pytest
@@ -19,7 +19,7 @@ from bentos.protos import oip_pb2
 from contract.errors import RequestError
 from tests.bentos.caller import Caller
 from tests.bentos.conftest import Case
-from tests.bentos.grpc.http2_peer import INFER, LIVE, Peer, data, grpc_door, headers
+from tests.bentos.grpc.http2_peer import INFER, LIVE, Peer, data, headers
 from tests.bentos.grpc.test_grpc import Client, typed_request
 from tests.bentos.http.http_server import FrontDoor
 from tests.bentos.http.test_http_oip import json_tensors
@@ -88,19 +88,6 @@ def test_limit_is_that_of_the_plain_content(coding: str, compress: Compress) -> 
 
 
 # ---- gRPC: compression.md ----
-
-
-@pytest.fixture(scope="module")
-def door(loaded_core: Core) -> Iterator[FrontDoor]:
-    loaded_core.ready = True
-    with grpc_door(loaded_core) as running:
-        yield running
-
-
-@pytest.fixture
-def peer(door: FrontDoor) -> Iterator[Peer]:
-    with Peer(door.port) as connected:
-        yield connected
 
 
 @pytest.mark.parametrize("coding", [grpc.Compression.Gzip, grpc.Compression.Deflate])

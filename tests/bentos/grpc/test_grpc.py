@@ -320,13 +320,6 @@ def test_raw_answers_are_the_golden_ones_when_heads_repeat_and_differ(core: Core
 # ---- callers as they are ----
 
 
-@pytest.fixture(scope="module")
-def door(loaded_core: Core) -> Iterator[FrontDoor]:
-    loaded_core.ready = True
-    with grpc_door(loaded_core) as running:
-        yield running
-
-
 def test_many_calls_at_once_on_one_channel_are_all_answered(door: FrontDoor, case: Case, core: Core) -> None:
     """More than there may be streams: the caller's library waits with the rest."""
     requests = [typed_request(case, core, [row]).SerializeToString() for row in case.rows]

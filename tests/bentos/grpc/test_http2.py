@@ -41,19 +41,6 @@ DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDO
 END_STREAM, END_HEADERS, PADDED, WITH_PRIORITY = 1, 4, 8, 32
 
 
-@pytest.fixture(scope="module")
-def door(loaded_core: Core) -> Iterator[FrontDoor]:
-    loaded_core.ready = True
-    with grpc_door(loaded_core) as running:
-        yield running
-
-
-@pytest.fixture
-def peer(door: FrontDoor) -> Iterator[Peer]:
-    with Peer(door.port) as connected:
-        yield connected
-
-
 @pytest.fixture(autouse=True)
 def nothing_is_left_or_logged(door: FrontDoor, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 import socket
 import threading
 import time
@@ -19,6 +20,7 @@ from bentos.protocols.http.http1.door import KEEP_ALIVE_S, Door
 from bentos.protocols.http.server import HttpServer
 
 T = TypeVar("T")
+CLOSE = "Connection: close"
 
 
 class FrontDoor:
@@ -142,3 +144,7 @@ def one_response(connection: socket.socket) -> tuple[int, dict[str, str], bytes]
         received += chunk
     (response,) = responses(received)
     return response
+
+
+def predictions(content: bytes) -> Any:
+    return json.loads(content)["predictions"]

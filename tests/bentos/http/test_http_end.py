@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import socket
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -25,18 +23,12 @@ from tests.bentos.http.http_server import (
     get,
     limited,
     one_response,
+    predictions,
     request,
     responses,
     rest,
 )
 from tests.bentos.running import start_server
-
-CLOSE = "Connection: close"
-
-
-def predictions(content: bytes) -> Any:
-    return json.loads(content)["predictions"]
-
 
 # ---- the server stops ----
 

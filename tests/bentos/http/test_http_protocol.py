@@ -9,7 +9,6 @@ import socket
 import threading
 import time
 from contextlib import ExitStack
-from typing import Any
 
 import pytest
 
@@ -19,22 +18,17 @@ from bentos.protocols.http.http1.ration import BODY
 from harness.waiting import until
 from tests.bentos.conftest import Case
 from tests.bentos.http.http_server import (
+    CLOSE,
     FrontDoor,
     front_door,
     get,
     limited,
     one_response,
+    predictions,
     request,
     responses,
     rest,
 )
-
-CLOSE = "Connection: close"
-
-
-def predictions(content: bytes) -> Any:
-    return json.loads(content)["predictions"]
-
 
 # ---- what HTTP allows ----
 

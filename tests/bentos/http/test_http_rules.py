@@ -13,9 +13,8 @@ from contract import cors
 from contract.errors import ConfigurationError
 from tests.bentos.caller import Caller
 from tests.bentos.conftest import Case
-from tests.bentos.http.http_server import FrontDoor, get, one_response, request, responses, rest
+from tests.bentos.http.http_server import CLOSE, FrontDoor, get, one_response, request, responses, rest
 
-CLOSE = "Connection: close"
 ORIGIN = "https://app.example.org"
 
 

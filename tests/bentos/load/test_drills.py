@@ -108,19 +108,15 @@ def test_server_that_fails_or_repeats_values_is_found_out(case: Case) -> None:
     )
 
 
+def run_properties(case: Case, http: str, grpc: str, examples: int) -> subprocess.CompletedProcess[str]:
+    command = [interpreter("client"), "-m", "drills.hostile.properties", case.bundle, "--http", http, "--grpc", grpc]
+    command += ["--examples", str(examples)]
+    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+
+
 @client
 def test_properties_hold_for_what_hypothesis_makes(server: Server, case: Case) -> None:
-    command = [
-        interpreter("client"),
-        "-m",
-        "drills.hostile.properties",
-        case.bundle,
-        "--http",
-        server.http,
-        "--grpc",
-        server.grpc,
-    ]
-    done = subprocess.run([*command, "--examples", "40"], cwd=PROJECT, capture_output=True, text=True, check=False)
+    done = run_properties(case, server.http, server.grpc, 40)
     found = json.loads(done.stdout)
     assert (done.returncode, found["failed"]) == (0, {})
     assert min(found["requests"].values()) >= 40
@@ -133,21 +129,7 @@ def test_properties_that_do_not_hold_are_found_out(server: Server, case: Case, t
     with ThreadingHTTPServer(("127.0.0.1", 0), _Constant) as constant:
         constant.document, constant.answer = document, json.dumps({"predictions": case.answers[:1]}).encode()
         threading.Thread(target=constant.serve_forever, daemon=True).start()
-        command = [
-            interpreter("client"),
-            "-m",
-            "drills.hostile.properties",
-            case.bundle,
-            "--http",
-            f"127.0.0.1:{constant.server_port}",
-        ]
-        done = subprocess.run(
-            [*command, "--grpc", server.grpc, "--examples", "10"],
-            cwd=PROJECT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = run_properties(case, f"127.0.0.1:{constant.server_port}", server.grpc, 10)
         constant.shutdown()
     assert done.returncode == 1
     assert len(json.loads(done.stdout)["failed"]) == 4  # it answers whatever it is asked, and that is one of the five

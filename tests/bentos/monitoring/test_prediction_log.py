@@ -40,11 +40,7 @@ def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 1 MB."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    with disks.small_disk(path, megabytes=1) as refused:
-        if refused:
-            pytest.skip(refused)
+    with disks.needed(tmp_path / "disk", megabytes=1) as path:
         yield path
 
 

@@ -303,20 +303,21 @@ def test_request_in_flight_is_answered_when_the_server_is_told_to_stop(
     assert running.process.wait(20) == 0
 
 
+def run_python(directory: Path, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run this Python to its end in a directory, which is its home, with nothing of this environment."""
+    home = str(directory)
+    environment = {"PATH": "/usr/bin:/bin", "HOME": home, "BENTOML_HOME": home, "BENTOML_DO_NOT_TRACK": "true"}
+    command = [sys.executable, *arguments]
+    options |= {"cwd": directory, "env": environment, "timeout": 60}
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
 def test_server_ends_with_the_reason_when_its_bundle_was_changed(bundle: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     shutil.copytree(bundle, broken)
     (broken / manifest.ARTIFACT / "limits.json").write_bytes(b"{}")
     (port,) = free_ports(1)
-    done = subprocess.run(
-        [sys.executable, "-m", "bentoml", "serve", str(broken), "--port", str(port)],
-        cwd=tmp_path,
-        env={"PATH": "/usr/bin:/bin", "BENTOML_HOME": str(tmp_path), "BENTOML_DO_NOT_TRACK": "true"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_python(tmp_path, "-m", "bentoml", "serve", str(broken), "--port", str(port))
     assert done.returncode == 65
     assert "this bundle cannot be served" in done.stderr
     assert "limits.json" in done.stderr
@@ -324,16 +325,9 @@ def test_server_ends_with_the_reason_when_its_bundle_was_changed(bundle: Path, t
 
 def test_bentomls_own_worker_never_answers_in_place_of_ours(bundle: Path, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        done = subprocess.run(
-            [sys.executable, "-m", "_bentoml_impl.worker.service", str(bundle), "--fd", str(listening.fileno())],
-            cwd=tmp_path,
-            env={"PATH": "/usr/bin:/bin", "BENTOML_HOME": str(tmp_path), "BENTOML_DO_NOT_TRACK": "true"},
-            pass_fds=[listening.fileno()],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        fd = listening.fileno()
+        worker = ("-m", "_bentoml_impl.worker.service", str(bundle), "--fd", str(fd))
+        done = run_python(tmp_path, *worker, pass_fds=[fd])
     assert done.returncode != 0
     assert "does not start bentos.worker: serve with the packages of the bundle's" in done.stderr
 
@@ -342,19 +336,6 @@ def test_server_says_what_is_missing_when_it_is_started_outside_of_a_bundle(tmp_
     for package in ("bentos", "contract"):
         shutil.copytree(PROJECT / package, tmp_path / package)
     (port,) = free_ports(1)
-    done = subprocess.run(
-        [sys.executable, "-m", "bentoml", "serve", "bentos.service:Predictor", "--port", str(port)],
-        cwd=tmp_path,
-        env={
-            "PATH": "/usr/bin:/bin",
-            "HOME": str(tmp_path),
-            "BENTOML_HOME": str(tmp_path),
-            "BENTOML_DO_NOT_TRACK": "true",
-        },
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_python(tmp_path, "-m", "bentoml", "serve", "bentos.service:Predictor", "--port", str(port))
     assert done.returncode != 0
     assert "has no manifest.json: this service runs inside of a built bundle only" in done.stderr

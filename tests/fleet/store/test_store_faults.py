@@ -28,11 +28,7 @@ PUBLIC = signature.public_key_of(KEY)
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 8 MB."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    with disks.small_disk(path, megabytes=8) as refused:
-        if refused:
-            pytest.skip(refused)
+    with disks.needed(tmp_path / "disk", megabytes=8) as path:
         yield path
 
 

@@ -17,11 +17,8 @@ COMMANDS = ("collect 2013-03", "validate", "publish")
 @pytest.fixture
 def small(project: Path, tmp_path: Path) -> Iterator[Path]:
     """A copy of the project on a disk of its own."""
-    (tmp_path / "disk").mkdir()
-    with disks.small_disk(tmp_path / "disk", megabytes=100) as refused:
-        if refused:
-            pytest.skip(refused)
-        copy = tmp_path / "disk" / "project"
+    with disks.needed(tmp_path / "disk", megabytes=100) as disk:
+        copy = disk / "project"
         shutil.copytree(project, copy, symlinks=True, ignore=shutil.ignore_patterns("environments", "cache", "site"))
         yield copy
 

@@ -1,0 +1,24 @@
+"""A gRPC server in this process in place of the HTTP one, and a caller that may break the rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from bentos.core import Core
+from tests.bentos.grpc.http2_peer import Peer, grpc_door
+from tests.bentos.http.http_server import FrontDoor
+
+
+@pytest.fixture(scope="module")
+def door(loaded_core: Core) -> Iterator[FrontDoor]:
+    loaded_core.ready = True
+    with grpc_door(loaded_core) as running:
+        yield running
+
+
+@pytest.fixture
+def peer(door: FrontDoor) -> Iterator[Peer]:
+    with Peer(door.port) as connected:
+        yield connected
