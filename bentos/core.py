@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bentos.guards.access import Access
 from bentos.guards.admission import Admission
 from bentos.monitoring.metrics import Metrics
@@ -22,7 +24,9 @@ from contract.bundle.manifest import GOLDEN_FILE_NAME
 from contract.errors import BundleError, Problem, TooLargeError
 from contract.files import sha256
 from contract.model import reference as training_reference
-from contract.model.predictor import Answer, Predictor
+from contract.model.columns.program import Assumed, Columns
+from contract.model.encoder import by_fallback
+from contract.model.predictor import Answer, Outputs, Predictor, Scored
 from contract.model.reference import Reference
 from contract.model.row_program import Row
 from contract.prediction_log import settings as log_settings
@@ -134,11 +138,31 @@ class Core:
         self.check_size(len(rows))
         if not rows:
             return []
-        scored = self._predictor.score_rows(rows)
-        self.metrics.count_rows(len(rows))
-        answers = self._predictor.answers(scored)
-        self.observations.add(scored.matrix, scored.scores, request_id[:ID_LIMIT_BYTES])
+        scored, fallbacks = self._predictor.score_rows(rows)
+        answers = self._predictor.answers(scored.scores, fallbacks)
+        self._observe(scored, request_id)
         return answers
+
+    def predict_tensors(self, given: list[Row] | Columns, request_id: bytes = b"") -> tuple[Outputs, Assumed]:
+        """The same answers by output, and the rows that took each fallback.
+
+        Args:
+            given: as many rows as `check_size` has allowed.
+        """
+        if isinstance(given, Columns):
+            scored, assumed = self._predictor.score_columns(given)
+        elif given:
+            scored, fallbacks = self._predictor.score_rows(given)
+            assumed = by_fallback(fallbacks)
+        else:
+            return self._predictor.outputs(np.empty(0, np.float32)), []
+        outputs = self._predictor.outputs(scored.scores)
+        self._observe(scored, request_id)
+        return outputs, assumed
+
+    def _observe(self, scored: Scored, request_id: bytes) -> None:
+        self.metrics.count_rows(len(scored.scores))
+        self.observations.add(scored.matrix, scored.scores, request_id[:ID_LIMIT_BYTES])
 
 
 def _check_files(bundle: Path, claims: manifest.Manifest) -> None:

@@ -9,14 +9,19 @@ from dataclasses import dataclass
 from functools import cache
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 from benchmarks.measures import median, percentile
 from benchmarks.results import Bar, Figure, figure
+from contract.bundle import manifest
 from contract.files import tree_bytes
+from contract.model.row_program import Row
+from contract.schema.schema import FeatureSchema
 from harness import PROJECT, interpreter, processes, servers
 from harness.bundles import Bundle
-from harness.load import closed_loop, generators
+from harness.load import closed_loop, generators, raw_tensors
 from harness.load.generators import Job, Outcome
+from harness.load.wires import connect
 from harness.servers import (
     BENTOML_API,
     GRPC_HELLO,
@@ -28,6 +33,7 @@ from harness.servers import (
     Server,
     running,
 )
+from pipelines.stages.bundle.golden import golden_rows
 
 ROUNDS = 3
 LATENCY_REQUESTS = 1000
@@ -38,6 +44,7 @@ RATE = "requests/s per core"
 _ROWS = "rows/s per core"
 MODEL_ALONE = "the model alone, in process"
 BATCH = 64  # rows in a request of many
+BATCHES = 128
 
 
 class WrongAnswerError(Exception):
@@ -86,28 +93,51 @@ def over_http(bundle: Bundle) -> list[Figure]:
 
 
 def batch(bundle: Bundle) -> list[Figure]:
-    """Rows per CPU second of one of our replicas when 64 come in one request, beside one row a request, over both protocols."""
-    cases = [[bundle.golden[(first + n) % len(bundle.golden)] for n in range(BATCH)] for first in range(8)]
-    bodies = [json.dumps({"rows": [case["row"] for case in many]}).encode() for many in cases]
+    """Rows per CPU second of one of our replicas when 64 come in one request, beside one row a request, and the model alone."""
+    rows = [_rows(bundle)[first : first + BATCH] for first in range(0, BATCH * BATCHES, BATCH)]
+    bodies = [json.dumps({"rows": many}).encode() for many in rows]
+    binary = [raw_tensors.http_request(bundle.name, bundle.kinds, many) for many in rows]
     with running(bundle, (OURS,)) as started:
         ours = started[OURS]
+        cases = _answered(ours, rows, bodies, binary)
         requests = generators.encode([closed_loop.request("/predict", body) for body in bodies])
         speeds = measure(
             {
                 "one": http_target(bundle, ours),
                 "many": Target(ours, ours.port, requests, generators.HTTP),
+                "tensors": Target(ours, ours.port, generators.encode(binary), generators.HTTP),
                 "one over gRPC": grpc_target(ours, grpc_messages(bundle, ours)),
                 "many over gRPC": grpc_target(ours, grpc_messages(bundle, ours, cases)),
             }
         )
-    one, many, grpc_one, grpc_many = (speed.per_core for speed in speeds.values())
-    peer, bar = "one row a request", Bar("≥", 12)
+    one, many, tensors, grpc_one, grpc_many = (speed.per_core for speed in speeds.values())
+    peer, bar, alone, of_model = "one row a request", Bar("≥", 12), model_alone(bundle)["many"], Bar("≥", 0.7)
     return figures(
         "batch",
         ("batch_rows", many * BATCH, _ROWS, peer, one, bar),
         ("batch_rows_grpc", grpc_many * BATCH, _ROWS, peer, grpc_one, bar),
-        ("batch_rows_of_model", many * BATCH, _ROWS, MODEL_ALONE, model_alone(bundle)["many"], None),
+        ("batch_rows_of_model", many * BATCH, _ROWS, MODEL_ALONE, alone, None),
+        ("batch_tensors_of_model", tensors * BATCH, _ROWS, MODEL_ALONE, alone, of_model),
+        ("batch_grpc_of_model", grpc_many * BATCH, _ROWS, MODEL_ALONE, alone, of_model),
     )
+
+
+def _answered(
+    server: Server, requests: Sequence[Sequence[Row]], bodies: Sequence[bytes], binary: Sequence[bytes]
+) -> list[list[dict[str, Any]]]:
+    """Return the rows of each request with the answers of `/predict`; raises WrongAnswerError where binary tensors get others."""
+    answered = []
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=10)
+    with connect(server.port) as raw:
+        for rows, body, tensors in zip(requests, bodies, binary, strict=True):
+            connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
+            expected = json.loads(connection.getresponse().read())["predictions"]
+            plain = [{"probability": answer["probability"], "label": answer["label"]} for answer in expected]
+            if raw_tensors.http_predictions(closed_loop.exchange(raw, tensors)) != plain:
+                raise WrongAnswerError(f"{server.name} answers binary tensors otherwise than the same rows")
+            answered.append([{"row": row, "answer": answer} for row, answer in zip(rows, expected, strict=True)])
+    connection.close()
+    return answered
 
 
 def over_grpc(bundle: Bundle) -> list[Figure]:
@@ -201,17 +231,25 @@ def watching(bundle: Bundle) -> list[Figure]:
 
 
 @cache
+def _rows(bundle: Bundle) -> list[Row]:
+    """Rows that do not repeat, made as golden requests are."""
+    schema = FeatureSchema.from_bytes((bundle.path / manifest.ARTIFACT / "schema.json").read_bytes())
+    return list(golden_rows(schema, BATCH * BATCHES))
+
+
+@cache
 def model_alone(bundle: Bundle) -> dict[str, float]:
     """What `benchmarks.peers.serving.model_alone` measures: the limit for any server of this model."""
-    return _in_serving("benchmarks.peers.serving.model_alone", str(bundle.path), str(SATURATED_S))
+    return _in_serving("benchmarks.peers.serving.model_alone", str(bundle.path), str(SATURATED_S), given=_rows(bundle))
 
 
-def _in_serving(module: str, *arguments: str) -> dict[str, float]:
-    """The JSON object that a module prints in the serving environment."""
+def _in_serving(module: str, *arguments: str, given: object = None) -> dict[str, float]:
+    """The JSON object that a module prints in the serving environment, given another."""
     done = subprocess.run(
         [str(interpreter("serving")), "-m", module, *arguments],
         cwd=PROJECT,
         env=servers.clean_environment(),
+        input=json.dumps(given).encode(),
         stdout=subprocess.PIPE,
         check=True,
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from time import monotonic
 
 import numpy as np
@@ -21,27 +22,36 @@ MINIMUM_ROWS = 500
 
 
 class Sketch:
-    """One column: rows by bin, since the start, and in the window."""
+    """Columns: rows by bin, since the start, and in the window.
 
-    def __init__(self, bins: Bins) -> None:
+    Attributes:
+        bins: of each column.
+    """
+
+    def __init__(self, bins: Sequence[Bins]) -> None:
         self.bins = bins
         self._counter = Counter(bins)
-        self.totals = np.zeros(len(bins.names), np.int64)
-        self._window = np.zeros(len(bins.names))
+        self._totals = np.zeros(self._counter.total, np.int64)
+        self._window = np.zeros(self._counter.total)
+        ends = list(accumulate(len(each.names) for each in bins))
+        self._parts = [slice(end - len(each.names), end) for each, end in zip(bins, ends, strict=True)]
 
-    def add(self, column: NDArray[np.float32], decay: float) -> None:
-        """Count these rows, after what is in the window has lost so much of its weight."""
-        counts = self._counter.count(column)
-        self.totals += counts
+    def add(self, columns: NDArray[np.float32], decay: float) -> None:
+        """Count these rows, columns × rows, after what is in the window has lost so much of its weight."""
+        counts = self._counter.count(columns)
+        self._totals += counts
         self._window *= decay
         self._window += counts
 
-    @property
-    def drift(self) -> float | None:
-        """The PSI of the window to the reference; None while too few rows are in it."""
-        if self._window.sum() < MINIMUM_ROWS:
-            return None
-        return stability_index([self.bins.rows, self._window])
+    def totals(self, column: int) -> list[int]:
+        """Return the rows of a column by bin."""
+        rows: list[int] = self._totals[self._parts[column]].tolist()
+        return rows
+
+    def drift(self, column: int) -> float | None:
+        """Return the PSI of a column's window to the reference; None while too few rows are in it."""
+        window = self._window[self._parts[column]]
+        return None if window.sum() < MINIMUM_ROWS else stability_index([self.bins[column].rows, window])
 
 
 class Sketches:
@@ -51,15 +61,14 @@ class Sketches:
         self._schema = schema
         self._version = labels({"model_version": model_version})
         names = schema.feature_names
-        self._features = [
-            (names.index(name), f"{labels({'feature': name})},{self._version}", Sketch(bins))
-            for name, bins in reference.features.items()
-        ]
+        self._columns = [names.index(name) for name in reference.features]
+        self._names = [f"{labels({'feature': name})},{self._version}" for name in reference.features]
+        self._features = Sketch(list(reference.features.values()))
         self._bins = [
-            [f"{labels({'bin': bin_name})},{feature}" for bin_name in sketch.bins.names]
-            for _, feature, sketch in self._features
+            [f"{labels({'bin': bin_name})},{feature}" for bin_name in bins.names]
+            for feature, bins in zip(self._names, self._features.bins, strict=True)
         ]
-        self._prediction = Sketch(reference.prediction)
+        self._prediction = Sketch([reference.prediction])
         self._labels = np.zeros(len(schema.target.labels), np.int64)
         self._sum = 0.0
         self._added = monotonic()
@@ -69,11 +78,9 @@ class Sketches:
         now = monotonic()
         decay = math.exp((self._added - now) / WINDOW_S)
         self._added = now
-        columns = np.ascontiguousarray(matrix.T)
-        for index, _, sketch in self._features:
-            sketch.add(columns[index], decay)
+        self._features.add(matrix.T[self._columns], decay)
         outcomes = predicted(self._schema.task, scores)
-        self._prediction.add(outcomes, decay)
+        self._prediction.add(outcomes[np.newaxis], decay)
         if self._schema.task == "multiclass":
             self._labels += np.bincount(outcomes.astype(np.int64), minlength=len(self._labels))
             return
@@ -93,11 +100,12 @@ class Sketches:
         drift = Family(
             "bulkhead_feature_drift_psi", "gauge", "Population stability index of about a day to the training"
         )
-        for (_, feature, sketch), bins in zip(self._features, self._bins, strict=True):
-            for of_bin, count, trained in zip(bins, sketch.totals.tolist(), sketch.bins.rows, strict=True):
+        for column, (feature, bins) in enumerate(zip(self._names, self._bins, strict=True)):
+            trained = self._features.bins[column].rows
+            for of_bin, count, of_training in zip(bins, self._features.totals(column), trained, strict=True):
                 rows.add(of_bin, count)
-                reference.add(of_bin, trained)
-            if (index := sketch.drift) is not None:
+                reference.add(of_bin, of_training)
+            if (index := self._features.drift(column)) is not None:
                 drift.add(feature, index)
         yield from (rows, reference, drift)
 
@@ -107,7 +115,7 @@ class Sketches:
             values = Family(
                 "bulkhead_prediction", "histogram", "Predicted probabilities of the positive label, or values"
             )
-            values.add_histogram(self._version, sketch.bins.edges, sketch.totals.tolist()[:-1], self._sum)
+            values.add_histogram(self._version, sketch.bins[0].edges, sketch.totals(0)[:-1], self._sum)
             yield values
         if self._schema.target.labels:
             predictions = Family("bulkhead_predicted_labels", "counter", "Predictions by label")
@@ -117,6 +125,6 @@ class Sketches:
         drift = Family(
             "bulkhead_prediction_drift_psi", "gauge", "Population stability index of about a day to the training"
         )
-        if (index := sketch.drift) is not None:
+        if (index := sketch.drift(0)) is not None:
             drift.add(self._version, index)
         yield drift

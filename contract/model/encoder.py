@@ -8,7 +8,8 @@ the one conversion of `contract.schema.kinds`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from contract.errors import BundleError, InvalidRowsError, Problem
 from contract.model import sources, transforms
+from contract.model.columns.program import Assumed, ColumnProgram, Columns
 from contract.model.row_program import Fallback, Parser, Row, compiled
 from contract.schema import kinds
 from contract.schema.schema import FeatureSchema, Field
@@ -29,21 +31,15 @@ class Encoder:
         self._names = frozenset(field.name for field in schema.fields)
         self._sources = sources.Sources(schema.fields)
         self._accepted = frozenset(field.name for field in schema.accepted)
-        positions = {field.name: index for index, field in enumerate(schema.fields)}
+        self._width = len(schema.features)
         try:
-            self._features = [
-                (transforms.make(feature.transform, feature.options), *_two(positions[name] for name in feature.inputs))
-                for feature in schema.features
-            ]
+            made = [transforms.make(feature.transform, feature.options) for feature in schema.features]
         except ValueError as error:
             raise BundleError(f"the feature schema cannot be used: {error}") from error
-        self._encode = compiled(
-            schema,
-            [parse for _, parse in self._parsers],
-            {field.name: _bounds(field) for field in schema.fields if kinds.is_bounded(field)},
-            [transform for transform, _, _ in self._features],
-            _known(schema),
-        )
+        parsers = [parse for _, parse in self._parsers]
+        bounds = {field.name: _bounds(field) for field in schema.fields if kinds.is_bounded(field)}
+        self._encode = compiled(schema, parsers, bounds, made, _known(schema))
+        self._columns = ColumnProgram(schema, parsers, bounds, made, _known(schema))
 
     def encode_rows(self, rows: Sequence[Row]) -> tuple[NDArray[np.float32], list[list[Fallback]]]:
         """The matrix of `rows`, and for each row the fallbacks that its encoding took.
@@ -64,9 +60,21 @@ class Encoder:
             if problems := self._problems(rows):
                 raise InvalidRowsError("the rows do not fit the model's schema", problems) from None
             raise
-        return np.array(encoded, dtype=np.float32).reshape(len(rows), len(self._features)), fallbacks
+        return np.array(encoded, dtype=np.float32).reshape(len(rows), self._width), fallbacks
 
-    def encode_columns(self, columns: Mapping[str, Sequence[Any]]) -> NDArray[np.float32]:
+    def encode_columns(self, columns: Columns) -> tuple[NDArray[np.float32], Assumed]:
+        """The matrix of the columns of a request, bit for bit that of the same rows, and what was assumed.
+
+        Raises:
+            InvalidRowsError: as for the rows.
+        """
+        if not self._sources.concern(columns.values):
+            with suppress(ValueError, TypeError):  # TypeError: of what no column of a request holds
+                return self._columns.request(columns)
+        matrix, fallbacks = self.encode_rows(columns.rows())
+        return matrix, by_fallback(fallbacks)
+
+    def encode_table(self, columns: Mapping[str, Sequence[Any]]) -> NDArray[np.float32]:
         """The matrix of a table given as columns of equal length, one for every field of the schema.
 
         Values that a request would be refused for (out of range, of another type, NaN) are taken as missing.
@@ -75,13 +83,8 @@ class Encoder:
             raise InvalidRowsError(
                 "the table lacks columns of the schema", [Problem(None, name, "absent") for name in absent]
             )
-        parsed = [_parse_leniently(parse, columns[name]) for name, parse in self._parsers]
-        size = len(parsed[0]) if parsed else 0
-        matrix = np.empty((size, len(self._features)), dtype=np.float32)
-        for column, (transform, first, second) in enumerate(self._features):
-            inputs = [parsed[first]] if second is None else [parsed[first], parsed[second]]
-            matrix[:, column] = np.fromiter(map(transform, *inputs), np.float32, size)
-        return matrix
+        values = [_parse_leniently(parse, columns[name]) for name, parse in self._parsers]
+        return self._columns.table(values, len(values[0]) if values else 0)
 
     def _problems(self, rows: Sequence[Row]) -> list[Problem]:
         problems: list[Problem] = []
@@ -102,10 +105,13 @@ class Encoder:
         return problems
 
 
-def _two(inputs: Iterable[int]) -> tuple[int, int | None]:
-    """The positions of a feature's one or two inputs."""
-    first, *more = inputs
-    return first, more[0] if more else None
+def by_fallback(fallbacks: Sequence[Sequence[Fallback]]) -> Assumed:
+    """The rows that took each fallback, of the fallbacks of each row."""
+    rows: dict[tuple[str, str], list[int]] = {}
+    for row, taken in enumerate(fallbacks):
+        for entry in taken:
+            rows.setdefault((entry["field"], entry["problem"]), []).append(row)
+    return [({"field": field, "problem": problem}, which) for (field, problem), which in rows.items()]
 
 
 def _known(schema: FeatureSchema) -> dict[str, frozenset[str]]:

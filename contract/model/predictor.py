@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import BundleError, Problem
+from contract.model.columns.program import Assumed, Columns
 from contract.model.encoder import Encoder
 from contract.model.row_program import Fallback, Row
 from contract.model.runtime import onnxruntime
@@ -20,13 +21,13 @@ from contract.schema.schema import FeatureSchema
 
 MODEL_FILE_NAME = "model.onnx"
 Answer = dict[str, Any]
+Outputs = dict[str, list[Any]]  # by the name of an output, its value for each row
 
 
 class Scored(NamedTuple):
-    """Rows, encoded (float32, rows × features, NaN for missing), and their fallbacks and scores, as `score_matrix` gives them."""
+    """Rows, encoded (float32, rows × features, NaN for missing), and their scores, as `score_matrix` gives them."""
 
     matrix: NDArray[np.float32]
-    fallbacks: Sequence[list[Fallback]]
     scores: NDArray[np.float32]
 
 
@@ -41,8 +42,6 @@ class Predictor:
         self._output = self._session.get_outputs()[-1].name
         self._score_one = _one_row(self._session, len(schema.features))
         self._threshold = schema.target.threshold or 0.0
-        answers: dict[str, Callable[[Any], Answer]] = {"binary": self._chance, "multiclass": self._chances}
-        self._answer = answers.get(schema.task, _value)
 
     @classmethod
     def load(cls, directory: Path) -> Predictor:
@@ -65,30 +64,54 @@ class Predictor:
         """
         if not rows:
             return []
-        return self.answers(self.score_rows(rows))
+        scored, fallbacks = self.score_rows(rows)
+        return self.answers(scored.scores, fallbacks)
 
-    def score_rows(self, rows: Sequence[Row]) -> Scored:
-        """The first half of `predict`: one row or more, encoded and scored.
+    def score_rows(self, rows: Sequence[Row]) -> tuple[Scored, list[list[Fallback]]]:
+        """Encode and score one row or more; with the fallbacks of each.
 
         Raises:
             InvalidRowsError: rows that break the schema; nothing is predicted then.
         """
         matrix, fallbacks = self._encoder.encode_rows(rows)
-        return Scored(matrix, fallbacks, self.score_matrix(matrix))
+        return Scored(matrix, self.score_matrix(matrix)), fallbacks
 
-    def answers(self, scored: Scored) -> list[Answer]:
-        """The second half of `predict`."""
-        answers = []
-        for score, taken in zip(scored.scores.tolist(), scored.fallbacks, strict=True):
-            answer = self._answer(score)
+    def score_columns(self, columns: Columns) -> tuple[Scored, Assumed]:
+        """Encode and score the same rows, given as columns; with the rows that took each fallback."""
+        matrix, assumed = self._encoder.encode_columns(columns)
+        return Scored(matrix, self.score_matrix(matrix)), assumed
+
+    def score_table(self, columns: Mapping[str, Sequence[Any]]) -> NDArray[np.float32]:
+        """Score every row of a table, as `score_matrix` does."""
+        return self.score_matrix(self._encoder.encode_table(columns))
+
+    def outputs(self, scores: NDArray[np.float32]) -> Outputs:
+        """What is answered, by its name: a value for each row; of `probabilities` a list in the order of the labels.
+
+        Raises:
+            ArithmeticError: the model gave NaN or infinity, which never gets out.
+        """
+        labels, values = self.schema.target.labels, scores.tolist()
+        if self.schema.task == "multiclass":
+            _check_finite(sum(map(sum, values)))
+            return {"probabilities": values, "label": [labels[row.index(max(row))] for row in values]}
+        _check_finite(sum(values))
+        if self.schema.task == "regression":
+            return {"value": values}
+        threshold = self._threshold
+        return {"probability": values, "label": [labels[value >= threshold] for value in values]}
+
+    def answers(self, scores: NDArray[np.float32], fallbacks: Sequence[list[Fallback]]) -> list[Answer]:
+        """An answer for each row; raises ArithmeticError as `outputs` does."""
+        outputs = self.outputs(scores)
+        if self.schema.task == "multiclass":
+            labels = self.schema.target.labels
+            outputs["probabilities"] = [dict(zip(labels, row, strict=True)) for row in outputs["probabilities"]]
+        answers = [dict(zip(outputs, values, strict=True)) for values in zip(*outputs.values(), strict=True)]
+        for answer, taken in zip(answers, fallbacks, strict=True):
             if taken:
                 answer["fallbacks"] = taken
-            answers.append(answer)
         return answers
-
-    def score_columns(self, columns: Mapping[str, Sequence[Any]]) -> NDArray[np.float32]:
-        """The scores of every row of a table, as `score_matrix` gives them."""
-        return self.score_matrix(self._encoder.encode_columns(columns))
 
     def score_matrix(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
         """Scores of rows already encoded (float32, rows × features, NaN for missing), as float32.
@@ -121,24 +144,10 @@ class Predictor:
             raise BundleError(f"{len(differing)} of {len(cases)} golden answers differ", problems)
         return len(cases)
 
-    def _chance(self, probability: float) -> Answer:
-        _check_finite(probability)
-        return {"probability": probability, "label": self.schema.target.labels[probability >= self._threshold]}
 
-    def _chances(self, probabilities: list[float]) -> Answer:
-        _check_finite(*probabilities)
-        labels = self.schema.target.labels
-        first_best = probabilities.index(max(probabilities))
-        return {"probabilities": dict(zip(labels, probabilities, strict=True)), "label": labels[first_best]}
-
-
-def _value(value: float) -> Answer:
-    _check_finite(value)
-    return {"value": value}
-
-
-def _check_finite(*scores: float) -> None:
-    if not all(map(math.isfinite, scores)):
+def _check_finite(total: float) -> None:
+    """A sum of float32 numbers, in double precision, is finite if they all are."""
+    if not math.isfinite(total):
         raise ArithmeticError("the model gave a score that is no finite number")
 
 

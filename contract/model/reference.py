@@ -23,6 +23,7 @@ from contract.schema.schema import FeatureSchema
 FILE_NAME = "reference.json"
 FORMAT = 1
 MISSING = "missing"
+_NONE = np.empty(0, np.intp)  # NumPy concatenates one array or more
 
 
 @dataclass(frozen=True)
@@ -55,18 +56,30 @@ class Bins:
 
 
 class Counter:
-    """Counts columns of float32 in bins."""
+    """Counts columns of float32, each in bins of its own."""
 
-    def __init__(self, bins: Bins) -> None:
-        self.bins = bins
-        # NaN is sorted behind infinity.
-        self._edges = np.array([*bins.edges, math.inf], np.float32)
-        self._places = np.array([*bins.places, len(bins.names) - 1])
+    def __init__(self, columns: Sequence[Bins]) -> None:
+        # The last interval is that of NaN, which is sorted behind infinity.
+        self._ends = [np.array([*bins.edges, math.inf, math.nan], np.float32) for bins in columns]
+        sizes = [len(bins.names) for bins in columns]
+        of_columns = [np.array([*bins.places, len(bins.names) - 1]) for bins in columns]
+        self._places = np.concatenate([_NONE, *(of_column + sum(sizes[:n]) for n, of_column in enumerate(of_columns))])
+        self._starts = np.cumsum([0, *map(len, self._ends[:-1])])
+        self.total = sum(sizes)  # bins of all columns
 
-    def count(self, column: NDArray[np.float32]) -> NDArray[np.int64]:
-        """The rows in each bin, of a column of any length."""
-        places = self._places[np.searchsorted(self._edges, column)]
-        return np.bincount(places, minlength=len(self.bins.names))
+    def count(self, columns: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Return the rows in each bin, one column's after another's.
+
+        Args:
+            columns: of shape (columns, rows).
+        """
+        # Sorting is what a processor does with all of its width; to find each value's bin, it guesses, and is wrong half of the time.
+        ordered = np.sort(columns, axis=1)
+        found = [column.searchsorted(ends, "right") for column, ends in zip(ordered, self._ends, strict=True)]
+        until = np.concatenate([_NONE, *found])
+        rows = np.diff(until, prepend=0)
+        rows[self._starts[1:]] += columns.shape[1]
+        return np.bincount(self._places, rows, self.total).astype(np.int64)
 
 
 @dataclass(frozen=True)

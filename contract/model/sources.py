@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from typing import Any
 
 from contract.model.row_program import Row
@@ -35,6 +35,10 @@ class Sources:
     def __bool__(self) -> bool:
         return bool(self._fields)
 
+    def concern(self, names: Collection[str]) -> bool:
+        """Return whether rows of these names have any that is a column of the source, or that a field is made of."""
+        return not self.names.isdisjoint(names) or any(self._is_given(field, names) for field in self._fields)
+
     def declared(self, row: Any) -> Any:
         """Return the row under the names of the schema; what it cannot be made of is left as it is, or `Refused`.
 
@@ -48,7 +52,7 @@ class Sources:
                 made[field.name] = self._made(field, row)
         return made
 
-    def _is_given(self, field: Field, row: Row) -> bool:
+    def _is_given(self, field: Field, row: Container[str]) -> bool:
         """Whether a row has the columns that this field alone is made of; or all of them where each is a field itself."""
         own = [name for name in field.source if name not in self._declared]
         if own:

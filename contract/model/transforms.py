@@ -60,9 +60,15 @@ def calendar(part: str) -> Function:
 
 def cyclic(part: str, function: str) -> Function:
     """The sine or cosine of 2π · part / period."""
-    read, period = CALENDAR_PARTS[part]
+    read, table = CALENDAR_PARTS[part][0], cyclic_table(part, function)
+    return lambda at: NAN if at is None else table[read(at)]
+
+
+def cyclic_table(part: str, function: str) -> list[float]:
+    """Return the wave at every number that the part may be."""
+    period = CALENDAR_PARTS[part][1]
     wave = {"sin": math.sin, "cos": math.cos}[function]
-    return lambda at: NAN if at is None else wave(2 * math.pi * read(at) / period)
+    return [wave(2 * math.pi * number / period) for number in range(period + 1)]
 
 
 def ratio() -> Function:

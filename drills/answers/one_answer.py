@@ -1,8 +1,8 @@
 """The drill of one conversion: raw rows of every kind of source have one answer, bit for bit, whichever way they go.
 
 A row goes raw into its source, through `collect` and the stages after it, and is scored as `evaluate` scores it; and it goes raw to
-`/predict`, to `/v2` as JSON and as binary tensors, and over gRPC. A row with a value that cannot be read is split off there, and refused
-here, for the same column.
+`/predict`, to `/v2` as JSON and as binary tensors, alone and many times at once, and over gRPC. A row with a value that cannot be read
+is split off there, and refused here, for the same column.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ from pipelines.stages.train import stage as train
 from pipelines.stages.validate import rows as checks
 from pipelines.stages.validate.delivery import deliver
 
+MANY = 20  # so many rows are encoded by column
 ROWS = 3_600  # of each source: more than 10,000 rows in all
 _NOT_SENT = ("order", "outcome")
 _INFER = "/inference.GRPCInferenceService/ModelInfer"
@@ -105,7 +106,7 @@ def judge(source: str, count: int, seed: int, directory: Path) -> Judged:
             tables.read(paths.QUARANTINED / f"{raw_rows.MONTH}.parquet"),
         )
         predictor = Predictor.load(paths.BOOSTED)
-        scores = predictor.score_columns(tables.columns_of(accepted, [field.name for field in predictor.schema.fields]))
+        scores = predictor.score_table(tables.columns_of(accepted, [field.name for field in predictor.schema.fields]))
     outcomes: dict[str, Outcome] = {
         name: ("answer", float(score).hex()) for name, score in zip(accepted["order"], scores, strict=True)
     }
@@ -126,7 +127,8 @@ def serve(judged: Judged, template: Path, scratch: Path) -> Iterator[dict[str, A
             yield {
                 "/predict": partial(_predict, http),
                 "/v2 JSON": partial(_infer_json, http),
-                "/v2 binary": partial(_infer_binary, http),
+                "/v2 binary": partial(_infer_binary, http, count=1),
+                "/v2 binary, many": partial(_infer_binary, http, count=MANY),
                 "gRPC": partial(_infer_grpc, channel),
             }
 
@@ -194,7 +196,8 @@ def _infer(connection: HTTPConnection, body: bytes, headers: dict[str, str]) -> 
     status, answer = _post(connection, "/v2/models/anything/infer", body, headers)
     if status != 200:
         return _outcome(None, answer["error"])
-    (probability,) = (output["data"][0] for output in answer["outputs"] if output["name"] == "probability")
+    (probabilities,) = (output["data"] for output in answer["outputs"] if output["name"] == "probability")
+    (probability,) = set(probabilities)
     return _outcome(probability, "")
 
 
@@ -205,10 +208,10 @@ def _infer_json(connection: HTTPConnection, row: Row) -> Outcome:
     return _infer(connection, json.dumps({"inputs": inputs}).encode(), {})
 
 
-def _infer_binary(connection: HTTPConnection, row: Row) -> Outcome:
-    parts = [(name, datatype, _wire(datatype, value)) for name, datatype, value in _tensors(row)]
+def _infer_binary(connection: HTTPConnection, row: Row, count: int) -> Outcome:
+    parts = [(name, datatype, _wire(datatype, value) * count) for name, datatype, value in _tensors(row)]
     inputs = [
-        {"name": name, "datatype": datatype, "shape": [1], "parameters": {"binary_data_size": len(part)}}
+        {"name": name, "datatype": datatype, "shape": [count], "parameters": {"binary_data_size": len(part)}}
         for name, datatype, part in parts
     ]
     head = json.dumps({"inputs": inputs}).encode()

@@ -14,9 +14,11 @@ from bentos.protocols.oip import tensors
 from bentos.protocols.oip.kinds import DATATYPES
 from bentos.protocols.oip.tensors import TensorReader, TensorWriter
 from contract.errors import InvalidRowsError, RequestError
+from contract.model.columns.program import Columns
+from contract.model.encoder import Encoder, by_fallback
 from contract.model.row_program import Row
 from contract.schema.kinds import REQUESTED
-from contract.schema.schema import FeatureSchema, Field, Target
+from contract.schema.schema import Feature, FeatureSchema, Field, Target
 
 SCHEMA = FeatureSchema(
     name="toy",
@@ -41,7 +43,9 @@ DISTANCE = ("distance", "FP64", [1.0, 2.0])
 def rows(*given: tuple[str, str, list[Any]]) -> list[Row]:
     """Of tensors, each with its values."""
     heads = tuple((name, datatype, len(values)) for name, datatype, values in given)
-    return READER.rows(heads, [values for _, _, values in given])
+    read = READER.given(heads, [values for _, _, values in given])
+    assert isinstance(read, list)
+    return read
 
 
 def test_columns_become_rows() -> None:
@@ -72,7 +76,9 @@ def test_deprecated_field_may_be_sent_as_a_tensor() -> None:
     reader = TensorReader(replace(SCHEMA, deprecated=(Field("fog", "number", required=False),)))
     assert reader.check("fog", "FP64", [2]) == 2
     heads = tuple((name, datatype, len(values)) for name, datatype, values in (CARRIER, DISTANCE))
-    assert reader.rows((*heads, ("fog", "FP64", 2)), [CARRIER[2], DISTANCE[2], [1.0, math.nan]])[0]["carrier"] == "AA"
+    read = reader.given((*heads, ("fog", "FP64", 2)), [CARRIER[2], DISTANCE[2], [1.0, math.nan]])
+    assert isinstance(read, list)
+    assert read[0]["carrier"] == "AA"
     with pytest.raises(InvalidRowsError, match="an input does not fit"):
         READER.check("fog", "FP64", [2])
 
@@ -181,8 +187,8 @@ def test_row_is_named_when_its_text_is_not_utf8() -> None:
 
 
 def test_answers_are_written_as_the_protocol_says() -> None:
-    answers = [{"probability": 0.25, "label": "no"}, {"probability": 0.75, "label": "jä"}]
-    probability, label = WRITER.tensors(answers, ["probability", "label"])
+    outputs = {"probability": [0.25, 0.75], "label": ["no", "jä"]}
+    probability, label = WRITER.tensors(outputs, ["probability", "label"])
     assert tensors.to_wire(probability) == struct.pack("<2d", 0.25, 0.75)
     assert tensors.to_wire(label) == b"\2\0\0\0no\3\0\0\0" + "jä".encode()
 
@@ -201,11 +207,8 @@ def test_outputs_are_refused_when_there_are_no_such(names: list[str]) -> None:
 def test_probabilities_of_many_labels_are_one_tensor_in_the_order_of_the_labels() -> None:
     schema = FeatureSchema("toy", "multiclass", Target("kind", ("a", "b", "c")), SCHEMA.fields, ())
     writer = TensorWriter(schema)
-    answers = [
-        {"probabilities": {"c": 0.5, "a": 0.25, "b": 0.25}, "label": "c"},
-        {"probabilities": {"a": 1.0, "b": 0.0, "c": 0.0}, "label": "a"},
-    ]
-    probabilities, label = writer.tensors(answers, writer.requested([]))
+    outputs = {"probabilities": [[0.25, 0.25, 0.5], [1.0, 0.0, 0.0]], "label": ["c", "a"]}
+    probabilities, label = writer.tensors(outputs, writer.requested([]))
     assert (probabilities.name, probabilities.datatype, probabilities.shape) == ("probabilities", "FP64", [2, 3])
     assert tensors.to_wire(probabilities) == struct.pack("<6d", 0.25, 0.25, 0.5, 1, 0, 0)
     assert (label.values, label.shape) == (["c", "a"], [2])
@@ -214,23 +217,50 @@ def test_probabilities_of_many_labels_are_one_tensor_in_the_order_of_the_labels(
 
 def test_number_is_one_tensor() -> None:
     writer = TensorWriter(FeatureSchema("toy", "regression", Target("price"), SCHEMA.fields, ()))
-    (value,) = writer.tensors([{"value": 2.5}, {"value": -1.0}], writer.requested([]))
+    (value,) = writer.tensors({"value": [2.5, -1.0]}, writer.requested([]))
     assert (value.name, value.shape, tensors.to_wire(value)) == ("value", [2], struct.pack("<2d", 2.5, -1))
 
 
-TEXTS = [b"\2\0\0\0AA", b"\0\0\0\0", b"\1\0\0\0\xff", b"\3\0\0\0AA", b"\1\0\0", b"", b"\1\0\0\0A\1\0\0\0B"]
+TEXTS = [
+    b"\2\0\0\0AA",
+    b"\0\0\0\0",
+    b"\1\0\0\0\xff",
+    b"\3\0\0\0AA",
+    b"\1\0\0",
+    b"",
+    b"\1\0\0\0A\1\0\0\0B",
+    b"\3\0\0\0AA\0",
+]
 NUMBERS = [struct.pack("<d", 1.5), struct.pack("<d", math.nan), b"", b"\0" * 7, b"\0" * 16]
+ENCODER = Encoder(
+    replace(
+        SCHEMA,
+        features=(
+            Feature("carrier", "category", ("carrier",), {"categories": ["AA"]}),
+            Feature("gate", "text_length", ("gate",)),
+            *(Feature(name, "value", (name,)) for name in ("distance", "wind", "night")),
+        ),
+    )
+)
 
 
-@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("count", [1, 2, tensors.FEW, tensors.FEW + 1])
 @pytest.mark.parametrize("number", NUMBERS)
 @pytest.mark.parametrize("text", TEXTS)
-def test_rows_of_raw_tensors_are_those_of_the_tensors_one_by_one(count: int, text: bytes, number: bytes) -> None:
+@pytest.mark.parametrize("last", [b"", b"\2\0\0\0AA", b"\1\0\0\0A"])
+def test_raw_tensors_are_read_as_the_rows_that_they_are_one_by_one(
+    count: int, text: bytes, number: bytes, last: bytes
+) -> None:
     fields = {"carrier": "BYTES", "distance": "FP64", "wind": "FP64", "gate": "BYTES", "night": "BOOL"}
     heads = tuple((name, datatype, count) for name, datatype in fields.items())
-    contents = [text, number, number, text, b"\1" * count]
-    if count == 2:
-        contents = [content * 2 for content in contents[:-1]] + contents[-1:]
+    texts = text * (count - 1) + last if last and count > 1 else text * count
+    contents = [
+        texts,
+        number * count,
+        number * count,
+        texts,
+        b"\1\2"[: count % 2 + 1] + b"\0" * (count - count % 2 - 1),
+    ]
 
     def outcome(read: Callable[[], Any]) -> str:
         try:
@@ -238,11 +268,51 @@ def test_rows_of_raw_tensors_are_those_of_the_tensors_one_by_one(count: int, tex
         except InvalidRowsError as error:
             return repr(error.problems)
 
-    def one_by_one() -> list[Row]:
+    def one_by_one() -> Any:
         columns = [tensors.from_wire(head, content) for head, content in zip(heads, contents, strict=True)]
-        return READER.rows(heads, columns)
+        values = [
+            [None if value != value and name != "distance" else value for value in column]
+            for (name, _, _), column in zip(heads, columns, strict=True)
+        ]
+        matrix, fallbacks = ENCODER.encode_rows(
+            [dict(zip(fields, row, strict=True)) for row in zip(*values, strict=True)]
+        )
+        return matrix.tobytes(), by_fallback(fallbacks)
 
-    assert outcome(lambda: READER.wire_reader(heads)(contents)) == outcome(one_by_one)
+    def together() -> Any:
+        given = READER.wire_reader(heads)(contents)
+        if isinstance(given, Columns):
+            matrix, assumed = ENCODER.encode_columns(given)
+            return matrix.tobytes(), assumed
+        matrix, fallbacks = ENCODER.encode_rows(given)
+        return matrix.tobytes(), by_fallback(fallbacks)
+
+    expected = outcome(one_by_one)
+    assert outcome(together) == expected
+    if count > tensors.FEW and "Problem" not in expected:
+        assert isinstance(READER.wire_reader(heads)(contents), Columns)
+
+
+def test_many_values_of_typed_tensors_are_columns() -> None:
+    count = tensors.FEW + 1
+    heads = (("carrier", "BYTES", count), ("distance", "FP64", count), ("wind", "INT64", count))
+    columns = [["AA"] * count, [1.5] * count, [None] * count]
+    given = READER.given(heads, columns)
+    assert isinstance(given, Columns)
+    assert given.rows() == [{"carrier": "AA", "distance": 1.5, "wind": None}] * count
+    matrix, assumed = ENCODER.encode_columns(given)
+    expected, fallbacks = ENCODER.encode_rows(given.rows())
+    assert (matrix.tobytes(), assumed) == (expected.tobytes(), by_fallback(fallbacks))
+
+
+def test_number_that_no_float_holds_is_refused_in_a_column_too() -> None:
+    count = tensors.FEW + 1
+    given = READER.given(
+        (("carrier", "BYTES", count), ("distance", "INT64", count)), [["AA"] * count, [10**400] * count]
+    )
+    assert isinstance(given, Columns)
+    with pytest.raises(InvalidRowsError, match="distance"):
+        ENCODER.encode_columns(given)
 
 
 def test_every_kind_that_a_request_carries_has_a_datatype() -> None:

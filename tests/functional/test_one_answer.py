@@ -34,4 +34,4 @@ def test_raw_row_has_one_answer_or_one_refusal_whichever_way_it_goes(
     assert len({score for outcome, score in judged.outcomes.values() if outcome == "answer"}) > ROWS / 10
     with one_answer.serve(judged, template, tmp_path) as ask:
         sent, wrong = one_answer.compare(judged, ask, 7)
-    assert (sent, wrong) == (ROWS * 4, [])
+    assert (sent, wrong) == (ROWS * 5, [])

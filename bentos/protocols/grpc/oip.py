@@ -11,7 +11,7 @@ from google.protobuf.message import Message  # type: ignore[import-untyped]
 from bentos.core import Core
 from bentos.protocols.oip import model as oip
 from bentos.protocols.oip import tensors
-from bentos.protocols.oip.tensors import Head, RowsReader, Tensor, TensorReader, TensorWriter
+from bentos.protocols.oip.tensors import Head, Tensor, TensorReader, TensorWriter, WireReader
 from bentos.protos import oip_pb2
 from contract.errors import InvalidRowsError, Problem, RequestError
 
@@ -82,19 +82,19 @@ class InferenceService:
             content = request.SerializeToString()
             read_head = self._known_head if len(content) <= _HEAD_BYTES else self._read_head
             asked, read = read_head(content, len(raw))
-            rows = read(raw)
+            given = read(raw)
         else:
             asked = self._check_head(request, 0)
             columns = [_typed(entry, size) for entry, (_, _, size) in zip(request.inputs, asked.inputs, strict=True)]
-            rows = self._reader.rows(asked.inputs, columns)
-        answers = self._core.predict(rows, request_id.encode(errors="replace"))
-        response = self._response(request_id, self._writer.tensors(answers, asked.outputs), raw=bool(raw))
-        if (assumed := oip.fallbacks(answers)) is not None:
-            response.parameters[oip.FALLBACKS].string_param = assumed
+            given = self._reader.given(asked.inputs, columns)
+        outputs, assumed = self._core.predict_tensors(given, request_id.encode(errors="replace"))
+        response = self._response(request_id, self._writer.tensors(outputs, asked.outputs), raw=bool(raw))
+        if assumed:
+            response.parameters[oip.FALLBACKS].string_param = oip.fallbacks(assumed)
         return response
 
-    def _read_head(self, content: bytes, raw: int) -> tuple[Asked, RowsReader]:
-        """The head of a request with so many raw contents, and what makes rows of them."""
+    def _read_head(self, content: bytes, raw: int) -> tuple[Asked, WireReader]:
+        """The head of a request with so many raw contents, and what reads them."""
         asked = self._check_head(oip_pb2.ModelInferRequest.FromString(content), raw)
         return asked, self._reader.wire_reader(asked.inputs)
 

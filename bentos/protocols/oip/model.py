@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container
 from typing import Any
 
 from bentos import VERSION
@@ -12,7 +12,7 @@ from bentos.protocols import json_body
 from bentos.protocols.oip.kinds import wire_of
 from bentos.protocols.oip.tensors import TensorWriter
 from contract.errors import RequestError
-from contract.model.predictor import Answer
+from contract.model.columns.program import Assumed
 
 SERVER_NAME = "bulkhead"
 PLATFORM = "onnx_onnxv1"  # the protocol's name for an ONNX model that ONNX Runtime runs
@@ -33,17 +33,9 @@ def check_model(core: Core, name: str, version: str) -> None:
         raise NotFoundError(f"there is no such version of {core.name!r} here; this server has {core.version}")
 
 
-def fallbacks(answers: Sequence[Answer]) -> str | None:
-    """What was assumed for these answers, the parameter `fallbacks` of a response: JSON, entries of `field`, `problem` and `rows`.
-
-    None where nothing was.
-    """
-    rows: dict[tuple[str, str], list[int]] = {}
-    for row, answer in enumerate(answers):
-        for entry in answer.get(FALLBACKS, ()):
-            rows.setdefault((entry["field"], entry["problem"]), []).append(row)
-    found = [{"field": field, "problem": problem, "rows": which} for (field, problem), which in rows.items()]
-    return json_body.encode(found).decode() if found else None
+def fallbacks(assumed: Assumed) -> str:
+    """The parameter `fallbacks` of a response, what was assumed: JSON, entries of `field`, `problem` and `rows`."""
+    return json_body.encode([{**fallback, "rows": rows} for fallback, rows in assumed]).decode()
 
 
 def check_parameters(parameters: Container[str]) -> None:

@@ -1,4 +1,4 @@
-"""Tensors of the Open Inference Protocol to rows, and answers to tensors; shared by the HTTP and the gRPC front end.
+"""Tensors of the Open Inference Protocol to rows or columns, and answers to tensors; shared by the HTTP and the gRPC front end.
 
 One input tensor stands for one field of the schema and has its name, or for a column of the source that the field is made of; its shape
 is [rows] or [rows, 1]. Values are read as `/predict` reads them (`contract.schema`), so that a row has one answer, however it is sent.
@@ -19,13 +19,19 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
-from bentos.protocols.oip.kinds import ANY, FLOATS, wire_of
+import numpy as np
+
+from bentos.protocols.oip.kinds import ANY, FLOATS, NUMBERS, wire_of
 from contract.errors import InvalidRowsError, Problem, RequestError
-from contract.model.predictor import Answer
+from contract.model.columns.program import Columns
+from contract.model.columns.readers import Column
+from contract.model.predictor import Outputs
 from contract.model.row_program import Row
 from contract.schema.schema import FeatureSchema
 
@@ -38,8 +44,10 @@ _WIRE_TYPES = {"BOOL": "?", "FP32": "f", "FP64": "d", "INT8": "b", "INT16": "h",
 }
 _LENGTH = struct.Struct("<I")
 REMEMBERED = 64  # tables, readers: callers send the same ones again and again
+FEW = 15  # rows that cost no more one by one than as columns
 ValueReader = Callable[[bytes], Sequence[Any]]
-RowsReader = Callable[[Sequence[bytes]], list[Row]]
+Given = list[Row] | Columns
+WireReader = Callable[[Sequence[bytes]], Given]
 Head = tuple[str, str, int]  # of an input: name, datatype and number of rows
 # Of inputs, in their order: the name, and what puts None for the datatype's own spelling of missing, where there is one.
 Table = list[tuple[str, Callable[[Sequence[Any]], Sequence[Any]] | None]]
@@ -70,7 +78,7 @@ class Tensor:
 
 
 class TensorReader:
-    """Checks tensors against a schema and turns them into the rows that `/predict` would have been sent."""
+    """Checks tensors against a schema and turns them into the rows that `/predict` would have been sent, or into columns."""
 
     def __init__(self, schema: FeatureSchema) -> None:
         made = [(name, field) for field in schema.accepted for name in field.source]
@@ -80,6 +88,7 @@ class TensorReader:
         }
         # Whether a field is there that can be made of other columns is seen when rows are made of them.
         self._required = [field.name for field in schema.fields if field.required and not field.source]
+        self._read = {field.name: field for field in schema.fields}
         self._known_table = lru_cache(maxsize=REMEMBERED)(self._table)
 
     def check(self, name: str, datatype: str, shape: Sequence[int]) -> int:
@@ -93,8 +102,8 @@ class TensorReader:
             raise _invalid(name, "must have the shape [rows] or [rows, 1]")
         return shape[0]
 
-    def rows(self, heads: tuple[Head, ...], columns: Sequence[Sequence[Any]]) -> list[Row]:
-        """One row for every position of the columns.
+    def given(self, heads: tuple[Head, ...], columns: Sequence[Sequence[Any]]) -> Given:
+        """What the values of tensors give: rows where they are few, else columns.
 
         Args:
             heads: of the tensors, checked by `check`.
@@ -103,21 +112,48 @@ class TensorReader:
         Raises:
             RequestError: a tensor is absent, there twice, or of another length than others.
         """
-        return _joined(self._known_table(heads), columns)
+        table = self._known_table(heads)
+        if _size(heads) <= FEW:
+            return _joined(table, columns)
+        values = {
+            name: self._array(name, datatype, values)
+            for (name, datatype, _), values in zip(heads, columns, strict=True)
+        }
+        return Columns(values, _size(heads), lambda: _joined(table, columns))
 
-    def wire_reader(self, heads: tuple[Head, ...]) -> RowsReader:
-        """What makes rows of tensors in the raw representation, as `from_wire` and `rows` together.
+    def wire_reader(self, heads: tuple[Head, ...]) -> WireReader:
+        """What reads tensors in the raw representation, as `from_wire` and `given` together.
 
         Raises:
-            RequestError: they make no rows; and the reader raises it for contents that do not fit.
+            RequestError: they make no table; and the reader raises it for contents that do not fit.
         """
-        table = self._table(heads)
+        table, size = self._table(heads), _size(heads)
         readers = [_wire_reader(*head) for head in heads]
 
         def read(contents: Sequence[bytes]) -> list[Row]:
             return _joined(table, [reader(content) for reader, content in zip(readers, contents, strict=True)])
 
-        return _one_row_reader(heads, table, read) if heads and heads[0][2] == 1 else read
+        def read_columns(contents: Sequence[bytes]) -> Given:
+            try:
+                values = {name: reader(content) for (name, reader), content in zip(columns, contents, strict=True)}
+            except InvalidRowsError:
+                return read(contents)  # which says what is wrong with the first one
+            return Columns(values, size, lambda: read(contents))
+
+        if size <= FEW:
+            return _one_row_reader(heads, table, read) if size == 1 else read
+        columns = [
+            (head[0], _column_reader(*head) if head[0] in self._read else reader)
+            for head, reader in zip(heads, readers, strict=True)
+        ]
+        return read_columns
+
+    def _array(self, name: str, datatype: str, values: Sequence[Any]) -> Column:
+        """The values as an array, where the field's own parser need not see each of them."""
+        if name in self._read and self._read[name].kind == "number" and datatype in NUMBERS:
+            with suppress(OverflowError):
+                return np.array(values, np.float64)
+        return values
 
     def _table(self, heads: tuple[Head, ...]) -> Table:
         names = [name for name, _, _ in heads]
@@ -132,6 +168,10 @@ class TensorReader:
         return [(name, None if self._fields[name].required else _MISSING.get(datatype)) for name, datatype, _ in heads]
 
 
+def _size(heads: Sequence[Head]) -> int:
+    return heads[0][2] if heads else 0
+
+
 def _joined(table: Table, columns: Sequence[Sequence[Any]]) -> list[Row]:
     """One row for every position of the columns, which are of equal length."""
     names = [name for name, _ in table]
@@ -142,14 +182,14 @@ def _joined(table: Table, columns: Sequence[Sequence[Any]]) -> list[Row]:
     return [dict(zip(names, values, strict=True)) for values in zip(*complete, strict=True)]
 
 
-def _one_row_reader(heads: Sequence[Head], table: Table, read: RowsReader) -> RowsReader:
+def _one_row_reader(heads: Sequence[Head], table: Table, read: WireReader) -> WireReader:
     """The same for one row, in a third of the time; whatever does not fit is left to `read`, which says what it is."""
     columns = [
         (name, None if datatype == "BYTES" else struct.Struct(f"<{_WIRE_TYPES[datatype]}").unpack, missing is not None)
         for (name, datatype, _), (_, missing) in zip(heads, table, strict=True)
     ]
 
-    def read_one(contents: Sequence[bytes]) -> list[Row]:
+    def read_one(contents: Sequence[bytes]) -> Given:
         row: dict[str, Any] = {}
         try:
             for (name, unpack, is_optional), content in zip(columns, contents, strict=True):
@@ -187,14 +227,50 @@ def _wire_reader(name: str, datatype: str, size: int) -> ValueReader:
     return read
 
 
+def _column_reader(name: str, datatype: str, size: int) -> Callable[[bytes], Column]:
+    """Reads the same as a column of `contract.columns`, without an object for each value where that can be."""
+    if datatype == "BYTES":
+        return lambda content: _texts(name, size, content)
+    dtype = np.dtype(_WIRE_TYPES[datatype]).newbyteorder("<")
+
+    def read(content: bytes) -> Column:
+        if len(content) != size * dtype.itemsize:
+            raise _invalid(name, "holds another number of bytes than its shape and datatype say")
+        values = np.frombuffer(content, dtype)
+        return values.view(np.uint8) != 0 if datatype == "BOOL" else values
+
+    return read
+
+
+def _texts(name: str, size: int, content: bytes) -> Column:
+    """The elements of a BYTES tensor: in an array of `V` where all have one length."""
+    width = content[0] if content else 0
+    step = _LENGTH.size + width
+    if (
+        width
+        and len(content) == size * step
+        and content[::step] == content[:1] * size
+        and content[1::step] == content[2::step] == content[3::step] == bytes(size)  # the rest of each length
+    ):
+        return np.ndarray(size, _void(width), content, _LENGTH.size, (step,))
+    items = _split(name, content)
+    if len(items) != size:
+        raise _invalid(name, "holds another number of elements than its shape says")
+    return items
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _void(width: int) -> np.dtype[np.void]:
+    return np.dtype((np.void, width))
+
+
 def _split(name: str, content: bytes) -> list[bytes]:
     items = []
-    position = 0
+    position, end, length_at = 0, len(content), _LENGTH.unpack_from
     try:
-        while position < len(content):
-            (length,) = _LENGTH.unpack_from(content, position)
+        while position < end:
             start = position + _LENGTH.size
-            position = start + length
+            position = start + length_at(content, position)[0]
             items.append(content[start:position])
     except struct.error:
         raise _invalid(name, "ends within the length of an element") from None
@@ -223,8 +299,14 @@ def to_wire(tensor: Tensor) -> bytes:
     """The values in OIP's raw representation. Datatypes: those of `OUTPUTS`."""
     if tensor.datatype == "FP64":
         return struct.pack(f"<{len(tensor.values)}d", *tensor.values)
-    items = [value.encode() for value in tensor.values]
-    return b"".join([_LENGTH.pack(len(item)) + item for item in items])
+    return b"".join(map(_element, tensor.values))
+
+
+@lru_cache(maxsize=1024)
+def _element(text: str) -> bytes:
+    """An element of BYTES. A model has few labels."""
+    content = text.encode()
+    return _LENGTH.pack(len(content)) + content
 
 
 class TensorWriter:
@@ -246,8 +328,8 @@ class TensorWriter:
             raise RequestError("an output is requested twice")
         return names or list(self._outputs)
 
-    def tensors(self, answers: Sequence[Answer], names: Sequence[str]) -> list[Tensor]:
-        return [self._tensor(answers, name) for name in names]
+    def tensors(self, outputs: Outputs, names: Sequence[str]) -> list[Tensor]:
+        return [self._tensor(outputs[name], name) for name in names]
 
     def metadata(self) -> list[dict[str, Any]]:
         """Name, datatype and shape of every output, as the model's metadata say it."""
@@ -256,11 +338,10 @@ class TensorWriter:
             for name, datatype in self._outputs.items()
         ]
 
-    def _tensor(self, answers: Sequence[Answer], name: str) -> Tensor:
+    def _tensor(self, values: list[Any], name: str) -> Tensor:
         if name == "probabilities":
-            values = [answer[name][label] for answer in answers for label in self._labels]
-            return Tensor(name, self._outputs[name], values, len(self._labels))
-        return Tensor(name, self._outputs[name], [answer[name] for answer in answers])
+            return Tensor(name, self._outputs[name], list(chain.from_iterable(values)), len(self._labels))
+        return Tensor(name, self._outputs[name], values)
 
 
 def _invalid(name: str, problem: str, row: int | None = None) -> InvalidRowsError:

@@ -78,7 +78,7 @@ def _measure(
     if not len(outcomes) or (task == "binary" and not 0 < outcomes.sum() < len(outcomes)):
         raise DataRejectedError(f"{month} has no labels of both kinds yet; wait for them to arrive")
     fields = [field.name for field in predictor.schema.fields]
-    scores = predictor.score_columns(tables.columns_of(table, fields)).astype(np.float64)
+    scores = predictor.score_table(tables.columns_of(table, fields)).astype(np.float64)
     measured: dict[str, Any] = {
         **measures.measure(task, outcomes, scores),
         "rows": table.height,

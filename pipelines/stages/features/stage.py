@@ -71,7 +71,7 @@ def _encode_months(months: Sequence[str], is_used: pl.Series, schema: feature_sc
         used = table.filter(is_used.slice(start, table.height))
         start += table.height
         for rows in used.iter_slices(_ROWS_AT_ONCE):
-            matrix = encoder.encode_columns(tables.columns_of(rows, names))
+            matrix = encoder.encode_table(tables.columns_of(rows, names))
             encoded.append(pl.DataFrame(matrix, schema=schema.feature_names, orient="row"))
     return pl.concat(encoded, rechunk=True)
 

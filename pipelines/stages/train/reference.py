@@ -98,5 +98,5 @@ def category_bins(column: Column, categories: Sequence[str], *, is_closed: bool)
 
 def _counted(column: Column, names: Sequence[str], edges: Sequence[float], places: Sequence[int]) -> Bins:
     empty = Bins(tuple(names), (0,) * len(names), tuple(edges), tuple(places))
-    rows = Counter(empty).count(column).tolist()
+    rows = Counter([empty]).count(column[np.newaxis]).tolist()
     return Bins(empty.names, tuple(count if count >= MINIMUM_COUNT else 0 for count in rows), empty.edges, empty.places)

@@ -270,7 +270,7 @@ def test_defect_is_answered_and_logged_without_its_text(
         assert refusal.code() == grpc.StatusCode.INTERNAL
         assert SECRET not in refusal.details()
 
-    monkeypatch.setattr(core, "predict", fail)
+    monkeypatch.setattr(core, "predict_tensors", fail)
     serve(core, work)
     assert "KeyError" in caplog.text
     assert SECRET not in caplog.text

@@ -250,6 +250,48 @@ def test_golden_answers_come_back_when_tensors_are_binary(http: Caller, core: Co
     assert label["parameters"]["binary_data_size"] == len(tail) - size
 
 
+def test_head_of_binary_tensors_is_remembered_but_for_its_sizes(http: Caller, core: Core, case: Case) -> None:
+    """Rows whose texts are longer and shorter, and all of them as one request, in turn: each gets its own answers."""
+    texts = [field.name for field in case.schema.fields if field.kind == "category"]
+    many = [*case.rows, *case.rows]
+    longer = [{**row, **{name: f"{row.get(name, '')}, a longer one" for name in texts}} for row in many]
+    for rows in (many, longer, many[::-1], longer):
+        body, length = binary_request(case, rows)
+        expected = outputs(infer(http, core, {"inputs": json_tensors(case, rows)}))
+        assert outputs(infer(http, core, body, **{"inference-header-content-length": str(length)})) == expected
+
+
+@pytest.mark.parametrize(
+    ("written", "status"),
+    [
+        (b'"binary_data_size" : 8', 200),
+        (b'"binary_data_size":\n8', 200),
+        (b'"binary_d\\u0061ta_size": 8', 200),
+        (b'"binary_data_size": 08', 400),
+        (b'"binary_data_size": 8.0', 400),
+        (b'"binary_data_size": 8e0', 400),
+        (b'"binary_data_size": 8, "binary_data_size": 8', 400),
+        (b'"binary_data_size": 7', 400),
+        (b'"binary_data_size": 8x', 400),
+        (b'"other": {"binary_data_size": 8}', 400),
+        (b'"binary_data_size" : 8, "other": {"binary_data_size": 0}', 200),
+    ],
+)
+def test_size_counts_where_it_stands(http: Caller, core: Core, case: Case, written: bytes, status: int) -> None:
+    field = case.field(kind="number", required=True)
+    row = {name: value for name, value in case.row.items() if name != field.name}
+    number = b'{"name": "%b", "datatype": "FP64", "shape": [1], "parameters": {%b}}'
+    plain = json.dumps(json_tensors(case, [row])[::-1]).encode()
+    others = json.dumps([entry for entry in json.loads(plain) if entry["name"] != field.name]).encode()[1:]
+    answers = []
+    for each in (b'"binary_data_size": 8', written):
+        head = b'{"inputs": [' + number % (field.name.encode(), each) + b", " + others + b"}"
+        body = head + struct.pack("<d", case.row[field.name])
+        answers.append(infer(http, core, body, **{"inference-header-content-length": str(len(head))}))
+    assert [answer.status for answer in answers] == [200, status]
+    assert status != 200 or answers[0].body == answers[1].body
+
+
 def test_output_decides_for_itself_whether_it_is_binary(http: Caller, core: Core, case: Case) -> None:
     wanted = [{"name": "label", "parameters": {"binary_data": False}}, {"name": "probability"}]
     request = {

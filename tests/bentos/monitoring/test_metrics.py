@@ -165,23 +165,23 @@ def _drawn(bins: Bins, rows: int, draw: Random) -> list[float]:
 
 
 def test_drift_is_told_of_the_last_day_and_only_of_enough_rows() -> None:
-    sketch = Sketch(NUMBER)
-    sketch.add(np.full(MINIMUM_ROWS - 1, 25, np.float32), 1.0)
-    assert sketch.drift is None
-    sketch.add(np.full(1, 25, np.float32), 1.0)
-    before = sketch.drift
+    sketch = Sketch([NUMBER])
+    sketch.add(np.full((1, MINIMUM_ROWS - 1), 25, np.float32), 1.0)
+    assert sketch.drift(0) is None
+    sketch.add(np.full((1, 1), 25, np.float32), 1.0)
+    before = sketch.drift(0)
     assert before
     assert before > 0.25
-    usual = np.repeat(np.array([5, 15, 25, 35, NAN], np.float32), np.array(NUMBER.rows))
+    usual = np.repeat(np.array([5, 15, 25, 35, NAN], np.float32), np.array(NUMBER.rows))[np.newaxis]
     sketch.add(usual, 0.5)
-    mixed = sketch.drift
+    mixed = sketch.drift(0)
     sketch.add(usual, math.exp(-20 * 86_400 / WINDOW_S))
-    after = sketch.drift
+    after = sketch.drift(0)
     assert mixed is not None
     assert after is not None
     assert before > mixed > after
     assert after < 1e-6
-    assert sketch.totals.sum() == MINIMUM_ROWS + 2000
+    assert sum(sketch.totals(0)) == MINIMUM_ROWS + 2000
 
 
 def test_observations_are_looked_at_in_batches_and_when_they_are_asked_for() -> None:

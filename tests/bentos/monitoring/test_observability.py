@@ -227,7 +227,7 @@ def test_log_and_counts_are_what_was_asked_over_every_protocol(watched: Watched,
     for name, bins in watched.reference.features.items():
         counted = [int(value(metrics, "bulkhead_feature_rows_total", feature=name, bin=each)) for each in bins.names]
         column = np.ascontiguousarray(encoded[:, watched.schema.feature_names.index(name)])
-        assert counted == Counter(bins).count(column).tolist()
+        assert counted == Counter([bins]).count(column[np.newaxis]).tolist()
     assert value(metrics, "bulkhead_prediction_count") == value(metrics, "bulkhead_rows_total") == len(watched.rows)
     assert value(metrics, "bulkhead_requests_in_flight", protocol="http") == 0
 

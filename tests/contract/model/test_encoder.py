@@ -67,7 +67,7 @@ def test_deprecated_field_is_accepted_and_ignored_whatever_its_value(value: Any)
         encoder.encode_rows([ROW | {"fog": value, "smog": 1}])
     assert [problem.field for problem in caught.value.problems] == ["smog"]
     columns = {name: [value] for name, value in ROW.items()}
-    assert encoder.encode_columns(columns).tobytes() == expected.tobytes()
+    assert encoder.encode_table(columns).tobytes() == expected.tobytes()
 
 
 def test_nothing_of_a_schema_is_run_as_a_program() -> None:
@@ -286,21 +286,21 @@ def test_rows_and_columns_are_encoded_bit_for_bit_alike() -> None:
     ]
     columns = {name: [row[name] for row in rows] for name in ROW}
     matrix, _ = ENCODER.encode_rows(rows)
-    assert matrix.tobytes() == ENCODER.encode_columns(columns).tobytes()
+    assert matrix.tobytes() == ENCODER.encode_table(columns).tobytes()
 
 
 @pytest.mark.parametrize("value", [-0.0, "-0.0", "-0", 0, "0"])
 def test_zero_is_encoded_as_a_table_has_it_whatever_its_sign(value: Any) -> None:
     columns = {name: [field] for name, field in (ROW | {"wind": 0.0}).items()}
     matrix, _ = ENCODER.encode_rows([ROW | {"wind": value}])
-    assert matrix.tobytes() == ENCODER.encode_columns(columns).tobytes()
-    assert ENCODER.encode_columns(columns | {"wind": [value]}).tobytes() == matrix.tobytes()
+    assert matrix.tobytes() == ENCODER.encode_table(columns).tobytes()
+    assert ENCODER.encode_table(columns | {"wind": [value]}).tobytes() == matrix.tobytes()
 
 
 def test_table_value_is_missing_when_a_request_would_be_refused_for_it() -> None:
     columns: dict[str, list[Any]] = {name: [value, value] for name, value in ROW.items()}
     columns |= {"distance": [7000.0, math.nan], "carrier": [None, ""], "at": [None, "yesterday"], "night": [9, None]}
-    matrix = ENCODER.encode_columns(columns)
+    matrix = ENCODER.encode_table(columns)
     spoiled = ["carrier", "minute", "hour_sin", "distance", "wind_per_mile", "night"]
     for name, values in zip(SCHEMA.feature_names, matrix.T.tolist(), strict=True):
         assert [math.isnan(value) for value in values] == [name in spoiled] * 2
@@ -308,7 +308,7 @@ def test_table_value_is_missing_when_a_request_would_be_refused_for_it() -> None
 
 def test_table_is_refused_when_it_lacks_a_column() -> None:
     with pytest.raises(InvalidRowsError, match="night"):
-        ENCODER.encode_columns({name: [value] for name, value in ROW.items() if name != "night"})
+        ENCODER.encode_table({name: [value] for name, value in ROW.items() if name != "night"})
 
 
 @pytest.mark.parametrize("transform", ["calendar", "square"])  # one without its options, and one that is unknown

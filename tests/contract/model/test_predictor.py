@@ -44,7 +44,7 @@ def test_answers_are_equal_whatever_the_batch(predictor: Predictor, golden: list
 def test_table_scores_as_its_rows_do(predictor: Predictor, golden: list[dict[str, Any]]) -> None:
     rows = [case["row"] for case in golden]
     columns = {field.name: [row.get(field.name) for row in rows] for field in predictor.schema.fields}
-    scores = predictor.score_columns(columns)
+    scores = predictor.score_table(columns)
     assert (scores.dtype, scores.shape) == (np.float32, (len(rows),))
     assert scores.tolist() == [case["answer"]["probability"] for case in golden]
 

@@ -21,16 +21,22 @@ CATEGORIES = Bins(("= UA", "other", "unknown", "missing"), (50, 20, 0, 0), (0.5,
 
 def test_values_are_counted_between_the_edges_and_missing_ones_apart() -> None:
     column = np.array([-math.inf, 0, 1, 1.0000001, 2.5, 2.6, math.inf, math.nan, math.nan], np.float32)
-    assert Counter(BINS).count(column).tolist() == [3, 2, 2, 2]
+    assert Counter([BINS]).count(column[np.newaxis]).tolist() == [3, 2, 2, 2]
 
 
 def test_categories_share_bins_and_unknown_ones_have_their_own() -> None:
     column = np.array([0, 1, 1, 1, 2, 3, math.nan], np.float32)
-    assert Counter(CATEGORIES).count(column).tolist() == [3, 2, 1, 1]
+    assert Counter([CATEGORIES]).count(column[np.newaxis]).tolist() == [3, 2, 1, 1]
+
+
+def test_columns_are_counted_each_in_its_own_bins() -> None:
+    columns = np.array([[0, 2, math.nan, math.inf], [0, 1, 1, math.nan]], np.float32)
+    assert Counter([BINS, CATEGORIES]).count(columns).tolist() == [1, 1, 1, 1, 2, 1, 0, 1]
+    assert Counter([]).count(columns[:0]).tolist() == []
 
 
 def test_empty_column_counts_nothing() -> None:
-    assert Counter(BINS).count(np.empty(0, np.float32)).tolist() == [0, 0, 0, 0]
+    assert Counter([BINS]).count(np.empty((1, 0), np.float32)).tolist() == [0, 0, 0, 0]
 
 
 @pytest.mark.parametrize(

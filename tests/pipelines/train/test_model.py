@@ -117,7 +117,7 @@ def test_predictor_answers_a_request_as_the_table_is_scored(workspace: Path, par
     predictor = Predictor.load(paths.BOOSTED)
     names = [field.name for field in predictor.schema.fields]
     rows = tables.read(paths.accepted("2024-03")).select(names)
-    scored = predictor.score_columns(tables.columns_of(rows, names))
+    scored = predictor.score_table(tables.columns_of(rows, names))
     requests = [
         {name: value.isoformat() if name == "promised" else value for name, value in row.items() if value is not None}
         for row in rows.to_dicts()

@@ -142,10 +142,10 @@ def test_a_hundred_thousand_requests_are_answered_as_a_table_is_scored_and_as_xg
     encoder = Encoder(predictor.schema)
     matrix, fallbacks = encoder.encode_rows(requests)
     columns = tables.columns_of(table, list(COLUMNS))
-    assert matrix.tobytes() == encoder.encode_columns(columns).tobytes()
+    assert matrix.tobytes() == encoder.encode_table(columns).tobytes()
     taken = {entry["problem"] for entries in fallbacks for entry in entries}
     assert taken == {"missing", "unknown category"}
-    scores = predictor.score_columns(columns)  # what `evaluate` does
+    scores = predictor.score_table(columns)  # what `evaluate` does
     _require_equal(predictor, requests, scores)
     booster = xgboost.Booster(params={"nthread": 1})
     booster.load_model(trained / paths.BOOSTED / "model.ubj")

@@ -220,7 +220,7 @@ def test_answer_is_the_same_alone_and_in_the_table(judged: Path, params: Params)
     predictor = Predictor.load(paths.BOOSTED)
     names = [field.name for field in predictor.schema.fields]
     table = tables.read(paths.partition("all")).select(names)
-    scored = predictor.score_columns(tables.columns_of(table, names)).tolist()
+    scored = predictor.score_table(tables.columns_of(table, names)).tolist()
     for row, score in list(zip(table.to_dicts(), scored, strict=True))[:150]:
         (answer,) = predictor.predict([row])
         assert (list(answer["probabilities"].values()) if "probabilities" in answer else answer["value"]) == score

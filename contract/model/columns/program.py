@@ -1,0 +1,217 @@
+"""All that a schema asks of the columns of a request, or of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.model.columns import transforms as column_transforms
+from contract.model.columns.readers import Array, Coded, Column, Moments, Parsed, Reader, reader
+from contract.model.columns.transforms import ColumnTransform
+from contract.model.row_program import Fallback, Parser, Row
+from contract.model.transforms import Function
+from contract.schema.kinds import KINDS
+from contract.schema.schema import FeatureSchema, Field
+from contract.schema.texts import missing_numbers
+
+Assumed = list[tuple[Fallback, list[int]]]  # each fallback that was taken, and the rows that took it
+Matrix = NDArray[np.float32]
+Maker = Callable[[Sequence[Parsed]], Array | list[float]]
+
+
+@dataclass(slots=True)
+class Columns:
+    """The columns of a request, of equal length.
+
+    Attributes:
+        values: by field, those that were sent.
+        size: how many rows there are.
+        rows: gives the same as rows, since only rows say what is wrong; raises RequestError where there are none.
+    """
+
+    values: Mapping[str, Column]
+    size: int
+    rows: Callable[[], list[Row]]
+
+
+class ColumnProgram:
+    """From columns to the matrix.
+
+    Args:
+        parsers, bounds, functions, closed: as `contract.model.row_program.compiled` takes them.
+    """
+
+    def __init__(
+        self,
+        schema: FeatureSchema,
+        parsers: Sequence[Parser],
+        bounds: Mapping[str, tuple[float, float]],
+        functions: Sequence[Function],
+        closed: Mapping[str, frozenset[str]],
+    ) -> None:
+        known = {name: sorted(categories) for name, categories in closed.items()}
+        place = {field.name: index for index, field in enumerate(schema.fields)}
+        self._readers = [
+            (field.name, field.required, reader(field, parse, known.get(field.name, ())))
+            for field, parse in zip(schema.fields, parsers, strict=True)
+        ]
+        self._missing = [{"field": field.name, "problem": "missing"} for field in schema.fields]
+        self._unknown = [(place[name], {"field": name, "problem": "unknown category"}) for name in closed]
+        self._numbers = _Numbers(schema.fields, bounds)
+        self._others = [place for place in range(len(schema.fields)) if place not in self._numbers.places]
+        self._width = len(schema.features)
+        # Numbers that are features as they are go from the block to the matrix at once.
+        plain: list[tuple[int, int]] = []
+        self._made: list[tuple[int, Maker]] = []
+        for index, (feature, function) in enumerate(zip(schema.features, functions, strict=True)):
+            inputs = [place[name] for name in feature.inputs]
+            if feature.transform == "value" and inputs[0] in self._numbers.places:
+                plain.append((index, self._numbers.places.index(inputs[0])))
+            else:
+                by_column = column_transforms.make(feature.transform, feature.options)
+                self._made.append((index, _maker(inputs, function, by_column, known.get(feature.inputs[0], ()))))
+        self._plain, self._of_block = np.array(plain, np.intp).reshape(-1, 2).T
+
+    def request(self, columns: Columns) -> tuple[Matrix, Assumed]:
+        """Return the matrix of a request, and what was assumed, in the order of the first rows, and then in that of a row's fallbacks.
+
+        Raises:
+            ValueError: a value breaks the schema.
+        """
+        values, size = columns.values, columns.size
+        parsed = [
+            read(column) if (column := values.get(name)) is not None else _absent(size, required, read)
+            for name, required, read in self._readers
+        ]
+        block = self._numbers.block(parsed, size)
+        missing = self._numbers.checked(block)
+        for place in self._others:
+            if rows := _missing(parsed[place]):
+                missing[place] = rows
+        assumed = [(self._missing[place], missing[place]) for place in sorted(missing)]
+        for place, fallback in self._unknown:
+            categories = parsed[place]
+            if isinstance(categories, Coded) and (rows := categories.rows(missing=False)):
+                assumed.append((fallback, rows))
+        assumed.sort(key=_first_row)
+        return self._matrix(parsed, block), assumed
+
+    def table(self, values: Sequence[list[Any]], size: int) -> Matrix:
+        """Return the matrix of the fields' canonical values, a list for each, None for missing."""
+        parsed: list[Parsed] = list(values)
+        for place in self._numbers.places:
+            parsed[place] = np.array(values[place], np.float64)
+        return self._matrix(parsed, self._numbers.block(parsed, size))
+
+    def _matrix(self, parsed: Sequence[Parsed], block: Array) -> Matrix:
+        columns = np.empty((self._width, block.shape[1]), np.float32)
+        columns[self._plain] = block[self._of_block]
+        for index, make in self._made:
+            columns[index] = make(parsed)
+        return np.ascontiguousarray(columns.T)
+
+
+class _Numbers:
+    """The fields that are numbers or booleans, checked and encoded together, as one block."""
+
+    def __init__(self, fields: Sequence[Field], bounds: Mapping[str, tuple[float, float]]) -> None:
+        self.places = [place for place, field in enumerate(fields) if KINDS[field.kind].canonical in (float, bool)]
+        of_block = [fields[place] for place in self.places]
+        limits = [bounds.get(field.name, (0.0, 1.0)) for field in of_block]
+        self._low, self._high = np.array(limits, np.float64).reshape(-1, 2, 1).swapaxes(0, 1)
+        self._required = {index for index, field in enumerate(of_block) if field.required}
+        self._sentinels = [
+            (index, sorted(numbers))
+            for index, field in enumerate(of_block)
+            if field.name in bounds and (numbers := missing_numbers(field))
+        ]
+
+    def block(self, parsed: list[Parsed], size: int) -> Array:
+        """Return the numbers as float64, fields × rows; its rows take the places of the parsed columns."""
+        arrays: list[Any] = [parsed[place] for place in self.places]
+        block = np.concatenate([np.empty(0), *arrays], dtype=np.float64).reshape(len(arrays), size)
+        for place, column in zip(self.places, block, strict=True):
+            parsed[place] = column
+        return block
+
+    def checked(self, block: Array) -> dict[int, list[int]]:
+        """Return the rows with missing values, by the place of the field; raises ValueError for values out of bounds."""
+        block += 0.0  # there is one zero: what is -0 becomes 0
+        for index, sentinels in self._sentinels:
+            block[index, np.isin(block[index], sentinels)] = np.nan
+        if ((block < self._low) | (block > self._high)).any():
+            raise ValueError("a number is out of bounds")
+        missing = np.isnan(block)
+        fields, rows = missing.nonzero()
+        if not len(rows):
+            return {}
+        np.putmask(block, missing, np.nan)  # there are many of them
+        found: dict[int, list[int]] = {}
+        until = np.bincount(fields, minlength=len(block)).cumsum().tolist()
+        for index, (first, end) in enumerate(pairwise((0, *until))):
+            if first != end:
+                found[self.places[index]] = rows[first:end].tolist()
+                if index in self._required:
+                    raise ValueError("a required number is missing")
+        return found
+
+
+def _maker(inputs: Sequence[int], function: Function, by_column: ColumnTransform | None, known: Sequence[str]) -> Maker:
+    """Return what makes a feature of the parsed columns: of whole columns where that can be, else value by value."""
+    of_known = np.array([*map(function, known), np.nan], np.float32)  # by code
+
+    def make(parsed: Sequence[Parsed]) -> Array | list[float]:
+        columns: list[Any] = [parsed[place] for place in inputs]
+        first = columns[0]
+        if type(first) is Coded:
+            numbers = of_known.take(first.codes)
+            for row, value in first.others.items():
+                numbers[row] = function(value)
+            return numbers
+        if by_column is None or any(type(column) is list for column in columns):
+            return list(map(function, *map(_values, columns)))
+        arrays = [column.at if type(column) is Moments else column for column in columns]
+        made = by_column(*arrays)
+        if missing := [row for column in columns if type(column) is Moments for row in column.missing]:
+            made = made.astype(np.float32)
+            made[missing] = np.nan
+        return made
+
+    return make
+
+
+def _first_row(entry: tuple[Fallback, list[int]]) -> int:
+    return entry[1][0]
+
+
+def _absent(size: int, required: bool, read: Reader) -> Parsed:
+    if required:
+        raise ValueError("required, but absent")
+    missing = read([None])
+    return np.repeat(missing, size) if isinstance(missing, np.ndarray) else read([None] * size)  # numbers are most
+
+
+def _values(column: Array | Moments | list[Any]) -> list[Any]:
+    """The canonical values; a boolean as the number that it equals."""
+    if isinstance(column, list):
+        return column
+    if isinstance(column, Moments):
+        values: list[Any] = column.at.tolist()
+        for row in column.missing:
+            values[row] = None
+        return values
+    return [None if value != value else value for value in column.tolist()]
+
+
+def _missing(column: Parsed) -> list[int]:
+    """The rows in which the value is missing."""
+    if isinstance(column, Moments):
+        return column.missing
+    if isinstance(column, Coded):
+        return column.rows(missing=True) if column.others else []
+    return [row for row, value in enumerate(column) if value is None]

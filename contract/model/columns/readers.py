@@ -1,0 +1,189 @@
+"""From the column of a field, as a caller sent it, to its parsed column.
+
+Most values are canonical, or one step from it, and NumPy takes that step for a whole column; any other goes through the field's parser.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.model.row_program import Parser
+from contract.schema.fields import Field
+from contract.schema.kinds import KINDS
+
+Array = NDArray[Any]
+# Numbers and booleans as an array; UTF-8 texts of one length as an array of `V`; or Python values, of which texts may be bytes.
+Column = Array | Sequence[Any]
+
+_MOMENT = np.dtype("M8[us]")
+_MINUTES, _SECONDS = b"1970-01-01T00:00", b"1970-01-01T00:00:00"
+
+
+class Coded:
+    """A parsed column of categories.
+
+    Attributes:
+        codes: each row's category among the known ones; any of them where it is none.
+        others: by row, the canonical value where it is no known category; None where it is missing.
+    """
+
+    __slots__ = ("codes", "others")
+
+    def __init__(self, codes: Array, others: dict[int, Any]) -> None:
+        self.codes, self.others = codes, others
+
+    def rows(self, *, missing: bool) -> list[int]:
+        """Return the rows of `others` in which the value is missing, or those in which it is not."""
+        return [row for row, value in self.others.items() if (value is None) is missing]
+
+
+class Moments(NamedTuple):
+    """A parsed column of timestamps, datetime64[us]; any of them in the rows where it is missing."""
+
+    at: Array
+    missing: list[int]
+
+
+Parsed = Array | Coded | Moments | list[Any]
+Reader = Callable[[Column], Parsed]
+
+
+def reader(field: Field, parse: Parser, known: Sequence[str]) -> Reader:
+    """Return the function from a column to its parsed column; it raises ValueError for a value that breaks the schema.
+
+    Returns:
+        Of numbers and booleans an array, NaN for missing, whose bounds are not checked; of categories `Coded`; of timestamps `Moments`, or
+        canonical values where the field's texts are not plain ISO 8601.
+    """
+    one = _one(parse, is_optional=not field.required)
+    canonical = KINDS[field.kind].canonical
+    if canonical is str:
+        return _categories(one, known)
+    if canonical is datetime:
+        is_plain = field.kind == "timestamp" and not (field.missing or field.unit or field.format)
+        return (
+            _timestamps(one, b"Z" if field.zone else b"") if is_plain else lambda column: list(map(one, _items(column)))
+        )
+    return _numbers(one, "b" if canonical is bool else "fiu" if field.kind == "number" else "f")
+
+
+def _one(parse: Parser, *, is_optional: bool) -> Parser:
+    """The parser, of a value as a column has it: text may be bytes, and NaN is missing where that is allowed."""
+
+    def one(value: Any) -> Any:
+        if type(value) is bytes:
+            return parse(value.decode())
+        return parse(None if is_optional and value != value else value)
+
+    return one
+
+
+def _items(column: Column) -> Sequence[Any]:
+    items: Sequence[Any] = column.tolist() if isinstance(column, np.ndarray) else column
+    return items
+
+
+def _numbers(one: Parser, kinds: str) -> Reader:
+    def read(column: Column) -> Array:
+        if isinstance(column, np.ndarray) and column.dtype.kind in kinds:
+            return column
+        return np.array(list(map(one, _items(column))), np.float64)
+
+    return read
+
+
+def _categories(one: Parser, known: Sequence[str]) -> Reader:
+    by_text = {name: code for code, name in enumerate(known)}
+    by_bytes = {}
+    for name, code in by_text.items():
+        with suppress(UnicodeEncodeError):
+            by_bytes[name.encode()] = code
+
+    def read(column: Column) -> Coded:
+        items = _items(column)
+        codes = list(map((by_bytes if type(items[0]) is bytes else by_text).get, items))
+        others = {}
+        if None in codes:
+            canonical: dict[Any, Any] = {}
+            for row in [row for row, code in enumerate(codes) if code is None]:
+                item = items[row]
+                if item not in canonical:
+                    canonical[item] = one(item)
+                value = canonical[item]
+                if (code := by_text.get(value)) is None:
+                    code, others[row] = 0, value
+                codes[row] = code
+        return Coded(np.array(codes, np.intp), others)
+
+    return read
+
+
+def _timestamps(one: Parser, zone: bytes) -> Reader:
+    plain = {len(text): _Plain(text, zone) for text in (_MINUTES + zone, _SECONDS + zone)}
+
+    def read(column: Column) -> Moments:
+        content, length, others = _of_one_length(column, plain)
+        shape = plain[length]
+        if not shape.fits(content):
+            texts = [content[first : first + length] for first in range(0, len(content), length)]
+            others = [row for row, text in enumerate(texts) if row in others or not shape.fits(text)]
+            for row in others:
+                texts[row] = shape.placeholder
+            content = b"".join(texts)
+        moments, missing = shape.moments(content), []
+        for row in others:
+            if (moment := one(_items(column)[row])) is None:
+                missing.append(row)
+            else:
+                moments[row] = moment
+        return Moments(moments, missing)
+
+    return read
+
+
+class _Plain:
+    """Timestamps as text of one length, digits where the sample has some and otherwise alike, one behind the other."""
+
+    def __init__(self, sample: bytes, zone: bytes) -> None:
+        self.placeholder = sample
+        self._length = len(sample)
+        self._marks = [
+            (place, sample[place : place + 1])
+            for place in range(len(sample))
+            if not sample[place : place + 1].isdigit()
+        ]
+        self._local = np.dtype((np.bytes_, len(sample) - len(zone)))
+
+    def fits(self, content: bytes) -> bool:
+        """Return whether NumPy reads them as `datetime.fromisoformat` does; in the year 0 it does not."""
+        count = len(content) // self._length
+        digits = content.translate(None, b"-:TZ")
+        return (
+            len(digits) == count * (self._length - len(self._marks))
+            and digits.isdigit()
+            and all(content[place :: self._length] == mark * count for place, mark in self._marks)
+            and b"0000-" not in content
+        )
+
+    def moments(self, content: bytes) -> Array:
+        count = len(content) // self._length
+        return np.ndarray(count, self._local, content, 0, (self._length,)).astype(_MOMENT)
+
+
+def _of_one_length(column: Column, lengths: Mapping[int, _Plain]) -> tuple[bytes, int, list[int]]:
+    """Texts of one of the lengths, one behind the other, with a placeholder in the rows that have another one; and these rows."""
+    if isinstance(column, np.ndarray) and column.dtype.itemsize in lengths:
+        return column.tobytes(), column.dtype.itemsize, []
+    texts = [item.encode() if type(item) is str else item for item in _items(column)]
+    found = [len(text) if type(text) is bytes else 0 for text in texts]
+    length = max(lengths.keys() & set(found), default=max(lengths))
+    others = [row for row, size in enumerate(found) if size != length]
+    for row in others:
+        texts[row] = lengths[length].placeholder
+    return b"".join(texts), length, others
