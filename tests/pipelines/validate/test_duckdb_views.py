@@ -28,7 +28,8 @@ def test_repeated_keys_are_counted_as_python_counts_them(
 ) -> None:
     import duckdb
 
-    file, database = tmp_path / "2024-01.parquet", tmp_path / "partitions.duckdb"
+    file, database = tmp_path / "visit=1" / "2024-01.parquet", tmp_path / "partitions.duckdb"
+    file.parent.mkdir()  # which is no partition of Hive's
     schema = {"who": pl.String, "visit": pl.Int64}
     pl.DataFrame(keys, schema=schema, orient="row").write_parquet(file)
 
