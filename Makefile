@@ -8,17 +8,20 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 UV := .venv/uv/bin/uv
 EXCLUDES := --excludes requirements/excludes
-PIPELINE := env PATH="$(CURDIR)/.venv/pipeline/bin:$(PATH)"
+PIPELINE := env PATH="$$PWD/.venv/pipeline/bin:$$PATH"
 export UV_COMPILE_BYTECODE := 1
 export UV_LINK_MODE := hardlink
 export BENTOML_DO_NOT_TRACK := true
 export OMP_WAIT_POLICY ?= PASSIVE
-export DVC_SITE_CACHE_DIR ?= $(CURDIR)/var/dvc-site
+VAR := $(or $(BULKHEAD_VAR),$(CURDIR)/var)
+export DVC_SITE_CACHE_DIR ?= $(VAR)/dvc-site
 # DVC makes its site cache, and what leads to it, for everybody to write to; what is there it leaves as it is.
 # Earlier versions let it; whoever can write to var can put something else in the place of what is in it.
-PRIVATE = (umask 077; mkdir -p var "$(DVC_SITE_CACHE_DIR)/repo"); find var -maxdepth 3 -type d \( -perm -002 -o -perm -020 \) -exec chmod go-w {} +
+PRIVATE = (umask 077; mkdir -p "$(VAR)" "$(DVC_SITE_CACHE_DIR)/repo"); find "$(VAR)" -maxdepth 3 -type d \( -perm -002 -o -perm -020 \) -exec chmod go-w {} +
 # Exit code 65: something is lost, and named; dvc repro makes it anew.
 VERIFY = bash -c '$(PIPELINE) python -m pipelines verify || [ $$? -eq 65 ]'
+# Without the hints to turn on auto staging and to push: `up` pushes, and `git status` says what differs.
+REPRO = bash -o pipefail -c '$(PIPELINE) PYTHONUNBUFFERED=1 dvc --wait-for-lock repro | sed -u "/^To enable auto staging/,/autostage/d; /^Use .dvc push/d"'
 # A title, the command, and how long it took.
 step = @timed() { local title="$$1" from=$$SECONDS; shift; echo; echo "── $$title"; "$$@"; echo "── $$title: $$((SECONDS - from)) s"; }; timed
 
@@ -31,7 +34,7 @@ help:  ## this list
 up: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt  ## set up, run the pipeline, publish, start the fleet, ask it
 	@$(PRIVATE)
 	$(step) "integrity: what DVC keeps" $(VERIFY)
-	$(step) "pipeline: dvc repro" $(PIPELINE) dvc --wait-for-lock repro
+	$(step) "pipeline: dvc repro" $(REPRO)
 	$(step) "backup: dvc push to the local remote" $(PIPELINE) dvc push --quiet
 	$(step) "bundle store: publish" $(PIPELINE) python -m pipelines publish
 	$(step) "fleet: up" bin/fleet up
@@ -53,7 +56,7 @@ example: | $(and $(NAME),$(DATA),.venv/pipeline/installed.txt .venv/serving/inst
 repro: | .venv/pipeline/installed.txt  ## the pipeline alone
 	$(PRIVATE)
 	$(VERIFY)
-	$(PIPELINE) dvc --wait-for-lock repro
+	$(REPRO)
 
 .PHONY: airflow
 airflow: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt .venv/orchestrator/installed.txt  ## Airflow with its UI on 127.0.0.1:8088
@@ -61,7 +64,7 @@ airflow: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/
 
 # ── checks ──
 SLICE := var/test/slice
-TEST := env PYTHONPATH=.venv/test:. BULKHEAD_TEST_SLICE=$(CURDIR)/$(SLICE) BULKHEAD_TEST_BUNDLE=$(CURDIR)/$(SLICE)/build/bundle
+TEST := env PYTHONPATH=.venv/test:. BULKHEAD_TEST_SLICE="$$PWD/$(SLICE)" BULKHEAD_TEST_BUNDLE="$$PWD/$(SLICE)/build/bundle"
 PYTEST := -m pytest --quiet
 DOCS := .venv/docs/bin/python -m sphinx --quiet --fail-on-warning --doctree-dir var/docs/.doctrees
 
@@ -128,14 +131,19 @@ drills: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/i
 	$(PIPELINE) python -m drills
 
 # ── environments: one hashed lock each; made under another name first, so that what runs in one never meets half of it, and one that cannot be had leaves the old ──
-$(UV):
+# Before anything is made: whether this Python and this directory will do.
+.PHONY: place
+place:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 …")'
+	$(PYTHON) -m contract.environment.places
+
+$(UV): | place
 	@echo "── uv"
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 …")'
 	$(PYTHON) -m venv .venv/uv
 	.venv/uv/bin/pip install --quiet --disable-pip-version-check 'uv>=0.13,<1'
 
 .venv/%/installed.txt: requirements/%.txt | $(UV)
-	@echo "── environment $*"
+	@echo "── environment $*: $$(grep -c == $<) packages"
 	new=.venv/.$*.new old=.venv/.$*.old
 	rm -rf $$new $$old
 	$(UV) venv --quiet --relocatable --python $(PYTHON) $$new
@@ -151,7 +159,7 @@ $(UV):
 
 # Beside each environment instead of in it: what is tested, fuzzed and called runs in the very environments that production uses.
 .venv/test/installed.txt .venv/fuzz/installed.txt: .venv/%/installed.txt: requirements/%.txt | $(UV)
-	@echo "── environment $*"
+	@echo "── environment $*: $$(grep -c == $<) packages"
 	rm -rf .venv/$*
 	$(UV) pip install --quiet --require-hashes --python $(PYTHON) --target .venv/$* -r $<
 	cp $< $@

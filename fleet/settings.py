@@ -10,15 +10,12 @@ from pathlib import Path
 
 from contract import api_keys, cors
 from contract.bundle import trusted_keys
-from contract.environment.places import require_supported
+from contract.environment.places import require_fit_for_state, require_supported
 from contract.errors import ConfigurationError
 from contract.prediction_log import settings as log_settings
 from contract.store.store import Store
 
 PROJECT = Path(__file__).resolve().parents[1]
-# A Unix socket's path may have 107 bytes on Linux and 103 on macOS; ours are at most `/supervisor.sock.12345678` longer.
-# (So is `/run/12345678-999.http`.)
-_LONGEST_ROOT = 78
 _OTEL_PATHS = ("_CERTIFICATE", "_CLIENT_KEY")  # of OpenTelemetry's exporters
 
 
@@ -61,13 +58,8 @@ class Settings:
         """
         store = environment.get("BULKHEAD_STORE", "store")
         root = (project / environment.get("BULKHEAD_VAR", "var") / "fleet").resolve()
-        for directory in (project, root):
-            require_supported(directory)
-        if len(bytes(root)) > _LONGEST_ROOT:
-            raise ConfigurationError(
-                f"{root} is too long for the Unix sockets in it: set BULKHEAD_VAR to a path of "
-                f"{_LONGEST_ROOT - len('/fleet')} bytes or less"
-            )
+        require_supported(project)
+        require_fit_for_state(root.parent)
         return cls(
             store=store if "://" in store else str(project / store),
             verify_keys=partial(trusted_keys.read, environment, root.with_name("keys"), project),

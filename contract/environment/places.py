@@ -9,14 +9,17 @@ from pathlib import Path
 from contract.errors import BulkheadError, ConfigurationError
 
 _SUPPORTED = " !%&'()+,-./=@_~"  # of ASCII, besides letters and digits
+# A Unix socket's path may have 107 bytes on Linux and 103 on macOS; ours are at most `/fleet/supervisor.sock.12345678` longer.
+# (So is `/fleet/run/12345678-999.http`.)
+_LONGEST_VAR = 72
 
 
 def main(project: Path) -> int:
     """Print one line if the project, or what `BULKHEAD_VAR` names, cannot lie where it does. Returns the exit code."""
     try:
-        for directory in (project, project / os.environ.get("BULKHEAD_VAR", "var")):
-            require_supported(directory)
+        require_supported(project)
         _require_writable(project)
+        require_fit_for_state((project / os.environ.get("BULKHEAD_VAR", "var")).resolve())
     except BulkheadError as error:
         print(error, file=sys.stderr)
         return error.exit_code
@@ -37,6 +40,19 @@ def require_supported(path: Path) -> None:
                 f"{str(path)!r} contains {character!r}, which is unsupported: move it to a path of letters, digits, spaces and "
                 f"{' '.join(_SUPPORTED.strip())}"
             )
+
+
+def require_fit_for_state(var: Path) -> None:
+    """Check the path in which state is kept.
+
+    Raises:
+        ConfigurationError: a character of it is unsupported, or it is too long.
+    """
+    require_supported(var)
+    if len(bytes(var)) > _LONGEST_VAR:
+        raise ConfigurationError(
+            f"{var} is too long for the Unix sockets below it: set BULKHEAD_VAR to a path of {_LONGEST_VAR} bytes or less"
+        )
 
 
 def _is_supported(character: str) -> bool:

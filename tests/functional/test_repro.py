@@ -14,6 +14,7 @@ import yaml
 from contract.bundle import manifest
 from harness import slice as sliced
 from tests.faults.modes import writable_by_others
+from tests.faults.places import ODD
 from tests.functional.commands import run
 
 
@@ -36,7 +37,7 @@ def test_repro_does_nothing_but_ask_for_the_champion_when_nothing_changed(projec
 
 
 def test_repro_gives_the_same_digests_in_another_place_time_zone_and_setting(project: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "a longer path" / "elsewhere"
+    copy = tmp_path / ODD / "elsewhere"
     sliced.copy_project(copy)
     command = ["sh", "-c", 'umask 077 && exec "$@"', "sh", *_another_host(), "dvc", "--wait-for-lock", "repro"]
     done = run(copy, *command, TZ="Pacific/Chatham", LC_ALL="C", PYTHONHASHSEED="7", USER="somebody", COLUMNS="40")
@@ -46,7 +47,7 @@ def test_repro_gives_the_same_digests_in_another_place_time_zone_and_setting(pro
 
 
 def test_nothing_can_be_written_by_others_when_make_has_run_the_pipeline(project: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "project"
+    copy = tmp_path / ODD
     shutil.copytree(project, copy, symlinks=True, ignore=shutil.ignore_patterns("site", "dvc-site"))
     (copy / "var").chmod(0o777)  # as an earlier version left it
     (copy / ".venv").symlink_to(Path(sys.executable).parents[2])

@@ -43,3 +43,9 @@ def test_project_is_refused_in_one_line_when_it_is_read_only(
     said = capsys.readouterr().err
     assert said.startswith(f"{tmp_path} is read-only")
     assert said.count("\n") == 1
+
+
+def test_state_too_deep_for_a_socket_is_refused() -> None:
+    places.require_fit_for_state(Path("/" + "x" * 71))
+    with pytest.raises(ConfigurationError, match=r"too long .* set BULKHEAD_VAR to a path of 72 bytes"):
+        places.require_fit_for_state(Path("/" + "x" * 72))
