@@ -15,7 +15,7 @@ from contract import command_line
 from contract.errors import EXIT_RETRY
 from fleet.fleet import Fleet
 from fleet.settings import Settings
-from fleet.status import DOWN
+from fleet.status import DOWN, NOTHING
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -45,7 +45,9 @@ def describe(status: dict[str, Any]) -> str:
     lines = [
         f"HTTP    {status['http']}",
         f"gRPC    {status['grpc']}",
-        f"live    {live['digest'][:12]} since {live['at']} by {live['by']}" if live else "live    nothing yet",
+        f"live    {live['digest'][:12]} since {live['at']} by {live['by']}"
+        if live
+        else "live    nothing yet: `fleet deploy candidate`",
     ]
     if canary:
         served = {name: f"{each['errors']:,} of {each['requests']:,}" for name, each in canary["served"].items()}
@@ -55,7 +57,7 @@ def describe(status: dict[str, Any]) -> str:
     for entry in status["replicas"]:
         health = "ready" if entry["ready"] else f"not ready ({entry['state']})"
         lines.append(f"        {entry['name']:<12} {health:<22} pid {entry['pid']:<8} port {entry['admin_port']}")
-    return "\n".join([*lines, *(f"problem {problem}" for problem in status["problems"])])
+    return "\n".join([*lines, *(f"problem {problem}" for problem in status["problems"] if problem != NOTHING)])
 
 
 def _parser() -> argparse.ArgumentParser:

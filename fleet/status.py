@@ -21,7 +21,7 @@ _LEFT = "what an earlier supervisord started is not replaced yet: `fleet up` doe
 _NO_ENVOY = "Envoy does not answer"
 _OTHER_ROUTES = "Envoy does not route as the last command wanted: `fleet up` does"
 _NO_WATCHDOG = "the watchdog does not look, so what hangs is not replaced: `fleet up` repairs it"
-_NOTHING = "nothing is live: `fleet deploy candidate`"
+NOTHING = "nothing is live: `fleet deploy candidate`"
 Programs = Mapping[str, ProcessState]
 
 
@@ -108,7 +108,7 @@ def _canary(state: State, proxy: Proxy, hosts: Hosts) -> dict[str, Any] | None:
 
 def _of_store(settings: Settings, state: State, channel: Channel | None) -> list[str]:
     if channel is None:
-        return [silence(settings.store, state.live)] if state.live else [_NOTHING]
+        return [silence(settings.store, state.live)] if state.live else [NOTHING]
     if channel.digest != state.live:
         served = state.live[:12] if state.live else "nothing"
         return [f"live is {channel.digest[:12]}, but {served} is served: `fleet up` changes to it"]

@@ -7,8 +7,8 @@ verify-<key>.pem      public keys of signing keys before it, still trusted
 
 from __future__ import annotations
 
-import logging
 import os
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,7 +17,6 @@ from contract.errors import ConfigurationError
 from contract.files import private_directory, write_atomically
 
 _SIGNING, _VERIFY = "signing.pem", "verify.pem"
-_logger = logging.getLogger(__name__)
 
 
 def signing(directory: Path) -> bytes:
@@ -73,9 +72,9 @@ def _make_first(directory: Path) -> None:
     private_directory(directory)
     with suppress(FileExistsError):  # another process was faster
         write_private(directory / _SIGNING, signature.make_key())
-    _logger.warning(
-        "made a new signing key, %s; in production set BULKHEAD_SIGNING_KEY for training, and BULKHEAD_VERIFY_KEY for the fleet",
-        directory / _SIGNING,
+    print(
+        f"made a key to sign bundles with: {directory / _SIGNING} (production keys: docs/how-to/keys.md)",
+        file=sys.stderr,
     )
 
 

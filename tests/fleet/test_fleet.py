@@ -21,6 +21,7 @@ import pytest
 from contract.files import canonical_json
 from contract.store.store import Store
 from fleet import replicas
+from fleet.__main__ import describe
 from fleet.fleet import Fleet
 from fleet.settings import Settings
 from fleet.supervisor.processes import send
@@ -39,6 +40,7 @@ def test_requests_are_refused_with_a_reason_while_nothing_is_live(new_fleet: Fle
     fleet = new_fleet
     status = fleet("up", "--size", "2")
     assert (status["live"], status["replicas"], status["ready"]) == (None, [], False)
+    assert "problem" not in describe(status)  # to a person who has just started it
     code, answer = ask(fleet.http_port, body=fleet.golden_request())
     assert (code, answer["error"]["code"]) == (503, "unavailable")
     assert "fleet deploy" in answer["error"]["message"]

@@ -26,9 +26,13 @@ def trusted(keys: Path) -> tuple[bytes, ...]:
     return trusted_keys.read({}, keys, Path())
 
 
-def test_key_is_made_once_and_only_its_owner_can_read_it(keys: Path) -> None:
+def test_key_is_made_once_and_only_its_owner_can_read_it(keys: Path, capsys: pytest.CaptureFixture[str]) -> None:
     key = own_keys.signing(keys)
     assert own_keys.signing(keys) == key
+    assert (
+        capsys.readouterr().err
+        == f"made a key to sign bundles with: {keys / 'signing.pem'} (production keys: docs/how-to/keys.md)\n"
+    )
     assert trusted(keys) == (signature.public_key_of(key),)
     assert [path.stat().st_mode & 0o777 for path in (keys, keys / "signing.pem")] == [0o700, 0o600]
 
