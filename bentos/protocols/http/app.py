@@ -78,20 +78,20 @@ class HttpApp:
         self._pages = Pages(core)
 
     def begin(self, request: Request) -> Response | None:
-        """The answer by the head alone; None where the body is wanted, for `finish`."""
+        """Return the answer by the head alone; None where the body is wanted, for `finish`."""
         return self._observed(request, self._by_head)
 
     def finish(self, request: Request) -> Response:
-        """The answer to a request that has its body."""
+        """Return the answer to a request that has its body."""
         return self._observed(request, self._by_body, predicts=True) or Response(500, b"")
 
     def busy(self, *, oip: bool) -> tuple[str, Response]:
-        """The refusal of a prediction that nobody has time to look at, and the name of its protocol."""
+        """Return the name of the protocol and the refusal of a prediction that is shed unread."""
         endpoint: Endpoint = self._oip if oip else self._predict
         return endpoint.protocol, _refusal(endpoint, OverloadedError())
 
     def refuse(self, request: Request, error: RequestError) -> Response:
-        """The answer to a request that `error` ended, after `begin` or before it."""
+        """Return the answer to a request that `error` ended, after `begin` or before it."""
 
         def fail(_: Request) -> Response:
             raise error
@@ -99,7 +99,7 @@ class HttpApp:
         return self._observed(request, fail) or Response(500, b"")
 
     def count_disconnected(self, request: Request) -> None:
-        """The caller went away before its request was complete; nobody waits for an answer."""
+        """Count a request whose caller went away before it was complete."""
         self._count(request, "disconnected")
 
     def _observed(
@@ -110,11 +110,11 @@ class HttpApp:
             response = respond(request)
         except RequestError as error:
             outcome = error.code
-            response = _refusal(self._in_charge(request), error)
+            response = _refusal(request.endpoint or self._predict, error)
         except Exception as error:  # noqa: BLE001  # the last line of defence: whatever it is, the caller gets an answer
             log_defect(error)
             outcome = INTERNAL
-            response = Response(500, self._in_charge(request).defect())
+            response = Response(500, (request.endpoint or self._predict).defect())
         if response is not None and (outcome != OK or predicts):
             self._count(request, outcome)
         if response is not None and self._cors:
@@ -122,9 +122,8 @@ class HttpApp:
         return response
 
     def _count(self, request: Request, outcome: str) -> None:
-        self.core.answered(
-            self._in_charge(request).protocol, outcome, perf_counter() - request.started, request.headers
-        )
+        protocol = (request.endpoint or self._predict).protocol
+        self.core.answered(protocol, outcome, perf_counter() - request.started, request.headers)
 
     def _by_head(self, request: Request) -> Response | None:
         method, path, headers = request.method, request.path, request.headers
@@ -144,7 +143,7 @@ class HttpApp:
         return None
 
     def _told(self, endpoint: Endpoint | None, request: Request) -> Response:
-        """The answer to a question that has no body, or none that matters."""
+        """Return the answer to a request without a body, or with one that does not matter."""
         method, path = request.method, request.path
         methods = self._methods(endpoint, path)
         if method not in methods:
@@ -154,7 +153,7 @@ class HttpApp:
         return endpoint.answer(method, path, request.headers, b"")
 
     def _by_body(self, request: Request) -> Response:
-        endpoint, admission = self._in_charge(request), self.core.admission
+        endpoint, admission = request.endpoint or self._predict, self.core.admission
         admission.admit(len(request.body), request.started, timeout_of(request.headers))
         try:
             body = request.body
@@ -175,12 +174,8 @@ class HttpApp:
             return self._predict
         return self._oip if path == OIP_PREFIX or path.startswith(f"{OIP_PREFIX}/") else None
 
-    def _in_charge(self, request: Request) -> Endpoint:
-        """Return the endpoint whose form and name a refusal has: `/predict`'s where a request has none."""
-        return request.endpoint or self._predict
-
     def _methods(self, endpoint: Endpoint | None, path: str) -> tuple[str, ...]:
-        """The methods of a path, besides OPTIONS; raises NotFoundError where there is no such path."""
+        """Return the methods of a path, besides OPTIONS; raise NotFoundError where there is no such path."""
         if endpoint is not None:
             return endpoint.methods(path)
         if path not in self._paths:
@@ -188,7 +183,7 @@ class HttpApp:
         return READS
 
     def _options(self, endpoint: Endpoint | None, path: str) -> Response:
-        """What may be asked of a path, or of the server (RFC 9110, section 9.3.7). Nobody needs a key to ask: browsers send none.
+        """Return the methods of a path, or of the server (RFC 9110, section 9.3.7); no key is needed, since browsers send none.
 
         HAProxy's health check asks it of `/`, which there may be no page for.
         """

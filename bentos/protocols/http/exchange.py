@@ -55,7 +55,8 @@ class Request:
         path: decoded, without the query.
         headers: by lower-case name; several with one name are joined by commas.
         started: when its first byte came, by `time.perf_counter`.
-        endpoint: who answers it, None for a page; the application sets this when it sees the head.
+        endpoint: who answers it; the application sets this when it sees the head. None for a page and for what leads nowhere, which
+            are refused in the form of `/predict`.
     """
 
     method: str

@@ -65,19 +65,19 @@ class Http2Connection(asyncio.Protocol, Generic[Head]):
 
     @abstractmethod
     def opened(self, stream: Stream[Head]) -> None:
-        """The fields of a request have come."""
+        """Take the fields of a request."""
 
     @abstractmethod
     def received(self, stream: Stream[Head], data: bytes) -> None:
-        """More of its body has come, and all of it if `stream.ended`."""
+        """Take more of the body, and all of it if `stream.ended`."""
 
     @abstractmethod
     def overdue(self, stream: Stream[Head]) -> None:
-        """Its deadline has passed."""
+        """End a stream whose deadline has passed."""
 
     @abstractmethod
     def gone(self, stream: Stream[Head]) -> None:
-        """It ended before it was answered; nobody waits for that any more."""
+        """Forget a stream that ended before it was answered: nobody waits for that any more."""
 
     # ---- the connection ----
 
@@ -175,7 +175,7 @@ class Http2Connection(asyncio.Protocol, Generic[Head]):
     # ---- waiting ----
 
     def pause_writing(self) -> None:
-        """The peer does not read its answers: it gets no more of them until it does."""
+        """Parse no more requests until the peer reads its answers."""
         self._write_paused = True
         self._paused_at = perf_counter()
         self.transport.pause_reading()
@@ -186,7 +186,7 @@ class Http2Connection(asyncio.Protocol, Generic[Head]):
         self._loop.call_soon(self._go_on)  # in a call of its own, since the parser may be at work in this one
 
     def expire(self, now: float) -> None:
-        """Look whether anything is overdue."""
+        """End what is overdue: streams, or the connection."""
         self.deadline = now + _LOOK_S
         limits = self.gate.limits
         if self._over or (self._write_paused and now > self._paused_at + limits.body_timeout_s):
@@ -202,7 +202,7 @@ class Http2Connection(asyncio.Protocol, Generic[Head]):
             self.outbox.flush()
 
     def _owed_since(self) -> float:
-        """Since when the peer owes its settings, the rest of a frame, or that of a field block; infinite where it owes nothing."""
+        """Return since when the peer owes its settings or the rest of a frame or field block; infinite where it owes nothing."""
         owed = self._requests.owed_since
         return owed if self._write_paused else min(owed, self._part_at)
 
@@ -216,19 +216,19 @@ class Http2Connection(asyncio.Protocol, Generic[Head]):
     # ---- the end ----
 
     def shutdown(self) -> None:
-        """Take no new request; but what was sent before the peer could know of it, is still answered."""
+        """Take no new request, except those sent before the peer could know that the server stops."""
         if not (self.outbox.leaving or self._over):
             self.outbox.announce_end()
             self.outbox.flush()
 
     def fail(self, fault: ConnectionFault) -> None:
-        """End it, with the reason."""
+        """End the connection, and say why."""
         self.outbox.put(frames.goaway(self.streams.last, fault.code, str(fault)))
         self.outbox.flush()
         self.close()
 
     def close(self) -> None:
-        """What is written still goes out, if the peer takes it soon."""
+        """Close the connection; what is written still goes out, if the peer takes it soon."""
         self._over = True
         self.outbox.drop()
         self.transport.close()

@@ -28,7 +28,7 @@ _OF_CONNECTIONS = frozenset((b"connection", b"keep-alive", b"proxy-connection", 
 
 
 class MalformedError(Exception):
-    """The fields are none of a request of HTTP/2."""
+    """The fields are not those of a request of HTTP/2."""
 
 
 class FieldReader(Generic[Head]):
@@ -45,7 +45,7 @@ class FieldReader(Generic[Head]):
         self._table = self._look_at_table()
 
     def read(self, block: bytes) -> Head:
-        """What `make` makes of the fields of a request.
+        """Return what `make` makes of the fields of a request.
 
         Raises:
             MalformedError: they are none.
@@ -65,7 +65,7 @@ class FieldReader(Generic[Head]):
         return head
 
     def decode(self, block: bytes) -> Fields:
-        """The fields of a block, whatever they are."""
+        """Return the fields of a block, whatever they are."""
         try:
             fields = [(bytes(name), bytes(value)) for name, value in self._decoder.decode(block, raw=True)]
         except OversizedHeaderListError:
@@ -79,14 +79,14 @@ class FieldReader(Generic[Head]):
         return fields
 
     def _look_at_table(self) -> tuple[int, int, int]:
-        """What no longer is the same when the table has changed: every entry that is added is a new object, at the front."""
+        """Return a mark that differs once the table has changed: each new entry is a new object, at the front."""
         entries = self._decoder.header_table.dynamic_entries
         self._first = entries[0] if entries else None  # kept, so that no later one can have its address
         return id(self._first), len(entries), self._decoder.header_table.maxsize
 
 
 def check_request(fields: Fields) -> None:
-    """Raises MalformedError unless these may be the fields of a request. Source: RFC 9113, sections 8.2 and 8.3."""
+    """Raise MalformedError unless these may be the fields of a request. Source: RFC 9113, sections 8.2 and 8.3."""
     pseudo: dict[bytes, bytes] = {}
     regular = False
     for name, value in fields:
@@ -105,7 +105,7 @@ def check_request(fields: Fields) -> None:
 
 
 def block(fields: Iterable[tuple[bytes, bytes]], status: int = 0) -> bytes:
-    """A block of these fields, of a response with that status where one is given; as literals, which leave any table as it is."""
+    """Return a block of these fields, with the status of a response if given; as literals, which leave any table as it is."""
     pseudo = [(b":status", b"%d" % status)] if status else []
     return b"".join(_literal(*field) for field in (*pseudo, *fields))
 

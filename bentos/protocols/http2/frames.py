@@ -23,7 +23,7 @@ LARGEST_WINDOW_BYTES = LARGEST_STREAM = 2**31 - 1
 
 
 class ErrorCode(IntEnum):
-    """Source: RFC 9113, section 7."""
+    """The error codes of RFC 9113, section 7."""
 
     NO_ERROR = 0
     PROTOCOL_ERROR = 1
@@ -39,7 +39,7 @@ class ErrorCode(IntEnum):
 
 
 class ConnectionFault(Exception):  # noqa: N818  # the peer's, not ours
-    """What ends the connection: GOAWAY with this code."""
+    """An error that ends the connection: GOAWAY with this code."""
 
     def __init__(self, code: ErrorCode, why: str) -> None:
         super().__init__(why)
@@ -47,7 +47,7 @@ class ConnectionFault(Exception):  # noqa: N818  # the peer's, not ours
 
 
 class StreamFault(Exception):  # noqa: N818
-    """What ends one stream: RST_STREAM with this code."""
+    """An error that ends one stream: RST_STREAM with this code."""
 
     def __init__(self, code: ErrorCode, stream: int) -> None:
         super().__init__(code.name)
@@ -77,7 +77,7 @@ def goaway(last_stream: int, code: ErrorCode, why: str = "") -> bytes:
 
 
 def without_padding(flags: int, payload: bytes) -> bytes:
-    """The payload of DATA or HEADERS without its padding.
+    """Return the payload of DATA or HEADERS without its padding.
 
     Raises:
         ConnectionFault: there is more padding than payload.

@@ -41,7 +41,7 @@ class Outbox(Generic[Head]):
 
     @property
     def first_window(self) -> int:
-        """Bytes that the peer takes of a stream at its start."""
+        """Return how many bytes the peer takes of a new stream."""
         return self._first_window
 
     def put(self, *given: bytes) -> None:
@@ -57,7 +57,7 @@ class Outbox(Generic[Head]):
     # ---- answers ----
 
     def answer(self, stream: Stream[Head], start: bytes, data: bytes, end: bytes) -> None:
-        """All of an answer: the block that starts it, its data, and the block that ends it."""
+        """Write all of an answer: the block that starts it, its data, and the block that ends it."""
         self.start(stream, start)
         size = len(data)
         if size > min(self._window, stream.window, self.frame_bytes):
@@ -74,7 +74,7 @@ class Outbox(Generic[Head]):
         self._done(stream)
 
     def refuse(self, stream: Stream[Head], block: bytes) -> None:
-        """An answer that is one block."""
+        """Write an answer that is one block."""
         self.start(stream, block, _LAST)
         self._done(stream)
 
@@ -85,7 +85,7 @@ class Outbox(Generic[Head]):
         self._frames += frames.HEAD.pack(0, len(block), frames.HEADERS, flags, stream.id), block
 
     def send(self, stream: Stream[Head], data: bytes) -> None:
-        """Data of an answer, as soon as the peer will take it; who asks on and takes nothing is left."""
+        """Write data of an answer as soon as the peer takes it; end the stream where it asks on and takes nothing."""
         if stream.pending and len(stream.pending) + len(data) > self._gate.limits.body_limit_bytes:
             self.end_stream(stream.id, ErrorCode.ENHANCE_YOUR_CALM)
             return
@@ -94,12 +94,12 @@ class Outbox(Generic[Head]):
         self._send_pending(stream)
 
     def finish(self, stream: Stream[Head], block: bytes) -> None:
-        """The block that ends an answer, once its data is out."""
+        """Write the block that ends an answer, once its data are out."""
         stream.trailers, stream.deadline = block, math.inf
         self._send_pending(stream)
 
     def is_open(self, stream: Stream[Head]) -> bool:
-        """Whether there is still something to be said on it."""
+        """Return whether a stream may get more of an answer."""
         return stream.id in self._streams.open and stream.trailers is None
 
     def end_stream(self, number: int, code: ErrorCode) -> None:
@@ -139,7 +139,7 @@ class Outbox(Generic[Head]):
             self._done(stream)
 
     def _done(self, stream: Stream[Head]) -> None:
-        """The answer is out. Who still sends its request need not."""
+        """Remove a stream that is answered; a caller that still sends its request need not."""
         self._ration.earn()
         if not stream.ended:
             self._frames.append(frames.rst_stream(stream.id, ErrorCode.NO_ERROR))
@@ -149,7 +149,7 @@ class Outbox(Generic[Head]):
     # ---- what the peer will take ----
 
     def widen(self, more: int) -> None:
-        """Send more over all, and what waits for that.
+        """Widen the window of the connection, and send what waits for that.
 
         Raises:
             ConnectionFault: the window becomes too large, or no larger.
@@ -161,7 +161,7 @@ class Outbox(Generic[Head]):
         self.send_waiting()
 
     def widen_stream(self, stream: Stream[Head], more: int) -> None:
-        """Send more on one stream.
+        """Widen the window of one stream, and send what waits for that.
 
         Raises:
             StreamFault: its window becomes too large, or no larger.

@@ -21,17 +21,17 @@ _SETTINGS_AT_ONCE = 64
 
 
 class Answering(Protocol[Head]):
-    """Whoever answers requests."""
+    """An object that answers requests."""
 
     def opened(self, stream: Stream[Head]) -> None:
-        """The fields of a request have come."""
+        """Take the fields of a request."""
 
     def received(self, stream: Stream[Head], data: bytes) -> None:
-        """More of its body has come, and all of it if `stream.ended`."""
+        """Take more of the body, and all of it if `stream.ended`."""
 
 
 class Requests(Generic[Head]):
-    """What a peer asks, in frames.
+    """Read the frames of a peer, and hand its requests to who answers them.
 
     Attributes:
         now: when what is being read came, by `perf_counter`.
@@ -64,7 +64,7 @@ class Requests(Generic[Head]):
 
     @property
     def owed_since(self) -> float:
-        """Since when the peer owes its settings, or the rest of a field block; infinite where it owes nothing."""
+        """Return since when the peer owes its settings, or the rest of a field block; infinite where it owes nothing."""
         if not self._settled:
             return self._made_at
         return self._block_at if self._block is not None else math.inf
@@ -147,7 +147,7 @@ class Requests(Generic[Head]):
             self._answering.received(stream, b"")
 
     def _take_trailers(self, number: int, flags: int, block: bytes) -> None:
-        """Fields after the body say nothing to us, but that it has ended."""
+        """Take the fields after a body, which only say that it has ended."""
         fields = self._reader.decode(block)
         stream = self._streams.open.get(number)
         if stream is None or stream.ended:
@@ -187,7 +187,7 @@ class Requests(Generic[Head]):
         self._answering.received(stream, payload)
 
     def _take_late(self, number: int, flags: int) -> None:
-        """What comes for a stream that is open no more: dropped if its caller could not know that, else a fault."""
+        """Drop what comes for a closed stream whose caller could not know that; else it is a fault."""
         self._check_known(number)
         if number > self._streams.last:
             return
@@ -211,7 +211,7 @@ class Requests(Generic[Head]):
             raise StreamFault(ErrorCode.FRAME_SIZE_ERROR, number)
 
     def _check_priority(self, number: int, payload: bytes) -> None:
-        """Priorities are not heeded (RFC 9113 has given them up), but none may be of itself."""
+        """Refuse a stream that depends on itself; priorities are ignored otherwise (RFC 9113 has given them up)."""
         if len(payload) < _PRIORITY_BYTES:
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "a priority is too short")
         if int.from_bytes(payload[:4], "big") & frames.LARGEST_STREAM == number:

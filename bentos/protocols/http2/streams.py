@@ -81,7 +81,7 @@ class Streams(Generic[Head]):
         self._gate.held_bytes += size
 
     def remove(self, stream: Stream[Head]) -> None:
-        """The stream is answered, or nobody waits for that."""
+        """Remove a stream that is answered, or that nobody waits for."""
         del self.open[stream.id]
         if stream.held:
             self.hold(stream, -stream.held)
@@ -103,7 +103,7 @@ class Streams(Generic[Head]):
             self.parted_at = perf_counter()
 
     def drop(self) -> None:
-        """Forget all of them, and who is told: there will be no other."""
+        """Forget all streams, and whom to tell: there will be no other."""
         for number in list(self.open):
             self.forget(number)
         self._gone = None
@@ -117,7 +117,7 @@ class Streams(Generic[Head]):
         self._late[number] = None
 
     def is_late(self, number: int) -> bool:
-        """Whether the stream ended here before its caller could know."""
+        """Return whether the stream ended here before its caller could know."""
         return number in self._late
 
     def end_late(self, number: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import socket
 import struct
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from typing import Any
@@ -545,3 +546,12 @@ def test_server_lives_on_when_anything_comes(seed: int, door: FrontDoor, case: C
             peer.until_gone()
     with Peer(door.port) as peer:
         assert peer.is_live(1)
+
+
+def test_connection_is_freed_at_its_end_without_the_collector(door: FrontDoor, no_collector: None) -> None:
+    with Peer(door.port) as peer:
+        assert peer.is_live(1)
+        peer.send(headers(3, peer.block(INFER)))
+        assert peer.is_live(5)
+        (open_,) = door.look(lambda: [weakref.ref(each) for each in door.server.gate.connections])
+    until(lambda: door.look(lambda: open_() is None))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import time
+import weakref
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -54,6 +55,17 @@ def test_requests_that_have_begun_are_answered_when_the_server_stops(core: Core,
             assert predictions(content) == case.answers[:1]
         ((status, _, content),) = responses(rest(waiting))  # its answer had begun
         assert status == 200 and len(content) > 1_000_000
+
+
+def test_connection_is_freed_at_its_end_without_the_collector(core: Core, body: bytes, no_collector: None) -> None:
+    with front_door(core) as door:
+        with door.connect() as connection:
+            connection.sendall(request("/predict", body) + request("/predict", body)[:-5])
+            assert one_response(connection)[0] == 200
+            parts = door.look(
+                lambda: [weakref.ref(part) for each in door.door.connections for part in (each, each.requests)]
+            )
+        until(lambda: door.look(lambda: not any(part() for part in parts)))
 
 
 def test_idle_connection_is_answered_once_more_when_the_server_stops(core: Core, case: Case, body: bytes) -> None:

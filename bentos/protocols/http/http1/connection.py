@@ -29,7 +29,7 @@ _TURN_S = 0.002
 
 
 class HttpConnection(asyncio.Protocol):
-    """Hands what comes to its `Requests` and lets it wait where its `Outbox` or its `Ration` says so."""
+    """Pass incoming bytes to `Requests`, and wait where the `Outbox` is blocked or the `Ration` is spent."""
 
     def __init__(self, door: Door) -> None:
         self.door = door
@@ -47,12 +47,12 @@ class HttpConnection(asyncio.Protocol):
 
     @property
     def deadline(self) -> float:
-        """When, by `perf_counter`, what the connection waits for must have happened."""
+        """Return when, by `perf_counter`, the connection has waited long enough."""
         return self.ration.deadline
 
     @property
     def in_flight(self) -> int:
-        """How many requests have begun to arrive whose bodies are awaited."""
+        """Return the number of requests whose heads have come and whose bodies are awaited."""
         return self.requests.in_flight
 
     def connection_made(self, transport: Any) -> None:
@@ -71,7 +71,7 @@ class HttpConnection(asyncio.Protocol):
         self.door.connections.discard(self)
 
     def eof_received(self) -> bool:
-        """A caller that will send no more still gets what it has asked for; TLS has no such half-open connection."""
+        """Answer what a caller asked before it closed its side; TLS has no such half-open connection."""
         waits = self._unread or self.outbox.waiting
         self._ended = bool(waits) and self.transport.get_extra_info("sslcontext") is None
         return self._ended
@@ -90,7 +90,7 @@ class HttpConnection(asyncio.Protocol):
             self._catch_up()
 
     def _drop(self, data: bytes) -> None:
-        """Read on after the last answer, up to a bound."""
+        """Drop what comes after the last answer, up to a bound."""
         self._dropped += len(data)
         self.ration.deadline = min(perf_counter() + _LINGER_S, self._lingers_until)
         if self._dropped > _LINGER_BYTES:
@@ -139,7 +139,7 @@ class HttpConnection(asyncio.Protocol):
         self.ration.deadline = perf_counter() + self.door.limits.body_timeout_s
 
     def pause_writing(self) -> None:
-        """The caller does not read its answers: it gets no more of them until it does."""
+        """Write no more answers until the caller reads the last ones."""
         self.outbox.blocked = True
         self._stall()
 
@@ -154,7 +154,7 @@ class HttpConnection(asyncio.Protocol):
             self._resume_soon()
 
     def _resume_soon(self) -> None:
-        """In a call of its own, since the parser may be at work in this one."""
+        """Resume in a call of its own, since the parser may be at work in this one."""
         wait_s = self.door.keep_alive_s if self.ration.phase == IDLE else self.door.limits.head_timeout_s
         self.ration.deadline = perf_counter() + wait_s
         self._loop.call_soon(self._resume)
@@ -165,7 +165,7 @@ class HttpConnection(asyncio.Protocol):
             self._catch_up()
 
     def expire(self, now: float) -> None:
-        """The deadline has passed."""
+        """Refuse the request that is overdue, or end the connection."""
         self.ration.deadline = now + _LINGER_S
         if self.outbox.over or self.outbox.blocked or self.transport.is_closing():
             self.transport.abort()
@@ -177,13 +177,13 @@ class HttpConnection(asyncio.Protocol):
             self._refuse(overdue)
 
     def shutdown(self) -> None:
-        """The server stops: what has begun to arrive, or does so within a moment, is still answered, and is the last."""
+        """Answer one last request: the one that has begun to arrive, or does so within a moment."""
         self.outbox.last = True
         if self.ration.phase == IDLE and not (self._unread or self.outbox.waiting):
             self.ration.deadline = min(self.ration.deadline, perf_counter() + STOPPING_S)
 
     def _end(self) -> None:
-        """No further answer. While the caller still sends, closing would reset the connection before it reads the last one."""
+        """Give no further answer, and close once the caller has read the last one: at once would reset the connection while it sends."""
         self.outbox.over = self._stalled = True
         self._unread = b""
         self.ration.release()

@@ -16,7 +16,7 @@ KEEP_ALIVE_S = 5.0
 
 
 class Door(Gate):
-    """Where the connections of one server come in.
+    """The gate of one HTTP server.
 
     Attributes:
         keep_alive_s: how long one may stay open without a request.
@@ -43,7 +43,7 @@ class Door(Gate):
         await super().drain(drain_s)
 
     def head(self, response: Response, keep: bool) -> bytes:
-        """The head of a response up to the value of its content-length."""
+        """Return the head of a response up to the value of its content-length."""
         key = (response.status, response.content_type, response.headers, keep)
         head = self._heads.get(key)
         if head is None:
@@ -58,7 +58,7 @@ class Door(Gate):
         return head
 
     def busy(self, *, oip: bool) -> bytes:
-        """The whole answer to a prediction that nobody has time to look at."""
+        """Return the whole answer to a prediction that is shed unread."""
         if oip not in self._busy:
             protocol, response = self.app.busy(oip=oip)
             head = self.head(response, True)

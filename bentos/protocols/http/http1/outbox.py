@@ -28,7 +28,7 @@ class Outbox:
         self.waiting: deque[memoryview] = deque()
 
     def put(self, data: bytes, keep: bool = True) -> None:
-        """Write in its turn; nothing follows what is not kept."""
+        """Write data after all that waits; where the connection is not kept, they are the last."""
         if self.waiting or len(data) > CHUNK:
             self.waiting.append(memoryview(data))
             self._write_on()
@@ -43,7 +43,7 @@ class Outbox:
         self._write_on()
 
     def drop(self) -> None:
-        """Forget what waits; nobody reads it any more."""
+        """Forget what waits: the caller has gone away."""
         self.over = True
         self.waiting.clear()
 

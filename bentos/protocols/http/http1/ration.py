@@ -49,7 +49,7 @@ class Ration:
             self.release()
 
     def take(self, size: int, *, has_fields: bool) -> RequestError | None:
-        """Account for bytes of a request that is not complete; return what is wrong where they are too many.
+        """Account for bytes of an incomplete request; return an error where they are too many.
 
         Args:
             has_fields: whether a header has come, so that its target is not what is too long.
@@ -66,12 +66,12 @@ class Ration:
         return None
 
     def release(self) -> None:
-        """Give back the memory."""
+        """Give back the memory of a request."""
         self._door.held_bytes -= self.taken
         self.taken = 0
 
     def overdue(self) -> RequestError | None:
-        """Return what did not come before the deadline; None where nothing was awaited."""
+        """Return the error of a head or a body that did not come in time; None where neither was awaited."""
         if self.phase == HEAD:
             return HeadTimeoutError(self._limits.head_timeout_s)
         return BodyTimeoutError(self._limits.body_timeout_s) if self.phase == BODY else None

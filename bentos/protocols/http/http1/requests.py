@@ -69,7 +69,7 @@ class Requests:
 
     @property
     def in_flight(self) -> int:
-        """How many have begun to arrive whose bodies are awaited."""
+        """Return the number of requests whose heads have come and whose bodies are awaited."""
         return int(self._request is not None)
 
     def read(self, data: bytes | memoryview, now: float) -> None:
@@ -100,9 +100,9 @@ class Requests:
                 self.refuse(excess)
 
     def shed(self, data: bytes) -> bool:
-        """Refuse a prediction that has come whole and alone, as clients give it, where there is no time for it; return whether it was.
+        """Refuse a prediction unparsed where there is no time for it; return whether it was refused.
 
-        Parsing it first would cost several times as much.
+        It must have come whole and alone, as clients send it. Parsing it first would cost several times as much.
         """
         if self._ration.phase != IDLE or self._outbox.last:
             return False
@@ -123,14 +123,14 @@ class Requests:
         self._reply(self._door.app.refuse(request, error), request)
 
     def drop(self) -> None:
-        """The caller has gone away."""
+        """Count a request whose caller has gone away before its body was complete."""
         if self._request is not None:
             self._door.app.count_disconnected(self._request)
             self._request = None
         self._parser = None  # which knows this object, as this knows it: nobody should have to look for the circle
 
     def _read_again(self, rest: bytes | memoryview) -> None:
-        """Let a new parser see a head once more, and the rest: the last one has stopped after it, for another protocol."""
+        """Parse a head once more, and what follows: the last parser stopped after it, for another protocol."""
         while self._again:
             data, self._again = self._again + bytes(rest), b""
             self._parser = _parser(self)
@@ -195,10 +195,10 @@ class Requests:
     # ---- who answers ----
 
     def _begin(self, request: Request) -> None:
-        """Answer by the head, or let the body come. Whoever waits for our word before sending it has it then, or must go."""
+        """Answer by the head, or await the body; a caller that expects 100-continue gets it, or must go."""
         fields = request.headers
         early = self._early_refusal(request) or self._door.app.begin(request)
-        waits = fields.get(b"expect", b"").lower() == b"100-continue" and self._parser.get_http_version() != "1.0"
+        waits = b"expect" in fields and self._is_told_to_wait(fields)
         if early is None:
             self._request = request
             if waits:
@@ -208,6 +208,10 @@ class Requests:
                 self._ration.phase = IDLE
             early.close |= waits
             self._reply(early, request)
+
+    def _is_told_to_wait(self, fields: Headers) -> bool:
+        """Return whether the caller sends the body only after our word (RFC 9110, section 10.1.1)."""
+        return fields[b"expect"].lower() == b"100-continue" and self._parser.get_http_version() != "1.0"
 
     def _early_refusal(self, request: Request) -> Response | None:
         fields = request.headers
@@ -230,7 +234,7 @@ class Requests:
         return None
 
     def _excess(self, request: Request) -> RequestError | None:
-        """What of the head is more than may be."""
+        """Return the error of a head that is too long, or None."""
         limits, fields = self._limits, request.headers
         if not request.path:
             return TargetTooLongError()
@@ -255,7 +259,7 @@ class Requests:
             self._outbox.put(b"%b%d%b\r\n\r\n%b" % (head, len(response.body), named, body), keep)
 
     def _keeps_alive(self, fields: Headers) -> bool:
-        """HTTP/1.0 does not keep alive here."""
+        """Return whether another request may follow; never after one of HTTP/1.0."""
         if not self._parser.should_keep_alive():
             return False
         return b"connection" not in fields or self._parser.get_http_version() != "1.0"
@@ -273,7 +277,7 @@ def _grown(body: bytes | bytearray, more: bytes) -> bytearray:
 
 @lru_cache(maxsize=64)
 def _path(target: bytes) -> str:
-    """The decoded path of a request's target; what is no path leads nowhere."""
+    """Return the decoded path of a request's target; `?`, which leads nowhere, where it has none."""
     try:
         return unquote(httptools.parse_url(target).path.decode("ascii")) or "?"
     except (httptools.HttpParserInvalidURLError, AttributeError, UnicodeDecodeError):

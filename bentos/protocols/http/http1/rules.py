@@ -1,4 +1,4 @@
-"""What HTTP asks of the head of a request, where the parser does not: RFC 9110 (semantics) and RFC 9112 (HTTP/1.1)."""
+"""Rules of HTTP for the head of a request that the parser does not check: RFC 9110 (semantics) and RFC 9112 (HTTP/1.1)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _UPGRADES = frozenset((b"upgrade", b"http2-settings"))
 
 @lru_cache(maxsize=64)  # callers send the same again and again
 def is_sound(method: str, version: str, host: bytes | None, coding: bytes | None) -> bool:
-    """Whether `fault` finds nothing."""
+    """Return whether `fault` finds nothing."""
     return fault(method, version, host, coding) is None
 
 
