@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from bentos.monitoring.exposition import Family, labels
 from contract.model.reference import Bins, Counter, Reference, predicted, stability_index
 from contract.schema.schema import FeatureSchema
+from contract.schema.tasks import TASKS
 
 # A row counts half after 17 hours. Shorter windows would call every night a drift, of each feature that follows the day.
 WINDOW_S = 86_400.0
@@ -58,7 +59,7 @@ class Sketches:
     """Of every feature that is made from no PII field, and of the predictions."""
 
     def __init__(self, schema: FeatureSchema, reference: Reference, model_version: str) -> None:
-        self._schema = schema
+        self._schema, self._task = schema, TASKS[schema.task]
         self._version = labels({"model_version": model_version})
         names = schema.feature_names
         self._columns = [names.index(name) for name in reference.features]
@@ -81,7 +82,7 @@ class Sketches:
         self._features.add(matrix.T[self._columns], decay)
         outcomes = predicted(self._schema.task, scores)
         self._prediction.add(outcomes[np.newaxis], decay)
-        if self._schema.task == "multiclass":
+        if self._task.has_many_labels:
             self._labels += np.bincount(outcomes.astype(np.int64), minlength=len(self._labels))
             return
         self._sum += float(outcomes.sum(dtype=np.float64))
@@ -111,7 +112,7 @@ class Sketches:
 
     def _collect_predictions(self) -> Iterator[Family]:
         sketch = self._prediction
-        if self._schema.task != "multiclass":
+        if not self._task.has_many_labels:
             values = Family(
                 "bulkhead_prediction", "histogram", "Predicted probabilities of the positive label, or values"
             )

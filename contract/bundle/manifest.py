@@ -21,8 +21,6 @@ FILE_NAME = "manifest.json"
 FORMAT = 1
 ARTIFACT = "src/bundle"  # where a bundle holds model, schema, reference, golden requests and limits
 GOLDEN_FILE_NAME = "golden.json"
-# The measure that a line about a model gives, by its task.
-HEADLINE = {"binary": "roc_auc", "multiclass": "log_loss", "regression": "rmse"}
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Manifest:
 
     Attributes:
         name: the model's name, as answers give it.
-        task: `binary`, `multiclass` or `regression`.
+        task: one of `contract.schema.tasks`.
         files: relative POSIX path -> SHA-256 of every file but the manifest.
         environment: `lock` (path within the bundle) and `lock_sha256` of the serving environment.
         inputs: digests of what went in: data partitions, params, code.

@@ -18,6 +18,7 @@ from contract.model.row_program import Fallback, Row
 from contract.model.runtime import onnxruntime
 from contract.schema import schema as feature_schema
 from contract.schema.schema import FeatureSchema
+from contract.schema.tasks import TASKS
 
 MODEL_FILE_NAME = "model.onnx"
 Answer = dict[str, Any]
@@ -42,6 +43,7 @@ class Predictor:
         self._output = self._session.get_outputs()[-1].name
         self._score_one = _one_row(self._session, len(schema.features))
         self._threshold = schema.target.threshold or 0.0
+        self._form = TASKS[schema.task].form
 
     @classmethod
     def load(cls, directory: Path) -> Predictor:
@@ -55,8 +57,7 @@ class Predictor:
     def predict(self, rows: Sequence[Row]) -> list[Answer]:
         """One answer a row, with `fallbacks` where the encoding took any.
 
-        binary: `probability` of the positive label, and the `label`; multiclass: `probabilities` by label, and the most probable
-        `label`; regression: the `value`.
+        Its keys are those of the task's form of answer (`contract.schema.tasks`).
 
         Raises:
             InvalidRowsError: rows that break the schema; nothing is predicted then.
@@ -92,11 +93,11 @@ class Predictor:
             ArithmeticError: the model gave NaN or infinity, which never gets out.
         """
         labels, values = self.schema.target.labels, scores.tolist()
-        if self.schema.task == "multiclass":
+        if self._form == "probabilities":
             _check_finite(sum(map(sum, values)))
             return {"probabilities": values, "label": [labels[row.index(max(row))] for row in values]}
         _check_finite(sum(values))
-        if self.schema.task == "regression":
+        if self._form == "value":
             return {"value": values}
         threshold = self._threshold
         return {"probability": values, "label": [labels[value >= threshold] for value in values]}
@@ -104,7 +105,7 @@ class Predictor:
     def answers(self, scores: NDArray[np.float32], fallbacks: Sequence[list[Fallback]]) -> list[Answer]:
         """An answer for each row; raises ArithmeticError as `outputs` does."""
         outputs = self.outputs(scores)
-        if self.schema.task == "multiclass":
+        if self._form == "probabilities":
             labels = self.schema.target.labels
             outputs["probabilities"] = [dict(zip(labels, row, strict=True)) for row in outputs["probabilities"]]
         answers = [dict(zip(outputs, values, strict=True)) for values in zip(*outputs.values(), strict=True)]
@@ -123,9 +124,9 @@ class Predictor:
             scores = self._score_one(matrix)
         else:
             (scores,) = self._session.run([self._output], {self._input: matrix})
-        if self.schema.task == "binary":
+        if self._form == "probability":
             return scores[:, -1].copy()  # bundles of before have the other label's probability beside it
-        return scores.copy() if self.schema.task == "multiclass" else scores.reshape(-1).copy()
+        return scores.copy() if self._form == "probabilities" else scores.reshape(-1).copy()
 
     def check_golden(self, golden: Path) -> int:
         """Answer the golden requests and compare with the answers recorded there. Returns how many there are.

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from contract.errors import BundleError
 from contract.files import canonical_json
 from contract.schema.schema import FeatureSchema
+from contract.schema.tasks import TASKS
 
 FILE_NAME = "reference.json"
 FORMAT = 1
@@ -122,7 +123,7 @@ def predicted(task: str, scores: NDArray[np.float32]) -> NDArray[np.float32]:
     Args:
         scores: as `contract.model.predictor.Predictor.score_matrix` gives them.
     """
-    return scores.argmax(axis=1).astype(np.float32) if task == "multiclass" else scores
+    return scores.argmax(axis=1).astype(np.float32) if TASKS[task].has_many_labels else scores
 
 
 def stability_index(counts: Sequence[Sequence[float] | NDArray[Any]] | NDArray[Any]) -> float:

@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 
 from contract.errors import DataRejectedError
 from contract.schema.schema import FeatureSchema
+from contract.schema.tasks import TASKS
 
 SUFFIX = ".predictions"
 FORMAT = 1
@@ -53,7 +54,7 @@ class Header:
 
     Attributes:
         name, version: of the model; the version is the bundle's digest.
-        task: `binary`, `multiclass` or `regression`.
+        task: one of `contract.schema.tasks`.
         labels, threshold: as the schema's target has them; they turn scores into answers.
         features: the names of the columns; those that are made from a PII field are not among them.
         scores: columns of scores: one, or one a label of a multiclass target.
@@ -71,7 +72,7 @@ class Header:
     @classmethod
     def of(cls, schema: FeatureSchema, version: str) -> Header:
         target = schema.target
-        scores = len(target.labels) if schema.task == "multiclass" else 1
+        scores = TASKS[schema.task].scores(len(target.labels))
         return cls(
             schema.name, version, schema.task, target.labels, target.threshold, tuple(schema.open_features), scores
         )

@@ -16,13 +16,12 @@ from contract.errors import BundleError
 from contract.files import canonical_json
 from contract.schema.fields import Field
 from contract.schema.kinds import REQUESTED
+from contract.schema.tasks import TASKS
 
-__all__ = ["FILE_NAME", "FORMAT", "TASKS", "Feature", "FeatureSchema", "Field", "Target"]
+__all__ = ["FILE_NAME", "FORMAT", "Feature", "FeatureSchema", "Field", "Target"]
 
 FILE_NAME = "schema.json"
 FORMAT = 1
-
-TASKS = ("binary", "multiclass", "regression")
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class Target:
 
 @dataclass(frozen=True)
 class FeatureSchema:
-    """All that a request needs to be read, encoded and answered; `task` is one of `TASKS`.
+    """All that a request needs to be read, encoded and answered; `task` is the name of one of `contract.schema.tasks`.
 
     Attributes:
         deprecated: fields that a request may still carry, whatever their value, and that nothing reads.
@@ -164,7 +163,7 @@ def _check_target(task: str, target: Target) -> None:
     if task not in TASKS:
         raise ValueError(f"the task is {task!r}, not one of {', '.join(TASKS)}")
     count = len(target.labels)
-    if not {"binary": count == 2, "multiclass": count > 2, "regression": count == 0}[task]:
+    if not TASKS[task].takes(count):
         raise ValueError(f"{count} labels do not go with the task {task}")
-    if (target.threshold is None) == (task == "binary"):
-        raise ValueError("a threshold goes with the task binary, and only with it")
+    if (target.threshold is None) == TASKS[task].has_positive:
+        raise ValueError(f"a threshold goes with a probability, and only with it (the task is {task})")

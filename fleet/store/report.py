@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from contract.bundle import signature
-from contract.bundle.manifest import HEADLINE, Manifest
+from contract.bundle.manifest import Manifest
 from contract.errors import BulkheadError
+from contract.schema.tasks import TASKS
 from contract.store.place import Entry
 from contract.store.store import Channel, Store
 
@@ -101,7 +102,7 @@ def _claims(store: Store, digest: str) -> tuple[Manifest | None, str | None]:
 
 
 def _headline(claims: Manifest) -> dict[str, float]:
-    name = HEADLINE.get(claims.task, "")
+    name = TASKS[claims.task].headline if claims.task in TASKS else ""
     return {name: claims.metrics[name]} if name in claims.metrics else {}
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from contract.schema.schema import FeatureSchema, Field, Target
+from contract.schema.tasks import TASKS
 from pipelines.params.params import Data, TargetParams
 
 
@@ -35,7 +36,7 @@ def field_of(name: str, data: Data, zone: str | None = None) -> Field:
 
 def outcome_of(target: TargetParams, data: Data) -> Field:
     """Return the outcome's column as a field that may be missing, though no request carries it."""
-    kind = "number" if target.task == "regression" else "category"
+    kind = "number" if TASKS[target.task].is_number else "category"
     written = data.source.spelling(target.column)
     return Field(target.column, kind, required=False, missing=written.missing, decimal=written.decimal)
 
@@ -46,6 +47,6 @@ def served(schema: FeatureSchema, deprecated: Mapping[str, str]) -> FeatureSchem
 
 
 def target_of(target: TargetParams) -> Target:
-    """Return the schema's target; only a binary one has a threshold."""
-    threshold = target.threshold if target.task == "binary" else None
+    """Return the schema's target; only one with a positive label has a threshold."""
+    threshold = target.threshold if TASKS[target.task].has_positive else None
     return Target(target.column, target.labels, threshold, target.unit)

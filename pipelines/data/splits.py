@@ -15,6 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from contract.errors import ConfigurationError
+from contract.schema.tasks import TASKS
 from pipelines.data import tables
 from pipelines.params.features import FeatureParams, inputs_of
 from pipelines.params.params import Data, TargetParams
@@ -184,7 +185,7 @@ def named(column: pl.Series, values: Sequence[str]) -> NDArray[np.bool_]:
 def strata(table: pl.DataFrame, target: TargetParams) -> NDArray[np.int64]:
     """The label's number, -1 for none; numbers to be predicted are one stratum."""
     labels = tables.outcomes(table, target)
-    if target.task == "regression":
+    if TASKS[target.task].is_number:
         return labels.is_null().cast(pl.Int64).to_numpy()
     return labels.cast(pl.Int64).fill_null(-1).to_numpy()
 

@@ -13,6 +13,7 @@ import polars as pl
 
 from contract.errors import DataRejectedError
 from contract.files import atomic_path
+from contract.schema.tasks import TASKS
 from pipelines import paths
 from pipelines.params.params import TargetParams
 
@@ -109,11 +110,12 @@ def columns_of(table: pl.DataFrame, names: Sequence[str]) -> dict[str, list[Any]
 def outcomes(table: pl.DataFrame, target: TargetParams) -> pl.Series:
     """What is to be predicted, null where there is none: the index of the label in `target.labels`, or the number.
 
-    Int8 (1 positive, 0 negative) for a binary target, Int16 for a multiclass one, Float64 for a regression.
+    Int8 (1 positive, 0 negative) where a label is the positive one, Int16 of several labels, Float64 of a number.
     """
     column = table[target.column]
-    if target.task == "regression":
+    task = TASKS[target.task]
+    if task.is_number:
         return column.cast(pl.Float64, strict=False).fill_nan(None)
     codes = {label: code for code, label in enumerate(target.labels)}
-    dtype = pl.Int8 if target.task == "binary" else pl.Int16
+    dtype = pl.Int8 if task.has_positive else pl.Int16
     return column.cast(pl.String).replace_strict(codes, default=None, return_dtype=dtype)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
+from contract.schema.tasks import TASKS
 from pipelines.params.types import Model, Name, Share, Text
+
+if TYPE_CHECKING:
+    TaskName = str
+else:
+    TaskName = Literal[tuple(TASKS)]
+_TASKS = [f"`{task.name}` ({task.meaning})" for task in TASKS.values()]
 
 
 class TargetParams(Model):
@@ -15,9 +22,7 @@ class TargetParams(Model):
     column: Name = Field(
         description="Column of the outcome. Not one of `data.columns`, since a request does not carry it."
     )
-    task: Literal["binary", "multiclass", "regression"] = Field(
-        description="`binary` (one of two values), `multiclass` (one of several) or `regression` (a number)."
-    )
+    task: TaskName = Field(description=f"{', '.join(_TASKS[:-1])} or {_TASKS[-1]}.")
     labels: tuple[Text, ...] = Field(
         default=(),
         description="Binary: the two values, the negative one first. Multiclass: three or more, in the order of responses. Regression: "
@@ -36,14 +41,11 @@ class TargetParams(Model):
         count = len(self.labels)
         if len(set(self.labels)) != count:
             raise ValueError(f"labels must differ from each other (they are {', '.join(self.labels)})")
-        if self.task == "binary" and count != 2:
-            raise ValueError(f"labels must be two for task binary, the negative one first (there are {count})")
-        if self.task == "multiclass" and count < 3:
-            raise ValueError(f"labels must be three or more for task multiclass (there are {count})")
-        if self.task == "regression" and count:
-            raise ValueError(f"labels go with task binary or multiclass, not with regression (there are {count})")
-        if self.task != "binary" and "threshold" in self.model_fields_set:
-            raise ValueError(f"threshold goes with task binary only (the task is {self.task})")
-        if self.task != "regression" and self.unit is not None:
-            raise ValueError(f"unit goes with task regression only (the task is {self.task})")
+        task = TASKS[self.task]
+        if not task.takes(count):
+            raise ValueError(f"labels of a {self.task} target must be {task.labels} (there are {count})")
+        if not task.has_positive and "threshold" in self.model_fields_set:
+            raise ValueError(f"threshold goes with two labels only (the task is {self.task})")
+        if not task.is_number and self.unit is not None:
+            raise ValueError(f"unit goes with a number only (the task is {self.task})")
         return self

@@ -1,7 +1,6 @@
 """The paired comparison of two models on the same rows, with a bound from resampling clusters of rows; pure functions.
 
-The unit of comparison is ROC-AUC for a binary target, and for the others the loss: mean log loss of a multiclass target, mean squared
-error of a regression, as a share of the other model's. A difference above 0 says that the first model is the better one.
+The unit of comparison is that of the task (`pipelines.statistics.tasks`). A difference above 0 says that the first model is the better one.
 """
 
 from __future__ import annotations
@@ -17,11 +16,10 @@ from pipelines.params.params import GroupedSplit
 from pipelines.params.split import Split
 from pipelines.statistics import measures
 from pipelines.statistics.measures import Outcomes, Scores
+from pipelines.statistics.tasks import JUDGEMENTS
 
 Clusters = NDArray[np.int64]
 Unit = Literal["days", "entities", "rows"]
-# What is compared, in words.
-COMPARED = {"binary": "ROC-AUC", "multiclass": "log loss", "regression": "mean squared error"}
 _FEW_CLUSTERS = 400  # for so many, the pairs between clusters fit into a small matrix
 _CHUNK = 4_000_000  # weights drawn at a time
 
@@ -38,10 +36,11 @@ def differences(
     task: str, outcomes: Outcomes, scores: Scores, others: Scores, clusters: Clusters, *, resamples: int, seed: int
 ) -> NDArray[np.float64]:
     """The difference as measured, then once for each resampling of whole clusters, paired."""
-    if task == "binary":
+    judgement = JUDGEMENTS[task]
+    if judgement.by_auc:
         return areas(outcomes, scores, clusters, resamples=resamples, seed=seed, others=others)
-    other_losses = measures.losses(task, outcomes, others)
-    gains = other_losses - measures.losses(task, outcomes, scores)
+    other_losses = judgement.losses(outcomes, others)
+    gains = other_losses - judgement.losses(outcomes, scores)
     return resampled_means(gains, clusters, resamples=resamples, seed=seed) / (float(other_losses.mean()) or 1.0)
 
 

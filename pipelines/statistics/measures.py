@@ -1,106 +1,133 @@
-"""Measures of a model by its task; pure functions on arrays without NaN.
+"""Measures of a model by the form of its answers; pure functions on arrays without NaN.
 
-| task       | `outcomes`, of shape (rows,) | `scores`                                          |
-|------------|------------------------------|---------------------------------------------------|
-| binary     | 0 or 1 (also `labels`)       | probabilities of 1, of shape (rows,)              |
-| multiclass | the index of the label       | probabilities of each, of shape (rows, labels)    |
-| regression | the number                   | the predicted number, of shape (rows,)            |
+| form          | `outcomes`, of shape (rows,) | `scores`                                          |
+|---------------|------------------------------|---------------------------------------------------|
+| probability   | 0 or 1 (also `labels`)       | probabilities of 1, of shape (rows,)              |
+| probabilities | the index of the label       | probabilities of each, of shape (rows, labels)    |
+| value         | the number                   | the predicted number, of shape (rows,)            |
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from contract.schema.tasks import TASKS, Form
 
 Outcomes = NDArray[Any]
 Labels = NDArray[np.int8]
 Scores = NDArray[np.float64]
 
 _BINS = 10
-# What a measure is called, and how it is to be read.
-NAMES = {
-    "roc_auc": ("ROC-AUC", "higher is better; 0.5 is chance"),
-    "pr_auc": ("PR-AUC", "higher is better; the positive share is chance"),
-    "accuracy": ("accuracy", "higher is better"),
-    "log_loss": ("log loss", "lower is better"),
-    "brier": ("Brier score", "lower is better"),
-    "rmse": ("RMSE", "lower is better; in the unit of the target"),
-    "mae": ("MAE", "lower is better; in the unit of the target"),
-    "r2": ("R²", "higher is better; 1 is perfect, 0 is the mean"),
-    "calibration_error": ("calibration error", "lower is better"),
-}
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One figure of a model on some rows.
+
+    Attributes:
+        title: its name in reports.
+        of: by form of answer, the function from outcomes and scores to the figure; None where it has no meaning on these rows.
+        note: what else a reader needs to know to read it.
+        is_summarised: whether the lines at the end of `make up` show it.
+    """
+
+    title: str
+    of: Mapping[Form, Callable[[Outcomes, Scores], float | None]]
+    higher_is_better: bool
+    note: str = ""
+    is_summarised: bool = True
+
+    @property
+    def reading(self) -> str:
+        """How the figure is to be read."""
+        better = f"{'higher' if self.higher_is_better else 'lower'} is better"
+        return f"{better}; {self.note}" if self.note else better
 
 
 def measure(task: str, outcomes: Outcomes, scores: Scores) -> dict[str, float]:
-    """The measures of the task, by name; those that have no meaning on these rows are left out."""
-    return {"binary": measure_binary, "multiclass": measure_multiclass, "regression": measure_regression}[task](
-        outcomes, scores
-    )
+    """Return the measures of the task, by name; those that have no meaning on these rows are left out."""
+    form = TASKS[task].form
+    figures = {name: entry.of[form](outcomes, scores) for name, entry in MEASURES.items() if form in entry.of}
+    return {name: figure for name, figure in figures.items() if figure is not None}
 
 
-def measure_binary(labels: Labels, scores: Scores) -> dict[str, float]:
-    """ROC-AUC, PR-AUC (average precision), log loss (nats), Brier score and expected calibration error.
-
-    Where only one class is there, the two areas are left out: they have no meaning.
-    """
-    from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
-
-    measures = {
-        "log_loss": float(log_loss(labels, scores, labels=[0, 1])),
-        "brier": float(brier_score_loss(labels, scores)),
-        "calibration_error": calibration_error(labels, scores),
-    }
-    if 0 < labels.sum() < len(labels):
-        measures["roc_auc"] = float(roc_auc_score(labels, scores))
-        measures["pr_auc"] = float(average_precision_score(labels, scores))
-    return measures
-
-
-def measure_multiclass(codes: Outcomes, scores: Scores) -> dict[str, float]:
-    """Log loss (nats), accuracy, macro ROC-AUC (one against the rest) and the calibration error of the most probable label.
-
-    ROC-AUC is left out where not every label is there.
-    """
+def roc_auc(labels: Labels, scores: Scores) -> float | None:
+    """Return ROC-AUC; None where only one label is there."""
     from sklearn.metrics import roc_auc_score
 
-    best = scores.argmax(axis=1)
-    measures = {
-        "log_loss": float(losses("multiclass", codes, scores).mean()),
-        "accuracy": float((best == codes).mean()),
-        "calibration_error": calibration_error((best == codes).astype(np.int8), scores.max(axis=1)),
-    }
+    return float(roc_auc_score(labels, scores)) if _has_both(labels) else None
+
+
+def macro_roc_auc(codes: Outcomes, scores: Scores) -> float | None:
+    """Return the mean ROC-AUC of every label against the rest; None where not every label is there."""
+    from sklearn.metrics import roc_auc_score
+
     labels = range(scores.shape[1])
-    if len(np.unique(codes)) == len(labels):
-        measures["roc_auc"] = float(np.mean([roc_auc_score(codes == label, scores[:, label]) for label in labels]))
-    return measures
+    if len(np.unique(codes)) < len(labels):
+        return None
+    return float(np.mean([roc_auc_score(codes == label, scores[:, label]) for label in labels]))
 
 
-def measure_regression(values: Outcomes, scores: Scores) -> dict[str, float]:
-    """Root mean squared error and mean absolute error, in the target's unit, and R², left out where all values are equal."""
-    squared = losses("regression", values, scores)
-    measures = {"rmse": float(np.sqrt(squared.mean())), "mae": float(np.abs(values - scores).mean())}
-    if (spread := float(np.var(values))) > 0:
-        measures["r2"] = 1 - float(squared.mean()) / spread
-    return measures
+def average_precision(labels: Labels, scores: Scores) -> float | None:
+    """Return average precision, the area below precision by recall; None where only one label is there."""
+    from sklearn.metrics import average_precision_score
+
+    return float(average_precision_score(labels, scores)) if _has_both(labels) else None
+
+
+def log_loss(labels: Labels, scores: Scores) -> float:
+    """Return the mean log loss in nats."""
+    from sklearn.metrics import log_loss as mean_log_loss
+
+    return float(mean_log_loss(labels, scores, labels=[0, 1]))
+
+
+def brier(labels: Labels, scores: Scores) -> float:
+    """Return the Brier score."""
+    from sklearn.metrics import brier_score_loss
+
+    return float(brier_score_loss(labels, scores))
+
+
+def accuracy(codes: Outcomes, scores: Scores) -> float:
+    """Return the share of rows whose most probable label is the right one."""
+    return float((scores.argmax(axis=1) == codes).mean())
+
+
+def confidence_error(codes: Outcomes, scores: Scores) -> float:
+    """Return the calibration error of the most probable label."""
+    return calibration_error((scores.argmax(axis=1) == codes).astype(np.int8), scores.max(axis=1))
+
+
+def r2(values: Outcomes, scores: Scores) -> float | None:
+    """Return the share of the variance that is explained; None where all values are equal."""
+    spread = float(np.var(values))
+    return 1 - float(squared_errors(values, scores).mean()) / spread if spread > 0 else None
 
 
 def describe(task: str, outcomes: Outcomes) -> dict[str, float]:
-    """What the outcomes themselves are like: the positive share, or the mean."""
-    if task == "multiclass":
+    """Return what the outcomes themselves are like: the positive share, or the mean."""
+    if TASKS[task].has_many_labels:
         return {}
-    return {"positive_rate" if task == "binary" else "mean": float(outcomes.mean())}
+    return {"positive_rate" if TASKS[task].has_positive else "mean": float(outcomes.mean())}
 
 
-def losses(task: str, outcomes: Outcomes, scores: Scores) -> Scores:
-    """The loss of each row: log loss (nats; probabilities from the smallest float64 step up) or squared error."""
-    if task == "multiclass":
-        from scipy.special import xlogy  # NumPy's logarithm has other last bits on another processor
+def log_losses(codes: Outcomes, scores: Scores) -> Scores:
+    """Return the log loss of each row in nats, of probabilities from the smallest float64 step up."""
+    from scipy.special import xlogy  # NumPy's logarithm has other last bits on another processor
 
-        chances = scores[np.arange(len(outcomes)), outcomes]
-        log_losses: Scores = -xlogy(1.0, np.clip(chances, np.finfo(np.float64).eps, 1.0))
-        return log_losses
+    chances = scores[np.arange(len(codes)), codes]
+    losses: Scores = -xlogy(1.0, np.clip(chances, np.finfo(np.float64).eps, 1.0))
+    return losses
+
+
+def squared_errors(outcomes: Outcomes, scores: Scores) -> Scores:
+    """Return the squared error of each row."""
     squared: Scores = (outcomes - scores) ** 2
     return squared
 
@@ -160,3 +187,40 @@ def auc_by_resampled_days(
     with np.errstate(invalid="ignore"):
         areas: Scores = np.einsum("bi,ij,bj->b", weights, concordant, weights, optimize=True) / pairs
     return areas
+
+
+def _has_both(labels: Labels) -> bool:
+    return bool(0 < labels.sum() < len(labels))
+
+
+# By the name that metrics.json gives them, in the order of reports.
+MEASURES = {
+    "roc_auc": Measure("ROC-AUC", {"probability": roc_auc, "probabilities": macro_roc_auc}, True, "0.5 is chance"),
+    "pr_auc": Measure("PR-AUC", {"probability": average_precision}, True, "the positive share is chance"),
+    "accuracy": Measure("accuracy", {"probabilities": accuracy}, True),
+    "log_loss": Measure(
+        "log loss",
+        {"probability": log_loss, "probabilities": lambda codes, scores: float(log_losses(codes, scores).mean())},
+        False,
+    ),
+    "brier": Measure("Brier score", {"probability": brier}, False),
+    "rmse": Measure(
+        "RMSE",
+        {"value": lambda values, scores: float(np.sqrt(squared_errors(values, scores).mean()))},
+        False,
+        "in the unit of the target",
+    ),
+    "mae": Measure(
+        "MAE",
+        {"value": lambda values, scores: float(np.abs(values - scores).mean())},
+        False,
+        "in the unit of the target",
+    ),
+    "r2": Measure("R²", {"value": r2}, True, "1 is perfect, 0 is the mean"),
+    "calibration_error": Measure(
+        "calibration error",
+        {"probability": calibration_error, "probabilities": confidence_error},
+        False,
+        is_summarised=False,
+    ),
+}

@@ -11,8 +11,8 @@ is [rows] or [rows, 1]. Values are read as `/predict` reads them (`contract.sche
 | timestamp                | BYTES; (U)INT*, FP* if it has a unit | null in JSON; no such tensor              |
 | all of them              |                                      | blank text; what the table has for missing |
 
-Outputs: `probability` and `label` of a binary target; `probabilities`, of shape [rows, labels] in the order of the target's labels,
-and `label` of a multiclass one; `value` of a regression.
+Outputs, by the form of the task's answer: `probability` and `label`; `probabilities`, of shape [rows, labels] in the order of the
+target's labels, and `label`; or `value`.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from contract.model.columns.readers import Column
 from contract.model.predictor import Outputs
 from contract.model.row_program import Row
 from contract.schema.schema import FeatureSchema
+from contract.schema.tasks import TASKS, Form
 
 # Elements of raw tensors, as `struct` names them.
 _WIRE_TYPES = {"BOOL": "?", "FP32": "f", "FP64": "d", "INT8": "b", "INT16": "h", "INT32": "i", "INT64": "q"} | {
@@ -56,10 +57,10 @@ Table = list[tuple[str, Callable[[Sequence[Any]], Sequence[Any]] | None]]
 _MISSING: dict[str, Callable[[Sequence[Any]], Sequence[Any]]] = dict.fromkeys(
     FLOATS, lambda values: [value if value == value else None for value in values]
 )
-OUTPUTS = {
-    "binary": {"probability": "FP64", "label": "BYTES"},
-    "multiclass": {"probabilities": "FP64", "label": "BYTES"},
-    "regression": {"value": "FP64"},
+OUTPUTS: dict[Form, dict[str, str]] = {
+    "probability": {"probability": "FP64", "label": "BYTES"},
+    "probabilities": {"probabilities": "FP64", "label": "BYTES"},
+    "value": {"value": "FP64"},
 }
 
 
@@ -313,7 +314,7 @@ class TensorWriter:
     """Turns answers into the output tensors of a task."""
 
     def __init__(self, schema: FeatureSchema) -> None:
-        self._outputs = OUTPUTS[schema.task]
+        self._outputs = OUTPUTS[TASKS[schema.task].form]
         self._labels = schema.target.labels
 
     def requested(self, names: Sequence[str]) -> Sequence[str]:

@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from contract.errors import ConfigurationError
+from contract.schema.tasks import TASKS
 from pipelines.commands.draft.columns import inference, suspects, times
 from pipelines.commands.draft.columns.inference import Guess
 from pipelines.commands.draft.doubts import Doubt, Weight, ranked
@@ -177,7 +178,7 @@ def _about_group(question: str, other: dict[str, Any]) -> Doubt:
 
 
 def _about_target(wanted: Outcome, read: _Table) -> list[Doubt]:
-    if wanted.task != "binary":
+    if not TASKS[wanted.task].has_positive:
         return []
     other = partitions.rates(wanted.values == wanted.declared["labels"][0], read.of_row)
     return [outcome.positive_of(wanted, other)]

@@ -10,12 +10,14 @@ from contract.bundle import manifest
 from contract.errors import ConfigurationError, DataRejectedError, ModelRejectedError
 from contract.files import canonical_json, write_atomically
 from contract.model.predictor import Predictor
+from contract.schema.tasks import TASKS
 from pipelines import paths
 from pipelines.data import tables
 from pipelines.machine.settings import open_store
 from pipelines.params.params import Params
 from pipelines.statistics import comparisons, measures
 from pipelines.statistics.comparable import obstacles
+from pipelines.statistics.tasks import JUDGEMENTS
 
 
 def run(params: Params) -> str:
@@ -47,7 +49,7 @@ def run(params: Params) -> str:
             "Watch it with the params that it was made from, until a model of these is live",
             problems,
         )
-    key = manifest.HEADLINE[claims.task]
+    key = TASKS[claims.task].headline
     promised = claims.metrics[key]
     month = params.data.months[-1]
     seen = month in claims.inputs["partitions"]
@@ -57,7 +59,7 @@ def run(params: Params) -> str:
     report |= {"alarm": worse and not undecided, "undecided": undecided}
     write_atomically(paths.MONITOR, canonical_json(report))
     known = ", which it was made from" if seen else ""
-    name = measures.NAMES[key][0]
+    name = measures.MEASURES[key].title
     summary = f"{digest[:12]} on {month}{known}: {name} {report[key]:.4f}, {promised:.4f} when approved"
     if undecided:
         return f"{summary}; undecided, over {measured['clusters']} {measured['unit']} (gates.clusters: {params.gates.clusters})"
@@ -75,7 +77,7 @@ def _measure(
     table = tables.read(paths.accepted(month))
     table = table.filter(tables.outcomes(table, params.target).is_not_null())
     outcomes, task = tables.outcomes(table, params.target).to_numpy(), params.target.task
-    if not len(outcomes) or (task == "binary" and not 0 < outcomes.sum() < len(outcomes)):
+    if not len(outcomes) or (TASKS[task].has_positive and not 0 < outcomes.sum() < len(outcomes)):
         raise DataRejectedError(f"{month} has no labels of both kinds yet; wait for them to arrive")
     fields = [field.name for field in predictor.schema.fields]
     scores = predictor.score_table(tables.columns_of(table, fields)).astype(np.float64)
@@ -84,19 +86,18 @@ def _measure(
         "rows": table.height,
         **measures.describe(task, outcomes),
     }
-    if task != "multiclass":
+    if not TASKS[task].has_many_labels:
         measured["mean_score"] = float(scores.mean())
     clusters, unit = comparisons.clusters(table, params.data.time, params.split)
     measured |= {"clusters": int(clusters.max()) + 1, "unit": unit}
     resamples, seed, margin = params.evaluate.bootstrap, params.train.seed, params.gates.regression_margin
-    if task == "binary":
+    judgement, headline = JUDGEMENTS[task], TASKS[task].headline
+    if judgement.by_auc:
         areas = comparisons.areas(outcomes, scores, clusters, resamples=resamples, seed=seed)
         upper = float(np.nanpercentile(areas[1:], 95))
-        return measured, {"roc_auc_upper_bound": upper}, upper < promised - margin
-    losses = comparisons.resampled_means(
-        measures.losses(task, outcomes, scores), clusters, resamples=resamples, seed=seed
-    )
+        return measured, {f"{headline}_upper_bound": upper}, upper < promised - margin
+    losses = comparisons.resampled_means(judgement.losses(outcomes, scores), clusters, resamples=resamples, seed=seed)
     lower = float(np.percentile(losses[1:], 5))
-    if task == "multiclass":
-        return measured, {"log_loss_lower_bound": lower}, lower > promised * (1 + margin)
-    return measured, {"rmse_lower_bound": float(np.sqrt(lower))}, lower > promised**2 * (1 + margin)
+    if judgement.is_root:
+        return measured, {f"{headline}_lower_bound": float(np.sqrt(lower))}, lower > promised**2 * (1 + margin)
+    return measured, {f"{headline}_lower_bound": lower}, lower > promised * (1 + margin)

@@ -16,6 +16,7 @@ import polars as pl
 
 from contract.errors import ConfigurationError, DataRejectedError
 from contract.prediction_log.records import SUFFIX, Batch, Header, Reader
+from contract.schema.tasks import TASKS
 from pipelines.data import tables
 
 
@@ -65,7 +66,7 @@ def _table(header: Header, batch: Batch) -> pl.DataFrame:
     """The rows, with `__time__` (UTC), `__request_id__` (null where there was none), `__row__` in the request, and `__model__`.
 
     The features are as the model saw them: float32, NaN for missing. The answer is what the caller got, to the last bit:
-    `__probability__` and `__predicted_label__`; `__probability__:LABEL` for each label of a multiclass target; or `__value__`.
+    `__probability__` and `__predicted_label__`; `__probability__:LABEL` for each label where each has one; or `__value__`.
     """
     known = {
         "__time__": pl.Series(batch.times).cast(pl.Datetime("ns", "UTC")),
@@ -78,9 +79,10 @@ def _table(header: Header, batch: Batch) -> pl.DataFrame:
 
 
 def _answers(header: Header, scores: Any) -> dict[str, Any]:
-    if header.task == "regression":
+    task = TASKS[header.task]
+    if task.is_number:
         return {"__value__": scores[:, 0].copy()}
-    if header.task == "binary":
+    if task.has_positive:
         chosen = (scores[:, 0] >= header.threshold).astype(np.int64)
         chances = {"__probability__": scores[:, 0].copy()}
     else:

@@ -9,7 +9,7 @@ from typing import Any
 from pipelines import paths
 from pipelines.machine.settings import open_store
 from pipelines.params.params import Params
-from pipelines.statistics.measures import NAMES
+from pipelines.statistics.measures import MEASURES
 
 
 def run(params: Params, *, fleet: bool = True) -> str:
@@ -43,9 +43,9 @@ next       bin/fleet status                    the replicas
 def _scores(model: str, metrics: dict[str, Any]) -> str:
     models = {"this model": metrics, **metrics["against"]}
     of = f" of {' and '.join(metrics['by_month'])}" if "by_month" in metrics else ""
-    keys = [key for key in NAMES if key in metrics and key != "calibration_error"]
+    keys = [key for key, entry in MEASURES.items() if key in metrics and entry.is_summarised]
     lines = [f"\n{model}: scores on the hold-out, the {metrics['holdout']['rows']:,} rows{of}"]
-    lines.append(f"{'':<12}" + "".join(f"{NAMES[key][0]:>13}" for key in keys))
+    lines.append(f"{'':<12}" + "".join(f"{MEASURES[key].title:>13}" for key in keys))
     for name, measured in models.items():
         values = [f"{measured[key]:,.4f}" if key in measured else "–" for key in keys]
         lines.append(f"{name:<12}" + "".join(f"{value:>13}" for value in values))

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from contract.schema.tasks import TASKS
 from pipelines.params.params import TargetParams
 from pipelines.statistics.measures import Outcomes, Scores, calibration
 
@@ -49,14 +50,15 @@ def curves(
     """
     ranked = sorted(importance.items(), key=lambda entry: -entry[1])
     importances = [{"feature": name, "importance": share} for name, share in ranked]
-    if target.task == "regression":
+    task = TASKS[target.task]
+    if task.is_number:
         return {
             "predicted": _thin({"actual": np.sort(outcomes), "predicted": scores[np.argsort(outcomes, kind="stable")]}),
             "residuals": residuals(outcomes, scores),
             "calibration": calibration(outcomes, scores),
             "importance": importances,
         }
-    if target.task == "binary":
+    if task.has_positive:
         labels, chances, best = outcomes, scores, (scores >= target.threshold).astype(int)
         calibrated = calibration(outcomes, scores)
     else:

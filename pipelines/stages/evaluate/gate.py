@@ -13,16 +13,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from pipelines.statistics.comparisons import COMPARED
+from pipelines.statistics.tasks import JUDGEMENTS
 
 Check = dict[str, Any]
 Verdict = Literal["approved", "held", "rejected"]
 PASSED, FAILED, UNDECIDED, NOT_COMPARED = "passed", "failed", "undecided", "not compared"
 PRIOR, LIVE = "better than the prior", "not worse than the live model"
 _UNITS = ("days", "entities", "rows")
-# A medium effect, as the difference from the prior: R² 0.13, and d = 0.5, which is ROC-AUC 0.64 (0.5 is the prior's).
-# Source: Cohen 1988, Statistical Power Analysis for the Behavioral Sciences.
-_MEDIUM = {"binary": 0.14, "multiclass": 0.13, "regression": 0.13}
 
 
 def better_than_prior(comparison: Mapping[str, Any], fewest: int, splits: int) -> Check:
@@ -57,12 +54,13 @@ def not_worse_than_live(comparison: Mapping[str, Any], margin: float, fewest: in
 def weakness(checks: Sequence[Check], task: str) -> list[str]:
     """What to know of a model that is better than the prior, but by less than a medium effect; no check asks for more."""
     better = next((check for check in checks if check["name"] == PRIOR and check["verdict"] != FAILED), None)
-    if better is None or better["difference"] >= _MEDIUM[task]:
+    judgement = JUDGEMENTS[task]
+    if better is None or better["difference"] >= judgement.medium:
         return []
     told = (
         f"ROC-AUC {0.5 + better['difference']:.3f}"
-        if task == "binary"
-        else (f"it saves {better['difference']:.1%} of the {COMPARED[task]}")
+        if judgement.by_auc
+        else (f"it saves {better['difference']:.1%} of the {judgement.compared}")
     )
     return [f"hardly better than the prior, which knows no feature: {told}; are the features that matter left out?"]
 
@@ -98,7 +96,12 @@ def reason(check: Check, task: str) -> str:
         )
     unit = next(unit for unit in _UNITS if unit in check)
     over = f"over {check[unit]} {unit}"
-    compared = f"difference in {COMPARED[task]}" if task == "binary" else f"share of the other's {COMPARED[task]} saved"
+    judgement = JUDGEMENTS[task]
+    compared = (
+        f"difference in {judgement.compared}"
+        if judgement.by_auc
+        else f"share of the other's {judgement.compared} saved"
+    )
     bound = (
         f"95 % lower bound {check['lower_bound']:+.4f} {over}"
         if check[unit] >= check["fewest"]

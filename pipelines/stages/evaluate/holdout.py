@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from contract.errors import DataRejectedError
 from contract.model.predictor import Predictor
+from contract.schema.tasks import TASKS
 from pipelines import paths
 from pipelines.data import learned, splits, tables
 from pipelines.data.learned import UnknownRowsError
@@ -61,7 +62,7 @@ def load(params: Params, rule_of_live: Any) -> tuple[Holdout, Labelled]:
     is_held, is_labelled = parts == splits.HOLDOUT, outcomes.is_not_null()
     is_judged = is_held & is_labelled
     rows, known = table.filter(is_judged), outcomes.filter(is_judged).to_numpy()
-    if params.target.task == "binary" and not 0 < known.sum() < len(known):
+    if TASKS[params.target.task].has_positive and not 0 < known.sum() < len(known):
         raise DataRejectedError(
             f"the hold-out has {len(known)} labelled rows, {int(known.sum())} of them positive; "
             "a model cannot be judged on that"

@@ -14,6 +14,7 @@ from contract.model import compatibility
 from contract.model.predictor import Predictor
 from contract.schema import schema
 from contract.schema.schema import FeatureSchema
+from contract.schema.tasks import TASKS
 from pipelines import paths
 from pipelines.columns.declared import served
 from pipelines.data import tables
@@ -80,6 +81,6 @@ def _too_few(unseen: NDArray[np.bool_], params: Params, held: Holdout) -> str | 
     )
     if unseen.mean() < _FEWEST:
         return learned
-    if params.target.task == "binary" and not 0 < held.outcomes[unseen].sum() < unseen.sum():
+    if TASKS[params.target.task].has_positive and not 0 < held.outcomes[unseen].sum() < unseen.sum():
         return f"{learned}; the others have one label alone"
     return None

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.statistics import measures
 from pipelines.statistics.measures import Outcomes, Scores
+from pipelines.statistics.tasks import JUDGEMENTS
 
 
 def inference(
@@ -22,10 +22,9 @@ def inference(
     Returns:
         `roc_auc` of the model, `against` with that of the baselines, and the number of `members` that were asked about.
     """
+    losses = JUDGEMENTS[task].losses
     areas = {
-        name: attack_auc(
-            measures.losses(task, members[0], members[1][name]), measures.losses(task, others[0], others[1][name])
-        )
+        name: attack_auc(losses(members[0], members[1][name]), losses(others[0], others[1][name]))
         for name in ("model", "linear", "prior")
     }
     return {"roc_auc": areas.pop("model"), "against": areas, "members": len(members[0])}

@@ -6,6 +6,8 @@ import io
 from collections import Counter
 from typing import Any
 
+from contract.schema.tasks import TASKS
+
 Rows = list[dict[str, Any]]
 _FEW_LABELS = 12  # for so many, each cell of the confusion matrix has room for its number
 _MODEL, _CHANCE = "#2456a6", "#9aa3ad"
@@ -20,7 +22,8 @@ def pictures(curves: dict[str, Rows], task: str, positive_rate: float | None) ->
         {"svg.hashsalt": "bulkhead", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
     ):
         importance = {"Importance of features": _bars(curves["importance"][:15])}
-        if task == "regression":
+        form = TASKS[task].form
+        if form == "value":
             return {
                 "Predicted and actual": _scatter(curves["predicted"]),
                 "Residuals: actual less predicted": _histogram(curves["residuals"]),
@@ -29,16 +32,16 @@ def pictures(curves: dict[str, Rows], task: str, positive_rate: float | None) ->
                 ),
             } | importance
         calibrated = {
-            "binary": ("mean predicted probability", "share of positives"),
-            "multiclass": ("mean probability of the answered label", "share of right answers"),
-        }[task]
+            "probability": ("mean predicted probability", "share of positives"),
+            "probabilities": ("mean probability of the answered label", "share of right answers"),
+        }[form]
         base = [] if positive_rate is None else [(0.0, positive_rate), (1.0, positive_rate)]
         roc = _line(curves["roc"], "fpr", "tpr", "false positive rate", "true positive rate", [(0, 0), (1, 1)])
         first = {
             "ROC curve": roc,
             "Precision and recall": _line(curves["pr"], "recall", "precision", "recall", "precision", base),
         }
-        if task == "multiclass":
+        if form == "probabilities":
             first = {
                 "Confusion matrix": _matrix(curves["confusion"]),
                 "ROC curve, every label against the rest": roc,

@@ -7,17 +7,13 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from contract.schema.tasks import TASKS
 from pipelines.params.params import GroupedSplit, Params, PredefinedSplit, TargetParams, TemporalSplit
 from pipelines.stages.evaluate import gate
 from pipelines.stages.evaluate.pictures import pictures
-from pipelines.statistics.measures import NAMES
+from pipelines.statistics.measures import MEASURES
+from pipelines.statistics.tasks import JUDGEMENTS
 
-# The measures that a slice is shown with.
-_SLICED = {
-    "binary": ("roc_auc", "calibration_error"),
-    "multiclass": ("log_loss", "accuracy"),
-    "regression": ("rmse", "mae", "r2"),
-}
 _UNITS = {
     "days": "whole days, paired: rows of one day are not independent",
     "entities": "whole entities, paired: rows of one entity are not independent",
@@ -53,7 +49,7 @@ def render(
         params=params,
         metrics=metrics,
         models=models,
-        measures={key: NAMES[key] for key in NAMES if any(key in measured for measured in models.values())},
+        measures={key: entry for key, entry in MEASURES.items() if any(key in found for found in models.values())},
         question=_question(params.target),
         described=_described(params.target, metrics["holdout"]),
         held_out=_held_out(params),
@@ -63,7 +59,7 @@ def render(
         title=_TITLES[approval["verdict"]],
         compared=gate.summary(approval["checks"], approval["champion"]),
         slices=breakdown,
-        sliced={key: NAMES[key][0] for key in _SLICED[params.target.task]},
+        sliced={key: MEASURES[key].title for key in JUDGEMENTS[params.target.task].sliced},
         counts=counts,
         training=training,
         pictures=pictures(curves, params.target.task, metrics["holdout"].get("positive_rate")),
@@ -71,17 +67,19 @@ def render(
 
 
 def _question(target: TargetParams) -> str:
-    if target.task == "binary":
+    task = TASKS[target.task]
+    if task.has_positive:
         return f"will “{target.column}” be “{target.labels[1]}”?"
-    if target.task == "multiclass":
+    if task.has_many_labels:
         return f"which “{target.column}”: {', '.join(target.labels)}?"
     return f"how much “{target.column}”{f' ({target.unit})' if target.unit else ''}?"
 
 
 def _described(target: TargetParams, holdout: dict[str, Any]) -> str:
-    if target.task == "binary":
+    task = TASKS[target.task]
+    if task.has_positive:
         return f"{holdout['positive_rate']:.1%} of them are “{target.labels[1]}”."
-    if target.task == "multiclass":
+    if task.has_many_labels:
         shares = (f"{share:.1%} “{label}”" for label, share in holdout["shares"].items())
         return f"Of them are {', '.join(shares)}."
     return f"Their mean is {holdout['mean']:,.6g}{f' {target.unit}' if target.unit else ''}."

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.bundle.manifest import HEADLINE
 from contract.errors import ModelRejectedError, Problem
 from contract.files import canonical_json, write_atomically
+from contract.schema.tasks import TASKS
 from pipelines import paths
 from pipelines.params.params import Params
 from pipelines.stages.evaluate import curves, gate, holdout, live, membership, report, slices
@@ -111,7 +111,7 @@ def _metrics(params: Params, held: Holdout, scores: dict[str, Scores]) -> dict[s
         },
         "against": measured,
     }
-    if target.task == "multiclass":
+    if TASKS[target.task].has_many_labels:
         shares = np.bincount(held.outcomes, minlength=len(target.labels)) / len(held.outcomes)
         metrics["holdout"]["shares"] = dict(zip(target.labels, shares.tolist(), strict=True))
     if time is not None:
@@ -138,10 +138,10 @@ def _verdict(task: str, metrics: dict[str, Any], approval: dict[str, Any]) -> st
                 for check in open_
             ],
         )
-    key = HEADLINE[task]
+    key = TASKS[task].headline
     linear, prior = (metrics["against"][name][key] for name in ("linear", "prior"))
     return (
-        f"{measures.NAMES[key][0]} {metrics[key]:.4f} (linear baseline {linear:.4f}, prior {prior:.4g}), "
+        f"{measures.MEASURES[key].title} {metrics[key]:.4f} (linear baseline {linear:.4f}, prior {prior:.4g}), "
         f"{gate.summary(checks, digest)}{_said(approval)}"
     )
 

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from contract.schema.tasks import TASKS
+
 _MOST_VALUES = 10_000
 _MOST_BINS = 64
 _ROWS_PER_BIN = 20
@@ -42,12 +44,12 @@ def strength(found: Mapping[str, float], task: str) -> float:
 
     A ranking alone is no measure of a regression: what a thing weighs tells whether its price is above the median, and not the price.
     """
-    return found["error_reduction"] if task == "regression" else max(found["auc"], found["error_reduction"])
+    return found["error_reduction"] if TASKS[task].is_number else max(found["auc"], found["error_reduction"])
 
 
 def describe(found: Mapping[str, float], task: str) -> str:
     """What the feature tells alone, in words."""
-    if task == "regression":
+    if TASKS[task].is_number:
         return f"alone it explains {max(found['error_reduction'], 0):.1%} of the variance"
     return f"alone it has ROC-AUC {found['auc']:.3f} and avoids {max(found['error_reduction'], 0):.0%} of the errors"
 
@@ -71,7 +73,7 @@ def outliers(features: Mapping[str, Mapping[str, float]], task: str) -> dict[str
 
 
 def _fisher(found: Mapping[str, float], task: str) -> float:
-    correlation = np.sqrt(max(found["error_reduction"], 0.0)) if task == "regression" else 2 * found["auc"] - 1
+    correlation = np.sqrt(max(found["error_reduction"], 0.0)) if TASKS[task].is_number else 2 * found["auc"] - 1
     return float(np.arctanh(np.clip(correlation, 0.0, 1 - 1e-9)))
 
 
@@ -90,9 +92,9 @@ def _binnings(values: NDArray[np.float32]) -> list[Bins]:
 
 
 def _auc(bins: Bins, outcomes: NDArray[Any], task: str) -> float:
-    if task == "regression":
+    if TASKS[task].is_number:
         classes = [outcomes > np.median(outcomes)]
-    elif task == "binary":
+    elif TASKS[task].has_positive:
         classes = [outcomes == 1]
     else:
         classes = [outcomes == label for label in np.unique(outcomes)]
@@ -120,7 +122,7 @@ def _error_reduction(bins: Bins, outcomes: NDArray[Any], task: str) -> float:
     reductions = []
     for learned in _halves(len(bins)):
         size = int(bins.max()) + 1
-        if task == "regression":
+        if TASKS[task].is_number:
             seen = np.bincount(bins[learned], minlength=size)
             mean = outcomes[learned].mean()
             guess = (np.bincount(bins[learned], outcomes[learned], minlength=size) + mean * 1e-9) / (seen + 1e-9)

@@ -9,6 +9,7 @@ import polars as pl
 
 from contract.errors import DataRejectedError, Problem
 from contract.files import canonical_json, write_atomically
+from contract.schema.tasks import TASKS
 from pipelines import paths
 from pipelines.columns import identifiers
 from pipelines.data import tables
@@ -79,7 +80,7 @@ def _leaks(features: Mapping[str, Mapping[str, float]], task: str, gates: Gates)
                     f"(gates.disguise: {gates.disguise:g}); take it out of `features`",
                 )
             )
-        elif task != "regression" and found["auc"] > gates.feature_auc and name not in gates.reviewed:
+        elif not TASKS[task].is_number and found["auc"] > gates.feature_auc and name not in gates.reviewed:
             problems.append(
                 Problem(
                     None,

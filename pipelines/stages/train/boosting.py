@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.schema.schema import FeatureSchema
+from contract.schema.tasks import TASKS
 from pipelines.params.params import Train
 from pipelines.stages.train.thresholds import between_rows
 
@@ -80,7 +81,7 @@ def _quantised(matrix: Matrix, outcomes: Outcomes, settings: Train) -> Any:
 
 def _settings(settings: Train, schema: FeatureSchema) -> dict[str, Any]:
     objective, measure, _ = _OBJECTIVES[schema.task]
-    classes = {"num_class": len(schema.target.labels)} if schema.task == "multiclass" else {}
+    classes = {"num_class": len(schema.target.labels)} if TASKS[schema.task].has_many_labels else {}
     return classes | {
         "objective": objective,
         "eval_metric": measure,

@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 from contract.model import transforms
 from contract.schema.schema import FeatureSchema
+from contract.schema.tasks import TASKS, Form
 from pipelines.stages.train.graph import FEATURES, MARGINS, Link, model_bytes, tensor
 
 _MISSING = -1.0
 _DIGITS = 6
 _NOISE = 1e-9  # of the largest coefficient: what is smaller stands for zero
 _HESSIAN = 4_000  # columns of the largest one that newton-cholesky may make: 128 MB
-_LINKS: dict[str, Link] = {"binary": "logistic", "multiclass": "softmax", "regression": "identity"}
+_LINKS: dict[Form, Link] = {"probability": "logistic", "probabilities": "softmax", "value": "identity"}
 Numbers = NDArray[np.float64]
 
 
@@ -56,7 +57,7 @@ def _codes(schema: FeatureSchema, index: int) -> NDArray[np.float32]:
 def _estimator(schema: FeatureSchema, columns: int) -> Any:
     from sklearn.linear_model import LogisticRegression, Ridge
 
-    if schema.task == "regression":
+    if TASKS[schema.task].is_number:
         return Ridge(solver="lsqr", tol=1e-12)
     if columns * max(1, len(schema.target.labels) - 1) > _HESSIAN:
         return LogisticRegression(solver="newton-cg", tol=1e-10, max_iter=300)
@@ -71,11 +72,11 @@ def rounded(numbers: Numbers) -> Numbers:
 
 def scores(model: Any, matrix: NDArray[np.float32], schema: FeatureSchema) -> Numbers:
     """What the fitted pipeline says, in the shapes of `contract.model.predictor.Predictor.score_matrix`."""
-    if schema.task == "regression":
+    if TASKS[schema.task].is_number:
         predicted: Numbers = model.predict(matrix)
         return predicted
     probabilities: Numbers = model.predict_proba(matrix)
-    return probabilities[:, 1] if schema.task == "binary" else probabilities
+    return probabilities[:, 1] if TASKS[schema.task].has_positive else probabilities
 
 
 def linear_to_onnx(model: Any, schema: FeatureSchema) -> bytes:
@@ -104,7 +105,7 @@ def linear_to_onnx(model: Any, schema: FeatureSchema) -> bytes:
         helper.make_node("MatMul", ["columns", "weights"], ["products"]),
         helper.make_node("Add", ["products", "intercept"], [MARGINS]),
     ]
-    return model_bytes(nodes, constants, len(schema.features), weights.shape[1], _LINKS[schema.task])
+    return model_bytes(nodes, constants, len(schema.features), weights.shape[1], _LINKS[TASKS[schema.task].form])
 
 
 def _one_hot(nodes: list[Any], constants: list[Any], coded: list[int], codes: list[NDArray[np.float32]]) -> str:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from contract.model import transforms
 from contract.model.reference import MISSING, Bins, Counter, Reference, predicted
 from contract.schema.schema import Feature, FeatureSchema
+from contract.schema.tasks import TASKS
 from pipelines.data.cuts import moved
 from pipelines.params.features import MINIMUM_COUNT
 
@@ -48,7 +49,7 @@ def _feature_bins(feature: Feature, column: Column) -> Bins:
 
 
 def _prediction_bins(column: Column, schema: FeatureSchema) -> Bins:
-    if schema.task == "multiclass":
+    if TASKS[schema.task].has_many_labels:
         return category_bins(column, schema.target.labels, is_closed=True)
     return number_bins(column)
 

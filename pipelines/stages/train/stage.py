@@ -13,6 +13,7 @@ from contract.model import reference as training_reference
 from contract.model.predictor import MODEL_FILE_NAME, Predictor
 from contract.schema import schema as feature_schema
 from contract.schema.schema import FeatureSchema
+from contract.schema.tasks import TASKS
 from pipelines import paths
 from pipelines.data import tables
 from pipelines.params.params import Params
@@ -52,7 +53,7 @@ def run(params: Params) -> str:
 
 def _prior(outcomes: Any, schema: FeatureSchema) -> float | list[float]:
     """What is known without any feature: the positive share, the share of every label, or the mean."""
-    if schema.task == "multiclass":
+    if TASKS[schema.task].has_many_labels:
         shares: list[float] = (np.bincount(outcomes, minlength=len(schema.target.labels)) / len(outcomes)).tolist()
         return shares
     return float(outcomes.mean())
@@ -63,7 +64,7 @@ def _export_booster(booster: Any, matrix: Any, schema: FeatureSchema) -> float:
     write_atomically(paths.BOOSTED / "model.ubj", bytes(booster.save_raw("ubj")))
     expected, scores = booster.inplace_predict(matrix), model.score_matrix(matrix)
     write_atomically(paths.BOOSTED / training_reference.FILE_NAME, reference(matrix, scores, schema).to_bytes())
-    return export.check_parity("boosted", expected, scores, relative=schema.task == "regression")
+    return export.check_parity("boosted", expected, scores, relative=TASKS[schema.task].is_number)
 
 
 def _export_linear(baseline: Any, matrix: Any, schema: FeatureSchema) -> float:
@@ -73,7 +74,7 @@ def _export_linear(baseline: Any, matrix: Any, schema: FeatureSchema) -> float:
         linear.scores(baseline, matrix, schema),
         model.score_matrix(matrix),
         _LINEAR_TOLERANCE,
-        relative=schema.task == "regression",
+        relative=TASKS[schema.task].is_number,
     )
 
 

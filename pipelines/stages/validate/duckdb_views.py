@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from contract.schema.tasks import TASKS
 from pipelines.data import tables
 from pipelines.params.params import TargetParams
 
@@ -74,7 +75,8 @@ def create_views(database: Path, files: Mapping[str, Path], target: TargetParams
             table = _table(path)
             described = connection.execute(f"DESCRIBE SELECT * FROM {table}").fetchall()
             kinds = {row[0]: row[1] for row in described if row[0] not in tables.MARKS}
-            label = _label(target) if target.column in kinds and target.task == "binary" else "CAST(NULL AS DOUBLE)"
+            has_label = target.column in kinds and TASKS[target.task].has_positive
+            label = _label(target) if has_label else "CAST(NULL AS DOUBLE)"
             values = ", ".join(map(_quoted, kinds))
             connection.execute(
                 f'CREATE VIEW {view_name(month)} AS SELECT {values}, {label} AS "{POSITIVE}" FROM {table}'

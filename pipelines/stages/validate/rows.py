@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from contract.schema.tasks import TASKS
 from pipelines.columns import unreadable
 from pipelines.columns.kinds import KINDS
 from pipelines.data import tables
@@ -94,6 +95,6 @@ def _outside(column: Column, values: pl.Series) -> Iterator[tuple[str, pl.Series
 
 
 def _unknown_label(values: pl.Series, target: TargetParams) -> pl.Series:
-    if target.task == "regression":
+    if TASKS[target.task].is_number:
         return values.is_null() & False
     return ~values.cast(pl.String).is_in(list(target.labels)).fill_null(True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from contract.schema.tasks import TASKS
 from pipelines.columns.kinds import KINDS
 from pipelines.data import tables
 from pipelines.params.params import WHOLE, Column, Data, TargetParams, Validate
@@ -102,7 +103,7 @@ def _column(name: str, column: Column) -> list[dict[str, Any]]:
 
 def _target(target: TargetParams, rate: tuple[float, float]) -> list[dict[str, Any]]:
     suite = [_expect("expect_column_values_to_not_be_null", column=target.column, mostly=1 - target.missing)]
-    if target.task == "regression":
+    if TASKS[target.task].is_number:
         return [
             *suite,
             _expect(
@@ -110,7 +111,7 @@ def _target(target: TargetParams, rate: tuple[float, float]) -> list[dict[str, A
             ),
         ]
     suite.append(_expect("expect_column_values_to_be_in_set", column=target.column, value_set=list(target.labels)))
-    if target.task == "binary":
+    if TASKS[target.task].has_positive:
         suite.append(
             _expect(
                 "expect_column_mean_to_be_between",

@@ -13,6 +13,7 @@ from bentos.protocols.oip.kinds import wire_of
 from contract.model import transforms
 from contract.schema import kinds
 from contract.schema.schema import Feature, FeatureSchema, Field
+from contract.schema.tasks import TASKS
 
 _SHOWN_CATEGORIES = 30
 # Operations are open for a call, so that one click sends the example; schemas are folded.
@@ -146,9 +147,10 @@ def answer_schema(schema: FeatureSchema) -> dict[str, Any]:
     """The JSON schema of the answer to one row."""
     chance = {"type": "number", "minimum": 0, "maximum": 1}
     label = {"type": "string", "enum": list(schema.target.labels)}
-    if schema.task == "binary":
+    task = TASKS[schema.task]
+    if task.has_positive:
         answer = {"probability": chance, "label": label}
-    elif schema.task == "multiclass":
+    elif task.has_many_labels:
         answer = {"probabilities": _object(dict.fromkeys(schema.target.labels, chance)), "label": label}
     else:
         unit = {"description": f"unit: {schema.target.unit}"} if schema.target.unit else {}

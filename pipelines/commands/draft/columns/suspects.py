@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from contract.schema.tasks import TASKS
 from pipelines.commands.draft.columns.inference import Guess
 from pipelines.commands.draft.doubts import Doubt, Weight
 from pipelines.commands.draft.rows.outcome import Outcome
@@ -31,7 +32,7 @@ def mark_leaks(guesses: Sequence[Guess], outcome: Outcome) -> None:
         told = leaks.describe(found[entry.name], outcome.task)
         if (strength := leaks.strength(found[entry.name], outcome.task)) > _LEAK:
             _take_out(entry, told, strength, is_refused=found[entry.name]["error_reduction"] > _REFUSED)
-    if outcome.task == "regression":
+    if TASKS[outcome.task].is_number:
         for name, told in _sums(entries, outcome.values).items():
             _take_out(next(entry for entry in entries if entry.name == name), told, 1.0, is_refused=False)
     left = {entry.name: entry for entry in entries if entry.is_feature}
@@ -45,7 +46,7 @@ def mark_leaks(guesses: Sequence[Guess], outcome: Outcome) -> None:
 
 def _measured(entries: Sequence[Guess], outcome: Outcome) -> dict[str, dict[str, float]]:
     labelled = outcome.values.is_not_null()
-    outcomes = _codes(outcome.values.filter(labelled), outcome.task == "regression")
+    outcomes = _codes(outcome.values.filter(labelled), TASKS[outcome.task].is_number)
     step = -(-max(len(outcomes), 1) // _ROWS)
     values = {entry.name: _codes(entry.values.filter(labelled), entry.kind == "number") for entry in entries}
     return {

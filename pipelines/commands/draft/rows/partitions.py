@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from contract.schema.tasks import TASKS
 from pipelines.columns.kinds import KINDS
 from pipelines.commands.draft.columns import times
 from pipelines.commands.draft.columns.inference import Guess
@@ -178,7 +179,7 @@ def sizes(outcome: Outcome, months: pl.Series) -> dict[str, Any]:
     """Half and double of the rows of a month, and of the share of the positive label."""
     counts = months.value_counts(name="rows")["rows"].to_list()
     bounds: dict[str, Any] = {"rows": [max(1, min(counts) // 2), max(counts) * 2]}
-    if outcome.task == "binary":
+    if TASKS[outcome.task].has_positive:
         bounds["positive_rate"] = rates(outcome.values == outcome.declared["labels"][1], months)
     return bounds
 
