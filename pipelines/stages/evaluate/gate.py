@@ -1,7 +1,7 @@
-"""The gate: what a model must show before it may be bundled. Pure functions on measured evidence.
+"""The verdict on a model, from the checks of all gates, and each check in words; pure functions.
 
-Every check is a paired difference on the hold-out, above 0 where this model is the better one (see
-`pipelines.statistics.comparisons`), and has one of these verdicts:
+Most checks are paired differences on the hold-out, above 0 where this model is the better one (see
+`pipelines.statistics.comparisons`). Each has one of these verdicts:
 
 passed, failed   by what it asks
 undecided        it would pass, but its bound rests on too few clusters
@@ -22,35 +22,6 @@ PRIOR, LIVE = "better than the prior", "not worse than the live model"
 _UNITS = ("days", "entities", "rows")
 
 
-def better_than_prior(comparison: Mapping[str, Any], fewest: int, splits: int) -> Check:
-    """It has learned something at all: with 95 % confidence better than the prior, which knows no feature.
-
-    Args:
-        comparison: with the prior.
-        fewest: clusters that a bound needs.
-        splits: of all trees of the model; without any, it has found nothing to learn.
-    """
-    passed = splits > 0 and comparison["lower_bound"] > 0
-    check = _bounded(PRIOR, "a lower bound above 0", passed, comparison, fewest)
-    return {**check, "splits": splits}
-
-
-def better_than_linear(comparison: Mapping[str, Any], margin: float, fewest: int) -> Check:
-    """Better than the linear baseline on the hold-out, or at most `margin` worse.
-
-    A month has too few days to ask for significance too.
-    """
-    verdict = PASSED if comparison["difference"] > -margin else FAILED
-    asks = f"a difference above {-margin if margin else 0:g}"
-    return {"name": "better than the linear baseline", "verdict": verdict, "asks": asks, "fewest": fewest, **comparison}
-
-
-def not_worse_than_live(comparison: Mapping[str, Any], margin: float, fewest: int) -> Check:
-    """Not worse than the live model: with 95 % confidence it loses less than `margin` (a non-inferiority test)."""
-    passed = comparison["lower_bound"] > -margin
-    return _bounded(LIVE, f"a lower bound above {-margin:g}", passed, comparison, fewest)
-
-
 def weakness(checks: Sequence[Check], task: str) -> list[str]:
     """What to know of a model that is better than the prior, but by less than a medium effect; no check asks for more."""
     better = next((check for check in checks if check["name"] == PRIOR and check["verdict"] != FAILED), None)
@@ -63,12 +34,6 @@ def weakness(checks: Sequence[Check], task: str) -> list[str]:
         else (f"it saves {better['difference']:.1%} of the {judgement.compared}")
     )
     return [f"hardly better than the prior, which knows no feature: {told}; are the features that matter left out?"]
-
-
-def not_compared(digest: str, because: Sequence[str], replaces: str | None) -> Check:
-    """The live model of this digest is not compared; a person who names it in `gates.replaces` accepts that."""
-    accepted = replaces is not None and digest.startswith(replaces)
-    return {"name": LIVE, "verdict": NOT_COMPARED, "because": list(because), "accepted": accepted}
 
 
 def verdict(checks: Sequence[Check]) -> Verdict:
@@ -89,6 +54,8 @@ def reason(check: Check, task: str) -> str:
     if check["verdict"] == NOT_COMPARED:
         accepted = "; accepted by gates.replaces" if check["accepted"] else ""
         return f"{check['name']}: not compared, because {'; '.join(check['because'])}{accepted}"
+    if "told" in check:
+        return f"{check['name']}: {check['told']}; asked was {check['asks']}"
     if check.get("splits") == 0:
         return (
             f"{check['name']}: there was nothing to learn: no tree has a split, and every row gets the same score; give features "
@@ -137,11 +104,16 @@ def remedy(check: Check, digest: str | None) -> str:
     )
 
 
-def _bounded(name: str, asks: str, passed: bool, comparison: Mapping[str, Any], fewest: int) -> Check:
-    """A check by a bound. One over few clusters is too narrow: what fails by it fails all the more, what passes may not.
+def bounded(asks: str, passed: bool, comparison: Mapping[str, Any], fewest: int) -> Check:
+    """Return a check by a bound. One over few clusters is too narrow: what fails by it fails all the more, what passes may not.
 
     Source: Cameron, Gelbach, Miller 2008, Bootstrap-Based Improvements for Inference with Clustered Errors.
     """
     clusters = next(comparison[unit] for unit in _UNITS if unit in comparison)
     found = (PASSED if clusters >= fewest else UNDECIDED) if passed else FAILED
-    return {"name": name, "verdict": found, "asks": asks, "fewest": fewest, **comparison}
+    return {"verdict": found, "asks": asks, "fewest": fewest, **comparison}
+
+
+def decided(passed: bool, asks: str) -> Check:
+    """Return a check that passed or failed by what it asks. Add `told`, a text, where it rests on another figure than a difference."""
+    return {"verdict": PASSED if passed else FAILED, "asks": asks}

@@ -53,7 +53,7 @@ def render(
         question=_question(params.target),
         described=_described(params.target, metrics["holdout"]),
         held_out=_held_out(params),
-        unit=_UNITS[next(unit for unit in _UNITS if unit in approval["checks"][0])],
+        unit=_UNITS[next(unit for check in approval["checks"] for unit in _UNITS if unit in check)],
         approval=approval,
         reasons=[(_MARKS[check["verdict"]], gate.reason(check, params.target.task)) for check in approval["checks"]],
         title=_TITLES[approval["verdict"]],

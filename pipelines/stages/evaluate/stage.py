@@ -14,7 +14,8 @@ from contract.files import canonical_json, write_atomically
 from contract.schema.tasks import TASKS
 from pipelines import paths
 from pipelines.params.params import Params
-from pipelines.stages.evaluate import curves, gate, holdout, live, membership, report, slices
+from pipelines.stages.evaluate import curves, gate, gates, holdout, live, membership, report, slices
+from pipelines.stages.evaluate.gates import Evidence
 from pipelines.stages.evaluate.holdout import Holdout
 from pipelines.stages.evaluate.live import Live
 from pipelines.statistics import comparisons, measures
@@ -34,7 +35,8 @@ def run(params: Params) -> str:
     beside = live.judge(champion["digest"], params, held)
     if beside and beside.scores is not None and beside.unseen is not None and beside.unseen.all():
         scores["champion"] = beside.scores
-    checks = _checks(params, held, scores, beside, training["splits"])
+    metrics = _metrics(params, held, scores)
+    checks = gates.checks(_evidence(params, held, scores, beside, metrics, training.get("splits")), params.gates)
     approval = {
         "verdict": gate.verdict(checks),
         "approved": gate.verdict(checks) == "approved",
@@ -45,7 +47,7 @@ def run(params: Params) -> str:
         "weak": gate.weakness(checks, params.target.task),
         "suspects": {name: evidence for name, evidence in suspects.items() if name not in params.gates.reviewed},
     }
-    metrics = _metrics(params, held, scores) | {"checks": gate.counts(checks)}
+    metrics["checks"] = gate.counts(checks)
     metrics["membership_inference"] = membership.inference(
         params.target.task,
         (members.outcomes, holdout.scores(members, training["prior"])),
@@ -65,23 +67,24 @@ def run(params: Params) -> str:
     return _verdict(params.target.task, metrics, approval)
 
 
-def _checks(
-    params: Params, held: Holdout, scores: dict[str, Scores], beside: Live | None, splits: int
-) -> list[gate.Check]:
-    everything, gates = np.ones(len(held.outcomes), np.bool_), params.gates
+def _evidence(
+    params: Params,
+    held: Holdout,
+    scores: dict[str, Scores],
+    beside: Live | None,
+    measured: dict[str, Any],
+    splits: int | None,
+) -> Evidence:
+    everything = np.ones(len(held.outcomes), np.bool_)
     against = {name: _compared(params, held, scores["model"], scores[name], everything) for name in ("prior", "linear")}
-    checks = [
-        gate.better_than_prior(against["prior"], gates.clusters, splits),
-        gate.better_than_linear(against["linear"], gates.linear_margin, gates.clusters),
-    ]
     if beside is None:
-        return checks
+        return Evidence(measured, against, None, None, splits)
     if beside.scores is None or beside.unseen is None:
-        return [*checks, gate.not_compared(beside.digest, beside.because, gates.replaces)]
+        return Evidence(measured, against, None, (beside.digest, beside.because), splits)
     found = _compared(params, held, scores["model"], beside.scores, beside.unseen)
     if not beside.unseen.all():
         found["unseen"] = float(beside.unseen.mean())
-    return [*checks, gate.not_worse_than_live(found, gates.regression_margin, gates.clusters)]
+    return Evidence(measured, against, found, None, splits)
 
 
 def _compared(params: Params, held: Holdout, scores: Scores, others: Scores, rows: NDArray[np.bool_]) -> dict[str, Any]:

@@ -13,9 +13,10 @@ import pytest
 
 from contract.files import canonical_json, write_atomically
 from pipelines import paths
-from pipelines.params.params import Params
-from pipelines.stages.evaluate import gate
+from pipelines.params.params import Gates, Params
+from pipelines.stages.evaluate import gate, gates
 from pipelines.stages.evaluate import stage as evaluate
+from pipelines.stages.evaluate.gates import Evidence
 from pipelines.stages.features import stage as features
 from pipelines.stages.screen import stage as screen
 from pipelines.stages.train import stage as train
@@ -65,6 +66,10 @@ def test_weak_model_is_approved_with_a_word_in_evidence_report_and_log(
         assert ("hardly better than the prior, which knows no feature: it saves " in place) == is_weak
 
 
+def _checks(comparison: dict[str, Any]) -> list[gate.Check]:
+    return gates.checks(Evidence({}, {"prior": comparison, "linear": comparison}, None, None, 3), Gates())
+
+
 @pytest.mark.parametrize(
     ("task", "difference", "is_weak"),
     [
@@ -77,9 +82,9 @@ def test_weak_model_is_approved_with_a_word_in_evidence_report_and_log(
 )
 def test_weakness_is_less_than_a_medium_effect(task: str, difference: float, is_weak: bool) -> None:
     comparison = {"difference": difference, "lower_bound": difference / 2, "rows": 900}
-    assert bool(gate.weakness([gate.better_than_prior(comparison, 20, 3)], task)) == is_weak
+    assert bool(gate.weakness(_checks(comparison), task)) == is_weak
 
 
 def test_model_that_is_no_better_is_rejected_for_that_alone() -> None:
     comparison = {"difference": 0.01, "lower_bound": -0.01, "rows": 900}
-    assert gate.weakness([gate.better_than_prior(comparison, 20, 3)], "binary") == []
+    assert gate.weakness(_checks(comparison), "binary") == []
