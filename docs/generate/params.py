@@ -70,7 +70,7 @@ def _section(key: str, annotation: Any, level: int = 2) -> Iterator[str]:
 
 def _choice(model: type[Model]) -> str:
     """Return the value of the key by which a model is chosen among others, such as `, kind: files`."""
-    name, field = next((name, field) for name, field in _fields(model) if name in ("kind", "transform"))
+    name, field = next((name, field) for name, field in _fields(model) if name in ("kind", "transform", "family"))
     return f", {name}: {' or '.join(get_args(field.annotation))}"
 
 
@@ -80,7 +80,7 @@ def _summary(model: type[Model]) -> str:
 
 def _keys(model: type[Model]) -> str:
     rows = [(f"`{name}`", _type(field), _default(field), field.description or "") for name, field in _fields(model)]
-    rows.sort(key=lambda row: row[0] not in ("`kind`", "`transform`"))
+    rows.sort(key=lambda row: row[0] not in ("`kind`", "`transform`", "`family`"))
     return table(("key", "type", "default", "meaning"), rows)
 
 

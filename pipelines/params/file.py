@@ -15,6 +15,7 @@ from ruamel.yaml.error import YAMLError
 from contract.errors import ConfigurationError, Problem
 from pipelines.params import params
 from pipelines.params.source import SOURCES
+from pipelines.params.train import FAMILIES
 
 FILE_NAME = "params.yaml"
 
@@ -23,6 +24,7 @@ _NESTED: dict[str, Any] = {
     **params.SPLITS,
     **SOURCES,
     **params.FEATURES,
+    **FAMILIES,
     "combine": params.Combined,
     "columns": params.Column,
     "expectations": params.Expectation,
@@ -73,7 +75,7 @@ def _dates(value: Any, key: str) -> Iterator[Problem]:
 
 def _problem(entry: Any) -> Problem:
     location = [str(part) for part in entry["loc"]]
-    tags = {*SOURCES, *params.FEATURES, *params.SPLITS}
+    tags = {*SOURCES, *params.FEATURES, *params.SPLITS, *FAMILIES}
     parent = location[:-1]
     key = ".".join(part for i, part in enumerate(location) if not (part in tags and i and _is_tag(location, i)))
     value = "" if isinstance(entry["input"], (dict, list)) else f" (it is {entry['input']!r})"
@@ -88,7 +90,11 @@ def _problem(entry: Any) -> Problem:
 def _is_tag(location: list[str], index: int) -> bool:
     """Whether this part of an error's location is the tag of a union, which is no key of the file."""
     before = location[index - 1]
-    return before == "source" or (index == 2 and location[0] == "features") or (index == 1 and before == "split")
+    return (
+        before == "source"
+        or (index == 2 and location[0] == "features")
+        or (index == 1 and before in ("split", "train"))
+    )
 
 
 def _allowed_keys(location: list[str]) -> list[str]:

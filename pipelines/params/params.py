@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from pipelines.params.column import Column, require_columns
 from pipelines.params.features import FEATURES, FeatureParams, check_features, inputs_of
@@ -13,6 +13,7 @@ from pipelines.params.serving import Serving
 from pipelines.params.source import Combined, Source
 from pipelines.params.split import SPLITS, GroupedSplit, PredefinedSplit, Split, StratifiedSplit, TemporalSplit
 from pipelines.params.target import TargetParams
+from pipelines.params.train import Train, with_family
 from pipelines.params.types import WHOLE, Model, Month, Name, Part, Period, Share
 
 __all__ = [
@@ -97,24 +98,6 @@ class Validate(Model):
     )
 
 
-class Train(Model):
-    """Settings of XGBoost, by its own names; `threads` changes the time, not the model."""
-
-    seed: int = Field(description="Seed of the row and column samples.")
-    max_depth: int = Field(default=6, ge=1, le=20, description="Largest depth of a tree.")
-    learning_rate: float = Field(
-        default=0.1, gt=0, le=1, description="Factor by which each tree's contribution is shrunk."
-    )
-    min_child_weight: float = Field(default=1.0, ge=0, description="Smallest sum of hessians in a leaf.")
-    subsample: float = Field(default=1.0, gt=0, le=1, description="Share of the rows that each tree sees.")
-    colsample_bytree: float = Field(default=1.0, gt=0, le=1, description="Share of the features that each tree sees.")
-    max_rounds: int = Field(default=1000, ge=1, description="Largest number of boosting rounds.")
-    early_stopping_rounds: int = Field(
-        default=50, ge=1, description="Rounds without improvement on the validation part after which boosting stops."
-    )
-    threads: int = Field(default=2, ge=1, description="Threads. Changes the time, not the model.")
-
-
 class Slice(Model):
     """Rows of the hold-out that share a value, scored apart in the report."""
 
@@ -194,7 +177,9 @@ class Params(Model):
     features: Annotated[dict[Name, FeatureParams], Field(min_length=1)] = Field(
         description="Features by name, each with its transform. A feature without an input reads the column of its own name."
     )
-    train: Train = Field(description="Settings of XGBoost.")
+    train: Annotated[Train, Field(discriminator="family"), BeforeValidator(with_family)] = Field(
+        description="The family of models, and its settings."
+    )
     evaluate: Evaluate = Field(description="How the model is judged.")
     gates: Gates = Field(description="When a model is approved.")
     serving: Serving = Field(description="Limits of a server, and budgets of a bundle.")

@@ -13,7 +13,7 @@ _FEW_LABELS = 12  # for so many, each cell of the confusion matrix has room for 
 _MODEL, _CHANCE = "#2456a6", "#9aa3ad"
 
 
-def pictures(curves: dict[str, Rows], task: str, positive_rate: float | None) -> dict[str, str]:
+def pictures(curves: dict[str, Rows], task: str, positive_rate: float | None, importance_of: str) -> dict[str, str]:
     """By caption, what `curves.curves` gives for the task as SVG elements."""
     import matplotlib
 
@@ -21,7 +21,7 @@ def pictures(curves: dict[str, Rows], task: str, positive_rate: float | None) ->
     with matplotlib.rc_context(
         {"svg.hashsalt": "bulkhead", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
     ):
-        importance = {"Importance of features": _bars(curves["importance"][:15])}
+        importance = {"Importance of features": _bars(curves["importance"][:15], f"share of the total {importance_of}")}
         form = TASKS[task].form
         if form == "value":
             return {
@@ -112,11 +112,11 @@ def _matrix(rows: Rows) -> str:
     return _svg(figure)
 
 
-def _bars(rows: Rows) -> str:
+def _bars(rows: Rows, label: str) -> str:
     figure, axes = _figure()
     names = [row["feature"] for row in rows][::-1]
     axes.barh(names, [row["importance"] for row in rows][::-1], color=_MODEL)
-    axes.set(xlabel="share of the total gain")
+    axes.set(xlabel=label)
     return _svg(figure)
 
 

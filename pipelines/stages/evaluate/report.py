@@ -62,7 +62,9 @@ def render(
         sliced={key: MEASURES[key].title for key in JUDGEMENTS[params.target.task].sliced},
         counts=counts,
         training=training,
-        pictures=pictures(curves, params.target.task, metrics["holdout"].get("positive_rate")),
+        pictures=pictures(
+            curves, params.target.task, metrics["holdout"].get("positive_rate"), params.train.importance_of
+        ),
     )
 
 

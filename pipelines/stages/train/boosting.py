@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 
 from contract.schema.schema import FeatureSchema
 from contract.schema.tasks import TASKS
-from pipelines.params.params import Train
+from pipelines.params.train import BoostedParams
+from pipelines.stages.train.export import TOLERANCE as TOLERANCE
+from pipelines.stages.train.family import Matrix, Rows
 from pipelines.stages.train.thresholds import between_rows
+from pipelines.stages.train.trees import booster_to_onnx
 
-Matrix = NDArray[np.float32]
 Outcomes = NDArray[Any]
 
 # Task -> XGBoost's objective, its measure of the validation, and what that is called here.
@@ -23,22 +25,14 @@ _OBJECTIVES = {
 }
 
 
-def train(
-    matrix: Matrix, outcomes: Outcomes, is_validation: NDArray[np.bool_], settings: Train, schema: FeatureSchema
-) -> tuple[Any, dict[str, Any]]:
-    """The booster, and what is known of its training: rounds, and the validation's log loss or root mean squared error.
-
-    Args:
-        matrix: float32, rows × features, NaN for missing.
-        outcomes: the index of the label, or the number, of each row.
-        is_validation: the rows that stop the boosting.
-        settings: `train` of `params.yaml`.
-        schema: for its task and labels.
+def train(rows: Rows, settings: BoostedParams, schema: FeatureSchema) -> tuple[Any, dict[str, Any]]:
+    """Return the booster, and what is known of its training: rounds, splits, and the validation's log loss or RMSE.
 
     The same input gives the same bytes, whatever `threads` is. No threshold of the booster is a value of the matrix.
     """
     import xgboost
 
+    matrix, outcomes, is_validation = rows.matrix, rows.outcomes, rows.is_validation
     _, measure, name = _OBJECTIVES[schema.task]
     asked = _settings(settings, schema)
     learned = _quantised(matrix[~is_validation], outcomes[~is_validation], settings)
@@ -55,31 +49,49 @@ def train(
     )
     rounds = stopped.best_iteration + 1
     booster = xgboost.train(asked, _quantised(matrix, outcomes, settings), num_boost_round=rounds)
-    return between_rows(booster, matrix), {
+    moved = between_rows(booster, matrix)
+    return moved, {
         "rounds": rounds,
+        "splits": _splits(moved),
         f"validation_{name}": log["validation"][measure][rounds - 1],
     }
 
 
-def importance(booster: Any, names: list[str]) -> dict[str, float]:
-    """Each feature's share of the total gain, in [0, 1]; 0 for one that no tree uses."""
+def to_onnx(booster: Any, schema: FeatureSchema) -> bytes:
+    """Return the bytes of the ONNX model; see `pipelines.stages.train.trees`."""
+    return booster_to_onnx(booster, len(schema.features))
+
+
+def scores(booster: Any, matrix: Matrix, _schema: FeatureSchema) -> NDArray[np.float32]:
+    """Return what XGBoost says."""
+    predicted: NDArray[np.float32] = booster.inplace_predict(matrix)
+    return predicted
+
+
+def importance(booster: Any, _rows: Rows, schema: FeatureSchema) -> dict[str, float]:
+    """Return each feature's share of the total gain; 0 for one that no tree uses."""
     gains = booster.get_score(importance_type="total_gain")
     total = sum(gains.values()) or 1.0
-    return {name: gains.get(f"f{index}", 0.0) / total for index, name in enumerate(names)}
+    return {name: gains.get(f"f{index}", 0.0) / total for index, name in enumerate(schema.feature_names)}
 
 
-def splits(booster: Any) -> int:
+def files(booster: Any) -> dict[str, bytes]:
+    """Return the booster in XGBoost's own binary JSON."""
+    return {"model.ubj": bytes(booster.save_raw("ubj"))}
+
+
+def _splits(booster: Any) -> int:
     """How many splits all trees have together; 0 where there was nothing to learn, and every row gets the same score."""
     return sum(line.count("split_condition") for line in booster.get_dump(dump_format="json"))
 
 
-def _quantised(matrix: Matrix, outcomes: Outcomes, settings: Train) -> Any:
+def _quantised(matrix: Matrix, outcomes: Outcomes, settings: BoostedParams) -> Any:
     import xgboost
 
     return xgboost.QuantileDMatrix(matrix, outcomes, nthread=settings.threads)
 
 
-def _settings(settings: Train, schema: FeatureSchema) -> dict[str, Any]:
+def _settings(settings: BoostedParams, schema: FeatureSchema) -> dict[str, Any]:
     objective, measure, _ = _OBJECTIVES[schema.task]
     classes = {"num_class": len(schema.target.labels)} if TASKS[schema.task].has_many_labels else {}
     return classes | {

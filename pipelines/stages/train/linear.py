@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 from contract.model import transforms
 from contract.schema.schema import FeatureSchema
 from contract.schema.tasks import TASKS, Form
+from pipelines.params.train import FamilyParams
+from pipelines.stages.train.family import Matrix, Rows
 from pipelines.stages.train.graph import FEATURES, MARGINS, Link, model_bytes, tensor
 
+TOLERANCE = 1e-4  # the export is in single precision, the fit in double
 _MISSING = -1.0
 _DIGITS = 6
 _NOISE = 1e-9  # of the largest coefficient: what is smaller stands for zero
@@ -20,8 +23,13 @@ _LINKS: dict[Form, Link] = {"probability": "logistic", "probabilities": "softmax
 Numbers = NDArray[np.float64]
 
 
-def train(matrix: NDArray[np.float32], outcomes: NDArray[Any], schema: FeatureSchema) -> Any:
-    """The fitted scikit-learn pipeline; it takes the same float32 matrix as the booster, NaN for missing.
+def train(rows: Rows, _settings: FamilyParams, schema: FeatureSchema) -> tuple[Any, dict[str, Any]]:
+    """Return the fitted pipeline, of which there is nothing to tell."""
+    return fit(rows.matrix, rows.outcomes, schema), {}
+
+
+def fit(matrix: Matrix, outcomes: NDArray[Any], schema: FeatureSchema) -> Any:
+    """Return the fitted scikit-learn pipeline; it takes float32 rows × features, NaN for missing.
 
     Its coefficients are rounded to six significant digits, the same ones on every processor: the solvers converge to some ten
     digits, of which the last few depend on the processor's BLAS kernel.
@@ -70,7 +78,7 @@ def rounded(numbers: Numbers) -> Numbers:
     return np.where(np.abs(numbers) < _NOISE * np.abs(numbers).max(initial=0.0), 0.0, exact)
 
 
-def scores(model: Any, matrix: NDArray[np.float32], schema: FeatureSchema) -> Numbers:
+def scores(model: Any, matrix: Matrix, schema: FeatureSchema) -> Numbers:
     """What the fitted pipeline says, in the shapes of `contract.model.predictor.Predictor.score_matrix`."""
     if TASKS[schema.task].is_number:
         predicted: Numbers = model.predict(matrix)
@@ -79,7 +87,26 @@ def scores(model: Any, matrix: NDArray[np.float32], schema: FeatureSchema) -> Nu
     return probabilities[:, 1] if TASKS[schema.task].has_positive else probabilities
 
 
-def linear_to_onnx(model: Any, schema: FeatureSchema) -> bytes:
+def importance(model: Any, rows: Rows, schema: FeatureSchema) -> dict[str, float]:
+    """Return each feature's share of the spread: the standard deviation of what it adds to the score before the link."""
+    columns, estimator = model.steps[0][1], model.steps[-1][1]
+    weights, encoded = np.atleast_2d(estimator.coef_).T, columns.transform(rows.matrix.astype(np.float64))
+    coded, numeric = _parts(schema)
+    ends = np.cumsum([*(len(_codes(schema, index)) for index in coded), *(1 for _ in numeric)]).tolist()
+    spreads = {}
+    for index, start, end in zip([*coded, *numeric], [0, *ends], ends, strict=False):
+        added = encoded[:, start:end] @ weights[start:end]
+        spreads[schema.feature_names[index]] = float(added.std(axis=0).sum())
+    total = sum(spreads.values()) or 1.0
+    return {name: spreads[name] / total for name in schema.feature_names}
+
+
+def files(_model: Any) -> dict[str, bytes]:
+    """Return none: scikit-learn's own form is a pickle."""
+    return {}
+
+
+def to_onnx(model: Any, schema: FeatureSchema) -> bytes:
     """The bytes of the ONNX model of a fitted pipeline: float32 rows × features, NaN for missing, to float32 rows × outputs.
 
     `MatMul` gives a row the same bits alone and in every batch, which the operators `LinearClassifier` and `LinearRegressor` do

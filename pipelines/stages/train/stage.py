@@ -1,4 +1,4 @@
-"""Stage `train`: XGBoost and its baselines, exported to ONNX beside the schema that they read."""
+"""Stage `train`: the model and its baselines, exported to ONNX beside the schema that they read."""
 
 from __future__ import annotations
 
@@ -17,38 +17,52 @@ from contract.schema.tasks import TASKS
 from pipelines import paths
 from pipelines.data import tables
 from pipelines.params.params import Params
-from pipelines.stages.train import boosting, export, linear, trees
+from pipelines.stages.train import export, linear
+from pipelines.stages.train.families import FAMILIES
+from pipelines.stages.train.family import Family, Matrix, Rows
 from pipelines.stages.train.reference import reference
-
-# A linear model is exported in single precision from a double-precision fit.
-_LINEAR_TOLERANCE = 1e-4
 
 
 def run(params: Params) -> str:
     """Write `models/boosted`, `models/linear` (each `model.onnx` and `schema.json`), and `training.json`.
 
-    `models/boosted` has `model.ubj` and `reference.json`, too.
+    `models/boosted` is the model, of whichever family: it has `reference.json`, and the library's own files, too. `models/linear` is
+    its baseline.
     """
     schema = FeatureSchema.from_bytes((paths.FEATURES / feature_schema.FILE_NAME).read_bytes())
     table = tables.read(paths.FEATURES / "train.parquet")
     matrix = np.ascontiguousarray(table.select(schema.feature_names).to_numpy(), dtype=np.float32)
-    outcomes = table[tables.LABEL].to_numpy()
+    rows = Rows(matrix, table[tables.LABEL].to_numpy(), table[tables.VALIDATION].to_numpy())
 
-    booster, training = boosting.train(matrix, outcomes, table[tables.VALIDATION].to_numpy(), params.train, schema)
-    baseline = linear.train(matrix, outcomes, schema)
+    family = FAMILIES[params.train.family]
+    model, training = family.train(rows, params.train, schema)
+    baseline, _ = linear.train(rows, params.train, schema)
+    exported, difference = _export(family, model, paths.BOOSTED, matrix, schema)
+    for name, content in family.files(model).items():
+        write_atomically(paths.BOOSTED / name, content)
+    bins = reference(matrix, exported.score_matrix(matrix), schema)
+    write_atomically(paths.BOOSTED / training_reference.FILE_NAME, bins.to_bytes())
     training |= {
-        "rows": len(outcomes),
-        "prior": _prior(outcomes, schema),
-        "splits": boosting.splits(booster),
-        "importance": boosting.importance(booster, schema.feature_names),
+        "rows": len(matrix),
+        "prior": _prior(rows.outcomes, schema),
+        "importance": family.importance(model, rows, schema),
         "export_difference": {
-            "boosted": _export_booster(booster, matrix, schema),
-            "linear": _export_linear(baseline, matrix, schema),
+            paths.BOOSTED.name: difference,
+            paths.LINEAR.name: _export(linear, baseline, paths.LINEAR, matrix, schema)[1],
         },
     }
     write_atomically(paths.TRAINING, canonical_json(training))
-    name, value = next((key, value) for key, value in training.items() if key.startswith("validation_"))
-    return f"{training['rounds']} rounds on {len(outcomes):,} rows, {name.replace('_', ' ')} {value:.4f}"
+    return _told(training)
+
+
+def _told(training: dict[str, Any]) -> str:
+    told = [
+        f"{training['rounds']} rounds on {training['rows']:,} rows"
+        if "rounds" in training
+        else f"{training['rows']:,} rows"
+    ]
+    told += [f"{key.replace('_', ' ')} {value:.4f}" for key, value in training.items() if key.startswith("validation_")]
+    return ", ".join(told)
 
 
 def _prior(outcomes: Any, schema: FeatureSchema) -> float | list[float]:
@@ -59,23 +73,14 @@ def _prior(outcomes: Any, schema: FeatureSchema) -> float | list[float]:
     return float(outcomes.mean())
 
 
-def _export_booster(booster: Any, matrix: Any, schema: FeatureSchema) -> float:
-    model = _save(paths.BOOSTED, trees.booster_to_onnx(booster, matrix.shape[1]), schema)
-    write_atomically(paths.BOOSTED / "model.ubj", bytes(booster.save_raw("ubj")))
-    expected, scores = booster.inplace_predict(matrix), model.score_matrix(matrix)
-    write_atomically(paths.BOOSTED / training_reference.FILE_NAME, reference(matrix, scores, schema).to_bytes())
-    return export.check_parity("boosted", expected, scores, relative=TASKS[schema.task].is_number)
-
-
-def _export_linear(baseline: Any, matrix: Any, schema: FeatureSchema) -> float:
-    model = _save(paths.LINEAR, linear.linear_to_onnx(baseline, schema), schema)
-    return export.check_parity(
-        "linear",
-        linear.scores(baseline, matrix, schema),
-        model.score_matrix(matrix),
-        _LINEAR_TOLERANCE,
-        relative=TASKS[schema.task].is_number,
-    )
+def _export(
+    family: Family, model: Any, directory: Path, matrix: Matrix, schema: FeatureSchema
+) -> tuple[Predictor, float]:
+    """Write the exported model, and return it with its difference from the library's one; raises as `check_parity` does."""
+    exported = _save(directory, family.to_onnx(model, schema), schema)
+    expected, scores = family.scores(model, matrix, schema), exported.score_matrix(matrix)
+    relative = TASKS[schema.task].is_number
+    return exported, export.check_parity(directory.name, expected, scores, family.TOLERANCE, relative=relative)
 
 
 def _save(directory: Path, model: bytes, schema: FeatureSchema) -> Predictor:

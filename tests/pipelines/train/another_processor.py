@@ -101,8 +101,8 @@ def _hard_linear_models(directory: Path) -> None:
     for task, target in TARGETS.items():
         labels = tuple(target.get("labels", ()))
         schema = FeatureSchema("m", task, Target("y", labels), tuple(Field(name, "number") for name in names), used)
-        model = linear.train(np.hstack([codes, numbers]).astype(np.float32), outcomes[task], schema)
-        write_atomically(directory / f"{task}.onnx", linear.linear_to_onnx(model, schema))
+        model = linear.fit(np.hstack([codes, numbers]).astype(np.float32), outcomes[task], schema)
+        write_atomically(directory / f"{task}.onnx", linear.to_onnx(model, schema))
 
 
 if __name__ == "__main__":

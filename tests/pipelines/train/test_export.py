@@ -21,7 +21,7 @@ schema = FeatureSchema(
 features = np.array([[number % 4 - 1, number * 7 % 11] for number in range(60)], dtype=np.float32)
 labels = (features.sum(axis=1) > 6).astype(np.int8)
 booster = train({"objective": "binary:logistic"}, DMatrix(features, labels), 3)
-for content in (linear.linear_to_onnx(linear.train(features, labels, schema), schema), booster_to_onnx(booster, 2)):
+for content in (linear.to_onnx(linear.fit(features, labels, schema), schema), booster_to_onnx(booster, 2)):
     print(hashlib.sha256(content).hexdigest())
 """
 

@@ -63,7 +63,7 @@ def _fitted(task: str, features: str) -> tuple[Any, FeatureSchema, NDArray[np.fl
         np.nan_to_num(matrix[:, 0]) % 7 + np.nan_to_num(matrix[:, 4]) % 5 + np.random.default_rng(2).normal(0, 1, ROWS)
     )
     outcomes = {"binary": effect > 3, "multiclass": np.digitize(effect, [2, 5]), "regression": 1e5 + 1e3 * effect}[task]
-    return linear.train(matrix, outcomes * 1, schema), schema, matrix
+    return linear.fit(matrix, outcomes * 1, schema), schema, matrix
 
 
 @pytest.mark.parametrize("features", FEATURES)
@@ -72,7 +72,7 @@ def test_export_is_the_fitted_pipeline_and_a_row_has_the_same_bits_alone_and_in_
     task: str, features: str, tmp_path: Path
 ) -> None:
     model, schema, matrix = _fitted(task, features)
-    (tmp_path / "model.onnx").write_bytes(linear.linear_to_onnx(model, schema))
+    (tmp_path / "model.onnx").write_bytes(linear.to_onnx(model, schema))
     predictor = Predictor(tmp_path / "model.onnx", schema)
     together = predictor.score_matrix(matrix)
     expected = linear.scores(model, matrix, schema)

@@ -1,0 +1,59 @@
+"""What a family of models is: a module with these functions. `pipelines.stages.train.families` lists them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.schema.schema import FeatureSchema
+
+Matrix = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows before the hold-out.
+
+    Attributes:
+        matrix: float32, rows × features, NaN for missing.
+        outcomes: of each row the index of the label, or the number.
+        is_validation: the rows that may say when to stop; the model is then trained on all rows.
+    """
+
+    matrix: Matrix
+    outcomes: NDArray[Any]
+    is_validation: NDArray[np.bool_]
+
+
+class Family(Protocol):
+    """A family of models. A model is whatever `train` returns; the other functions take it back.
+
+    Attributes:
+        TOLERANCE: largest difference that an export may show (`pipelines.stages.train.export`).
+    """
+
+    TOLERANCE: float
+
+    def train(self, rows: Rows, settings: Any, schema: FeatureSchema) -> tuple[Any, dict[str, Any]]:
+        """Return the model, and what `training.json` tells of it. The same input gives the same model.
+
+        Known to others are `rounds`, `validation_…` with a measure's name, and `splits`, 0 of which is a model that found nothing.
+
+        Args:
+            settings: `train` of `params.yaml`, the family's own model of `pipelines.params.train`.
+        """
+
+    def to_onnx(self, model: Any, schema: FeatureSchema) -> bytes:
+        """Return the ONNX model: float32 rows × features, NaN for missing, to float32 rows × scores. Equal models give equal bytes."""
+
+    def scores(self, model: Any, matrix: Matrix, schema: FeatureSchema) -> NDArray[Any]:
+        """Return what the library itself says, in the shapes of `contract.model.predictor.Predictor.score_matrix`."""
+
+    def importance(self, model: Any, rows: Rows, schema: FeatureSchema) -> dict[str, float]:
+        """Return each feature's share of the family's `importance_of`, in [0, 1]."""
+
+    def files(self, model: Any) -> dict[str, bytes]:
+        """Return the files that the library itself can read, by name; no pickle is among them."""
