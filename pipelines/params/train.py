@@ -22,7 +22,6 @@ class FamilyParams(Model):
     importance_of: ClassVar[str]
 
     seed: int = Field(description="Seed of whatever is left to chance, and of the resamples behind bounds.")
-    threads: int = Field(default=2, ge=1, description="Threads. Changes the time, not the model.")
 
 
 class BoostedParams(FamilyParams):
@@ -42,6 +41,7 @@ class BoostedParams(FamilyParams):
     early_stopping_rounds: int = Field(
         default=50, ge=1, description="Rounds without improvement on the validation part after which boosting stops."
     )
+    threads: int = Field(default=2, ge=1, description="Threads. Changes the time, not the model.")
 
 
 class LinearParams(FamilyParams):

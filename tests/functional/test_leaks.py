@@ -42,7 +42,7 @@ from pipelines.stages.evaluate import stage as evaluate
 from pipelines.stages.features import stage as features
 from pipelines.stages.screen import stage as screen
 from pipelines.stages.train import stage as train
-from pipelines.stages.train import trees
+from pipelines.stages.train.families import trees
 from pipelines.stages.validate import stage as validate
 from tests.bentos.running import Server, start_server
 from tests.faults.canaries import Search, draw_numbers, draw_texts

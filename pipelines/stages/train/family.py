@@ -1,4 +1,4 @@
-"""What a family of models is: a module with these functions. `pipelines.stages.train.families` lists them."""
+"""What a family of models is: a module with these functions. `pipelines.stages.train.families.registry` lists them."""
 
 from __future__ import annotations
 

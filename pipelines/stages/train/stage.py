@@ -17,8 +17,9 @@ from contract.schema.tasks import TASKS
 from pipelines import paths
 from pipelines.data import tables
 from pipelines.params.params import Params
-from pipelines.stages.train import export, linear
-from pipelines.stages.train.families import FAMILIES
+from pipelines.stages.train import export
+from pipelines.stages.train.families import linear
+from pipelines.stages.train.families.registry import FAMILIES
 from pipelines.stages.train.family import Family, Matrix, Rows
 from pipelines.stages.train.reference import reference
 

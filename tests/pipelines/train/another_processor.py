@@ -26,8 +26,8 @@ from pipelines.stages.champion import stage as champion
 from pipelines.stages.evaluate import stage as evaluate
 from pipelines.stages.features import stage as features
 from pipelines.stages.screen import stage as screen
-from pipelines.stages.train import linear
 from pipelines.stages.train import stage as train
+from pipelines.stages.train.families import linear
 from tests.pipelines.conftest import RAW
 
 ROWS = 3_000

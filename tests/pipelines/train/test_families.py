@@ -18,7 +18,7 @@ from pipelines.params.params import Params
 from pipelines.stages.evaluate import stage as evaluate
 from pipelines.stages.features import stage as features
 from pipelines.stages.train import stage as training
-from pipelines.stages.train.families import FAMILIES
+from pipelines.stages.train.families.registry import FAMILIES
 from tests.pipelines.conftest import write_months
 
 
@@ -37,7 +37,7 @@ def test_family_is_boosted_where_none_is_named(raw: dict[str, Any]) -> None:
     ("section", "words"),
     [
         ({"family": "forest", "seed": 1}, ["'forest'", "'boosted', 'linear'"]),
-        ({"family": "linear", "seed": 1, "max_depth": 3}, ["'train.max_depth'", "seed, threads, family"]),
+        ({"family": "linear", "seed": 1, "max_depth": 3}, ["'train.max_depth'", "seed, family"]),
     ],
 )
 def test_key_of_another_family_is_refused_by_its_name(

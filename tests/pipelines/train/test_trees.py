@@ -14,7 +14,7 @@ from contract.errors import ConfigurationError
 from contract.model.predictor import Predictor
 from contract.schema.schema import Feature, FeatureSchema, Field, Target
 from pipelines.stages.train.export import TOLERANCE
-from pipelines.stages.train.trees import booster_to_onnx
+from pipelines.stages.train.families.trees import booster_to_onnx
 
 ROWS = 20_000
 TASKS = {

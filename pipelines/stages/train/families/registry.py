@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipelines.stages.train import boosting, linear
+from pipelines.stages.train.families import boosting, linear
 from pipelines.stages.train.family import Family
 
 FAMILIES: dict[str, Family] = {

@@ -11,18 +11,11 @@ from contract.schema.schema import FeatureSchema
 from contract.schema.tasks import TASKS
 from pipelines.params.train import BoostedParams
 from pipelines.stages.train.export import TOLERANCE as TOLERANCE
+from pipelines.stages.train.families.thresholds import between_rows
+from pipelines.stages.train.families.trees import OBJECTIVES, booster_to_onnx
 from pipelines.stages.train.family import Matrix, Rows
-from pipelines.stages.train.thresholds import between_rows
-from pipelines.stages.train.trees import booster_to_onnx
 
 Outcomes = NDArray[Any]
-
-# Task -> XGBoost's objective, its measure of the validation, and what that is called here.
-_OBJECTIVES = {
-    "binary": ("binary:logistic", "logloss", "log_loss"),
-    "multiclass": ("multi:softprob", "mlogloss", "log_loss"),
-    "regression": ("reg:squarederror", "rmse", "rmse"),
-}
 
 
 def train(rows: Rows, settings: BoostedParams, schema: FeatureSchema) -> tuple[Any, dict[str, Any]]:
@@ -33,8 +26,17 @@ def train(rows: Rows, settings: BoostedParams, schema: FeatureSchema) -> tuple[A
     import xgboost
 
     matrix, outcomes, is_validation = rows.matrix, rows.outcomes, rows.is_validation
-    _, measure, name = _OBJECTIVES[schema.task]
-    asked = _settings(settings, schema)
+    target = objective(schema)
+    asked = target | {
+        "tree_method": "hist",
+        "seed": settings.seed,
+        "max_depth": settings.max_depth,
+        "learning_rate": settings.learning_rate,
+        "min_child_weight": settings.min_child_weight,
+        "subsample": settings.subsample,
+        "colsample_bytree": settings.colsample_bytree,
+        "nthread": settings.threads,
+    }
     learned = _quantised(matrix[~is_validation], outcomes[~is_validation], settings)
     held = xgboost.QuantileDMatrix(matrix[is_validation], outcomes[is_validation], ref=learned)
     log: dict[str, Any] = {}
@@ -50,15 +52,23 @@ def train(rows: Rows, settings: BoostedParams, schema: FeatureSchema) -> tuple[A
     rounds = stopped.best_iteration + 1
     booster = xgboost.train(asked, _quantised(matrix, outcomes, settings), num_boost_round=rounds)
     moved = between_rows(booster, matrix)
+    loss = log["validation"][target["eval_metric"]][rounds - 1]
     return moved, {
         "rounds": rounds,
-        "splits": _splits(moved),
-        f"validation_{name}": log["validation"][measure][rounds - 1],
+        "splits": splits(moved),
+        f"validation_{OBJECTIVES[schema.task].measure}": loss,
     }
 
 
+def objective(schema: FeatureSchema) -> dict[str, Any]:
+    """Return what XGBoost is to learn, as its own settings."""
+    classes = {"num_class": len(schema.target.labels)} if TASKS[schema.task].has_many_labels else {}
+    found = OBJECTIVES[schema.task]
+    return classes | {"objective": found.name, "eval_metric": found.metric}
+
+
 def to_onnx(booster: Any, schema: FeatureSchema) -> bytes:
-    """Return the bytes of the ONNX model; see `pipelines.stages.train.trees`."""
+    """Return the bytes of the ONNX model; see `pipelines.stages.train.families.trees`."""
     return booster_to_onnx(booster, len(schema.features))
 
 
@@ -80,7 +90,7 @@ def files(booster: Any) -> dict[str, bytes]:
     return {"model.ubj": bytes(booster.save_raw("ubj"))}
 
 
-def _splits(booster: Any) -> int:
+def splits(booster: Any) -> int:
     """How many splits all trees have together; 0 where there was nothing to learn, and every row gets the same score."""
     return sum(line.count("split_condition") for line in booster.get_dump(dump_format="json"))
 
@@ -89,20 +99,3 @@ def _quantised(matrix: Matrix, outcomes: Outcomes, settings: BoostedParams) -> A
     import xgboost
 
     return xgboost.QuantileDMatrix(matrix, outcomes, nthread=settings.threads)
-
-
-def _settings(settings: BoostedParams, schema: FeatureSchema) -> dict[str, Any]:
-    objective, measure, _ = _OBJECTIVES[schema.task]
-    classes = {"num_class": len(schema.target.labels)} if TASKS[schema.task].has_many_labels else {}
-    return classes | {
-        "objective": objective,
-        "eval_metric": measure,
-        "tree_method": "hist",
-        "seed": settings.seed,
-        "max_depth": settings.max_depth,
-        "learning_rate": settings.learning_rate,
-        "min_child_weight": settings.min_child_weight,
-        "subsample": settings.subsample,
-        "colsample_bytree": settings.colsample_bytree,
-        "nthread": settings.threads,
-    }

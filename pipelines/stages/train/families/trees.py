@@ -30,11 +30,28 @@ def _logit(chances: Floats) -> Floats:
     return np.array([-math.log(1 / chance - 1) for chance in chances.tolist()], np.float32)
 
 
-# Objective -> from the base score to the first summand, and from the sums to the scores.
-_OBJECTIVES: dict[str, tuple[Callable[[Floats], Floats], Link]] = {
-    "binary:logistic": (_logit, "logistic"),
-    "multi:softprob": (lambda score: score, "softmax"),
-    "reg:squarederror": (lambda score: score, "identity"),
+@dataclass(frozen=True)
+class Objective:
+    """An objective of XGBoost.
+
+    Attributes:
+        metric: XGBoost's measure of it on the validation part, which is called `measure` here.
+        to_margin: from the base score to the first summand.
+        link: from the sums to the scores.
+    """
+
+    name: str
+    metric: str
+    measure: str
+    to_margin: Callable[[Floats], Floats]
+    link: Link
+
+
+# By task.
+OBJECTIVES = {
+    "binary": Objective("binary:logistic", "logloss", "log_loss", _logit, "logistic"),
+    "multiclass": Objective("multi:softprob", "mlogloss", "log_loss", lambda score: score, "softmax"),
+    "regression": Objective("reg:squarederror", "rmse", "rmse", lambda score: score, "identity"),
 }
 
 
@@ -64,15 +81,15 @@ def booster_to_onnx(booster: Any, features: int) -> bytes:
         ConfigurationError: the booster has an objective, or a form, that is not written yet.
     """
     learner = json.loads(booster.save_raw("json"))["learner"]
-    objective = learner["objective"]["name"]
-    if objective not in _OBJECTIVES:
-        raise ConfigurationError(f"the objective {objective!r} has no export; known: {', '.join(_OBJECTIVES)}")
-    to_margin, link = _OBJECTIVES[objective]
+    name, known = learner["objective"]["name"], {entry.name: entry for entry in OBJECTIVES.values()}
+    if name not in known:
+        raise ConfigurationError(f"the objective {name!r} has no export; known: {', '.join(known)}")
+    objective = known[name]
     model = learner["learner_model_param"]
     outputs = max(1, int(model["num_class"]), int(model["num_target"]))
-    base = np.broadcast_to(to_margin(_numbers(model["base_score"])), outputs)
+    base = np.broadcast_to(objective.to_margin(_numbers(model["base_score"])), outputs)
     trees = [_leaf(float(value), target) for target, value in enumerate(base)] + list(_trees(learner))
-    return model_bytes([_ensemble(trees, outputs)], [], features, outputs, link)
+    return model_bytes([_ensemble(trees, outputs)], [], features, outputs, objective.link)
 
 
 def _numbers(text: str) -> Floats:
