@@ -5,7 +5,10 @@ from itertools import product
 import numpy as np
 import pytest
 
+from contract.schema.tasks import TASKS
+from pipelines.stages.train.families.trees import OBJECTIVES
 from pipelines.statistics import measures
+from pipelines.statistics.tasks import JUDGEMENTS
 
 LABELS = np.array([1, 0, 1, 0, 0, 1, 0, 1], np.int8)
 SCORES = np.array([0.9, 0.2, 0.4, 0.4, 0.1, 0.7, 0.8, 0.3])
@@ -81,3 +84,10 @@ def test_measure_of_numbers_agrees_with_scikit_learn() -> None:
     assert measured["mae"] == pytest.approx(metrics.mean_absolute_error(values, scores))
     assert measured["r2"] == pytest.approx(metrics.r2_score(values, scores))
     assert "r2" not in measures.measure("regression", np.ones(4), np.zeros(4))
+
+
+def test_every_task_is_judged_by_measures_of_its_form_and_has_an_objective() -> None:
+    assert TASKS.keys() == JUDGEMENTS.keys() == OBJECTIVES.keys()
+    for name, task in TASKS.items():
+        for figure in (task.headline, *JUDGEMENTS[name].sliced):
+            assert task.form in measures.MEASURES[figure].of, (name, figure)
