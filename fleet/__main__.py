@@ -19,9 +19,9 @@ from fleet.status import DOWN, NOTHING
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command and return the exit code (see `contract.errors`); that of `status` is 75 while not all that is wanted serves."""
+    """Run one command and return its exit code (`contract.errors`); `status` returns 75 while the fleet is not ready."""
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was begun is undone
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # raises, so that `finally` clauses undo what was begun
     return command_line.run(lambda: _run(options), stopped=f"\nfleet {options.command} stopped", as_json=options.json)
 
 
@@ -38,7 +38,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def describe(status: dict[str, Any]) -> str:
-    """A fleet's status for people."""
+    """Return a fleet's status as text."""
     if not status["running"] and DOWN in status["problems"]:
         return "\n".join(status["problems"])
     live, canary = status["live"], status["canary"]
@@ -67,23 +67,24 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, text: str, run: Callable[[Fleet, argparse.Namespace], object]) -> argparse.ArgumentParser:
+        """Add a subcommand."""
         added = commands.add_parser(name, help=text, description=text, parents=[common])
         added.set_defaults(run=run)
         return added
 
     up = command("up", "start the fleet; serve what is live", lambda fleet, options: fleet.up(options.size))
     up.add_argument("--size", type=int, help="replicas of the live bundle; default: as before, at first 2")
-    command("status", "what runs and serves", lambda *_: None)
+    command("status", "print what runs and what it serves", lambda *_: None)
     deploy = command(
         "deploy",
-        "serve a bundle: start it, check it, switch to it, drain the old one",
+        "serve a bundle: start its replicas, check them, switch to them, drain the old ones",
         lambda fleet, options: fleet.deploy(options.bundle, options.canary, breaking=options.breaking),
     )
     deploy.add_argument(
         "bundle", help="a channel such as `candidate`, or a digest or its first eight characters or more"
     )
     deploy.add_argument(
-        "--canary", type=int, metavar="PERCENT", help="beside the live bundle, for so many of the requests"
+        "--canary", type=int, metavar="PERCENT", help="serve it beside the live bundle, with this share of the requests"
     )
     scale = command("scale", "change how many replicas serve", lambda fleet, options: fleet.scale(options.size))
     scale.add_argument("size", type=int, metavar="N")
@@ -97,12 +98,12 @@ def _parser() -> argparse.ArgumentParser:
             "--breaking",
             action=argparse.BooleanOptionalAction,
             default=False,
-            help="even if requests that the live bundle answers are then refused, or read or answered otherwise",
+            help="allow a bundle that rejects or reads differently requests that the live bundle answers",
         )
     command(
-        "rollback", "take the canary away; without one, back to the bundle before", lambda fleet, _: fleet.rollback()
+        "rollback", "remove the canary; without one, return to the previous bundle", lambda fleet, _: fleet.rollback()
     )
-    command("down", "end every process of the fleet", lambda fleet, _: fleet.down())
+    command("down", "stop every process of the fleet", lambda fleet, _: fleet.down())
     return parser
 
 

@@ -1,7 +1,7 @@
 """The fleet of one machine: replicas under supervisord behind Envoy, brought to a wanted state and kept there.
 
-Every verb changes what is wanted and then calls `_converge`, the only way from one state to another. What is fallible comes
-first; until the new replicas have answered and Envoy has found them healthy, nothing that serves is touched.
+Every verb changes the wanted state and then calls `_converge`, the only way from one state to another. Fallible steps come first: no
+serving replica is touched before the new ones have given their golden answers and passed Envoy's health checks.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _PORT_TRIES = 3
 
 
 class Fleet:
-    """The fleet whose files lie in `settings.root`. `tell` gets a line for people at every step."""
+    """The fleet whose files lie in `settings.root`; `tell` gets a line of progress at every step."""
 
     def __init__(self, settings: Settings, tell: Callable[[str], None]) -> None:
         self._settings = settings
@@ -51,16 +51,16 @@ class Fleet:
         self._tell = tell
 
     def up(self, size: int | None = None) -> None:
-        """Start what does not run, and serve what the channel `live` names; does nothing where all that is so already."""
+        """Start what does not run, and serve the bundle of the channel `live`; do nothing where all that is so already."""
         with self._exclusive():
             wanted = self._wanted()
             self._start()
             self._converge(replace(wanted, size=_checked_size(size or wanted.size)))
 
     def deploy(self, reference: str, canary_percent: int | None = None, *, breaking: bool = False) -> None:
-        """Serve the bundle that a channel or a digest names; as a canary beside the live one if `canary_percent` is given.
+        """Serve the bundle of a channel or digest; with `canary_percent`, as a canary beside the live one.
 
-        One that breaks callers of the live bundle is refused unless `breaking` says that it may.
+        A bundle that breaks callers of the live one is rejected unless `breaking` is set.
         """
         with self._running():
             digest = self._store.resolve(reference)
@@ -71,7 +71,7 @@ class Fleet:
             wanted = self._wanted()
             if wanted.live in (None, digest):
                 raise ConfigurationError(
-                    f"{digest[:12]} is live already"
+                    f"{digest[:12]} is already live"
                     if wanted.live
                     else "nothing is live: deploy without --canary first"
                 )
@@ -80,11 +80,12 @@ class Fleet:
             self._converge(replace(wanted, canary=Canary(digest, canary_percent)))
 
     def scale(self, size: int) -> None:
+        """Change the number of replicas of the live bundle."""
         with self._running():
             self._converge(replace(self._wanted(), size=_checked_size(size)))
 
     def promote(self, *, breaking: bool = False) -> None:
-        """The canary becomes the live bundle; `breaking` as for `deploy`."""
+        """Make the canary the live bundle; `breaking` as for `deploy`."""
         with self._running():
             wanted = self._wanted()
             if wanted.canary is None:
@@ -93,7 +94,7 @@ class Fleet:
             self._converge(replace(wanted, live=wanted.canary.digest, canary=None), by="fleet promote")
 
     def rollback(self) -> None:
-        """Take the canary away; without one, go back to the bundle that was live before."""
+        """Remove the canary; without one, return to the bundle that was live before."""
         with self._running():
             wanted = self._wanted()
             if wanted.canary is not None:
@@ -101,17 +102,17 @@ class Fleet:
                 return
             channel = self._store.read("live")
             if channel is None or channel.previous is None:
-                raise ConfigurationError("no other bundle was live before; there is nothing to go back to")
+                raise ConfigurationError("no other bundle was live before, so there is nothing to roll back to")
             self._converge(replace(wanted, live=channel.previous), by="fleet rollback")
 
     def down(self) -> None:
-        """End every process of the fleet. What is live and the fleet's size are remembered."""
+        """Stop every process of the fleet; the live bundle and the size are remembered."""
         with self._exclusive():
             self._supervisor.shut_down()
             fleet_state.save(self._state_path, replace(self._load(), replicas=()))
 
     def status(self) -> dict[str, Any]:
-        """What runs and serves, as plain values, and what is wrong with it: see `fleet.status`."""
+        """Return what runs and serves, and the problems: see `fleet.status`."""
         supervisor = Supervisor(self._settings.root, _STATUS_LIMIT_S)
         return fleet_status.of(self._settings, self._load(), self._store.read("live"), supervisor, self._proxy)
 
@@ -120,7 +121,7 @@ class Fleet:
         callers.check(live.digest if live else None, digest, self._installed.bundle, breaking=breaking)
 
     def _converge(self, wanted: State, by: str | None = None) -> None:
-        """From the state as it was saved to the wanted one.
+        """Bring the fleet from its saved state to the wanted one.
 
         Args:
             by: who moves the channel `live` to the wanted bundle; None: it names that bundle already.
@@ -131,7 +132,7 @@ class Fleet:
         saved = self._load()
         private_directory(self._settings.root / "run")
         for digest in wanted.counts:
-            self._installed.bundle(digest)  # what replicas are started from again was verified by today's keys
+            self._installed.bundle(digest)  # the source of later starts, too, was verified by today's keys
         self._clear_away(saved)
         self._proxy.write(saved)
         self._balancer.ensure()
@@ -157,7 +158,7 @@ class Fleet:
         self._proxy.wait_until_healthy(self._retire(serving).replicas)
 
     def _unfit(self, state: State) -> frozenset[str]:
-        """The replicas that nobody would start again, and those that Envoy does not find healthy, though they get some time for it."""
+        """Return the replicas that nothing would restart, and those still unhealthy to Envoy after some time."""
         supervised = self._supervisor.states()
         kept = [replica for replica in state.replicas if replica.name in supervised]
         sick = self._proxy.unhealthy(kept, _SETTLE_S)
@@ -167,14 +168,14 @@ class Fleet:
         return frozenset(replica.name for replica in unfit)
 
     def _retire(self, serving: State) -> State:
-        """Take the surplus replicas out of rotation, let them answer what they have, and stop them. Returns the state without them."""
+        """Drain and stop the surplus replicas; return the state without them."""
         surplus = serving.surplus
         draining = replace(serving, draining=frozenset(replica.name for replica in surplus))
         if surplus:
             self._tell(f"draining {_names(surplus)}")
             self._proxy.route(draining)
             if not self._proxy.wait_until_idle(surplus):
-                self._tell("some requests did not end in time; their callers get an error")
+                self._tell("some requests did not finish draining in time; their callers get an error")
         remaining = draining.without(surplus)
         fleet_state.save(self._state_path, remaining)
         self._proxy.route(remaining)
@@ -182,7 +183,7 @@ class Fleet:
         return remaining
 
     def _start_replicas(self, digest: str, count: int, state: State) -> list[Replica]:
-        """Replicas that have given the golden answers; none of them runs when one fails."""
+        """Start replicas and check their golden answers; stop all of them if one fails."""
         bundle, python = self._installed.bundle(digest), self._installed.python(digest)
         for _ in range(_PORT_TRIES):
             first = self._settings.admin_port or self._settings.replica_port
@@ -194,7 +195,9 @@ class Fleet:
                 self._tell(str(error))
                 continue
             return planned
-        raise UnavailableError(f"the ports above {first} are taken again and again; set another BULKHEAD_REPLICA_PORT")
+        raise UnavailableError(
+            f"ports above {first} were taken repeatedly between planning and start; set another BULKHEAD_REPLICA_PORT"
+        )
 
     def _run(self, planned: list[Replica], bundle: Path, python: Path) -> None:
         try:
@@ -218,7 +221,7 @@ class Fleet:
         self._tell(f"{replica.name} is ready: {count} golden answers of {count} are right")
 
     def _start(self) -> None:
-        """Start supervisord, if none runs and answers; what an earlier one started serves on until it is replaced."""
+        """Start supervisord unless one runs and answers; programs of an earlier one serve until they are replaced."""
         if not self._supervisor.answers():
             self._supervisor.start({name: os.environ[name] for name in _INHERITED if name in os.environ})
             left = self._supervisor.strays()
@@ -228,7 +231,7 @@ class Fleet:
         self._watch()
 
     def _watch(self) -> None:
-        """Have the watchdog run, and look."""
+        """Start the watchdog unless it runs and looks."""
         program = watchdog.program(self._settings)
         if not self._supervisor.runs(program):
             self._supervisor.remove([program.name])
@@ -240,17 +243,17 @@ class Fleet:
         watchdog.begin(self._settings.root)
 
     def _clear_away(self, state: State) -> None:
-        """What a command cut short has left behind: what it was installing, and programs."""
+        """Remove what an interrupted command left behind: half-made installations and programs."""
         self._installed.clear_away()
         programs = {*self._supervisor.states(), *self._supervisor.strays()}
         known = {watchdog.NAME, *(replica.name for replica in state.replicas)}
         self._supervisor.remove([name for name in programs - known if not balancer.epochs([name])])
 
     def _wanted(self) -> State:
-        """The saved state, with the live bundle that the store names: another fleet may have moved it.
+        """Return the saved state with the store's live bundle, which another fleet may have moved.
 
         Raises:
-            ConfigurationError: the store names none though a bundle was live. It is another store, or lost: no order to serve nothing.
+            ConfigurationError: the store names none though a bundle was live. It is another store, or lost; serving goes on.
         """
         saved, channel = self._load(), self._store.read("live")
         if channel is None and saved.live is not None:
@@ -265,7 +268,7 @@ class Fleet:
 
     @contextmanager
     def _running(self) -> Iterator[None]:
-        """A fleet that runs, for one command at a time."""
+        """Hold the fleet's lock for one command, and require that the fleet runs."""
         with self._exclusive():
             if not self._supervisor.is_running():
                 raise UnavailableError("the fleet is down; `fleet up` starts it")
@@ -277,7 +280,7 @@ class Fleet:
 
 def _checked_size(size: int) -> int:
     if not 1 <= size <= _MOST_REPLICAS:
-        raise ConfigurationError(f"{size} replicas; it must be 1 to {_MOST_REPLICAS}")
+        raise ConfigurationError(f"the fleet's size is {size}; it must be 1 to {_MOST_REPLICAS}")
     return size
 
 

@@ -1,4 +1,4 @@
-"""One replica: the program that it runs as, its sockets, and what it must show before it gets a request."""
+"""One replica: its program, its sockets, and the checks that it must pass before it gets a request."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _MOST = 1000
 
 
 class PortTakenError(UnavailableError):
-    """The port of a replica was free when it was planned, and somebody else's when it started."""
+    """A replica's port, free when it was planned, was taken by another process before the start."""
 
 
 def plan(digest: str, count: int, first_port: int, state: State) -> list[Replica]:
-    """New replicas of a bundle, with the lowest numbers and ports that nobody has.
+    """Return new replicas of a bundle, with the lowest free numbers and ports.
 
     Raises:
         UnavailableError: there are not enough.
@@ -51,7 +51,7 @@ def plan(digest: str, count: int, first_port: int, state: State) -> list[Replica
 
 
 def is_free(port: int) -> bool:
-    """Nothing listens there; a connection that has just ended there does not count."""
+    """Tell whether nothing listens at the port; a connection that has just ended there does not count."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -62,7 +62,7 @@ def is_free(port: int) -> bool:
 
 
 def program(replica: Replica, bundle: Path, serving_python: Path, fleet_python: str, settings: Settings) -> Program:
-    """The server of a copy of the bundle, from a directory and with an environment that have nothing else but what is `passed_on`.
+    """Return the program of a replica: the bundle's server, with only `passed_on` of the fleet's environment.
 
     It is the worker that `bentoml serve` would start, without its supervisor: that one looks after a worker every ten seconds only.
     """
@@ -79,9 +79,9 @@ def program(replica: Replica, bundle: Path, serving_python: Path, fleet_python: 
         command=[fleet_python, "-m", "fleet.supervisor.launch", str(bundle), replica.digest, *given, "--", *serve],
         directory=home,
         environment={
-            "PYTHONPATH": str(PROJECT),  # the launcher's
+            "PYTHONPATH": str(PROJECT),  # for the launcher
             "PYTHONDONTWRITEBYTECODE": "1",
-            "OPENBLAS_NUM_THREADS": "1",  # or numpy starts one for each core, for nothing
+            "OPENBLAS_NUM_THREADS": "1",  # otherwise numpy starts a thread per core, which small products do not need
             **({"BULKHEAD_ADMIN_PORT": str(replica.admin_port)} if settings.admin_port else {}),
             **settings.passed_on,
         },
@@ -89,10 +89,10 @@ def program(replica: Replica, bundle: Path, serving_python: Path, fleet_python: 
 
 
 def refusals(state: State, root: Path) -> list[str]:
-    """Why the launcher did not start replicas when it last was to, a line each."""
+    """Return a line for each replica that the launcher last refused to start, with the reason."""
     found = []
     for replica in state.replicas:
-        with suppress(FileNotFoundError):  # it did
+        with suppress(FileNotFoundError):  # not refused
             reason = (root / "replicas" / replica.name / launch.REFUSAL).read_text()
             found.append(f"{replica.name} is not started: {' '.join(reason.split())}")
     return found
@@ -105,7 +105,7 @@ def wait_until_ready(
     end_of: Callable[[], str],
     log: Callable[[], str],
 ) -> None:
-    """Until the replica says on /readyz that it is ready, and listens for gRPC.
+    """Wait until the replica is ready by /readyz and listens for gRPC.
 
     Raises:
         PortTakenError: somebody else listens at its port.
@@ -136,7 +136,7 @@ def _ended(replica: Replica, how: str, log: str) -> BulkheadError:
 
 
 def is_ready(replica: Replica, root: Path) -> bool:
-    """Whether it says so over HTTP, and can be reached over gRPC."""
+    """Tell whether the replica is ready by /readyz and accepts gRPC connections."""
     with socket.socket(socket.AF_UNIX) as caller:
         caller.settimeout(_ANSWER_LIMIT_S)
         if caller.connect_ex(socket_of("grpc", replica.name, root)):
@@ -145,7 +145,7 @@ def is_ready(replica: Replica, root: Path) -> bool:
 
 
 def check_golden(replica: Replica, bundle: Path, settings: Settings) -> int:
-    """Ask every golden request over HTTP, with the API key that is passed on. Returns how many there are.
+    """Send every golden request over HTTP, with the API key that is passed on; return their number.
 
     Raises:
         BundleError: the replica names another bundle, an answer is not the golden one, bit for bit, or it died of a request.
@@ -163,12 +163,14 @@ def check_golden(replica: Replica, bundle: Path, settings: Settings) -> int:
                 f"replica {replica.name} did not answer golden request {index} within {_ANSWER_LIMIT_S:g} s"
             ) from error
         except unix_http.FAILURES as error:
-            raise BundleError(f"replica {replica.name} broke down at golden request {index}: {error!r}") from error
+            raise BundleError(f"replica {replica.name} crashed at golden request {index}: {error!r}") from error
         if status != 200:
             raise BundleError(f"replica {replica.name} answers golden request {index} with {status}: {content[:500]!r}")
         answer = json.loads(content)
         if answer["model"]["version"] != replica.digest:
             raise BundleError(f"replica {replica.name} serves {answer['model']['version']}, not {replica.digest}")
         if answer["predictions"] != [case["answer"]]:
-            raise BundleError(f"replica {replica.name} does not give the golden answer to golden request {index}")
+            raise BundleError(
+                f"replica {replica.name} answers golden request {index} with other values than the golden answer"
+            )
     return len(cases)

@@ -1,4 +1,4 @@
-"""What the machine decides: read from the environment once, at the edge."""
+"""The settings of this machine, read from the environment once, at the edge."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _OTEL_PATHS = ("_CERTIFICATE", "_CLIENT_KEY")  # of OpenTelemetry's exporters
 
 @dataclass(frozen=True)
 class Settings:
-    """Where a fleet lives and listens.
+    """A fleet's directories, ports and limits.
 
     Attributes:
         store: the bundle store, a directory or a URL; `BULKHEAD_STORE`, default `store`.
@@ -51,7 +51,7 @@ class Settings:
 
     @classmethod
     def read(cls, environment: Mapping[str, str], project: Path = PROJECT) -> Settings:
-        """Relative paths are the project's, wherever the command is called.
+        """Read the settings; relative paths are relative to the project, not to the working directory.
 
         Raises:
             ConfigurationError: a port or a time is not one, or a path has unsupported characters or is too long for a Unix socket.
@@ -74,12 +74,12 @@ class Settings:
         )
 
     def open_store(self) -> Store:
-        """With copies of what comes from a bucket in `bundles` below `BULKHEAD_VAR`, beside the fleet's own state."""
+        """Open the store, which caches a bucket's bundles in `bundles` below `BULKHEAD_VAR`, beside the fleet's own state."""
         return Store(self.store, trusted=self.verify_keys, cache=self.root.with_name("bundles"))
 
 
 def _is_ours(name: str) -> bool:
-    """The key that signs is none of the fleet's."""
+    """Tell whether a variable is one of the fleet's; the signing key is not."""
     return name.startswith(("BULKHEAD_", "OTEL_")) and name != "BULKHEAD_SIGNING_KEY"
 
 

@@ -1,4 +1,4 @@
-"""What a fleet serves and with which replicas; kept in `state.json`, from which everything else is derived."""
+"""A fleet's state: the bundles it serves and its replicas, saved in `state.json`, from which everything else is derived."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TARGETS_FILE_NAME = "prometheus.json"
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """One server of a bundle, on Unix sockets of its own, which nobody else can take; its metrics and pages are at a port of 127.0.0.1."""
+    """One server of a bundle, on Unix sockets that no other process can take; its metrics and pages are at a port of 127.0.0.1."""
 
     name: str
     digest: str
@@ -25,7 +25,7 @@ class Replica:
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """A bundle on trial: it gets `percent` of the requests, 1 to 99."""
+    """A bundle on trial, which gets `percent` of the requests, 1 to 99."""
 
     digest: str
     percent: int
@@ -33,7 +33,7 @@ class Canary:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What is served, and by whom.
+    """A fleet's bundles and replicas, wanted and running.
 
     Attributes:
         size: how many replicas serve the live bundle.
@@ -53,7 +53,7 @@ class State:
 
     @property
     def weights(self) -> dict[str, int]:
-        """Digest -> percent of the requests; empty while nothing is live."""
+        """Return digest -> percent of the requests; empty while nothing is live."""
         if self.live is None:
             return {}
         if self.canary is None:
@@ -62,7 +62,7 @@ class State:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Digest -> how many replicas it is to have: the live one `size`, the canary its share of that, at least one."""
+        """Return digest -> wanted number of replicas: the live one's is `size`, the canary's its share of that, at least one."""
         if self.live is None:
             return {}
         counts = {self.live: self.size}
@@ -72,35 +72,38 @@ class State:
 
     @property
     def missing(self) -> dict[str, int]:
-        """Digest -> how many replicas are to be started."""
+        """Return digest -> number of replicas to start."""
         lacking = {digest: count - len(self.fit(digest)) for digest, count in self.counts.items()}
         return {digest: count for digest, count in lacking.items() if count > 0}
 
     @property
     def surplus(self) -> tuple[Replica, ...]:
-        """The replicas that are to go: those of other bundles, the unfit, and the newest beyond the count."""
+        """Return the replicas to remove: those of other bundles, the unfit, and the newest beyond the wanted number."""
         kept = {entry.name for digest, count in self.counts.items() for entry in self.fit(digest)[:count]}
         return tuple(entry for entry in self.replicas if entry.name not in kept)
 
     def of(self, digest: str) -> tuple[Replica, ...]:
+        """Return the replicas of a bundle."""
         return tuple(entry for entry in self.replicas if entry.digest == digest)
 
     def fit(self, digest: str) -> tuple[Replica, ...]:
+        """Return the replicas of a bundle that are not unfit."""
         return tuple(entry for entry in self.of(digest) if entry.name not in self.unfit)
 
     def without(self, gone: tuple[Replica, ...]) -> State:
+        """Return the state without some replicas."""
         names = {entry.name for entry in gone}
         kept = tuple(entry for entry in self.replicas if entry.name not in names)
         return replace(self, replicas=kept, draining=self.draining - names, unfit=self.unfit - names)
 
 
 def socket_of(protocol: str, name: str, root: Path) -> str:
-    """The path of the Unix socket on which a replica speaks `http` or `grpc`."""
+    """Return the path of the Unix socket on which a replica speaks `http` or `grpc`."""
     return str(root / "run" / f"{name}.{protocol}")
 
 
 def load(path: Path) -> State:
-    """The state as it was saved; the default one if it never was.
+    """Return the saved state; the default one if none was saved.
 
     Raises:
         ConfigurationError: the file is not a state.
@@ -122,7 +125,7 @@ def load(path: Path) -> State:
 
 
 def save(path: Path, state: State) -> None:
-    """Save it, and beside it the replicas as Prometheus looks for them."""
+    """Save the state, and beside it the replicas as Prometheus discovers them."""
     plain = asdict(state)
     del plain["draining"], plain["unfit"]
     write_atomically(path, canonical_json(plain))
@@ -130,7 +133,7 @@ def save(path: Path, state: State) -> None:
 
 
 def scrape_targets(state: State) -> list[dict[str, Any]]:
-    """Where each replica has its metrics, and the bundle that it is of: `live`, `canary`, or neither any more.
+    """Return each replica's metrics endpoint, labelled with its bundle's role: `live`, `canary`, or neither.
 
     Source: https://prometheus.io/docs/prometheus/latest/configuration/configuration/#file_sd_config
     """

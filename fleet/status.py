@@ -1,4 +1,4 @@
-"""What runs and serves, as plain values, and in words what is wrong with it."""
+"""A fleet's status: what runs and serves, as plain values, and its problems in words."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from fleet.supervisor import unix_http
 from fleet.supervisor.supervision import ProcessState, Supervisor
 
 DOWN = "the fleet is down; `fleet up` starts it"
-_UNSUPERVISED = "supervisord does not run, so what ends is not started again: `fleet up` repairs it"
-_LEFT = "what an earlier supervisord started is not replaced yet: `fleet up` does"
+_UNSUPERVISED = "supervisord does not run, so crashed processes stay down: `fleet up` repairs it"
+_LEFT = "programs of an earlier supervisord still run: `fleet up` replaces them"
 _NO_ENVOY = "Envoy does not answer"
-_OTHER_ROUTES = "Envoy does not route as the last command wanted: `fleet up` does"
-_NO_WATCHDOG = "the watchdog does not look, so what hangs is not replaced: `fleet up` repairs it"
+_OTHER_ROUTES = "Envoy's routes are stale: `fleet up` updates them"
+_NO_WATCHDOG = "the watchdog does not run, so hung processes are not replaced: `fleet up` repairs it"
 NOTHING = "nothing is live: `fleet deploy candidate`"
 Programs = Mapping[str, ProcessState]
 
@@ -28,7 +28,7 @@ Programs = Mapping[str, ProcessState]
 def of(
     settings: Settings, state: State, channel: Channel | None, supervisor: Supervisor, proxy: Proxy
 ) -> dict[str, Any]:
-    """The status of a fleet; `ready`: all that is wanted serves, and whatever ends or hangs is replaced. Takes some seconds at most.
+    """Return the fleet's status, within some seconds; `ready`: all that is wanted serves, and what ends or hangs is replaced.
 
     Args:
         channel: `live`, as the store has it.
@@ -53,14 +53,14 @@ def of(
 
 
 def silence(location: str, live: str) -> str:
-    """A store that names nothing has nothing to say about what is to be served: it is another one, or lost."""
+    """Return the problem of a store that names no live bundle while one is served: it is another store, or lost."""
     return f"the store {location} names no live bundle though {live[:12]} is live: set BULKHEAD_STORE to the store that it came from"
 
 
 def _running(
     settings: Settings, state: State, supervisor: Supervisor, proxy: Proxy
 ) -> tuple[Programs | None, Hosts, list[str]]:
-    """What supervisord runs (None where it does not), what Envoy sees, and what is wrong with these two and the watchdog."""
+    """Return supervisord's programs (None where it does not run), Envoy's endpoints, and the problems of these and of the watchdog."""
     problems: list[str] = []
     programs: Programs | None = None
     try:
@@ -96,7 +96,7 @@ def _entry(settings: Settings, replica: Replica, programs: Programs, proxy: Prox
 
 
 def _canary(state: State, proxy: Proxy, hosts: Hosts) -> dict[str, Any] | None:
-    """The bundle on trial, with the requests that its replicas and the live ones were asked, and those of them that they failed."""
+    """Return the bundle on trial, with the requests and failures of its replicas and of the live ones."""
     if state.canary is None:
         return None
     served = {}

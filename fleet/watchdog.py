@@ -1,8 +1,8 @@
-"""`python -m fleet.watchdog ROOT`: kill what hangs, so that supervisord starts it again.
+"""`python -m fleet.watchdog ROOT`: kill hung processes, so that supervisord restarts them.
 
-Where supervisord itself hangs or is gone it runs `fleet up`. supervisord looks after processes that end, this one after those that do not:
-Envoy, replicas, supervisord. It is one of supervisord's programs, so each starts the other again. A process hangs if it did not answer
-within a second (supervisord: two), four times in a row; one that has not answered since its start has the time of a replica that starts.
+supervisord restarts processes that end; the watchdog kills those that hang: Envoy and replicas. Where supervisord itself hangs or is
+gone, it runs `fleet up`. It is one of supervisord's programs, so each restarts the other. A process hangs if it did not answer within a
+second (supervisord: two), four times in a row. One that has not answered since its start has the start limit of a replica.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _ROUND_S = 0.5
 _ANSWER_LIMIT_S = 1.0
 _SUPERVISOR_LIMIT_S = 2.0
 _UP_LIMIT_S = 300.0
-# supervisord starts again what has ended when it next wakes up: at a call, or once a second.
+# supervisord restarts what has ended when it next wakes up: at a call, or once a second.
 _WAKES = 2
 _SILENT_S = 10.0
 _SETTINGS, _HEARTBEAT = "watchdog.json", "watchdog.alive"
@@ -42,13 +42,13 @@ _SETTINGS, _HEARTBEAT = "watchdog.json", "watchdog.alive"
 
 @dataclass
 class Seen:
-    """What was seen of one process."""
+    """The history of one process: whether it ever answered, and how often it failed to in a row."""
 
     answered: bool = False
     missed: int = 0
 
     def hangs(self, answers: bool, age_s: float, start_limit_s: float) -> bool:
-        """Whether it does, now that it was asked once more."""
+        """Record an answer or its lack; tell whether the process hangs."""
         self.answered = self.answered or answers
         self.missed = 0 if answers else self.missed + 1
         return self.missed >= _PATIENCE and (self.answered or age_s > start_limit_s)
@@ -56,14 +56,14 @@ class Seen:
 
 @dataclass
 class Watchdog:
-    """Looks at a fleet, round by round."""
+    """The watch over a fleet, round by round."""
 
     root: Path
     seen: dict[tuple[str, int], Seen] = field(default_factory=dict)
     missed: int = 0
 
     def look(self) -> None:
-        """One round."""
+        """Check every process once."""
         supervisor = Supervisor(self.root, _SUPERVISOR_LIMIT_S)
         try:
             programs = supervisor.states()
@@ -80,7 +80,7 @@ class Watchdog:
             _say("there is another watchdog; this one ends")
             sys.exit(0)
         for name in self._hanging(programs):
-            _say(f"{name} does not answer: it is killed, and started again")
+            _say(f"{name} does not answer: killing it, supervisord restarts it")
             supervisor.kill(name)
 
     def _hanging(self, programs: Mapping[str, ProcessState]) -> list[str]:
@@ -111,7 +111,7 @@ class Watchdog:
 
 
 def program(settings: Settings) -> Program:
-    """The watchdog as a program; for `fleet up` it keeps the settings that the environment has now."""
+    """Return the watchdog as a program; it keeps today's settings of the environment, for `fleet up`."""
     kept = {"environment": dict(settings.environment), "start_limit_s": settings.start_limit_s}
     write_privately(settings.root / _SETTINGS, canonical_json(kept))
     command = [sys.executable, "-m", "fleet.watchdog", str(settings.root)]
@@ -119,12 +119,12 @@ def program(settings: Settings) -> Program:
 
 
 def begin(root: Path) -> None:
-    """Count one that is being started as one that looks, for some time."""
+    """Count a watchdog that is being started as running, for some time."""
     (root / _HEARTBEAT).touch()
 
 
 def looks(root: Path) -> bool:
-    """Whether it has done so lately."""
+    """Tell whether a watchdog has looked lately."""
     try:
         return time.time() - (root / _HEARTBEAT).stat().st_mtime < _SILENT_S
     except FileNotFoundError:
@@ -137,12 +137,13 @@ def _settings(root: Path) -> dict[str, Any]:
 
 
 def _say(line: str) -> None:
-    with suppress(OSError):  # a full disk: what hangs is to be replaced all the same
+    with suppress(OSError):  # even with a full disk, hung processes are to be replaced
         print(f"{time.strftime('%FT%TZ', time.gmtime())} {line}", flush=True)
 
 
 def main(root: Path) -> None:
-    # Not to supervisord: a pipe that nobody reads any more would end this process, and its `fleet up`, just when they are needed.
+    """Look at the fleet in `root` round by round, until SIGTERM."""
+    # Not to supervisord: a broken pipe would end this process and its `fleet up` just when they are needed.
     with (root / "logs" / "repairs.log").open("a") as log:
         os.dup2(log.fileno(), sys.stdout.fileno())
         os.dup2(log.fileno(), sys.stderr.fileno())

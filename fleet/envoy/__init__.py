@@ -1,1 +1,1 @@
-"""Envoy: its configuration, its process, and what it is asked."""
+"""Envoy: its configuration, its process, and its admin interface."""

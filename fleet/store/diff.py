@@ -1,4 +1,4 @@
-"""What differs between two bundles: what they were made from, with what they are served, and how they scored."""
+"""The differences of two bundles: their inputs, their serving settings, and their scores."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SECTIONS = ("partitions", "params", "code", "packages", "files")
 
 
 def side(store: Store, digest: str) -> dict[str, Any]:
-    """All that is compared, of one bundle."""
+    """Return everything compared of one bundle."""
     bundle = store.path(digest)
     claims = store.claims(digest)
     pinned = evidence.packages((bundle / claims.environment["lock"]).read_text())
@@ -26,7 +26,7 @@ def side(store: Store, digest: str) -> dict[str, Any]:
 
 
 def difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
-    """By section, name -> (of a, of b), None where one lacks it; the metrics all, the rest where it differs.
+    """Return section -> name -> (of a, of b), None where one lacks it: all metrics, and of the rest the differences.
 
     And `breaks`: what breaks callers of a when b answers them.
     """
@@ -37,11 +37,12 @@ def difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def changes(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Change]:
+    """Return name -> (of a, of b) where the two differ."""
     return {name: (a.get(name), b.get(name)) for name in sorted({*a, *b}) if a.get(name) != b.get(name)}
 
 
 def flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, `train.max_depth` -> 6; an empty one is a value."""
+    """Return nested mappings as one, `train.max_depth` -> 6; an empty mapping is a value."""
     if not isinstance(value, Mapping) or not value:
         return {prefix: value}
     return {
@@ -52,6 +53,7 @@ def flat(value: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def describe(found: Mapping[str, Any]) -> str:
+    """Return the differences as text."""
     lines = [f"a  {found['a']}", f"b  {found['b']}"]
     for name in SECTIONS:
         if found[name]:

@@ -1,7 +1,7 @@
-"""What replicas run from: copies of bundles and environments of this fleet's own, below its root, which training cannot write.
+"""The fleet's own copies of bundles and environments, below its root, out of training's reach.
 
-Kept as long as a channel's history names a bundle that needs them, so that going back to it needs neither the store's copy of it, nor
-a network, nor `.venv/serving` as it was.
+They are kept as long as a channel's history names a bundle that needs them, so a rollback to it needs neither the store's copy, nor a
+network, nor `.venv/serving` as it was.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ class Installed:
         self._root, self._store = root, store
 
     def bundle(self, digest: str) -> Path:
-        """The copy of a bundle, its signature and every byte verified; made, or made anew, if need be."""
+        """Return the copy of a bundle, its signature and every byte verified; make it, or make it anew, if need be."""
         return self._store.copy(digest, self._root / _BUNDLES)
 
     def python(self, digest: str) -> Path:
-        """The interpreter of the environment of a bundle that is copied."""
+        """Return the interpreter of the environment of a bundle that is copied."""
         bundle = self._root / _BUNDLES / digest
         named = manifest.read(bundle).environment
         return environments.python_for(bundle / named["lock"], named["lock_sha256"], self._root / _ENVIRONMENTS)
 
     def clear_away(self) -> None:
-        """Remove what a command that was killed has left half made; only one command at a time makes anything here."""
+        """Remove half-made copies of a killed command; safe because one command at a time makes them."""
         for folder in (_BUNDLES, _ENVIRONMENTS):
             for path in listed(self._root / folder):
                 if path.name.startswith("."):
                     remove_tree(path)
 
     def unneeded(self, kept: Iterable[str]) -> list[Entry]:
-        """What no bundle of these digests needs, by path below the root."""
+        """Return what no bundle of these digests needs, by path below the root."""
         digests = set(kept)
         locks = set(filter(None, map(self._lock_of, digests)))
         found = [(_BUNDLES, digests), (_ENVIRONMENTS, locks)]
@@ -56,11 +56,12 @@ class Installed:
         ]
 
     def remove(self, entries: Iterable[Entry]) -> None:
+        """Delete entries of `unneeded`."""
         for entry in entries:
             remove_tree(self._root / entry.name)
 
     def _lock_of(self, digest: str) -> str | None:
-        """The digest of a bundle's lock, from the copy, or else from the store; None where both are lost: there is no going back to it."""
+        """Return the digest of a bundle's lock, from the copy or else the store; None where both are lost, so no rollback to it."""
         with suppress(BundleError, FileNotFoundError):
             copy = self._root / _BUNDLES / digest / manifest.FILE_NAME
             return manifest.parse(copy.read_bytes(), digest).environment["lock_sha256"]

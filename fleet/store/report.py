@@ -1,4 +1,4 @@
-"""What is in a store, as plain values and for people."""
+"""A store's content, as plain values and as text."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from contract.store.store import Channel, Store
 
 
 def rows(store: Store) -> list[dict[str, Any]]:
-    """One a bundle, the newest first. A manifest that cannot be read is that bundle's `problem`, and hides no other one."""
+    """Return a row for each bundle, newest first; an unreadable manifest is that row's `problem`."""
     channels = store.channels()
     found = [_row(store, entry, channels) for entry in store.entries()]
     return sorted(found, key=lambda row: str(row["published_at"]), reverse=True)
 
 
 def details(store: Store, digest: str, verify_keys: Sequence[bytes]) -> dict[str, Any]:
-    """What the bundle claims, and what is known of it here."""
+    """Return a bundle's claims, channels and signature check."""
     entry = next(entry for entry in store.entries() if entry.name == digest)
     claims = store.claims(digest)
     return {
@@ -37,7 +37,7 @@ def details(store: Store, digest: str, verify_keys: Sequence[bytes]) -> dict[str
 
 
 def table(found: Sequence[Mapping[str, Any]]) -> str:
-    """The rows for people; nothing where there are none."""
+    """Return the rows as text; empty where there are none."""
     if not found:
         return ""
     lines = [f"{'bundle':<14}{'name':<16}{'published':<18}{'MB':>6}  {'metric':<20}channels"]
@@ -51,7 +51,7 @@ def table(found: Sequence[Mapping[str, Any]]) -> str:
 
 
 def describe(found: Mapping[str, Any]) -> str:
-    """One bundle for people."""
+    """Return the details of one bundle as text."""
     key, inputs, gate = found["signature"], found["inputs"], found["gate"]
     months = sorted(inputs.get("partitions", {}))
     scores = {name: value for name, value in found["metrics"].items() if isinstance(value, int | float)}
@@ -60,7 +60,7 @@ def describe(found: Mapping[str, Any]) -> str:
         f"{found['name']} {found['digest']}",
         f"  task         {found['task']}",
         f"  published    {found['published_at']}, {found['files']} files, {found['size_bytes'] / 1e6:.1f} MB",
-        f"  channels     {', '.join(found['channels']) or 'none names it'}",
+        f"  channels     {', '.join(found['channels']) or 'none'}",
         f"  signature    {'verifies (key ' + key['key'] + ')' if key['verifies'] else key['problem']}",
         f"  data         {len(months)} partitions{span}",
         f"  code         {len(inputs.get('pipeline_code', {}))} files of the pipeline",
@@ -107,7 +107,7 @@ def _headline(claims: Manifest) -> dict[str, float]:
 
 
 def _signature(store: Store, digest: str, verify_keys: Sequence[bytes]) -> dict[str, Any]:
-    """Whether every byte is what was signed, and by which of the keys."""
+    """Return whether every byte is as signed, and the key that signed it."""
     try:
         key = signature.verify(store.path(digest), verify_keys)
     except BulkheadError as error:
@@ -116,7 +116,7 @@ def _signature(store: Store, digest: str, verify_keys: Sequence[bytes]) -> dict[
 
 
 def _check(check: Mapping[str, Any]) -> str:
-    """A check in a line; those of earlier bundles have `passed` instead of a verdict."""
+    """Return a check in a line; checks of earlier bundles have `passed` instead of a verdict."""
     verdict = check.get("verdict", "passed" if check.get("passed") else "failed")
     asks = f": {check['asks']}" if "asks" in check else ""
     said = [f"{name} {value:.4g}" for name, value in check.items() if isinstance(value, float)]

@@ -1,4 +1,4 @@
-"""Which bundles may go: those that no channel names or has named, with what is installed for them, and what was cut short."""
+"""The retention of bundles: deletable are those in no channel's history, their installations, and half-made writes."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from contract.store.store import Store
 
 @dataclass(frozen=True)
 class Rule:
-    """What is younger than `grace` stays, since its channel may be about to move; so does what this machine's fleet runs."""
+    """Exceptions from deletion: bundles of this machine's fleet, and those younger than `grace`, since a channel may be about to move."""
 
     now: datetime
     grace: timedelta
     in_use: frozenset[str]
 
     def spares(self, entry: Entry) -> bool:
+        """Tell whether an entry is kept although no channel needs it."""
         return entry.name in self.in_use or self.now - entry.stored_at < self.grace
 
 
 @dataclass(frozen=True)
 class Garbage:
-    """`installed`: copies and environments of this machine's fleet, by path below its root."""
+    """The deletable entries; `installed` holds copies and environments of this machine's fleet, by path below its root."""
 
     bundles: tuple[Entry, ...]
     leftovers: tuple[Entry, ...]
@@ -32,15 +33,18 @@ class Garbage:
 
     @property
     def size_bytes(self) -> int:
+        """Return the size of all entries, in bytes."""
         return sum(entry.size_bytes for entry in (*self.bundles, *self.leftovers, *self.installed))
 
     def as_dict(self, is_deleted: bool) -> dict[str, Any]:
+        """Return the entries as plain values."""
         plain = {
             name: [_plain(entry) for entry in getattr(self, name)] for name in ("bundles", "leftovers", "installed")
         }
         return {"deleted": is_deleted, "size_bytes": self.size_bytes, **plain}
 
     def describe(self, is_deleted: bool) -> str:
+        """Return the entries as text."""
         lines = [f"bundle    {_line(entry)}" for entry in self.bundles]
         lines += [f"leftover  {_line(entry)}" for entry in self.leftovers]
         lines += [f"installed {_line(entry)}" for entry in self.installed]
@@ -52,7 +56,7 @@ class Garbage:
 
 
 def find(store: Store, rule: Rule) -> Garbage:
-    """The bundles are listed before the channels are read: one that is named in between counts as named."""
+    """Return what may be deleted. Bundles are listed before channels are read, so one that is named in between is kept."""
     entries, leftovers = store.entries(), store.leftovers()
     needed = store.needed()
     return Garbage(
@@ -62,7 +66,7 @@ def find(store: Store, rule: Rule) -> Garbage:
 
 
 def delete(store: Store, garbage: Garbage, rule: Rule) -> Garbage:
-    """Delete it, but what was put or named again meanwhile; what is gone."""
+    """Delete the garbage, except what was put or named again meanwhile; return what was deleted."""
     present = {entry.name: entry for entry in store.entries()}
     bundles = [
         entry

@@ -1,7 +1,7 @@
-"""One store directory, two users: training puts bundles and moves `candidate`, the fleet moves `live`, neither does the other's part.
+"""One store directory, two users: training puts bundles and moves `candidate`, the fleet moves `live`.
 
-`bundles/` and `channels/` are sticky, so that in them nobody can replace what another user owns; the two channels exist from the
-beginning, each as its user's. Whoever owns `channels/` is exempt from that: it is the fleet.
+`bundles/` and `channels/` are sticky, so in them a user cannot replace another's files; each channel exists from the beginning, owned by
+its user. The owner of `channels/` is exempt from the sticky bit, so it is the fleet.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class User:
 
 
 def user(name: str) -> User:
-    """By name or number; a number that nobody has is a group's too."""
+    """Return a user by name or number; the group of a number without an entry is the same number."""
     try:
         entry = pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
     except KeyError:
@@ -42,12 +42,18 @@ def user(name: str) -> User:
 
 
 def share(store: Store, training: User, fleet: User) -> None:
-    """Raises ConfigurationError where the store is a bucket, the users are one, or this one is not root."""
+    """Give the store's directories to two users.
+
+    Raises:
+        ConfigurationError: the store is a bucket, the users are one, or this process is not root's.
+    """
     place = store.place
     if not isinstance(place, Directory):
-        raise ConfigurationError(f"{store.location} is no directory: who may do what is said in the bucket's policies")
+        raise ConfigurationError(f"{store.location} is no directory: set permissions in the bucket's policies")
     if training.uid == fleet.uid:
-        raise ConfigurationError(f"{training} cannot be both: that would leave no wall between training and the fleet")
+        raise ConfigurationError(
+            f"{training} cannot be both --training and --fleet: name two users, to keep training and serving apart"
+        )
     if os.geteuid() != 0:
         raise ConfigurationError("only root can give files to other users: run `store init` as root")
     root = Path(store.location)

@@ -1,11 +1,10 @@
 """Become a replica's server: `python -m fleet.supervisor.launch BUNDLE DIGEST OPTION=ADDRESS … -- COMMAND …`.
 
-The server gets its sockets as `OPTION N`. It does so only if the bundle is still the one that was deployed. Every start of a replica
-comes through here, supervisord's restarts too. The signature was verified when the bundle was copied; that every byte still has its
-digest takes a fiftieth of a second.
+The server gets its sockets as `OPTION N`, and starts only if the bundle is still the one that was deployed. Every start of a replica
+passes here, supervisord's restarts too. The signature was verified when the bundle was copied; hashing every byte again takes 20 ms.
 
-An address is a path, for a Unix socket, or `host:port`. A path is taken, but nobody is let in before the server listens: until then a
-connection is refused at once, and another replica is asked. A port is listened at: nothing less keeps others from taking it.
+An address is a path, for a Unix socket, or `host:port`. A path is bound but not listened at: until the server listens, a connection is
+refused at once, and Envoy asks another replica. A port is listened at, since binding alone does not keep others from taking it.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ from contract.bundle import manifest
 from contract.errors import EXIT_DATA, EXIT_RETRY, BundleError
 from contract.files import write_atomically
 
-REFUSAL = "refused.txt"  # in a replica's directory: why its bundle was not started
+REFUSAL = "refused.txt"  # in a replica's directory: the reason why its bundle was not started
 _PAUSE_S = 1.0
 
 
 def main(bundle: Path, digest: str, arguments: list[str]) -> None:
-    """Never returns: it becomes the command, or exits where the bundle is refused or a port is taken."""
+    """Become the command; exit where the bundle is refused or a port is taken."""
     _require_intact(bundle, digest)
     end = arguments.index("--")
     given = [option for address in arguments[:end] for option in _taken(*address.split("=", 1))]
@@ -47,7 +46,7 @@ def _require_intact(bundle: Path, digest: str) -> None:
 
 
 def _taken(option: str, address: str) -> tuple[str, str]:
-    """The option with the number of the socket at that address."""
+    """Return the option with the number of the socket at that address."""
     try:
         taken = _path(address) if address.startswith("/") else _port(address)
     except OSError as error:
@@ -58,7 +57,7 @@ def _taken(option: str, address: str) -> tuple[str, str]:
 
 
 def _pause_after(path: Path) -> None:
-    """What ends at once is not started again within the second: supervisord would do so at each call that it gets."""
+    """Wait until a second after the last refusal: supervisord restarts an ended program at once, at each call that it gets."""
     with suppress(FileNotFoundError):
         time.sleep(min(max(0.0, path.stat().st_mtime + _PAUSE_S - time.time()), _PAUSE_S))
 

@@ -1,4 +1,4 @@
-"""One command at a time on a fleet."""
+"""The lock of a fleet: one command at a time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _POLL_S = 0.1
 
 @contextmanager
 def exclusive(root: Path, tell: Callable[[str], None]) -> Iterator[None]:
-    """Hold the lock of the fleet whose files lie in `root`, which is made if it is not there; `tell` gets a line if that has to wait.
+    """Hold the lock of the fleet in `root`, which is made if need be; `tell` gets a line if that has to wait.
 
     Raises:
         UnavailableError: another command has held it for ten minutes.

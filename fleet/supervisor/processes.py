@@ -1,4 +1,4 @@
-"""Processes that outlived whoever was to end them: found by the marks in their environment, which children inherit (Linux)."""
+"""Orphaned processes, found by marks in their environment, which children inherit (Linux)."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _POLL_S = 0.05
 
 
 def marked(marks: dict[str, str]) -> set[int]:
-    """The processes, but this one, whose environment has all these values; none where there is no /proc."""
+    """Return the processes, except this one, whose environment has all these values; none where there is no /proc."""
     return set(_environments(marks))
 
 
 def programs(marks: dict[str, str]) -> dict[str, set[int]]:
-    """The marked processes by the program that they belong to; "" for those of none."""
+    """Return the marked processes by program; "" for those of none."""
     found: dict[str, set[int]] = {}
     for process, environment in _environments(marks).items():
         names = [
@@ -31,7 +31,7 @@ def programs(marks: dict[str, str]) -> dict[str, set[int]]:
 
 
 def end(marks: dict[str, str], patience_s: float) -> None:
-    """End the marked processes: SIGTERM, and SIGKILL to what is left after `patience_s` seconds. Returns when none is left."""
+    """End the marked processes: SIGTERM, and SIGKILL after `patience_s` seconds. Return when none is left."""
     deadline = time.monotonic() + patience_s
     send(marked(marks), signal.SIGTERM)
     while marked(marks) and time.monotonic() < deadline:

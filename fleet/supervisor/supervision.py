@@ -25,8 +25,8 @@ from fleet.supervisor.unix_http import UnixConnection
 
 _START_LIMIT_S = 10.0
 _ANSWER_LIMIT_S = 5.0
-_STOP_LIMIT_S = 20  # a replica answers what it has taken within the route's 10 s
-# Relative paths are the fleet's root's, in which supervisord is started. Of absolute ones it would split those in `files` at spaces, and
+_STOP_LIMIT_S = 20  # a replica answers accepted requests within the route's 10 s
+# Relative paths are relative to the fleet's root, supervisord's working directory. It would split absolute ones in `files` at spaces, and
 # expand `%` once in some settings and twice in others, such as `stdout_logfile`.
 _MAIN = """[supervisord]
 logfile = logs/supervisord.log
@@ -75,7 +75,7 @@ class Program:
 
 @dataclass(frozen=True)
 class ProcessState:
-    """What supervisord says of a program: `state` as in its manual (RUNNING, BACKOFF …), `pid` 0 while it does not run."""
+    """A program's state in supervisord's terms: `state` as in its manual (RUNNING, BACKOFF …), `pid` 0 while it does not run."""
 
     state: str
     pid: int
@@ -83,7 +83,7 @@ class ProcessState:
 
 
 class _NotRunningError(UnavailableError):
-    """Nobody listens at supervisord's socket."""
+    """Nothing listens at supervisord's socket."""
 
 
 class Supervisor:
@@ -95,7 +95,7 @@ class Supervisor:
         self._socket = root / "supervisor.sock"
 
     def is_running(self) -> bool:
-        """Whether it runs.
+        """Tell whether supervisord runs.
 
         Raises:
             UnavailableError: it does, but does not answer.
@@ -106,14 +106,14 @@ class Supervisor:
             return False
 
     def answers(self) -> bool:
-        """Whether it runs, and answers."""
+        """Tell whether supervisord runs and answers."""
         try:
             return self.is_running()
         except UnavailableError:
             return False
 
     def start(self, environment: Mapping[str, str]) -> None:
-        """Start supervisord in the background, without a program, in the place of one that hangs.
+        """Start supervisord in the background, without a program, in place of one that hangs.
 
         The programs of an earlier one run on: see `strays`.
 
@@ -144,25 +144,25 @@ class Supervisor:
             time.sleep(0.05)
 
     def states(self) -> dict[str, ProcessState]:
-        """Every program, by name."""
+        """Return the state of every program, by name."""
         return {
             info["name"]: ProcessState(info["statename"], info["pid"], info["start"])
             for info in self._call("getAllProcessInfo")
         }
 
     def strays(self) -> set[str]:
-        """Programs that run without a supervisor: those of one that was killed."""
+        """Return the programs whose supervisord was killed and that still run."""
         supervised = self.states() if self.is_running() else {}
         return set(processes.programs(self._mark)) - {""} - set(supervised)
 
     def kill(self, name: str) -> None:
-        """End a program that hangs, with its children; supervisord starts it again."""
+        """Kill a hung program with its children; supervisord restarts it."""
         process = self.states().get(name)
         if process and process.pid:
             processes.send([-process.pid], signal.SIGKILL)  # each program is a process group
 
     def end_of(self, name: str) -> str:
-        """How the program last ended, in supervisord's words, such as `exit status 65` or `terminated by SIGKILL`; "" if it never did."""
+        """Return how a program last ended, in supervisord's words, such as `exit status 65` or `terminated by SIGKILL`; "" if never."""
         ends = re.findall(
             rf"exited: {re.escape(name)} \((.*?)(?:; (?:not )?expected)?\)\n", self.log("supervisord", 1 << 16)
         )
@@ -177,12 +177,12 @@ class Supervisor:
         self._call("addProcessGroup", program.name)
 
     def runs(self, program: Program) -> bool:
-        """Whether a program runs, exactly as it is given: its file alone may be what a command cut short has left."""
+        """Tell whether exactly this program runs; its file may be left of an interrupted command."""
         process, path = self.states().get(program.name), self._path(program.name)
         return bool(process and process.pid) and path.is_file() and path.read_bytes() == self._text(program)
 
     def remove(self, names: Sequence[str]) -> None:
-        """Stop programs, together, and forget them; returns when none of their processes is left."""
+        """Stop programs, together, and forget them; return when none of their processes is left."""
         for name in names:
             self._stop(name)
         for name in names:
@@ -192,7 +192,7 @@ class Supervisor:
         self._call("reloadConfig")
 
     def shut_down(self) -> None:
-        """End supervisord with all that it runs; returns when no process of the fleet is left."""
+        """Stop supervisord and its programs; return when no process of the fleet is left."""
         with suppress(UnavailableError, xmlrpc.client.Fault):
             self._call("shutdown")
         deadline = time.monotonic() + _STOP_LIMIT_S + 5
@@ -201,7 +201,7 @@ class Supervisor:
         processes.end(self._mark, patience_s=5.0)
 
     def log(self, name: str, last_bytes: int = 3000) -> str:
-        """The end of a program's log."""
+        """Return the end of a program's log."""
         try:
             return self._log_path(name).read_bytes()[-last_bytes:].decode(errors="replace")
         except FileNotFoundError:
@@ -212,7 +212,12 @@ class Supervisor:
         return {processes.FLEET_MARK: str(self._root)}
 
     def _call(self, method: str, *arguments: object) -> Any:
-        """Raises UnavailableError where it does not answer in time, or at all, and xmlrpc.client.Fault where it says no."""
+        """Call supervisord's XML-RPC interface.
+
+        Raises:
+            UnavailableError: it does not run, or does not answer in time.
+            xmlrpc.client.Fault: it refuses.
+        """
         try:
             with xmlrpc.client.ServerProxy(
                 "http://localhost", transport=_Transport(self._socket, self._limit_s)
@@ -239,7 +244,7 @@ class Supervisor:
                     return
                 if fault.faultCode != Faults.STILL_RUNNING or time.monotonic() > deadline:
                     raise UnavailableError(f"supervisord cannot remove {name}: {fault.faultString}") from fault
-            self._stop(name)  # one that had just ended when it was stopped has been started again
+            self._stop(name)  # supervisord restarts a program that had just ended when it was stopped
             time.sleep(0.05)
 
     def _text(self, program: Program) -> bytes:
@@ -261,7 +266,7 @@ class Supervisor:
 
 
 class _Transport(xmlrpc.client.Transport):
-    """Calls through a Unix socket, each of which must be answered in time."""
+    """Calls through a Unix socket, each with a time limit."""
 
     def __init__(self, path: Path, limit_s: float) -> None:
         super().__init__()
@@ -269,7 +274,7 @@ class _Transport(xmlrpc.client.Transport):
 
     def make_connection(self, host: Any) -> UnixConnection:
         connection = UnixConnection(self._path, self._limit_s)
-        self._connection = host, connection  # so that it is closed in the end
+        self._connection = host, connection  # for xmlrpc.client, which closes it at the end
         return connection
 
 
@@ -281,5 +286,5 @@ def write_privately(path: Path, content: bytes) -> None:
 
 
 def _escaped(text: str) -> str:
-    """supervisord expands `%(name)s` in its configuration."""
+    """Escape `%`, since supervisord expands `%(name)s` in its configuration."""
     return text.replace("%", "%%")

@@ -1,4 +1,4 @@
-"""HTTP over a Unix socket, with a limit for every wait: what hangs is an error, never a wait without an end."""
+"""HTTP over a Unix socket, with a time limit for every wait."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def ask(
 
 
 def answers(path: Path | str, target: str, *, limit_s: float) -> bool:
-    """Whether that page is 200."""
+    """Tell whether a page answers 200."""
     try:
         return ask(path, "GET", target, limit_s=limit_s)[0] == 200
     except FAILURES:

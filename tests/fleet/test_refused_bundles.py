@@ -117,7 +117,7 @@ def verifying(fleet: FleetCommand) -> Store:
     [
         ("crashes at load", EXIT_DATA, "terminated by SIGSEGV"),
         ("hangs at load", EXIT_RETRY, f"was not ready within {START_LIMIT_S} s"),
-        ("crashes at its first request", EXIT_DATA, "broke down at golden request 0"),
+        ("crashes at its first request", EXIT_DATA, "crashed at golden request 0"),
         ("answers wrongly", EXIT_DATA, "golden answers differ"),
         ("is unsigned", EXIT_DATA, "is not signed"),
         ("is signed by another key", EXIT_DATA, "does not verify with the key"),

@@ -91,7 +91,7 @@ def call(port: int) -> list[str | None]:
 
 def test_unreachable_replicas_are_an_error_with_a_message_and_when_to_try_again(start: Start, root: Path) -> None:
     http_port, grpc_port = start(SERVING, root)
-    message = "no replica could be asked; try again later"
+    message = "no replica is reachable; try again later"
     expected = {"code": "unavailable", "message": message, "details": []}
     assert refusal(http_port, "/predict") == (503, "1", expected)
     assert refusal(http_port, "/v2/models/x/infer") == (503, "1", message)

@@ -122,7 +122,7 @@ def test_bundle_is_refused_when_the_live_one_cannot_be_read(source: Path, store:
     schema = store.path(a) / manifest.ARTIFACT / "schema.json"
     schema.chmod(0o644)
     schema.write_text("{}")
-    with pytest.raises(ConfigurationError, match="nobody knows what callers send today"):
+    with pytest.raises(ConfigurationError, match="cannot tell what callers send today"):
         callers.check(a, b, store.path, breaking=False)
     callers.check(a, b, store.path, breaking=True)
 
