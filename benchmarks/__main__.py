@@ -48,15 +48,16 @@ _IDLE_LOAD = 0.5
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Measure the named benchmarks; return 1 if one failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"default: all of {', '.join(BENCHMARKS)}")
     names = parser.parse_args(arguments).names
     if unknown := [name for name in names if name not in BENCHMARKS]:
         parser.error(f"there is no benchmark {unknown[0]!r}; there are {', '.join(BENCHMARKS)}")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # raises, so that `finally` clauses end what was started
     if (load := os.getloadavg()[0]) > _IDLE_LOAD:
         print(
-            f"this machine is busy (load {load:.1f}): times of both sides will be too long, and less equal",
+            f"this machine is busy (load {load:.1f}): times of both sides will be too long, and their ratio less exact",
             file=sys.stderr,
         )
     figures: list[Figure] = []
@@ -65,12 +66,12 @@ def main(arguments: list[str] | None = None) -> int:
         started = time.perf_counter()
         try:
             measured = BENCHMARKS[name]()
-        except Exception:  # noqa: BLE001  # whatever it is, it is no reason not to measure the others
+        except Exception:  # noqa: BLE001  # one failed benchmark does not stop the others
             traceback.print_exc()
             failed.append(name)
             continue
         figures += measured
-        results.write(figures, keep_others=bool(names))  # at once: the run may be ended
+        results.write(figures, keep_others=bool(names))  # after each benchmark, since the run may be interrupted
         print(f"{name}: {len(measured)} figures ({time.perf_counter() - started:.1f} s)", flush=True)
     if figures:
         print(f"\n{results.table(figures)}\n\nwritten to {results.FILE}")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 
 def percentile(sample: Sequence[float], share: float) -> float:
-    """The smallest value that at least `share` (0 to 1) of the sample does not exceed: the nearest rank, no interpolation.
+    """Return the smallest value that at least `share` (0 to 1) of the sample does not exceed: the nearest rank, no interpolation.
 
     Raises:
         ValueError: the sample is empty, or the share is not in (0, 1].
@@ -19,7 +19,7 @@ def percentile(sample: Sequence[float], share: float) -> float:
 
 
 def median(sample: Sequence[float]) -> float:
-    """The middle value; of an even number of values, the mean of the two in the middle."""
+    """Return the middle value; of an even number of values, the mean of the middle two."""
     ordered = sorted(sample)
     middle = len(ordered) // 2
     return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

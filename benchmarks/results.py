@@ -1,4 +1,4 @@
-"""What a benchmark gives: figures with their peer, ratio and bar; the table for people and the file for machines."""
+"""Results of benchmarks: figures with peer, ratio and bar; as text, and as a file."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ COMMAND = ".venv/pipeline/bin/python -m benchmarks"
 
 @dataclass(frozen=True)
 class Bar:
-    """The bound that is asked for, on the ratio or on the value itself."""
+    """A required bound on the ratio, or on the value itself."""
 
     sense: Literal["≤", "≥"]
     limit: float
     of: Literal["ratio", "value"] = "ratio"
 
     def holds(self, measured: float) -> bool:
+        """Tell whether a measured value is within the bound."""
         return measured <= self.limit if self.sense == "≤" else measured >= self.limit
 
     def text(self, unit: str) -> str:
+        """Return the bound as text, such as `≥ 0.9×`."""
         return f"{self.sense} {self.limit:g}" + (f" {unit}" if self.of == "value" else "×")
 
 
@@ -35,10 +37,10 @@ class Figure:
 
     Attributes:
         value: ours, in `unit`.
-        against: the peer or limit, with what it measured.
+        against: the peer or limit, with its value.
         ratio: ours over the peer's; None without a peer.
-        bar: the bound that is asked for, as text; None where there is none, and then `holds` is None too.
-        command: what measures this figure anew.
+        bar: the required bound, as text; None where there is none, and then `holds` is None too.
+        command: the command that measures this figure.
     """
 
     name: str
@@ -54,13 +56,13 @@ class Figure:
 def figure(
     name: str, value: float, unit: str, *, peer: str, peer_value: float, benchmark: str, bar: Bar | None = None
 ) -> Figure:
-    """The figure `value` beside a peer's `peer_value` in the same unit.
+    """Return the figure `value` beside a peer's `peer_value` in the same unit.
 
     Raises:
         ValueError: the peer's value is not positive; there is no ratio to it.
     """
     if not peer_value > 0:
-        raise ValueError(f"{name}: the peer {peer!r} measured {peer_value}, to which there is no ratio")
+        raise ValueError(f"{name}: the peer {peer!r} measured {peer_value}, so there is no ratio to it")
     ratio = value / peer_value
     return Figure(
         name=name,
@@ -75,14 +77,14 @@ def figure(
 
 
 def number(value: float) -> str:
-    """A number with three significant digits or more, and no exponent."""
+    """Return a number with three significant digits or more, and no exponent."""
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.3g}"
 
 
 def table(figures: Sequence[Figure]) -> str:
-    """The figures as aligned text."""
+    """Return the figures as aligned text."""
     rows = [("figure", "ours", "ratio", "against", "bar", "holds")]
     words = {True: "yes", False: "NO", None: ""}
     for entry in figures:
@@ -96,13 +98,13 @@ def table(figures: Sequence[Figure]) -> str:
 
 
 def merged(stored: Sequence[dict[str, Any]], measured: Sequence[Figure]) -> list[dict[str, Any]]:
-    """The stored figures with the measured ones in place of those of the same name, new ones last."""
+    """Return the stored figures, the measured ones in place of those of the same name, new ones last."""
     fresh = {entry.name: asdict(entry) for entry in measured}
     kept = [fresh.pop(entry["name"], entry) for entry in stored]
     return [*kept, *fresh.values()]
 
 
 def write(measured: Sequence[Figure], *, keep_others: bool, path: Path = FILE) -> None:
-    """Write the results; `keep_others`: figures that were not measured now stay as they are."""
+    """Write the results; with `keep_others`, keep the figures that were not measured."""
     stored = json.loads(path.read_bytes()) if keep_others and path.is_file() else []
     write_atomically(path, canonical_json(merged(stored, measured)))

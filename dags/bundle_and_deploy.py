@@ -19,7 +19,7 @@ from pipeline_tasks import (
     stage_tasks,
 )
 
-# The run that was approved, with its commit and results: what was judged is what is bundled.
+# The approved run, with its commit and results, so that exactly what was judged is bundled.
 APPROVED_RUN = (
     "{% for events in triggering_asset_events.values() %}{{ events[-1].extra['run'] }}"
     "{% else %}{{ params.run or '' }}{% endfor %}"
@@ -33,13 +33,13 @@ with DAG(
     params={
         "through": MONTH_PARAMETER,
         "run": Param(
-            None, type=["null", "string"], title="Run", description="A recorded run to bundle; else the last commit"
+            None, type=["null", "string"], title="Run", description="A recorded run to bundle; default: the last commit"
         ),
         "breaking": Param(
             False,
             type="boolean",
             title="Breaking",
-            description="Deploy even if callers of the live model break; the log of a refused deploy names what does",
+            description="Deploy even if callers of the live model break; the log of a rejected deploy lists the breaks",
         ),
     },
     **COMMON,

@@ -1,4 +1,4 @@
-"""The live model on the newest validated month, now that its labels have arrived. Fails when it is worse than promised.
+"""The live model on the newest validated month, now that its labels have arrived. Fails when it is below its evaluation.
 
 A month that is announced while this DAG is paused is lost: docs/how-to/airflow.md, "Catch up".
 """

@@ -1,4 +1,4 @@
-"""What the four DAG files are made of: tasks that call the pipeline's environment, and the compiled graph (graph.json).
+"""The parts of the four DAG files: tasks that call the pipeline's environment, and the compiled graph (graph.json).
 
 Nothing of ours and nothing heavy is imported: every DAG file is parsed again and again.
 """
@@ -25,7 +25,7 @@ GRAPH: dict[str, Any] = json.loads((HERE / "graph.json").read_bytes())
 VALIDATED = Asset("validated_month", uri="x-bulkhead://validated-month", group="pipeline")
 APPROVED = Asset("approved_model", uri="x-bulkhead://approved-model", group="pipeline")
 
-# sysexits.h: wrong usage, rejected data or model, wrong configuration. The same input fails again; see contract/errors.py.
+# sysexits.h: wrong usage, rejected data or model, wrong configuration. The same input would fail again; see contract/errors.py.
 FINAL_EXIT_CODES = frozenset({64, 65, 78})
 DIGEST = r"\b[0-9a-f]{64}\b"
 
@@ -40,9 +40,9 @@ MONTH_PARAMETER = Param(
 )
 
 
-LAST_MONTH: str | None = GRAPH["months"]["last"]  # None: the months go on for ever
+LAST_MONTH: str | None = GRAPH["months"]["last"]  # None: no end
 
-# What every DAG says. A month is due when it is over; the first one that params.yaml lists is the first to be scheduled.
+# The default arguments of every DAG. A month is due when it is over; the first month of params.yaml is the first to be scheduled.
 COMMON: dict[str, Any] = {
     "start_date": datetime.strptime(GRAPH["months"]["first"], "%Y-%m").replace(tzinfo=UTC) + timedelta(days=1),
     "catchup": False,
@@ -68,9 +68,11 @@ class PipelineCommand(BaseOperator):  # type: ignore[misc]  # airflow's types ar
 
     @cached_property
     def hook(self) -> SubprocessHook:
+        """The hook that runs the command."""
         return SubprocessHook()
 
     def execute(self, context: Any) -> str | None:
+        """Run the command; return the part of its last line of output that matches `result`."""
         done = self.hook.run_command(self.command, env=_environment(), cwd=str(PROJECT))
         if done.exit_code in FINAL_EXIT_CODES:
             raise AirflowFailException(
@@ -84,36 +86,37 @@ class PipelineCommand(BaseOperator):  # type: ignore[misc]  # airflow's types ar
         return found[0] if found else None
 
     def on_kill(self) -> None:
+        """End the command."""
         self.hook.send_sigterm()
 
 
 def open_task(*, like: str = "") -> PipelineCommand:
-    """Make the run's workspace. `like`: a template that names the recorded run to begin with."""
+    """Return the task that makes the run's workspace; `like` is a template of the recorded run to begin with."""
     return _runs("open", "--through", THROUGH, *(["--like", like] if like else []), task_id="open")
 
 
 def stage_task(stage: str) -> PipelineCommand:
-    """One stage of dvc.yaml: what is computed already comes from the cache."""
+    """Return the task of one stage of dvc.yaml; results that are up to date come from the cache."""
     return _runs("repro", stage, task_id=stage)
 
 
 def run_task(task_id: str, *arguments: str, **options: Any) -> PipelineCommand:
-    """A command of the pipeline, in the run's workspace."""
+    """Return the task of a pipeline command in the run's workspace."""
     return _runs("exec", "--", "python", "-m", "pipelines", *arguments, task_id=task_id, **options)
 
 
 def record_task(announce: Asset) -> PipelineCommand:
-    """Keep what the run produced, and tell whoever waits for it."""
+    """Return the task that records the run's results and announces them as an event of the asset."""
     return _runs("record", task_id="record", outlets=[announce])
 
 
 def close_task() -> PipelineCommand:
-    """Remove the workspace; one in which something failed is kept as evidence."""
+    """Return the task that removes the workspace; after a failure it is kept as evidence."""
     return _runs("close", task_id="close")
 
 
 def stage_tasks(dag_id: str, *, with_upstream: bool = False) -> dict[str, PipelineCommand]:
-    """The tasks of a DAG's stages, wired as dvc.yaml wires them; `with_upstream` adds what they need of other DAGs."""
+    """Return the tasks of a DAG's stages, wired as in dvc.yaml; `with_upstream` adds the stages that they need of other DAGs."""
     stages = GRAPH["stages"]
     wanted = {name for name in stages if stages[name]["dag"] == dag_id}
     if with_upstream:
@@ -125,10 +128,12 @@ def stage_tasks(dag_id: str, *, with_upstream: bool = False) -> dict[str, Pipeli
 
 
 def roots(tasks: dict[str, PipelineCommand]) -> list[PipelineCommand]:
+    """Return the tasks without an upstream task."""
     return [task for task in tasks.values() if not task.upstream_list]
 
 
 def leaves(tasks: dict[str, PipelineCommand]) -> list[PipelineCommand]:
+    """Return the tasks without a downstream task."""
     return [task for task in tasks.values() if not task.downstream_list]
 
 
@@ -142,12 +147,12 @@ def _runs(command: str, *arguments: str, task_id: str, **options: Any) -> Pipeli
 
 
 def _environment() -> dict[str, str]:
-    """Ours without Airflow's: a stage must not see where the database is, nor the secret that signs its tokens."""
+    """Return this environment without Airflow's settings: a stage must not see the database's address, nor the secret of tokens."""
     return {name: value for name, value in os.environ.items() if "AIRFLOW" not in name}
 
 
 def _announce(context: Any, asset: Asset, record: dict[str, str]) -> None:
     event = context["outlet_events"][asset]
     event.extra = record
-    if not context["dag_run"].partition_key:  # a run by hand without a key: its last month is what it made
+    if not context["dag_run"].partition_key:  # a run by hand without a key is for its last month
         event.add_partitions(record["through"])

@@ -1,1 +1,1 @@
-"""Faults injected for real, each with its counts and the invariant that it must leave standing."""
+"""Injected faults, each with its counts and the invariant that must hold."""

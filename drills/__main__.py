@@ -31,14 +31,15 @@ _DRILLS: dict[str, Callable[[Bundle, argparse.Namespace], list[results.Result]]]
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the named drills; return 1 if an invariant broke."""
     parser = argparse.ArgumentParser(prog="python -m drills", description=__doc__)
     parser.add_argument("drill", nargs="*", help=f"{', '.join(_DRILLS)} (default: all)")
-    parser.add_argument("--requests", type=int, default=100_000, help="hostile requests to send (default: 100,000)")
-    parser.add_argument("--seed", type=int, default=1, help="of the hostile requests: the same one makes the same ones")
+    parser.add_argument("--requests", type=int, default=100_000, help="number of hostile requests (default: 100,000)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the hostile requests (default: 1)")
     asked = parser.parse_args(arguments)
     if unknown := [name for name in asked.drill if name not in _DRILLS]:
         parser.error(f"there is no drill {unknown[0]!r}; there are {', '.join(_DRILLS)}")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # raises, so that `finally` clauses end what was started
     bundle = find()
     found = {}
     for name in asked.drill or _DRILLS:

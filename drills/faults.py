@@ -1,4 +1,4 @@
-"""The catalogue of faults: what is injected, what must still hold, and the drills and tests that inject it.
+"""The catalogue of faults: their injection, the invariant that must hold, and the drills and tests that inject them.
 
 Invariants:
 
@@ -20,9 +20,9 @@ class Fault:
     """A fault.
 
     Attributes:
-        number: by which results of drills name it.
-        injected: in words.
-        invariant: what must hold.
+        number: its key in results of drills.
+        injected: the injection, in words.
+        invariant: the condition that must hold.
         drills: names of `python -m drills`.
         tests: `FILE::FUNCTION`, below `tests/`.
     """

@@ -1,4 +1,4 @@
-"""The drills of callers that take too much: faults 21 (too much time) and 22 (too much memory), beside good callers."""
+"""The drills of greedy callers: faults 21 (too much time) and 22 (too much memory), beside good callers."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from drills.under_load import UnderLoad, run, under_load
 from harness.bundles import Bundle
 from harness.servers import Server
 
-_GRACE_S = 3.0  # the server looks at the times twice a second, and this machine has other things to do
+_GRACE_S = 3.0  # the server checks times twice a second, and other load delays it
 _GROWTH_LIMIT = 0.1
-# What a caller can send before it is cut off, beside a whole body: 64 MiB of HTTP that are read so that it sees the answer, 16 MiB in the
-# rationed frames of a refused call of gRPC, and socket buffers.
+# The bytes of a caller before it is cut off, beside a whole body: 64 MiB of HTTP, read so that it sees the answer, 16 MiB in the
+# rationed frames of a rejected gRPC call, and socket buffers.
 _MORE_BYTES = 96 * 1024 * 1024
 
 
 def slow(bundle: Bundle) -> list[Result]:
-    """Heads and bodies that never end, a byte at a time, over both protocols."""
+    """Send endless heads and bodies, a byte at a time, over both protocols."""
     found = under_load(bundle, lambda server, seconds: _attack("drills.callers.slow", server, seconds))
     allowed = limits_of(bundle)
     results = [_good(21, "thousands of connections, a byte at a time", found)]
@@ -29,7 +29,7 @@ def slow(bundle: Bundle) -> list[Result]:
 
 
 def bodies(bundle: Bundle) -> list[Result]:
-    """Bodies, heads and trailers without an end, and bombs."""
+    """Send endless bodies, heads and trailers, and compression bombs."""
     found = under_load(bundle, lambda server, seconds: _attack("drills.callers.greedy", server, seconds))
     most = limits_of(bundle).body_limit_bytes + _MORE_BYTES
     results = [_good(22, "bodies without an end, and bombs", found)]
@@ -48,6 +48,7 @@ def _attack(program: str, server: Server, seconds: float) -> dict[str, Any]:
 
 
 def limits_of(bundle: Bundle) -> limits.Limits:
+    """Return the limits of a bundle."""
     return limits.Limits.from_bytes((bundle.path / manifest.ARTIFACT / limits.FILE_NAME).read_bytes())
 
 

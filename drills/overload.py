@@ -1,4 +1,4 @@
-"""The drill of too many good callers: fault 28, three times as many as a replica can answer, with its probes asked meanwhile."""
+"""The drill of overload: fault 28, three times a replica's capacity of good callers, with probes meanwhile."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from harness.bundles import Bundle
 from harness.load import generators
 
 TIMES = 3
-ROWS = 32  # of a request: to ask for one row three times as often as a core can answer takes a faster program
+ROWS = 32  # of a request: with single rows, this program could not send three times a core's capacity
 _SECONDS = 20.0
 _CAPACITY_S = 5.0
 _LEAST = 0.9
@@ -31,6 +31,7 @@ _PROBE_LIMIT_S = 1.0  # of Envoy's health checks
 
 
 def overload(bundle: Bundle) -> list[Result]:
+    """Run the drill; return results for the callers, goodput, latency and probes."""
     with tempfile.TemporaryDirectory() as scratch, servers.ours(bundle, Path(scratch)) as server:
         job = generators.Job(
             server.port, generators.encode(Answers(bundle.path, ROWS).requests), server.pid, seconds=_CAPACITY_S
@@ -65,10 +66,11 @@ def overload(bundle: Bundle) -> list[Result]:
 
 
 def goodput_of(answered: int, refused: int, capacity: float) -> float:
-    """The share of the capacity that goes into answers when so many times as much is asked for.
+    """Return the goodput as a share of the capacity, under a multiple of it as load.
 
-    Where others use this machine the replica gets less of it than when its capacity was measured, and is asked for more than that. So this
-    is what follows from the cost of a refusal, in answers, by the CPU time that the replica used; `capacity` is the answers of that time.
+    On a shared machine the replica may get less CPU time than during the measurement of its capacity, so the load is a higher multiple
+    of it. The goodput therefore follows from the cost of a rejection, in answers, by the CPU time that the replica used; `capacity` is
+    the number of answers of that time.
     """
     cost = max(0.0, capacity - answered) / max(refused, 1)
     return max(0.0, (1 - TIMES * cost) / (1 - cost)) if cost < 1 else 0.0
@@ -77,14 +79,14 @@ def goodput_of(answered: int, refused: int, capacity: float) -> float:
 def _ask(bundle: Bundle, port: int, rate_per_s: float) -> dict[str, Any]:
     command = [sys.executable, "-m", "drills.callers.good", str(bundle.path), str(port), "--rows", str(ROWS)]
     command += ["--rate", str(rate_per_s), "--seconds", str(_SECONDS)]
-    done = subprocess.run(command, cwd=PROJECT, stdout=subprocess.PIPE, check=False)  # it ends with 1 for a refusal
+    done = subprocess.run(command, cwd=PROJECT, stdout=subprocess.PIPE, check=False)  # it ends with 1 for a rejection
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
 @contextmanager
 def _probing(port: int) -> Iterator[list[float]]:
-    """Seconds that each probe took, on a connection of its own; endless for one that failed."""
+    """Probe /readyz beside the block; yield the seconds of each probe, infinite for a failed one."""
     seconds: list[float] = []
 
     def probe() -> None:

@@ -1,4 +1,4 @@
-"""What a drill gives: the counts of one fault, and whether its invariant held; the table for people and the file for machines."""
+"""Results of drills: the counts of a fault, and whether its invariant held; as text, and as a file."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Result:
     """One line of the results.
 
     Attributes:
-        fault: its number in the catalogue of faults; 0 for the requests that are right.
-        injected: what was done, in words.
-        requests: how many were sent.
-        failed: how many of them broke the invariant.
+        fault: its number in the catalogue of faults; 0 for right requests.
+        injected: the injection, in words.
+        requests: number sent.
+        failed: number of those that broke the invariant.
     """
 
     fault: int
@@ -33,7 +33,7 @@ class Result:
 
 
 def table(results: Sequence[Result]) -> str:
-    """The results as text, one line each."""
+    """Return the results as text, one line each."""
     return "\n".join(
         f"{'held' if entry.holds else 'BROKEN':6} {entry.failed:>7,} of {entry.requests:>9,} failed  {entry.name}: {entry.invariant}"
         for entry in results
@@ -41,7 +41,7 @@ def table(results: Sequence[Result]) -> str:
 
 
 def write(found: Mapping[str, Sequence[Result]], path: Path = FILE) -> None:
-    """The results by drill; those of drills that were not run now stay as they were."""
+    """Write the results by drill; those of drills that were not run stay as they were."""
     before = json.loads(path.read_bytes()) if path.exists() else {}
     now = {drill: [asdict(entry) for entry in entries] for drill, entries in found.items()}
     write_atomically(path, canonical_json(before | now))

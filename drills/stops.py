@@ -1,4 +1,4 @@
-"""The drill of a stop: busy keep-alive connections to a bare `bentoml serve` that gets SIGTERM, again and again; none loses a request."""
+"""The drill of a stop: SIGTERM to a bare `bentoml serve` with busy keep-alive connections, repeatedly; none loses a request."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from harness.bundles import Bundle
 
 _CONNECTIONS = 16
 _TIMES = 20
-_EACH_FIRST = 5  # answers, before the stop
+_EACH_FIRST = 5  # answers before the stop
 _PATIENCE_S = 20.0
 
 
 def stops(bundle: Bundle) -> list[Result]:
-    """Stop a server under load, so many times."""
+    """Run the drill: stop a server under load, repeatedly."""
     answers, asked, lost = Answers(bundle.path, rows=1), 0, 0
     with tempfile.TemporaryDirectory() as scratch:
         for _ in range(_TIMES):
@@ -39,7 +39,7 @@ def stops(bundle: Bundle) -> list[Result]:
 
 
 def stop_under_load(port: int, answers: Answers, stop: Callable[[], object]) -> tuple[int, int]:
-    """Keep connections busy, call `stop`, and go on until each is told that it ends; return how many requests were answered and lost."""
+    """Keep connections busy, call `stop`, and go on until each connection ends; return the numbers of answered and lost requests."""
     callers = [_Caller(port, answers) for _ in range(_CONNECTIONS)]
     for caller in callers:
         caller.start()
@@ -53,7 +53,7 @@ def stop_under_load(port: int, answers: Answers, stop: Callable[[], object]) -> 
 
 
 class _Caller(threading.Thread):
-    """One connection, and one request on it after the other."""
+    """One connection, with one request after another."""
 
     def __init__(self, port: int, answers: Answers) -> None:
         super().__init__(daemon=True)

@@ -1,4 +1,4 @@
-"""A replica under the load of good callers, 70 % of what it can do, while something happens to it; with its memory watched."""
+"""A replica under good callers at 70 % of its capacity while an attack runs, with a watch on its memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from harness.load import generators
 from harness.processes import resident_mb
 
 SHARE = 0.7  # of the capacity
-REQUESTS = 30_000  # none of so many failed: the rate of failure is below 1e-4, with 95 % confidence
+REQUESTS = 30_000  # zero failures of so many: the failure rate is below 1e-4, with 95 % confidence
 _CAPACITY_S = 5
 _ALONE_S = 10
 _SAMPLE_S = 0.02
@@ -31,15 +31,15 @@ _LEAST_S, _MOST_S = 30.0, 120.0
 
 @dataclass(frozen=True)
 class UnderLoad:
-    """What became of good callers and of the replica.
+    """The outcomes of good callers and of the replica.
 
     Attributes:
-        capacity_per_s: requests that the replica answered when it was asked as fast as it could.
-        rate_per_s: at which the good callers asked.
-        alone, beside: what `drills.callers.good` found before anything happened, and meanwhile.
-        done: what the attack gave back.
-        starved: share of the time meanwhile for which the replica was ready to run and had no core: what others took of this machine.
-        warm_mb, most_mb: memory of the replica, all its processes: with good callers alone, and the most of it meanwhile.
+        capacity_per_s: requests a second of the saturated replica.
+        rate_per_s: rate of the good callers.
+        alone, beside: counts of `drills.callers.good` before the attack, and during it.
+        done: the attack's result.
+        starved: share of the attack's time for which the replica was ready to run and had no core, because of other load.
+        warm_mb, most_mb: memory of all the replica's processes: with good callers alone, and its maximum during the attack.
     """
 
     capacity_per_s: float
@@ -53,18 +53,19 @@ class UnderLoad:
 
     @property
     def growth(self) -> float:
+        """The growth of the replica's memory as a share; 0.1 is 10 %."""
         return self.most_mb / self.warm_mb - 1
 
     def __str__(self) -> str:
         return (
             f"at {self.rate_per_s:,.0f} a second of {ROWS} rows, {self.rate_per_s / self.capacity_per_s:.0%} of the capacity, p99 is "
             f"{self.alone['p99_ms']:.1f} ms alone and {self.beside['p99_ms']:.1f} ms beside; "
-            f"it had no core for {self.starved:.0%} of the time"
+            f"it waited for a core for {self.starved:.0%} of the time"
         )
 
 
 def under_load(bundle: Bundle, attack: Callable[[servers.Server, float], Any]) -> UnderLoad:
-    """Start a replica, find out what it can do, and have it attacked while good callers ask it.
+    """Start a replica, measure its capacity, and attack it while good callers ask it.
 
     Args:
         attack: called with the replica and the seconds for which good callers will ask.
@@ -86,7 +87,7 @@ def under_load(bundle: Bundle, attack: Callable[[servers.Server, float], Any]) -
 
 
 def _sustained(bundle: Bundle, port: int, rate_per_s: float) -> tuple[float, dict[str, Any]]:
-    """The rate, or a lower one where others who use this machine leave no time for it; and what good callers found at it."""
+    """Return the rate, lower where other load on this machine leaves no time for it, and the good callers' counts at it."""
     while True:
         with _asking(bundle, port, rate_per_s, _ALONE_S) as alone:
             pass
@@ -97,7 +98,7 @@ def _sustained(bundle: Bundle, port: int, rate_per_s: float) -> tuple[float, dic
 
 @contextmanager
 def _asking(bundle: Bundle, port: int, rate_per_s: float, seconds: float) -> Iterator[dict[str, Any]]:
-    """Good callers beside the block; what they found is there after it."""
+    """Run good callers beside the block; the yielded dictionary holds their counts after it."""
     command = [sys.executable, "-m", "drills.callers.good", str(bundle.path), str(port)]
     command += ["--rate", str(rate_per_s), "--seconds", str(seconds)]
     found: dict[str, Any] = {}
@@ -108,7 +109,7 @@ def _asking(bundle: Bundle, port: int, rate_per_s: float, seconds: float) -> Ite
 
 @contextmanager
 def repeated(call: Callable[[], None], pause_s: float) -> Iterator[None]:
-    """The call again and again during the block, on a thread of its own."""
+    """Repeat the call during the block, on a thread of its own."""
     ended = threading.Event()
 
     def repeat() -> None:
@@ -126,14 +127,14 @@ def repeated(call: Callable[[], None], pause_s: float) -> Iterator[None]:
 
 @contextmanager
 def _most(pid: int) -> Iterator[list[float]]:
-    """Samples of the memory of a process tree during the block."""
+    """Sample the memory of a process tree during the block."""
     samples = [resident_mb(pid)]
     with repeated(lambda: samples.append(resident_mb(pid)), _SAMPLE_S):
         yield samples
 
 
 def run(program: str, *arguments: str) -> dict[str, Any]:
-    """What a program of the drills prints."""
+    """Run a program of the drills and return the JSON that it prints."""
     done = subprocess.run([sys.executable, "-m", program, *arguments], cwd=PROJECT, stdout=subprocess.PIPE, check=True)
     found: dict[str, Any] = json.loads(done.stdout)
     return found

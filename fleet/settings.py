@@ -25,17 +25,18 @@ class Settings:
 
     Attributes:
         store: the bundle store, a directory or a URL; `BULKHEAD_STORE`, default `store`.
-        verify_keys: gives the public keys, PEM, one of which must have signed every bundle: those of `BULKHEAD_VERIFY_KEY`; without it
-            those that `publish` has left in `keys` below `BULKHEAD_VAR`. Read when a bundle is verified, and not before.
+        verify_keys: returns the public keys, PEM, one of which must have signed every bundle: those of `BULKHEAD_VERIFY_KEY`, else those
+            that `publish` wrote to `keys` below `BULKHEAD_VAR`. They are read at each verification.
         root: the fleet's own state, absolute; `fleet` below `BULKHEAD_VAR`, default `var`.
         http_port, grpc_port: where Envoy answers on 127.0.0.1; `BULKHEAD_HTTP_PORT`, `BULKHEAD_GRPC_PORT`.
-        replica_port: the first of the ports at which replicas have their metrics and the other pages around the predictions, one each;
+        replica_port: the first of the replicas' ports for metrics and the other pages around the predictions, one each;
             `BULKHEAD_REPLICA_PORT`.
-        admin_port: the same, and Envoy leads nobody to those pages; `BULKHEAD_ADMIN_PORT`. 0: it does.
-        passed_on: what every replica gets of this environment, where it is set: `BULKHEAD_API_KEYS_FILE` and `BULKHEAD_PREDICTION_LOG`,
-            as absolute paths, `BULKHEAD_PREDICTION_LOG_MB`, `BULKHEAD_CORS_ORIGINS`, and OpenTelemetry's `OTEL_…`.
-        environment: the settings as they were given, for a command that is run later.
-        start_limit_s: the time that a new replica gets to become ready; `BULKHEAD_START_LIMIT_S`.
+        admin_port: the same, without a route from Envoy to those pages; `BULKHEAD_ADMIN_PORT`. 0: there is a route.
+        passed_on: the variables of this environment that every replica gets, where they are set: `BULKHEAD_API_KEYS_FILE` and
+            `BULKHEAD_PREDICTION_LOG`, as absolute paths, `BULKHEAD_PREDICTION_LOG_MB`, `BULKHEAD_CORS_ORIGINS`, and
+            OpenTelemetry's `OTEL_…`.
+        environment: the settings as given, for a later command.
+        start_limit_s: the time limit of a new replica to become ready; `BULKHEAD_START_LIMIT_S`.
     """
 
     store: str

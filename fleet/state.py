@@ -36,12 +36,12 @@ class State:
     """A fleet's bundles and replicas, wanted and running.
 
     Attributes:
-        size: how many replicas serve the live bundle.
+        size: wanted number of replicas of the live bundle.
         live: its digest; None: nothing was ever deployed.
         canary: the bundle on trial beside it.
-        replicas: those that run; in the middle of a change, more than are wanted.
-        draining: names of replicas that get no new requests; not saved, a command that is cut short begins again.
-        unfit: names of replicas that are to be replaced: they do not answer, or nobody would start them again; not saved.
+        replicas: the running ones; during a change, more than are wanted.
+        draining: names of replicas that get no new requests; not saved, since the command after an interrupted one drains anew.
+        unfit: names of replicas to replace: they do not answer, or nothing would restart them; not saved.
     """
 
     size: int = 2
@@ -53,7 +53,7 @@ class State:
 
     @property
     def weights(self) -> dict[str, int]:
-        """Return digest -> percent of the requests; empty while nothing is live."""
+        """Digest -> percent of the requests; empty while nothing is live."""
         if self.live is None:
             return {}
         if self.canary is None:
@@ -62,7 +62,7 @@ class State:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Return digest -> wanted number of replicas: the live one's is `size`, the canary's its share of that, at least one."""
+        """Digest -> wanted number of replicas: `size` for the live one; the canary's share of that, at least one."""
         if self.live is None:
             return {}
         counts = {self.live: self.size}
@@ -72,13 +72,13 @@ class State:
 
     @property
     def missing(self) -> dict[str, int]:
-        """Return digest -> number of replicas to start."""
+        """Digest -> number of replicas to start."""
         lacking = {digest: count - len(self.fit(digest)) for digest, count in self.counts.items()}
         return {digest: count for digest, count in lacking.items() if count > 0}
 
     @property
     def surplus(self) -> tuple[Replica, ...]:
-        """Return the replicas to remove: those of other bundles, the unfit, and the newest beyond the wanted number."""
+        """The replicas to remove: those of other bundles, the unfit, and the newest beyond the wanted number."""
         kept = {entry.name for digest, count in self.counts.items() for entry in self.fit(digest)[:count]}
         return tuple(entry for entry in self.replicas if entry.name not in kept)
 

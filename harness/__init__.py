@@ -1,4 +1,4 @@
-"""Load, servers, ports, processes and workspaces: what benchmarks, drills and tests measure with."""
+"""Load, servers, ports, processes and workspaces, for benchmarks, drills and tests."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Which bundle is served in the benchmarks, and what is known of it: golden requests, answers, and the model's UBJ form beside it."""
+"""The bundle that benchmarks serve, with its golden requests and answers and the model's UBJ form beside it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BUILT = Path("build/bundle")
 
 
 class NoModelError(Exception):
-    """The peers need the model in XGBoost's own form, and it is not where the pipeline leaves it."""
+    """`model.ubj`, the model in XGBoost's own form that the peers need, is missing or another model's."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Bundle:
 
     @cached_property
     def golden(self) -> list[dict[str, Any]]:
-        """`row` and `answer` of each golden request."""
+        """The `row` and `answer` of each golden request."""
         cases: list[dict[str, Any]] = json.loads((self.path / manifest.ARTIFACT / "golden.json").read_bytes())
         return cases
 
@@ -56,11 +56,12 @@ class Bundle:
 
     @property
     def name(self) -> str:
+        """The model's name."""
         return manifest.read(self.path).name
 
 
 def find() -> Bundle:
-    """The bundle named by BULKHEAD_TEST_BUNDLE, else the built one, else that of the two-month slice, which is made then."""
+    """Return the bundle of BULKHEAD_TEST_BUNDLE, else the built one, else that of a two-month slice, built on the spot."""
     given = os.environ.get(VARIABLE)
     if given:
         return Bundle(Path(given).resolve())

@@ -57,7 +57,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *arguments: Any) -> None:
-        """A connection that the other side gave up is nothing to print."""
+        """Print nothing when the client drops a connection."""
 
 
 def _basic(user: str, password: str) -> str:
@@ -66,7 +66,7 @@ def _basic(user: str, password: str) -> str:
 
 @contextmanager
 def files(directory: Path, certificate: Path | None = None) -> Iterator[int]:
-    """The port of a server for the files of a directory, over TLS where there is a certificate."""
+    """Yield the port of a server for a directory's files, over TLS if there is a certificate."""
     with _Server(("127.0.0.1", 0), partial(_Files, directory=str(directory))) as server:
         if certificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -78,7 +78,7 @@ def files(directory: Path, certificate: Path | None = None) -> Iterator[int]:
 
 
 def make_certificate(path: Path) -> None:
-    """A key, a certificate for 127.0.0.1, and that of the authority that signed it: obstore trusts none that is its own."""
+    """Write a key, a certificate for 127.0.0.1, and that of its authority: obstore trusts no self-signed certificate."""
     authority, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     certificates = _certificate("a test's server", key, authority), _certificate("an authority", authority, authority)
     pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
@@ -101,7 +101,7 @@ def _certificate(name: str, key: ec.EllipticCurvePrivateKey, authority: ec.Ellip
     )
 
 
-# Runs where moto is, whose botocore the environments of the tests need not have.
+# Runs in moto's environment: those of the tests need not have botocore.
 _S3_SET_UP = """
 import json, sys
 import botocore.session
@@ -122,14 +122,14 @@ print(json.dumps(users))
 
 @contextmanager
 def s3() -> Iterator[dict[str, str]]:
-    """The environment of somebody who may do everything in an S3 that refuses everybody else; it has a bucket `models`."""
+    """Yield the environment of an S3 user with all permissions; the store rejects everybody else, and has a bucket `models`."""
     with s3_users({}) as users:
         yield users["collector"]
 
 
 @contextmanager
 def s3_users(policies: dict[str, dict[str, Any]]) -> Iterator[dict[str, dict[str, str]]]:
-    """The environments of users of an S3: of `collector`, who may do everything, and of others with a policy each."""
+    """Yield the environments of S3 users: `collector` with all permissions, and others with a policy each."""
     (port,) = free_ports(1)
     url = f"http://127.0.0.1:{port}"
     everybody = {"collector": {"Statement": [_EVERYTHING]}, **policies}
@@ -137,7 +137,7 @@ def s3_users(policies: dict[str, dict[str, Any]]) -> Iterator[dict[str, dict[str
         command = [str(SERVERS / "python"), "-c", _S3_SET_UP, url, json.dumps(everybody)]
         path = {"PATH": os.environ.get("PATH", os.defpath)}
         done = subprocess.run(command, env=path, stdout=subprocess.PIPE, check=True)
-        # From now on every request has to be signed by one of them.
+        # From now on every request must be signed by one of the users.
         plain = {"Content-Type": "text/plain"}
         request = urllib.request.Request(f"{url}/moto-api/reset-auth", data=b"0", headers=plain, method="POST")
         urllib.request.urlopen(request).close()
@@ -147,17 +147,17 @@ def s3_users(policies: dict[str, dict[str, Any]]) -> Iterator[dict[str, dict[str
 
 @contextmanager
 def google() -> Iterator[dict[str, str]]:
-    """The environment in which an empty Google Cloud Storage without credentials answers; it has a bucket `deliveries`."""
+    """Yield the environment of an empty Google Cloud Storage without credentials; it has a bucket `deliveries`."""
     (port,) = free_ports(1)
     options = ["--host", "127.0.0.1", "--port", str(port), "--in-memory", "--default-bucket", "deliveries"]
     with _running(port, SERVERS / "gcp-storage-emulator", "start", *options):
-        # The second is of a kind of bucket that the emulator does not know.
+        # The second bucket has a kind unknown to the emulator.
         yield {"STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{port}", "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false"}
 
 
 @contextmanager
 def azure(executable: str) -> Iterator[dict[str, str]]:
-    """The environment in which an Azurite answers, in memory, with a container `models`; every Azurite has this account and key."""
+    """Yield the environment of an Azurite in memory with a container `models`; every Azurite has this account and key."""
     (port,) = free_ports(1)
     options = ["--blobHost", "127.0.0.1", "--blobPort", str(port), "--inMemoryPersistence", "--silent"]
     with _running(port, executable, *options, "--skipApiVersionCheck", "--disableTelemetry"):
@@ -171,7 +171,7 @@ def azure(executable: str) -> Iterator[dict[str, str]]:
 
 
 def _make_container(port: int) -> None:
-    """Sign the request as Shared Key wants it: no client of the tests can make a container.
+    """Create a container by a request signed with Shared Key, since no client of the tests can.
 
     https://learn.microsoft.com/en-us/rest/api/storageservices/authorize-with-shared-key
     """

@@ -1,4 +1,4 @@
-"""Processes as the kernel sees them (Linux): trees, CPU time, memory; and starting one so that nothing of it outlives us.
+"""Processes as the kernel sees them (Linux): trees, CPU time, memory; and starting one that leaves no orphans.
 
 Standard library only: load generators import this in environments that have nothing else of ours.
 """
@@ -21,7 +21,7 @@ _STOP_LIMIT_S = 10
 
 
 def parse_stat(text: str) -> tuple[int, float]:
-    """Parent and CPU seconds of a `/proc/<pid>/stat`: user and system time of all its threads and of the children it waited for.
+    """Return parent and CPU seconds of a `/proc/<pid>/stat`: user and system time of its threads and of the children it waited for.
 
     Source: proc(5), fields 4 and 14 to 17; the name in field 2 may hold blanks and brackets.
     """
@@ -30,7 +30,7 @@ def parse_stat(text: str) -> tuple[int, float]:
 
 
 def descendants(root: int, parents: Mapping[int, int]) -> set[int]:
-    """`root` and all that descend from it, where `parents` maps each process to its parent."""
+    """Return `root` and its descendants; `parents` maps each process to its parent."""
     found = {root}
     while more := {child for child, parent in parents.items() if parent in found} - found:
         found |= more
@@ -38,7 +38,7 @@ def descendants(root: int, parents: Mapping[int, int]) -> set[int]:
 
 
 def tree(root: int) -> dict[int, float]:
-    """CPU seconds by process, for `root` and its living descendants."""
+    """Return CPU seconds by process, for `root` and its living descendants."""
     known = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
@@ -48,12 +48,12 @@ def tree(root: int) -> dict[int, float]:
 
 
 def children(process: int) -> list[int]:
-    """The children of a process's main thread."""
+    """Return the children of a process's main thread."""
     return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
 
 
 def commands() -> dict[int, str]:
-    """The command line of every process, its words parted by blanks."""
+    """Return the command line of every process, its words separated by blanks."""
     found = {}
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
@@ -62,7 +62,7 @@ def commands() -> dict[int, str]:
 
 
 def running_of(processes: Iterable[int]) -> set[int]:
-    """Those of the processes that still run; a zombie does not."""
+    """Return those of the processes that still run; a zombie does not."""
     found = set()
     for process in processes:
         with suppress(OSError):
@@ -72,12 +72,12 @@ def running_of(processes: Iterable[int]) -> set[int]:
 
 
 def cpu_seconds(root: int) -> float:
-    """CPU time that a process tree has used so far."""
+    """Return the CPU time used so far by a process tree."""
     return sum(tree(root).values())
 
 
 def waited_seconds(root: int) -> float:
-    """How long the main threads of a process tree were ready to run and had no core, so far. Source: Linux, scheduler/sched-stats."""
+    """Return how long a process tree's main threads have waited for a core, in seconds. Source: Linux, scheduler/sched-stats."""
     waited = 0.0
     for process in tree(root):
         with suppress(OSError):
@@ -86,18 +86,18 @@ def waited_seconds(root: int) -> float:
 
 
 def resident_bytes(process: int) -> int:
-    """Resident memory of one process, pages that it shares with others included."""
+    """Return the resident memory of one process, shared pages included."""
     lines = Path(f"/proc/{process}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) * 1024
 
 
 def resident_mb(root: int) -> float:
-    """The same of a process and all below it, in MB."""
+    """Return the resident memory of a process tree, in MB."""
     return sum(map(resident_bytes, tree(root))) / 1e6
 
 
 def pin(core: int) -> None:
-    """Keep this process, and what it starts, on one core; on a machine that lacks this core, leave it as it is."""
+    """Keep this process, and its children, on one core; do nothing on a machine that lacks the core."""
     with suppress(OSError):
         os.sched_setaffinity(0, {core})
 
@@ -106,8 +106,8 @@ def pin(core: int) -> None:
 def running(
     command: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: Path, core: int | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process in a session of its own, its output in `log`, ended with all its descendants when the block ends."""
-    # The child is started pinned: a server sizes its thread pools by the cores that it sees.
+    """Run a process in a session of its own, its output in `log`; end it with its descendants at the end of the block."""
+    # Pin before the start: a server sizes its thread pools by the cores that it sees.
     before = os.sched_getaffinity(0)
     if core is not None:
         pin(core)
@@ -132,7 +132,7 @@ def running(
 
 @contextmanager
 def busy(core: int, count: int) -> Iterator[None]:
-    """So many programs that use all of a core that they can get, each in a session of its own, as the kernel shares it out."""
+    """Run programs that use all they can get of a core, each in a session of its own: the kernel shares a core by session."""
     with ExitStack() as stack:
         before = os.sched_getaffinity(0)
         pin(core)
@@ -146,7 +146,7 @@ def busy(core: int, count: int) -> Iterator[None]:
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """SIGTERM to the process, and SIGKILL to all of its tree that is left some seconds later."""
+    """Send SIGTERM to the process, and after some seconds SIGKILL to the rest of its tree."""
     family = set(tree(process.pid))
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)

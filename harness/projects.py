@@ -1,4 +1,4 @@
-"""Projects for a fleet of their own, whose environments may be replaced."""
+"""Projects for a drilled fleet, with environments that may be replaced."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from harness import PROJECT
 
 
 def fleet_project(target: Path) -> Path:
-    """A project of its own for a fleet, whose serving environment may be replaced; it has no more of this one than that takes."""
+    """Make a minimal copy of this project for a fleet, with a serving environment that may be replaced; return it."""
     for name in ("Makefile", "requirements/serving.txt", "requirements/excludes", "contract"):
         copy = shutil.copytree if (PROJECT / name).is_dir() else shutil.copy2
         (target / name).parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Starting ours and the peers: one replica each, pinned to one core, waited for until it answers."""
+"""Start ours and the peers: one replica each, pinned to one core, waited for until it answers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NAIVE = "@bentoml.api + pickled pipeline"
 HELLO = "bare ASGI hello"
 GRPC_HELLO = "bare grpc.aio hello"
 _READY_LIMIT_S = 90
-# On a busy machine a slow server's connections idle for longer than the usual 5 s while the generator warms up.
+# On a busy machine the generator's warm-up leaves a slow server's connections idle for longer than the usual 5 s.
 _PATIENT = ("--timeout-keep-alive", "60")
 _PAUSE_S = 0.01
 
@@ -50,12 +50,12 @@ class Server:
     grpc_port: int = 0
 
 
-Starter = Callable[[Bundle, Path], AbstractContextManager[Server]]  # the path is a scratch directory
+Starter = Callable[[Bundle, Path], AbstractContextManager[Server]]  # of a bundle and a scratch directory
 
 
 @contextmanager
 def ours(bundle: Bundle, scratch: Path) -> Iterator[Server]:
-    """`bentoml serve` of a copy of the bundle, as an operator would start it."""
+    """Run `bentoml serve` of a copy of the bundle, as an operator would start it."""
     copy = scratch / "bundle"
     if not copy.exists():
         shutil.copytree(bundle.path, copy)
@@ -84,7 +84,7 @@ def ours(bundle: Bundle, scratch: Path) -> Iterator[Server]:
 
 @contextmanager
 def envoy(server: Server, scratch: Path) -> Iterator[Server]:
-    """The fleet's Envoy before a replica, on the core that the load comes from."""
+    """Run the fleet's Envoy before a replica, on the load's core."""
     port, grpc_port = free_ports(2)
     command = [str(interpreter("fleet")), "-m", "benchmarks.peers.fleet.envoy", str(scratch / "fleet")]
     command += [str(each) for each in (port, grpc_port, server.port, server.grpc_port)]
@@ -97,7 +97,7 @@ def envoy(server: Server, scratch: Path) -> Iterator[Server]:
 
 @contextmanager
 def peer(name: str, bundle: Bundle, scratch: Path) -> Iterator[Server]:
-    """FastAPI around the model of the bundle: PREDICT_PROBA or INPLACE_PREDICT."""
+    """Run FastAPI around the model of the bundle: PREDICT_PROBA or INPLACE_PREDICT."""
     settings = {"PEER_MODEL": str(bundle.model), "PEER_VARIANT": name.rpartition(" ")[2]}
     with _uvicorn(name, "benchmarks.peers.bench.fastapi_app:app", settings, scratch) as server:
         yield server
@@ -105,7 +105,7 @@ def peer(name: str, bundle: Bundle, scratch: Path) -> Iterator[Server]:
 
 @contextmanager
 def bentoml_api(bundle: Bundle, scratch: Path) -> Iterator[Server]:
-    """`bentoml serve` of a service written with BentoML's own API, everything as it is by default."""
+    """Run `bentoml serve` of a service written with BentoML's own API, with all defaults."""
     (port,) = free_ports(1)
     settings = {
         "PEER_MODEL": str(bundle.model),
@@ -122,7 +122,7 @@ def bentoml_api(bundle: Bundle, scratch: Path) -> Iterator[Server]:
 
 @contextmanager
 def naive(bundle: Bundle, scratch: Path) -> Iterator[Server]:
-    """The bento of the tutorials around the model of the bundle."""
+    """Run the bento of the tutorials around the model of the bundle."""
     environment = clean_environment() | {"BENTOML_HOME": str(scratch / "naive"), "BENTOML_DO_NOT_TRACK": "true"}
     if not (scratch / "naive").exists():
         save = [str(interpreter("naive")), "-m", "benchmarks.peers.naive.pipeline", str(bundle.model)]
@@ -137,14 +137,14 @@ def naive(bundle: Bundle, scratch: Path) -> Iterator[Server]:
 
 @contextmanager
 def hello(scratch: Path) -> Iterator[Server]:
-    """The limit for any ASGI server."""
+    """Run a bare ASGI application, the limit for any ASGI server."""
     with _uvicorn(HELLO, "benchmarks.peers.bench.hello:app", {}, scratch) as server:
         yield server
 
 
 @contextmanager
 def _uvicorn(name: str, application: str, settings: dict[str, str], scratch: Path) -> Iterator[Server]:
-    """One worker with uvloop and httptools and without an access log, as fast as uvicorn gets."""
+    """Run one worker with uvloop and httptools and without an access log, the fastest setting of uvicorn."""
     (port,) = free_ports(1)
     command = [
         *(str(interpreter("bench")), "-m", "uvicorn", application, "--host", "127.0.0.1", "--port", str(port)),
@@ -156,7 +156,7 @@ def _uvicorn(name: str, application: str, settings: dict[str, str], scratch: Pat
 
 @contextmanager
 def grpc_hello(scratch: Path) -> Iterator[Server]:
-    """The limit for any `grpc.aio` server."""
+    """Run a bare `grpc.aio` service, the limit for any `grpc.aio` server."""
     (port,) = free_ports(1)
     command = [str(interpreter("bench")), "-m", "benchmarks.peers.bench.grpc_hello", str(port)]
     with started(GRPC_HELLO, command, clean_environment(), scratch, port, cwd=PROJECT, grpc_port=port) as server:
@@ -178,12 +178,13 @@ STARTERS: dict[str, Starter] = {
 def running(
     bundle: Bundle, names: Sequence[str], starters: Mapping[str, Starter] = STARTERS
 ) -> Iterator[dict[str, Server]]:
-    """These servers, all on the same core; only one of them is asked at a time."""
+    """Run these servers, all on the same core; only one of them gets load at a time."""
     with tempfile.TemporaryDirectory(prefix="bulkhead-bench-") as scratch, ExitStack() as stack:
         yield {name: stack.enter_context(starters[name](bundle, Path(scratch))) for name in names}
 
 
 def clean_environment() -> dict[str, str]:
+    """Return this environment without the settings that would change a server."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "BENTOML", "BULKHEAD"))}
 
 
@@ -200,7 +201,7 @@ def started(
     ready_path: str = "/readyz",
     core: int = processes.SERVER_CORE,
 ) -> Iterator[Server]:
-    """The server of a command, waited for until `ready_path` says 200, or until it accepts where it has gRPC alone."""
+    """Run the server of a command; wait until `ready_path` answers 200, or until its port accepts if it has gRPC alone."""
     log = scratch / f"{name.replace(' ', '-')}.log"
     started = time.perf_counter()
     with processes.running(command, cwd=cwd, env=environment, log=log, core=core) as process:
@@ -218,7 +219,7 @@ def _wait_until_ready(name: str, process: subprocess.Popen[bytes], port: int, lo
 
 
 def _answers(port: int, path: str | None) -> bool:
-    """Whether the page at `path` says 200; without a path, for gRPC, whether the port accepts."""
+    """Tell whether the page at `path` answers 200; without a path, for gRPC, whether the port accepts."""
     try:
         with socket.create_connection(("127.0.0.1", port), 1) as connection:
             if path is None:

@@ -15,7 +15,7 @@ from contract.files import private_directory
 from harness import PROJECT
 
 MONTHS = ["2013-03", "2013-04"]
-# What differs from params.yaml: two months leave no whole month to stop the boosting on.
+# The differences from params.yaml: two months leave no whole month for early stopping.
 CHANGES = {
     "data.months": "[" + ", ".join(f'"{month}"' for month in MONTHS) + "]",
     "split": "{kind: temporal, holdout: 1mo, validation: 10d}",
@@ -33,13 +33,13 @@ def copy_project(directory: Path) -> None:
     if not (directory / ".git").exists():
         _git(directory, "init", "--quiet", "--initial-branch=main")
     for name in set(_git(directory, "ls-files", "-z").split("\0")) - kept - {"", "dvc.lock"}:
-        (directory / name).unlink(missing_ok=True)  # since the copy of before
+        (directory / name).unlink(missing_ok=True)  # deleted since the previous copy
     _git(directory, "add", "--all")
     _git(directory, "commit", "--quiet", "--allow-empty", "--message=A slice for the tests")
 
 
 def prepared(directory: Path) -> None:
-    """A slice in which `dvc repro` has run: a copy of BULKHEAD_TEST_SLICE, which `make test` has made; made here where that is not set."""
+    """Make a slice with the results of `dvc repro`: a copy of BULKHEAD_TEST_SLICE, made by `make test`, else computed here."""
     if made := os.environ.get("BULKHEAD_TEST_SLICE"):
         shutil.copytree(made, directory, symlinks=True, dirs_exist_ok=True)
     else:
@@ -48,8 +48,8 @@ def prepared(directory: Path) -> None:
 
 
 def repro(directory: Path, *targets: str) -> None:
-    """`dvc repro` there, with this interpreter's environment and a bundle store of its own."""
-    private_directory(directory / "var" / "dvc-site" / "repo")  # which DVC would make for everybody to write to
+    """Run `dvc repro` there, with this interpreter's environment and a bundle store of its own."""
+    private_directory(directory / "var" / "dvc-site" / "repo")  # which DVC would make world-writable
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "BULKHEAD_STORE": str(directory / "store"),

@@ -9,7 +9,7 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.005, 0.1
 
 
 def until(condition: Callable[[], bool], what: str = "it", *, limit_s: float = 40) -> None:
-    """Wait until a condition holds; fail, naming what was waited for, where it does not within the limit."""
+    """Wait until a condition holds; fail after the limit with `what` in the message."""
     deadline, pause_s = time.monotonic() + limit_s, _FIRST_PAUSE_S
     while not condition():
         assert time.monotonic() < deadline, f"waited {limit_s:g} s in vain for {what}"

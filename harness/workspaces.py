@@ -1,4 +1,4 @@
-"""Copies of the project to run the pipeline in, each with a DVC cache and a bundle store of its own; and what a command costs there."""
+"""Copies of the project for pipeline runs, each with a DVC cache and a bundle store of its own; and the costs of commands."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from contract.files import private_directory
 from harness import PROJECT
 
 HOME = PROJECT / "var/bench"
-# What differs from params.yaml for a short run: two months, which leave no whole month to stop the boosting on.
+# The differences from params.yaml for a short run: two months leave no whole month for early stopping.
 TWO_MONTHS: Mapping[str, Mapping[str, Any]] = {
     "data": {"months": ["2013-03", "2013-04"]},
     "split": {"validation": "10d"},
@@ -27,12 +27,12 @@ TWO_MONTHS: Mapping[str, Mapping[str, Any]] = {
 
 
 class CommandFailedError(Exception):
-    """A command that was to be timed failed; with the end of what it said."""
+    """A timed command failed; with the end of its output."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a command took: wall time, CPU time of it and of all that it waited for, and the largest resident memory of one of these."""
+    """The cost of a command: wall time, CPU time of it and of all that it waited for, and the largest resident memory of one of these."""
 
     wall_s: float
     cpu_s: float
@@ -43,7 +43,7 @@ class Cost:
 
 
 def timed(command: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> tuple[Cost, str]:
-    """Run a command to its end: its cost, and what it printed.
+    """Run a command to its end; return its cost and output.
 
     Raises:
         CommandFailedError: its exit code is not 0.
@@ -53,7 +53,7 @@ def timed(command: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> tuple
         process = subprocess.Popen(
             command, cwd=cwd, env=dict(env), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
         )
-        _, status, used = os.wait4(process.pid, 0)  # what this child and its own children used, alone
+        _, status, used = os.wait4(process.pid, 0)  # the resources of this child and its own children, alone
         process.returncode = os.waitstatus_to_exitcode(status)
         cost = Cost(time.perf_counter() - started, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
         output.seek(0)
@@ -64,7 +64,7 @@ def timed(command: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> tuple
 
 
 def environment() -> dict[str, str]:
-    """This environment's programs first, and no setting of this project, of DVC or of Airflow that happens to be set here."""
+    """Return an environment with this one's programs first, and without settings of this project, of DVC or of Airflow."""
     ours = ("BULKHEAD", "DVC", "AIRFLOW", "BENTOML", "PYTHON")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     programs = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', os.defpath)}"
@@ -79,34 +79,35 @@ class Workspace:
 
     @property
     def environment(self) -> dict[str, str]:
+        """The environment of commands there."""
         return environment() | {
             "BULKHEAD_STORE": str(self.path / "store"),
             "DVC_SITE_CACHE_DIR": str(self.path / "var/dvc-site"),
         }
 
     def run(self, *command: str) -> Cost:
-        """Run a command there and time it."""
+        """Run a command there; return its cost."""
         return self.say(*command)[0]
 
     def say(self, *command: str) -> tuple[Cost, str]:
-        """The same, with what the command printed."""
-        private_directory(self.path / "var/dvc-site/repo")  # which DVC would make for everybody to write to
+        """Run a command there; return its cost and output."""
+        private_directory(self.path / "var/dvc-site/repo")  # which DVC would make world-writable
         return timed(command, cwd=self.path, env=self.environment)
 
     def outputs(self, lock: Path | None = None) -> dict[str, str]:
-        """Digest by path of every output that `dvc.lock`, or a lock recorded elsewhere, names."""
+        """Return digest by path of every output in `dvc.lock`, or in a lock recorded elsewhere."""
         stages = yaml.safe_load((lock or self.path / "dvc.lock").read_text())["stages"]
         return {out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"]}
 
 
 def empty(name: str, changes: Mapping[str, Mapping[str, Any]] | None = None) -> Workspace:
-    """A fresh copy: nothing was computed in it, and its cache is empty."""
+    """Make a fresh copy, with no results and an empty cache."""
     shutil.rmtree(HOME / name, ignore_errors=True)
     return copied(name, changes)
 
 
 def copied(name: str, changes: Mapping[str, Mapping[str, Any]] | None = None) -> Workspace:
-    """The working tree, copied over what is there under this name already, with some params changed, and committed."""
+    """Copy the working tree over the copy of this name, change some params, and commit."""
     workspace = Workspace(HOME / name)
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(listed, cwd=PROJECT, check=True, capture_output=True).stdout.decode().split("\0")

@@ -1,1 +1,1 @@
-"""What we are compared with: the usual server around the same model, and the limits. Run in environments of their own."""
+"""The peers of the benchmarks: the usual servers around the same model, and the limits. Each runs in an environment of its own."""

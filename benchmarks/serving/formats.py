@@ -1,4 +1,4 @@
-"""The same model in the forms that it could cross the wall in: speed, start, size and memory of what runs each, and how they differ."""
+"""The same model in the formats that could cross the wall: speed, start, size and memory of each engine, and the differences in score."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pipelines.stages.bundle.golden import golden_rows
 
 ROUNDS = 3
 ROWS = 20_000
-# Engine -> the environment that has it, and what it is called.
+# Engine -> its environment, and its display name.
 ENGINES = {
     "onnx": ("serving", "ONNX Runtime"),
     "inplace_predict": ("bench", "XGBoost, inplace_predict"),
@@ -41,11 +41,11 @@ _TOLERANCE = 1e-5
 
 
 class OtherScoresError(Exception):
-    """Two forms of the model do not say the same; their speed would mean nothing."""
+    """Two formats of the model give different scores, so a comparison of speed is meaningless."""
 
 
 def formats(bundle: Bundle) -> list[Figure]:
-    """One figure for each measure and peer: ONNX Runtime's against the peer's; then the largest difference from XGBoost."""
+    """Return a figure for each measure and peer: ONNX Runtime's against the peer's; then the largest difference from XGBoost."""
     with tempfile.TemporaryDirectory() as directory:
         scratch = Path(directory)
         np.save(scratch / "matrix.npy", _matrix(bundle))
@@ -72,14 +72,14 @@ def _figure(name: str, value: float, unit: str, engine: str, peer_value: float) 
 
 
 def _matrix(bundle: Bundle) -> Any:
-    """Rows that the schema allows, with gaps and unknown categories, as golden requests are made; encoded."""
+    """Return encoded rows that the schema allows, with gaps and unknown categories, made like golden requests."""
     schema = FeatureSchema.from_bytes((bundle.path / manifest.ARTIFACT / "schema.json").read_bytes())
     matrix, _ = Encoder(schema).encode_rows(golden_rows(schema, ROWS))
     return matrix
 
 
 def _measure(engine: str, bundle: Bundle, scratch: Path) -> dict[str, float]:
-    """In a process of its own, on one core."""
+    """Measure an engine in a process of its own, on one core."""
     python = PROJECT / ".venv" / ENGINES[engine][0] / "bin" / "python"
     program = PROJECT / "benchmarks" / "peers" / "bench" / "model_formats.py"
     before = os.sched_getaffinity(0)

@@ -1,4 +1,4 @@
-"""At half of what a replica can do: the tail of its latencies, beside nginx's, which answers a constant under the very same load."""
+"""Tail latency at half of a replica's capacity, beside nginx's, which answers a constant under the same load."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from harness.servers import OURS, Server
 
 NAME = "half_load"
 SECONDS = 5.0
-_FACTOR, _ADDED_MS = 2.0, 2.0  # of the bar: so many times nginx's, plus so much
+_FACTOR, _ADDED_MS = 2.0, 2.0  # the bar: this multiple of nginx's, plus this many ms
 
 
 class OddOutcomeError(Exception):
-    """A request at half load was lost, or refused."""
+    """A request at half load was lost or rejected."""
 
 
 def half_load(bundle: Bundle) -> list[Figure]:
-    """The 99th percentile over open-loop arrivals, the median of the rounds; without nginx, ours alone."""
+    """Return the 99th percentile over open-loop arrivals, the median of the rounds; ours alone if nginx is not installed."""
     names = [OURS, NGINX] if NGINX_PROGRAM else [OURS]
     with servers.running(bundle, names, STARTERS) as started:
         target = serving.http_target(bundle, started[OURS])
@@ -46,7 +46,7 @@ def _loaded(server: Server, requests: tuple[str, ...], rate: float) -> OpenOutco
 
 
 def p99_ms(name: str, outcome: OpenOutcome) -> float:
-    """From the time at which each request was to be sent.
+    """Return the 99th percentile of latencies from each request's due time.
 
     Raises:
         OddOutcomeError: not each was answered with 200.

@@ -1,7 +1,7 @@
-"""Three times as much as a replica can do: how much of its capacity still goes into answers, and when the answers and refusals come.
+"""Goodput at three times a replica's capacity, and the latencies of answers and rejections.
 
-A replica alone, and behind the fleet's Envoy. It shares its core with programs that do nothing but use it, or no generator on the other
-core, which Envoy needs too, could ask for so much; what is answered and refused costs it the same.
+A replica alone, and behind the fleet's Envoy. It shares its core with busy programs: otherwise no generator on the other core, which
+Envoy needs too, could send enough. The CPU cost of an answer and of a rejection stays the same.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from harness.servers import Server
 
 TIMES = 3
 SECONDS = 10.0
-WARM_UP_S = 3.0  # in which as many connections are opened as it takes
+WARM_UP_S = 3.0  # in which the connections are opened
 _ROUNDS = 3
 _SATURATED_S = 2.0
-_BESIDE = 4  # programs on its core
+_BESIDE = 4  # busy programs on its core
 _CONNECTIONS = 3000
 _ANSWERED = {"http": "200", "grpc": "OK"}
 _REFUSED = {"http": "503", "grpc": "refused"}
 
 
 class OddOutcomeError(Exception):
-    """Something was neither answered nor refused for the overload."""
+    """A request was neither answered nor rejected for the overload."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ class Case:
 
 
 def overload(bundle: Bundle) -> list[Figure]:
+    """Return goodput and latencies of each kind of request, for a replica alone and behind Envoy."""
     budget_ms = (
         1000
         * limits.Limits.from_bytes((bundle.path / manifest.ARTIFACT / limits.FILE_NAME).read_bytes()).latency_budget_s
@@ -86,14 +87,18 @@ def _cases(bundle: Bundle, replica: Server) -> list[Case]:
 
 
 def _capacity(case: Case, replica: Server) -> float:
-    """Requests a second of its share of the core, saturated."""
+    """Return requests a second of a saturated replica, on its share of the core."""
     program, port = (generators.GRPC, replica.grpc_port) if case.protocol == "grpc" else (generators.HTTP, replica.port)
     job = Job(port=port, requests=case.requests, server=replica.pid, seconds=_SATURATED_S)
     return median([generators.run(program, job).per_core for _ in range(_ROUNDS)]) / (1 + _BESIDE)
 
 
 def _overloaded(case: Case, server: Server, replica: Server, capacity: float) -> OpenOutcome:
-    """Raises OddOutcomeError unless every request was answered, or refused for the overload."""
+    """Run the load.
+
+    Raises:
+        OddOutcomeError: a request was neither answered nor rejected for the overload.
+    """
     before = _counts(replica)
     port = server.grpc_port if case.protocol == "grpc" else server.port
     job = OpenJob(
@@ -111,13 +116,13 @@ def _overloaded(case: Case, server: Server, replica: Server, capacity: float) ->
     odd |= {kind for kind, count in _counts(replica).items() if count > before.get(kind, 0)} - {"ok", "overloaded"}
     if odd or outcome.lost:
         raise OddOutcomeError(
-            f"{server.name}: {outcome.lost} lost, and of another kind: {', '.join(sorted(odd)) or 'none'}"
+            f"{server.name}: {outcome.lost} lost, unexpected outcomes: {', '.join(sorted(odd)) or 'none'}"
         )
     return outcome
 
 
 def _counts(replica: Server) -> dict[str, float]:
-    """Requests by outcome, as the replica's metrics have it."""
+    """Return requests by outcome, from the replica's metrics."""
     with urllib.request.urlopen(f"http://127.0.0.1:{replica.port}/metrics", timeout=10) as response:
         lines = [line for line in response.read().decode().splitlines() if line.startswith("bulkhead_requests_total{")]
     counts: dict[str, float] = {}
@@ -130,7 +135,7 @@ def _counts(replica: Server) -> dict[str, float]:
 def _figures(name: str, case: Case, outcome: OpenOutcome, capacity: float, budget_ms: float) -> list[Figure]:
     answered = outcome.latencies_ms.get(_ANSWERED[case.protocol], [])
     refused = outcome.latencies_ms.get(_REFUSED[case.protocol], [])
-    asked = f"the capacity, asked for {outcome.rate / capacity:.1f} times as much"
+    asked = f"the capacity, at {outcome.rate / capacity:.1f}× load"
     goodput = len(answered) / outcome.wall_s
     rows = [(f"{name}_goodput", goodput, "requests/s", asked, capacity, Bar("≥", 0.9))]
     if answered:

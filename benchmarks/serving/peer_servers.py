@@ -1,4 +1,4 @@
-"""The model servers of others, as their documents start them: one worker, no access log, pinned to the core that ours has."""
+"""Peer model servers, started as their documents say: one worker, no access log, pinned to the core that ours has."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MODEL = "flights"
 
 @contextmanager
 def mlserver(bundle: Bundle, scratch: Path) -> Iterator[Server]:
-    """MLServer with a custom runtime; `parallel_workers` 0 keeps the model in the process that answers, its fastest for a small model."""
+    """Run MLServer with a custom runtime; `parallel_workers` 0, its fastest for a small model, keeps the model in the answering process."""
     port, grpc_port, metrics_port = free_ports(3)
     directory = scratch / "mlserver"
     directory.mkdir(exist_ok=True)
@@ -46,7 +46,7 @@ def mlserver(bundle: Bundle, scratch: Path) -> Iterator[Server]:
 
 @contextmanager
 def litserve(bundle: Bundle, scratch: Path) -> Iterator[Server]:
-    """LitServe with one worker: a process for HTTP and one for the model, as it always has."""
+    """Run LitServe with one worker: one process for HTTP and one for the model, its only layout."""
     (port,) = free_ports(1)
     command = [str(interpreter("litserve")), "-m", "benchmarks.peers.litserve.app", str(port)]
     environment = servers.clean_environment() | {"PEER_MODEL": str(bundle.model)}
@@ -56,7 +56,7 @@ def litserve(bundle: Bundle, scratch: Path) -> Iterator[Server]:
 
 @contextmanager
 def ray(bundle: Bundle, scratch: Path) -> Iterator[Server]:
-    """Ray Serve with one replica, in a cluster of its own on this machine: some ten processes."""
+    """Run Ray Serve with one replica, in a cluster of its own on this machine: some ten processes."""
     (port,) = free_ports(1)
     command = [str(interpreter("ray")), "-m", "benchmarks.peers.ray.app", str(port), str(scratch / "ray")]
     settings = {"PEER_MODEL": str(bundle.model), "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
@@ -66,7 +66,7 @@ def ray(bundle: Bundle, scratch: Path) -> Iterator[Server]:
 
 @contextmanager
 def nginx(_: Bundle, scratch: Path) -> Iterator[Server]:
-    """The limit for any server: nginx with one worker, which answers a constant."""
+    """Run nginx with one worker, which answers a constant: the limit for any server."""
     (port,) = free_ports(1)
     settings = scratch / "nginx.conf"
     template = PROJECT / "benchmarks/peers/fleet/nginx.conf"

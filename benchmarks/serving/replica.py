@@ -48,12 +48,12 @@ BATCHES = 128
 
 
 class WrongAnswerError(Exception):
-    """A server's answer is not the golden one; its speed would mean nothing."""
+    """A server's answer is not the golden one, so its speed is meaningless."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """What is measured: a server, how it is asked, and by which generator."""
+    """A server, the way to ask it, and the generator."""
 
     server: Server
     port: int
@@ -61,6 +61,7 @@ class Target:
     program: str
 
     def measure(self, *, count: int = 0, seconds: float = 0.0) -> Outcome:
+        """Run the generator: `count` requests one by one, or `seconds` of saturation."""
         job = Job(port=self.port, requests=self.requests, server=self.server.pid, count=count, seconds=seconds)
         return generators.run(self.program, job)
 
@@ -75,7 +76,7 @@ class Speed:
 
 
 def over_http(bundle: Bundle) -> list[Figure]:
-    """One row over HTTP: ours, both FastAPI servers, BentoML's own API, and the bare hello."""
+    """Measure one row over HTTP: ours, both FastAPI servers, BentoML's own API, and the bare hello."""
     names = (OURS, INPLACE_PREDICT, PREDICT_PROBA, BENTOML_API, HELLO)
     with running(bundle, names) as started:
         speeds = measure({name: http_target(bundle, started[name]) for name in names})
@@ -93,7 +94,7 @@ def over_http(bundle: Bundle) -> list[Figure]:
 
 
 def batch(bundle: Bundle) -> list[Figure]:
-    """Rows per CPU second of one of our replicas when 64 come in one request, beside one row a request, and the model alone."""
+    """Measure rows per CPU second of a replica at 64 rows a request, beside one row a request, and the model alone."""
     rows = [_rows(bundle)[first : first + BATCH] for first in range(0, BATCH * BATCHES, BATCH)]
     bodies = [json.dumps({"rows": many}).encode() for many in rows]
     binary = [raw_tensors.http_request(bundle.name, bundle.kinds, many) for many in rows]
@@ -125,7 +126,7 @@ def batch(bundle: Bundle) -> list[Figure]:
 def _answered(
     server: Server, requests: Sequence[Sequence[Row]], bodies: Sequence[bytes], binary: Sequence[bytes]
 ) -> list[list[dict[str, Any]]]:
-    """Return the rows of each request with the answers of `/predict`; raises WrongAnswerError where binary tensors get others."""
+    """Return the rows of each request with the answers of `/predict`, which those to binary tensors must equal."""
     answered = []
     connection = HTTPConnection("127.0.0.1", server.port, timeout=10)
     with connect(server.port) as raw:
@@ -134,14 +135,14 @@ def _answered(
             expected = json.loads(connection.getresponse().read())["predictions"]
             plain = [{"probability": answer["probability"], "label": answer["label"]} for answer in expected]
             if raw_tensors.http_predictions(closed_loop.exchange(raw, tensors)) != plain:
-                raise WrongAnswerError(f"{server.name} answers binary tensors otherwise than the same rows")
+                raise WrongAnswerError(f"{server.name} gives binary tensors other answers than the same rows as JSON")
             answered.append([{"row": row, "answer": answer} for row, answer in zip(rows, expected, strict=True)])
     connection.close()
     return answered
 
 
 def over_grpc(bundle: Bundle) -> list[Figure]:
-    """One row over gRPC: beside our own HTTP, the lean FastAPI, and the bare hello of grpc.aio."""
+    """Measure one row over gRPC: beside our own HTTP, the lean FastAPI, and the bare hello of grpc.aio."""
     with running(bundle, (OURS, INPLACE_PREDICT, GRPC_HELLO)) as started:
         messages = grpc_messages(bundle, started[OURS])
         speeds = measure(
@@ -165,7 +166,7 @@ def over_grpc(bundle: Bundle) -> list[Figure]:
 
 
 def memory(bundle: Bundle) -> list[Figure]:
-    """Resident memory of one replica after it has answered some hundred requests: worker and supervisor apart, and together."""
+    """Measure resident memory of a replica after some hundred requests: worker and supervisor apart, and together."""
     names = (OURS, INPLACE_PREDICT, PREDICT_PROBA)
     with running(bundle, names) as started:
         for name in names:
@@ -183,7 +184,7 @@ def memory(bundle: Bundle) -> list[Figure]:
 
 
 def ready(bundle: Bundle) -> list[Figure]:
-    """From the start of the process to the first 200 on /readyz, each server alone on its core."""
+    """Measure the time from the start of the process to the first 200 on /readyz, each server alone on its core."""
     times = _ready(bundle, (OURS, INPLACE_PREDICT, PREDICT_PROBA))
     return figures(
         "ready",
@@ -202,7 +203,7 @@ def _ready(bundle: Bundle, names: Sequence[str]) -> dict[str, float]:
 
 
 def lean(bundle: Bundle) -> list[Figure]:
-    """What one replica costs beside the bento of the tutorials: on disk, in memory, at the start, and a request."""
+    """Measure the costs of a replica beside the bento of the tutorials: on disk, in memory, at the start, and a request."""
     names = (OURS, NAIVE)
     disk = [installed_mb(python) for python in (interpreter("serving"), interpreter("naive"))]
     start = _ready(bundle, names)
@@ -220,7 +221,7 @@ def lean(bundle: Bundle) -> list[Figure]:
 
 
 def watching(bundle: Bundle) -> list[Figure]:
-    """CPU time that metrics, drift among them, and the prediction log add to a request of one row, beside all the rest of it."""
+    """Measure the CPU time that metrics with drift, and the prediction log, add to a request of one row."""
     cost = _in_serving("benchmarks.peers.serving.unobserved", str(bundle.path))
     peer, bar = "the request without", Bar("≤", 3, of="value")
     return figures(
@@ -232,19 +233,19 @@ def watching(bundle: Bundle) -> list[Figure]:
 
 @cache
 def _rows(bundle: Bundle) -> list[Row]:
-    """Rows that do not repeat, made as golden requests are."""
+    """Return distinct rows, made like golden requests."""
     schema = FeatureSchema.from_bytes((bundle.path / manifest.ARTIFACT / "schema.json").read_bytes())
     return list(golden_rows(schema, BATCH * BATCHES))
 
 
 @cache
 def model_alone(bundle: Bundle) -> dict[str, float]:
-    """What `benchmarks.peers.serving.model_alone` measures: the limit for any server of this model."""
+    """Run `benchmarks.peers.serving.model_alone`: the limit for any server of this model."""
     return _in_serving("benchmarks.peers.serving.model_alone", str(bundle.path), str(SATURATED_S), given=_rows(bundle))
 
 
 def _in_serving(module: str, *arguments: str, given: object = None) -> dict[str, float]:
-    """The JSON object that a module prints in the serving environment, given another."""
+    """Return the JSON object that a module prints in the serving environment, with `given` as JSON on its standard input."""
     done = subprocess.run(
         [str(interpreter("serving")), "-m", module, *arguments],
         cwd=PROJECT,
@@ -258,7 +259,7 @@ def _in_serving(module: str, *arguments: str, given: object = None) -> dict[str,
 
 
 def figures(benchmark: str, *rows: tuple[str, float, str, str, float, Bar | None]) -> list[Figure]:
-    """Each row: name, value, unit, peer, the peer's value, bar."""
+    """Return figures of rows: name, value, unit, peer, the peer's value, bar."""
     return [
         figure(name, value, unit, peer=peer, peer_value=peer_value, bar=bar, benchmark=benchmark)
         for name, value, unit, peer, peer_value, bar in rows
@@ -266,7 +267,7 @@ def figures(benchmark: str, *rows: tuple[str, float, str, str, float, Bar | None
 
 
 def measure(targets: Mapping[str, Target]) -> dict[str, Speed]:
-    """The speed of each target: in every round each is measured once, one after another, so that drift meets all alike."""
+    """Return the speed of each target, measured in turn in every round, so that drift of the machine affects all alike."""
     alone: dict[str, list[Outcome]] = {name: [] for name in targets}
     flooded: dict[str, list[Outcome]] = {name: [] for name in targets}
     for _ in range(ROUNDS):
@@ -286,6 +287,7 @@ def _speed(alone: Sequence[Outcome], flooded: Sequence[Outcome]) -> Speed:
 
 
 def http_target(bundle: Bundle, server: Server) -> Target:
+    """Return the target of one row over HTTP, its answers checked."""
     bodies = [json.dumps({"rows": [case["row"]]}).encode() for case in bundle.golden]
     if server.name != HELLO:
         _check_answers(bundle, server, bodies)
@@ -294,7 +296,11 @@ def http_target(bundle: Bundle, server: Server) -> Target:
 
 
 def _check_answers(bundle: Bundle, server: Server, bodies: Sequence[bytes]) -> None:
-    """Raises WrongAnswerError unless ours are the golden answers exactly, and the peers' to XGBoost's precision."""
+    """Check the answers: ours are the golden ones exactly, the peers' to XGBoost's precision.
+
+    Raises:
+        WrongAnswerError: an answer differs.
+    """
     tolerance = 0.0 if server.name == OURS else TOLERANCE
     connection = HTTPConnection("127.0.0.1", server.port, timeout=10)
     for case, body in zip(bundle.golden, bodies, strict=True):
@@ -303,12 +309,12 @@ def _check_answers(bundle: Bundle, server: Server, bodies: Sequence[bytes]) -> N
         got, expected = response.get("predictions", [{}])[0], case["answer"]
         difference = abs(got.get("probability", 9.0) - expected["probability"])
         if difference > tolerance or got["label"] != expected["label"]:
-            raise WrongAnswerError(f"{server.name} answered {response} where the golden answer is {expected}")
+            raise WrongAnswerError(f"{server.name} answered {response}; the golden answer is {expected}")
     connection.close()
 
 
 def grpc_messages(bundle: Bundle, server: Server, requests: Sequence[Sequence[object]] = ()) -> tuple[str, ...]:
-    """A message for each request, which is a list of golden cases; without any, for each golden case."""
+    """Return a message for each request, a list of golden cases; without requests, one for each golden case."""
     asked = {"port": server.grpc_port, "model": bundle.name, "kinds": bundle.kinds}
     asked["requests"] = requests or [[case] for case in bundle.golden]
     done = subprocess.run(
@@ -322,19 +328,21 @@ def grpc_messages(bundle: Bundle, server: Server, requests: Sequence[Sequence[ob
 
 
 def grpc_target(server: Server, messages: tuple[str, ...]) -> Target:
+    """Return the target of messages over gRPC."""
     return Target(server, server.grpc_port, messages, generators.GRPC)
 
 
 def _memory_of_ours(server: Server) -> tuple[float, float]:
-    """The worker, which is the largest process of the tree, and everything else of it, in MB."""
+    """Return the memory of the worker, the largest process of the tree, and of the rest, in MB."""
     sizes = sorted(processes.resident_bytes(process) / _MEGABYTE for process in processes.tree(server.pid))
     return sizes[-1], sum(sizes[:-1])
 
 
 def resident_mb(server: Server) -> float:
+    """Return the memory of a server's process tree, in MB."""
     return processes.resident_mb(server.pid)
 
 
 def installed_mb(python: Path) -> float:
-    """The files of an environment, bytecode included, in MB."""
+    """Return the size of an environment's files, bytecode included, in MB."""
     return tree_bytes(python.parents[1]) / _MEGABYTE

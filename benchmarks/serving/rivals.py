@@ -1,4 +1,4 @@
-"""One replica beside the model servers of others: MLServer over HTTP and gRPC, LitServe and Ray Serve over HTTP."""
+"""One replica beside other model servers: MLServer over HTTP and gRPC, LitServe and Ray Serve over HTTP."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _PYTHONS = {
 
 
 def rivals(bundle: Bundle) -> list[Figure]:
-    """One row over both protocols; then memory, time to ready and installed size of each."""
+    """Measure one row over both protocols; then memory, time to ready and installed size of each."""
     with servers.running(bundle, list(_PYTHONS), STARTERS) as started:
         ours, mlserver = started[OURS], started[MLSERVER]
         speeds = serving.measure(
@@ -86,19 +86,19 @@ def rivals(bundle: Bundle) -> list[Figure]:
 
 
 def _name(peer: str) -> str:
-    """As a part of a figure's name."""
+    """Return a peer's part of a figure's name."""
     return peer.lower().replace(" ", "_")
 
 
 def _encoded(bundle: Bundle) -> Any:
-    """The golden rows as the float32 matrix that the model takes."""
+    """Return the golden rows as the float32 matrix of the model."""
     schema = FeatureSchema.from_bytes((bundle.path / manifest.ARTIFACT / "schema.json").read_bytes())
     matrix, _ = Encoder(schema).encode_rows([case["row"] for case in bundle.golden])
     return matrix
 
 
 def _ours_oip(bundle: Bundle, server: Server) -> Target:
-    """The Open Inference Protocol over HTTP: a tensor a field, in JSON; what a row lacks is left out."""
+    """Return the target of our Open Inference Protocol over HTTP: a JSON tensor a field, missing fields left out."""
     bodies = [_tensors(bundle, case["row"]) for case in bundle.golden]
     return _oip_target(bundle, server, f"/v2/models/{bundle.name}/infer", bodies)
 
@@ -117,7 +117,7 @@ def _mlserver_http(bundle: Bundle, server: Server) -> Target:
 
 
 def _oip_target(bundle: Bundle, server: Server, path: str, bodies: list[bytes]) -> Target:
-    """A body for each golden case; the answers to them are checked."""
+    """Return the target of a body for each golden case, its answers checked."""
     connection = HTTPConnection("127.0.0.1", server.port, timeout=10)
     for case, body in zip(bundle.golden, bodies, strict=True):
         connection.request("POST", path, body, {"Content-Type": "application/json"})
@@ -153,4 +153,4 @@ def _message(row: Any) -> bytes:
 
 def _check(probability: float, case: dict[str, Any]) -> None:
     if not abs(probability - case["answer"]["probability"]) <= TOLERANCE:
-        raise WrongAnswerError(f"{MLSERVER} answered {probability} where the golden answer is {case['answer']}")
+        raise WrongAnswerError(f"{MLSERVER} answered {probability}; the golden answer is {case['answer']}")

@@ -1,4 +1,4 @@
-"""A real Airflow around a copy of the project, started and stopped by `bin/airflow-local`, and asked over its REST API."""
+"""A real Airflow around a copy of the project, run by `bin/airflow-local` and asked over its REST API."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _PAUSE_S = 0.1
 
 
 class RunFailedError(Exception):
-    """A DAG run did not succeed, or not in time; with the states of its tasks."""
+    """A DAG run failed, or did not end in time; with the states of its tasks."""
 
 
 class Airflow:
-    """Airflow in a workspace, up inside of a `with` block."""
+    """Airflow in a workspace, running within a `with` block."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
         port, http_port, grpc_port = free_ports(3)
         self._url = f"http://127.0.0.1:{port}"
         self._token = ""
-        # The fleet's ports too: what a finished run triggers must not meet a fleet that runs on this machine.
+        # The fleet's ports too: a finished run triggers a deployment, which must not reach a fleet of this machine.
         self._environment = workspace.environment | {
             "BULKHEAD_AIRFLOW_PORT": str(port),
             "BULKHEAD_HTTP_PORT": str(http_port),
@@ -54,7 +54,7 @@ class Airflow:
         self._control("down")
 
     def time_run(self, dag: str, *, partition_key: str) -> float:
-        """Seconds from asking for a run to its success, with every other DAG paused.
+        """Return the seconds from a run's request to its success, with every other DAG paused.
 
         Raises:
             RunFailedError: it did not succeed.

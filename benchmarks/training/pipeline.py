@@ -20,18 +20,18 @@ REPRO = ("dvc", "--wait-for-lock", "repro")
 BARE = "bare library calls"
 BARE_STEPS = (
     *(("bare_data.py", step, sys.executable) for step in ("collect", "validate", "features")),
-    ("bare_model.py", "train", str(interpreter("bench"))),  # it has the converters to ONNX
+    ("bare_model.py", "train", str(interpreter("bench"))),  # the environment with the converters to ONNX
     *(("bare_model.py", step, sys.executable) for step in ("evaluate", "bundle")),
 )
-_TOLERANCE = 1e-3  # ROC-AUC: equal trees, but our thresholds are moved off the rows' values
+_TOLERANCE = 1e-3  # of ROC-AUC: equal trees, but our thresholds are moved off the rows' values
 
 
 class OtherWorkError(Exception):
-    """The two sides of a comparison did not do the same work; their times would mean nothing."""
+    """The two sides of a comparison did different work, so their times cannot be compared."""
 
 
 def repro() -> list[Figure]:
-    """A cold `dvc repro` of all months, beside the library calls that it needs, each step of those in a process of its own."""
+    """Measure a cold `dvc repro` of all months beside the library calls that it needs, each step of those in a process of its own."""
     workspace = workspaces.empty("repro")
     ours = workspace.run(*REPRO)
     bare, evidence = _bare(workspace.path / "params.yaml")
@@ -43,7 +43,7 @@ def repro() -> list[Figure]:
 
 
 def noop() -> list[Figure]:
-    """`dvc repro` where nothing changed, beside `dvc status`, which looks at the same files, and the start of DVC itself."""
+    """Measure `dvc repro` without changes, beside `dvc status`, which looks at the same files, and the start of DVC itself."""
     workspace = workspaces.copied("repro")
     workspace.run(*REPRO)
     before = workspace.outputs()
@@ -53,7 +53,7 @@ def noop() -> list[Figure]:
         for name, command in commands.items():
             times[name].append(workspace.run(*command).wall_s)
     if workspace.outputs() != before:
-        raise OtherWorkError("`dvc repro` changed something though nothing had changed")
+        raise OtherWorkError("`dvc repro` changed outputs though no input had changed")
     ours = median(times.pop("repro"))
     return [
         figure(
@@ -69,7 +69,7 @@ def noop() -> list[Figure]:
 
 
 def airflow() -> list[Figure]:
-    """One run of `train_and_evaluate` on two months in a real scheduler, beside `dvc repro` of the same stages; both cold."""
+    """Measure a run of `train_and_evaluate` on two months in a real scheduler, beside `dvc repro` of the same stages; both cold."""
     plain, site = (workspaces.empty(name, TWO_MONTHS) for name in ("plain", "airflow"))
     try:
         alone = plain.run(*REPRO, "evaluate")
@@ -86,7 +86,7 @@ def airflow() -> list[Figure]:
 
 
 def _bare(params: Path) -> tuple[Cost, dict[str, Any]]:
-    """The sum over all steps, and what they print about their work."""
+    """Return the sum over all steps, and the evidence of their work that they print."""
     total = Cost(0.0, 0.0)
     evidence: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="bulkhead-bench-") as scratch:
@@ -102,7 +102,11 @@ def _bare(params: Path) -> tuple[Cost, dict[str, Any]]:
 
 
 def _check_same_work(workspace: Workspace, evidence: dict[str, Any]) -> None:
-    """Raises OtherWorkError unless both sides checked as much, trained as long on as many rows, and reached the same score."""
+    """Check that both sides did the same work.
+
+    Raises:
+        OtherWorkError: their checks, rounds, rows or scores differ.
+    """
     validation, training, metrics = (
         json.loads((workspace.path / name).read_bytes())
         for name in ("reports/validation.json", "models/training.json", "metrics.json")

@@ -1,4 +1,4 @@
-"""The data stages on thirty times the flights beside the flights, by row; and one more month beside one month alone."""
+"""The data stages on thirty times the flights beside the flights, by row; and a further month beside one month alone."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ COPIES = 30
 ROUNDS = 3
 STAGES = ("collect", "validate", "features")
 MONTHS: list[str] = yaml.safe_load((PROJECT / "params.yaml").read_text())["data"]["months"]
-# The months after them: the first ones again, a year later.
+# The months after them: the first months again, a year later.
 NEXT = [f"{int(month[:4]) + 1}{month[4:]}" for month in MONTHS[:ROUNDS]]
 
 
 def scale() -> list[Figure]:
-    """Each stage in a process of its own (collect: one a month, as DVC runs it), on one Parquet file a month."""
+    """Measure each stage in a process of its own (collect: one a month, as DVC runs it), on one Parquet file a month."""
     collected = _collected()
     costs, rows = {}, {}
     for copies in (1, COPIES):
@@ -47,7 +47,7 @@ def _figure(name: str, value: float, unit: str, rows: int, value_of_rows: float,
 
 
 def incremental() -> list[Figure]:
-    """`dvc repro collect` when a month is added to twelve and more, beside the same of a table that has this month alone.
+    """Measure `dvc repro collect` of a month added to twelve and more, beside that of a table with this month alone.
 
     Months of 840,000 rows: of a small one, most of either time is DVC's start.
     """
@@ -68,14 +68,14 @@ def incremental() -> list[Figure]:
 
 
 def _collected() -> Path:
-    """The flights as they are collected, a Parquet file a month."""
+    """Return the directory of the collected flights, a Parquet file a month."""
     workspace = workspaces.copied("flights")
     workspace.run("dvc", "repro", "collect")
     return workspace.path / "data" / "partitions"
 
 
 def _changes(months: Sequence[str], copies: int) -> dict[str, dict[str, Any]]:
-    """Params for a table whose files lie in `table/`."""
+    """Return the params of a table whose files lie in `table/`."""
     source = {"kind": "files", "path": "table/{month}.parquet", "version": "1"}
     return {
         "data": {"source": source, "months": list(months)},
@@ -84,7 +84,7 @@ def _changes(months: Sequence[str], copies: int) -> dict[str, dict[str, Any]]:
 
 
 def _write_tables(workspace: Workspace, collected: Path, months: Sequence[str], copies: int) -> int:
-    """Each month so many times, with flight numbers of its own each time, one copy after the other; returns the number of rows."""
+    """Write the copies of each month one after the other, each with its own flight numbers; return the number of rows."""
     import polars as pl
 
     rows = 0
@@ -103,7 +103,7 @@ def _write_tables(workspace: Workspace, collected: Path, months: Sequence[str], 
 
 
 def _cost(workspace: Workspace, stage: str) -> Cost:
-    """The wall times of a stage's processes together, and the highest of their peaks."""
+    """Return the total wall time of a stage's processes, and the highest of their peaks."""
     arguments = [(month,) for month in MONTHS] if stage == "collect" else [()]
     costs = [workspace.run("python", "-m", "pipelines", stage, *argument) for argument in arguments]
     return sum(costs, Cost(0.0, 0.0))

@@ -1,4 +1,4 @@
-"""Validation of ten million rows, beside the same checks as plain DuckDB queries. Both must find the same: nothing."""
+"""Validation of ten million rows, beside the same checks as plain DuckDB queries. Both must find no problem."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipelines.stages.validate.checks import check_months
 
 COPIES = 30
 PEER = "plain DuckDB queries"
-# One partition: the hardest case for memory.
+# One partition, the hardest case for memory.
 CHANGES: dict[str, dict[str, Any]] = {
     "data": {"months": ["all"], "time": None},
     "split": {"kind": "stratified", "holdout": 0.2, "validation": 0.2},
@@ -26,7 +26,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 
 
 def validation() -> list[Figure]:
-    """Great Expectations' part in a process of its own, its start and its Data Docs included; and the whole stage."""
+    """Measure Great Expectations' part in a process of its own, its start and its Data Docs included; and the whole stage."""
     workspace = workspaces.empty("validation")
     workspace.run("dvc", "repro", "collect")
     table = _multiplied(workspace)
@@ -39,7 +39,7 @@ def validation() -> list[Figure]:
     stage = workspace.run("python", "-m", "pipelines", "validate")
     found, expected = (json.loads(text.splitlines()[-1]) for text in (said, printed))
     if found != expected or found["failed"]:
-        raise OtherWorkError(f"ours: {said}; the plain queries: {printed}")
+        raise OtherWorkError(f"both sides must find no problem: ours {said}; the plain queries {printed}")
     bounded = Bar("≤", 2000, of="value")
     return [
         _wall("validation", checks, bare, Bar("≤", 1.5)),
@@ -58,7 +58,7 @@ def _peak(name: str, ours: Cost, bare: Cost, bar: Bar) -> Figure:
 
 
 def _multiplied(workspace: Workspace) -> Path:
-    """All flights thirty times, each time with flight numbers of their own, as the only partition."""
+    """Return a workspace with all flights thirty times, each time with their own flight numbers, as the only partition."""
     import polars as pl
 
     partitions = workspace.path / "data" / "partitions"
@@ -73,13 +73,13 @@ def _multiplied(workspace: Workspace) -> Path:
 
 
 def _asked(workspace: Path) -> list[dict[str, Any]]:
-    """The expectations that the stage has Great Expectations check."""
+    """Return the expectations that the stage passes to Great Expectations."""
     params = params_file.load(workspace / "params.yaml")
     return suite.expectations(params.data, params.target, params.validate_, "all", [])
 
 
 def _check() -> dict[str, int]:
-    """What the stage has Great Expectations do, in the workspace that this process works in."""
+    """Run the stage's part of Great Expectations in this process's workspace; return its counts."""
     files = {"all": Path("data/partitions/all.parquet")}
     params = params_file.load()
     declared = params.data, params.target, params.validate_

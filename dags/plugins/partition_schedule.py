@@ -23,9 +23,10 @@ from airflow.timetables.trigger import CronPartitionTimetable
 
 
 class MonthKeys(IdentityMapper):  # type: ignore[misc]  # airflow's types are not followed
-    """The key of an event is the key of the run that it starts; its date follows from it, whether the producer had one or not."""
+    """The mapper of an event's key to the run's key, unchanged; the run's date follows from the key, even if the producer had none."""
 
     def to_partition_date(self, downstream_key: str) -> datetime:
+        """Return the first moment of the key's month, UTC."""
         return datetime.strptime(downstream_key, "%Y-%m").replace(tzinfo=UTC)
 
 
@@ -49,6 +50,7 @@ class MonthlyPartitions(CronPartitionTimetable):  # type: ignore[misc]  # airflo
 
     @property
     def summary(self) -> str:
+        """The schedule as the UI shows it."""
         return "Partitioned asset or monthly" if self.asset_condition else "Monthly"
 
     def get_partition_mapper(self, *, name: str = "", uri: str = "") -> MonthKeys:  # noqa: ARG002
@@ -60,13 +62,14 @@ class MonthlyPartitions(CronPartitionTimetable):  # type: ignore[misc]  # airflo
         return [{"name": key.name, "uri": key.uri, "is_rollup": False} for key in assets]
 
     def next_dagrun_info_v2(self, **arguments: Any) -> DagRunInfo | None:
+        """Return the next scheduled run, later by `delay`; None after the last month."""
         info = super().next_dagrun_info_v2(**arguments)
         if info is None or (self.last is not None and info.partition_key > self.last):
             return None
         return info._replace(run_after=info.run_after + self.delay)
 
     def iter_partition_dagrun_infos(self, **arguments: Any) -> Iterator[DagRunInfo]:
-        """Yield the partitions of a backfill, as far as they are over."""
+        """Yield the partitions of a backfill that are over."""
         return (info for info in super().iter_partition_dagrun_infos(**arguments) if _is_over(info.partition_key))
 
     def _decode_partition_date(self, partition_key: str) -> datetime:
@@ -80,16 +83,18 @@ class MonthlyPartitions(CronPartitionTimetable):  # type: ignore[misc]  # airflo
             raise InvalidPartitionKeyError(f"{partition_key!r} is not a month; write it like 2013-07")
         if not _is_over(partition_key):
             raise InvalidPartitionKeyError(
-                f"{partition_key} is not over yet (UTC); only a part of it would be collected"
+                f"{partition_key} is not over yet (UTC); its data is incomplete; run it when the month has ended"
             )
         return date
 
     def serialize(self) -> dict[str, Any]:
+        """Return the timetable as JSON for Airflow's database."""
         asset = encode_asset_like(self.asset_condition) if self.asset_condition else None
         return {"last": self.last, "asset": asset, "delay_s": self.delay.total_seconds()}
 
     @classmethod
     def deserialize(cls, data: dict[str, Any]) -> MonthlyPartitions:
+        """Return the timetable of `serialize`."""
         asset = decode_asset_like(data["asset"]) if data["asset"] else None
         return cls(last=data["last"], asset=asset, delay=timedelta(seconds=data["delay_s"]))
 
@@ -99,5 +104,7 @@ def _is_over(month: str) -> bool:
 
 
 class PartitionSchedulePlugin(AirflowPlugin):  # type: ignore[misc]
+    """The registration of the timetable with Airflow."""
+
     name = "partition_schedule"
     timetables = [MonthlyPartitions]  # noqa: RUF012

@@ -1,1 +1,1 @@
-"""One answer, whichever way a row is sent."""
+"""One answer for a row, by whichever protocol it is sent."""

@@ -1,4 +1,4 @@
-"""The drill of one conversion: raw rows of every kind of source have one answer, bit for bit, whichever way they go.
+"""The drill of one conversion: raw rows of every kind of source have one answer, bit for bit, over every protocol.
 
 A row goes raw into its source, through `collect` and the stages after it, and is scored as `evaluate` scores it; and it goes raw to
 `/predict`, to `/v2` as JSON and as binary tensors, alone and many times at once, and over gRPC. A row with a value that cannot be read
@@ -51,19 +51,19 @@ _NOT_SENT = ("order", "outcome")
 _INFER = "/inference.GRPCInferenceService/ModelInfer"
 _FIELD = re.compile(r"field '([^']+)'")
 _OF_PARTS = {"day": "moment", "hour": "moment", "Shop Name": "shop"}
-# An answer: the bits of the probability, or the refused fields.
+# An answer: the bits of the probability, or the rejected fields.
 Outcome = tuple[str, Any]
 Ask = Callable[[Row], Outcome]
 
 
 @dataclass(frozen=True)
 class Judged:
-    """Rows of a source, and what the pipeline made of them.
+    """Rows of a source, and the pipeline's results for them.
 
     Attributes:
-        directory: where the stages ran.
-        rows: as they stand in the source.
-        outcomes: by order: the score that `evaluate` has for it, or the columns for which it was split off.
+        directory: the stages' working directory.
+        rows: in the source's form.
+        outcomes: by order: `evaluate`'s score, or the columns for which the row was quarantined.
         canonical: by order, the accepted rows.
     """
 
@@ -74,7 +74,7 @@ class Judged:
 
 
 def one_answer(bundle: Bundle, seed: int) -> list[Result]:
-    """One result a kind of source."""
+    """Run the drill; return one result for each kind of source."""
     return [_drill(source, bundle, seed) for source in raw_rows.SOURCES]
 
 
@@ -92,7 +92,7 @@ def _drill(source: str, bundle: Bundle, seed: int) -> Result:
 
 
 def judge(source: str, count: int, seed: int, directory: Path) -> Judged:
-    """Run the stages on rows drawn anew, in a directory."""
+    """Run the stages on newly drawn rows, in a directory."""
     rows = raw_rows.drawn(source, count, seed)
     raw_rows.write(source, rows, directory)
     params = Params.model_validate(raw_rows.declared(source, count))
@@ -118,7 +118,7 @@ def judge(source: str, count: int, seed: int, directory: Path) -> Judged:
 
 @contextmanager
 def serve(judged: Judged, template: Path, scratch: Path) -> Iterator[dict[str, Ask]]:
-    """By protocol, a function that asks a `bentoml serve` of the judged model, whose code is the template's."""
+    """Serve the judged model with the template's code; yield by protocol a function that asks it."""
     _make_bundle(judged.directory / paths.BOOSTED, template, scratch / "made")
     (scratch / "server").mkdir()
     with servers.ours(Bundle(scratch / "made"), scratch / "server") as server:
@@ -134,7 +134,7 @@ def serve(judged: Judged, template: Path, scratch: Path) -> Iterator[dict[str, A
 
 
 def compare(judged: Judged, ask: Mapping[str, Ask], seed: int) -> tuple[int, list[str]]:
-    """How many requests were sent, and what was not answered as `evaluate` scores it; no value of a row."""
+    """Return the number of requests, and the answers that differ from `evaluate`'s score, without values of rows."""
     chance, sent, wrong = random.Random(seed), 0, []
     for row in judged.rows:
         expected = judged.outcomes[row["order"]]
@@ -147,7 +147,7 @@ def compare(judged: Judged, ask: Mapping[str, Ask], seed: int) -> tuple[int, lis
 
 
 def _request(row: Row, canonical: Row | None, chance: random.Random) -> Row:
-    """The row as it stands in the source, or now and then with columns of the source under their declared names."""
+    """Return the row as in the source, or at random with columns of the source under their declared names."""
     request = {name: _sendable(value) for name, value in row.items() if name not in _NOT_SENT}
     if chance.random() < 0.3:
         request["shop"] = request.pop("Shop Name")
@@ -185,7 +185,7 @@ def _predict(connection: HTTPConnection, row: Row) -> Outcome:
 
 
 def _tensors(row: Row) -> Iterator[tuple[str, str, Any]]:
-    """Name, datatype and value of each field that has one."""
+    """Yield name, datatype and value of each field that has one."""
     for name, value in row.items():
         if value is not None:
             datatype = {bool: "BOOL", int: "INT64", float: "FP64"}.get(type(value), "BYTES")
@@ -241,7 +241,7 @@ def _wire(datatype: str, value: Any) -> bytes:
 
 
 def _make_bundle(model: Path, template: Path, target: Path) -> None:
-    """The template with this model, its schema, reference, golden answers and limits, and a manifest that says so."""
+    """Make a bundle of the template with this model, its schema, reference, golden answers, limits and manifest."""
     shutil.copytree(template, target)
     artifact = target / manifest.ARTIFACT
     for name in (MODEL_FILE_NAME, schema.FILE_NAME, reference.FILE_NAME):

@@ -1,4 +1,4 @@
-"""A table of every kind of column, drawn at random and written as sources write it: its rows as they stand, and how it is declared."""
+"""A table with every kind of column, drawn at random and written in the forms of each kind of source; and its declaration."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Row = dict[str, Any]
 _START = datetime(2024, 1, 1)
 _EPOCH = datetime(1970, 1, 1)
 _MISSING = 0.15
-# What no kind of the column reads.
+# Values that no column kind reads.
 _BAD = {"amount": ("n.v.", 1e39), "flag": ("perhaps", 7), "epoch": ("soon", -(10**17)), "sent": ("someday", None)}
 
 COLUMNS: dict[str, Any] = {
@@ -66,7 +66,7 @@ _OF_KIND = {
 
 
 def declared(source: str, rows: int) -> dict[str, Any]:
-    """What `params.yaml` says of the table."""
+    """Return the table's declaration, a part of `params.yaml`."""
     return {
         "name": "anything",
         "data": {
@@ -88,18 +88,18 @@ def declared(source: str, rows: int) -> dict[str, Any]:
 
 
 def drawn(source: str, count: int, seed: int) -> list[Row]:
-    """So many rows, as they stand in the source; the order of a row says which it is."""
+    """Return random rows in the source's form; `order` identifies a row."""
     chance = random.Random(f"{source} {seed}")
     return [_row(source, index, chance) for index in range(count)]
 
 
 def write(source: str, rows: list[Row], directory: Path) -> None:
-    """Write the table where `declared` has it."""
+    """Write the table to its declared place."""
     {"csv": _write_csv, "parquet": _write_parquet, "sql": _write_sql}[source](rows, directory)
 
 
 def read_back(source: str, rows: list[Row]) -> list[Row]:
-    """The rows with the values that a reader of the source would get: a float32 is no double, NaN is nothing."""
+    """Return the rows as a reader of the source gets them: a float32 is no double, NaN is missing."""
     return (
         _frame(rows).with_columns(pl.col("at").dt.strftime("%Y-%m-%dT%H:%M:%S")).to_dicts()
         if source == "parquet"
@@ -151,7 +151,7 @@ def _as_csv(values: Row, chance: random.Random) -> Row:
 
 
 def _as_sql(values: Row, chance: random.Random) -> Row:
-    """SQLite's columns hold numbers and text side by side."""
+    """Return values as SQLite holds them, numbers and text side by side in one column."""
     day, hour = _parts(values["moment"], chance, [None, "n/a"])
     if hour not in (None, "n/a") and chance.random() < 0.5:
         hour = int(str(hour))
@@ -208,7 +208,7 @@ def _with_comma(number: float) -> list[str]:
 
 
 def _offset(at: datetime | None, chance: random.Random) -> str | None:
-    """The moment, in UTC, as a text with some offset."""
+    """Return the moment, in UTC, as a text with a random offset."""
     if at is None:
         return None
     hours = chance.choice([0, 2, -5])

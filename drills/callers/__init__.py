@@ -1,1 +1,1 @@
-"""Callers of a drill: good, slow and greedy ones."""
+"""The callers of drills: good, slow and greedy."""

@@ -1,9 +1,9 @@
-"""Good callers that do not wait for one another: golden requests leave on a clock, whatever the server does, and every answer is checked.
+"""Good callers: golden requests at scheduled times, whether or not the server keeps up, and a check of every answer.
 
     python -m drills.callers.good BUNDLE PORT --rate R --seconds S [--rows N] [--version DIGEST …]
 
 Asks /predict, R times a second, for N rows. Prints JSON: `asked`, `failed` (no answer, or not the right one), `outcomes` (by status, or
-`wrong`), `p50_ms` and `p99_ms` from when a request was to be sent to its answer. Ends with 1 if one failed. Standard library only.
+`wrong`), `p50_ms` and `p99_ms` from a request's due time to its answer. Ends with 1 if one failed. Standard library only.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from harness.load.wires import HttpConnection
 
 ROWS = 16
 _RIGHT = "200"
-_CONNECTIONS = 1000  # at most; who finds none free waits for one
+_CONNECTIONS = 1000  # at most; a request that finds none free waits for one
 
 
 class Answers:
-    """Requests of so many golden rows each, and their right answers. Bytes that were right once need not be parsed again.
+    """Requests of golden rows, and their right answers; bytes that were right once are not parsed again.
 
     Args:
         versions: the bundles that may answer; by default the one that is given.
 
-    Several rows a request: a server shall have more to do with it than this program, which may have but one core for all callers.
+    Several rows a request: it must cost the server more than this program, which may have one core for all callers.
     """
 
     def __init__(self, bundle: Path, rows: int = ROWS, versions: Sequence[str] = ()) -> None:
@@ -49,9 +49,11 @@ class Answers:
 
     @property
     def requests(self) -> list[bytes]:
+        """The distinct requests."""
         return list(self._predictions)
 
     def is_right(self, asked: bytes, body: bytes) -> bool:
+        """Tell whether a body holds the right answers to a request."""
         if body != self._known.get(asked):
             answer: dict[str, Any] = json.loads(body)
             if answer["predictions"] != self._predictions[asked] or answer["model"]["version"] not in self._versions:
@@ -61,7 +63,7 @@ class Answers:
 
 
 class CheckedConnection(HttpConnection):
-    """The outcome is the status, or `wrong`, or that a refusal does not say when to come again."""
+    """A connection whose outcome is the status, `wrong`, or a rejection without Retry-After."""
 
     def __init__(self, port: int, answers: Answers) -> None:
         super().__init__(port)
@@ -69,10 +71,12 @@ class CheckedConnection(HttpConnection):
         self._asked = b""
 
     def send(self, payload: bytes, intended: float) -> None:
+        """Send a request that was due at `intended`, and remember it for the check."""
         self._asked = payload
         super().send(payload, intended)
 
     def outcome(self, head: bytes, body: bytes) -> str:
+        """Return the status, or the way in which the answer is wrong."""
         status = super().outcome(head, body)
         if status == "503" and b"\r\nretry-after: " not in head.lower():
             return "503 without Retry-After"
@@ -80,7 +84,7 @@ class CheckedConnection(HttpConnection):
 
 
 def ask(answers: Answers, port: int, rate_per_s: float, seconds: float) -> dict[str, Any]:
-    """What good callers find at a port."""
+    """Send requests at a rate for so many seconds; return counts by outcome and latencies."""
     load = OpenLoad(lambda: CheckedConnection(port, answers), answers.requests, _CONNECTIONS)
     times = arrivals(rate_per_s, seconds, seed=1)
     load.run(times)
@@ -96,13 +100,16 @@ def ask(answers: Answers, port: int, rate_per_s: float, seconds: float) -> dict[
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the callers; return 1 if a request failed."""
     parser = argparse.ArgumentParser(prog="python -m drills.callers.good", description=__doc__.partition("\n")[0])
     parser.add_argument("bundle", type=Path)
     parser.add_argument("port", type=int)
     parser.add_argument("--rate", type=float, required=True)
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--rows", type=int, default=ROWS)
-    parser.add_argument("--version", action="append", default=[], help="a bundle that may answer; default: BUNDLE")
+    parser.add_argument(
+        "--version", action="append", default=[], help="the digest of a bundle that may answer (default: of BUNDLE)"
+    )
     asked = parser.parse_args(arguments)
     processes.pin(processes.LOAD_CORE)
     found = ask(Answers(asked.bundle, asked.rows, asked.version), asked.port, asked.rate, asked.seconds)

@@ -1,10 +1,10 @@
-"""Callers that send more than anybody may: bodies without an end, and bodies that would unpack to more than memory holds.
+"""Callers that exceed every limit: endless bodies, and bodies that decompress to more than memory holds.
 
     python -m drills.callers.greedy HTTP_PORT GRPC_PORT --seconds S
 
-One of each kind at a time, again and again. Prints JSON by kind: `callers`, `outcomes` (the status that each was answered with, or the
-frame of HTTP/2 that ended it; `none`: cut off without one; `endured`: not cut off), `wrong` (how many of these are), `most_sent_bytes`
-(what one could send before the server ended the connection, with what lies in the sockets' buffers). Standard library only.
+One caller of each kind at a time, repeatedly. Prints JSON by kind: `callers`, `outcomes` (the status of the answer, or the HTTP/2 frame
+that ended the call; `none`: cut off without either; `endured`: not cut off), `wrong` (number of wrong outcomes), `most_sent_bytes` (the
+most that one sent before the server ended the connection, with the bytes in the sockets' buffers). Standard library only.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ from harness.load.wires import GREETING, REQUEST_HEAD, frames, literal
 _MIB = 1 << 20
 LONG_BYTES = 300 * 1000 * 1000
 _PATIENCE_S = 30
-_BUSY = "503"  # also a refusal
-_PAUSE_S = 0.2  # of a kind, between two callers: what they cost is asked, not what the network bears
+_BUSY = "503"  # a rejection, too
+_PAUSE_S = 0.2  # between two callers of a kind: the drill measures their cost, not the network's throughput
 _JSON = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 _BOMB = gzip.compress(bytes(300 * _MIB), 9)
 _CALL = GREETING + frame(HEADERS, END_HEADERS, 1, REQUEST_HEAD)
@@ -49,56 +49,56 @@ _CHUNKED = _JSON + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
 def _declared() -> Iterator[bytes]:
-    """300 MB, as declared."""
+    """Yield 300 MB, as declared."""
     yield _JSON + b"Content-Length: %d\r\n\r\n" % LONG_BYTES
     for _ in range(LONG_BYTES // _MIB):
         yield b" " * _MIB
 
 
 def _chunked() -> Iterator[bytes]:
-    """Chunks without an end."""
+    """Yield chunks without an end."""
     yield _CHUNKED
     while True:
         yield b"100000\r\n" + b" " * _MIB + b"\r\n"
 
 
 def _tiny_chunks() -> Iterator[bytes]:
-    """Chunks of one byte, without an end: six bytes each to say so."""
+    """Yield chunks of one byte without an end, each with six bytes of overhead."""
     yield _CHUNKED
     while True:
         yield b"1\r\n \r\n" * 10_000
 
 
 def _trailers() -> Iterator[bytes]:
-    """A short body, then trailers without an end."""
+    """Yield a short body, then trailers without an end."""
     yield _CHUNKED + b"2\r\n{}\r\n0\r\n"
     yield from _fields()
 
 
 def _headers() -> Iterator[bytes]:
-    """Headers without an end."""
+    """Yield headers without an end."""
     yield _JSON
     yield from _fields()
 
 
 def _fields() -> Iterator[bytes]:
-    """Each with a name of its own: a few bytes here, many in a dictionary."""
+    """Yield headers of distinct names: a few bytes on the wire, many in a dictionary."""
     for first in count(step=10_000):
         yield b"".join(b"%x: b\r\n" % number for number in range(first, first + 10_000))
 
 
 def _bomb() -> Iterator[bytes]:
-    """300 MiB in 300 KiB, said to be gzip."""
+    """Yield 300 MiB compressed to 300 KiB, as Content-Encoding gzip."""
     yield _JSON + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(_BOMB) + _BOMB
 
 
 def _coded_bomb() -> Iterator[bytes]:
-    """The same as a transfer coding."""
+    """Yield 300 MiB compressed to 300 KiB, as Transfer-Encoding gzip."""
     yield _JSON + b"Transfer-Encoding: gzip, chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(_BOMB), _BOMB)
 
 
 def _message() -> Iterator[bytes]:
-    """A message of gRPC of 300 MB, as its prefix declares, whatever the window of HTTP/2 allows."""
+    """Yield a gRPC message of 300 MB, as its prefix declares, regardless of HTTP/2's window."""
     yield _CALL
     yield frame(DATA, 0, 1, b"\0" + LONG_BYTES.to_bytes(4, "big"))
     for _ in range(LONG_BYTES // FRAME_BYTES):
@@ -106,7 +106,7 @@ def _message() -> Iterator[bytes]:
 
 
 def _continuations() -> Iterator[bytes]:
-    """Fields of a call without an end."""
+    """Yield a call's header fields without an end."""
     yield GREETING + frame(HEADERS, 0, 1, REQUEST_HEAD)
     for first in count(step=1000):
         fields = b"".join(literal(b"x%d" % number, b"y") for number in range(first, first + 1000))
@@ -116,13 +116,13 @@ def _continuations() -> Iterator[bytes]:
 
 
 def _compressed() -> Iterator[bytes]:
-    """300 MiB in 300 KiB, as a compressed message."""
+    """Yield 300 MiB compressed to 300 KiB, as a compressed message."""
     yield GREETING + frame(HEADERS, END_HEADERS, 1, REQUEST_HEAD + literal(b"grpc-encoding", b"gzip"))
     message = b"\1" + len(_BOMB).to_bytes(4, "big") + _BOMB
     yield b"".join(frame(DATA, 0, 1, message[at : at + FRAME_BYTES]) for at in range(0, len(message), FRAME_BYTES))
 
 
-# With the outcomes that are right.
+# With the right outcomes.
 HTTP_KINDS = {
     "300 MB declared": (_declared, {"413"}),
     "endless chunks": (_chunked, {"413"}),
@@ -140,12 +140,12 @@ GRPC_KINDS = {
 
 
 def http_status(received: bytes) -> str:
-    """Empty while there is none."""
+    """Return the status of a response; empty while there is none."""
     return received[9:12].decode() if b"\r\n\r\n" in received else ""
 
 
 def grpc_end(received: bytes) -> str:
-    """What ended the call, or the connection; empty while nothing did."""
+    """Return the frame that ended the call or the connection; empty while none did."""
     for kind, flags in frames(received):
         if kind == HEADERS and flags & END_STREAM:
             return "refused"
@@ -155,7 +155,7 @@ def grpc_end(received: bytes) -> str:
 
 
 class _Greedy:
-    """One caller, which sends on whatever it is answered, until it is cut off."""
+    """One caller, which keeps sending, whatever the answer, until it is cut off."""
 
     def __init__(self, port: int, outcome: Callable[[bytes], str]) -> None:
         self._outcome = outcome
@@ -164,7 +164,7 @@ class _Greedy:
         self.sent = 0
 
     def run(self, parts: Iterator[bytes]) -> str:
-        """What it came to; `none` without an answer, `endured` if the server took it all without a word, or for too long."""
+        """Send the parts and return the outcome; `none` if cut off without an answer, `endured` if not cut off in time."""
         deadline = time.monotonic() + _PATIENCE_S
         with self._connection:
             self._connection.setblocking(False)
@@ -176,7 +176,7 @@ class _Greedy:
             except TimeoutError:
                 return "endured"
             except OSError:
-                pass  # cut off, as it should be
+                pass  # cut off, as intended
         return self._outcome(self._received) or "none"
 
     def _send(self, view: memoryview, deadline: float) -> None:
@@ -190,7 +190,7 @@ class _Greedy:
                 view = view[count:]
 
     def _read(self, deadline: float) -> bool:
-        """Whether there may be more to read."""
+        """Read what has arrived; tell whether more may come."""
         self._wait(deadline, [])
         chunk = self._connection.recv(1 << 16)
         self._received += chunk
@@ -204,7 +204,7 @@ class _Greedy:
 
 
 def attack(http_port: int, grpc_port: int, seconds: float) -> dict[str, dict[str, Any]]:
-    """All kinds at once, again and again for so long; what came of them, by kind."""
+    """Run all kinds at once, repeatedly for so long; return counts and outcomes by kind."""
     kinds = {kind: (http_port, http_status, *entry) for kind, entry in HTTP_KINDS.items()}
     kinds |= {kind: (grpc_port, grpc_end, *entry) for kind, entry in GRPC_KINDS.items()}
     outcomes: dict[str, Counter[str]] = {kind: Counter() for kind in kinds}
@@ -236,13 +236,14 @@ def attack(http_port: int, grpc_port: int, seconds: float) -> dict[str, dict[str
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the callers; return 1 if one was not cut off."""
     parser = argparse.ArgumentParser(prog="python -m drills.callers.greedy", description=__doc__.partition("\n")[0])
     parser.add_argument("http_port", type=int)
     parser.add_argument("grpc_port", type=int)
     parser.add_argument("--seconds", type=float, required=True)
     asked = parser.parse_args(arguments)
     processes.pin(processes.LOAD_CORE)
-    os.nice(5)  # good callers, who share that core, shall not wait for this program
+    os.nice(5)  # good callers share this core and must not wait for this program
     print(json.dumps(attack(asked.http_port, asked.grpc_port, asked.seconds)))
     return 0
 

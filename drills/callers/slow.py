@@ -1,10 +1,10 @@
-"""Callers that never come to an end: heads and bodies a byte at a time, on as many connections as are asked for.
+"""Callers that never finish: heads and bodies a byte at a time, on many connections.
 
     python -m drills.callers.slow HTTP_PORT GRPC_PORT --http N --grpc M --seconds S
 
-N of each kind over HTTP and M of each over gRPC; a connection that the server ends is opened again. Prints JSON by kind: `opened`,
-`ended` (by the server, as it should), `otherwise` (not opened, or ended without a word), `longest_s` (how long one lasted). Standard
-library only.
+N of each kind over HTTP and M of each over gRPC; a connection that the server ends is reopened. Prints JSON by kind: `opened`, `ended`
+(rejected by the server, as intended), `otherwise` (not opened, or closed without a rejection), `longest_s` (the longest connection).
+Standard library only.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from bentos.protocols.http2.frames import (
 from harness import processes
 from harness.load.wires import GREETING, REQUEST_HEAD, frames
 
-_PAUSE_S = 1.5  # between two bytes of one connection
+_PAUSE_S = 1.5  # between two bytes of a connection
 _BODY = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n"
 _CALL = GREETING + frame(HEADERS, END_HEADERS, 1, REQUEST_HEAD)
-_SETTLED = GREETING + frame(SETTINGS, ACK, 0)  # with the acknowledgement of the server's own
+_SETTLED = GREETING + frame(SETTINGS, ACK, 0)  # with the acknowledgement of the server's settings
 
 
 def _is_408(received: bytes) -> bool:
@@ -47,7 +47,7 @@ def _is_408(received: bytes) -> bool:
 
 
 def _is_refused(received: bytes) -> bool:
-    """Whether the server ended the call, or the connection."""
+    """Tell whether the server ended the call or the connection."""
     return any(
         kind in (RST_STREAM, GOAWAY) or (kind == HEADERS and flags & END_STREAM) for kind, flags in frames(received)
     )
@@ -55,7 +55,7 @@ def _is_refused(received: bytes) -> bool:
 
 @dataclass(frozen=True)
 class Kind:
-    """What has come when the first byte is due, what then comes again and again, and whether an answer to it is a refusal."""
+    """A kind of slow caller: its first bytes, the bytes that it repeats, and the test of a rejection."""
 
     start: bytes
     again: bytes
@@ -85,15 +85,16 @@ class _Slow:
 
 @dataclass
 class SlowCallers:
-    """All of them, in one loop."""
+    """All slow callers, in one loop."""
 
     ports: Mapping[str, int]
     open_: dict[int, _Slow] = field(default_factory=dict)
-    turns: deque[tuple[float, _Slow]] = field(default_factory=deque)  # who sends when
+    turns: deque[tuple[float, _Slow]] = field(default_factory=deque)  # the connections in the order of their next byte
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     longest_s: dict[str, float] = field(default_factory=dict)
 
     def run(self, wanted: Mapping[str, int], seconds: float) -> dict[str, dict[str, Any]]:
+        """Keep so many connections of each kind open for so long; return counts by kind."""
         poll = select.epoll()
         end = time.perf_counter() + seconds
         while (now := time.perf_counter()) < end:
@@ -117,7 +118,7 @@ class SlowCallers:
     def _fill_up(self, wanted: Mapping[str, int], poll: select.epoll) -> None:
         now = Counter(slow.kind for slow in self.open_.values())
         for kind, count in wanted.items():
-            for _ in range(min(count - now[kind], 50)):  # so many in one turn that those who are there do not wait
+            for _ in range(min(count - now[kind], 50)):  # at most 50 per turn, so that open connections are not delayed
                 self._open(kind, poll)
 
     def _open(self, kind: str, poll: select.epoll) -> None:
@@ -137,7 +138,7 @@ class SlowCallers:
         try:
             slow.connection.send(kind.again[(slow.sent - 1) % len(kind.again) :][:1] if slow.sent else kind.start)
         except OSError:
-            return  # it is closed, by us or by the server, whose answer is still to be read
+            return  # closed by us, or by the server, whose answer is still to be read
         slow.sent += 1
         self.turns.append((time.perf_counter() + _PAUSE_S, slow))
 
@@ -161,6 +162,7 @@ class SlowCallers:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the callers; return 1 if one was not ended as it should be."""
     parser = argparse.ArgumentParser(prog="python -m drills.callers.slow", description=__doc__.partition("\n")[0])
     parser.add_argument("http_port", type=int)
     parser.add_argument("grpc_port", type=int)

@@ -1,4 +1,4 @@
-"""The drills of what replicas run from: code, environments and keys are changed beneath a fleet that serves."""
+"""The drills of a fleet's own copies: code, environments and keys change while the fleet serves."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _KILLS = 10
 
 
 def code_changed(one: DrilledFleet) -> list[Result]:
-    """The live bundle's code is changed in the store, and replicas are killed: what they start again is what was deployed."""
+    """Change the live bundle's code in the store, and kill replicas: they restart with the deployed code."""
     one.serve(2)
     names = [each["name"] for each in one("status")["replicas"]]
     path = one.store / "bundles" / one.first / "src" / "bentos" / "core.py"
@@ -33,7 +33,7 @@ def code_changed(one: DrilledFleet) -> list[Result]:
 
 
 def environment_replaced(one: DrilledFleet) -> list[Result]:
-    """`make` makes another environment in the place of the one that replicas were started from; they return, scale and roll back."""
+    """Replace the environment that replicas were started from; they restart, scale and roll back."""
     project = fleet_project(one.scratch / "project")
     own = replace(one, python=project / ".venv" / "fleet" / "bin" / "python")
     own.serve(1)
@@ -53,7 +53,7 @@ def environment_replaced(one: DrilledFleet) -> list[Result]:
 
 
 def key_rotated(one: DrilledFleet) -> list[Result]:
-    """A bundle signed with a new key is deployed beside the old key, and taken back; then the new one serves without the old key."""
+    """Deploy a bundle signed with a new key beside the old key, and roll back; then serve it without the old key."""
     keys = one.scratch / "keys"
     keys.mkdir()
     (keys / "old.pem").write_text(one.public_key)
@@ -76,5 +76,5 @@ def key_rotated(one: DrilledFleet) -> list[Result]:
         counted(
             41, "signing key rotated", "deployed, rolled back, scaled; the old key removed, each replica killed", found
         ),
-        Result(41, "key that nobody knows", "deploy", 1, int(refused != 65), f"refused: {refused}", refused == 65),
+        Result(41, "unknown key", "deploy", 1, int(refused != 65), f"refused: {refused}", refused == 65),
     ]

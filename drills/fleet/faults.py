@@ -1,4 +1,4 @@
-"""The drills of a fleet, beside good callers: processes killed and stopped, a store that says nothing, two fleets on one machine."""
+"""The drills of a fleet under good callers: processes killed and stopped, an empty store, two fleets on one machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ROLLBACK_LIMIT_S = 10.0
 
 
 def fleet(bundle: Bundle) -> list[Result]:
-    """All of them, one after the other, on a fleet that each begins with a new state."""
+    """Run all drills in turn, each on a fleet with a new state."""
     found = []
     for drill in (
         kills,
@@ -45,7 +45,7 @@ def fleet(bundle: Bundle) -> list[Result]:
 
 
 def kills(one: DrilledFleet) -> list[Result]:
-    """One of four replicas a second is killed, for a minute."""
+    """Kill one of four replicas a second, for a minute."""
     one.serve(4)
     names = [each["name"] for each in one("status")["replicas"]]
     took: list[float] = []
@@ -71,7 +71,7 @@ def kills(one: DrilledFleet) -> list[Result]:
 
 
 def frozen(one: DrilledFleet) -> list[Result]:
-    """A replica is stopped, again and again; the watchdog replaces it."""
+    """Stop replicas; the watchdog replaces them."""
     one.serve(3)
     out: list[float] = []
     names = [each["name"] for each in one("status")["replicas"]]
@@ -88,7 +88,7 @@ def frozen(one: DrilledFleet) -> list[Result]:
     ]
 
 
-_STATUS_S = 0.5  # that `fleet status` takes itself
+_STATUS_S = 0.5  # the time of `fleet status` itself
 
 
 def _ready(one: DrilledFleet, name: str) -> bool:
@@ -96,7 +96,7 @@ def _ready(one: DrilledFleet, name: str) -> bool:
 
 
 def rollbacks(one: DrilledFleet) -> list[Result]:
-    """Another bundle is deployed and taken back."""
+    """Deploy another bundle and roll back."""
     one.serve(2)
     took = []
     with under_load(one, one.first, one.second) as found:
@@ -113,7 +113,7 @@ def rollbacks(one: DrilledFleet) -> list[Result]:
 
 
 def balancer(one: DrilledFleet) -> list[Result]:
-    """Envoy gets other configurations, and is replaced by another Envoy."""
+    """Reload Envoy's configuration, and replace it by another Envoy."""
     one.serve(1)
     with under_load(one, one.first) as found:
         for size in ("3", "1"):
@@ -126,11 +126,12 @@ def balancer(one: DrilledFleet) -> list[Result]:
 
 
 def supervisor_killed(one: DrilledFleet) -> list[Result]:
-    """supervisord is killed, and nobody does anything."""
+    """Kill supervisord; the watchdog repairs the fleet."""
     return _repaired(one, signal.SIGKILL, "killed")
 
 
 def supervisor_stopped(one: DrilledFleet) -> list[Result]:
+    """Stop supervisord; the watchdog repairs the fleet."""
     return _repaired(one, signal.SIGSTOP, "stopped")
 
 
@@ -146,7 +147,7 @@ def _repaired(one: DrilledFleet, number: int, done: str) -> list[Result]:
 
 
 def training_gone(one: DrilledFleet) -> list[Result]:
-    """All that training shares with the fleet is moved away: the store. Commands refuse, and replicas that die return."""
+    """Move the store away, all that training shares with the fleet. Commands are rejected, and crashed replicas return."""
     one.serve(2)
     away = one.store.with_name("away")
     with under_load(one, one.first) as found:
@@ -161,7 +162,7 @@ def training_gone(one: DrilledFleet) -> list[Result]:
         counted(34, "training gone", "the store moved away, and each replica killed meanwhile", found),
         Result(
             35,
-            "a store that says nothing",
+            "a store that names no live bundle",
             "up, scale, rollback",
             len(codes),
             0,
@@ -172,7 +173,7 @@ def training_gone(one: DrilledFleet) -> list[Result]:
 
 
 def canary_dies(one: DrilledFleet) -> list[Result]:
-    """The only replica of a canary is killed every few seconds."""
+    """Kill the only replica of a canary every few seconds."""
     one.serve(2)
     with under_load(one, one.first, one.second) as found:
         one("deploy", one.second, "--canary", "10")
@@ -184,7 +185,7 @@ def canary_dies(one: DrilledFleet) -> list[Result]:
 
 
 def two_fleets(one: DrilledFleet, other: DrilledFleet) -> list[Result]:
-    """Two fleets with the same port for their replicas, each of another bundle, whose replicas are killed."""
+    """Kill replicas of two fleets with the same replica port, each with another bundle."""
     one.serve(2)
     other("up", "--size", "2")
     other("deploy", other.second)
@@ -203,7 +204,7 @@ def two_fleets(one: DrilledFleet, other: DrilledFleet) -> list[Result]:
 
 
 def balancer_stopped(one: DrilledFleet) -> list[Result]:
-    """Envoy is stopped: who asks meanwhile waits or fails, and it is replaced without a person."""
+    """Stop Envoy: its callers wait or fail, and the watchdog replaces it."""
     one.serve(2)
     (envoy,) = one.root.joinpath("programs").glob("envoy-*.conf")
     send(one.pids(envoy.stem), signal.SIGSTOP)

@@ -1,4 +1,4 @@
-"""A fleet for a drill: a store with two bundles, the command `fleet`, and good callers that ask Envoy on a clock meanwhile."""
+"""A fleet for a drill: a store with two bundles, the command `fleet`, and good callers of Envoy meanwhile."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _POLL_S = 0.05
 
 
 class NotAsExpectedError(Exception):
-    """A command of the fleet ended otherwise than it must, or something did not happen in time."""
+    """A command of the fleet ended unexpectedly, or a condition did not hold in time."""
 
 
 @dataclass
@@ -47,14 +47,16 @@ class DrilledFleet:
 
     @property
     def store(self) -> Path:
+        """The directory of its store."""
         return self.scratch / "store"
 
     @property
     def root(self) -> Path:
+        """The directory of its state."""
         return self.scratch / "var" / "fleet"
 
     def run(self, *arguments: str) -> tuple[int, dict[str, Any]]:
-        """Exit code and status, or error."""
+        """Run a command; return its exit code, and the status or error."""
         environment = clean_environment() | {
             "BULKHEAD_STORE": str(self.store),
             "BULKHEAD_VAR": str(self.root.parent),
@@ -70,31 +72,33 @@ class DrilledFleet:
         return done.returncode, json.loads(done.stdout)
 
     def __call__(self, *arguments: str) -> dict[str, Any]:
-        """The status after a command that must succeed."""
+        """Run a command that must succeed; return the status."""
         code, status = self.run(*arguments)
         if code:
             raise NotAsExpectedError(f"fleet {' '.join(arguments)} ended with {code}: {status}")
         return status
 
     def serve(self, size: int) -> None:
+        """Start the fleet with so many replicas and deploy the first bundle."""
         self("up", "--size", str(size))
         self("deploy", self.first)
 
     def pids(self, program: str) -> set[int]:
-        """The processes of one of its programs."""
+        """Return the processes of one of its programs."""
         return marked({FLEET_MARK: str(self.root), PROGRAM_MARK: program})
 
     @property
     def supervisord(self) -> int:
+        """The process id of supervisord."""
         return int((self.root / "supervisord.pid").read_text())
 
     def wait_until_ready(self, limit_s: float = 60) -> float:
-        """Seconds until all that is wanted serves."""
+        """Return the seconds until all that is wanted serves."""
         return waited(lambda: self.run("status")[0] == 0, "the fleet to be ready", limit_s)
 
 
 def waited(condition: Callable[[], bool], what: str, limit_s: float = 60) -> float:
-    """Seconds until it holds.
+    """Return the seconds until the condition holds.
 
     Raises:
         NotAsExpectedError: it does not in time.
@@ -102,14 +106,14 @@ def waited(condition: Callable[[], bool], what: str, limit_s: float = 60) -> flo
     began = time.monotonic()
     while not condition():
         if time.monotonic() - began > limit_s:
-            raise NotAsExpectedError(f"waited {limit_s:g} s in vain for {what}")
+            raise NotAsExpectedError(f"timed out after {limit_s:g} s: waited for {what}")
         time.sleep(_POLL_S)
     return time.monotonic() - began
 
 
 @contextmanager
 def fleets(bundle: Bundle, count: int = 1) -> Iterator[list[DrilledFleet]]:
-    """So many fleets, each with its own store; they have the default port for their replicas in common."""
+    """Yield fleets, each with its own store; all have the default replica port."""
     made: list[DrilledFleet] = []
     with tempfile.TemporaryDirectory(prefix="drill-") as scratch:
         try:
@@ -129,7 +133,7 @@ def _fleet(bundle: Bundle, scratch: Path) -> DrilledFleet:
 
 
 def another(source: Path, target: Path, rows: int = 1) -> Path:
-    """Another version of a bundle, which allows so many more rows in a request, and whose answers are the same."""
+    """Make another version of a bundle, which allows `rows` more rows in a request and gives the same answers; return it."""
     shutil.copytree(source, target)
     limits = target / manifest.ARTIFACT / "limits.json"
     content = json.loads(limits.read_bytes())
@@ -141,7 +145,7 @@ def another(source: Path, target: Path, rows: int = 1) -> Path:
 
 @contextmanager
 def asked(fleet: DrilledFleet, rate_per_s: float, seconds: float, *versions: str) -> Iterator[dict[str, Any]]:
-    """Good callers beside the block, for so long at least; what they found is there after it.
+    """Run good callers beside the block, for at least so long; the yielded dictionary holds their counts after it.
 
     Args:
         versions: which may answer.

@@ -1,4 +1,4 @@
-"""What the drills of a fleet share: good callers at a rate that it sustains, a replica killed, and the counts."""
+"""The common parts of a fleet's drills: good callers at a sustainable rate, a killed replica, and the counts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fleet.state import socket_of
 from fleet.supervisor.processes import send
 from fleet.supervisor.unix_http import answers
 
-_RATE_PER_S = 300.0  # at most; less where others who use this machine leave no time for it
+_RATE_PER_S = 300.0  # at most; less where other load on this machine leaves no time for it
 _ALONE_S = 10.0
 _SUSTAINED_P99_MS = 100.0
 _LEAST_S = 75.0
@@ -23,7 +23,7 @@ _ALL_SERVE = "each has the golden answer"
 
 @contextmanager
 def under_load(one: DrilledFleet, *versions: str, share: float = 1.0) -> Iterator[dict[str, Any]]:
-    """Good callers beside the block, at a rate that the fleet sustains when nothing happens to it; what they found is there after it."""
+    """Run good callers beside the block, at a rate that the undisturbed fleet sustains; the yielded dictionary holds their counts."""
     rate_per_s = share * _RATE_PER_S
     while True:
         with asked(one, rate_per_s, _ALONE_S, *versions) as alone:
@@ -39,13 +39,14 @@ def under_load(one: DrilledFleet, *versions: str, share: float = 1.0) -> Iterato
 
 
 def counted(fault: int, name: str, injected: str, found: dict[str, Any]) -> Result:
+    """Return the result of a fault under good callers."""
     print(f"  {name}: {found['outcomes']}")
     held = not found["failed"] and found["asked"] >= REQUESTS
     return Result(fault, name, injected, found["asked"], found["failed"], _ALL_SERVE, held)
 
 
 def kill_and_wait(one: DrilledFleet, name: str) -> float:
-    """Seconds from the end of a replica's process until the next one is ready."""
+    """Kill a replica's process; return the seconds until its successor is ready."""
     killed = one.pids(name)
     send(killed, signal.SIGKILL)
     path = socket_of("http", name, one.root)
@@ -58,6 +59,7 @@ def kill_and_wait(one: DrilledFleet, name: str) -> float:
 
 @contextmanager
 def stopped(one: DrilledFleet, program: str) -> Iterator[None]:
+    """Stop a program's processes (SIGSTOP) for the block."""
     pids = one.pids(program)
     send(pids, signal.SIGSTOP)
     try:

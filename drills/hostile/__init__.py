@@ -1,1 +1,1 @@
-"""Hostile requests, drawn and fuzzed."""
+"""Hostile requests, generated and fuzzed."""

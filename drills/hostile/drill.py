@@ -1,4 +1,4 @@
-"""The drill of hostile requests: faults 23 to 27 against one replica, over HTTP and gRPC, with its memory and its log watched."""
+"""The drill of hostile requests: faults 23 to 27 against one replica, over HTTP and gRPC, with a watch on its memory and log."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _FAULTS = {
 
 
 def hostile(bundle: Bundle, requests: int, seed: int) -> list[Result]:
-    """One result a fault, and one each for the log and the memory of the server."""
+    """Run the drill; return one result for each fault, and one each for the server's log and memory."""
     with tempfile.TemporaryDirectory() as scratch, servers.ours(bundle, Path(scratch)) as server:
         parts = _callers(bundle, server, requests, seed)
         log = b"".join(path.read_bytes() for path in Path(scratch).glob("*.log"))
@@ -42,7 +42,7 @@ def hostile(bundle: Bundle, requests: int, seed: int) -> list[Result]:
 
 
 def _callers(bundle: Bundle, server: servers.Server, requests: int, seed: int) -> list[dict[str, Any]]:
-    """What several callers at once have found, each with its share of the requests."""
+    """Run concurrent callers, each with its share of the requests; return their findings."""
     share = -(-requests // _CALLERS)
     command = [
         str(interpreter("client")),

@@ -1,4 +1,4 @@
-"""Right requests for one model in every form that the server takes, and what spoils any bytes."""
+"""Right requests for one model in every form that the server accepts, and mutations of bytes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DATATYPES = {"number": "FP64", "boolean": "BOOL", "category": "BYTES", "timesta
 
 
 def http(method: str, path: str, body: bytes = b"", *headers: tuple[str, str], encoding: str = "utf-8") -> bytes:
-    """A complete HTTP/1.1 request."""
+    """Return a complete HTTP/1.1 request."""
     lines = [f"{method} {path} HTTP/1.1", "Host: x", *(f"{name}: {value}" for name, value in headers)]
     if not any(name.lower() == "transfer-encoding" for name, _ in headers):
         lines.append(f"Content-Length: {len(body)}")
@@ -23,7 +23,7 @@ def http(method: str, path: str, body: bytes = b"", *headers: tuple[str, str], e
 
 
 def mutated(chance: random.Random, content: bytes) -> bytes:
-    """One to eight changes: bits flipped, bytes overwritten, pieces cut, repeated or moved."""
+    """Return the content with one to eight changes: bits flipped, bytes overwritten, pieces cut, repeated or moved."""
     changed = bytearray(content)
     for _ in range(chance.randint(1, 8)):
         at = chance.randrange(len(changed) + 1)
@@ -59,17 +59,19 @@ class Forms:
         self._golden = golden
 
     def case(self, chance: random.Random) -> dict[str, Any]:
+        """Return a golden case."""
         return chance.choice(self._golden)
 
     def row(self, chance: random.Random) -> dict[str, Any]:
-        """A copy of a golden row, to be spoiled."""
+        """Return a copy of a golden row, to be spoiled."""
         return dict(self.case(chance)["row"])
 
     def any_field(self, chance: random.Random, kind: str) -> str:
+        """Return the name of a field of a kind."""
         return chance.choice([name for name, field in self.fields.items() if field["kind"] == kind])
 
     def body(self, chance: random.Random) -> tuple[str, bytes, list[tuple[str, str]]]:
-        """Path, body and headers of a right request: `/predict`, or JSON or binary tensors."""
+        """Return path, body and headers of a right request: `/predict`, or JSON or binary tensors."""
         row = self.row(chance)
         way = chance.randrange(3)
         if way == 0:
@@ -86,6 +88,7 @@ class Forms:
         return self.infer, head + tail, headers
 
     def tensors(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Return a row as a request of JSON tensors."""
         present = {name: value for name, value in row.items() if value is not None}
         return {
             "inputs": [
@@ -95,6 +98,7 @@ class Forms:
         }
 
     def message(self, row: dict[str, Any], *, raw: bool) -> Any:
+        """Return a row as a ModelInfer message, its tensors raw or typed."""
         message = oip_pb2.ModelInferRequest(model_name=self.model)
         contents = {"FP64": "fp64_contents", "BOOL": "bool_contents", "BYTES": "bytes_contents"}
         for entry in self.tensors(row)["inputs"]:
@@ -108,7 +112,7 @@ class Forms:
 
 
 def wire(entry: dict[str, Any]) -> bytes:
-    """The one value of a tensor in the protocol's raw representation."""
+    """Return a tensor's one value in the protocol's raw representation."""
     value = entry["data"][0]
     if entry["datatype"] == "BYTES":
         text = str(value).encode()

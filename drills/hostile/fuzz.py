@@ -1,4 +1,4 @@
-"""Sends hostile requests to a running server, one after the other, and judges every answer.
+"""Send hostile requests to a running server, one after another, and judge every answer.
 
     python -m drills.hostile.fuzz BUNDLE --http HOST:PORT --grpc HOST:PORT [--requests N] [--seed S] [--first I] [--pid P]
 
@@ -32,7 +32,7 @@ Outcome = tuple[str, bytes]
 
 
 class Http:
-    """One connection, opened again when the server ends it."""
+    """One HTTP connection, reopened when the server ends it."""
 
     def __init__(self, address: str) -> None:
         host, _, port = address.rpartition(":")
@@ -40,7 +40,7 @@ class Http:
         self._connection: socket.socket | None = None
 
     def send(self, request: Request) -> Outcome:
-        """Status and body; the status is `dropped` if there was no complete answer."""
+        """Send a request; return status and body, the status `dropped` if there was no complete answer."""
         reused = self._connection is not None
         connection = self._connection or socket.create_connection(self._address, _PATIENCE_S)
         self._connection = None
@@ -52,7 +52,7 @@ class Http:
             body = response.read()
         except (OSError, http.client.HTTPException) as error:
             connection.close()
-            # An idle connection may end at any time; the same on a new one is the server's doing.
+            # An idle connection may end at any time; the same on a new one is the server's fault.
             return self.send(request) if reused else ("dropped", repr(error).encode())
         if response.will_close:
             connection.close()
@@ -61,7 +61,7 @@ class Http:
         return str(response.status), body
 
     def send_bytes(self, request: Request) -> Outcome:
-        """As `send` for what need not be HTTP, on a connection of its own: the status of the last answer, or `closed`."""
+        """Send bytes that need not be HTTP on a connection of their own; return the status of the last answer, or `closed`."""
         received = b""
         with socket.create_connection(self._address, _PATIENCE_S) as connection:
             try:
@@ -78,12 +78,13 @@ class Http:
 
 
 class Grpc:
-    """One channel."""
+    """One gRPC channel."""
 
     def __init__(self, address: str) -> None:
         self._channel = grpc.insecure_channel(address)
 
     def send(self, request: Request) -> Outcome:
+        """Send a request; return the name of its status, and the answer."""
         call = self._channel.unary_unary(f"/inference.GRPCInferenceService/{request.method}")
         try:
             return "OK", call(request.content, timeout=_PATIENCE_S)
@@ -92,7 +93,7 @@ class Grpc:
 
 
 def complaint(request: Request, outcome: str, body: bytes) -> str | None:
-    """What is wrong with an answer; None if nothing is."""
+    """Return the defect of an answer; None if it has none."""
     if outcome not in request.allowed:
         return f"{outcome}, not one of {', '.join(sorted(request.allowed))}"
     if CANARY.encode() in body:
@@ -110,13 +111,14 @@ def complaint(request: Request, outcome: str, body: bytes) -> str | None:
 
 
 def resident_mb(pid: int | None) -> float:
+    """Return the memory of a process tree, in MB; 0 without a process."""
     return processes.resident_mb(pid) if pid else 0.0
 
 
 def fuzz(
     maker: Maker, send: Callable[[Request], Outcome], seed: int, numbers: range, pid: int | None
 ) -> dict[str, Any]:
-    """Send the requests of these numbers; what came of them."""
+    """Send the requests of these numbers; return the counts and failures."""
     counts: dict[int, dict[str, Counter[str]]] = {}
     failed: Counter[int] = Counter()
     failures = []
@@ -136,6 +138,7 @@ def fuzz(
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the fuzzer; return 1 if there was a failure."""
     parser = argparse.ArgumentParser(prog="python -m drills.hostile.fuzz", description=__doc__.partition("\n")[0])
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--http", required=True, metavar="HOST:PORT")

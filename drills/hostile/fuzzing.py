@@ -1,4 +1,4 @@
-"""The drill of the fuzzers: properties of a replica, by hypothesis, and the code that callers' bytes come to, guided by its coverage."""
+"""The drill of the fuzzers: properties of a replica by hypothesis, and parsers of callers' bytes by coverage-guided fuzzing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _GROWTH_LIMIT = 1.1  # of memory, after a tenth of the requests and after all
 
 
 def fuzz(bundle: Bundle, seed: int) -> list[Result]:
-    """One result a property and one a target, and one for the replica's memory."""
+    """Run the fuzzers; return one result for each property and target, and one for the replica's memory."""
     with tempfile.TemporaryDirectory() as scratch, servers.ours(bundle, Path(scratch)) as server:
         found = _properties(bundle, server, seed)
     for name, failure in found["failed"].items():
@@ -34,7 +34,7 @@ def fuzz(bundle: Bundle, seed: int) -> list[Result]:
     results.append(_memory("memory of the replica", sum(found["requests"].values()), found))
     if (ATHERIS / "atheris").is_dir():
         return results + [_target(bundle, name, runs, seed) for name, runs in RUNS.items()]
-    print(f"  there is no atheris in {ATHERIS}: it has wheels for Linux on x86-64 alone")
+    print(f"  no atheris in {ATHERIS}, so the targets are skipped: it has wheels for Linux on x86-64 alone")
     return results
 
 
@@ -55,7 +55,7 @@ def _properties(bundle: Bundle, server: servers.Server, seed: int) -> dict[str, 
 
 
 def run_target(bundle: Path, name: str, runs: int, seed: int = 1) -> subprocess.CompletedProcess[str]:
-    """`drills.hostile.targets` in the serving environment."""
+    """Run `drills.hostile.targets` in the serving environment."""
     environment = servers.clean_environment() | {"PYTHONPATH": os.pathsep.join((str(ATHERIS), str(PROJECT)))}
     command = [str(interpreter("serving")), "-m", "drills.hostile.targets", str(bundle), name, str(runs), str(seed)]
     return subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""What must hold for every request, tried by hypothesis against a running server, which looks for the smallest one for which it does not.
+"""Properties of every request, tested by hypothesis against a running server; a failure is shrunk to the smallest one.
 
     python -m drills.hostile.properties BUNDLE --http HOST:PORT --grpc HOST:PORT [--examples N] [--seed S] [--pid P]
 
@@ -30,7 +30,7 @@ _NO_STATUS: frozenset[str] = frozenset()
 _JSON = ("Content-Type", "application/json")
 _TOKEN = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters=":"), min_size=1, max_size=20)
 _VALUE = st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=60)
-# What is none of these begins another request, or ends the head.
+# Other characters begin another request, or end the head.
 _TARGET = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=60)
 _KNOWN_HEADS = st.sampled_from(
     [
@@ -47,7 +47,7 @@ _KNOWN_HEADS = st.sampled_from(
 
 
 class Server:
-    """Asks a server, and counts."""
+    """A client of the server that counts its requests."""
 
     def __init__(self, http: str, grpc: str, bundle: Path) -> None:
         self._http, self._grpc = Http(http), Grpc(grpc)
@@ -60,25 +60,29 @@ class Server:
         self.row: rows.Schema = document["components"]["schemas"]["Row"]
 
     def ask(self, method: str, path: str, body: bytes = b"", *headers: tuple[str, str]) -> tuple[str, bytes]:
+        """Send a request on the kept connection; return status and body."""
         self.requests += 1
         content = forms.http(method, path, body, *headers)
         return self._http.send(Request(0, "", HTTP, method, content, _NO_STATUS))
 
     def ask_once(self, method: str, path: str, body: bytes, *headers: tuple[str, str]) -> tuple[str, bytes]:
-        """On a connection of its own, with headers in Latin-1; the status of the last answer, and all that came."""
+        """Send a request on a connection of its own, headers in Latin-1; return the status of the last answer, and all bytes."""
         self.requests += 1
         content = forms.http(method, path, body, *headers, encoding="latin-1")
         return self._http.send_bytes(Request(0, "", HTTP, method, content, _NO_STATUS))
 
     def predict(self, value: Any) -> tuple[str, Any]:
+        """Send a body to `/predict`; return status and answer."""
         status, body = self.ask("POST", "/predict", json.dumps(value).encode(), _JSON)
         return status, json.loads(body)
 
     def infer(self, row: rows.Row) -> tuple[str, Any]:
+        """Send a row to `/v2` as JSON tensors; return status and answer."""
         status, body = self.ask("POST", self.forms.infer, json.dumps(self.forms.tensors(row)).encode(), _JSON)
         return status, json.loads(body)
 
     def infer_grpc(self, row: rows.Row, *, raw: bool) -> tuple[str, bytes]:
+        """Send a row over gRPC; return status and answer."""
         self.requests += 1
         content = self.forms.message(row, raw=raw).SerializeToString()
         return self._grpc.send(Request(0, "", GRPC, "ModelInfer", content, _NO_STATUS))
@@ -88,7 +92,7 @@ Property = Callable[[Server], Callable[..., None]]
 
 
 def allowed_rows_are_answered_alike(server: Server) -> Callable[..., None]:
-    """What the OpenAPI document allows is answered, by all protocols with the same numbers, bit for bit."""
+    """Check that rows allowed by the OpenAPI document are answered, over all protocols with the same numbers, bit for bit."""
 
     @given(rows.allowed(server.row), st.booleans())
     def check(row: rows.Row, raw: bool) -> None:
@@ -113,7 +117,7 @@ def allowed_rows_are_answered_alike(server: Server) -> Callable[..., None]:
 
 
 def forbidden_values_are_named_and_not_repeated(server: Server) -> Callable[..., None]:
-    """What it forbids is refused, by the name of its field and without its value."""
+    """Check that forbidden values are rejected by the name of their field and without the value."""
 
     @given(rows.forbidden(server.row))
     def check(found: tuple[rows.Row, str]) -> None:
@@ -124,7 +128,7 @@ def forbidden_values_are_named_and_not_repeated(server: Server) -> Callable[...,
         assert fields == {name}
         assert name == CANARY or CANARY not in json.dumps(answer)
         is_number = name != CANARY and server.row["properties"][name]["type"] == "number"
-        if is_number and isinstance(row.get(name), float):  # what a tensor of this field can hold
+        if is_number and isinstance(row.get(name), float):  # a tensor of this field can hold the value
             status, answer = server.infer(row)
             assert status == "400", answer
             assert name in answer["error"]
@@ -136,7 +140,7 @@ def forbidden_values_are_named_and_not_repeated(server: Server) -> Callable[...,
 
 
 def rows_do_not_see_each_other(server: Server) -> Callable[..., None]:
-    """A row has the same answer alone and among others."""
+    """Check that a row has the same answer alone and among others."""
 
     @given(st.lists(rows.allowed(server.row), min_size=2, max_size=5))
     def check(several: list[rows.Row]) -> None:
@@ -149,7 +153,7 @@ def rows_do_not_see_each_other(server: Server) -> Callable[..., None]:
 
 
 def anything_is_refused_or_answered(server: Server) -> Callable[..., None]:
-    """Whatever JSON says, no answer is an error of the server's."""
+    """Check that no JSON causes a server error."""
     paths = st.sampled_from(["/predict", server.forms.infer])
     rows_of = rows.anything | rows.anything.map(lambda value: {"rows": value}) | rows.anything.map(_inputs)
 
@@ -166,7 +170,7 @@ def _inputs(value: Any) -> Any:
 
 
 def heads_are_refused_or_answered(server: Server) -> Callable[..., None]:
-    """Whatever the head says, no answer is an error of the server's, and none is a prediction for a body that is none."""
+    """Check that no head causes a server error, or a prediction for an invalid body."""
     methods = st.sampled_from(["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT"]) | _TOKEN
     targets = st.sampled_from(["/predict", server.forms.infer, "/v2", "/", "/livez", "*"]) | _TARGET.map("/{}".format)
 
@@ -193,7 +197,7 @@ PROPERTIES: dict[str, Property] = {
 
 
 def check_all(server: Server, examples: int, seed: int, pid: int | None) -> dict[str, Any]:
-    """Each property with so many examples."""
+    """Test each property with so many examples; return counts and failures."""
     limits = settings(
         max_examples=examples,
         deadline=None,
@@ -208,7 +212,7 @@ def check_all(server: Server, examples: int, seed: int, pid: int | None) -> dict
         before = server.requests
         try:
             seeded(seed)(limits(make(server)))()
-        except Exception as error:  # noqa: BLE001  # hypothesis raises what the property raised, or a group of that
+        except Exception as error:  # noqa: BLE001  # hypothesis raises the property's exception, or a group of them
             failed[name] = "\n".join([repr(error), *getattr(error, "__notes__", ())])[:2000]
         sent[name] = server.requests - before
         warm_mb = warm_mb or resident_mb(pid)
@@ -216,6 +220,7 @@ def check_all(server: Server, examples: int, seed: int, pid: int | None) -> dict
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Test the properties; return 1 if one failed."""
     parser = argparse.ArgumentParser(prog="python -m drills.hostile.properties", description=__doc__.partition("\n")[0])
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--http", required=True, metavar="HOST:PORT")

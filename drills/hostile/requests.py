@@ -1,6 +1,6 @@
-"""Hostile requests, made from one seed: what each is, how it is sent, and which answers to it are right.
+"""Hostile requests, generated from one seed: their kind, protocol, and allowed answers.
 
-Values of callers hold CANARY wherever a text can stand, so that one that comes back, or is logged, is found.
+Values hold CANARY wherever a text is possible, so that a value that is returned or logged is detected.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from drills.hostile.forms import Forms, http, mutated
 CANARY = "kilroy-was-here"
 HTTP, RAW, GRPC = "HTTP", "bytes", "gRPC"
 _NO_JSON_NUMBERS = ("NaN", "Infinity", "-Infinity", "1e999", "-1e999", "1" + "0" * 400, "9" * 5000)
-# No list of one: tensors may be nested.
+# No list of one value, since tensors may be nested.
 _WRONG: dict[str, tuple[Any, ...]] = {
     "number": (CANARY, True, [CANARY, CANARY], {CANARY: 1}, 1e300, -1e300),
     "boolean": (CANARY, 7, 0.5, [CANARY, CANARY], {}),
@@ -48,10 +48,10 @@ _PATHS = (
 _ODD = ("..", "%00", "%2e%2e", "%ff%fe", "//", "/v2", "infer", "versions", "?", "?a=b&a", "%", ";", "~", "*", "\\", "'")
 _REFUSED = frozenset({"400", "413", "415", "422"})
 _INVALID = frozenset({"INVALID_ARGUMENT"})
-# Whatever a mutated request has become: anything but a failure of the server.
+# A mutated request may have become anything, so any answer is right except a server error.
 _SANE = frozenset({"200", "400", "401", "404", "405", "408", "413", "414", "415", "422", "431", "501", "505"})
 _SANE_GRPC = frozenset({"OK", "INVALID_ARGUMENT", "NOT_FOUND", "RESOURCE_EXHAUSTED", "UNIMPLEMENTED"})
-# No HTTP any more: the server may also say nothing, and end the connection.
+# Not HTTP any more: the server may also end the connection without an answer.
 _SANE_BYTES = _SANE | {"closed"}
 
 
@@ -60,11 +60,11 @@ class Request:
     """One request.
 
     Attributes:
-        fault: its number in the catalogue of faults; 0 for a request that is right.
+        fault: its number in the catalogue of faults; 0 for a right request.
         method: of HTTP, or the name of a method of the inference service.
         content: all bytes of an HTTP request, or the message of a gRPC one.
         allowed: HTTP statuses, or names of gRPC ones.
-        answer: the one prediction that `/predict` must give; None if any will do.
+        answer: the prediction that `/predict` must give; None accepts any.
         flagged: the field that the prediction must name in `fallbacks`.
     """
 
@@ -79,7 +79,7 @@ class Request:
 
 
 class Maker:
-    """Makes requests for one model.
+    """A generator of requests for one model.
 
     Args:
         schema: the content of the bundle's `schema.json`.
@@ -102,24 +102,27 @@ class Maker:
         ]
 
     def make(self, seed: int, number: int) -> Request:
-        """The request of that number: always the same for one seed."""
-        chance = random.Random(f"{seed}:{number}")  # nothing is secret here
+        """Return the request of that number, the same for the same seed."""
+        chance = random.Random(f"{seed}:{number}")  # no secret depends on it
         return self._makers[number % len(self._makers)](chance)
 
     # ---- over HTTP ----
 
     def right(self, chance: random.Random) -> Request:
+        """Return a right request and its golden answer."""
         case = self._forms.case(chance)
         body = json.dumps({"rows": [case["row"]]}).encode()
         return self._predict(0, "a right request", body, frozenset({"200"}), case["answer"])
 
     def cut(self, chance: random.Random) -> Request:
+        """Return a truncated body."""
         path, body, headers = self._forms.body(chance)
         length = int(dict(headers).get("Inference-Header-Content-Length", len(body)))
         content = http("POST", path, body[: chance.randrange(length)], headers[0])
         return Request(23, "broken JSON", HTTP, "POST", content, frozenset({"400"}))
 
     def nested(self, chance: random.Random) -> Request:
+        """Return deeply nested JSON."""
         depth = chance.choice((500, 2000, 2000, 2000, 10_000, 100_000))
         opening, closing = chance.choice((("[", "]"), ('{"rows":', "}"), ('{"inputs":', "}")))
         text = opening * depth + "1" + closing * chance.choice((0, depth))
@@ -128,6 +131,7 @@ class Maker:
         return Request(23, "deep nesting", HTTP, "POST", content, _REFUSED)
 
     def multipart(self, chance: random.Random) -> Request:
+        """Return a multipart form."""
         part = f'--x\r\nContent-Disposition: form-data; name="rows"; filename="{CANARY}"\r\n\r\n{CANARY}\r\n--x--\r\n'
         content_type = ("Content-Type", chance.choice(("multipart/form-data; boundary=x", "multipart/mixed")))
         path = chance.choice(("/predict", self._forms.infer))
@@ -135,6 +139,7 @@ class Maker:
         return Request(23, "malformed multipart", HTTP, "POST", content, frozenset({"415"}))
 
     def wrong_type(self, chance: random.Random) -> Request:
+        """Return a row with a value of a wrong type."""
         row = self._forms.row(chance)
         name = chance.choice(list(self._forms.fields))
         row[name] = chance.choice(_WRONG[self._forms.fields[name]["kind"]])
@@ -143,6 +148,7 @@ class Maker:
         return self._oip(23, "a wrong type", json.dumps(self._forms.tensors(row)).encode(), frozenset({"400"}))
 
     def too_many_rows(self, chance: random.Random) -> Request:
+        """Return more rows than allowed, in the body or by a tensor's shape."""
         rows = self._max_rows + chance.choice((1, 10, 1000))
         if chance.random() < 0.5:
             body = json.dumps({"rows": [{}] * rows}).encode()
@@ -153,6 +159,7 @@ class Maker:
         return self._oip(24, "too many rows", json.dumps(request).encode(), frozenset({"413"}))
 
     def not_a_number(self, chance: random.Random) -> Request:
+        """Return NaN, an infinity, or a number beyond a double."""
         row = {**self._forms.row(chance), self._forms.any_field(chance, "number"): CANARY}
         token = chance.choice(_NO_JSON_NUMBERS)
 
@@ -164,6 +171,7 @@ class Maker:
         return self._oip(25, "not a number", body(self._forms.tensors(row)), frozenset({"400"}))
 
     def unknown_category(self, chance: random.Random) -> Request:
+        """Return a row with an unknown category, some optional fields left out."""
         name = self._forms.any_field(chance, "category")
         row = {**self._forms.row(chance), name: f"{CANARY}{chance.choice(('', chr(0), chr(0x1F980)))}"}
         optional = [other for other in row if not self._forms.fields[other]["required"] and other != name]
@@ -173,17 +181,20 @@ class Maker:
         return self._predict(26, "an unknown category", body, frozenset({"200"}), flagged=name)
 
     def pickle(self, chance: random.Random) -> Request:
+        """Return a pickle, which would run a command if loaded, on some path."""
         content_type = "".join(chance.choice((str.lower, str.upper))(letter) for letter in chance.choice(_PICKLES))
         path = chance.choice((*_PATHS, "/metrics", "/nowhere", self._forms.infer))
         content = http("POST", path, self._pickle, ("Content-Type", content_type + chance.choice(("", "; a=b"))))
         return Request(27, "a pickle", HTTP, "POST", content, frozenset({"415"}))
 
     def mutated_body(self, chance: random.Random) -> Request:
+        """Return a mutated body."""
         path, body, headers = self._forms.body(chance)
         content = http("POST", path, mutated(chance, body), *headers)
         return Request(23, "a mutated body", HTTP, "POST", content, _SANE)
 
     def mutated_head(self, chance: random.Random) -> Request:
+        """Return a mutated head."""
         path, body, headers = self._forms.body(chance)
         method = chance.choice((*_METHODS, "POST", "POST"))
         if chance.random() < 0.5:
@@ -205,6 +216,7 @@ class Maker:
         return Request(23, "a mutated head", HTTP, method, http(method, path, body, *headers), _SANE)
 
     def mutated_bytes(self, chance: random.Random) -> Request:
+        """Return mutated bytes of a whole request."""
         path, body, headers = self._forms.body(chance)
         content = mutated(chance, http("POST", path, body, *headers))
         return Request(23, "mutated HTTP", RAW, "POST", content, _SANE_BYTES)

@@ -1,4 +1,4 @@
-"""Strategies for rows, from the OpenAPI document that a server gives out: what it allows, what it forbids, and anything at all."""
+"""Hypothesis strategies for rows, from a server's OpenAPI document: allowed, forbidden, and arbitrary ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Schema = dict[str, Any]
 _HUGE = st.sampled_from([1e300, -1e300, 10**400, -(10**400), 2**63, 2**64])
 _WRONG_FOR_ALL = st.sampled_from([[CANARY], [], {CANARY: CANARY}, {}, [[1]]])
 
-# Whatever JSON can say, with our own keys in it more often than chance would have them there.
+# Arbitrary JSON, with our own keys in it more often than by chance.
 anything = st.recursive(
     st.none()
     | st.booleans()
@@ -33,14 +33,14 @@ anything = st.recursive(
 
 
 def allowed(row: Schema) -> st.SearchStrategy[Row]:
-    """Rows that the document allows; `row` is its schema of one."""
+    """Return a strategy of rows that the document allows; `row` is its schema of one."""
     fields = {name: _value(field) for name, field in row["properties"].items()}
     required = {name: fields[name] for name in row["required"]}
     return st.fixed_dictionaries(required, optional={name: fields[name] for name in fields if name not in required})
 
 
 def forbidden(row: Schema) -> st.SearchStrategy[tuple[Row, str]]:
-    """A row with one value that the document forbids, and the name of its field."""
+    """Return a strategy of rows with one forbidden value, and the name of its field."""
     names = [*row["properties"], CANARY]
     return st.sampled_from(names).flatmap(lambda name: st.tuples(_spoiled(row, name), st.just(name)))
 
@@ -54,7 +54,7 @@ def _spoiled(row: Schema, name: str) -> st.SearchStrategy[Row]:
 
 
 def _value(field: Schema) -> st.SearchStrategy[Any]:
-    """What a field may be. Bounds are inclusive."""
+    """Return a strategy of a field's allowed values. Bounds are inclusive."""
     value: st.SearchStrategy[Any]
     if field["type"] == "number":
         low, high = field.get("minimum"), field.get("maximum")
@@ -68,7 +68,9 @@ def _value(field: Schema) -> st.SearchStrategy[Any]:
             lambda when: when.isoformat(timespec="minutes")
         )
     else:
-        text = st.text(st.characters(codec="utf-8"), min_size=1, max_size=30).filter(str.strip)  # blank is missing
+        text = st.text(st.characters(codec="utf-8"), min_size=1, max_size=30).filter(
+            str.strip
+        )  # a blank text counts as missing
         value = text | st.sampled_from(["JFK", "B6", "unknown"])
     return value | st.none() if field.get("nullable") else value
 

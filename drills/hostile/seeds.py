@@ -1,4 +1,4 @@
-"""What the fuzzer that is guided by coverage begins with, for each target: right inputs, and words that chance would take long to find."""
+"""The corpus of the coverage-guided fuzzer, for each target: right inputs, and words that chance would take long to find."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _HEADS = (
 
 
 def seeds(bundle: Path, target: str) -> list[bytes]:
-    """Inputs to begin with: right ones."""
+    """Return right inputs to begin with."""
     files = {name: json.loads((bundle / "src/bundle" / f"{name}.json").read_bytes()) for name in ("schema", "golden")}
     forms, chance = Forms(files["schema"], files["golden"]), Random(1)
     bodies = [forms.body(chance) for _ in range(30)]
@@ -71,7 +71,7 @@ def seeds(bundle: Path, target: str) -> list[bytes]:
 
 
 def _calls(forms: Forms, chance: Random) -> Iterator[bytes]:
-    """On one stream, in frames of many kinds, or several on several."""
+    """Yield calls on one stream, in frames of many kinds, and several calls on several streams."""
     service, encoder = "/inference.GRPCInferenceService", Encoder()
 
     def call(stream: int, path: str, message: bytes) -> bytes:
@@ -109,7 +109,7 @@ def _calls(forms: Forms, chance: Random) -> Iterator[bytes]:
 
 
 def dictionary(bundle: Path) -> str:
-    """Words that chance would take long to find, as libFuzzer reads them."""
+    """Return words that chance would take long to find, in libFuzzer's format."""
     schema = json.loads((bundle / "src/bundle/schema.json").read_bytes())
     names = (*_NAMES, *(field["name"] for field in schema["fields"]))
     words = (*_WORDS, *_HEADS, *(f'"{name}"' for name in names))

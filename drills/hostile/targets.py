@@ -1,9 +1,9 @@
-"""What bytes of callers come to first, each as a function of bytes, for a fuzzer that is guided by the code that they reach (atheris).
+"""The parsers of callers' bytes, each as a function of bytes, for coverage-guided fuzzing by atheris.
 
     python -m drills.hostile.targets BUNDLE TARGET RUNS [SEED]      with atheris on the path, in the serving environment
 
-Prints JSON: `runs`, `warm_mb` and `end_mb` (memory of this process after a tenth of the runs and after all). Ends otherwise, with a
-traceback and the input that led there, at the first input for which something does not hold.
+Prints JSON: `runs`, `warm_mb` and `end_mb` (memory of this process after a tenth of the runs and after all). Ends at the first failed
+check with a traceback and its input.
 """
 
 from __future__ import annotations
@@ -42,31 +42,32 @@ with atheris.instrument_imports(include=["bentos", "contract"]):
 _JSON = {b"content-type": b"application/json"}
 _SANE = frozenset((200, 400, 413, 415, 422))
 _START = frames.PREFACE + frames.settings({frames.INITIAL_WINDOW_SIZE: 70000})
-_TURNS = 4  # of the event loop, for what waits for a turn of its own
+_TURNS = 4  # of the event loop, for callbacks that wait for the next turn
 _MOST_BYTES = 4096
 _DATATYPES = sorted(kinds.ANY)
 
 
 class Defects(logging.Handler):
-    """What the server logged as its own fault."""
+    """A handler that collects the errors logged as the server's own."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
         self.found: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Collect a record of an error."""
         self.found.append(record.getMessage())
 
 
 def read_json(content: bytes) -> None:
-    """The fast way of reading a body accepts nothing that the strict one does not, and reads the same values, types included."""
+    """Check that the fast JSON reader accepts only what the strict one accepts, and reads the same values and types."""
     try:
         value = json_body.decode(content)
     except RequestError:
         return
     again = json.loads(content.decode(), parse_constant=_no_constant, object_pairs_hook=_unique)
     assert repr(value) == repr(again)
-    if "inf" not in repr(value):  # 1e999, which the schema refuses: no answer holds it
+    if "inf" not in repr(value):  # 1e999, which the schema rejects, so no answer holds it
         assert json.loads(json_body.encode(value)) == value
 
 
@@ -80,7 +81,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def read_tensors(content: bytes) -> None:
-    """Raw contents are refused, or are as many values as the shape says, which give the same bytes again."""
+    """Check that raw contents are rejected, or read as many values as the shape says, which encode to the same bytes."""
     given = atheris.FuzzedDataProvider(content)
     datatype = given.PickValueInList(_DATATYPES)
     size = given.ConsumeIntInRange(0, 64)
@@ -97,12 +98,13 @@ def read_tensors(content: bytes) -> None:
 
 @dataclass
 class OverHttp:
-    """Targets that need the application."""
+    """A set of targets: bodies of requests to the application."""
 
     app: HttpApp
     defects: Defects
 
     def body(self, path: str, headers: dict[bytes, bytes], content: bytes) -> None:
+        """Send a body to a path; check the answer."""
         request = Request("POST", path, {**headers, b"content-length": b"%d" % len(content)}, 0.0)
         response = self.app.begin(request)
         if response is None:
@@ -113,17 +115,18 @@ class OverHttp:
             json.loads(response.body, parse_constant=_no_constant)
 
     def predict(self, content: bytes) -> None:
+        """Send a body to `/predict`."""
         self.body("/predict", _JSON, content)
 
     def infer(self, content: bytes) -> None:
-        """The first two bytes say how long the JSON is that binary tensors follow."""
+        """Send binary tensors to `/v2`; the first two bytes are the length of the JSON before them."""
         length = int.from_bytes(content[:2], "big")
         headers = {b"inference-header-content-length": b"%d" % length} if length else _JSON
         self.body(f"/v2/models/{self.app.core.name}/infer", headers, content[2:])
 
 
 class Transport(asyncio.Transport):
-    """Keeps what is written."""
+    """A transport that keeps the written bytes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -131,9 +134,11 @@ class Transport(asyncio.Transport):
         self.closing = False
 
     def write(self, data: Any) -> None:
+        """Keep the bytes."""
         self.written += data
 
     def close(self) -> None:
+        """Mark the transport as closing."""
         self.closing = True
 
     abort = close
@@ -152,20 +157,20 @@ class Transport(asyncio.Transport):
 
 @dataclass
 class OnConnections:
-    """Bytes to a connection, which need not be requests."""
+    """A set of targets: bytes of a connection, which need not be requests."""
 
     loop: asyncio.AbstractEventLoop
     gate: Any  # a `Gate`; for HTTP a `Door`
     defects: Defects
 
     def http(self, content: bytes) -> None:
-        """In as many pieces as the first byte says."""
+        """Send bytes to an HTTP connection, in as many pieces as the first byte says."""
         written = self._feed(lambda: HttpConnection(self.gate), content[1:], content[:1])
         for status in _statuses(written, to_head=b"HEAD" in content):
             assert status < 500 or status in (501, 503, 505), written
 
     def grpc(self, app: GrpcApp, content: bytes) -> None:
-        """The same, after the start of a connection, or without it."""
+        """Send bytes to a gRPC connection, in pieces, after a valid connection start or without it."""
         start = _START if content[:1] < b"\xf0" else b""
         written = self._feed(lambda: GrpcConnection(app, self.gate), start + content[1:], content[:1])
         while written:
@@ -174,7 +179,7 @@ class OnConnections:
             written = written[frames.HEAD_BYTES + (high << 16 | low) :]
 
     def _feed(self, connect: Callable[[], Any], content: bytes, pieces: bytes) -> bytes:
-        """What is written to a connection that gets this content and goes."""
+        """Return the bytes written to a connection that gets this content and is then lost."""
         written = self.loop.run_until_complete(self._pass(connect, content, 1 + sum(pieces) % 4))
         assert (self.gate.held_bytes, len(self.gate.connections), self.defects.found) == (0, 0, [])
         return written
@@ -194,7 +199,7 @@ class OnConnections:
 
 
 def _statuses(written: bytes, *, to_head: bool) -> Iterator[int]:
-    """Of the answers, which must be whole, one after the other; but one to HEAD has no body."""
+    """Yield the statuses of the answers, which must be complete and in sequence; an answer to HEAD has no body."""
     while written:
         head, found, written = written.partition(b"\r\n\r\n")
         assert found, head
@@ -209,6 +214,7 @@ def _statuses(written: bytes, *, to_head: bool) -> Iterator[int]:
 
 
 def targets(core: Core, loop: asyncio.AbstractEventLoop, defects: Defects) -> dict[str, Callable[[bytes], None]]:
+    """Return every target by name."""
     app = HttpApp(core)
     over_http = OverHttp(app, defects)
     return {
@@ -222,10 +228,12 @@ def targets(core: Core, loop: asyncio.AbstractEventLoop, defects: Defects) -> di
 
 
 def resident_mb() -> float:
+    """Return this process's memory, in MB."""
     return processes.resident_bytes(os.getpid()) / 1e6
 
 
 def main(bundle: Path, target: str, runs: int, seed: int = 1) -> None:
+    """Fuzz a target for so many runs, and print the memory; end with a traceback at the first failure."""
     defects = Defects()
     logging.getLogger("bentos").addHandler(defects)
     logging.getLogger("bentos").propagate = False
@@ -242,7 +250,7 @@ def main(bundle: Path, target: str, runs: int, seed: int = 1) -> None:
             warm_mb = resident_mb()
         if done == runs:
             print(json.dumps({"runs": done, "warm_mb": warm_mb, "end_mb": resident_mb()}), flush=True)
-            os._exit(0)  # atheris ends the process without a word to Python
+            os._exit(0)  # atheris ends the process without Python's exit handlers
 
     with tempfile.TemporaryDirectory() as scratch:
         corpus, words = Path(scratch) / "corpus", Path(scratch) / "words"

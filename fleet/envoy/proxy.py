@@ -37,7 +37,7 @@ class Host:
 
     @property
     def gets_requests(self) -> bool:
-        """Tell whether Envoy sends it requests."""
+        """True if Envoy sends it requests."""
         return self.healthy and not self.draining
 
 

@@ -33,7 +33,7 @@ class Garbage:
 
     @property
     def size_bytes(self) -> int:
-        """Return the size of all entries, in bytes."""
+        """The size of all entries, in bytes."""
         return sum(entry.size_bytes for entry in (*self.bundles, *self.leftovers, *self.installed))
 
     def as_dict(self, is_deleted: bool) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""What runs in the environment `client`: gRPC as a caller has it."""
+"""Programs of the environment `client`: gRPC by grpcio, as a caller uses it."""

@@ -1,4 +1,4 @@
-"""gRPC load with grpcio, as any Python caller has it: one blocking call at a time, or many under way on one event loop.
+"""gRPC load with grpcio, as any Python caller uses it: one blocking call at a time, or many concurrent ones on one event loop.
 
 python -m harness.client.grpc_load < job.json      (see harness/load/generators.py)
 """
@@ -22,6 +22,7 @@ _LIMIT_S = 10
 
 
 def one_by_one(job: Job, count: int) -> list[float]:
+    """Return latencies in ms of `count` blocking calls."""
     latencies = []
     with grpc.insecure_channel(f"127.0.0.1:{job.port}") as channel:
         call = channel.unary_unary(METHOD)
@@ -35,6 +36,7 @@ def one_by_one(job: Job, count: int) -> list[float]:
 
 
 def saturate(job: Job) -> Callable[[float], int]:
+    """Connect, warm up, and return a function from seconds to the number of calls completed in that time."""
     loop = asyncio.new_event_loop()
     calls = loop.run_until_complete(_connect(job))
     payloads = job.payloads()
@@ -47,7 +49,7 @@ def saturate(job: Job) -> Callable[[float], int]:
 
 
 async def _connect(job: Job) -> list[Any]:
-    # Channels to one address share a connection unless they differ in an option.
+    # Channels to one address share a connection unless an option differs.
     channels = [
         grpc.aio.insecure_channel(f"127.0.0.1:{job.port}", options=[("bulkhead.channel", index)])
         for index in range(_CHANNELS)

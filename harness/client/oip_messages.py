@@ -1,4 +1,4 @@
-"""ModelInfer messages from golden rows, and checking the answers to them.
+"""ModelInfer messages from golden rows, and the check of their answers.
 
     python -m harness.client.oip_messages < asked.json
 
@@ -21,7 +21,7 @@ from harness.load import generators, raw_tensors
 
 
 def message(model: str, kinds: dict[str, str], rows: Sequence[dict[str, Any]]) -> bytes:
-    """Rows as raw tensors, as tritonclient sends them."""
+    """Return a message of rows as raw tensors, as tritonclient sends them."""
     request = oip_pb2.ModelInferRequest(model_name=model)
     for name, datatype, content in raw_tensors.of_rows(kinds, rows):
         request.inputs.add(name=name, datatype=datatype, shape=[len(rows)])
@@ -31,13 +31,14 @@ def message(model: str, kinds: dict[str, str], rows: Sequence[dict[str, Any]]) -
 
 
 def answers(content: bytes) -> list[dict[str, Any]]:
-    """Probability and label of each row that was asked."""
+    """Return probability and label of each row of a response."""
     response = oip_pb2.ModelInferResponse.FromString(content)
     raw = {output.name: response.raw_output_contents[index] for index, output in enumerate(response.outputs)}
     return raw_tensors.predictions(raw["probability"], raw["label"])
 
 
 def main() -> None:
+    """Print the checked messages of the requests read from standard input."""
     asked = json.load(sys.stdin)
     messages = []
     with grpc.insecure_channel(f"127.0.0.1:{asked['port']}") as channel:
@@ -47,7 +48,7 @@ def main() -> None:
             got = answers(call(messages[-1], timeout=10))
             expected = [{name: case["answer"][name] for name in ("probability", "label")} for case in cases]
             if got != expected:
-                raise SystemExit(f"the server answered {got} where the golden answers are {expected}")
+                raise SystemExit(f"the server answered {got}; the golden answers are {expected}")
     print(json.dumps(generators.encode(messages)))
 
 

@@ -1,4 +1,4 @@
-"""HTTP load over keep-alive connections: raw sockets and one epoll loop, so that one core of it outruns one core of any server here.
+"""HTTP load over keep-alive connections: raw sockets and one epoll loop, so that one core of load saturates one core of any server here.
 
 python -m harness.load.closed_loop < job.json      (see harness/load/generators.py; standard library only)
 """
@@ -22,13 +22,13 @@ _LIMIT_S = 10
 
 
 def request(path: str, body: bytes) -> bytes:
-    """A complete `POST` of JSON."""
+    """Return a complete `POST` of JSON."""
     head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
 
 def is_complete(response: bytes, *, or_refused: bool = False) -> bool:
-    """Whether a response with status 200, or with 503 where that is allowed, is there to its end.
+    """Tell whether a response of status 200, or of 503 with `or_refused`, is complete.
 
     Raises:
         RuntimeError: another status, or no Content-Length.
@@ -44,7 +44,7 @@ def is_complete(response: bytes, *, or_refused: bool = False) -> bool:
 
 
 def exchange(connection: socket.socket, payload: bytes) -> bytes:
-    """Send a request and wait for its response."""
+    """Send a request and return its response."""
     connection.sendall(payload)
     response = b""
     while not response or not is_complete(response):
@@ -56,6 +56,7 @@ def exchange(connection: socket.socket, payload: bytes) -> bytes:
 
 
 def one_by_one(job: Job, count: int) -> list[float]:
+    """Return latencies in ms of `count` requests, one at a time."""
     latencies = []
     with connect(job.port) as connection:
         payloads = cycle(job.payloads())
@@ -68,10 +69,11 @@ def one_by_one(job: Job, count: int) -> list[float]:
 
 
 def saturate(job: Job) -> Callable[[float], int]:
+    """Connect, warm up, and return a function from seconds to the number of requests completed in that time."""
     connections = [connect(job.port) for _ in range(generators.IN_FLIGHT)]
     payloads = job.payloads()
     for index in range(generators.WARM_UP // generators.IN_FLIGHT):
-        for connection in connections:  # each in turn, so that none is idle for long enough to be closed
+        for connection in connections:  # each in turn, so that none idles until the server closes it
             exchange(connection, payloads[index % len(payloads)])
 
     def measure(seconds: float) -> int:
@@ -81,9 +83,9 @@ def saturate(job: Job) -> Callable[[float], int]:
 
 
 def _flood(connections: list[socket.socket], payloads: list[bytes], seconds: float) -> int:
-    """Keep one request under way on every connection for so many seconds; how many were answered.
+    """Keep one request in flight on every connection for so many seconds; return the number answered.
 
-    On a machine that is busy with other work a server may see that it is late, and refuse some.
+    On a busy machine a server may reject some requests, since it could not answer them in time.
     """
     turn = cycle(payloads)
     poll = select.epoll()
@@ -99,7 +101,7 @@ def _flood(connections: list[socket.socket], payloads: list[bytes], seconds: flo
             connection = by_number[number]
             chunk = connection.recv(_CHUNK)
             if not chunk:
-                raise RuntimeError("the server closed a connection")
+                raise RuntimeError("the server closed a connection under load")
             response = partial[number] + chunk
             if is_complete(response, or_refused=True):
                 answered = response.startswith(_ANSWERED)
@@ -113,13 +115,15 @@ def _flood(connections: list[socket.socket], payloads: list[bytes], seconds: flo
 
 
 def answered_of(completed: int, refused: int) -> int:
-    """How many were answered, where that says what the server can do.
+    """Return the number of answers, if it measures the server's capacity.
 
     Raises:
         RuntimeError: more than a tenth were refused.
     """
     if refused * 9 > completed:
-        raise RuntimeError(f"the server refused {refused} of {completed + refused} requests: the machine is too busy")
+        raise RuntimeError(
+            f"the server refused {refused} of {completed + refused} requests: the machine is too busy to measure"
+        )
     return completed
 
 

@@ -1,4 +1,4 @@
-"""Load generators: what they are asked and what they answer, and running one in a process and on a core of its own.
+"""Load generators: their jobs and outcomes, and how to run one in a process and on a core of its own.
 
 A generator is a program that reads a job from its standard input and prints its outcome; HTTP and GRPC are the two.
 """
@@ -19,12 +19,12 @@ from harness import PROJECT, interpreter, processes
 HTTP = "harness.load.closed_loop"
 GRPC = "harness.client.grpc_load"
 WARM_UP = 200  # requests on each connection before anything is timed
-IN_FLIGHT = 16  # requests at once in a saturating run: enough to keep one core busy all the time
+IN_FLIGHT = 16  # concurrent requests of a saturating run: enough to keep one core busy all the time
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a generator shall do.
+    """A generator's job.
 
     Attributes:
         requests: complete requests (for HTTP) or messages (for gRPC), base64; sent in turn.
@@ -41,19 +41,21 @@ class Job:
 
     @classmethod
     def read(cls) -> Job:
+        """Read a job from standard input."""
         return cls(**json.loads(sys.stdin.read()))
 
     def payloads(self) -> list[bytes]:
+        """Return the decoded requests."""
         return decode(self.requests)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a generator measured.
+    """A generator's measurements.
 
     Attributes:
         latencies_ms: of each request, in a run that times each; empty in a saturating one.
-        completed: requests that were answered with success within the timed part.
+        completed: requests answered with success within the timed part.
         wall_s: length of the timed part.
         cpu_s: CPU time that the server's process tree used in it.
     """
@@ -65,20 +67,22 @@ class Outcome:
 
     @property
     def per_core(self) -> float:
-        """Requests per CPU second of the server: what one core would do if the server had it for itself."""
+        """The server's requests per CPU second: its rate with a core of its own."""
         return self.completed / self.cpu_s
 
 
 def encode(payloads: Sequence[bytes]) -> tuple[str, ...]:
+    """Return payloads as base64, for a job."""
     return tuple(base64.b64encode(payload).decode() for payload in payloads)
 
 
 def decode(requests: Sequence[str]) -> list[bytes]:
+    """Return payloads of a job's base64."""
     return [base64.b64decode(request) for request in requests]
 
 
 def ask(python: str, program: str, job: Any) -> dict[str, Any]:
-    """What a program prints that is given a job; its failure is ours."""
+    """Run a program with a job on its standard input and return the JSON that it prints."""
     done = subprocess.run(
         [python, "-m", program], cwd=PROJECT, input=json.dumps(asdict(job)).encode(), stdout=subprocess.PIPE, check=True
     )
@@ -90,13 +94,13 @@ def run(program: str, job: Job) -> Outcome:
     """Run a generator in its environment.
 
     Raises:
-        subprocess.CalledProcessError: an answer that is no success, or a connection lost; the program said which.
+        subprocess.CalledProcessError: an answer was no success, or a connection was lost; the program printed which.
     """
     return Outcome(**ask(str(interpreter("client") if program == GRPC else sys.executable), program, job))
 
 
 def main(one_by_one: Callable[[Job, int], list[float]], saturate: Callable[[Job], Callable[[float], int]]) -> None:
-    """The program of a generator.
+    """Run the program of a generator.
 
     Args:
         one_by_one: latencies in ms of so many requests, one at a time.

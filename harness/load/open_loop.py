@@ -1,9 +1,9 @@
-"""Open-loop load: requests are sent when their time has come, whether or not the server keeps up.
+"""Open-loop load: requests are sent at their scheduled times, whether or not the server keeps up.
 
 python -m harness.load.open_loop < job.json      (standard library only)
 
-Arrivals are a Poisson process of one seed. A latency counts from the time at which a request was to be sent: what waits for a connection,
-or for this program, is the server's loss, not nobody's (coordinated omission; source: G. Tene, "How NOT to Measure Latency", 2015).
+Arrivals are a Poisson process of one seed. A latency counts from the time at which a request was due, so waiting for a connection, or for
+this program, counts against the server (coordinated omission; source: G. Tene, "How NOT to Measure Latency", 2015).
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from harness.load.wires import Connection, GrpcConnection, HttpConnection, LostC
 
 _CONNECTIONS: Mapping[str, Callable[[int], Connection]] = {"http": HttpConnection, "grpc": GrpcConnection}
 _IDLE_S = 3.0
-_PATIENCE_S = 5.0  # while nothing can be sent and nothing comes
+_PATIENCE_S = 5.0  # without anything sent or received
 
 
 @dataclass(frozen=True)
 class OpenJob:
-    """What to send.
+    """The job of an open-loop run.
 
     Attributes:
         requests: complete requests (for HTTP) or messages of ModelInfer (for gRPC), base64; sent in turn.
         server: process id of the server, whose tree's CPU time is read around the run.
         rate: requests a second, on average.
         seconds: length of the run; then no more is sent.
-        warm_up_s: of that, in which connections are opened; what becomes of the requests of that time is not counted, unless they are lost.
+        warm_up_s: the part of it in which connections are opened; outcomes of its requests do not count, except lost ones.
         protocol: `http` or `grpc`.
-        max_connections: to open at most. A request that finds all of them busy waits for one.
+        max_connections: a request that finds all of them busy waits for one.
         core: to run on.
     """
 
@@ -55,17 +55,17 @@ class OpenJob:
 
 @dataclass(frozen=True)
 class OpenOutcome:
-    """What became of the requests.
+    """The outcomes of the requests of a run.
 
     Attributes:
-        latencies_ms: by outcome (an HTTP status; `OK` or `refused` of gRPC), from the time at which each was to be sent.
-        sent: requests that were to be sent within the run, after its warm-up.
-        lost: those of them that got no answer: the connection broke, or nothing at all came for 5 s.
-        wall_s: from the end of the warm-up until the last one was sent: longer than it was to be where the generator, or the connections,
+        latencies_ms: by outcome (an HTTP status; `OK` or `refused` of gRPC), from each request's due time.
+        sent: requests due within the run, after its warm-up.
+        lost: those without an answer: the connection broke, or nothing at all arrived for 5 s.
+        wall_s: from the end of the warm-up until the last request was sent: longer than `seconds` where the generator or the connections
             did not suffice.
         cpu_s: CPU time that the server's process tree used until the last answer, in the warm-up too.
         late_ms: the 99th percentile of how much later than intended a request was sent.
-        connections: how many were opened.
+        connections: number opened.
     """
 
     latencies_ms: dict[str, list[float]] = field(default_factory=dict)
@@ -77,16 +77,17 @@ class OpenOutcome:
     connections: int = 0
 
     def count(self, outcome: str) -> int:
+        """Return the number of requests with an outcome."""
         return len(self.latencies_ms.get(outcome, ()))
 
     @property
     def rate(self) -> float:
-        """Requests a second that were sent, not only due."""
+        """The requests sent a second, not only due."""
         return self.sent / self.wall_s
 
 
 def arrivals(rate: float, seconds: float, seed: int) -> list[float]:
-    """Times of a Poisson process, in seconds from its start."""
+    """Return times of a Poisson process, in seconds from its start."""
     chance = random.Random(seed)
     times = []
     now = chance.expovariate(rate)
@@ -97,7 +98,7 @@ def arrivals(rate: float, seconds: float, seed: int) -> list[float]:
 
 
 class OpenLoad:
-    """One run: a clock, connections that are opened as they are needed, and what became of each request."""
+    """One run: a clock, connections opened on demand, and the outcome of each request."""
 
     def __init__(self, connect: Callable[[], Connection], payloads: list[bytes], max_connections: int) -> None:
         self._connect = connect
@@ -115,7 +116,7 @@ class OpenLoad:
         self.counted_from_s = 0.0
 
     def run(self, times: list[float]) -> None:
-        """Send a request at each of these times; returns when all have their outcome, or patience is at its end."""
+        """Send a request at each of these times; return when all have an outcome, or nothing has come for `_PATIENCE_S`."""
         due: deque[float] = deque()
         began = time.perf_counter()
         index, pending = 0, len(times)
@@ -137,7 +138,7 @@ class OpenLoad:
         self._poll.close()
 
     def _next_free(self, now: float) -> Connection | None:
-        """The connection that was used last, as pools do; a new one if all are busy and there may be more."""
+        """Return the connection used last, as pools do; a new one if all are busy and the limit allows it."""
         if self._free and now - self._used.get(self._free[-1], now) > _IDLE_S:
             self._let_go()
         if self._free:
@@ -153,7 +154,7 @@ class OpenLoad:
         return connection
 
     def _let_go(self) -> None:
-        """Those that were used longer ago than servers keep them open: who asks on one may find it closed. Pools do that, too."""
+        """Close connections idle for longer than servers keep them, as pools do: a request on one might find it closed."""
         for connection in self._free:
             self._close(connection.socket.fileno())
         self._free.clear()
@@ -174,7 +175,7 @@ class OpenLoad:
             self._free.pop()
 
     def _receive(self, number: int, began: float) -> int:
-        """How many requests have their outcome by what came on a connection."""
+        """Return the number of requests that got their outcome by the data received on a connection."""
         connection = self._open[number]
         was_free = connection.is_free
         try:
@@ -196,6 +197,7 @@ class OpenLoad:
 
 
 def measure(job: OpenJob, payloads: list[bytes]) -> OpenOutcome:
+    """Run a job on this process's core and return its outcome."""
     times = arrivals(job.rate, job.seconds, job.seed)
     generator = OpenLoad(lambda: _CONNECTIONS[job.protocol](job.port), payloads, job.max_connections)
     generator.counted_from_s = job.warm_up_s
@@ -223,6 +225,7 @@ def run(job: OpenJob) -> OpenOutcome:
 
 
 def main() -> None:
+    """Run the job read from standard input and print its outcome."""
     job = OpenJob(**json.loads(sys.stdin.read()))
     processes.pin(job.core)
     print(json.dumps(asdict(measure(job, generators.decode(job.requests)))))

@@ -1,4 +1,4 @@
-"""Connections of the open-loop generator: what a request and its answer are in HTTP/1.1, and in gRPC over HTTP/2."""
+"""Connections of the open-loop generator: requests and answers in HTTP/1.1, and in gRPC over HTTP/2."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ from bentos.protocols.http2.frames import (
 
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 _CHUNK = 1 << 18
-_LIMIT_S = 60  # the slowest peer, on a busy machine
+_LIMIT_S = 60  # for the slowest peer, on a busy machine
 
-Outcome = tuple[float, str]  # when the request was to be sent, and what became of it
+Outcome = tuple[float, str]  # the time at which the request was due, and its result
 
 
 class LostConnectionError(Exception):
     """The server closed the connection.
 
     Attributes:
-        requests: how many on it have no answer.
+        requests: number of its requests without an answer.
     """
 
     def __init__(self, requests: int) -> None:
-        super().__init__(f"the server closed a connection with {requests} requests under way")
+        super().__init__(f"the server closed a connection with {requests} requests in flight")
         self.requests = requests
 
 
@@ -58,19 +58,29 @@ class Connection(Protocol):
     socket: socket.socket
 
     @property
-    def is_free(self) -> bool: ...
-    def send(self, payload: bytes, intended: float) -> None: ...
-    def receive(self) -> list[Outcome]: ...
+    def is_free(self) -> bool:
+        """True if it can take a request."""
+
+    def send(self, payload: bytes, intended: float) -> None:
+        """Send a request that was due at `intended`."""
+
+    def receive(self) -> list[Outcome]:
+        """Read what has arrived; return the outcomes that it completes."""
 
 
 def connect(port: int) -> socket.socket:
+    """Connect to a port of the loopback interface, without Nagle's algorithm."""
     connection = socket.create_connection(("127.0.0.1", port), _LIMIT_S)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection
 
 
 def _received(connection: socket.socket, waiting: int) -> bytes:
-    """What has come; raises LostConnectionError, with so many requests waiting, if nothing will."""
+    """Return the received bytes.
+
+    Raises:
+        LostConnectionError: the connection ended with `waiting` requests in flight.
+    """
     try:
         chunk = connection.recv(_CHUNK)
     except OSError:
@@ -95,11 +105,15 @@ class HttpConnection:
 
     def send(self, payload: bytes, intended: float) -> None:
         self._intended = intended
-        with suppress(OSError):  # a reset, which the next receive() meets again
+        with suppress(OSError):  # a reset, reported by the next receive()
             self.socket.sendall(payload)
 
     def receive(self) -> list[Outcome]:
-        """Raises LostConnectionError if there is nothing to come."""
+        """Read what has arrived; return the outcomes that it completes.
+
+        Raises:
+            LostConnectionError: the server closed the connection.
+        """
         self._response += _received(self.socket, 0 if self._intended is None else 1)
         end = self._response.find(b"\r\n\r\n")
         length = LENGTH.search(self._response, 0, end + 2) if end >= 0 else None
@@ -112,15 +126,16 @@ class HttpConnection:
         return done
 
     def outcome(self, head: bytes, body: bytes) -> str:  # noqa: ARG002  # for those that know what the body should be
+        """Return the outcome of an answer, here its status; subclasses check the body."""
         return head[9:12].decode()
 
 
-_STREAMS = 100  # at once on a connection, as servers like to allow
+_STREAMS = 100  # concurrent ones of a connection, the limit of many servers
 GREETING = PREFACE + frame(SETTINGS, 0, 0)
 
 
 def frames(received: bytes) -> Iterator[tuple[int, int]]:
-    """Kind and flags of each frame that has begun."""
+    """Yield kind and flags of each frame that has begun."""
     while len(received) >= HEAD_BYTES:
         high, low, kind, flags, _ = HEAD.unpack_from(received)
         yield kind, flags
@@ -128,7 +143,7 @@ def frames(received: bytes) -> Iterator[tuple[int, int]]:
 
 
 def literal(name: bytes, value: bytes) -> bytes:
-    """A field, without indexing and Huffman code. Source: RFC 7541, section 6.2.2."""
+    """Return a header field without indexing and Huffman code. Source: RFC 7541, section 6.2.2."""
     return b"\x00%c%b%c%b" % (len(name), name, len(value), value)
 
 
@@ -148,8 +163,8 @@ REQUEST_HEAD = b"".join(
 class GrpcConnection:
     """gRPC calls of ModelInfer over HTTP/2, many at a time.
 
-    The outcome is `OK` for a call that got a message, else `refused`: field compression is not undone here, so what was refused with is
-    for the server's metrics to say.
+    The outcome is `OK` for a call that got a message, else `refused`: header fields are not decompressed here, so the status of a
+    rejection is found in the server's metrics.
     """
 
     def __init__(self, port: int) -> None:
@@ -170,7 +185,9 @@ class GrpcConnection:
     def send(self, payload: bytes, intended: float) -> None:
         message = struct.pack(">BI", 0, len(payload)) + payload
         if len(message) > self._stream_window:
-            raise ValueError(f"a message of {len(message)} bytes needs more than one window, which is not made here")
+            raise ValueError(
+                f"a message of {len(message)} bytes exceeds the HTTP/2 window of this generator; send fewer rows"
+            )
         stream, self._next = self._next, self._next + 2
         self._calls[stream] = intended
         self._window -= len(message)
@@ -182,7 +199,11 @@ class GrpcConnection:
             self.socket.sendall(b"".join(frames))
 
     def receive(self) -> list[Outcome]:
-        """Raises LostConnectionError if there is nothing to come."""
+        """Read what has arrived; return the outcomes that it completes.
+
+        Raises:
+            LostConnectionError: the server closed the connection.
+        """
         data, position, done = self._buffer + _received(self.socket, len(self._calls)), 0, []
         while len(data) - position >= HEAD_BYTES:
             high, low, kind, flags, stream = HEAD.unpack_from(data, position)
@@ -197,7 +218,7 @@ class GrpcConnection:
         return done
 
     def _take(self, kind: int, flags: int, stream: int, payload: bytes) -> bool:
-        """Whether a frame is the end of a call."""
+        """Tell whether a frame ends a call."""
         if kind == DATA and payload:
             self._answered.add(stream)
         elif kind == WINDOW_UPDATE and not stream:

@@ -1,4 +1,4 @@
-"""BentoML's own API with its defaults, as its tutorial has it, around the same XGBoost model. In the environment `bench`.
+"""BentoML's own API with its defaults, as in its tutorial, around the same XGBoost model. In the environment `bench`.
 
 Model, types and scoring are those of `fastapi_app`, whose settings it takes.
 """
@@ -11,8 +11,11 @@ from benchmarks.peers.bench.fastapi_app import LABELS, THRESHOLD, Prediction, Re
 
 @bentoml.service(name="peer")
 class Peer:
+    """A service by BentoML's own API."""
+
     @bentoml.api  # type: ignore[untyped-decorator]
     def predict(self, rows: list[fastapi_app.Row]) -> Response:
+        """Score the rows."""
         probabilities = fastapi_app.score([row.model_dump() for row in rows])
         return Response(
             predictions=[Prediction(probability=value, label=LABELS[value >= THRESHOLD]) for value in probabilities]

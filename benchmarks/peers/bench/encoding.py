@@ -23,7 +23,7 @@ _PARTS: dict[str, Callable[[datetime], int]] = {
 
 
 def frame_encoder(schema: Schema) -> Callable[[Sequence[dict[str, Any]]], Matrix]:
-    """Rows to a float32 data frame, column by column, as a notebook would do it."""
+    """Return an encoder of rows to a float32 data frame, column by column, as in a notebook."""
     import pandas as pd  # type: ignore[import-untyped]
 
     columns = [field["name"] for field in schema["fields"]]
@@ -51,7 +51,7 @@ def frame_encoder(schema: Schema) -> Callable[[Sequence[dict[str, Any]]], Matrix
 
 
 def lean_encoder(schema: Schema) -> Callable[[Sequence[dict[str, Any]]], Matrix]:
-    """Rows to a float32 array through one table of functions, made at start."""
+    """Return an encoder of rows to a float32 array, by one table of functions made at start."""
     steps = [(feature["inputs"][0], _step(feature)) for feature in schema["features"]]
 
     def encode(rows: Sequence[dict[str, Any]]) -> Matrix:

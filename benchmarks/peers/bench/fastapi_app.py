@@ -27,7 +27,7 @@ _TYPES: dict[str, Any] = {"number": float, "boolean": bool, "category": str, "ti
 
 
 def _row_model() -> type[BaseModel]:
-    """The class that one would write by hand for the fields of the schema."""
+    """Return the pydantic model that one would write by hand for the fields of the schema."""
     fields: dict[str, Any] = {
         field["name"]: (_TYPES[field["kind"]], ...) if field["required"] else (_TYPES[field["kind"]] | None, None)
         for field in SCHEMA["fields"]
@@ -39,15 +39,21 @@ Row: Any = _row_model()
 
 
 class Request(BaseModel):
+    """The body of a request: its rows."""
+
     rows: list[Row]
 
 
 class Prediction(BaseModel):
+    """The answer for one row."""
+
     probability: float
     label: Literal[tuple(LABELS)]  # type: ignore[valid-type]
 
 
 class Response(BaseModel):
+    """The answers for the rows of a request."""
+
     predictions: list[Prediction]
 
 
@@ -59,7 +65,7 @@ def _predict_proba() -> Callable[[Sequence[dict[str, Any]]], list[float]]:
     encode = encoding.frame_encoder(SCHEMA)
 
     def probabilities(rows: Sequence[dict[str, Any]]) -> list[float]:
-        # By position: the model was trained on a matrix and knows no names.
+        # By position: the model was trained on a matrix without names.
         found: list[float] = model.predict_proba(encode(rows).to_numpy())[:, 1].tolist()
         return found
 
@@ -67,7 +73,7 @@ def _predict_proba() -> Callable[[Sequence[dict[str, Any]]], list[float]]:
 
 
 def _inplace_predict() -> Callable[[Sequence[dict[str, Any]]], list[float]]:
-    # XGBoost imports these two wherever they are installed. This peer needs neither, and is not to carry what it does not need.
+    # XGBoost imports these two where they are installed. This peer needs neither, so it must not pay for them.
     sys.modules["pandas"] = sys.modules["sklearn"] = None  # type: ignore[assignment]
     import xgboost
 
@@ -88,12 +94,14 @@ app = FastAPI()
 
 @app.get("/readyz")
 async def ready() -> dict[str, bool]:
+    """Answer 200 once the model is loaded."""
     return {"ready": True}
 
 
-# `async def`: for work this short a thread pool costs more than it gives (the peer at its best).
+# `async def`: for work this short a thread pool costs more than it gains (the peer at its best).
 @app.post("/predict")
 async def predict(request: Request) -> Response:
+    """Score the rows."""
     probabilities = score([row.model_dump() for row in request.rows])
     return Response(
         predictions=[Prediction(probability=value, label=LABELS[value >= THRESHOLD]) for value in probabilities]

@@ -24,6 +24,7 @@ async def _hello(_message: bytes, _context: grpc.aio.ServicerContext) -> bytes:
 
 
 async def main(port: int) -> None:
+    """Serve on a port until the process ends."""
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((_Handler(),))
     server.add_insecure_port(f"127.0.0.1:{port}")

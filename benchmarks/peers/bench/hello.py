@@ -13,6 +13,7 @@ _START = {
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
+    """Answer every request with a constant after its body has arrived."""
     if scope["type"] != "http":
         return
     while (await receive()).get("more_body"):

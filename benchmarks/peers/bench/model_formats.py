@@ -1,4 +1,4 @@
-"""`python model_formats.py ENGINE MODEL MATRIX SCORES`: load the model, score the matrix with it, measure; in a process of its own.
+"""`python model_formats.py ENGINE MODEL MATRIX SCORES`: load the model, score the matrix, measure; in a process of its own.
 
 One engine and its own packages only are imported. One thread. Prints one JSON object; the scores go to the file SCORES.
 """
@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 
 Score = Callable[[Any], Any]
-ROWS = {"row": (1, 3000), "rows_64": (64, 600)}  # rows of a call, and calls
+ROWS = {"row": (1, 3000), "rows_64": (64, 600)}  # rows of a call, and number of calls
 
 
 def onnx(model: Path) -> Score:
+    """Load the model in ONNX Runtime."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -37,12 +38,14 @@ def onnx(model: Path) -> Score:
 
 
 def inplace_predict(model: Path) -> Score:
+    """Load the model in XGBoost, to score arrays by `inplace_predict`."""
     booster = _booster(model)
     predict: Score = booster.inplace_predict
     return predict
 
 
 def dmatrix(model: Path) -> Score:
+    """Load the model in XGBoost, to score by `DMatrix`."""
     import xgboost
 
     booster = _booster(model)
@@ -50,6 +53,7 @@ def dmatrix(model: Path) -> Score:
 
 
 def treelite(model: Path) -> Score:
+    """Load the model in Treelite's general tree inference."""
     from treelite import frontend, gtil
 
     forest = frontend.load_xgboost_model(model / "model.ubj")
@@ -73,7 +77,7 @@ ENGINES: dict[str, tuple[Callable[[Path], Score], str]] = {
 
 
 def installed_bytes(package: str) -> int:
-    """Size of a package and of all that it asks for in turn, as installed here."""
+    """Return the installed size of a package and all its dependencies, in bytes."""
     found: dict[str, int] = {}
     open_names = [package]
     while open_names:
@@ -81,7 +85,7 @@ def installed_bytes(package: str) -> int:
         try:
             package_files = metadata.distribution(name).files or ()
         except metadata.PackageNotFoundError:
-            continue  # asked for on another platform only
+            continue  # a dependency of other platforms
         if name not in found:
             paths = [Path(str(entry.locate())) for entry in package_files]
             found[name] = sum(path.stat().st_size for path in paths if path.is_file() and path.suffix != ".pyc")
@@ -91,12 +95,13 @@ def installed_bytes(package: str) -> int:
 
 
 def main(engine: str, model: Path, matrix_file: Path, scores_file: Path) -> dict[str, float]:
+    """Return load time, time of a call, memory and installed size of an engine; write its scores."""
     matrix = np.load(matrix_file)
     make, package = ENGINES[engine]
     started = time.perf_counter()
     score = make(model)
     score(matrix[:1])
-    measured = {"load_ms": (time.perf_counter() - started) * 1e3}  # the import, the model, and the first row
+    measured = {"load_ms": (time.perf_counter() - started) * 1e3}  # of the import, the model, and the first row
     for name, (size, calls) in ROWS.items():
         measured[f"{name}_us"] = _median_us(score, matrix, size, calls)
     status = Path("/proc/self/status").read_text()

@@ -19,6 +19,7 @@ from fleet.state import Replica, State
 
 
 def main(directory: Path, http_port: int, grpc_port: int, *replica: int) -> None:
+    """Become Envoy before the replica at these ports."""
     directory.mkdir(parents=True, exist_ok=True)
     digest = "0" * 64
     settings = Settings(store="", verify_keys=tuple, root=directory, http_port=http_port, grpc_port=grpc_port)
@@ -43,7 +44,7 @@ def main(directory: Path, http_port: int, grpc_port: int, *replica: int) -> None
 
 
 def _lead_to(port: int, endpoints: Path) -> None:
-    """The replicas of a fleet have Unix sockets; this one is a `bentoml serve` at ports."""
+    """Point the endpoints at a port: a fleet's replicas have Unix sockets, this one is a `bentoml serve` at ports."""
     content = json.loads(endpoints.read_bytes())
     (endpoint,) = content["resources"][0]["endpoints"][0]["lb_endpoints"]
     endpoint["endpoint"]["address"] = {"socket_address": {"address": "127.0.0.1", "port_value": port}}

@@ -20,7 +20,10 @@ DIRECTORY = Path(os.environ["PEER_MODEL"])
 
 
 class Predictor(litserve.LitAPI):  # type: ignore[misc]  # litserve is not typed everywhere
+    """The model behind LitServe's API."""
+
     def setup(self, device: str) -> None:  # noqa: ARG002  # its interface
+        """Load the model."""
         schema = json.loads((DIRECTORY / "schema.json").read_bytes())
         self._target = schema["target"]
         self._kinds = {field["name"]: field["kind"] for field in schema["fields"]}
@@ -28,6 +31,7 @@ class Predictor(litserve.LitAPI):  # type: ignore[misc]  # litserve is not typed
         self._booster = xgboost.Booster({"nthread": 1}, model_file=DIRECTORY / "model.ubj")
 
     def decode_request(self, request: dict[str, Any]) -> Any:
+        """Return a row as the model's matrix."""
         return self._encode(
             [{name: self._value(name, row.get(name)) for name in self._kinds} for row in request["rows"]]
         )
@@ -37,10 +41,12 @@ class Predictor(litserve.LitAPI):  # type: ignore[misc]  # litserve is not typed
         return datetime.fromisoformat(value) if is_time else value
 
     def predict(self, x: Any) -> list[float]:
+        """Score the matrix."""
         scores: list[float] = self._booster.inplace_predict(x).tolist()
         return scores
 
     def encode_response(self, output: list[float]) -> dict[str, Any]:
+        """Return the response's JSON."""
         labels, threshold = self._target["labels"], self._target["threshold"]
         return {"predictions": [{"probability": value, "label": labels[value >= threshold]} for value in output]}
 

@@ -1,4 +1,4 @@
-"""The model as a scikit-learn pipeline over a data frame, saved by BentoML as a pickle: what a tutorial trains and keeps.
+"""The model as a scikit-learn pipeline over a data frame, saved by BentoML as a pickle, as in its tutorials.
 
 python -m benchmarks.peers.naive.pipeline DIRECTORY      (model.ubj and schema.json in it; into the model store of BENTOML_HOME)
 """
@@ -19,7 +19,7 @@ NAME = "naive"
 
 
 class Features(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn is not typed
-    """The features of the schema, column by column."""
+    """The schema's features, column by column."""
 
     def __init__(self, schema: encoding.Schema) -> None:
         self.schema = schema
@@ -28,10 +28,12 @@ class Features(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         return True
 
     def transform(self, frame: Any) -> Any:
+        """Return the frame's features."""
         return encoding.frame_encoder(self.schema)(frame).to_numpy()
 
 
 def save(directory: Path) -> None:
+    """Save the pipeline to the model store."""
     import bentoml
     import xgboost
 
@@ -44,4 +46,4 @@ def save(directory: Path) -> None:
 if __name__ == "__main__":
     from benchmarks.peers.naive import pipeline
 
-    pipeline.save(Path(sys.argv[1]))  # not from __main__: the pickle names the module of its classes
+    pipeline.save(Path(sys.argv[1]))  # imported, not run as __main__, since the pickle names the module of its classes

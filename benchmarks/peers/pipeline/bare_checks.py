@@ -1,7 +1,7 @@
 """The checks of a Great Expectations suite as plain DuckDB queries: python benchmarks/peers/pipeline/bare_checks.py FILE EXPECTATIONS
 
-FILE is Parquet, EXPECTATIONS their JSON form. All that can be told by counting is told in one pass over the file. A script that is
-started and never imported; it prints how many expectations it checked and how many failed.
+FILE is Parquet, EXPECTATIONS their JSON form. All counts are taken in one pass over the file. A script that is started and
+never imported; it prints how many expectations it checked and how many failed.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ NEGATIVE, POSITIVE = TARGET["labels"]
 
 
 def main(file: str, expectations: list[dict[str, Any]]) -> dict[str, int]:
+    """Check the file; return the numbers of expectations checked and failed."""
     import duckdb
 
     label = f"CASE {TARGET['column']} WHEN '{POSITIVE}' THEN 1.0 WHEN '{NEGATIVE}' THEN 0.0 END AS __positive__"
@@ -53,7 +54,7 @@ def _one(connection: Any, query: str) -> int:
 
 
 def _condition(kind: str, asked: Asked) -> str:
-    """A SQL condition on aggregates of the whole table."""
+    """Return a SQL condition on aggregates of the whole table."""
     column, mostly = asked.get("column"), asked.get("mostly", 1)
     low, high = asked.get("min_value"), asked.get("max_value")
     if kind == "expect_table_row_count_to_be_between":
@@ -68,7 +69,7 @@ def _condition(kind: str, asked: Asked) -> str:
     if kind == "expect_column_values_to_be_between":
         bounds = f"{column} BETWEEN {low} AND {high}"
         return f"count(*) FILTER (WHERE {bounds}) >= {mostly} * count({column})"
-    raise ValueError(f"{kind} is not known here")
+    raise ValueError(f"the peer does not support the expectation {kind}")
 
 
 if __name__ == "__main__":

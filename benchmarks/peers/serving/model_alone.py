@@ -1,9 +1,9 @@
-"""The limit for any server of this model here: its rows, encoded already, scored in process.
+"""The limit for any server of this model here: its encoded rows, scored in process.
 
 python -m benchmarks.peers.serving.model_alone BUNDLE SECONDS < rows.json      (in the serving environment; prints one JSON object)
 
-Rows that come again and again are a processor's own: once it knows which way each branch of the trees goes, it takes a third of the time.
-So the rows that are scored many at once do not repeat; they are read from the standard input.
+Repeated rows are no fair measure: once the processor's branch predictor has learned them, scoring takes a third of the time. So the rows
+scored 64 at once do not repeat; they are read from standard input.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BATCH = 64
 
 
 def rate(predictor: Predictor, matrices: list[Any], seconds: float) -> float:
-    """Rows per CPU second, over these matrices in turn."""
+    """Return rows per CPU second, over these matrices in turn."""
     turn = cycle(matrices)
     rows = 0
     started = time.process_time()
@@ -39,7 +39,7 @@ def rate(predictor: Predictor, matrices: list[Any], seconds: float) -> float:
 
 
 def main(bundle: Path, seconds: float, rows: list[Row]) -> dict[str, float]:
-    """`one` and `many`: rows per CPU second, golden ones alone and those given 64 at once; `resident_mb` of this process."""
+    """Return `one` and `many`: rows per CPU second, golden ones alone and `rows` 64 at once; and `resident_mb` of this process."""
     processes.pin(processes.SERVER_CORE)
     artifact = bundle / manifest.ARTIFACT
     predictor = Predictor.load(artifact)

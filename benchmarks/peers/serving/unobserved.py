@@ -1,4 +1,4 @@
-"""A replica's own request with and without what watches it, in one process: CPU time in µs a request of one row.
+"""A replica's request with and without its observation, in one process: CPU time in µs a request of one row.
 
 python -m benchmarks.peers.serving.unobserved BUNDLE      (in the serving environment; prints one JSON object)
 """
@@ -23,14 +23,15 @@ _ROUNDS = 30
 
 
 class Unobserved:
-    """Let everything pass."""
+    """Observations that count nothing."""
 
     def add(self, *_: Any) -> None:
+        """Ignore a request."""
         pass
 
 
 async def requests_us(app: HttpApp, body: bytes) -> float:
-    """As many as are looked at together, so that each round pays for the look once."""
+    """Return µs of a request, over as many as are counted together, so that each round pays for one count."""
     started = thread_time()
     for _ in range(BATCH_ROWS):
         headers = {b"content-type": b"application/json", REQUEST_ID: b"7e1a1a9c-1fd4-4a40-9d0c-38e2a3f1c5d2"}
@@ -43,7 +44,7 @@ async def requests_us(app: HttpApp, body: bytes) -> float:
 
 
 async def measure(bundle: Path) -> dict[str, float]:
-    """The medians of pairs of rounds, one right after another: without, and what watching and the log each add to that."""
+    """Return medians of paired rounds: µs without observation, and the µs that metrics and the log each add."""
     core = Core.load(bundle)
     app, body = HttpApp(core), json.dumps({"rows": [core.example]}).encode()
     watched: Any = core.observations
