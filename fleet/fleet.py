@@ -146,6 +146,7 @@ class Fleet:
             self._proxy.route(replace(saved, replicas=serving.replicas))
             self._proxy.wait_until_healthy(fresh)
             if by and wanted.live and (channel is None or channel.digest != wanted.live):
+                # If this process is killed before the state is saved, `fleet up` finds the moved channel and serves it.
                 self._store.move("live", wanted.live, expected=channel, by=by)
         except BaseException:
             try:
@@ -226,6 +227,7 @@ class Fleet:
             self._supervisor.start({name: os.environ[name] for name in _INHERITED if name in os.environ})
             left = self._supervisor.strays()
             saved = self._load()
+            # Replicas of a killed supervisord may have outlived it; the others are gone for good.
             alive = tuple(replica for replica in saved.replicas if replica.name in left)
             fleet_state.save(self._state_path, replace(saved, replicas=alive))
         self._watch()

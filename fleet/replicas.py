@@ -53,6 +53,7 @@ def plan(digest: str, count: int, first_port: int, state: State) -> list[Replica
 def is_free(port: int) -> bool:
     """Tell whether nothing listens at the port; a connection that has just ended there does not count."""
     with socket.socket() as probe:
+        # Otherwise a connection in TIME_WAIT makes the port look taken. Source: tcp(7).
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
@@ -120,6 +121,7 @@ def wait_until_ready(
         if process and process.pid and first is None:
             first = process.pid
         ended = process is None or process.state in ("BACKOFF", "FATAL", "EXITED", "STOPPED")
+        # supervisord restarts a program at once, so an end may show only as another process id.
         if ended or (process and process.pid and process.pid != first):
             raise _ended(replica, end_of(), log())
         if time.monotonic() > deadline:
@@ -169,6 +171,7 @@ def check_golden(replica: Replica, bundle: Path, settings: Settings) -> int:
         answer = json.loads(content)
         if answer["model"]["version"] != replica.digest:
             raise BundleError(f"replica {replica.name} serves {answer['model']['version']}, not {replica.digest}")
+        # Exact equality: JSON's decimal form of a double restores every bit.
         if answer["predictions"] != [case["answer"]]:
             raise BundleError(
                 f"replica {replica.name} answers golden request {index} with other values than the golden answer"

@@ -85,8 +85,10 @@ class Watchdog:
 
     def _hanging(self, programs: Mapping[str, ProcessState]) -> list[str]:
         running = {name: each for name, each in programs.items() if each.state == "RUNNING" and name != NAME}
+        # Concurrently, since each hung process takes the whole limit.
         with ThreadPoolExecutor(len(running) or 1) as pool:
             answers = dict(zip(running, pool.map(self._answers, running), strict=True))
+        # By process id too: a restarted process has no misses.
         self.seen = {(name, each.pid): self.seen.get((name, each.pid), Seen()) for name, each in running.items()}
         limit_s = float(_settings(self.root)["start_limit_s"])
         return [
@@ -98,6 +100,7 @@ class Watchdog:
     def _answers(self, name: str) -> bool:
         if balancer.epochs([name]):
             return unix_http.answers(self.root / "envoy.sock", "/ready", limit_s=_ANSWER_LIMIT_S)
+        # Not /readyz: a replica that is not ready need not hang.
         return unix_http.answers(socket_of("http", name, self.root), "/livez", limit_s=_ANSWER_LIMIT_S)
 
     def _up(self, why: str) -> None:

@@ -147,6 +147,7 @@ def busy(core: int, count: int) -> Iterator[None]:
 
 def end(process: subprocess.Popen[bytes]) -> None:
     """Send SIGTERM to the process, and after some seconds SIGKILL to the rest of its tree."""
+    # Before SIGTERM: the children of an ended process are no descendants of it any more.
     family = set(tree(process.pid))
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)

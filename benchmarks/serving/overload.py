@@ -90,6 +90,7 @@ def _capacity(case: Case, replica: Server) -> float:
     """Return requests a second of a saturated replica, on its share of the core."""
     program, port = (generators.GRPC, replica.grpc_port) if case.protocol == "grpc" else (generators.HTTP, replica.port)
     job = Job(port=port, requests=case.requests, server=replica.pid, seconds=_SATURATED_S)
+    # 1 / (1 + _BESIDE) of the core, since the kernel shares it equally with the busy programs
     return median([generators.run(program, job).per_core for _ in range(_ROUNDS)]) / (1 + _BESIDE)
 
 

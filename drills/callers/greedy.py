@@ -236,7 +236,7 @@ def attack(http_port: int, grpc_port: int, seconds: float) -> dict[str, dict[str
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the callers; return 1 if one was not cut off."""
+    """Run the callers and print their counts."""
     parser = argparse.ArgumentParser(prog="python -m drills.callers.greedy", description=__doc__.partition("\n")[0])
     parser.add_argument("http_port", type=int)
     parser.add_argument("grpc_port", type=int)

@@ -162,7 +162,7 @@ class SlowCallers:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the callers; return 1 if one was not ended as it should be."""
+    """Run the callers and print their counts."""
     parser = argparse.ArgumentParser(prog="python -m drills.callers.slow", description=__doc__.partition("\n")[0])
     parser.add_argument("http_port", type=int)
     parser.add_argument("grpc_port", type=int)
@@ -171,6 +171,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, required=True)
     asked = parser.parse_args(arguments)
     processes.pin(processes.LOAD_CORE)
+    # The usual soft limit of 1,024 open files is below the number of connections.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     ports = dict.fromkeys(HTTP_KINDS, asked.http_port) | dict.fromkeys(GRPC_KINDS, asked.grpc_port)

@@ -51,7 +51,7 @@ class Balancer:
         elif newest in strays or not self._supervisor.runs(self._program(newest)):
             self._tell("another Envoy takes over")
             newest = self._start(newest + 1)
-            time.sleep(_END_S + 1)
+            time.sleep(_END_S + 1)  # the successor ends it after --parent-shutdown-time-s
         self._remove((supervised | strays) - {newest})
 
     def _start(self, epoch: int) -> int:

@@ -161,11 +161,13 @@ def _cluster(protocol: str, digest: str, directory: Path) -> dict[str, Any]:
         },
         "circuit_breakers": {
             "thresholds": [_LIMITS],
+            # Connections are Envoy's only limit per host: one request each over HTTP/1.1, `_STREAMS` over gRPC.
             "per_host_thresholds": [{"max_connections": _AT_ONCE // _STREAMS if protocol == "grpc" else _AT_ONCE}],
         },
         # With no healthy replica left, trying all beats rejecting all; with one left, it alone is asked.
         # A change of a replica's health takes effect at once, not a second later.
         "common_lb_config": {"healthy_panic_threshold": {"value": 1}, "update_merge_window": "0s"},
+        # Otherwise a removed replica gets requests until its health checks fail.
         "ignore_health_on_host_removal": True,
     }
 
@@ -179,7 +181,7 @@ def _or_live(protocol: str, digest: str, state: State) -> dict[str, Any]:
         "@type": f"{_TYPES}.config.cluster.v3.Cluster",
         "name": f"{names[0]}{OR_LIVE}",
         "connect_timeout": "0.5s",
-        "lb_policy": "CLUSTER_PROVIDED",
+        "lb_policy": "CLUSTER_PROVIDED",  # required of aggregate clusters
         "cluster_type": {
             "name": "envoy.clusters.aggregate",
             "typed_config": {

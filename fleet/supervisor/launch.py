@@ -30,6 +30,7 @@ def main(bundle: Path, digest: str, arguments: list[str]) -> None:
     end = arguments.index("--")
     given = [option for address in arguments[:end] for option in _taken(*address.split("=", 1))]
     command = [*arguments[end + 1 :], *given]
+    # In this process, so that supervisord's signals reach the server.
     os.execve(command[0], command, {**os.environ, "PYTHONPATH": str(bundle / "src")})  # noqa: S606
 
 
@@ -64,7 +65,7 @@ def _pause_after(path: Path) -> None:
 
 def _path(path: str) -> socket.socket:
     _pause_after(Path(path))
-    Path(path).unlink(missing_ok=True)
+    Path(path).unlink(missing_ok=True)  # left by a server that was killed; bind() would fail
     taken = socket.socket(socket.AF_UNIX)
     taken.bind(path)
     return taken

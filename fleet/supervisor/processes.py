@@ -37,7 +37,7 @@ def end(marks: dict[str, str], patience_s: float) -> None:
     while marked(marks) and time.monotonic() < deadline:
         time.sleep(_POLL_S)
     while left := marked(marks):
-        send(left, signal.SIGKILL)
+        send(left, signal.SIGKILL)  # repeatedly, since a process may fork before its end
         time.sleep(_POLL_S)
 
 

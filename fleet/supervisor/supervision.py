@@ -120,6 +120,7 @@ class Supervisor:
         Raises:
             UnavailableError: it does not start; with its output.
         """
+        # The marked process without a program is supervisord itself.
         processes.send(processes.programs(self._mark).get("", ()), signal.SIGKILL)
         for directory in (self._root / "logs", self._programs):
             directory.mkdir(parents=True, exist_ok=True)
@@ -171,10 +172,10 @@ class Supervisor:
     def add(self, program: Program) -> None:
         """Start a program and keep it alive from now on."""
         program.directory.mkdir(parents=True, exist_ok=True)
-        self._log_path(program.name).unlink(missing_ok=True)
+        self._log_path(program.name).unlink(missing_ok=True)  # so that `log` holds this program's lines only
         write_privately(self._path(program.name), self._text(program))
         self._call("reloadConfig")
-        self._call("addProcessGroup", program.name)
+        self._call("addProcessGroup", program.name)  # reloadConfig only reads the file; this starts the program
 
     def runs(self, program: Program) -> bool:
         """Tell whether exactly this program runs; its file may be left of an interrupted command."""
@@ -231,7 +232,7 @@ class Supervisor:
 
     def _stop(self, name: str) -> None:
         with suppress(xmlrpc.client.Fault):  # not running
-            self._call("stopProcessGroup", name, False)
+            self._call("stopProcessGroup", name, False)  # without waiting, so that several stop at the same time
 
     def _forget(self, name: str) -> None:
         deadline = time.monotonic() + _STOP_LIMIT_S + 5

@@ -131,6 +131,7 @@ class OpenLoad:
             while due and (connection := self._next_free(now)):
                 self._send(connection, due.popleft(), began)
             wait = max(0.0, times[index] - now) if index < len(times) and not due else 0.01
+            # epoll waits whole milliseconds, rounded up, so a shorter wait is a busy one.
             for number, _ in self._poll.poll(0.0 if wait < 0.001 else wait):
                 pending -= self._receive(number, began)
         for connection in self._open.values():

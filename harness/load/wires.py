@@ -175,6 +175,7 @@ class GrpcConnection:
         self._buffer = b""
         self._window = self._stream_window = WINDOW_BYTES
         self._need = 0
+        # The largest windows for answers, so that the generator never sends WINDOW_UPDATE.
         greeting = settings({INITIAL_WINDOW_SIZE: LARGEST_WINDOW_BYTES})
         self.socket.sendall(PREFACE + greeting + window_update(0, LARGEST_WINDOW_BYTES - WINDOW_BYTES))
 
@@ -191,7 +192,9 @@ class GrpcConnection:
         stream, self._next = self._next, self._next + 2
         self._calls[stream] = intended
         self._window -= len(message)
-        self._need = max(self._need, len(message))
+        self._need = max(
+            self._need, len(message)
+        )  # is_free must know before the next message, so it reserves the largest so far
         pieces = [message[first : first + FRAME_BYTES] for first in range(0, len(message), FRAME_BYTES)]
         frames = [frame(HEADERS, END_HEADERS, stream, REQUEST_HEAD)]
         frames += [frame(DATA, END_STREAM if piece is pieces[-1] else 0, stream, piece) for piece in pieces]
