@@ -175,7 +175,7 @@ class GrpcConnection:
         self._buffer = b""
         self._window = self._stream_window = WINDOW_BYTES
         self._need = 0
-        # The largest windows for answers, so that the generator never sends WINDOW_UPDATE.
+        # The largest windows for answers, so that the generator needs no further WINDOW_UPDATE.
         greeting = settings({INITIAL_WINDOW_SIZE: LARGEST_WINDOW_BYTES})
         self.socket.sendall(PREFACE + greeting + window_update(0, LARGEST_WINDOW_BYTES - WINDOW_BYTES))
 
