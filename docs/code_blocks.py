@@ -69,4 +69,4 @@ def _fences(document: Document) -> Iterator[Region]:
 
 
 def _found(_: Example) -> None:
-    """A block that is not skipped."""
+    """Accept a block that is not skipped."""
