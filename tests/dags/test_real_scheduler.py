@@ -28,6 +28,7 @@ from harness.slice import MONTHS, copy_project
 from harness.waiting import until
 from tests.dags.airflow_rest import Airflow
 from tests.dags.machine import listening_addresses, processes_in, without_airflow
+from tests.faults.places import ODD
 from tests.fleet.crowds import load
 
 FLIGHT = {
@@ -87,7 +88,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    root = tmp_path_factory.mktemp("site") / "project"
+    root = tmp_path_factory.mktemp("site") / ODD
     copy_project(root)
     (root / ".venv").symlink_to(PROJECT / ".venv")
     port, http_port, grpc_port = free_ports(3)
