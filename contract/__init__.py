@@ -1,5 +1,5 @@
-"""What crosses the wall between training and serving; the only package that both planes import.
+"""The contract between training and serving; the only package that both planes import.
 
-Needs numpy and onnxruntime, and those only where they are used: `errors`, `manifest` and `store` run on the
-standard library, but for a store in a bucket, which needs obstore.
+Only `model` and `prediction_log` need numpy, and only `model` onnxruntime. The rest runs on the standard library; a store in a bucket
+needs obstore, signatures need model-signing.
 """

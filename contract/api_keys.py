@@ -1,4 +1,7 @@
-"""API keys: a file of them, one a line, which servers check and their own callers (the fleet, the smoke test) take the first of."""
+"""API keys: a file with one key a line.
+
+Servers accept every key; the project's own callers (the fleet, the smoke test) send the first.
+"""
 
 from __future__ import annotations
 
@@ -8,26 +11,26 @@ from pathlib import Path
 from contract.errors import ConfigurationError
 
 VARIABLE = "BULKHEAD_API_KEYS_FILE"
-_SHORTEST = 32  # characters; of a key that `openssl rand -hex 32` made there are 64
+_SHORTEST = 32  # characters; `openssl rand -hex 32` prints 64
 
 
 def file_named(environment: Mapping[str, str]) -> Path | None:
-    """The file that `BULKHEAD_API_KEYS_FILE` names; None where callers need no key."""
+    """Return the path in `BULKHEAD_API_KEYS_FILE`; None if callers need no key."""
     named = environment.get(VARIABLE)
     return Path(named).absolute() if named else None
 
 
 def read(path: Path) -> list[str]:
-    """The keys in a file, at least one. Blank lines and lines that begin with # are none.
+    """Return the keys in a file, at least one; blank lines and lines that begin with # are skipped.
 
     Raises:
-        ConfigurationError: it cannot be read, holds no key, or a line that is none; names the line, never what it says.
+        ConfigurationError: the file cannot be read, has no key, or has an invalid line, named by its number, never by its text.
     """
     try:
         lines = [line.strip() for line in path.read_text().splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
-            f"{VARIABLE} names {path}, which cannot be read ({type(error).__name__}): it must be a text file with a key a line"
+            f"{VARIABLE} names {path}, which cannot be read ({type(error).__name__}): it must be a text file with one key a line"
         ) from None
     keys = []
     for number, line in enumerate(lines, 1):
@@ -35,19 +38,19 @@ def read(path: Path) -> list[str]:
             continue
         if len(line) < _SHORTEST or not line.isascii() or not line.isprintable() or " " in line:
             raise ConfigurationError(
-                f"line {number} of {path} is no API key: {_SHORTEST} or more ASCII characters without a space, such as "
+                f"line {number} of {path} is not an API key: a key has {_SHORTEST} or more ASCII characters and no space, as "
                 "`openssl rand -hex 32` prints"
             )
         keys.append(line)
     if not keys:
         raise ConfigurationError(
-            f"{path} holds no API key, so nobody could call: put one a line there, or unset {VARIABLE}"
+            f"{path} contains no API keys, so every call would be rejected; add one per line, or unset {VARIABLE}"
         )
     return keys
 
 
 def headers(environment: Mapping[str, str]) -> dict[str, str]:
-    """What a caller that lives under the same environment as the server sends over HTTP, or as metadata over gRPC.
+    """Return the HTTP headers, or gRPC metadata, for a caller in the server's own environment.
 
     Raises:
         ConfigurationError: as `read`.

@@ -1,4 +1,4 @@
-"""The end of a command: an expected failure is explained in words, and gives the exit code of its error."""
+"""Exit codes and error messages of commands."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def run(command: Callable[[], int], *, stopped: str, as_json: bool = False, in_one_line: bool = False) -> int:
-    """Run a command and return its exit code.
+    """Run a command and return its exit code; print an expected failure on stderr.
 
     Args:
-        stopped: what stderr says before the message of an error, such as `fleet up stopped`.
+        stopped: prefix of the error message, such as `fleet up stopped`.
         as_json: print the error on stdout too, for programs.
     """
     try:
@@ -35,9 +35,9 @@ def run(command: Callable[[], int], *, stopped: str, as_json: bool = False, in_o
 
 @contextmanager
 def _disks_explained() -> Iterator[None]:
-    """Turn a disk that is full, fails or is read-only, in whichever library that is noticed, into an error of ours.
+    """Turn a full, failing or read-only disk into the project's error, whichever library noticed it.
 
-    What is full or fails may pass, what is refused will not; every other failure stays as it is.
+    A full or failing disk may recover, so a retry can help; a refusal is final. Other failures pass through.
     """
     try:
         yield
@@ -63,12 +63,12 @@ def _failure(error: BaseException) -> BulkheadError | None:
 
 def _of(number: int, reason: str) -> BulkheadError:
     if number in _TRANSIENT:
-        return UnavailableError(f"the disk fails: {reason}; make room, or repair it, and try again")
-    return ConfigurationError(f"the user {os.geteuid()} is not permitted this: {reason}")
+        return UnavailableError(f"the disk is full or failing: {reason}; free space or repair it, then try again")
+    return ConfigurationError(f"user {os.geteuid()} has no permission: {reason}; change its owner or mode, or the path")
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error, and those that libraries have wrapped into it."""
+    """Yield the error and its causes."""
     while error is not None:
         yield error
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

@@ -1,18 +1,18 @@
 """The error tree of the project.
 
 BulkheadError
-├── ConfigurationError   a file or a flag that a person wrote is wrong         exit 78
+├── ConfigurationError   a file, a flag or a permission is wrong               exit 78
 ├── DataRejectedError    a batch of data failed a gate                         exit 65
 ├── ModelRejectedError   a model failed a gate                                 exit 65
-├── BundleError          a bundle is broken, incomplete or not what it claims  exit 65
-├── ConflictError        somebody else moved the shared state first            exit 75
-├── UnavailableError     something outside did not answer                      exit 75
-└── RequestError         a caller sent what cannot be answered                 HTTP 400
-    ├── InvalidRowsError     rows that break the schema                        HTTP 422
+├── BundleError          a bundle is corrupt, incomplete or fails verification exit 65
+├── ConflictError        another process changed the shared state first        exit 75
+├── UnavailableError     a disk, a server or another resource failed           exit 75
+└── RequestError         a request is invalid                                  HTTP 400
+    ├── InvalidRowsError     rows violate the schema                           HTTP 422
     ├── TooLargeError        too many rows or bytes                            HTTP 413
-    └── UnsupportedTypeError a content type that is not understood             HTTP 415
+    └── UnsupportedTypeError the content type is unsupported                   HTTP 415
 
-Exit codes are those of BSD's sysexits.h, and say whether a retry can help: 75 (EX_TEMPFAIL) can, 64, 65 and 78 cannot.
+Exit codes are those of BSD's sysexits.h. A retry can help after 75 (EX_TEMPFAIL), not after 64, 65 and 78.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _SHOWN = 10
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong with one field of one row. Never carries the value itself.
+    """One problem with one field of one row; it never contains the value itself.
 
-    `row` counts from 0; None where the problem is not one row's.
+    `row` counts from 0; None if the problem is not one row's.
     """
 
     row: int | None
@@ -41,6 +41,7 @@ class Problem:
     problem: str
 
     def as_dict(self) -> dict[str, object]:
+        """Return the problem as the `details` of an answer have it."""
         return asdict(self)
 
     def __str__(self) -> str:
@@ -51,10 +52,10 @@ class Problem:
 
 
 class BulkheadError(Exception):
-    """An expected failure. `str()` is bounded: at most ten problems are spelled out.
+    """An expected failure; `str()` is bounded and spells out at most ten problems.
 
     Attributes:
-        problems: the structured failures, all of them.
+        problems: all structured failures.
     """
 
     exit_code = 1
@@ -72,44 +73,64 @@ class BulkheadError(Exception):
 
 
 class ConfigurationError(BulkheadError):
+    """A wrong file, flag or permission, for a person to correct."""
+
     exit_code = EXIT_CONFIGURATION
 
 
 class DataRejectedError(BulkheadError):
+    """A batch of data that failed a gate."""
+
     exit_code = EXIT_DATA
 
 
 class ModelRejectedError(BulkheadError):
+    """A model that failed a gate."""
+
     exit_code = EXIT_DATA
 
 
 class BundleError(BulkheadError):
+    """A bundle that is corrupt, incomplete or fails verification."""
+
     exit_code = EXIT_DATA
 
 
 class ConflictError(BulkheadError):
+    """A lost race for shared state; read it again and retry."""
+
     exit_code = EXIT_RETRY
 
 
 class UnavailableError(BulkheadError):
+    """A failure of a disk, a server or another resource that may pass."""
+
     exit_code = EXIT_RETRY
 
 
 class RequestError(BulkheadError):
+    """An invalid request; `status` is its HTTP status."""
+
     status = 400
     code = "bad_request"
 
 
 class InvalidRowsError(RequestError):
+    """Rows that violate the schema."""
+
     status = 422
     code = "invalid_rows"
 
 
 class TooLargeError(RequestError):
+    """Too many rows or bytes in a request."""
+
     status = 413
     code = "too_large"
 
 
 class UnsupportedTypeError(RequestError):
+    """An unsupported content type."""
+
     status = 415
     code = "unsupported_media_type"

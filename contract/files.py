@@ -1,4 +1,4 @@
-"""Writing so that a crash leaves the old file or the new one, never half of one, and directories that nobody else can write."""
+"""Files: canonical JSON, digests, atomic writes and private directories."""
 
 from __future__ import annotations
 
@@ -13,26 +13,30 @@ from typing import Any
 
 
 def canonical_json(value: Any) -> bytes:
-    """The one spelling of a JSON value: sorted keys, two-space indent, UTF-8, a final newline; NaN and infinity are refused."""
+    """Return a JSON value in canonical form: sorted keys, two-space indent, UTF-8, a final newline.
+
+    Raises:
+        ValueError: the value contains NaN or infinity.
+    """
     return (json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hex."""
+    """Return the SHA-256 of a file's bytes, in hex."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def tree_bytes(tree: Path) -> int:
-    """Bytes of all files below a directory, or of the one file; a link counts for itself."""
+    """Return the bytes of all files below a directory, or of the one file; a link counts for itself."""
     return sum(path.lstat().st_size for path in (tree, *tree.rglob("*")) if path.is_symlink() or not path.is_dir())
 
 
 def private_directory(path: Path) -> None:
-    """Make a directory, and the parents that it lacks, for this user alone, whatever the umask.
+    """Make a directory and its missing parents with mode 0700, whatever the umask.
 
-    Where it was there already, nobody else may write to it or to its parent any more, if that is this user's: another program may have
-    made them, and who can write to a parent can put something else in the place of what is below it.
+    An existing directory and its parent, if they are this user's, lose the write permission of group and others: with write access to
+    the parent, another user could replace the directory.
     """
     for missing in reversed([place for place in (path, *path.parents) if not place.exists()]):
         missing.mkdir(mode=0o700, exist_ok=True)
@@ -43,11 +47,13 @@ def private_directory(path: Path) -> None:
 
 
 def fsync_file(path: Path) -> None:
+    """Flush a file's bytes to the disk."""
     with path.open("rb") as stream:
         os.fsync(stream.fileno())
 
 
 def fsync_directory(path: Path) -> None:
+    """Flush a directory's entries to the disk, so that a rename in it outlives a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -57,7 +63,7 @@ def fsync_directory(path: Path) -> None:
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`; fsynced and renamed to `path` when the block ends well, removed when it does not."""
+    """Yield a temporary path beside `path`, to be fsynced and renamed on success, removed on failure."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -71,5 +77,6 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that a crash leaves the old content or the new one."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)

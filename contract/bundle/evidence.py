@@ -1,4 +1,4 @@
-"""What a bundle says of its making: an SBOM of its serving environment, and its provenance; checked against its files."""
+"""The evidence in a bundle: the SBOM of its serving environment, and its provenance."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ _PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
 
 
 def check(bundle: Path, claims: Manifest) -> None:
-    """Compare both with the bundle that they lie in, which is known to be as its manifest says.
+    """Compare SBOM and provenance with a bundle whose manifest was verified.
 
     Raises:
-        BundleError: one is missing, is not what it should be, or speaks of other files or packages.
+        BundleError: one is missing, is invalid, or names other files or packages.
     """
     _check_provenance(_read(bundle / PROVENANCE), claims)
     _check_sbom(_read(bundle / SBOM), (bundle / claims.environment["lock"]).read_text())
 
 
 def subjects(files: dict[str, str]) -> list[dict[str, Any]]:
-    """What a provenance is about: every file but itself, by path, as in-toto writes them."""
+    """Return the subjects of a provenance, as in-toto writes them: every other file, by path."""
     return [{"name": name, "digest": {"sha256": files[name]}} for name in sorted(files) if name != PROVENANCE]
 
 
 def packages(lock: str) -> dict[str, list[str]]:
-    """The versions that a lock pins, by the package's normalised name; more than one where they differ by platform."""
+    """Return the versions that a lock pins, by normalised package name; several if they differ by platform."""
     versions: dict[str, list[str]] = {}
     for name, version in _PINNED.findall(lock):
         versions.setdefault(_normal(name), []).append(version)
@@ -42,23 +42,26 @@ def packages(lock: str) -> dict[str, list[str]]:
 
 def _check_provenance(statement: dict[str, Any], claims: Manifest) -> None:
     if (statement.get("_type"), statement.get("predicateType")) != (STATEMENT_TYPE, PREDICATE_TYPE):
-        raise BundleError(f"{PROVENANCE} is no SLSA provenance v1")
+        raise BundleError(f"{PROVENANCE} is not an SLSA provenance v1")
     if statement.get("subject") != subjects(claims.files):
-        raise BundleError(f"{PROVENANCE} is about other files than this bundle's")
+        raise BundleError(f"the subjects of {PROVENANCE} are not the files of this bundle")
 
 
 def _check_sbom(sbom: dict[str, Any], lock: str) -> None:
     if sbom.get("bomFormat") != "CycloneDX" or not sbom.get("components"):
-        raise BundleError(f"{SBOM} is no CycloneDX SBOM")
+        raise BundleError(f"{SBOM} is not a CycloneDX SBOM")
     pinned = {(name, version) for name, versions in packages(lock).items() for version in versions}
     found = {(_normal(entry["name"]), entry.get("version", "")) for entry in sbom["components"]}
     if unpinned := sorted(found - pinned):
         problems = [Problem(None, name, f"version {version} is not in the lock") for name, version in unpinned]
-        raise BundleError(f"{SBOM} names packages that the bundle's lock does not", problems)
+        raise BundleError(f"{SBOM} names packages that are not in the bundle's lock", problems)
 
 
 def _normal(name: str) -> str:
-    """Source: the name normalisation of the Python packaging specifications."""
+    """Return a package's normalised name.
+
+    Source: name normalisation in the Python packaging specifications.
+    """
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -66,5 +69,5 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise BundleError(f"the bundle has no readable {path.name}: {error}") from error
+        raise BundleError(f"{path.name} of the bundle is missing or unreadable: {error}") from error
     return content

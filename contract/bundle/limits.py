@@ -1,4 +1,4 @@
-"""`limits.json` of a bundle: what callers may cost a server. The training plane writes it, the serving plane reads it."""
+"""The serving limits in `limits.json`, written by the training plane and read by servers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TypeVar
 from contract.errors import BundleError
 
 FILE_NAME = "limits.json"
-_HOUR_S = 3600  # a longer time would be no limit
+_HOUR_S = 3600  # a longer timeout would limit nothing
 _Number = TypeVar("_Number", int, float)
 
 
@@ -22,7 +22,7 @@ def limit(default: _Number, description: str, **bounds: float) -> _Number:
 
 @dataclass(frozen=True)
 class Limits:
-    """What callers may cost. Each field is a key of `serving` in `params.yaml` too: `pipelines.params.serving` derives it from here."""
+    """The limits of requests, connections and times; `pipelines.params.serving` derives the keys of `serving` from them."""
 
     max_rows: int = limit(1000, "Rows in one request.", ge=1)
     body_limit_bytes: int = limit(1024 * 1024, "Bytes in the body of an HTTP request, or in a gRPC message.", ge=1024)
@@ -56,7 +56,7 @@ class Limits:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Limits:
-        """Return the limits in a `limits.json`; a key that it lacks has its default.
+        """Return the limits in a `limits.json`; missing keys have their defaults.
 
         Raises:
             BundleError: an unknown key, or a value that is not a positive number.
@@ -64,7 +64,7 @@ class Limits:
         try:
             limits = cls(**json.loads(content))
         except (TypeError, ValueError) as error:
-            raise BundleError(f"{FILE_NAME} holds no limits: {error}") from error
+            raise BundleError(f"{FILE_NAME} is not a valid file of limits: {error}") from error
         for name, value in vars(limits).items():
             whole = type(getattr(cls, name)) is int
             if (type(value) is not int and (whole or type(value) is not float)) or not 0 < value < math.inf:

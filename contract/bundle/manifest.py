@@ -1,4 +1,4 @@
-"""The manifest of a bundle: what the bundle is made of, and the digest that names it.
+"""The manifest of a bundle: its files, its origin, and the digest that names it.
 
 A bundle is a directory: a bento (`bento.yaml`, `src/`, `env/` …) with `manifest.json` at its root. The manifest lists the
 SHA-256 of every other file; the bundle's digest is the SHA-256 of the manifest's own bytes, so the digest covers every byte but those
@@ -19,22 +19,22 @@ from contract.files import canonical_json, sha256
 
 FILE_NAME = "manifest.json"
 FORMAT = 1
-ARTIFACT = "src/bundle"  # where a bundle holds model, schema, reference, golden requests and limits
+ARTIFACT = "src/bundle"  # directory of model, schema, reference, golden requests and limits
 GOLDEN_FILE_NAME = "golden.json"
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a bundle claims.
+    """The claims of a bundle.
 
     Attributes:
-        name: the model's name, as answers give it.
+        name: the model's name in answers.
         task: one of `contract.schema.tasks`.
-        files: relative POSIX path -> SHA-256 of every file but the manifest.
+        files: SHA-256 of every file but manifest and signature, by relative POSIX path.
         environment: `lock` (path within the bundle) and `lock_sha256` of the serving environment.
-        inputs: digests of what went in: data partitions, params, code.
-        metrics: the hold-out metrics, as `metrics.json` has them.
-        gate: the evidence on which the model was approved.
+        inputs: digests of data partitions, params and code.
+        metrics: the hold-out metrics in `metrics.json`.
+        gate: the evidence for the model's approval.
     """
 
     name: str
@@ -47,27 +47,30 @@ class Manifest:
     format: int = FORMAT
 
     def to_bytes(self) -> bytes:
+        """Return the content of `manifest.json`."""
         return canonical_json(asdict(self))
 
 
 def tree_digests(root: Path) -> dict[str, str]:
-    """SHA-256 of every file below `root` but the manifest and the signature, by relative POSIX path.
+    """Return the SHA-256 of every file below `root` but manifest and signature, by relative POSIX path.
 
     Raises:
-        BundleError: something is neither a directory nor a regular file (a link could point out of the bundle).
+        BundleError: an entry is neither a directory nor a regular file; a link could point out of the bundle.
     """
     digests: dict[str, str] = {}
     for path in sorted(root.rglob("*")):
         name = path.relative_to(root).as_posix()
         if path.is_symlink() or not (path.is_dir() or path.is_file()):
-            raise BundleError(f"{name} in {root} is neither a file nor a directory; bundles hold nothing else")
+            raise BundleError(
+                f"{name} in {root} is neither a regular file nor a directory, and nothing else may be in a bundle"
+            )
         if path.is_file() and name not in (FILE_NAME, signature.FILE_NAME):
             digests[name] = sha256(path)
     return digests
 
 
 def digest_of(bundle: Path) -> str:
-    """The digest that names the bundle: SHA-256 of its manifest, in hex. Checks nothing else."""
+    """Return the bundle's digest, the SHA-256 of its manifest in hex; nothing else is checked."""
     path = bundle / FILE_NAME
     if path.is_symlink() or not path.is_file():
         raise BundleError(f"{bundle} is not a bundle: it has no {FILE_NAME}")
@@ -75,19 +78,19 @@ def digest_of(bundle: Path) -> str:
 
 
 def read(bundle: Path) -> Manifest:
-    """The manifest, parsed; its claims unchecked."""
+    """Return the parsed manifest; its claims are not verified."""
     digest_of(bundle)
     return _parsed((bundle / FILE_NAME).read_bytes(), str(bundle / FILE_NAME))
 
 
 def parse(content: bytes, digest: str) -> Manifest:
-    """The manifest whose bytes those are.
+    """Return the manifest in these bytes.
 
     Raises:
         BundleError: they do not have that digest.
     """
     if hashlib.sha256(content).hexdigest() != digest:
-        raise BundleError(f"the manifest of the bundle {digest} is changed: it does not have that digest")
+        raise BundleError(f"the manifest of the bundle {digest} is corrupt: its digest differs")
     return _parsed(content, f"the manifest of the bundle {digest}")
 
 
@@ -99,13 +102,13 @@ def _parsed(content: bytes, where: str) -> Manifest:
 
 
 def verify(bundle: Path, digest: str | None = None) -> Manifest:
-    """The manifest of a bundle whose every file is there, unchanged, and alone.
+    """Verify the digest of every file of a bundle and return the manifest.
 
     Args:
-        digest: the digest that the bundle must have, where the caller knows it.
+        digest: the digest that the bundle must have, if the caller knows it.
 
     Raises:
-        BundleError: naming the files that are missing, added or changed.
+        BundleError: files are missing, added or changed; it names them.
     """
     actual = digest_of(bundle)
     if digest is not None and actual != digest:
@@ -120,5 +123,5 @@ def verify(bundle: Path, digest: str | None = None) -> Manifest:
         if found[name] != manifest.files[name]
     ]
     if problems:
-        raise BundleError(f"bundle {actual} in {bundle} is not what its manifest says", problems)
+        raise BundleError(f"bundle {actual} in {bundle} does not match its manifest", problems)
     return manifest

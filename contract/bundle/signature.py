@@ -1,8 +1,7 @@
 """The signature of a bundle: OpenSSF model signing with an elliptic-curve key, over every file of the tree.
 
-A signature differs each time it is made, so it is no part of what the digest names. Training signs what it publishes with the
-private key; the fleet holds the public one, and uses no bundle that it does not verify. Nothing here runs inside a bundle. Keys
-are PEM, as bytes.
+Each signature has other bytes, so the digest does not cover it. Training signs published bundles with the private key; the fleet has
+public keys and uses verified bundles only. Servers do not import this module. Keys are PEM, as bytes.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ from contract.errors import BundleError, ConfigurationError
 from contract.files import sha256
 
 FILE_NAME = "bundle.sig"
-_MANIFEST = "manifest.json"  # of `contract.bundle.manifest`, which needs this module
+_MANIFEST = "manifest.json"  # not imported from `contract.bundle.manifest`, which imports this module
 
 
 def sign(bundle: Path, private_key: bytes, target: Path | None = None) -> None:
     """Write the signature into the bundle, or to `target`.
 
     Raises:
-        ConfigurationError: the key is no private key on an elliptic curve.
+        ConfigurationError: the key is not a private key on an elliptic curve.
     """
     from model_signing import signing
 
@@ -37,22 +36,24 @@ def sign(bundle: Path, private_key: bytes, target: Path | None = None) -> None:
         try:
             signer = signing.Config().use_elliptic_key_signer(private_key=path)
         except (ValueError, TypeError) as error:
-            raise ConfigurationError(f"the signing key is no PEM private key on an elliptic curve ({error})") from error
+            raise ConfigurationError(
+                f"the signing key is not a PEM private key on an elliptic curve ({error})"
+            ) from error
         with _named(bundle) as named:
             signer.set_hashing_config(_hashing(named)).sign(named, target or bundle / FILE_NAME)
 
 
 def verify(bundle: Path, public_keys: Sequence[bytes]) -> bytes:
-    """Hash every file and compare with what was signed; nothing of the bundle but the signature is parsed.
+    """Hash every file and compare with the signature; nothing else of the bundle is parsed.
 
     Args:
-        public_keys: those that are trusted, as `trusted_keys` gives them.
+        public_keys: the trusted keys, from `trusted_keys`.
 
     Returns:
-        The key that signed it.
+        The key that signed the bundle.
 
     Raises:
-        BundleError: there is no signature, it is of another key, or a file is changed, missing, added or a link.
+        BundleError: the signature is missing or of another key, or a file is changed, missing, added or a link.
     """
     from model_signing import verifying
 
@@ -64,7 +65,7 @@ def verify(bundle: Path, public_keys: Sequence[bytes]) -> bytes:
         with _file(key) as path:
             verifier = verifying.Config().use_elliptic_key_verifier(public_key=path)
         verifier.set_hashing_config(_hashing(bundle)).verify(bundle, signature)
-    except Exception as error:  # a signature that was tampered with makes the library raise anything
+    except Exception as error:  # the library raises any type for a forged signature
         ids = " or ".join(map(key_id, public_keys))
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise BundleError(f"the signature of {bundle} does not verify with the key {ids}: {reason}") from error
@@ -72,7 +73,7 @@ def verify(bundle: Path, public_keys: Sequence[bytes]) -> bytes:
 
 
 def make_key() -> bytes:
-    """A new private key, on the curve NIST P-256."""
+    """Return a new private key on the curve NIST P-256."""
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -83,26 +84,27 @@ def make_key() -> bytes:
 
 
 def public_key_of(private_key: bytes) -> bytes:
-    """The public key that verifies what the private one signs; raises as `sign` does."""
+    """Return the public key of a private key; raises as `sign` does."""
     from cryptography.hazmat.primitives import serialization
 
     try:
         public = serialization.load_pem_private_key(private_key, None).public_key()
     except (ValueError, TypeError) as error:
-        raise ConfigurationError(f"the signing key is no PEM private key ({error})") from error
+        raise ConfigurationError(f"the signing key is not a PEM private key ({error})") from error
     key: bytes = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     return key
 
 
 def key_id(public_key: bytes) -> str:
-    """A short name of a public key: the beginning of its SHA-256."""
+    """Return the short name of a public key, the first 12 digits of its SHA-256."""
     return hashlib.sha256(public_key).hexdigest()[:12]
 
 
 def _signer(content: bytes, public_keys: Sequence[bytes]) -> bytes:
-    """The key that the signature names. Raises ValueError where it is none of these, or the file is not the one spelling of its content.
+    """Return the trusted key that the signature names.
 
-    The library ignores some of its bytes.
+    Raises:
+        ValueError: the key is not among these, or the file is not in canonical form: the library ignores some of its bytes.
     """
     hint = {hashlib.sha256(key).hexdigest(): key for key in public_keys}
     parsed = json.loads(content)
@@ -117,7 +119,7 @@ def _signer(content: bytes, public_keys: Sequence[bytes]) -> bytes:
         },
     }
     if named not in hint or content != json.dumps(spelled, separators=(",", ":")).encode():
-        raise ValueError("it is of another key, or was changed")
+        raise ValueError("it was made with another key, or was changed")
     return hint[named]
 
 
@@ -134,7 +136,7 @@ def _hashing(bundle: Path) -> Any:
 
 @contextmanager
 def _named(bundle: Path) -> Iterator[Path]:
-    """A copy named by the bundle's digest: the library signs a directory's name too, and refuses links."""
+    """Yield a copy named by the bundle's digest: the library signs the directory's name too, and refuses links."""
     with tempfile.TemporaryDirectory() as directory:
         copy = Path(directory) / sha256(bundle / _MANIFEST)
         shutil.copytree(bundle, copy, symlinks=True)
@@ -143,7 +145,7 @@ def _named(bundle: Path) -> Iterator[Path]:
 
 @contextmanager
 def _file(key: bytes) -> Iterator[Path]:
-    """The library takes keys from files, and reads them once; this one is a pipe, so that no key is on a disk when a process is killed."""
+    """Yield the path of a pipe with the key, for a library that reads keys from files, so that no key reaches a disk."""
     reading, writing = os.pipe()
     try:
         os.write(writing, key)

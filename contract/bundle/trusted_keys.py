@@ -1,4 +1,4 @@
-"""The public keys that are trusted to have signed bundles: several, so that a key can be replaced while bundles of the old one live on."""
+"""The trusted public keys of bundles; several of them allow a rotation while old bundles stay in use."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from pathlib import Path
 from contract.errors import ConfigurationError
 
 VARIABLE = "BULKHEAD_VERIFY_KEY"
-OWN = "verify*.pem"  # in the directory where `publish` keeps the key that it has made, beside those that were its own before
+OWN = "verify*.pem"  # beside the signing key that `publish` has made: the present public key and the previous ones
 _PUBLIC = re.compile(rb"-----BEGIN PUBLIC KEY-----.*?-----END PUBLIC KEY-----", re.DOTALL)
 
 
 def read(environment: Mapping[str, str], own: Path, project: Path) -> tuple[bytes, ...]:
-    """The public keys, PEM, that `BULKHEAD_VERIFY_KEY` holds, or the file or the `*.pem` of the directory that it names.
+    """Return the public keys (PEM) of `BULKHEAD_VERIFY_KEY`: PEM text, a file, or a directory of `*.pem`.
 
     Args:
-        own: the directory whose keys are trusted where the variable is not set.
-        project: where a relative path begins.
+        own: the directory whose keys are trusted if the variable is not set.
+        project: the base of a relative path.
 
     Raises:
-        ConfigurationError: there is none, one is no public key on an elliptic curve, or a file cannot be read.
+        ConfigurationError: there is no key, one is not a public key on an elliptic curve, or a file cannot be read.
     """
     named = environment.get(VARIABLE)
     if named is None:
         return _of_files(sorted(own.glob(OWN)), f"{own} (publish on this machine first, or set {VARIABLE})")
     if not named.strip():
         raise ConfigurationError(
-            f"{VARIABLE} is empty: set it to a public key, a file or a directory of some, or unset it"
+            f"{VARIABLE} is empty: set it to a public key, or to a file or directory of public keys, or unset it"
         )
     if named.lstrip().startswith("-----BEGIN"):
         return parse(named.encode(), VARIABLE)
@@ -37,10 +37,10 @@ def read(environment: Mapping[str, str], own: Path, project: Path) -> tuple[byte
 
 
 def parse(text: bytes, where: str) -> tuple[bytes, ...]:
-    """The keys of a PEM text, each as `signature.public_key_of` spells it."""
+    """Return the keys in a PEM text, each in the form of `signature.public_key_of`."""
     keys = tuple(_checked(block, where) for block in _PUBLIC.findall(text))
     if not keys:
-        raise ConfigurationError(f"there is no public key (PEM) to verify bundles with in {where}")
+        raise ConfigurationError(f"no public key (PEM) to verify bundles with in {where}")
     return keys
 
 
@@ -49,7 +49,7 @@ def _of_files(paths: list[Path], where: str) -> tuple[bytes, ...]:
         return parse(b"\n".join(path.read_bytes() for path in paths), where)
     except OSError as error:
         raise ConfigurationError(
-            f"the key to verify bundles with cannot be read: {error.filename}: {error.strerror}"
+            f"cannot read the key to verify bundles with: {error.filename}: {error.strerror}"
         ) from error
 
 
@@ -60,7 +60,9 @@ def _checked(block: bytes, where: str) -> bytes:
     try:
         key = serialization.load_pem_public_key(b"\n".join(line.strip() for line in block.splitlines()))
     except (ValueError, TypeError) as error:
-        raise ConfigurationError(f"a key to verify bundles with is no PEM public key, in {where} ({error})") from error
+        raise ConfigurationError(
+            f"a key to verify bundles with is not a PEM public key, in {where} ({error})"
+        ) from error
     if not isinstance(key, ec.EllipticCurvePublicKey):
         raise ConfigurationError(f"a key to verify bundles with is not on an elliptic curve, in {where}")
     spelled: bytes = key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)

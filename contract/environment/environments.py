@@ -1,4 +1,4 @@
-"""The Python environment in which a bundle is served: by the digest of the lock that the bundle carries, never changed once made."""
+"""Serving environments, named by the digest of the bundle's lock and immutable once built."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from contract.errors import BundleError, UnavailableError
 from contract.files import sha256
 from contract.store.place import disk_failure, hidden, rename_unless_there
 
-_INSTALLED = "installed.txt"  # in an environment that is complete: a copy of its lock
-_UV_LOCK = ".lock"  # which everybody can write to; nothing is installed any more that needs it
+_INSTALLED = "installed.txt"  # a copy of the lock, in a complete environment
+_UV_LOCK = ".lock"  # uv's, with mode 0666; nothing needs it once the environment is complete
 
 
 def python_for(lock: Path, digest: str, root: Path, beside: Path = Path(sys.prefix).parent) -> Path:
-    """The interpreter of an environment with exactly the packages of a bundle's lock.
+    """Return the interpreter of an environment with exactly the packages of a bundle's lock.
 
     Args:
-        digest: SHA-256 of the lock, as the bundle's manifest has it.
-        root: where environments are kept, by the lock's digest; one that is not there yet is made.
-        beside: where this process's own environment lies; a `serving` there that has this lock is copied, otherwise one is built.
+        digest: SHA-256 of the lock in the bundle's manifest.
+        root: directory of environments by the lock's digest; a missing one is built.
+        beside: directory of this process's own environment; a `serving` there with this lock is copied instead of a build.
 
     Raises:
-        BundleError: the lock is not there, or another one.
-        UnavailableError: the packages cannot be had, or the disk fails.
+        BundleError: the lock is missing or has another digest.
+        UnavailableError: the packages cannot be installed, or the disk fails.
     """
     if not lock.is_file() or sha256(lock) != digest:
-        raise BundleError(f"{lock} is not the lock that the bundle's manifest names")
+        raise BundleError(f"{lock} is missing, or has another digest than in the bundle's manifest")
     environment = (root / digest).absolute()
     try:
         if not environment.is_dir():
             with hidden(environment.parent) as made:
                 if not _copied(beside / "serving", digest, made):
                     _build(lock, made, _uv(beside))
-                os.sync()  # a name that outlives a power cut stands for files that do, too: nothing looks at them again
+                os.sync()  # nobody checks the files again, so they must reach the disk before their name does
                 rename_unless_there(made, environment)
     except OSError as error:
         raise disk_failure(error, "make a serving environment", str(root)) from error
@@ -45,9 +45,10 @@ def python_for(lock: Path, digest: str, root: Path, beside: Path = Path(sys.pref
 
 
 def _copied(source: Path, digest: str, target: Path) -> bool:
-    """Whether `source` has that lock and is copied now, by hard links where it can be: files in environments are replaced, not changed.
+    """Copy an environment if it has that lock; return whether it did.
 
-    `make` puts another environment in its place by a rename: a lock that is still there afterwards speaks for what was copied.
+    Hard links suffice where possible, since files in environments are replaced and never changed. `make` replaces a whole environment by
+    a rename, so the lock is checked again after the copy.
     """
     if not _has_lock(source, digest):
         return False
@@ -87,7 +88,7 @@ def _build(lock: Path, environment: Path, uv: str) -> None:
             check=False,
         )
         if done.returncode:
-            raise UnavailableError(f"the serving environment of {lock} cannot be built:\n{done.stdout}{done.stderr}")
+            raise UnavailableError(f"cannot build the serving environment of {lock}:\n{done.stdout}{done.stderr}")
     prune(environment)
     (environment / _UV_LOCK).unlink(missing_ok=True)
     shutil.copyfile(lock, environment / _INSTALLED)

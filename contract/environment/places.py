@@ -15,7 +15,7 @@ _LONGEST_VAR = 72
 
 
 def main(project: Path) -> int:
-    """Print one line if the project, or what `BULKHEAD_VAR` names, cannot lie where it does. Returns the exit code."""
+    """Print one line if the path of the project or `BULKHEAD_VAR` is unsupported, and return the exit code."""
     try:
         require_supported(project)
         _require_writable(project)
@@ -58,7 +58,7 @@ def require_fit_for_state(var: Path) -> None:
 def _is_supported(character: str) -> bool:
     if character.isascii():
         return character.isalnum() or character in _SUPPORTED
-    return character.isprintable()  # not so what stands for bytes that are no UTF-8
+    return character.isprintable()  # surrogates, which stand for bytes outside UTF-8, are not
 
 
 def _require_writable(project: Path) -> None:

@@ -1,7 +1,7 @@
-"""`python -m contract.environment.pruning ENVIRONMENT`: delete from a serving environment the files that no prediction ever opens.
+"""`python -m contract.environment.pruning ENVIRONMENT`: delete the files that no prediction opens from a serving environment.
 
-A quarter of what the lock installs is there to develop with. Only files go, never a package: what the lock, the SBOM and the
-installers know stays as it is. Run by whatever builds a serving environment, so that tests run in what production runs in.
+A quarter of the installed bytes serves development only. Files are deleted, never packages, so the environment still agrees with lock,
+SBOM and installers. Every build of a serving environment runs it, so that tests run in the same environment as production.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ UNUSED = (
 
 
 def prune(environment: Path) -> None:
-    """Delete what `UNUSED` names; again does nothing."""
+    """Delete the files that match `UNUSED`; a second run does nothing."""
     for packages in environment.glob("lib/python3*/site-packages"):
         for pattern in UNUSED:
             for path in sorted(packages.glob(pattern)):

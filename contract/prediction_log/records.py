@@ -1,22 +1,22 @@
-"""The format of the prediction log: what a server writes and the training side reads, with numpy alone.
+"""The format of the prediction log, written by servers and read by the training plane.
 
 A file is one line of JSON, the `Header`, and then frames, one for each batch of requests, appended whole:
 
-| bytes | what |
+| bytes | content |
 |---|---|
 | 4 | `BPL1` |
 | 4 | length of the payload, uint32 |
 | 4 | CRC-32 of the payload, uint32 |
 | … | the payload: |
 | 4 | the number of requests n, uint32 |
-| 8 n | when each was answered: nanoseconds since 1970 UTC, int64 |
+| 8 n | time of each response: nanoseconds since 1970 UTC, int64 |
 | 4 n | rows of each, uint32; r in all |
 | n | length of each request's identifier, uint8 |
 | … | the identifiers, UTF-8, one after the other |
-| 4 r · features | the features as the model saw them, float32, row after row, NaN for missing |
-| 4 r · scores | what the model gave for them, float32, row after row |
+| 4 r · features | the model's inputs, float32, row after row, NaN for missing |
+| 4 r · scores | the model's outputs, float32, row after row |
 
-All little-endian. A file whose writer was killed may end within a frame; that part is not read. `docs/adr/0010` says why.
+All little-endian. A file whose writer was killed may end within a frame; a reader ignores that part. Reasons: `docs/adr/0010`.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ Call = tuple[int, int, bytes]
 
 @dataclass(frozen=True)
 class Header:
-    """What all rows of a file have in common.
+    """The header of a file, common to all its rows.
 
     Attributes:
         name, version: of the model; the version is the bundle's digest.
         task: one of `contract.schema.tasks`.
-        labels, threshold: as the schema's target has them; they turn scores into answers.
-        features: the names of the columns; those that are made from a PII field are not among them.
-        scores: columns of scores: one, or one a label of a multiclass target.
+        labels, threshold: of the schema's target; they turn scores into answers.
+        features: names of the columns, without those made from personal data.
+        scores: number of score columns: one, or one per label of a multiclass target.
     """
 
     name: str
@@ -71,6 +71,7 @@ class Header:
 
     @classmethod
     def of(cls, schema: FeatureSchema, version: str) -> Header:
+        """Return the header for a model's schema and its bundle's digest."""
         target = schema.target
         scores = TASKS[schema.task].scores(len(target.labels))
         return cls(
@@ -78,11 +79,16 @@ class Header:
         )
 
     def to_bytes(self) -> bytes:
+        """Return the first line of a file, its newline included."""
         return json.dumps(asdict(self), sort_keys=True, allow_nan=False).encode() + b"\n"
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Header:
-        """Raises DataRejectedError for anything but what `to_bytes` wrote."""
+        """Return the header that `to_bytes` wrote.
+
+        Raises:
+            DataRejectedError: the content is not a header of this format.
+        """
         try:
             raw: dict[str, Any] = json.loads(content)
             if raw["format"] != FORMAT:
@@ -97,9 +103,9 @@ class Batch:
     """Rows of a file.
 
     Attributes:
-        times: when each row was answered, nanoseconds since 1970 UTC, int64.
-        request_ids: of each row's request; empty where it had none.
-        positions: of each row in its request, from 0.
+        times: response time of each row, nanoseconds since 1970 UTC, int64.
+        request_ids: identifier of each row's request; empty if it had none.
+        positions: position of each row in its request, from 0.
         matrix: float32, rows × features.
         scores: float32, rows × scores.
     """
@@ -112,7 +118,7 @@ class Batch:
 
 
 def frame(calls: Sequence[Call], matrix: NDArray[np.float32], scores: NDArray[np.float32]) -> bytes:
-    """The frame of these requests, whose rows stand in the matrix in their order. Identifiers: 255 bytes at most."""
+    """Return the frame of these requests, whose rows follow each other in the matrix; identifiers have at most 255 bytes."""
     times, rows, identifiers = zip(*calls, strict=True)
     payload = b"".join(
         (
@@ -129,14 +135,14 @@ def frame(calls: Sequence[Call], matrix: NDArray[np.float32], scores: NDArray[np
 
 
 class Reader:
-    """Reads a file, also one that is being written: up to the last whole frame.
+    """A reader of a file, complete or still growing, up to the last whole frame.
 
     Attributes:
-        header: None where the file ends within it, so that there are no rows.
-        unreadable_bytes: once all batches were read: how much of the file is no whole frame.
+        header: None if the file ends within it, so that there are no rows.
+        unreadable_bytes: bytes outside whole frames, once all batches were read.
 
     Raises:
-        DataRejectedError: it is no prediction log of this format.
+        DataRejectedError: the file is not a prediction log of this format.
     """
 
     def __init__(self, path: Path) -> None:
@@ -148,7 +154,7 @@ class Reader:
         self._start = len(line)
 
     def batches(self, size: int) -> Iterator[Batch]:
-        """The rows of the first `size` bytes of the file."""
+        """Yield the rows in the first `size` bytes of the file."""
         if self.header is None:
             self.unreadable_bytes = size
             return
@@ -167,7 +173,7 @@ class Reader:
 
 
 def _next_payload(stream: BinaryIO, size: int) -> bytes | None:
-    """The payload of the frame that begins here; empty if it is damaged, None if the file ends in it or none begins here."""
+    """Return the payload of the next frame; empty if it is corrupt, None if it is cut short or no frame begins here."""
     head = stream.read(_HEAD.size)
     if len(head) < _HEAD.size:
         return None
@@ -179,7 +185,7 @@ def _next_payload(stream: BinaryIO, size: int) -> bytes | None:
 
 
 def _batch(payload: bytes, header: Header) -> Batch | None:
-    """The rows of a payload; None if it does not fit the header."""
+    """Return the rows of a payload, or None if it does not match the header."""
     count = _COUNT.unpack_from(payload)[0] if len(payload) >= _COUNT.size else 0
     fixed = _COUNT.size + 13 * count
     if fixed > len(payload):

@@ -1,4 +1,4 @@
-"""Whether a server writes a prediction log, and where; for those who only pass it on, too, who need no numpy."""
+"""Settings of the prediction log, without numpy, so that the fleet can read them too."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from contract.errors import ConfigurationError
 
-FILE_BYTES = 16 << 20  # of a file, about
+FILE_BYTES = 16 << 20  # approximate size at which a new file begins
 VARIABLE = "BULKHEAD_PREDICTION_LOG"
 LIMIT_VARIABLE = "BULKHEAD_PREDICTION_LOG_MB"
 _LIMIT_MB = 1024
@@ -17,25 +17,23 @@ _LIMIT_MB = 1024
 
 @dataclass(frozen=True)
 class Settings:
-    """Where a server logs, and how many bytes of logs may be there in all, those of other servers included."""
+    """The directory of the logs, and the limit of its bytes, the logs of other servers included."""
 
     directory: Path
     limit_bytes: int
 
 
 def read(environment: Mapping[str, str]) -> Settings | None:
-    """As `BULKHEAD_PREDICTION_LOG` and `BULKHEAD_PREDICTION_LOG_MB` (1024) say; None where no log is asked for.
+    """Return the settings in `BULKHEAD_PREDICTION_LOG` and `BULKHEAD_PREDICTION_LOG_MB` (1024); None if the first is not set.
 
     Raises:
-        ConfigurationError: no directory that may be written, or no size.
+        ConfigurationError: the directory is not writable, or the size is invalid.
     """
     if not (named := environment.get(VARIABLE)):
         return None
     directory = Path(named).absolute()
     if not (directory.is_dir() and os.access(directory, os.W_OK | os.X_OK)):
-        raise ConfigurationError(
-            f"{VARIABLE} must be the path of a directory that this server may write; {directory} is none"
-        )
+        raise ConfigurationError(f"{VARIABLE} must name a directory that the server can write; {directory} is not one")
     size, smallest = environment.get(LIMIT_VARIABLE, str(_LIMIT_MB)), FILE_BYTES >> 20
     if not (size.isdecimal() and len(size) < 12 and int(size) >= smallest):
         raise ConfigurationError(f"{LIMIT_VARIABLE} must be a whole number of MB, {smallest} or more")

@@ -1,1 +1,1 @@
-"""The feature schema: fields, their kinds, and the one conversion of their values."""
+"""The feature schema: fields, their kinds, and the conversion of their values."""

@@ -1,4 +1,4 @@
-"""One value to its canonical form, by the kind of its field: the same for a cell of a table and for a value of a request.
+"""The canonical form of a value by the kind of its field, in tables and requests alike.
 
 | kind | canonical | read from |
 |---|---|---|
@@ -8,9 +8,9 @@
 | timestamp | datetime without an offset | ISO 8601 text: local, or with an offset and turned into UTC, as the field's zone says |
 | … with a unit | the same, in UTC | a number: `s`, `ms`, `us` since 1970, or `yyyymmdd` |
 
-None stands for a missing value: None itself, NaN, blank text, and whatever equals one of the field's `missing`: as a number for numbers
-and timestamps with a unit, so that `-1` is `-1.0`, else as text, so that it is not. Canonical values are read as what they are. No
-message holds a value.
+None stands for a missing value: None itself, NaN, blank text, or one of the field's `missing`. Numbers and timestamps with a unit
+compare those as numbers, so that `-1` equals `-1.0`; the others compare text. Reading a canonical value returns it unchanged. No message
+contains a value.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ class Kind:
     """A kind of column.
 
     Attributes:
-        canonical: the type of its canonical values, by which transforms take it. Floats have bounds.
-        reader: makes the reader of a field.
-        draw: gives a value as a request may carry it. Of a field whose categories are known, one of those is drawn instead.
-        meaning: what it is, for the reference of `params.yaml`.
-        units: that a column of it may declare; None: any, for people.
-        is_requested: whether requests may carry it, and features be made from it.
+        canonical: type of its canonical values, by which transforms accept it; floats have bounds.
+        reader: returns the reader of a field.
+        draw: returns a random value in a request's form; for a field with known categories, one of those is drawn instead.
+        meaning: description in the reference of `params.yaml`.
+        units: units that a column may declare; None allows any, for people.
+        is_requested: if true, requests may carry it and features may be made from it.
     """
 
     canonical: type
@@ -60,15 +60,15 @@ class Kind:
 
 
 def reader(field: Field) -> Reader:
-    """Return the function from a value to the canonical one, or None where it is missing.
+    """Return the function from a value to its canonical form, or None if missing.
 
-    It raises ValueError with the reason for a value that is none of the field's kind. Bounds are not its business.
+    The function raises ValueError with the reason for a value of another kind. It does not check bounds.
     """
     return KINDS[field.kind].reader(field)
 
 
 def is_bounded(field: Field) -> bool:
-    """Return whether the field's values are numbers, within its bounds."""
+    """Return whether the field has bounds, as numbers do."""
     return KINDS[field.kind].canonical is float
 
 
@@ -91,7 +91,7 @@ def _number(field: Field) -> Reader:
             return None
         if not -LARGEST <= number <= LARGEST:
             raise ValueError(NOT_USABLE)
-        return number or 0.0  # there is one zero: -0 would tell equal rows apart
+        return number or 0.0  # -0 becomes 0: equal rows get equal bytes
 
     return read
 
@@ -100,7 +100,7 @@ def _boolean(field: Field) -> Reader:
     texts = missing_texts(field)
 
     def read(value: Any) -> bool | None:
-        if type(value) is bool:  # canonical, whatever its text would stand for
+        if type(value) is bool:  # canonical already, even if its text stands for a missing value
             return value
         if type(value) is float and math.isinf(value):
             raise ValueError("must be true or false")

@@ -1,8 +1,8 @@
-"""The feature schema: what a request carries, and how it becomes the row of numbers that the model reads.
+"""The feature schema: the fields of a request, and their encoding into the model's matrix.
 
-A *field* is what a caller sends (`carrier`, `scheduled_departure`); a *feature* is a column of the model's matrix, made from one
-or two fields by a named transform. The schema holds all fitted state of the encoding (category codes, lookup tables) and travels
-in the bundle as `schema.json`.
+A *field* is a key of a request (`carrier`, `scheduled_departure`); a *feature* is a column of the model's matrix, made from one or two
+fields by a named transform. The schema holds all fitted state of the encoding (category codes, lookup tables) and travels in the bundle
+as `schema.json`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Feature:
     Attributes:
         inputs: names of the fields that the transform reads.
         transform: one of `contract.model.transforms.TRANSFORMS`.
-        options: what it is made with, learned state among it, such as the known categories.
+        options: the transform's parameters and fitted state, such as the known categories.
     """
 
     name: str
@@ -42,13 +42,13 @@ class Feature:
 
 @dataclass(frozen=True)
 class Target:
-    """What is predicted.
+    """The predicted quantity.
 
     Attributes:
         labels: binary: the negative and the positive one; multiclass: three or more, in the order of the model's probabilities;
             regression: none.
-        threshold: binary: the probability from which the label is the positive one.
-        unit: of a regression's number, for people.
+        threshold: binary: the lowest probability of the positive label.
+        unit: unit of a regression's value, for people.
     """
 
     name: str
@@ -57,16 +57,16 @@ class Target:
     unit: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Only what the task has."""
+        """Return the attributes that the task has."""
         return {key: value for key, value in asdict(self).items() if value not in (None, ())}
 
 
 @dataclass(frozen=True)
 class FeatureSchema:
-    """All that a request needs to be read, encoded and answered; `task` is the name of one of `contract.schema.tasks`.
+    """The schema for reading, encoding and answering requests; `task` is one of `contract.schema.tasks`.
 
     Attributes:
-        deprecated: fields that a request may still carry, whatever their value, and that nothing reads.
+        deprecated: fields that requests may still carry, with any value; nothing reads them.
     """
 
     name: str
@@ -84,23 +84,25 @@ class FeatureSchema:
 
     @property
     def feature_names(self) -> list[str]:
+        """The names of the features, in the order of the matrix."""
         return [feature.name for feature in self.features]
 
     @property
     def open_features(self) -> list[str]:
-        """The names of the features that are made from no PII field."""
+        """The names of the features without personal data."""
         pii = {entry.name for entry in self.fields if entry.pii}
         return [feature.name for feature in self.features if pii.isdisjoint(feature.inputs)]
 
     def to_bytes(self) -> bytes:
+        """Return the content of `schema.json`."""
         return canonical_json(asdict(self) | {"target": self.target.as_dict()})
 
     @classmethod
     def from_bytes(cls, content: bytes) -> FeatureSchema:
-        """The schema that `to_bytes` wrote.
+        """Return the schema that `to_bytes` wrote.
 
         Raises:
-            BundleError: the content is not such a schema.
+            BundleError: the content is not a feature schema of this format.
         """
         try:
             raw = json.loads(content)
@@ -148,22 +150,24 @@ def _check(schema: FeatureSchema) -> None:
     _check_target(schema.task, schema.target)
     names = {entry.name for entry in schema.fields}
     if twice := names & {entry.name for entry in schema.deprecated}:
-        raise ValueError(f"the fields {sorted(twice)} are deprecated, and read")
+        raise ValueError(f"the fields {sorted(twice)} are both deprecated and read")
     for entry in schema.accepted:
         if entry.kind not in REQUESTED:
-            raise ValueError(f"field {entry.name!r} has the kind {entry.kind!r}, not one of {', '.join(REQUESTED)}")
+            raise ValueError(f"field {entry.name!r}: kind {entry.kind!r} is not one of {', '.join(REQUESTED)}")
         if entry.decimal not in (".", ",") or entry.zone not in (None, "UTC"):
-            raise ValueError(f"field {entry.name!r} has the decimal sign {entry.decimal!r} and the zone {entry.zone!r}")
+            raise ValueError(
+                f"field {entry.name!r}: decimal sign {entry.decimal!r} or zone {entry.zone!r} is unsupported; '.' and ',', UTC and none are"
+            )
     for feature in schema.features:
         if unknown := set(feature.inputs) - names:
-            raise ValueError(f"feature {feature.name!r} reads {sorted(unknown)}, which the schema has no field for")
+            raise ValueError(f"feature {feature.name!r} reads {sorted(unknown)}, which are not fields of the schema")
 
 
 def _check_target(task: str, target: Target) -> None:
     if task not in TASKS:
-        raise ValueError(f"the task is {task!r}, not one of {', '.join(TASKS)}")
+        raise ValueError(f"task {task!r} is not one of {', '.join(TASKS)}")
     count = len(target.labels)
     if not TASKS[task].takes(count):
-        raise ValueError(f"{count} labels do not go with the task {task}")
+        raise ValueError(f"{count} labels do not fit the task {task}")
     if (target.threshold is None) == TASKS[task].has_positive:
-        raise ValueError(f"a threshold goes with a probability, and only with it (the task is {task})")
+        raise ValueError(f"a task with a positive label needs a threshold, and no other has one (the task is {task})")

@@ -1,4 +1,4 @@
-"""The text of a value, the number that a text is, and what a field says of missing ones."""
+"""Texts of values, numbers in texts, and a field's missing values."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _NAN = re.compile(r"[+-]?nan", re.ASCII | re.IGNORECASE).fullmatch
 
 
 def text_of(value: Any) -> str:
-    """Return the text of a value, which depends on the value and never on the type that stores it; blank for None and NaN.
+    """Return the text of a value, the same for every type that stores it; blank for None and NaN.
 
     Raises:
-        ValueError: it is no text, number, boolean or day.
+        ValueError: it is not a text, number, boolean or day.
     """
     if type(value) is str:
         return value.strip()
@@ -33,14 +33,17 @@ def text_of(value: Any) -> str:
     if isinstance(value, (float, Decimal)) and math.isfinite(value):
         if value == int(value):
             return str(int(value))
-        return text_of(float(value)) if isinstance(value, Decimal) else repr(value)  # a request has the float
+        return text_of(float(value)) if isinstance(value, Decimal) else repr(value)  # JSON carries the float
     if isinstance(value, date) and not isinstance(value, datetime):
         return value.isoformat()
     raise ValueError("must be text")
 
 
 def missing_numbers(field: Field) -> frozenset[float]:
-    """Return the numbers that stand for a missing value, each also as a float32 column holds it; with a point or the field's sign."""
+    """Return the numbers that stand for a missing value, as float64 and rounded to float32.
+
+    A token may have a decimal point or the field's decimal sign.
+    """
     numbers = set()
     for token in field.missing:
         for decimal in (".", field.decimal):
@@ -51,7 +54,7 @@ def missing_numbers(field: Field) -> frozenset[float]:
 
 
 def _float32(number: float) -> float:
-    """Return the number as a float32 holds it, without NumPy, which the fleet's environment does not have."""
+    """Return the number rounded to float32, without NumPy, which the fleet's environment lacks."""
     try:
         (rounded,) = struct.unpack("f", struct.pack("f", number))
     except OverflowError:
@@ -60,16 +63,16 @@ def _float32(number: float) -> float:
 
 
 def missing_texts(field: Field) -> frozenset[str]:
-    """Return the texts that stand for a missing value: each token, and the text that `text_of` gives for the number that it is.
+    """Return the texts that stand for a missing value: each token, and `text_of` its number.
 
-    So of categories the token `-1` means the text `-1`, and the number wherever one is stored, but not the text `-1.0`: that is another
-    text, as `01` is. What is a number anyway is compared by its value (`missing_numbers`), however it is written.
+    So for a category the token `-1` means the text `-1` and a stored number -1, but not the text `-1.0`, which is another category, as
+    `01` is. Numbers are compared by value instead (`missing_numbers`).
     """
     return frozenset({"", *(token.strip() for token in field.missing), *map(text_of, missing_numbers(field))})
 
 
 def text_or(value: Any, problem: str) -> str:
-    """Return `text_of` the value, or raise ValueError with the problem."""
+    """Return `text_of` the value; raise ValueError with the given problem instead of its own."""
     try:
         return text_of(value)
     except ValueError:
@@ -77,8 +80,8 @@ def text_or(value: Any, problem: str) -> str:
 
 
 def parse_number(text: str, decimal: str = ".") -> float:
-    """Return the number that a text without blanks around it is, NaN among them; raises ValueError where it is none."""
-    if decimal != ".":  # with a decimal comma, a point would be one for thousands, or a mistake
+    """Return the number in a trimmed text, which may be NaN; raise ValueError if it is not one."""
+    if decimal != ".":  # beside a decimal comma, a point separates thousands or is a mistake
         text = "" if "." in text else text.replace(decimal, ".", 1)
     if _NUMBER(text):
         return float(text)

@@ -1,4 +1,4 @@
-"""Timestamps: from text in ISO 8601 or another format, and from numbers, to a datetime without an offset."""
+"""Timestamps: text in ISO 8601 or another format, and numbers, to a datetime without an offset."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ UTC_ZONE = "UTC"
 _EPOCH = datetime(1970, 1, 1)
 _DRAWN_FROM, _DRAWN_DAYS = datetime(2024, 1, 1), 365
 _DAY = re.compile(r"(\d{4})(\d\d)(\d\d)", re.ASCII).fullmatch
-# A date and, unless it is midnight, a time of day; then perhaps an offset.
+# A date, then perhaps a time of day, then perhaps an offset.
 _ISO = re.compile(
     r"(\d{4}-\d\d-\d\d)(?:(?:T| +)(\d\d:\d\d(?::\d\d(?:\.\d+)?)?)(?: *([Zz]|[+-]\d\d(?::?\d\d)?))?)?", re.ASCII
 ).fullmatch
 _ZONE_HINTS: dict[str | None, str] = {
-    None: ", without an offset: the model has learned from local times",
-    UTC_ZONE: ", with an offset: the model has learned from times in UTC",
+    None: ", without an offset: the model was trained on local times",
+    UTC_ZONE: ", with an offset: the model was trained on times in UTC",
 }
-# Directives of strftime that Python has no letter for.
+# Directives of Polars (chrono) that Python's strptime lacks.
 _DIRECTIVES = {
     "%T": "%H:%M:%S", "%R": "%H:%M", "%F": "%Y-%m-%d", "%D": "%m/%d/%y", "%e": "%d", "%k": "%H", "%l": "%I", "%h": "%b",
     "%#z": "%z", "%:z": "%z",
@@ -42,11 +42,11 @@ _WIDTHS = {"Y": 4, "j": 3}  # digits of a directive; the others have two
 
 
 def reader(field: Field) -> Reader:
-    """Return the function from a value to the moment, or None where it is missing; raises ValueError with the reason."""
+    """Return the function from a value to its datetime, or None if missing; it raises ValueError with the reason."""
     if field.unit is not None:
         make = _counted_in(field)
     else:
-        is_own = field.format is not None and field.source == (field.name,)  # its own column, written in that format
+        is_own = field.format is not None and field.source == (field.name,)  # a request carries that text itself
         make = in_format(field) if is_own else _iso(field)
     missing, texts, zone = missing_times(field), missing_texts(field), field.zone
 
@@ -63,7 +63,7 @@ def reader(field: Field) -> Reader:
 
 
 def draw(field: Field, random: Random) -> Any:
-    """Return a moment, drawn at random, as the schema wants it written."""
+    """Return a random timestamp in a request's form."""
     at = _DRAWN_FROM + timedelta(minutes=random.randrange(_DRAWN_DAYS * 1440))
     if field.unit == CALENDAR_DAY:
         return int(at.strftime("%Y%m%d"))
@@ -73,7 +73,7 @@ def draw(field: Field, random: Random) -> Any:
 
 
 def in_format(field: Field) -> Reader:
-    """Return the reader of the text that a field's source columns make together, in the field's `format`."""
+    """Return the reader of the joined text of a field's source columns, in the field's `format`."""
     patterns = [(pattern, _has_all_digits(pattern)) for pattern in _patterns(str(field.format))]
     missing = missing_times(field)
 
@@ -93,14 +93,18 @@ def in_format(field: Field) -> Reader:
 
 
 def combined(parts: Sequence[Any], field: Field) -> str | None:
-    """Return the text of a timestamp that stands in several columns, or None where one of them is missing."""
+    """Return the joined text of a timestamp's columns, or None if one of them is missing."""
     tokens = missing_texts(field)
     texts = [text_of(part) for part in parts]
     return None if tokens.intersection(texts) else " ".join(texts)
 
 
 def check_format(pattern: str) -> None:
-    """Raises ValueError for a format that has no meaning, or no year, month and day."""
+    """Check that a format can be read back and gives the day.
+
+    Raises:
+        ValueError: it is invalid, or lacks year, month or day.
+    """
     if pattern == "%s":
         return
     wanted = datetime(2003, 4, 5)
@@ -109,13 +113,15 @@ def check_format(pattern: str) -> None:
         try:
             read = datetime.strptime(written, translated)
         except (ValueError, re.error):
-            raise ValueError(f"the format {pattern!r} cannot be read: {written!r} is what it writes") from None
+            raise ValueError(
+                f"the format {pattern!r} is invalid: it writes {written!r}, which cannot be read back"
+            ) from None
         if read.date() != wanted.date():
-            raise ValueError(f"the format {pattern!r} does not say which day it is")
+            raise ValueError(f"the format {pattern!r} lacks the year, the month or the day")
 
 
 def missing_times(field: Field) -> frozenset[datetime]:
-    """Return the moments that stand for a missing value."""
+    """Return the datetimes that stand for a missing value."""
     moments = set()
     for token in field.missing:
         with suppress(ValueError):
@@ -157,7 +163,7 @@ def _parse_iso(text: str) -> datetime:
 
 
 def _in_zone(at: datetime, zone: str | None) -> datetime:
-    """The moment as the model has learned it; raises ValueError where its offset is there and may not be, or the other way round."""
+    """Return the datetime without its offset, in UTC; raise ValueError if it needs an offset, or may not have one."""
     if (at.tzinfo is None) != (zone is None):
         hint = _ZONE_HINTS[zone].partition(": ")[2]
         wanted = "must have an offset, such as 2013-12-24T17:30Z" if zone else "must be a timestamp without an offset"
@@ -166,7 +172,7 @@ def _in_zone(at: datetime, zone: str | None) -> datetime:
 
 
 def _canonical(at: datetime, zone: str | None) -> datetime:
-    """A datetime without an offset is canonical already."""
+    """Return a datetime without an offset; one without is canonical already."""
     return at if at.tzinfo is None else _in_zone(at, zone)
 
 
@@ -180,7 +186,7 @@ def _without_offset(at: datetime) -> datetime:
 
 
 def _counted(value: Any, unit: str) -> datetime:
-    """The moment that a number is, or a text of one, by the unit in which it counts."""
+    """Return the datetime of a number, or its text, in a unit."""
     try:
         if unit == CALENDAR_DAY:
             return _day(text_of(value))
@@ -207,7 +213,8 @@ def _day(text: str) -> datetime:
 
 
 def _has_all_digits(pattern: str) -> Callable[[str], object]:
-    """A test of texts: directives with nothing between need all of their digits, or 130 as %H%M would be 13:00."""
+    """Return a test that adjacent directives have all of their digits."""
+    # strptime takes fewer digits: it reads 130 as %H%M to be 13:00.
     parts = _RUN.split(pattern)
     for run in range(1, len(parts), 2):
         parts[run] = "".join(rf"\d{{{_WIDTHS.get(letter, 2)}}}" for letter in parts[run][1::2])
@@ -216,7 +223,7 @@ def _has_all_digits(pattern: str) -> Callable[[str], object]:
 
 
 def _patterns(pattern: str) -> list[str]:
-    """The format in the letters of Python; two of them where a fraction of a second may be left out."""
+    """Return the format in Python's directives; two formats if a fraction of a second is optional."""
     for directive, written in _DIRECTIVES.items():
         pattern = pattern.replace(directive, written)
     return [pattern.replace(_FRACTION, ".%f"), pattern.replace(_FRACTION, "")] if _FRACTION in pattern else [pattern]

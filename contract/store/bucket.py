@@ -1,6 +1,7 @@
-"""A store in a bucket: a bundle is there when its manifest is, which is written last and deleted first.
+"""The bundle store in a bucket.
 
-A channel is swapped by a conditional write of the object store itself; nobody holds a lock. Bundles are used from copies in a cache.
+A bundle exists while its manifest does: that object is written last and deleted first. A channel is swapped by a conditional write of
+the object store, without a lock. Bundles are used from copies in a local cache.
 """
 
 from __future__ import annotations
@@ -35,10 +36,10 @@ _AT_ONCE = 8
 
 
 class Objects:
-    """`location` is `PROTOCOL://bucket/prefix`; credentials, endpoint and region are those of the environment.
+    """A place below `PROTOCOL://bucket/prefix`; credentials, endpoint and region come from the environment.
 
     Args:
-        cache: a directory of this machine for copies of bundles.
+        cache: a local directory for copies of bundles.
     """
 
     def __init__(self, location: str, cache: Path) -> None:
@@ -55,7 +56,7 @@ class Objects:
         except Exception as error:
             if isinstance(error, OSError) and (error.filename or error.errno in _NO_ROOM):  # obstore's name no file
                 raise disk_failure(error, doing, str(self._cache)) from error
-            raise failure(error, f"cannot {doing}: {self.location}", reason(error), "used so") from error
+            raise failure(error, f"cannot {doing}: {self.location}", reason(error), "used") from error
 
     def entries(self) -> list[Entry]:
         return [
@@ -68,7 +69,7 @@ class Objects:
         return is_complete(self.bucket.list(f"bundles/{digest}"), files)
 
     def add(self, bundle: Path, digest: str, prepare: Callable[[Path], None]) -> None:
-        """From a copy that nobody changes meanwhile; what an earlier try has left is written over."""
+        """Upload the bundle from a private copy, so that it cannot change meanwhile; overwrite what an earlier try left."""
         with hidden(self._cache) as copy:
             shutil.copytree(bundle, copy, symlinks=True)
             prepare(copy)
@@ -80,14 +81,14 @@ class Objects:
         self.bucket.write(_key(digest), self.read_manifest(digest))
 
     def fetch(self, digest: str, check: Callable[[Path], object]) -> Path:
-        """From the cache, if that has a copy of the very objects that are there now."""
+        """Return the cached copy of the present objects, or download them."""
         listing = self._existing(digest)
         target = self._cache.absolute() / f"{digest}-{_fingerprint(listing)}"
         try:
             if target.is_dir():
                 check(target)
                 return target
-        except BundleError:  # decayed here, or bad there; what is there decides
+        except BundleError:  # corrupt here, or bad in the bucket: a fresh download decides
             remove_tree(target)
         with hidden(target.parent) as copy:
             self._download(digest, listing, copy)
@@ -118,10 +119,11 @@ class Objects:
     def swap(self, channel: str, content: bytes, version: str | None) -> bool:
         if not self.bucket.swap(_channel(channel), content, version):
             return False
-        if self.bucket.swap(_channel(channel), content, version):  # what was true a moment ago
+        # The version has just changed, so a server that honours conditions refuses the same write now.
+        if self.bucket.swap(_channel(channel), content, version):
             raise ConfigurationError(
-                f"the server of {self.location} ignores the conditions of writes, so that of two publishers both would win; "
-                "use a server that heeds them"
+                f"the object store of {self.location} ignores conditional writes, so concurrent publishers would overwrite each "
+                "other; use one that supports If-Match and If-None-Match"
             )
         return True
 
@@ -135,7 +137,7 @@ class Objects:
         return True
 
     def leftovers(self) -> list[Entry]:
-        """Those of the bucket, by digest, and those of the cache, which begin with a dot."""
+        """Return incomplete uploads in the bucket, by digest, and incomplete downloads in the cache, which begin with a dot."""
         torn = [
             _entry(digest, files, max(files.values(), key=lambda object_: object_.stored_at))
             for digest, files in self._trees().items()
@@ -144,7 +146,7 @@ class Objects:
         return torn + entries_of(path for path in listed(self._cache) if path.name.startswith("."))
 
     def remove_leftover(self, name: str) -> None:
-        """All but a manifest: where one has come meanwhile, its upload is looked after by who makes it."""
+        """Delete all objects but a manifest: one that arrived meanwhile belongs to an upload in progress."""
         if name.startswith("."):
             remove_tree(self._cache / name)
             return
@@ -153,7 +155,7 @@ class Objects:
                 self.bucket.delete(_key(name, file))
 
     def _trees(self) -> dict[str, dict[str, Listed]]:
-        """The objects of each bundle, whole or not, by digest."""
+        """Return the objects of each bundle, complete or not, by digest."""
         trees: dict[str, dict[str, Listed]] = {}
         for path, object_ in self.bucket.list("bundles").items():
             digest, _, name = path.partition("/")
@@ -184,7 +186,7 @@ def _channel(name: str) -> str:
 
 
 def _each(action: Callable[[str], None], names: Iterable[str]) -> None:
-    """Do it for several at once; the first failure cancels what has not begun."""
+    """Run the action for several names at once; the first failure cancels those not begun."""
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         list(threads.map(action, names))
 
@@ -194,6 +196,6 @@ def _entry(name: str, files: Mapping[str, Listed], newest: Listed) -> Entry:
 
 
 def _fingerprint(listing: Mapping[str, Listed]) -> str:
-    """Another one as soon as an object is another one."""
+    """Return a digest of a listing that changes with any object's version."""
     lines = [f"{name} {object_.size_bytes} {object_.version}" for name, object_ in sorted(listing.items())]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

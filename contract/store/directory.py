@@ -1,4 +1,7 @@
-"""A store in a directory: a bundle appears by a rename, a channel's file is replaced by one, and bundles are used where they lie."""
+"""The bundle store in a directory.
+
+A rename makes a bundle appear or replaces a channel's file; bundles are used in place.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ from contract.store.place import (
 
 
 class Directory:
-    """`root` need not exist before the first bundle is put."""
+    """A place in a local directory; `root` need not exist before the first bundle is put."""
 
     def __init__(self, root: Path) -> None:
         self.location = str(root)
@@ -45,7 +48,7 @@ class Directory:
         return entries_of(path for path in listed(self._bundles) if not path.name.startswith("."))
 
     def holds(self, digest: str, files: Collection[str] = ()) -> bool:
-        """A directory is whole, or not there: what it lacks is damage, for the check to name."""
+        """Return whether the directory exists: it appears whole, so a file that it lacks is corruption, which the check names."""
         del files
         return (self._bundles / digest).is_dir()
 
@@ -102,7 +105,7 @@ class Directory:
             with atomic_path(self._path(channel)) as fresh:
                 fresh.write_bytes(content)
                 fresh.chmod(0o644)
-                if current and os.geteuid() == 0:  # whose channel it is stays so when an administrator moves it
+                if current and os.geteuid() == 0:  # a move by an administrator keeps the channel's owner
                     owner = self._path(channel).stat()
                     os.chown(fresh, owner.st_uid, owner.st_gid)
         return True
@@ -128,7 +131,7 @@ class Directory:
         part.unlink(missing_ok=True)
 
     def reserve(self, channel: str, content: bytes, uid: int, gid: int) -> None:
-        """Give a channel to a user: its file, written if it is not there yet, and its lock."""
+        """Give a channel's file, created if missing, and its lock to a user."""
         if self.read(channel) is None:
             self.swap(channel, content, None)
         for path in (self._path(channel), self._lock_path(channel)):
@@ -149,7 +152,7 @@ class Directory:
 
     @contextmanager
     def _lock(self, channel: str) -> Iterator[None]:
-        """One for each channel, so that training can hold up nobody who moves `live`."""
+        """Hold the channel's lock: one a channel, so that training never blocks a move of `live`."""
         with os.fdopen(os.open(self._lock_path(channel), os.O_RDWR | os.O_CREAT, 0o600), "w") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
             yield

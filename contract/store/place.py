@@ -1,4 +1,4 @@
-"""Where a store lies: what a directory and a bucket have to be able to do so that bundles and channels can live in them."""
+"""The interface between a store and its storage, a directory or a bucket."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 @dataclass(frozen=True)
 class Entry:
-    """A bundle by its digest, or what an upload that was cut short has left, by its name.
+    """A stored bundle, named by its digest, or a leftover of an interrupted upload, named by its path.
 
     Attributes:
-        stored_at: when it was last put, by the clock of the machine that holds it.
+        stored_at: time of the last put, by the clock of the machine that holds it.
     """
 
     name: str
@@ -35,73 +35,77 @@ class Entry:
 
 @dataclass(frozen=True)
 class State:
-    """A channel's file. `version` stands for this content of it, and for no other."""
+    """A channel's file; `version` identifies exactly this content."""
 
     content: bytes
     version: str
 
 
 class Place(Protocol):
-    """Bundles by digest, each there whole or not at all, and channels by name."""
+    """Storage of bundles by digest, each complete or absent, and of channels by name."""
 
     location: str
 
     def explained(self, doing: str) -> AbstractContextManager[None]:
-        """What fails within becomes an error of ours: ConfigurationError where it is not permitted, else UnavailableError."""
+        """Turn failures within into ConfigurationError, for missing permissions, or else UnavailableError."""
 
     def entries(self) -> list[Entry]:
-        """The bundles, by digest."""
+        """Return the bundles, by digest."""
 
     def holds(self, digest: str, files: Collection[str] = ()) -> bool:
-        """Whether the bundle is there, and, where files can be lost one by one, these."""
+        """Return whether the bundle is there, with these files where storage can lose single ones."""
 
     def add(self, bundle: Path, digest: str, prepare: Callable[[Path], None]) -> None:
-        """Take in a copy of the bundle once `prepare` has checked and signed it."""
+        """Store a copy of the bundle once `prepare` has checked and signed it."""
 
     def freshen(self, digest: str) -> None:
-        """It was put again: `stored_at` is now."""
+        """Set the bundle's `stored_at` to now, since it was put again."""
 
     def fetch(self, digest: str, check: Callable[[Path], object]) -> Path:
-        """A directory of this machine with the bundle, which has passed the check. Raises BundleError where it is not there."""
+        """Return a local directory with the bundle, which has passed the check. Raises BundleError if it is missing."""
 
     def copy(self, digest: str, target: Path) -> None:
-        """Write the bundle to a new directory of this machine, unchecked. Raises BundleError where it is not there."""
+        """Write the bundle to a new local directory, unchecked. Raises BundleError if it is missing."""
 
     def read_manifest(self, digest: str) -> bytes:
-        """The bytes of its manifest, unchecked. Raises BundleError where it is not there."""
+        """Return the bytes of the bundle's manifest, unchecked. Raises BundleError if it is missing."""
 
-    def replace_signature(self, digest: str, content: bytes) -> None: ...
+    def replace_signature(self, digest: str, content: bytes) -> None:
+        """Write the bundle's signature; a reader sees the old file or the new one."""
 
-    def channels(self) -> list[str]: ...
+    def channels(self) -> list[str]:
+        """Return the names of the channels, sorted."""
 
-    def read(self, channel: str) -> State | None: ...
+    def read(self, channel: str) -> State | None:
+        """Return the channel's file, or None if it does not exist."""
 
     def swap(self, channel: str, content: bytes, version: str | None) -> bool:
-        """Write the channel if it is still of that version (None: is not there); whether that was so."""
+        """Write the channel if it still has that version (None: does not exist); return whether it was written."""
 
     def remove(self, digest: str, is_needed: Callable[[], bool]) -> bool:
-        """Hide the bundle, ask whether it is needed, and delete it, or show it again; whether it is gone."""
+        """Hide the bundle, ask whether it is needed, then restore or delete it; return whether it is deleted."""
 
     def leftovers(self) -> list[Entry]:
-        """What uploads and deletions that were cut short have left."""
+        """Return the leftovers of interrupted uploads and deletions."""
 
-    def remove_leftover(self, name: str) -> None: ...
+    def remove_leftover(self, name: str) -> None:
+        """Delete one of `leftovers`, by its name."""
 
 
 @contextmanager
 def hidden(directory: Path, prefix: str = ".incoming-") -> Iterator[Path]:
-    """A new name in the directory that nobody looks at; what is there in the end is removed."""
+    """Yield an unused, hidden path in the directory; remove on exit whatever is there."""
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"{prefix}{uuid.uuid4().hex}"
     try:
         yield path
     finally:
-        with suppress(OSError):  # a disk that fails keeps it; `leftovers` names it
+        with suppress(OSError):  # a failing disk may keep it; `leftovers` names it
             remove_tree(path)
 
 
 def seal(tree: Path, readable: int = 0o444) -> None:
-    """Make a tree durable and read-only, for those whose bits are in `readable`."""
+    """Fsync a tree and make it read-only; `readable` holds the mode bits of its readers."""
     for path in (*sorted(tree.rglob("*"), reverse=True), tree):
         if path.is_dir():
             fsync_directory(path)
@@ -112,7 +116,7 @@ def seal(tree: Path, readable: int = 0o444) -> None:
 
 
 def rename_unless_there(source: Path, target: Path) -> None:
-    """A name that was taken meanwhile is left alone: the same digest is the same bytes."""
+    """Rename a directory, unless the target exists by now: the same digest means the same bytes."""
     try:
         source.rename(target)
     except OSError:
@@ -122,6 +126,7 @@ def rename_unless_there(source: Path, target: Path) -> None:
 
 
 def remove_tree(tree: Path) -> None:
+    """Delete a tree, sealed or not, if it exists."""
     if not tree.exists():
         return
     for path in (tree, *tree.rglob("*")):
@@ -131,32 +136,33 @@ def remove_tree(tree: Path) -> None:
 
 
 def listed(directory: Path) -> list[Path]:
+    """Return the sorted paths in a directory; none if it does not exist."""
     return sorted(directory.iterdir()) if directory.is_dir() else []
 
 
 def entries_of(paths: Iterable[Path]) -> list[Entry]:
-    """The time is that of the last change of the directory itself, which a copy of it does not bring along."""
+    """Return the entries of directories or files, dated by their own ctime, which a copy does not inherit."""
     entries = []
     for path in paths:
-        with suppress(FileNotFoundError):  # it ended, or was deleted, meanwhile
+        with suppress(FileNotFoundError):  # renamed or deleted meanwhile
             entries.append(Entry(path.name, tree_bytes(path), datetime.fromtimestamp(path.lstat().st_ctime, UTC)))
     return entries
 
 
 def disk_failure(error: OSError, doing: str, location: str) -> BulkheadError:
-    """The error of ours for one of this machine's file systems."""
+    """Return the project's error for a local file system's."""
     where = error.filename2 or error.filename or location
     if error.errno in _REFUSED:
         return ConfigurationError(
-            f"the user {os.geteuid()} may not {doing}: {where}: {error.strerror}; docs/how-to/store.md says who may write what"
+            f"user {os.geteuid()} has no permission to {doing}: {where}: {error.strerror}; see docs/how-to/store.md for permissions"
         )
-    copies = error.args[0] if isinstance(error, shutil.Error) else ()  # copytree puts all of its failures into one
+    copies = error.args[0] if isinstance(error, shutil.Error) else ()  # copytree collects its failures in one error
     reason = error.strerror or (copies[0][2] if copies and isinstance(copies, list) else str(error))
     return UnavailableError(
-        f"cannot {doing}: {where}: {reason}; what was there is unchanged, so repair that and try again"
+        f"cannot {doing}: {where}: {reason}; the store is unchanged, so fix the cause and try again"
     )
 
 
 def is_complete(names: Collection[str], files: Collection[str]) -> bool:
-    """Whether all of a bundle is there; its manifest comes last."""
+    """Return whether all of a bundle's files are there, the manifest included, which is written last."""
     return {manifest.FILE_NAME, *files} <= set(names)

@@ -1,6 +1,6 @@
-"""Object stores, by obstore: what differs between S3, Google Cloud Storage and Azure, and the few calls that a bundle store makes.
+"""Object stores through obstore: S3, Google Cloud Storage and Azure behind the few calls of a bundle store.
 
-A version stands for one content of an object: an ETag of S3 and Azure, a generation of Google.
+A version identifies one content of an object: an ETag of S3 and Azure, a generation of Google.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _CREDENTIAL_AGE = timedelta(minutes=10)
 
 @dataclass(frozen=True)
 class Listed:
-    """One object of a listing. `stored_at` is when this version of it was written, by the object store's clock."""
+    """One object of a listing; `stored_at` is the time of its last write, by the object store's clock."""
 
     size_bytes: int
     version: str
@@ -45,8 +45,8 @@ class Provider:
     """One kind of object store.
 
     Attributes:
-        version: obstore's name for what the condition of a write compares.
-        settings: returns the arguments of obstore that it does not take from the environment itself.
+        version: obstore's name for the version that a conditional write compares.
+        settings: returns the arguments that obstore does not take from the environment itself.
     """
 
     version: str
@@ -54,7 +54,7 @@ class Provider:
 
 
 class Bucket:
-    """Objects below `PROTOCOL://bucket/prefix`, by relative key; credentials, endpoint and region are those of the environment."""
+    """Objects below `PROTOCOL://bucket/prefix`, by relative key; credentials, endpoint and region come from the environment."""
 
     def __init__(self, location: str) -> None:
         self._location = location
@@ -72,14 +72,14 @@ class Bucket:
         return from_url(self._location, client_options=_CLIENT, retry_config=_RETRIES, **self._provider.settings())
 
     def list(self, folder: str) -> dict[str, Listed]:
-        """Return every object below a folder, by the rest of its key. Raises where the bucket is not there."""
+        """Return every object below a folder, by the rest of its key. Raises if the bucket does not exist."""
         from obstore.exceptions import InvalidPathError
 
         try:
             found = self._objects.list(folder).collect()
         except InvalidPathError as error:
             raise BundleError(
-                f"{self._location} holds an object that is part of no bundle; delete it: {error}"
+                f"{self._location} contains an object that belongs to no bundle; delete it: {error}"
             ) from error
         return {
             info["path"].removeprefix(f"{folder}/"): Listed(info["size"], info["e_tag"], info["last_modified"])
@@ -87,7 +87,7 @@ class Bucket:
         }
 
     def read(self, key: str) -> State | None:
-        """Return an object with its version, None where it is not there. Raises where the bucket is not there."""
+        """Return an object with its version, or None if it does not exist. Raises if the bucket does not exist."""
         try:
             answer = self._objects.get(key)
             return State(bytes(answer.bytes()), str(answer.meta[self._provider.version]))
@@ -103,13 +103,13 @@ class Bucket:
                 stream.write(chunk)
 
     def write(self, key: str, content: bytes | Path) -> None:
-        """Write an object, whatever is there: the bytes, or those of a file."""
+        """Write an object unconditionally, from bytes or from a file."""
         self._objects.put(key, content)
 
     def swap(self, key: str, content: bytes, version: str | None) -> bool:
-        """Write an object if it is still of that version (None: is not there); return whether that was so.
+        """Write an object if it still has that version (None: does not exist); return whether it was written.
 
-        Also return False where this write was made, but the answer got lost: the caller recognizes its own content.
+        False may also mean that this write succeeded and its response was lost: the caller recognizes its own content.
         """
         from obstore.exceptions import AlreadyExistsError, GenericError, PreconditionError
 
@@ -120,19 +120,19 @@ class Bucket:
                 return True
             except (AlreadyExistsError, PreconditionError):
                 return False
-            except GenericError as error:  # obstore repeats no conditional write that may have arrived
+            except GenericError as error:  # obstore does not retry a conditional write that may have arrived
                 if not tries_left or "HTTP error" not in str(error) or "retries, max_retries" in str(error):
                     raise
         raise AssertionError("the last try returns or raises")
 
     def delete(self, key: str) -> None:
-        """Delete an object, unless somebody else has."""
-        with suppress(FileNotFoundError):  # S3 does not say so
+        """Delete an object, if it still exists."""
+        with suppress(FileNotFoundError):  # S3 deletes a missing object without an error
             self._objects.delete(key)
 
 
 def reason(error: Exception) -> str:
-    """Return in one line what the object store said, or else obstore."""
+    """Return the object store's message, or else obstore's, in one line."""
     text = str(error).partition("\n\nDebug source:")[0] or type(error).__name__
     if answer := _ANSWER.search(text):
         text = ": ".join(answer.groups())
@@ -140,7 +140,7 @@ def reason(error: Exception) -> str:
 
 
 def _amazon() -> dict[str, Any]:
-    """Let botocore, where it is installed, find credentials that are not in the environment: a profile's, or of single sign-on."""
+    """Let botocore, if installed, find credentials outside the environment: a profile's, or of single sign-on."""
     config: dict[str, Any] = {"disable_bulk_delete": True}
     try:
         from botocore.session import get_session
@@ -175,7 +175,7 @@ def _azure() -> dict[str, Any]:
     return {"config": {name: parts[part] for part, name in names.items() if part in parts}}
 
 
-# By the URL's scheme, as obstore knows it.
+# By the URL's scheme.
 PROVIDERS = {
     "s3": Provider("e_tag", _amazon),
     "gs": Provider("version"),

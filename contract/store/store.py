@@ -1,10 +1,10 @@
 """The bundle store: the only place where training and serving meet.
 
     bundles/<digest>/…      a bundle, immutable, never seen half-written
-    channels/<name>.json    which bundle a channel names, with its history; moved by compare-and-swap
+    channels/<name>.json    the digest that a channel names, and its history; moved by compare-and-swap
 
-Training publishes bundles and moves `candidate`; only the fleet moves `live`. Where it lies is `store_directory`'s or `store_objects`'
-matter; what is in it, who signed it and who may follow whom is decided here.
+Training publishes bundles and moves `candidate`; only the fleet moves `live`. `directory` and `bucket` store the bytes; this module
+verifies content and signatures, and orders the moves of a channel.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from contract.store.providers import PROVIDERS
 _DIGEST = re.compile(r"[0-9a-f]{8,64}")
 _CHANNEL = re.compile(r"[a-z][a-z0-9-]{0,40}")
 _HISTORY = 100
-_PATIENCE_S = 2.0  # for a deletion to see that a channel has just moved to what it was about to delete
+_PATIENCE_S = 2.0  # for a deletion in progress to see that a channel has just moved to its bundle
 _POLL_S = 0.05
-# A channel that somebody was given before anything moved it: it counts as not there.
+# A channel with an owner that was never moved; it counts as missing.
 RESERVED = canonical_json({"generation": 0, "digest": "", "history": []})
 
 
 @dataclass(frozen=True)
 class Channel:
-    """A channel's state: `generation` grows by one with every move; `history` is oldest first and ends with the present one."""
+    """A channel's state; `generation` counts its moves, `history` lists them, the present one last."""
 
     name: str
     generation: int
@@ -49,16 +49,17 @@ class Channel:
 
     @property
     def previous(self) -> str | None:
-        """The newest digest before the present one that differs from it."""
+        """The newest digest in the history that differs from the present one."""
         return next((entry["digest"] for entry in reversed(self.history) if entry["digest"] != self.digest), None)
 
     def to_bytes(self) -> bytes:
+        """Return the content of the channel's file."""
         state = asdict(self)
         del state["name"]
         return canonical_json(state)
 
     def moved(self, digest: str, by: str, now: datetime) -> Channel:
-        """One move on. `id` is this move's alone, so that who made it knows it again."""
+        """Return the channel after one more move, whose unique `id` lets its maker recognize it."""
         entry = {"digest": digest, "at": now.isoformat(timespec="seconds"), "by": by, "id": uuid.uuid4().hex}
         return Channel(self.name, self.generation + 1, digest, (*self.history, entry)[-_HISTORY:])
 
@@ -68,12 +69,12 @@ class Store:
 
     Args:
         location: a directory, as a path or a `file://` URL, or `s3://`, `gs://` or `az://bucket/prefix`.
-        private_key: signs the bundles that are put (PEM); None for whoever publishes nothing.
-        trusted: gives the public keys (PEM) one of which must have signed a bundle that is used; None for whoever asks for no signature.
-        cache: where copies of bundles from a bucket are kept; a directory's are used where they lie.
+        private_key: signs the bundles that are put (PEM); None to publish nothing.
+        trusted: returns the public keys (PEM), one of which must have signed each bundle that is used; None to require no signature.
+        cache: directory for copies of bundles from a bucket; those in a directory are used in place.
 
-    Every method raises ConfigurationError where it is not permitted, or the location is wrong, and UnavailableError where the disk or
-    the network fails.
+    Every method raises ConfigurationError for missing permissions or a wrong location, and UnavailableError if the disk or the network
+    fails.
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class Store:
         self._private_key, self._trusted = private_key, trusted
 
     def put(self, bundle: Path) -> str:
-        """Store a bundle under its digest, signed; storing it again changes nothing but its age. Returns the digest."""
+        """Store a bundle under its digest, signed, and return the digest; storing it again changes only its age."""
         digest = manifest.digest_of(bundle)
         with self.place.explained("put a bundle"):
             claims = manifest.verify(bundle, digest)
@@ -102,14 +103,14 @@ class Store:
         return digest
 
     def path(self, digest: str) -> Path:
-        """Where a stored bundle lies on this machine, its every byte verified, the signature first."""
+        """Return the local path of a stored bundle, its signature and every byte verified."""
         with self.place.explained("read a bundle"):
             return self.place.fetch(digest, lambda path: self._check(path, digest))
 
     def copy(self, digest: str, directory: Path) -> Path:
-        """A copy of a stored bundle, by its digest, in a directory of this machine: readable by this user alone, and verified.
+        """Return a verified copy of a stored bundle in a local directory, readable by this user alone.
 
-        A copy that is there already is used without the store; one that does not verify is replaced.
+        An intact copy is used without the store; a corrupt one is replaced.
         """
         target = directory / digest
         with self.place.explained("copy a bundle"):
@@ -125,37 +126,39 @@ class Store:
         return target
 
     def claims(self, digest: str) -> Manifest:
-        """What a stored bundle claims; its other files are not looked at."""
+        """Return the manifest of a stored bundle, its digest verified; the other files are not read."""
         with self.place.explained("read a manifest"):
             return manifest.parse(self.place.read_manifest(digest), digest)
 
     def entries(self) -> list[Entry]:
+        """Return the stored bundles."""
         with self.place.explained("list the bundles"):
             return self.place.entries()
 
     def digests(self) -> list[str]:
+        """Return the digests of the stored bundles."""
         return [entry.name for entry in self.entries()]
 
     def channels(self) -> list[Channel]:
-        """Those that were ever moved, by name."""
+        """Return the channels that were ever moved, by name."""
         with self.place.explained("list the channels"):
             names = self.place.channels()
         return [channel for channel in map(self.read, names) if channel]
 
     def read(self, channel: str) -> Channel | None:
-        """The channel as it stands; None when it was never moved."""
+        """Return a channel's state, or None if it was never moved."""
         return _parsed(channel, self._state(channel))
 
     def move(self, channel: str, digest: str, *, expected: Channel | None, by: str) -> Channel:
-        """Point a channel at a stored bundle, if it still is as the caller last read it.
+        """Point a channel at a stored bundle, if the channel is unchanged since the caller read it.
 
         Args:
-            expected: what `read` gave; None for a channel that must not exist yet.
-            by: who moves it, for the history.
+            expected: the state that `read` returned; None for a channel that must not exist yet.
+            by: the name in the history.
 
         Raises:
-            ConflictError: somebody else moved the channel since.
-            BundleError: the bundle is not in the store, or not intact.
+            ConflictError: somebody else has moved the channel since.
+            BundleError: the bundle is not in the store, or corrupt.
         """
         before = self._state(channel)
         current = _parsed(channel, before)
@@ -166,40 +169,44 @@ class Store:
         with self.place.explained(f"move the channel {channel!r}"):
             if not self.place.swap(channel, moved.to_bytes(), before.version if before else None):
                 current = self.read(channel)
-                # A server that was asked twice, since its first answer got lost, refuses what it has done already.
+                # A retry whose first response was lost is refused, since its own write has changed the version.
                 if current is None or moved.history[-1] not in current.history:
                     raise _conflict(channel, current)
             self._require_not_deleted(channel, moved, before)
         return moved
 
     def resolve(self, reference: str) -> str:
-        """The full digest behind a channel's name, a digest, or the first eight or more characters of one."""
+        """Return the digest for a channel's name, a digest, or its first eight or more characters."""
         if _DIGEST.fullmatch(reference):
             matches = [digest for digest in self.digests() if digest.startswith(reference)]
             if len(matches) == 1:
                 return matches[0]
-            raise BundleError(f"{len(matches)} bundles in the store {self.location} begin with {reference}")
+            raise BundleError(
+                f"{len(matches)} bundles in the store {self.location} have a digest that begins with {reference}; list them with "
+                "`bin/store list`"
+            )
         channel = self.read(reference)
         if channel is None:
             raise BundleError(f"the store {self.location} has no channel {reference!r}; publish a bundle first")
         return channel.digest
 
     def needed(self) -> set[str]:
-        """The bundles that a channel names, or has named as far as its history goes."""
+        """Return the digests in the histories of all channels."""
         return {entry["digest"] for channel in self.channels() for entry in channel.history}
 
     def remove(self, digest: str, is_kept: Callable[[], bool] = lambda: False) -> bool:
-        """Delete a bundle, unless a channel needs it or it is kept once nobody can find it any more; whether it is gone."""
+        """Delete a bundle, unless, once hidden, a channel needs it or `is_kept` says so; return whether it is deleted."""
         with self.place.explained("delete a bundle"):
             return self.place.remove(digest, lambda: digest in self.needed() or is_kept())
 
     def leftovers(self) -> list[Entry]:
-        """What uploads and deletions that were cut short have left; those in progress look the same."""
-        with self.place.explained("list what was cut short"):
+        """Return the leftovers of interrupted uploads and deletions; those in progress look the same."""
+        with self.place.explained("list leftovers"):
             return self.place.leftovers()
 
     def remove_leftover(self, name: str) -> None:
-        with self.place.explained("delete what was cut short"):
+        """Delete one of `leftovers`, by its name."""
+        with self.place.explained("delete a leftover"):
             self.place.remove_leftover(name)
 
     def _prepare(self, copy: Path, digest: str) -> None:
@@ -220,7 +227,7 @@ class Store:
         return True
 
     def _sign_if_not_trusted(self, digest: str, stored: Path) -> None:
-        """A bundle that was published before, unsigned or under a key that is trusted no more; its content does not change."""
+        """Sign a stored bundle again if its signature is missing or no longer trusted; its content does not change."""
         if self._private_key is None:
             return
         trusted = self._trusted() if self._trusted else ()
@@ -233,20 +240,23 @@ class Store:
                 self.place.replace_signature(digest, fresh.read_bytes())
 
     def _require_not_deleted(self, channel: str, moved: Channel, before: State | None) -> None:
-        """A deletion that began before the move either sees it and brings the bundle back, or was too far: then the move is undone."""
+        """Undo the move if a deletion that began before it has won.
+
+        A deletion that sees the move in time restores the bundle.
+        """
         until = time.monotonic() + _PATIENCE_S
         while not self.place.holds(moved.digest):
             if time.monotonic() > until:
                 state = self._state(channel)
                 if state and state.content == moved.to_bytes():
                     self.place.swap(channel, before.content if before else RESERVED, state.version)
-                raise BundleError(f"the bundle {moved.digest} was deleted meanwhile; publish it again")
+                raise BundleError(f"the bundle {moved.digest} was deleted during the move; publish it again")
             time.sleep(_POLL_S)
 
     def _state(self, channel: str) -> State | None:
         if not _CHANNEL.fullmatch(channel):
             raise ConfigurationError(
-                f"{channel!r} is not a channel name: lower-case letters, digits and hyphens, a letter first"
+                f"{channel!r} is not a channel name; use at most 41 lower-case letters, digits and hyphens, a letter first"
             )
         with self.place.explained(f"read the channel {channel!r}"):
             return self.place.read(channel)
@@ -259,8 +269,8 @@ def _place(location: str, cache: Path) -> Place:
     if parts.scheme in PROVIDERS and parts.netloc:
         return Objects(location, cache)
     raise ConfigurationError(
-        f"store {location!r}: give a directory, a file:// URL, or one of {', '.join(f'{name}://' for name in PROVIDERS)} with "
-        "bucket/prefix; which of two publishers wins is known only for these"
+        f"store {location!r} is unsupported: give a directory, a file:// URL, or bucket/prefix after one of "
+        f"{', '.join(f'{name}://' for name in PROVIDERS)}; only these have safe conditional writes"
     )
 
 
@@ -271,7 +281,7 @@ def _parsed(name: str, state: State | None) -> Channel | None:
         content = json.loads(state.content)
         return Channel(name, content["generation"], content["digest"], tuple(content["history"]))
     except (ValueError, KeyError, TypeError) as error:
-        raise BundleError(f"channels/{name}.json is not a channel: {error}") from error
+        raise BundleError(f"channels/{name}.json is not a channel's file: {error}") from error
 
 
 def _conflict(channel: str, current: Channel | None) -> ConflictError:

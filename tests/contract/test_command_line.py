@@ -36,7 +36,10 @@ def test_expected_failure_is_in_one_line_and_in_json_when_asked_for(capsys: pyte
 
 @pytest.mark.parametrize(
     ("number", "code", "said"),
-    [(errno.ENOSPC, 75, "the disk fails: /table: No space left"), (errno.EROFS, 78, "is not permitted this: /table: ")],
+    [
+        (errno.ENOSPC, 75, "the disk is full or failing: /table: No space left"),
+        (errno.EROFS, 78, "has no permission: /table: "),
+    ],
 )
 def test_disk_that_fails_is_explained_in_whichever_library_it_is_noticed(
     capsys: pytest.CaptureFixture[str], number: int, code: int, said: str

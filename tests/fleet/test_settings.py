@@ -74,7 +74,7 @@ def test_replicas_get_what_guards_and_watches_them_and_nothing_else() -> None:
         "OTEL_EXPORTER_OTLP_CERTIFICATE": "/project/ca.pem",
         "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY": "/etc/key.pem",
     }
-    with pytest.raises(ConfigurationError, match="which is no origin"):
+    with pytest.raises(ConfigurationError, match="which is not an origin"):
         Settings.read({"BULKHEAD_CORS_ORIGINS": "*"}, PROJECT)
 
 

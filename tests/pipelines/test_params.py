@@ -221,7 +221,7 @@ def test_declared_texts_are_read_as_the_values_of_a_table_are(raw: dict[str, Any
         (lambda raw: raw["data"]["columns"]["promised"].update(unit="days"), "unit 'days' of a timestamp is unknown"),
         (
             lambda raw: raw["data"]["source"].update(combine={"promised": {"columns": ["a"], "format": "%H:%M"}}),
-            "does not say which day",
+            "lacks the year, the month or the day",
         ),
     ],
 )

@@ -245,7 +245,7 @@ def test_web_page_may_read_nothing_when_its_origin_is_not_listed(shared: Caller,
 
 @pytest.mark.parametrize("text", ["*", "app.example.org", f"{ORIGIN}/", "https://App.example.org", "null", "a;b"])
 def test_setting_is_refused_when_it_lists_what_is_no_origin(text: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"BULKHEAD_CORS_ORIGINS has .* which is no origin"):
+    with pytest.raises(ConfigurationError, match=r"BULKHEAD_CORS_ORIGINS contains .* which is not an origin"):
         cors.read({cors.VARIABLE: f"{ORIGIN},{text}"})
 
 

@@ -377,7 +377,7 @@ def test_server_ends_with_the_reason_when_its_guards_are_of_no_use(
             {},
             "--ssl-keyfile-password",
         ),
-        ("keys", [], {"BULKHEAD_API_KEYS_FILE": str(tmp_path / "empty")}, "holds no API key"),
+        ("keys", [], {"BULKHEAD_API_KEYS_FILE": str(tmp_path / "empty")}, "contains no API keys"),
         ("admin", [], {"BULKHEAD_ADMIN_PORT": "0"}, "BULKHEAD_ADMIN_PORT is '0'"),
     ):
         directory = tmp_path / name

@@ -18,8 +18,8 @@ def test_limits_have_defaults_when_the_file_lacks_them() -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "no limits"),
-        (b"[]", "no limits"),
+        (b"", "not a valid file of limits"),
+        (b"[]", "not a valid file of limits"),
         (b'{"max_row": 1}', "max_row"),
         (b'{"max_rows": 0}', "max_rows .* positive whole number"),
         (b'{"max_rows": "5"}', "max_rows"),

@@ -77,7 +77,7 @@ def test_tree_that_is_not_what_was_signed_is_refused(signed: Path, change: Calla
 
 
 def test_keys_that_are_none_are_named(signed: Path) -> None:
-    with pytest.raises(ConfigurationError, match="the signing key is no PEM"):
+    with pytest.raises(ConfigurationError, match="the signing key is not a PEM"):
         signature.sign(signed, b"secret")
     broken = PUBLIC.replace(b"MFkw", b"AAAA")
     for public in (b"", b"-----BEGIN PUBLIC KEY-----", KEY, broken):
@@ -88,7 +88,7 @@ def test_keys_that_are_none_are_named(signed: Path) -> None:
 def test_bundle_of_an_older_key_verifies_when_both_keys_are_trusted(signed: Path, tmp_path: Path) -> None:
     other = signature.public_key_of(signature.make_key())
     assert signature.verify(signed, [other, PUBLIC]) == PUBLIC
-    with pytest.raises(BundleError, match=f"with the key {signature.key_id(other)}: it is of another key"):
+    with pytest.raises(BundleError, match=f"with the key {signature.key_id(other)}: it was made with another key"):
         signature.verify(signed, [other])
     unusual = PUBLIC.replace(b"\n", b"\r\n").rstrip()
     (tmp_path / "keys").mkdir()

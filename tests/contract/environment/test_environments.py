@@ -88,5 +88,5 @@ def test_packages_that_cannot_be_had_leave_no_environment(tmp_path: Path) -> Non
 def test_lock_that_the_manifest_does_not_name_is_refused(tmp_path: Path) -> None:
     lock, digest = lock_of("", tmp_path)
     lock.write_text("changed\n")
-    with pytest.raises(BundleError, match=r"lock\.txt is not the lock"):
+    with pytest.raises(BundleError, match=r"lock\.txt is missing, or has another digest"):
         python_for(lock, digest, tmp_path / "environments")

@@ -173,7 +173,7 @@ def test_time_with_an_offset_becomes_utc_when_the_table_has_offsets(value: Any) 
 
 
 def test_offset_is_refused_or_wanted_with_the_reason() -> None:
-    with pytest.raises(ValueError, match=r"without an offset: the model has learned from local times"):
+    with pytest.raises(ValueError, match=r"without an offset: the model was trained on local times"):
         read("2024-01-02T12:00Z", "timestamp")
     with pytest.raises(ValueError, match=r"must have an offset.*UTC"):
         read("2024-01-02T12:00", "timestamp", zone="UTC")

@@ -207,7 +207,7 @@ def test_location_is_a_directory_or_a_file_url(tmp_path: Path) -> None:
 @pytest.mark.parametrize("location", ["sftp://host/store", "http://host/store", "memory://", "s3://"])
 def test_location_is_refused_when_no_channel_could_be_moved_safely_there(location: str) -> None:
     with pytest.raises(
-        ConfigurationError, match=r"give a directory, a file:// URL, or one of s3://, gs://, az:// with"
+        ConfigurationError, match=r"give a directory, a file:// URL, or bucket/prefix after one of s3://, gs://, az://"
     ):
         Store(location)
 
@@ -281,7 +281,7 @@ def test_move_is_undone_when_the_bundle_was_deleted_meanwhile(
     monkeypatch.setattr(store.place, "swap", delete_before)
     for channel, expected in (("live", before), ("other", None)):
         digest = store.put(bundle)
-        with pytest.raises(BundleError, match="deleted meanwhile"):
+        with pytest.raises(BundleError, match="deleted during the move"):
             store.move(channel, digest, expected=expected, by="test")
         assert store.read(channel) == expected
     assert store.move("other", before.digest, expected=None, by="test").generation == 1

@@ -89,7 +89,7 @@ def move(channel: str) -> str:
 def test_each_user_does_its_part_and_no_more(store: Store, place: Path) -> None:
     digest, moved, refused = act(TRAINING, store, place, PUT, move("candidate"), move("live"))
     assert (store.digests(), moved) == ([digest], "1")
-    denial = "ConfigurationError the user 51001 may not move the channel 'live': "
+    denial = "ConfigurationError user 51001 has no permission to move the channel 'live': "
     assert refused.startswith(f"{denial}{place / 'store' / 'channels'}")  # while it does not exist yet
     assert store.read("live") is None
     found, moved = act(FLEET, store, place, "store.path(store.resolve('candidate')).name", move("live"))
@@ -101,7 +101,7 @@ def test_each_user_does_its_part_and_no_more(store: Store, place: Path) -> None:
     moved, *refusals = act(FLEET, store, place, move("live"), PUT, move("candidate"), delete, bundle="second")
     assert moved == "2"
     assert len(refusals) == 3
-    assert all(line.startswith("ConfigurationError the user 51002 may not ") for line in refusals), refusals
+    assert all(line.startswith("ConfigurationError user 51002 has no permission to ") for line in refusals), refusals
     assert store.digests() == [digest]
 
 
@@ -154,7 +154,7 @@ def test_store_that_was_used_before_can_be_shared(place: Path) -> None:
     users.share(store, users.user(str(TRAINING)), users.user(str(FLEET)))
     assert store.read("live") == before
     assert act(FLEET, store, place, move("live")) == ["2"]
-    assert "may not move" in act(TRAINING, store, place, move("live"))[0]
+    assert "has no permission to move" in act(TRAINING, store, place, move("live"))[0]
 
 
 def test_users_are_refused_when_they_are_one_or_nobody(store: Store) -> None:
