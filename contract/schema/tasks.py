@@ -1,6 +1,6 @@
-"""The tasks: what may be predicted, and in which form it is answered.
+"""The tasks, and their forms of answer.
 
-A task has one of three forms of answer; whatever reads or writes answers goes by the form:
+A task has one of three forms, by which code reads and writes answers:
 
 | form            | an answer has                                        | scores of a row        | outcomes                |
 |-----------------|------------------------------------------------------|------------------------|-------------------------|
@@ -8,7 +8,7 @@ A task has one of three forms of answer; whatever reads or writes answers goes b
 | `probabilities` | `probabilities` by label, the most probable `label`  | one for each label     | the index of the label  |
 | `value`         | `value`                                              | one, the value         | the number              |
 
-How models of a task are judged stands in `pipelines.statistics.tasks`.
+`pipelines.statistics.tasks` judges the models of a task.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Form = Literal["probability", "probabilities", "value"]
-# Form -> the labels that a target of it has: the fewest, the most, and in words.
+# Number of labels by form: fewest, most, and in words.
 _LABELS: dict[Form, tuple[int, float, str]] = {
     "probability": (2, 2, "two, the negative one first"),
     "probabilities": (3, float("inf"), "three or more"),
@@ -31,7 +31,7 @@ class Task:
 
     Attributes:
         meaning: the values of the target's column, for people.
-        headline: the measure that a line about a model gives (`pipelines.statistics.measures.MEASURES`).
+        headline: the one measure in summaries of a model (`pipelines.statistics.measures.MEASURES`).
     """
 
     name: str
@@ -41,31 +41,31 @@ class Task:
 
     @property
     def is_number(self) -> bool:
-        """Whether the target is a number, without labels."""
+        """True if the target is a number, without labels."""
         return self.form == "value"
 
     @property
     def has_positive(self) -> bool:
-        """Whether one of two labels is the positive one, so that there is a positive share, and a threshold."""
+        """True if one of two labels is the positive one, with a share and a threshold."""
         return self.form == "probability"
 
     @property
     def has_many_labels(self) -> bool:
-        """Whether each label has a score."""
+        """True if each label has a score."""
         return self.form == "probabilities"
 
     @property
     def labels(self) -> str:
-        """Which labels a target has, in words."""
+        """The labels of a target, in words."""
         return _LABELS[self.form][2]
 
     def takes(self, labels: int) -> bool:
-        """Return whether a target may have so many labels."""
+        """Return whether a target may have this number of labels."""
         fewest, most, _ = _LABELS[self.form]
         return fewest <= labels <= most
 
     def scores(self, labels: int) -> int:
-        """Return how many scores a row has, by the number of labels."""
+        """Return the number of scores of a row, by the number of labels."""
         return labels if self.has_many_labels else 1
 
 
