@@ -105,13 +105,22 @@ class Predictor:
     def answers(self, scores: NDArray[np.float32], fallbacks: Sequence[list[Fallback]]) -> list[Answer]:
         """An answer for each row; raises ArithmeticError as `outputs` does."""
         outputs = self.outputs(scores)
-        if self._form == "probabilities":
-            labels = self.schema.target.labels
-            outputs["probabilities"] = [dict(zip(labels, row, strict=True)) for row in outputs["probabilities"]]
-        answers = [dict(zip(outputs, values, strict=True)) for values in zip(*outputs.values(), strict=True)]
-        for answer, taken in zip(answers, fallbacks, strict=True):
-            if taken:
-                answer["fallbacks"] = taken
+        # By form: to zip names with values would be a tenth of what a single row takes.
+        answers: list[Answer]
+        if self._form == "probability":
+            pairs = zip(outputs["probability"], outputs["label"], strict=True)
+            answers = [{"probability": chance, "label": label} for chance, label in pairs]
+        elif self._form == "probabilities":
+            labels, pairs = self.schema.target.labels, zip(outputs["probabilities"], outputs["label"], strict=True)
+            answers = [
+                {"probabilities": dict(zip(labels, chances, strict=True)), "label": label} for chances, label in pairs
+            ]
+        else:
+            answers = [{"value": value} for value in outputs["value"]]
+        if any(fallbacks):
+            for answer, taken in zip(answers, fallbacks, strict=True):
+                if taken:
+                    answer["fallbacks"] = taken
         return answers
 
     def score_matrix(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
