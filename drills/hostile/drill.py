@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from drills.hostile import options
 from drills.hostile.requests import CANARY
 from drills.results import Result
-from harness import PROJECT, interpreter, servers
+from harness import PROJECT, servers
 from harness.bundles import Bundle
 
 _CALLERS = 4
@@ -44,15 +45,7 @@ def hostile(bundle: Bundle, requests: int, seed: int) -> list[Result]:
 def _callers(bundle: Bundle, server: servers.Server, requests: int, seed: int) -> list[dict[str, Any]]:
     """Run concurrent callers, each with its share of the requests; return their findings."""
     share = -(-requests // _CALLERS)
-    command = [
-        str(interpreter("client")),
-        "-m",
-        "drills.hostile.fuzz",
-        str(bundle.path),
-        "--http",
-        f"127.0.0.1:{server.port}",
-    ]
-    command += ["--grpc", f"127.0.0.1:{server.grpc_port}", "--pid", str(server.pid), "--seed", str(seed)]
+    command = options.command("drills.hostile.fuzz", bundle, server, seed)
     callers = [
         subprocess.Popen(
             [*command, "--first", str(first), "--requests", str(min(share, requests - first))],

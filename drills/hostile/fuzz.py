@@ -9,7 +9,6 @@ requests and after all), `pickle_ran`. Ends with 1 if there was a failure.
 
 from __future__ import annotations
 
-import argparse
 import http.client
 import json
 import socket
@@ -22,6 +21,7 @@ from typing import Any
 
 import grpc  # type: ignore[import-untyped]
 
+from drills.hostile import options
 from drills.hostile.requests import CANARY, HTTP, RAW, Maker, Request
 from harness import processes
 
@@ -139,14 +139,9 @@ def fuzz(
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the fuzzer; return 1 if there was a failure."""
-    parser = argparse.ArgumentParser(prog="python -m drills.hostile.fuzz", description=__doc__.partition("\n")[0])
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("--http", required=True, metavar="HOST:PORT")
-    parser.add_argument("--grpc", required=True, metavar="HOST:PORT")
+    parser = options.parser("drills.hostile.fuzz", __doc__)
     parser.add_argument("--requests", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--pid", type=int)
     asked = parser.parse_args(arguments)
     over_http, over_grpc = Http(asked.http), Grpc(asked.grpc)
     ways = {HTTP: over_http.send, RAW: over_http.send_bytes}

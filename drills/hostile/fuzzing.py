@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from drills.hostile import options
 from drills.results import Result
 from harness import PROJECT, interpreter, servers
 from harness.bundles import Bundle
@@ -39,16 +40,7 @@ def fuzz(bundle: Bundle, seed: int) -> list[Result]:
 
 
 def _properties(bundle: Bundle, server: servers.Server, seed: int) -> dict[str, Any]:
-    command = [
-        str(interpreter("client")),
-        "-m",
-        "drills.hostile.properties",
-        str(bundle.path),
-        "--http",
-        f"127.0.0.1:{server.port}",
-    ]
-    command += ["--grpc", f"127.0.0.1:{server.grpc_port}", "--pid", str(server.pid), "--seed", str(seed)]
-    command += ["--examples", str(_EXAMPLES)]
+    command = [*options.command("drills.hostile.properties", bundle, server, seed), "--examples", str(_EXAMPLES)]
     done = subprocess.run(command, cwd=PROJECT, stdout=subprocess.PIPE, check=False)
     found: dict[str, Any] = json.loads(done.stdout)
     return found

@@ -9,7 +9,6 @@ one failed.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections import Counter
@@ -22,7 +21,7 @@ from hypothesis import seed as seeded
 from hypothesis import strategies as st
 
 from bentos.protos import oip_pb2
-from drills.hostile import forms, rows
+from drills.hostile import forms, options, rows
 from drills.hostile.fuzz import Grpc, Http, resident_mb
 from drills.hostile.requests import CANARY, GRPC, HTTP, Request
 
@@ -221,13 +220,8 @@ def check_all(server: Server, examples: int, seed: int, pid: int | None) -> dict
 
 def main(arguments: list[str] | None = None) -> int:
     """Test the properties; return 1 if one failed."""
-    parser = argparse.ArgumentParser(prog="python -m drills.hostile.properties", description=__doc__.partition("\n")[0])
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("--http", required=True, metavar="HOST:PORT")
-    parser.add_argument("--grpc", required=True, metavar="HOST:PORT")
+    parser = options.parser("drills.hostile.properties", __doc__)
     parser.add_argument("--examples", type=int, default=2000)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--pid", type=int)
     asked = parser.parse_args(arguments)
     found = check_all(Server(asked.http, asked.grpc, asked.bundle), asked.examples, asked.seed, asked.pid)
     print(json.dumps(found, indent=1))
