@@ -9,13 +9,13 @@ from contract.model.compatibility import meant_otherwise, misread
 from contract.schema.schema import FeatureSchema
 from contract.schema.timestamps import UTC_ZONE
 from pipelines.columns.declared import field_of, target_of
-from pipelines.params.params import Params
+from pipelines.params.params import Data, TargetParams
 
 # How a source writes a column changes nothing in what a partition holds.
 _OF_THE_SOURCE = frozenset({"decimal", "source", "format"})
 
 
-def obstacles(live: FeatureSchema, params: Params, in_utc: Collection[str] = ()) -> list[Problem]:
+def obstacles(live: FeatureSchema, data: Data, target: TargetParams, in_utc: Collection[str] = ()) -> list[Problem]:
     """Return why the live model would be scored on values or outcomes that it does not know: nothing, if it can be judged.
 
     A value that it would refuse reaches it as a missing one, and one of another unit as a wrong one: it would be handicapped.
@@ -23,19 +23,18 @@ def obstacles(live: FeatureSchema, params: Params, in_utc: Collection[str] = ())
     Args:
         in_utc: the timestamps that the table has with an offset.
     """
-    if live.task != params.target.task:
-        return [Problem(None, None, f"its task is {live.task}, that of params.yaml {params.target.task}")]
+    if live.task != target.task:
+        return [Problem(None, None, f"its task is {live.task}, that of params.yaml {target.task}")]
     problems = [
         Problem(None, None, f"its target has the {what} {theirs!r}, that of params.yaml {ours!r}")
-        for what, (ours, theirs) in meant_otherwise(target_of(params.target), live.target).items()
+        for what, (ours, theirs) in meant_otherwise(target_of(target), live.target).items()
     ]
-    columns = params.data.columns
     for field in live.fields:
-        if field.name not in columns:
+        if field.name not in data.columns:
             problems.append(Problem(None, field.name, "it reads this field, which data.columns no longer has"))
             continue
         zone = UTC_ZONE if field.name in in_utc else None
-        changes = misread(field_of(field.name, params.data, zone), field)
+        changes = misread(field_of(field.name, data, zone), field)
         problems += [
             Problem(None, field.name, f"its {what} is {theirs!r}, that of data.columns {ours!r}")
             for what, (ours, theirs) in changes.items()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import polars as pl
 
 from contract.bundle import manifest
 from contract.errors import ConfigurationError, DataRejectedError, ModelRejectedError
@@ -14,10 +15,20 @@ from contract.schema.tasks import TASKS
 from pipelines import paths
 from pipelines.data import tables
 from pipelines.machine.settings import open_store
-from pipelines.params.params import Params
+from pipelines.params.params import Params, TargetParams
 from pipelines.statistics import comparisons, measures
 from pipelines.statistics.comparable import obstacles
+from pipelines.statistics.comparisons import Clusters
+from pipelines.statistics.measures import Outcomes, Scores
 from pipelines.statistics.tasks import JUDGEMENTS
+
+
+class Judged(NamedTuple):
+    """The labelled rows of a month, their outcomes and the live model's scores."""
+
+    table: pl.DataFrame
+    outcomes: Outcomes
+    scores: Scores
 
 
 def run(params: Params) -> str:
@@ -43,7 +54,7 @@ def run(params: Params) -> str:
     claims = manifest.verify(store.path(digest), digest)
     predictor = Predictor.load(store.path(digest) / manifest.ARTIFACT)
     in_utc = tables.columns_in_utc(paths.accepted(params.data.months[-1]))
-    if problems := obstacles(predictor.schema, params, in_utc):
+    if problems := obstacles(predictor.schema, params.data, params.target, in_utc):
         raise ConfigurationError(
             f"the live model {digest[:12]} cannot be watched with these params: what it would be shown is not what it reads. "
             "Watch it with the params that it was made from, until a model of these is live",
@@ -53,7 +64,11 @@ def run(params: Params) -> str:
     promised = claims.metrics[key]
     month = params.data.months[-1]
     seen = month in claims.inputs["partitions"]
-    measured, bound, worse = _measure(params, month, predictor, promised)
+    judged = _judged(month, params.target, predictor)
+    clusters, unit = comparisons.clusters(judged.table, params.data.time, params.split)
+    measured = {**_measures(params.target.task, judged), "clusters": int(clusters.max()) + 1, "unit": unit}
+    resampled = {"resamples": params.evaluate.bootstrap, "seed": params.train.seed}
+    bound, worse = _bound(params.target.task, judged, clusters, promised, params.gates.regression_margin, **resampled)
     undecided = worse and measured["clusters"] < params.gates.clusters
     report = {"model": digest, "month": month, "seen": seen, f"promised_{key}": promised, **measured, **bound}
     report |= {"alarm": worse and not undecided, "undecided": undecided}
@@ -70,34 +85,44 @@ def run(params: Params) -> str:
     return summary
 
 
-def _measure(
-    params: Params, month: str, predictor: Predictor, promised: float
-) -> tuple[dict[str, Any], dict[str, float], bool]:
-    """The measures of the month, the bound that favours the model, and whether even that is too bad."""
+def _judged(month: str, target: TargetParams, predictor: Predictor) -> Judged:
+    """Score the rows of the month that have a label.
+
+    Raises:
+        DataRejectedError: there are none, or none of one label of a binary target.
+    """
     table = tables.read(paths.accepted(month))
-    table = table.filter(tables.outcomes(table, params.target).is_not_null())
-    outcomes, task = tables.outcomes(table, params.target).to_numpy(), params.target.task
-    if not len(outcomes) or (TASKS[task].has_positive and not 0 < outcomes.sum() < len(outcomes)):
+    table = table.filter(tables.outcomes(table, target).is_not_null())
+    outcomes = tables.outcomes(table, target).to_numpy()
+    if not len(outcomes) or (TASKS[target.task].has_positive and not 0 < outcomes.sum() < len(outcomes)):
         raise DataRejectedError(f"{month} has no labels of both kinds yet; wait for them to arrive")
     fields = [field.name for field in predictor.schema.fields]
-    scores = predictor.score_table(tables.columns_of(table, fields)).astype(np.float64)
+    return Judged(table, outcomes, predictor.score_table(tables.columns_of(table, fields)).astype(np.float64))
+
+
+def _measures(task: str, judged: Judged) -> dict[str, Any]:
     measured: dict[str, Any] = {
-        **measures.measure(task, outcomes, scores),
-        "rows": table.height,
-        **measures.describe(task, outcomes),
+        **measures.measure(task, judged.outcomes, judged.scores),
+        "rows": judged.table.height,
+        **measures.describe(task, judged.outcomes),
     }
     if not TASKS[task].has_many_labels:
-        measured["mean_score"] = float(scores.mean())
-    clusters, unit = comparisons.clusters(table, params.data.time, params.split)
-    measured |= {"clusters": int(clusters.max()) + 1, "unit": unit}
-    resamples, seed, margin = params.evaluate.bootstrap, params.train.seed, params.gates.regression_margin
+        measured["mean_score"] = float(judged.scores.mean())
+    return measured
+
+
+def _bound(
+    task: str, judged: Judged, clusters: Clusters, promised: float, margin: float, *, resamples: int, seed: int
+) -> tuple[dict[str, float], bool]:
+    """Return the bound that favours the model, and whether even that is too bad."""
+    outcomes, scores = judged.outcomes, judged.scores
     judgement, headline = JUDGEMENTS[task], TASKS[task].headline
     if judgement.by_auc:
         areas = comparisons.areas(outcomes, scores, clusters, resamples=resamples, seed=seed)
         upper = float(np.nanpercentile(areas[1:], 95))
-        return measured, {f"{headline}_upper_bound": upper}, upper < promised - margin
+        return {f"{headline}_upper_bound": upper}, upper < promised - margin
     losses = comparisons.resampled_means(judgement.losses(outcomes, scores), clusters, resamples=resamples, seed=seed)
     lower = float(np.percentile(losses[1:], 5))
     if judgement.is_root:
-        return measured, {f"{headline}_lower_bound": float(np.sqrt(lower))}, lower > promised**2 * (1 + margin)
-    return measured, {f"{headline}_lower_bound": lower}, lower > promised * (1 + margin)
+        return {f"{headline}_lower_bound": float(np.sqrt(lower))}, lower > promised**2 * (1 + margin)
+    return {f"{headline}_lower_bound": lower}, lower > promised * (1 + margin)

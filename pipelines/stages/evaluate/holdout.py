@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,9 @@ from contract.schema.tasks import TASKS
 from pipelines import paths
 from pipelines.data import learned, splits, tables
 from pipelines.data.learned import UnknownRowsError
-from pipelines.params.params import Params
+from pipelines.params.features import FeatureParams
+from pipelines.params.params import Data, TargetParams
+from pipelines.params.split import Split
 from pipelines.statistics import comparisons
 from pipelines.statistics.comparisons import Clusters
 from pipelines.statistics.measures import Outcomes, Scores
@@ -48,38 +51,46 @@ class Holdout(Labelled):
     unseen_by_live: NDArray[np.bool_] | UnknownRowsError
 
 
-def load(params: Params, rule_of_live: Any) -> tuple[Holdout, Labelled]:
-    """The hold-out that `features` set apart, and a sample of the rows that the model was trained on; the same one each time.
+def load(
+    data: Data,
+    target: TargetParams,
+    split: Split,
+    features: Mapping[str, FeatureParams],
+    rule_of_live: Any,
+    seed: int,
+) -> tuple[Holdout, Labelled]:
+    """Return the hold-out that `features` set apart, and a sample of the rows that the model was trained on; the same one each time.
 
     Args:
         rule_of_live: which rows the live model has learned from, as its manifest says it.
+        seed: of the sample.
 
     Raises:
         DataRejectedError: the hold-out has not both labels of a binary target.
     """
-    table, parts = tables.read_partitions(params.data.months), tables.read(paths.PARTS)[splits.PART]
-    outcomes = tables.outcomes(table, params.target)
+    table, parts = tables.read_partitions(data.months), tables.read(paths.PARTS)[splits.PART]
+    outcomes = tables.outcomes(table, target)
     is_held, is_labelled = parts == splits.HOLDOUT, outcomes.is_not_null()
     is_judged = is_held & is_labelled
     rows, known = table.filter(is_judged), outcomes.filter(is_judged).to_numpy()
-    if TASKS[params.target.task].has_positive and not 0 < known.sum() < len(known):
+    if TASKS[target.task].has_positive and not 0 < known.sum() < len(known):
         raise DataRejectedError(
             f"the hold-out has {len(known)} labelled rows, {int(known.sum())} of them positive; "
             "a model cannot be judged on that"
         )
-    clusters, unit = comparisons.clusters(rows, params.data.time, params.split)
+    clusters, unit = comparisons.clusters(rows, data.time, split)
     trained = (parts.is_in([splits.TRAINING, splits.VALIDATION]) & is_labelled).arg_true().to_numpy()
     if len(trained) > _MEMBERS:
-        trained = np.sort(np.random.default_rng(params.train.seed).choice(trained, _MEMBERS, replace=False))
+        trained = np.sort(np.random.default_rng(seed).choice(trained, _MEMBERS, replace=False))
     members = Labelled(table[trained], outcomes[trained].to_numpy())
     try:
-        unseen: NDArray[np.bool_] | UnknownRowsError = ~learned.apply(
-            rule_of_live, table, params.data.columns, params.target
-        )[is_judged.to_numpy()]
+        unseen: NDArray[np.bool_] | UnknownRowsError = ~learned.apply(rule_of_live, table, data.columns, target)[
+            is_judged.to_numpy()
+        ]
     except UnknownRowsError as error:
         unseen = error
     unlabelled = int(is_held.sum()) - len(known)
-    rule = learned.rule(table, parts, params.split, params.data, params.target, params.features)
+    rule = learned.rule(table, parts, split, data, target, features)
     return Holdout(rows, known, clusters, unit, unlabelled, rule, unseen), members
 
 

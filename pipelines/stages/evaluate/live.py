@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +20,7 @@ from pipelines import paths
 from pipelines.columns.declared import served
 from pipelines.data import tables
 from pipelines.data.learned import UnknownRowsError
-from pipelines.params.params import Params
+from pipelines.params.params import Data, TargetParams
 from pipelines.stages.evaluate.holdout import Holdout, score
 from pipelines.statistics.comparable import obstacles
 from pipelines.statistics.measures import Scores
@@ -53,7 +54,9 @@ def champion() -> dict[str, Any]:
     return found
 
 
-def judge(digest: str | None, params: Params, held: Holdout) -> Live | None:
+def judge(
+    digest: str | None, data: Data, target: TargetParams, deprecated: Mapping[str, str], held: Holdout
+) -> Live | None:
     """Return the live model, scored where it can be compared; None where nothing is live."""
     if digest is None:
         return None
@@ -62,25 +65,25 @@ def judge(digest: str | None, params: Params, held: Holdout) -> Live | None:
     except BundleError as error:
         return Live(digest, because=(f"it cannot be read by this version: {error.message}",))
     trained = FeatureSchema.from_bytes((paths.BOOSTED / schema.FILE_NAME).read_bytes())
-    new = served(trained, params.serving.deprecated)
+    new = served(trained, deprecated)
     found = Live(digest, tuple(map(str, compatibility.breaks(predictor.schema, new))))
-    in_utc = tables.columns_in_utc(*map(paths.accepted, params.data.months))
-    if because := tuple(map(str, obstacles(predictor.schema, params, in_utc))):
+    in_utc = tables.columns_in_utc(*map(paths.accepted, data.months))
+    if because := tuple(map(str, obstacles(predictor.schema, data, target, in_utc))):
         return replace(found, because=because)
     if isinstance(held.unseen_by_live, UnknownRowsError):
         return replace(found, because=(str(held.unseen_by_live),))
-    if why := _too_few(held.unseen_by_live, params, held):
+    if why := _too_few(held.unseen_by_live, target.task, held):
         return replace(found, because=(why,))
     return replace(found, unseen=held.unseen_by_live, scores=score(predictor, held))
 
 
-def _too_few(unseen: NDArray[np.bool_], params: Params, held: Holdout) -> str | None:
+def _too_few(unseen: NDArray[np.bool_], task: str, held: Holdout) -> str | None:
     learned = (
         f"it has learned from {int((~unseen).sum()):,} of the {len(unseen):,} rows of the hold-out (its split was another one, or "
         "its data newer): hold out rows that are newer, or restore split, data.key and features as they were"
     )
     if unseen.mean() < _FEWEST:
         return learned
-    if TASKS[params.target.task].has_positive and not 0 < held.outcomes[unseen].sum() < unseen.sum():
+    if TASKS[task].has_positive and not 0 < held.outcomes[unseen].sum() < unseen.sum():
         return f"{learned}; the others have one label alone"
     return None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from contract.schema.tasks import TASKS
-from pipelines.params.params import GroupedSplit, Params, PredefinedSplit, TargetParams, TemporalSplit
+from pipelines.params.params import Params, TargetParams
+from pipelines.params.split import GroupedSplit, PredefinedSplit, Split, TemporalSplit
 from pipelines.stages.evaluate import gate
 from pipelines.stages.evaluate.pictures import pictures
 from pipelines.statistics.measures import MEASURES
@@ -52,7 +54,7 @@ def render(
         measures={key: entry for key, entry in MEASURES.items() if any(key in found for found in models.values())},
         question=_question(params.target),
         described=_described(params.target, metrics["holdout"]),
-        held_out=_held_out(params),
+        held_out=_held_out(params.split, params.data.months),
         unit=_UNITS[next(unit for check in approval["checks"] for unit in _UNITS if unit in check)],
         approval=approval,
         reasons=[(_MARKS[check["verdict"]], gate.reason(check, params.target.task)) for check in approval["checks"]],
@@ -87,11 +89,10 @@ def _described(target: TargetParams, holdout: dict[str, Any]) -> str:
     return f"Their mean is {holdout['mean']:,.6g}{f' {target.unit}' if target.unit else ''}."
 
 
-def _held_out(params: Params) -> str:
+def _held_out(split: Split, months: Sequence[str]) -> str:
     """Which rows were held out, in words."""
-    split = params.split
     if isinstance(split, TemporalSplit):
-        return f"the last {split.holdout} of {params.data.months[0]} … {params.data.months[-1]}"
+        return f"the last {split.holdout} of {months[0]} … {months[-1]}"
     if isinstance(split, PredefinedSplit):
         if split.column is None:
             return f"all but the first {split.first:,}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from contract.errors import ModelRejectedError, Problem
 from contract.files import canonical_json, write_atomically
 from contract.schema.tasks import TASKS
 from pipelines import paths
-from pipelines.params.params import Params
+from pipelines.params.params import Params, TargetParams
 from pipelines.stages.evaluate import curves, gate, gates, holdout, live, membership, report, slices
 from pipelines.stages.evaluate.gates import Evidence
 from pipelines.stages.evaluate.holdout import Holdout
@@ -30,13 +32,15 @@ def run(params: Params) -> str:
     """
     training = json.loads(paths.TRAINING.read_bytes())
     champion, suspects = live.champion(), json.loads(paths.SCREENING.read_bytes())["suspects"]
-    held, members = holdout.load(params, champion["learned"])
+    data, target = params.data, params.target
+    held, members = holdout.load(data, target, params.split, params.features, champion["learned"], params.train.seed)
     scores = holdout.scores(held, training["prior"])
-    beside = live.judge(champion["digest"], params, held)
+    beside = live.judge(champion["digest"], data, target, params.serving.deprecated, held)
     if beside and beside.scores is not None and beside.unseen is not None and beside.unseen.all():
         scores["champion"] = beside.scores
-    metrics = _metrics(params, held, scores)
-    checks = gates.checks(_evidence(params, held, scores, beside, metrics, training.get("splits")), params.gates)
+    metrics = _metrics(target, data.time, held, scores)
+    compare = partial(_compared, held, target.task, resamples=params.evaluate.bootstrap, seed=params.train.seed)
+    checks = gates.checks(_evidence(compare, scores, beside, metrics, training.get("splits")), params.gates)
     approval = {
         "verdict": gate.verdict(checks),
         "approved": gate.verdict(checks) == "approved",
@@ -44,17 +48,17 @@ def run(params: Params) -> str:
         "champion": champion["digest"],
         "learned": held.rule,
         "breaks": list(beside.breaks) if beside else [],
-        "weak": gate.weakness(checks, params.target.task),
+        "weak": gate.weakness(checks, target.task),
         "suspects": {name: evidence for name, evidence in suspects.items() if name not in params.gates.reviewed},
     }
     metrics["checks"] = gate.counts(checks)
     metrics["membership_inference"] = membership.inference(
-        params.target.task,
+        target.task,
         (members.outcomes, holdout.scores(members, training["prior"])),
         (held.outcomes, scores),
     )
-    breakdown = slices.by_slice(params.target.task, held.table, params.evaluate.slices, held.outcomes, scores["model"])
-    drawn = curves.curves(params.target, held.outcomes, scores["model"], training["importance"])
+    breakdown = slices.by_slice(target.task, held.table, params.evaluate.slices, held.outcomes, scores["model"])
+    drawn = curves.curves(target, held.outcomes, scores["model"], training["importance"])
     shutil.rmtree(paths.PLOTS, ignore_errors=True)
     for name in curves.FIELDS:  # DVC warns of a file that dvc.yaml names and that is not there
         write_atomically(paths.PLOTS / f"{name}.csv", curves.to_csv(name, drawn.get(name, [])))
@@ -64,46 +68,40 @@ def run(params: Params) -> str:
     counts = json.loads(paths.COUNTS.read_bytes())
     page = report.render(params, metrics, approval, breakdown, drawn, counts, training)
     write_atomically(paths.EVALUATION, page.encode())
-    return _verdict(params.target.task, metrics, approval)
+    return _verdict(target.task, metrics, approval)
 
 
 def _evidence(
-    params: Params,
-    held: Holdout,
+    compare: Callable[..., dict[str, Any]],
     scores: dict[str, Scores],
     beside: Live | None,
     measured: dict[str, Any],
     splits: int | None,
 ) -> Evidence:
-    everything = np.ones(len(held.outcomes), np.bool_)
-    against = {name: _compared(params, held, scores["model"], scores[name], everything) for name in ("prior", "linear")}
+    everything = np.ones(len(scores["model"]), np.bool_)
+    against = {name: compare(scores["model"], scores[name], everything) for name in ("prior", "linear")}
     if beside is None:
         return Evidence(measured, against, None, None, splits)
     if beside.scores is None or beside.unseen is None:
         return Evidence(measured, against, None, (beside.digest, beside.because), splits)
-    found = _compared(params, held, scores["model"], beside.scores, beside.unseen)
+    found = compare(scores["model"], beside.scores, beside.unseen)
     if not beside.unseen.all():
         found["unseen"] = float(beside.unseen.mean())
     return Evidence(measured, against, found, None, splits)
 
 
-def _compared(params: Params, held: Holdout, scores: Scores, others: Scores, rows: NDArray[np.bool_]) -> dict[str, Any]:
-    """The paired difference on these rows of the hold-out, and how many clusters its bound rests on."""
+def _compared(
+    held: Holdout, task: str, scores: Scores, others: Scores, rows: NDArray[np.bool_], *, resamples: int, seed: int
+) -> dict[str, Any]:
+    """Return the paired difference on these rows of the hold-out, and how many clusters its bound rests on."""
     clusters = np.unique(held.clusters[rows], return_inverse=True)[1]
     found = comparisons.difference(
-        params.target.task,
-        held.outcomes[rows],
-        scores[rows],
-        others[rows],
-        clusters,
-        resamples=params.evaluate.bootstrap,
-        seed=params.train.seed,
+        task, held.outcomes[rows], scores[rows], others[rows], clusters, resamples=resamples, seed=seed
     )
     return {**found, held.unit: int(clusters.max()) + 1}
 
 
-def _metrics(params: Params, held: Holdout, scores: dict[str, Scores]) -> dict[str, Any]:
-    target, time = params.target, params.data.time
+def _metrics(target: TargetParams, time: str | None, held: Holdout, scores: dict[str, Scores]) -> dict[str, Any]:
     measured = {name: measures.measure(target.task, held.outcomes, values) for name, values in scores.items()}
     metrics: dict[str, Any] = {
         **measured.pop("model"),

@@ -155,9 +155,11 @@ def test_live_model_cannot_be_judged_on_what_it_reads_otherwise(
     by_time: Path, raw: Raw, change: Change, reason: str
 ) -> None:
     live = FeatureSchema.from_bytes((by_time / paths.CHAMPION / "schema.json").read_bytes())
-    assert obstacles(live, Params.model_validate(raw)) == []
+    params = Params.model_validate(raw)
+    assert obstacles(live, params.data, params.target) == []
     change(raw)
-    assert reason in str(obstacles(live, Params.model_validate(raw))[0])
+    params = Params.model_validate(raw)
+    assert reason in str(obstacles(live, params.data, params.target)[0])
 
 
 def test_attribute_of_a_field_counts_whatever_it_stands_for() -> None:
