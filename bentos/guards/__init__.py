@@ -1,1 +1,1 @@
-"""Who may ask, and how much is taken on at once."""
+"""Access by API keys, and admission control."""

@@ -1,7 +1,7 @@
-"""Who may call: API keys, the same over both protocols (`Authorization: Bearer KEY`; as metadata over gRPC).
+"""API keys, the same over both protocols: `Authorization: Bearer KEY`, as metadata over gRPC.
 
-Keys lie in a file that is looked at again, once a second at most, when a call comes: several at once while they are rotated, and one
-that has leaked is out as soon as it is out of the file. A file that becomes useless while the server runs changes nothing and is logged.
+The file of keys is checked for changes when a call comes, once a second at most. It may hold several keys, for rotation; a leaked key is
+revoked by removing it from the file. If the file becomes unusable while the server runs, the old keys stay valid and an error is logged.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bentos.errors import UnauthorizedError
 from contract import api_keys
 from contract.errors import ConfigurationError
 
-# Who asks whether a server lives need not prove who he is: load balancers and the kubelet cannot.
+# Health checks need no key: load balancers and the kubelet cannot send one.
 OPEN_PATHS = frozenset(("/livez", "/readyz", "/healthz", "/v2/health/live", "/v2/health/ready"))
 _OPEN_METHODS = (
     "/grpc.health.v1.Health/",
@@ -32,7 +32,7 @@ class Access:
     """The keys of a file, kept as digests.
 
     Raises:
-        ConfigurationError: the file cannot be used; only when the object is made.
+        ConfigurationError: the file is unusable; raised by the constructor only.
     """
 
     def __init__(self, path: Path) -> None:
@@ -42,12 +42,12 @@ class Access:
         self._look_again = monotonic() + _LOOK_AGAIN_S
 
     def check_path(self, path: str, authorization: bytes) -> None:
-        """Raises UnauthorizedError unless the path is open to all, or the header has a key."""
+        """Raise UnauthorizedError unless the path is open to all, or the header holds a valid key."""
         if path not in OPEN_PATHS:
             self._check(authorization)
 
     def check_method(self, method: str, authorization: bytes) -> None:
-        """The same for a method of gRPC, such as `/inference.GRPCInferenceService/ModelInfer`."""
+        """Raise UnauthorizedError likewise for a gRPC method, such as `/inference.GRPCInferenceService/ModelInfer`."""
         if not is_open_method(method):
             self._check(authorization)
 
@@ -56,10 +56,10 @@ class Access:
             self._read_again()
         scheme, key = authorization[: len(_SCHEME)], authorization[len(_SCHEME) :]
         offered = sha256(key.strip()).digest()
-        # Every key is compared, and all of each: how long it takes tells nothing.
+        # Every key is compared whole, in constant time, so that the time taken reveals nothing about a key.
         known = [hmac.compare_digest(offered, digest) for digest in self._digests]
         if scheme.lower() != _SCHEME or not any(known):
-            raise UnauthorizedError("this server asks for an API key: Authorization: Bearer KEY")
+            raise UnauthorizedError("no valid API key; send Authorization: Bearer KEY")
 
     def _read_again(self) -> None:
         self._look_again = monotonic() + _LOOK_AGAIN_S
@@ -70,16 +70,16 @@ class Access:
         try:
             self._digests = _digests(self._path)
         except ConfigurationError as error:
-            logger.error("the API keys stay as they were: %s", error)
+            logger.error("the API keys were not reloaded, and the old ones stay valid: %s", error)
 
 
 def is_open_method(method: str) -> bool:
-    """Whether anybody may call a method of gRPC."""
+    """Return whether a gRPC method needs no key."""
     return method.startswith(_OPEN_METHODS)
 
 
 def _stamp(path: Path) -> tuple[int, ...]:
-    """What changes when the file does."""
+    """Return inode, modification time (ns) and size of the file, which differ after a change; empty if it is missing."""
     try:
         found = path.stat()
     except OSError:

@@ -1,17 +1,16 @@
-"""Admission control: which requests are answered, and which are refused at once since they could not be answered in time.
+"""Admission control: reject at once the requests that could not be answered in time.
 
-The server is one thread, and answers a request as soon as it reads it. So its queue is the round of the event loop: the requests that
-one poll has found wait for each other, and what comes meanwhile waits, unread, for the next round. A request is answered within two
-rounds of its arrival; hence a round may last a quarter of the latency budget: the other half is for what is not ours to schedule. By
-Little's law (the work in a system is the rate at which it comes times the time that it stays) that bounds the queue, and how many
-requests it holds adapts to what they cost.
+The server is one thread and answers a request as soon as it reads it, so its queue is the round of the event loop: the requests that one
+poll returns wait for each other, and later ones wait, unread, for the next round. A request is answered within two rounds of its arrival.
+A round may therefore last a quarter of the latency budget; the other half is for delays outside the server. By Little's law (work in a
+system = arrival rate × time in the system) this bounds the queue, and the number of requests in it adapts to their cost.
 
-Refusing costs time too, and so does all else that the loop does. The share of a round that is left after its last answer is measured,
-and the next rounds admit so much less: `window = limit * (1 - share)`. With `r` the cost of a refusal in answers, and requests coming at
-`k` times the capacity, rounds stay within the limit and `(1 - k r) / (1 - r)` of the capacity goes into answers; without it, rounds would
-grow with their own refusals until nothing is answered in time.
+Rejections cost time too, as does the rest of the loop. The share of a round after its last answer is measured, and later rounds admit less
+by that share: `window = limit * (1 - share)`. With `r` the cost of a rejection in answers and load at `k` times the capacity, rounds stay
+within the limit and `(1 - k r) / (1 - r)` of the capacity is goodput; without the correction, rounds would grow with their own rejections
+until no answer is in time.
 
-What a request will cost is the moving average of what requests of its size took.
+The predicted cost of a request is the moving average of the cost of requests of its size.
 
 Source: J. D. C. Little, "A Proof for the Queuing Formula L = λW", 1961; a limit from measured latency is the idea of Netflix's
 concurrency-limits, bounding the time in a queue instead of its length that of CoDel (RFC 8289).
@@ -29,21 +28,21 @@ _GAIN = 0.125  # of the moving averages
 _LONG_S = 0.002
 _FEW = 4
 _ANY = 64  # bits: more than any size has
-# An estimate that refuses is not measured again, so it fades until a request is tried.
+# An estimate that rejects every request is never measured again, so it fades until a request is tried.
 _FADE = 0.95
-# Between two rounds of a loop that has no time to wait for requests.
+# The longest pause between two rounds of a loop that is never idle.
 _PAUSE_S = 0.001
 
 
 class Admission:
-    """Asked by both protocols, on the event loop's thread, before and after each answer.
+    """The admission control of both protocols, called on the event loop's thread before and after each answer.
 
     Attributes:
-        call_soon: the event loop's: it calls what it is given after this round, before the next poll. Without a loop each request is a
-            round of its own, and only deadlines refuse.
-        clock: seconds; `perf_counter`, but for tests.
-        after_long_round: called with the seconds of a round that others had to wait for.
-        is_full: whether this round has refused a request; `refuses` says which others it would.
+        call_soon: the event loop's: it calls its argument after this round, before the next poll. Without a loop each request is a round of
+            its own, and only deadlines reject.
+        clock: seconds; `perf_counter`, except in tests.
+        after_long_round: callbacks that get the seconds of a round longer than 2 ms.
+        is_full: whether this round has rejected a request; `refuses` tells which others it would reject.
     """
 
     def __init__(self, budget_s: float, metrics: Metrics) -> None:
@@ -53,28 +52,28 @@ class Admission:
         self.is_full = False
         self._metrics = metrics
         self._limit = self._window = budget_s / 4
-        self._share = 0.0  # of a round, left after its last answer
+        self._share = 0.0  # of a round, after its last answer
         self._costs = [0.0] * _ANY  # seconds, by the binary magnitude of the size
-        self._magnitude = 0  # of what was admitted last
+        self._magnitude = 0  # of the request admitted last
         self._running = False
         self._began = self._ended = self._admitted = 0.0
         self._length = 0.0  # of the last round
-        # Half of that, if this one followed at once: when in it a request came is not known.
+        # The expected wait before this round: half of the last one if this followed at once, since the time of arrival in it is unknown.
         self._before = 0.0
-        self._answered = 0.0  # when, for the last time
+        self._answered = 0.0  # the time of the last answer
         self._answers = 0  # in this round
-        self._full_from = _ANY  # the magnitude of the smallest one that it refused for its length
+        self._full_from = _ANY  # the magnitude of the smallest request that this round rejected for its length
 
     def admit(self, size: int, started: float, timeout_s: float) -> None:
-        """Go on with a request of `size` bytes, or refuse it.
+        """Admit a request of `size` bytes, or reject it.
 
         Args:
-            started: when its first byte was read, by `clock`.
-            timeout_s: what its caller gives it, from when it was sent; infinite for no deadline.
+            started: the time by `clock` at which its first byte was read.
+            timeout_s: seconds that the caller waits from sending it; infinite without a deadline.
 
         Raises:
-            OverloadedError: it would take the server more than its budget, or longer than the caller waits; a later try may succeed.
-            DeadlineError: the caller does not wait any more, or will not even if the server does nothing else.
+            OverloadedError: the answer would exceed the latency budget, or, because of the load, the deadline; a retry may succeed.
+            DeadlineError: the deadline is exceeded, or would be even without other requests.
         """
         now = self.clock()
         if not self._running:
@@ -96,21 +95,21 @@ class Admission:
         self._metrics.waited(wait)
 
     def done(self) -> None:
-        """The request that was admitted last has its answer."""
+        """Record that the request admitted last has its answer."""
         self._answered = self.clock()
         seconds = self._answered - self._admitted
         cost = self._costs[self._magnitude]
         self._costs[self._magnitude] = cost + _GAIN * (seconds - cost) if cost else seconds
 
     def refuses(self, size: int) -> bool:
-        """Whether a request of that size has no chance in this round: one that was no larger had none."""
+        """Return whether this round rejects a request of `size` bytes: it has rejected one of the same magnitude or a smaller one."""
         return size.bit_length() >= self._full_from
 
     def _check_window(self, age: float, cost: float) -> None:
-        """Refuse, if the round is too long for a request of that cost.
+        """Raise OverloadedError if the round is too old for a request of that cost.
 
-        What takes longer than half of a window has its turn in the first half, lest small requests keep it out for ever. A few small ones
-        are answered however old the round is: they are no queue, and what made it old, a machine that was asleep, was not them.
+        A request that costs more than half of a window is admitted in the first half, so that small requests cannot starve it. A few small
+        ones are answered however old the round is: they are no queue, and a suspended machine, not they, made the round old.
         """
         few = self._answers < _FEW and cost < self._window / _FEW
         if not few and age + min(cost, self._window / 2) > self._window:

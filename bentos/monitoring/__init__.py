@@ -1,1 +1,1 @@
-"""What is told of a running replica: metrics, drift, the prediction log and traces."""
+"""Monitoring of a running replica: metrics, drift, the prediction log and traces."""

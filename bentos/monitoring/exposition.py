@@ -1,7 +1,6 @@
 """Prometheus' text format, version 0.0.4.
 
-Written here, since prometheus_client takes some 15 µs a sample: of the hundreds of samples of one replica, 10 ms at every scrape, in
-which no request is answered.
+prometheus_client takes some 15 µs per sample: with the hundreds of samples of one replica, every scrape would block requests for 10 ms.
 
 Source: https://prometheus.io/docs/instrumenting/exposition_formats/
 """
@@ -22,7 +21,7 @@ class Family:
 
     Attributes:
         kind: `counter`, `gauge` or `histogram`.
-        samples: end of the name, labels as `labels` writes them, value.
+        samples: suffix of the name, labels as `labels` writes them, value.
     """
 
     name: str
@@ -31,10 +30,16 @@ class Family:
     samples: list[tuple[str, str, float]] = field(default_factory=list)
 
     def add(self, labels: str, value: float) -> None:
+        """Add a sample; a counter's name gets the suffix `_total`."""
         self.samples.append(("_total" if self.kind == "counter" else "", labels, value))
 
     def add_histogram(self, labels: str, bounds: Sequence[float], counts: Iterable[int], total: float) -> None:
-        """`counts` by bucket, the one above the last of `bounds` too; `total` is the sum of all that was observed."""
+        """Add a histogram.
+
+        Args:
+            counts: by bucket, not cumulative; the last is above the last of `bounds`.
+            total: the sum of all observed values.
+        """
         comma = "," if labels else ""
         reached = list(itertools.accumulate(counts))
         for bound, count in zip((*map(repr, bounds), "+Inf"), reached, strict=True):
@@ -43,12 +48,12 @@ class Family:
 
 
 def labels(values: Mapping[str, str]) -> str:
-    """The labels of a sample, escaped."""
+    """Return the labels of a sample, escaped."""
     return ",".join(f'{name}="{value.translate(_ESCAPES)}"' for name, value in values.items())
 
 
 def exposition(families: Iterable[Family]) -> str:
-    """All of them as a page."""
+    """Return the families as a page."""
     return "".join(f"{line}\n" for family in families for line in _lines(family))
 
 

@@ -1,7 +1,7 @@
-"""Counters of requests: by protocol and outcome, what they took, and what they waited.
+"""Counters of requests by protocol and outcome, with their durations and queue waits.
 
-They are plain Python numbers, kept on the event loop's thread: BentoML's own metrics go through memory-mapped files, at several
-microseconds a request. One replica is one process, so nothing has to be merged.
+They are plain Python numbers on the event loop's thread: BentoML's own metrics go through memory-mapped files, at several microseconds a
+request. One replica is one process, so nothing has to be merged.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ class Metrics:
     """Requests by protocol (`http`, `oip-http`, `oip-grpc`) and outcome (`ok` or an error's code), their times, and rows.
 
     Attributes:
-        in_flight: by protocol, what tells how many requests have begun to arrive and are not answered. The front ends add to it, and
-            are asked when the metrics are: it costs a request nothing.
-        sources: what else has metrics to give.
+        in_flight: by protocol, functions that count the requests that have begun to arrive and are not answered. The front ends add to it;
+            the functions run at a scrape, so they cost a request nothing.
+        sources: functions that return further metrics.
     """
 
     def __init__(self, model_version: str) -> None:
@@ -37,7 +37,7 @@ class Metrics:
         self.sources: list[Callable[[], Iterator[Family]]] = []
 
     def count(self, protocol: str, outcome: str, seconds: float) -> None:
-        """One request was answered, `seconds` after it arrived (body included)."""
+        """Count a request that was answered `seconds` after it arrived (body included)."""
         key = (protocol, outcome)
         if key not in self._buckets:
             self._buckets[key] = [0] * (len(BUCKETS) + 1)
@@ -46,14 +46,16 @@ class Metrics:
         self._seconds[key] += seconds
 
     def count_rows(self, rows: int) -> None:
+        """Count predicted rows."""
         self._rows += rows
 
     def waited(self, seconds: float) -> None:
-        """A request was admitted after it had waited so long for its turn."""
+        """Count an admitted request that waited `seconds` in the queue."""
         self._waits[bisect_left(BUCKETS, seconds)] += 1
         self._waited += seconds
 
     def collect(self) -> Iterator[Family]:
+        """Yield the families of these metrics and of all sources."""
         version = labels({"model_version": self._version})
         requests = Family("bulkhead_requests", "counter", "Prediction requests answered")
         times = Family("bulkhead_request_seconds", "histogram", "Time from a request's first byte to its answer")
@@ -75,4 +77,5 @@ class Metrics:
             yield from source()
 
     def text(self) -> str:
+        """Return the page of all metrics."""
         return exposition(self.collect())

@@ -1,4 +1,4 @@
-"""What was predicted, gathered as it is and looked at in batches: a request pays for a place in a list."""
+"""Observed predictions, gathered as they are and counted in batches: a request pays only for a place in a list."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _LOG_EVERY_S = 1.0
 
 
 class Observations:
-    """Gathers rows for the sketches and, where there is one, for the prediction log. For the event loop's thread.
+    """Rows gathered for the sketches and the prediction log, if there is one; for the event loop's thread only.
 
     Attributes:
-        call_soon: the event loop's, so that no answer waits for the rows to be counted; without a loop they are counted at once.
+        call_soon: the event loop's, so that no answer waits for the count; without a loop rows are counted at once.
     """
 
     def __init__(self, sketches: Sketches) -> None:
@@ -38,7 +38,7 @@ class Observations:
         self._rows = 0
 
     def add(self, matrix: NDArray[np.float32], scores: NDArray[np.float32], request_id: bytes) -> None:
-        """Rows of a request, encoded, and their scores; neither may change any more."""
+        """Gather a request's encoded rows and their scores; the caller must not change either afterwards."""
         self._matrices.append(matrix)
         self._scores.append(scores)
         if self._log is not None:
@@ -49,7 +49,7 @@ class Observations:
             self.call_soon(self.flush)
 
     def flush(self) -> None:
-        """Count what was gathered, and hand it to the log."""
+        """Count the gathered rows, and offer them to the log."""
         self._is_due = False
         if not self._rows:
             return
@@ -61,20 +61,20 @@ class Observations:
             self._log.offer(calls, matrix, scores)
 
     def collect(self) -> Iterator[Family]:
-        """The metrics of all rows so far."""
+        """Yield the metrics of all rows so far."""
         self.flush()
         yield from self._sketches.collect()
         if self._log is not None:
             yield from self._log.collect()
 
     def start_log(self, log: PredictionLog, loop: AbstractEventLoop) -> None:
-        """Log from now on; what was gathered is logged a second later at most."""
+        """Log from now on; rows reach the log within a second."""
         self.flush()
         self._log = log
         self._tick(loop)
 
     def stop_log(self) -> None:
-        """Write what was gathered, and end the log."""
+        """Write the gathered rows, and close the log."""
         if self._log is None:
             return
         self.flush()

@@ -1,7 +1,7 @@
-"""Writes the prediction log: into a directory that an operator names, on a thread of its own, within bounds, or not at all.
+"""The writer of the prediction log: bounded, on a thread of its own, into a directory that the operator names.
 
-No request ever waits for it. What the disk does not take, or takes too slowly, is dropped and counted. Nothing that was written is
-deleted or changed here: a directory that nobody empties fills up to its bound, and then the log drops.
+No request ever waits for it. Rows that the disk refuses or takes too slowly are dropped and counted. Written files are never deleted or
+changed here: a directory that nobody empties fills up to its limit, and then the log drops rows.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from contract.prediction_log.settings import FILE_BYTES, Settings
 from contract.schema.schema import FeatureSchema
 
 _FILE_S = 3600.0
-# What may wait for the disk.
+# The most that may wait for the disk; more is dropped.
 _QUEUE_BYTES = 32 << 20
 _CLOSE_LIMIT_S = 5.0
 Floats = NDArray[np.float32]
@@ -33,11 +33,11 @@ logger = logging.getLogger(__name__)
 
 
 class _FullError(OSError):
-    """The directory has reached its bound."""
+    """The directory has reached its size limit."""
 
 
 class PredictionLog:
-    """The log of one server. `offer` and `close` are for the event loop's thread; the rest happens on its own."""
+    """The log of one server; `offer` and `close` are for the event loop's thread, the rest runs on the log's own."""
 
     def __init__(self, settings: Settings, schema: FeatureSchema, version: str, file_bytes: int = FILE_BYTES) -> None:
         self._files = _Files(settings, Header.of(schema, version), file_bytes)
@@ -46,16 +46,16 @@ class PredictionLog:
         self._columns = [names.index(name) for name in schema.open_features]
         self._whole = len(self._columns) == len(names)
         self._queue: SimpleQueue[tuple[list[Call], Floats, Floats] | None] = SimpleQueue()
-        # Each of these is changed by one thread alone.
+        # No lock: each of these is changed by one thread only, the first two by the event loop's, the others by the log's.
         self._offered_bytes, self._overflowed = 0, 0
         self._handled_bytes, self._written = 0, 0
         self._lost = {"full": 0, "disk": 0}
-        # Not one that the interpreter waits for when it ends: a disk may hang for ever.
+        # A daemon, which the interpreter does not wait for at its end: a disk may hang for ever.
         self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
         self._thread.start()
 
     def offer(self, calls: list[Call], matrix: Floats, scores: Floats) -> None:
-        """Log these requests, whose rows stand in the matrix in their order; or count them as dropped."""
+        """Queue requests for the log, or count their rows as dropped; the matrix holds the rows in the order of the calls."""
         size = matrix.nbytes + scores.nbytes
         if self._offered_bytes - self._handled_bytes + size > _QUEUE_BYTES:
             self._overflowed += len(scores)
@@ -64,11 +64,12 @@ class PredictionLog:
         self._queue.put((calls, matrix, scores))
 
     def close(self) -> None:
-        """Wait until all is written, but not for long."""
+        """Wait until everything is written, at most 5 seconds."""
         self._queue.put(None)
         self._thread.join(_CLOSE_LIMIT_S)
 
     def collect(self) -> Iterator[Family]:
+        """Yield the counters of written and dropped rows."""
         written = Family("bulkhead_prediction_log_rows", "counter", "Rows written to the prediction log")
         written.add(self._version, self._written)
         dropped = Family("bulkhead_prediction_log_dropped_rows", "counter", "Rows that the prediction log dropped")
@@ -90,7 +91,7 @@ class PredictionLog:
 
 
 class _Files:
-    """Appends to a file until it is large or old, and then to another one. A lock on the file says that it is being written."""
+    """The files of a log: rotated by size and age; a lock on a file marks it as being written."""
 
     def __init__(self, settings: Settings, header: Header, file_bytes: int) -> None:
         self._settings = settings
@@ -102,16 +103,16 @@ class _Files:
         self._failure: str | None = None
 
     def append(self, content: bytes) -> str | None:
-        """Append whole, by one write, or not at all. Returns why not: `full` or `disk`."""
+        """Append the content whole, by one write, or not at all; return the cause of a failure, `full` or `disk`, else None."""
         failure = None
         try:
             self._append(content)
         except OSError as error:
             failure = "full" if isinstance(error, _FullError) else "disk"
             if failure != self._failure:
-                logger.warning("the prediction log drops rows until it can be written again: %s", error)
+                logger.warning("the prediction log drops rows until it is writable again: %s", error)
         if failure is None and self._failure is not None:
-            logger.warning("the prediction log is written again")
+            logger.warning("the prediction log is writable again")
         self._failure = failure
         return failure
 
@@ -128,7 +129,7 @@ class _Files:
         directory = self._settings.directory
         used = sum(path.stat().st_size for path in directory.glob(f"*{SUFFIX}"))
         if used + max(self._file_bytes, len(self._header) + needed) > self._settings.limit_bytes:
-            raise _FullError(f"{directory} holds {used >> 20} MB of them; read and remove some")
+            raise _FullError(f"{directory} holds {used >> 20} MB of log files, its limit; read and remove some")
         name = f"{self._stem}-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{os.urandom(4).hex()}{SUFFIX}"
         descriptor = os.open(directory / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o640)
         try:
@@ -143,7 +144,7 @@ class _Files:
         return descriptor
 
     def _write(self, descriptor: int, content: bytes) -> None:
-        """One write; what a full disk took of it is taken back, or else the file is left as one that ends within a frame."""
+        """Write once; truncate a partial write, or else close the file, whose last frame is then incomplete."""
         try:
             if os.write(descriptor, content) == len(content):
                 return
@@ -156,6 +157,7 @@ class _Files:
             raise
 
     def close(self) -> None:
+        """Flush the current file to the disk and close it; failures are ignored, since nothing more can be done."""
         if self._descriptor is not None:
             with suppress(OSError):
                 os.fsync(self._descriptor)

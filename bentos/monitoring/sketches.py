@@ -1,4 +1,4 @@
-"""How what is asked and what is answered is distributed, in the bins of the model's reference: counts, and drift."""
+"""The distributions of features and predictions, in the bins of the model's reference: counts and drift."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from contract.model.reference import Bins, Counter, Reference, predicted, stabil
 from contract.schema.schema import FeatureSchema
 from contract.schema.tasks import TASKS
 
-# A row counts half after 17 hours. Shorter windows would call every night a drift, of each feature that follows the day.
+# A row's weight halves in 17 hours. A shorter window would report drift every night, for each feature with a daily cycle.
 WINDOW_S = 86_400.0
-# Rows in the window from which a PSI is told. Source: of two samples from one distribution it is (bins - 1) / rows on average (Yurdakul,
+# Rows in the window before a PSI is reported. Source: for two samples of one distribution its mean is (bins - 1) / rows (Yurdakul,
 # Statistical Properties of Population Stability Index, 2018), which is 0.04 for the 23 bins of a category.
 MINIMUM_ROWS = 500
 
 
 class Sketch:
-    """Columns: rows by bin, since the start, and in the window.
+    """The rows of columns by bin, since the start and in the window.
 
     Attributes:
         bins: of each column.
@@ -38,7 +38,7 @@ class Sketch:
         self._parts = [slice(end - len(each.names), end) for each, end in zip(bins, ends, strict=True)]
 
     def add(self, columns: NDArray[np.float32], decay: float) -> None:
-        """Count these rows, columns × rows, after what is in the window has lost so much of its weight."""
+        """Multiply the window's counts by `decay`, then count these rows; `columns` has the shape (columns, rows)."""
         counts = self._counter.count(columns)
         self._totals += counts
         self._window *= decay
@@ -56,7 +56,7 @@ class Sketch:
 
 
 class Sketches:
-    """Of every feature that is made from no PII field, and of the predictions."""
+    """The sketches of the predictions and of every feature made without a PII field."""
 
     def __init__(self, schema: FeatureSchema, reference: Reference, model_version: str) -> None:
         self._schema, self._task = schema, TASKS[schema.task]
@@ -75,7 +75,7 @@ class Sketches:
         self._added = monotonic()
 
     def add(self, matrix: NDArray[np.float32], scores: NDArray[np.float32]) -> None:
-        """Count rows, as `contract.model.predictor.Predictor` encoded and scored them."""
+        """Count rows in the form in which `contract.model.predictor.Predictor` encoded and scored them."""
         now = monotonic()
         decay = math.exp((self._added - now) / WINDOW_S)
         self._added = now
@@ -92,6 +92,7 @@ class Sketches:
             self._labels += (len(outcomes) - positive, positive)
 
     def collect(self) -> Iterator[Family]:
+        """Yield counts, reference and drift of the features, then counts and drift of the predictions."""
         yield from self._collect_features()
         yield from self._collect_predictions()
 

@@ -1,7 +1,7 @@
-"""OpenTelemetry traces of requests: one span for each that is sampled, sent in batches over OTLP/HTTP by a thread of the SDK's.
+"""OpenTelemetry traces of requests: one span per sampled request, sent in batches over OTLP/HTTP by the SDK's thread.
 
-Everything but the sampler is set as OpenTelemetry has it, by its `OTEL_…` variables. Nothing of it is imported unless an endpoint is named,
-which would be 14 MB. A request that is not sampled pays for a look at its `traceparent` and a random number.
+OpenTelemetry's own `OTEL_…` variables configure everything; the SDK reads all but the sampler's. It takes 14 MB, so it is imported only if
+an endpoint is set. An unsampled request costs a look at its `traceparent` and a random number.
 
 Source: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/, https://www.w3.org/TR/trace-context/
 """
@@ -25,7 +25,7 @@ _PROTOCOLS = ("OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL
 _PROTOCOL = "http/protobuf"
 _SAMPLER, _SHARE = "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"
 _DEFAULT_SHARE = "0.01"
-# Whether the caller's own sampling counts, and the share of the other requests; None: as `OTEL_TRACES_SAMPLER_ARG` says.
+# Whether the caller's sampling decision counts, and the sampled share of the other requests; None: that of `OTEL_TRACES_SAMPLER_ARG`.
 _SAMPLERS: dict[str, tuple[bool, float | None]] = {
     "always_on": (False, 1.0),
     "always_off": (False, 0.0),
@@ -35,23 +35,23 @@ _SAMPLERS: dict[str, tuple[bool, float | None]] = {
     "parentbased_traceidratio": (True, None),
 }
 _CLOSE_LIMIT_S = 2.0
-# A `traceparent` is a version, an identifier of 16 bytes, one of 8, and flags of which the lowest means sampled, in hex.
+# A `traceparent` in hex: version, trace ID (16 bytes), parent ID (8 bytes), flags, of which the lowest bit means sampled.
 _PARENT_BYTES = 55
 _SAMPLED = frozenset(b"%02x" % flags for flags in range(1, 256, 2))
 
 
 class Sampling(NamedTuple):
-    """Whether the caller's own decision counts, and the share of the requests that come without one."""
+    """A sampler: `heeds_parent` if the caller's decision counts, and the sampled share of requests without one."""
 
     heeds_parent: bool
     share: float
 
 
 def sampling(environment: Mapping[str, str]) -> Sampling | None:
-    """None unless the environment names an endpoint for traces, and does not turn them off.
+    """Return the sampler that the environment sets; None without an endpoint for traces, or if they are disabled.
 
     Raises:
-        ConfigurationError: it asks for what there is not.
+        ConfigurationError: the protocol or the sampler is unsupported, or the share is not a number from 0 to 1.
     """
     is_off = environment.get("OTEL_SDK_DISABLED", "").lower() == "true"
     is_off |= environment.get("OTEL_TRACES_EXPORTER", "otlp").lower() == "none"
@@ -59,7 +59,9 @@ def sampling(environment: Mapping[str, str]) -> Sampling | None:
         return None
     for name in _PROTOCOLS:
         if environment.get(name, _PROTOCOL) != _PROTOCOL:
-            raise ConfigurationError(f"{name} must be {_PROTOCOL}: this server sends traces in no other way")
+            raise ConfigurationError(
+                f"{name} must be {_PROTOCOL}, the only protocol for traces that this server supports"
+            )
     sampler = environment.get(_SAMPLER, "parentbased_traceidratio")
     if sampler not in _SAMPLERS:
         raise ConfigurationError(f"{_SAMPLER} must be one of {', '.join(_SAMPLERS)}")
@@ -78,7 +80,7 @@ def _share(environment: Mapping[str, str]) -> float:
 
 
 class Tracing:
-    """Makes spans of requests that were answered, after they were."""
+    """The exporter of spans, each made after its request was answered."""
 
     def __init__(
         self, sampled: Sampling, environment: Mapping[str, str], name: str, version: str, loop: AbstractEventLoop
@@ -103,7 +105,7 @@ class Tracing:
         self._extract = TraceContextTextMapPropagator().extract
 
     def answered(self, protocol: str, outcome: str, seconds: float, headers: Mapping[bytes, bytes]) -> None:
-        """A request was answered; if it is sampled, its span is made when the event loop has nothing more urgent to do."""
+        """Schedule the span of an answered request if it is sampled; the event loop makes it after the answer is written."""
         if self._samples(headers.get(b"traceparent", b"")):
             self._loop.call_soon(self._record, protocol, outcome, seconds, time_ns(), headers)
 
@@ -133,7 +135,7 @@ class Tracing:
         span.end(ended)
 
     def close(self) -> None:
-        """Send what was recorded, if that does not take long."""
+        """Send the recorded spans, for at most 2 seconds."""
         ending = Thread(target=self._processor.shutdown, daemon=True)
         ending.start()
         ending.join(_CLOSE_LIMIT_S)

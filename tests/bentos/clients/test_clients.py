@@ -182,4 +182,4 @@ def test_example_with_tls_is_refused_when_its_key_is_wrong(client: str, guarded:
     process = begin(client, example(client, server.http, server.grpc, tls=True), directory, KEY="w" * 32)
     process.communicate(timeout=60)
     assert process.returncode != 0
-    assert re.search(r"401 Unauthorized|UNAUTHENTICATED|asks for an API key", (directory / "stderr").read_text())
+    assert re.search(r"401 Unauthorized|UNAUTHENTICATED|no valid API key", (directory / "stderr").read_text())
