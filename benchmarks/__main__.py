@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     names = parser.parse_args(arguments).names
     if unknown := [name for name in names if name not in BENCHMARKS]:
         parser.error(f"there is no benchmark {unknown[0]!r}; there are {', '.join(BENCHMARKS)}")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # raises, so that `finally` clauses end what was started
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # raises, so that `finally` clauses end the servers
     if (load := os.getloadavg()[0]) > _IDLE_LOAD:
         print(
             f"this machine is busy (load {load:.1f}): times of both sides will be too long, and their ratio less exact",

@@ -1,6 +1,6 @@
 """The parts of the four DAG files: tasks that call the pipeline's environment, and the compiled graph (graph.json).
 
-Nothing of ours and nothing heavy is imported: every DAG file is parsed again and again.
+Nothing of ours and nothing heavy is imported, since Airflow parses every DAG file repeatedly.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ COMMON: dict[str, Any] = {
 class PipelineCommand(BaseOperator):  # type: ignore[misc]  # airflow's types are not followed
     """Run a command in the project's root: no shell, none of Airflow's own settings in its environment.
 
-    An exit code that says that a retry cannot help fails the task at once. The task's result is the part of the last line of
+    An exit code of a final error fails the task without a retry. The task's result is the part of the last line of
     output that matches `result`; None without one. If the task has an outlet, that line is a record of the run, as JSON: the
     event carries it, for the partition of the run's last month.
     """

@@ -1,7 +1,7 @@
 """A model, trained on all months so far and judged. Runs when a month was validated, and monthly, which can be backfilled.
 
-It has the data's stages too, so that it stands alone; when the month is there already they come from the cache. A month that is announced
-while this DAG is paused is lost: docs/how-to/airflow.md, "Catch up".
+It has the data's stages too, so that it stands alone; for a validated month they come from the cache. A month that is announced while this
+DAG is paused is lost: docs/how-to/airflow.md, "Catch up".
 """
 
 from datetime import timedelta

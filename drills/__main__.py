@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     if unknown := [name for name in asked.drill if name not in _DRILLS]:
         parser.error(f"there is no drill {unknown[0]!r}; there are {', '.join(_DRILLS)}")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # raises, so that `finally` clauses end what was started
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # raises, so that `finally` clauses end the servers
     bundle = find()
     found = {}
     for name in asked.drill or _DRILLS:

@@ -37,7 +37,7 @@ def bodies(bundle: Bundle) -> list[Result]:
         outcomes = ", ".join(f"{outcome} {count}" for outcome, count in sorted(seen["outcomes"].items()))
         invariant = f"refused, and cut off after {seen['most_sent_bytes'] / 1e6:.1f} MB at most: {outcomes}"
         holds = not seen["wrong"] and seen["most_sent_bytes"] <= most
-        results.append(Result(22, kind, "again and again", seen["callers"], seen["wrong"], invariant, holds))
+        results.append(Result(22, kind, "repeatedly", seen["callers"], seen["wrong"], invariant, holds))
     invariant = f"grows by {found.growth:.1%}, 10 % at most"
     callers = sum(seen["callers"] for seen in found.done.values())
     return [*results, Result(22, "memory", "all of these", callers, 0, invariant, found.growth <= _GROWTH_LIMIT)]

@@ -21,7 +21,9 @@ from fleet.status import DOWN, NOTHING
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code (`contract.errors`); `status` returns 75 while the fleet is not ready."""
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # raises, so that `finally` clauses undo what was begun
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(143)
+    )  # raises, so that `finally` clauses undo a half-done command
     return command_line.run(lambda: _run(options), stopped=f"\nfleet {options.command} stopped", as_json=options.json)
 
 
@@ -72,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(run=run)
         return added
 
-    up = command("up", "start the fleet; serve what is live", lambda fleet, options: fleet.up(options.size))
+    up = command("up", "start the fleet; serve the live bundle", lambda fleet, options: fleet.up(options.size))
     up.add_argument("--size", type=int, help="replicas of the live bundle; default: as before, at first 2")
     command("status", "print what runs and what it serves", lambda *_: None)
     deploy = command(

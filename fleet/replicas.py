@@ -65,7 +65,7 @@ def is_free(port: int) -> bool:
 def program(replica: Replica, bundle: Path, serving_python: Path, fleet_python: str, settings: Settings) -> Program:
     """Return the program of a replica: the bundle's server, with only `passed_on` of the fleet's environment.
 
-    It is the worker that `bentoml serve` would start, without its supervisor: that one looks after a worker every ten seconds only.
+    It is the worker that `bentoml serve` would start, without its supervisor, which checks a worker only every ten seconds.
     """
     home = settings.root / "replicas" / replica.name
     sockets = {
@@ -109,7 +109,7 @@ def wait_until_ready(
     """Wait until the replica is ready by /readyz and listens for gRPC.
 
     Raises:
-        PortTakenError: somebody else listens at its port.
+        PortTakenError: another program listens at its port.
         ConfigurationError: a setting is wrong.
         BundleError: its process ended meanwhile for another reason; with the end of its log.
         UnavailableError: it is not ready within the start limit.
@@ -150,7 +150,7 @@ def check_golden(replica: Replica, bundle: Path, settings: Settings) -> int:
     """Send every golden request over HTTP, with the API key that is passed on; return their number.
 
     Raises:
-        BundleError: the replica names another bundle, an answer is not the golden one, bit for bit, or it died of a request.
+        BundleError: the replica names another bundle, an answer is not the golden one, bit for bit, or it crashed at a request.
         UnavailableError: it did not answer in time.
     """
     headers = {"content-type": "application/json", **api_keys.headers(settings.passed_on)}

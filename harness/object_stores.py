@@ -71,6 +71,7 @@ def files(directory: Path, certificate: Path | None = None) -> Iterator[int]:
         if certificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(certificate)
+            # The handshake belongs to a request's thread: before accept() returns, a silent client would block all others.
             server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server.server_port

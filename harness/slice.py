@@ -69,6 +69,7 @@ def _shorten(path: Path) -> None:
 
 
 def _copy_if_changed(source: Path, target: Path) -> None:
+    # An unchanged file keeps its time of modification, by which DVC finds its digest without reading it.
     if target.exists() and target.read_bytes() == source.read_bytes():
         return
     target.parent.mkdir(parents=True, exist_ok=True)

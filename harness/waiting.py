@@ -12,6 +12,6 @@ def until(condition: Callable[[], bool], what: str = "it", *, limit_s: float = 4
     """Wait until a condition holds; fail after the limit with `what` in the message."""
     deadline, pause_s = time.monotonic() + limit_s, _FIRST_PAUSE_S
     while not condition():
-        assert time.monotonic() < deadline, f"waited {limit_s:g} s in vain for {what}"
+        assert time.monotonic() < deadline, f"timed out after {limit_s:g} s: waited for {what}"
         time.sleep(pause_s)
         pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)

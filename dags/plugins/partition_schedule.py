@@ -3,8 +3,8 @@
 - An asset beside the months: `PartitionedAssetTimetable` cannot be backfilled, and `AssetOrTimeSchedule` knows no partitions
   (the events of a partitioned DAG never trigger it).
 - An end: `end_date` of a DAG would also stop every run by hand.
-- A month that is not over is not due: a backfill asks nobody whether its partitions are complete.
-- A date for every key: a backfill looks for runs by their partition date alone, and repeats what has none.
+- A month is due only when it is over: a backfill does not check that its partitions are complete.
+- A date for every key: a backfill finds runs by their partition date alone, and repeats a month whose run has none.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class MonthlyPartitions(CronPartitionTimetable):  # type: ignore[misc]  # airflo
     """A run for every month when it is over, with a partition key such as `2013-01`; can be backfilled.
 
     Args:
-        last: the last month to schedule; None goes on for ever. Runs by hand and backfills are free of it.
-        asset: besides, a run for every partition key that events of this asset carry.
+        last: the last month to schedule; None: no end. Runs by hand and backfills may go beyond it.
+        asset: adds a run for every partition key in events of this asset.
         delay: how long after the month's end the scheduled run starts. With an asset, long enough that its event comes
             first: the scheduled run then finds its work in the cache. Keys and dates stay those of the asset's producer, so
             a backfill sees which months were done.
@@ -76,7 +76,7 @@ class MonthlyPartitions(CronPartitionTimetable):  # type: ignore[misc]  # airflo
         """Return the first moment of the month that a run by hand is for.
 
         Raises:
-            InvalidPartitionKeyError: it is no month as it is written here (`2013-7` would be another one), or is not over.
+            InvalidPartitionKeyError: the key is not a month such as `2013-07` (`2013-7` would be another key), or the month is not over.
         """
         date: datetime = super()._decode_partition_date(partition_key)
         if date.strftime(self._key_format) != partition_key:

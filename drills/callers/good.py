@@ -30,7 +30,7 @@ class Answers:
     """Requests of golden rows, and their right answers; bytes that were right once are not parsed again.
 
     Args:
-        versions: the bundles that may answer; by default the one that is given.
+        versions: digests of the bundles that may answer; by default of `bundle`.
 
     Several rows a request: it must cost the server more than this program, which may have one core for all callers.
     """

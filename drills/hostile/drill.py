@@ -74,7 +74,7 @@ def _by_fault(parts: Sequence[dict[str, Any]]) -> list[Result]:
 def _log(log: bytes, requests: int) -> Result:
     quoted = sum(CANARY.encode() in line for line in log.splitlines())
     injected = f"{CANARY!r} as a value"
-    return Result(23, "what is logged", injected, requests, quoted, "no value of a request in the log", not quoted)
+    return Result(23, "log", injected, requests, quoted, "no value of a request in the log", not quoted)
 
 
 def _memory(parts: Sequence[dict[str, Any]], requests: int) -> Result:

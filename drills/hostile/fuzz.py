@@ -66,7 +66,7 @@ class Http:
         with socket.create_connection(self._address, _PATIENCE_S) as connection:
             try:
                 connection.sendall(request.content)
-                connection.shutdown(socket.SHUT_WR)
+                connection.shutdown(socket.SHUT_WR)  # so that the server does not wait for the rest of a cut request
                 while chunk := connection.recv(65536):
                     received += chunk
             except TimeoutError:

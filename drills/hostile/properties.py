@@ -2,8 +2,8 @@
 
     python -m drills.hostile.properties BUNDLE --http HOST:PORT --grpc HOST:PORT [--examples N] [--seed S] [--pid P]
 
-N examples of each property. Prints JSON: `requests` (by property: how many were sent), `failed` (by property: what was found, with the
-smallest example), `warm_mb` and `end_mb` (memory of process P and its children after the first property and after all). Ends with 1 if
+N examples of each property. Prints JSON: `requests` (by property: the number sent), `failed` (by property: the failure, with the smallest
+example), `warm_mb` and `end_mb` (memory of process P and its children after the first property and after all). Ends with 1 if
 one failed.
 """
 

@@ -269,7 +269,7 @@ class Maker:
         content = chance.choice((b"", chance.randbytes(chance.randrange(100))))
         return Request(23, "a mutated call", GRPC, chance.choice(methods), content, _SANE_GRPC)
 
-    # ---- what they are made of ----
+    # ---- parts of requests ----
 
     def _predict(
         self,

@@ -36,7 +36,7 @@ class Balancer:
         """Keep one Envoy running: kill one that hangs, replace one of another supervisord or version by a successor.
 
         Raises:
-            ConfigurationError: somebody else has its port.
+            ConfigurationError: another program has its port.
             UnavailableError: it does not answer in time.
         """
         supervised, strays = epochs(self._supervisor.states()), epochs(self._supervisor.strays())

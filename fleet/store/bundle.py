@@ -38,7 +38,7 @@ def verdict(bundle: Path, public_keys: Sequence[bytes]) -> str:
     """Check the signature over every byte, then the manifest, provenance and SBOM that it covers; return the verdict.
 
     Raises:
-        BundleError: what is wrong.
+        BundleError: the first check that fails.
     """
     key = signature.verify(bundle, public_keys)
     digest = manifest.digest_of(bundle)

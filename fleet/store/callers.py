@@ -18,17 +18,17 @@ def check(live: str | None, digest: str, bundle_of: BundleOf, *, breaking: bool)
     """Compare the bundle with the live one, before anything is changed.
 
     Args:
-        bundle_of: where a bundle lies, verified.
+        bundle_of: returns a bundle's path, verified.
 
     Raises:
-        ConfigurationError: it breaks callers, and `breaking` does not say that it may; with all that breaks.
+        ConfigurationError: it breaks callers and `breaking` is not set; with a list of the breaks.
     """
     if breaking or live is None or live == digest:
         return
     if problems := breaks(live, digest, bundle_of):
         raise ConfigurationError(
             f"{digest[:12]} breaks callers of the live bundle {live[:12]}; nothing was changed. Let the new model accept "
-            "what it no longer reads for a time (serving.deprecated in params.yaml), or tell the callers and give --breaking",
+            "fields that it no longer reads for a time (serving.deprecated in params.yaml), or tell the callers and give --breaking",
             problems,
         )
 

@@ -15,7 +15,7 @@ from contract.errors import ConfigurationError
 from contract.store.directory import Directory
 from contract.store.store import RESERVED, Store
 
-_STICKY = 0o1775
+_STICKY = 0o1775  # training's group may write; only owners may replace
 
 
 @dataclass(frozen=True)

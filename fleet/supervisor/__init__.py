@@ -1,1 +1,1 @@
-"""supervisord and what runs below it: replicas, the watchdog."""
+"""supervisord and its programs: replicas, the watchdog."""

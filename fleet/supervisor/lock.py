@@ -25,6 +25,7 @@ def exclusive(root: Path, tell: Callable[[str], None]) -> Iterator[None]:
         UnavailableError: another command has held it for ten minutes.
     """
     private_directory(root)
+    # Not truncated at the opening: while it waits, a command names the holder by the process id in the file.
     with (root / "lock").open("a+") as stream:
         _take(stream, tell)
         stream.truncate(0)

@@ -35,7 +35,7 @@ def ask(
     """Return status and body of one request.
 
     Raises:
-        OSError: nobody listens, or nothing came within `limit_s` (TimeoutError).
+        OSError: nothing listens, or nothing arrived within `limit_s` (TimeoutError).
         HTTPException: what came is not HTTP.
     """
     connection = UnixConnection(path, limit_s)

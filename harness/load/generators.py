@@ -103,8 +103,8 @@ def main(one_by_one: Callable[[Job, int], list[float]], saturate: Callable[[Job]
     """Run the program of a generator.
 
     Args:
-        one_by_one: latencies in ms of so many requests, one at a time.
-        saturate: connects and warms up, then gives a function from seconds to the requests completed in that time.
+        one_by_one: returns latencies in ms of that number of requests, one at a time.
+        saturate: connects, warms up, and returns a function from seconds to the number of requests completed in that time.
     """
     processes.pin(processes.LOAD_CORE)
     job = Job.read()

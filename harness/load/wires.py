@@ -125,7 +125,7 @@ class HttpConnection:
         self._intended, self._response = None, b""
         return done
 
-    def outcome(self, head: bytes, body: bytes) -> str:  # noqa: ARG002  # for those that know what the body should be
+    def outcome(self, head: bytes, body: bytes) -> str:  # noqa: ARG002  # for subclasses that know the right body
         """Return the outcome of an answer, here its status; subclasses check the body."""
         return head[9:12].decode()
 

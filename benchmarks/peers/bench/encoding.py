@@ -1,6 +1,6 @@
-"""The two usual ways of turning a request into XGBoost's matrix: a pandas frame, and a lean list of numbers.
+"""The two usual encodings of a request as XGBoost's matrix: a pandas frame, and a lean list of numbers.
 
-Both know the transforms of the flights' schema (value, category, calendar) and give what the model was trained on.
+Both support the transforms of the flights' schema (value, category, calendar) and return the training's features.
 """
 
 from __future__ import annotations
@@ -70,4 +70,4 @@ def _step(feature: Schema) -> Callable[[Any], float]:
         return _PARTS[options["part"]]
     if feature["transform"] == "value":
         return lambda value: math.nan if value is None else value
-    raise ValueError(f"the peers do not know the transform {feature['transform']!r}")
+    raise ValueError(f"the peers do not support the transform {feature['transform']!r}")
