@@ -1,4 +1,4 @@
-"""What the programs that ask a server over both protocols are told: the server, the seed, the process to measure."""
+"""The options of programs that ask a server over both protocols: the server, the seed, the process to measure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harness.servers import Server
 
 
 def parser(program: str, description: str | None) -> argparse.ArgumentParser:
-    """Return the parser of a program such as `drills.hostile.fuzz`, described by the first line of its module."""
+    """Return the parser of a program such as `drills.hostile.fuzz`; its help is the first line of `description`."""
     made = argparse.ArgumentParser(prog=f"python -m {program}", description=(description or "").partition("\n")[0])
     made.add_argument("bundle", type=Path)
     made.add_argument("--http", required=True, metavar="HOST:PORT")
@@ -22,7 +22,7 @@ def parser(program: str, description: str | None) -> argparse.ArgumentParser:
 
 
 def command(program: str, bundle: Bundle, server: Server, seed: int) -> list[str]:
-    """Return the command that has a program ask this server."""
+    """Return the command of a program that asks this server."""
     addresses = ["--http", f"127.0.0.1:{server.port}", "--grpc", f"127.0.0.1:{server.grpc_port}"]
     asked = [str(bundle.path), *addresses, "--pid", str(server.pid), "--seed", str(seed)]
     return [str(interpreter("client")), "-m", program, *asked]
