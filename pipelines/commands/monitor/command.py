@@ -14,6 +14,7 @@ from contract.model.predictor import Predictor
 from contract.schema.tasks import TASKS
 from pipelines import paths
 from pipelines.data import tables
+from pipelines.machine import live
 from pipelines.machine.settings import open_store
 from pipelines.params.params import Params, TargetParams
 from pipelines.statistics import comparisons, measures
@@ -44,13 +45,12 @@ def run(params: Params) -> str:
 
     Raises:
         ModelRejectedError: the alarm; retrain, or roll back.
-        ConfigurationError: the live model does not read what params.yaml declares.
+        ConfigurationError: the live model does not read what params.yaml declares, or the store names none though one was seen.
     """
     store = open_store()
-    live = store.read("live")
-    if live is None:
+    digest = live.digest(store)
+    if digest is None:
         return "nothing is live yet, so there is nothing to watch"
-    digest = live.digest
     claims = manifest.verify(store.path(digest), digest)
     predictor = Predictor.load(store.path(digest) / manifest.ARTIFACT)
     in_utc = tables.columns_in_utc(paths.accepted(params.data.months[-1]))

@@ -13,6 +13,7 @@ from contract.model.predictor import MODEL_FILE_NAME
 from contract.schema import schema
 from contract.schema.schema import FeatureSchema
 from pipelines import paths
+from pipelines.machine import live
 from pipelines.machine.settings import open_store
 from pipelines.params.params import Params
 
@@ -24,10 +25,13 @@ def run(_params: Params) -> str:
 
     A model is never compared with itself: when the live bundle holds the very model that was just trained, the champion is the
     one that it was judged against. So a run repeated after its own deployment has the same inputs, and does no work.
+
+    Raises:
+        ConfigurationError: the store names no live bundle though one was seen.
     """
     store = open_store()
-    live = store.read("live")
-    digest, rule = live.digest if live else None, None
+    served = live.digest(store)
+    digest, rule = served, None
     if digest and _is_this_model(store.path(digest), digest):
         judged_against = manifest.read(store.path(digest)).gate.get("champion")
         digest = judged_against if judged_against in store.digests() else None
@@ -38,11 +42,11 @@ def run(_params: Params) -> str:
             content = (store.path(digest) / manifest.ARTIFACT / name).read_bytes()
             write_atomically(paths.CHAMPION / name, content)
     write_atomically(paths.CHAMPION / "champion.json", canonical_json({"digest": digest, "learned": rule}))
-    if live is None:
+    if served is None:
         return "nothing is live yet"
-    if live.digest == digest:
+    if served == digest:
         return f"fetched the live model {digest[:12]}"
-    return f"the model is live already, as {live.digest[:12]}; " + (
+    return f"the model is live already, as {served[:12]}; " + (
         f"fetched {digest[:12]}, with which it was compared"
         if digest
         else "it was compared with none that the store still has"
@@ -51,8 +55,8 @@ def run(_params: Params) -> str:
 
 def _is_this_model(bundle: Path, digest: str) -> bool:
     """Whether the bundle holds the model that was just trained; it may let callers send what nothing reads any more."""
-    live = manifest.verify(bundle, digest)
-    if live.files.get(f"{manifest.ARTIFACT}/{MODEL_FILE_NAME}") != sha256(paths.BOOSTED / MODEL_FILE_NAME):
+    claims = manifest.verify(bundle, digest)
+    if claims.files.get(f"{manifest.ARTIFACT}/{MODEL_FILE_NAME}") != sha256(paths.BOOSTED / MODEL_FILE_NAME):
         return False
     trained = FeatureSchema.from_bytes((paths.BOOSTED / schema.FILE_NAME).read_bytes())
     try:

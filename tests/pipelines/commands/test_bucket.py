@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from contract.bundle import manifest
+from contract.errors import ConfigurationError
 from contract.files import write_atomically
 from harness import object_stores
 from pipelines import paths
@@ -39,7 +40,9 @@ def _write_bundle(model: str) -> str:
 
 
 @pytest.mark.usefixtures("bucket")
-def test_bundle_is_published_to_a_bucket_and_becomes_the_champion(params: Params) -> None:
+def test_bundle_is_published_to_a_bucket_and_becomes_the_champion(
+    params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
     digest = _write_bundle("a model")
     open_store(signing_key()).put(paths.BUNDLE)  # what is in the store already is not rehearsed
     assert publish.run(params) == f"{digest} is now the candidate"
@@ -52,3 +55,7 @@ def test_bundle_is_published_to_a_bucket_and_becomes_the_champion(params: Params
     assert json.loads((paths.CHAMPION / "champion.json").read_bytes()) == {"digest": digest, "learned": None}
     assert (paths.CHAMPION / "model.onnx").read_bytes() == b"a model"
     assert [path.name for path in Path().iterdir() if path.name == "store"] == []
+    for location, reason in (("s3://models/typo", "was live"), ("s3://no-such-bucket/bulkhead", "cannot be opened")):
+        monkeypatch.setenv("BULKHEAD_STORE", location)
+        with pytest.raises(ConfigurationError, match=reason):
+            champion.run(params)

@@ -13,7 +13,14 @@ import polars as pl
 import pytest
 
 from contract.bundle import manifest
-from contract.errors import EXIT_DATA, BundleError, ConflictError, DataRejectedError, ModelRejectedError
+from contract.errors import (
+    EXIT_DATA,
+    BundleError,
+    ConfigurationError,
+    ConflictError,
+    DataRejectedError,
+    ModelRejectedError,
+)
 from contract.model.predictor import Predictor
 from contract.schema.schema import FeatureSchema
 from contract.store.store import Store
@@ -200,6 +207,29 @@ def test_champion_is_the_live_model_when_it_is_another(workspace: Path, raw: dic
     assert json.loads((paths.CHAMPION / "champion.json").read_bytes()) == {"digest": live, "learned": learned}
     stored = Store("store").path(live) / manifest.ARTIFACT / "model.onnx"
     assert (paths.CHAMPION / "model.onnx").read_bytes() == stored.read_bytes()
+
+
+@pytest.mark.parametrize("is_empty", [False, True])
+def test_nothing_is_judged_without_the_live_model_when_the_store_is_lost(
+    workspace: Path, params: Params, monkeypatch: pytest.MonkeyPatch, *, is_empty: bool
+) -> None:
+    """A store that is not there is a first use only where no live bundle was ever seen."""
+    _train(params)
+    live = _go_live(params)
+    champion.run(params)
+    before = (paths.CHAMPION / "champion.json").read_bytes()
+    Path("store").rename("moved")
+    if is_empty:
+        Path("store").mkdir()
+    for command in (champion, monitor):
+        with pytest.raises(ConfigurationError, match=f"{live[:12]} was live: set BULKHEAD_STORE"):
+            command.run(params)
+    assert (paths.CHAMPION / "champion.json").read_bytes() == before
+    monkeypatch.setenv("BULKHEAD_STORE", "moved")
+    assert live[:12] in champion.run(params)
+    monkeypatch.setenv("BULKHEAD_STORE", "another")
+    Path("var/live-seen").unlink()
+    assert champion.run(params) == "nothing is live yet"
 
 
 def test_bundle_has_one_digest_for_one_run_and_verifies(workspace: Path, params: Params) -> None:
