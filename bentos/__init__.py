@@ -1,4 +1,4 @@
-"""What runs inside a bundle: HTTP and gRPC front ends over one predictor core."""
+"""The server inside a bundle: HTTP and gRPC front ends over one predictor core."""
 
 import sys
 from pathlib import Path
@@ -8,9 +8,9 @@ STARTED_IN = "BULKHEAD_STARTED_IN"  # the variable by which the supervisor tells
 
 
 def _keep_bundle_unchanged() -> None:
-    """A bundle is named by the digest over all its files, so Python must not leave bytecode in it.
+    """Keep Python from writing bytecode into the bundle, whose name is the digest of all its files.
 
-    Python has written the bytecode of this very module before it runs the module; that file is taken away again.
+    Python writes this module's own bytecode before it runs the module, so that file is removed.
     """
     if not (Path(__file__).parents[2] / "manifest.json").is_file():
         return
@@ -20,7 +20,7 @@ def _keep_bundle_unchanged() -> None:
         (cache / f"__init__.{sys.implementation.cache_tag}.pyc").unlink(missing_ok=True)
         cache.rmdir()
     except OSError:
-        pass  # read-only, or not there: then nothing was written either
+        pass  # read-only or missing: then no bytecode was written either
 
 
 _keep_bundle_unchanged()

@@ -1,6 +1,6 @@
-"""The BentoML service: what `bentoml serve` and `bentoml build` import. It checks the bundle and has our own worker started.
+"""The BentoML service that `bentoml serve` and `bentoml build` import: it checks the bundle and has BentoML start our own worker.
 
-Nothing here is imported by a worker, and nothing of a worker's here: the supervisor of `bentoml serve` is 40 MB smaller without a
+A worker imports nothing from here, and this module nothing of a worker's: the supervisor of `bentoml serve` is 40 MB smaller without a
 model runtime, and a worker 60 MB smaller without BentoML.
 """
 
@@ -30,16 +30,16 @@ WORKER = "bentos.worker"
 
 
 def check_bundle() -> None:
-    """Raises BundleError unless this code lies in a bundle; `bentoml serve` asks before it starts a worker."""
+    """Raise BundleError unless this code lies in a bundle; called before `bentoml serve` starts a worker."""
     if not (BUNDLE / manifest.FILE_NAME).is_file():
         raise BundleError(
-            f"{BUNDLE} has no {manifest.FILE_NAME}: this service runs inside of a built bundle only. "
+            f"{BUNDLE} has no {manifest.FILE_NAME}: this service runs only inside a built bundle. "
             "Build one with `dvc repro`, then run `bentoml serve` on its directory"
         )
 
 
 def _check_settings() -> None:
-    """End the supervisor, with the reason, if where the server shall listen, or what shall guard it, is of no use."""
+    """End the supervisor with a message if a setting is invalid: addresses, TLS, API keys, prediction log, CORS or traces."""
     if code := command_line.run(_read_settings, stopped="this bundle is not served"):
         raise SystemExit(code)
 
@@ -68,16 +68,16 @@ def _check_model() -> None:
 
 
 def _start_our_worker() -> None:
-    """Have the supervisor start `bentos.worker` where it starts BentoML's worker; it takes the same options.
+    """Have the supervisor start `bentos.worker`, which takes the same options, in place of BentoML's worker.
 
-    BentoML has no setting for that, only this name of a module. Should a later BentoML read it no more, `to_asgi` says so.
+    BentoML has no setting for that, only this variable. If a later BentoML no longer reads it, `to_asgi` fails with a message.
     """
     from _bentoml_impl.server import serving
 
     serving._SERVICE_WORKER_SCRIPT = WORKER
-    # BentoML starts a worker in the bundle; relative paths are of where a person has typed them.
+    # BentoML starts a worker in the bundle's directory, but relative paths refer to the directory where the command was typed.
     os.environ[STARTED_IN] = str(Path.cwd())
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # or numpy starts one for each core, for nothing
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # else numpy starts an unused thread for each core
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(SOURCES), os.environ.get("PYTHONPATH"))))
 
 
@@ -85,7 +85,7 @@ class Service(bentoml.Service):  # type: ignore[misc]  # bentoml is not typed
     """A BentoML service whose worker is ours."""
 
     def to_asgi(self, is_main: bool = True) -> NoReturn:  # noqa: ARG002
-        """Called by BentoML's own worker, which must never answer in the place of ours."""
+        """Raise ConfigurationError: only BentoML's own worker calls this, and it must never serve in place of ours."""
         raise ConfigurationError(
             f"BentoML {bentoml.__version__} does not start {WORKER}: serve with the packages of the bundle's {SOURCES / 'requirements.txt'}"
         )
@@ -93,12 +93,12 @@ class Service(bentoml.Service):  # type: ignore[misc]  # bentoml is not typed
 
 @bentoml.service(name="predictor", service_class=Service, workers=1)
 class Predictor:
-    """Predictions over HTTP and gRPC: `bentos.worker`."""
+    """The service's entry for BentoML; `bentos.worker` gives the predictions."""
 
     @bentoml.on_deployment  # type: ignore[untyped-decorator]
     @staticmethod
     def prepare() -> None:
-        """Runs in the supervisor before there is a worker."""
+        """Check bundle and settings; BentoML calls this in the supervisor before it starts a worker."""
         check_bundle()
         _check_settings()
         _check_model()

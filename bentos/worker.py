@@ -1,8 +1,8 @@
-"""`python -m bentos.worker BUNDLE --fd N …`: the process that answers, in place of BentoML's own worker, with the same options.
+"""`python -m bentos.worker BUNDLE --fd N …`: the process that serves, in place of BentoML's own worker and with the same options.
 
-`bentoml serve` starts it, gives it the listening socket, and starts it again when it dies: see `bentos.service`. A fleet starts it
-itself, and gives it all of its sockets (`--grpc-fd`, `--admin-fd`), which may be Unix sockets. It imports nothing of BentoML's, which would
-be 60 MB and a second of every start, for pages that are made here in fewer lines than it takes to hook into.
+`bentoml serve` starts it with the listening socket and restarts it when it dies (`bentos.service`). A fleet starts it itself, with all of
+its sockets (`--grpc-fd`, `--admin-fd`), which may be Unix sockets. It does not import BentoML, which takes 60 MB and a second of every
+start, for pages that take fewer lines here than hooks into BentoML would.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from contract import api_keys, command_line, cors
 
 _WHOLE_NUMBERS = ("backlog", "ssl-version", "ssl-cert-reqs", "timeout-keep-alive", "timeout-graceful-shutdown")
 _TEXTS = ("ssl-certfile", "ssl-keyfile", "ssl-keyfile-password", "ssl-ca-certs", "ssl-ciphers")
-# Of services that depend on each other, of tasks and of BentoML's own time limit: nothing here has any.
+# For dependent services, tasks and BentoML's own time limit, none of which exist here.
 _IGNORED = ("service-name", "worker-id", "worker-env", "runner-map", "args", "timeout")
 
 
 def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """What BentoML's supervisor tells a worker. An option that is not known ends the process: it may be meant to guard the server."""
+    """Parse the options that BentoML's supervisor passes; exit on an unknown one, since it might be there to protect the server."""
     parser = argparse.ArgumentParser(prog="python -m bentos.worker", allow_abbrev=False)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--fd", type=int, required=True)
@@ -54,7 +54,7 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 async def serve(core: Core, given: argparse.Namespace) -> None:
-    """Answer over both protocols until SIGTERM or SIGINT; what is under way then gets some time to be answered."""
+    """Serve both protocols until SIGTERM or SIGINT, then drain: requests in flight get `drain_s` seconds."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
@@ -79,14 +79,14 @@ async def serve(core: Core, given: argparse.Namespace) -> None:
 
 
 def _grpc_socket(given: int | None, http: socket.socket) -> socket.socket:
-    """The socket that was given, or one at the address of the environment."""
+    """Return the given socket, or one at the environment's address."""
     if given is not None:
         return socket.socket(fileno=given)
     return addresses.listen(addresses.grpc(os.environ, str(http.getsockname()[0])), "GRPC")
 
 
 def _admin_socket(given: int | None) -> socket.socket | None:
-    """For the pages around the predictions: the socket that was given, or one at the address of the environment if it has one."""
+    """Return the socket of the admin pages: the given one, or one at the environment's address; None if neither is set."""
     if given is not None:
         return socket.socket(fileno=given)
     address = addresses.admin(os.environ)
@@ -94,7 +94,7 @@ def _admin_socket(given: int | None) -> socket.socket | None:
 
 
 def _settle() -> None:
-    """What lives by now lives on: the collector need not look at it again with every request. What loading needed goes back, 10 MB."""
+    """Exempt the loaded objects from garbage collection, and return the 10 MB that only loading needed to the system."""
     gc.collect()
     gc.freeze()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc
@@ -106,7 +106,7 @@ def main() -> int:
     """Serve until told to stop, and return the exit code (see `contract.errors`)."""
     given = options()
     given.bundle = given.bundle.absolute()
-    # So every relative path, in an option or a setting, is what the supervisor has checked.
+    # So that a relative path, in an option or a setting, is the file that the supervisor has checked.
     os.chdir(os.environ.get(STARTED_IN, "."))
     logging.basicConfig(format="%(asctime)s [%(levelname)s] [worker] %(message)s", datefmt="%Y-%m-%dT%H:%M:%S%z")
     return command_line.run(lambda: _serve(given), stopped="this bundle is not served")

@@ -1,1 +1,1 @@
-"""A client that asks a bundle all that it must answer; the server never imports it."""
+"""The rehearsal of a bundle: a client of all that the bundle must answer, never imported by the server."""

@@ -1,7 +1,7 @@
-"""`python -m bentos.rehearsal BUNDLE SECONDS`: serve a bundle here for some seconds, ask it all that it must answer, print what was found.
+"""`python -m bentos.rehearsal BUNDLE SECONDS`: serve a bundle, send it golden and malformed requests, print the findings as JSON.
 
-Runs in the bundle's serving environment, with nothing but it and the bundle, and may be locked away: it needs no network but its own
-loopback. Prints one JSON object; whether that is good enough, the caller decides.
+SECONDS limits the start. It runs in the bundle's serving environment, needs nothing but that and the bundle, and may be sandboxed: the only
+network it needs is the loopback. Its caller judges the findings.
 """
 
 from __future__ import annotations
@@ -26,12 +26,11 @@ _ROUNDS = 20  # over all golden requests, for the latency
 
 
 def main(bundle: Path, start_limit_s: float) -> dict[str, Any]:
-    """Serve, ask, stop.
+    """Serve the bundle, send it requests, and stop it.
 
     Returns:
-        `ready_s`, `p99_ms` of single rows over HTTP, `memory_mb` (resident, all processes of the server), counts of what was
-        `asked`, and `wrong`: what was answered otherwise than it should have been, in words; a bundle that does not start gives
-        that alone, with the end of its log.
+        `ready_s`, `p99_ms` of single rows over HTTP, `memory_mb` (resident, all processes of the server), `asked`, the counts of requests,
+        and `wrong`, a text for each wrong answer; for a bundle that does not start, `wrong` only, with the end of its log.
     """
     artifact = bundle / manifest.ARTIFACT
     cases = json.loads((artifact / manifest.GOLDEN_FILE_NAME).read_bytes())
@@ -109,15 +108,15 @@ def _golden_over_grpc(channel: GrpcChannel, cases: list[Any], schema: Any, diges
 
 
 def _difference(what: str, found: tuple[Any, str], expected: tuple[Any, str]) -> Iterator[str]:
-    """Golden requests are made from the schema: they may be quoted."""
+    """Yield a text for each difference; it may quote values, since golden requests are made from the schema."""
     if found[1] != expected[1]:
-        yield f"{what}: the model names itself {found[1]}, not {expected[1]}"
+        yield f"{what}: the answer names model version {found[1]}, not {expected[1]}"
     if found[0] != expected[0]:
         yield f"{what}: answered {json.dumps(found[0])}, not {json.dumps(expected[0])}"
 
 
 def _refusals(connection: HTTPConnection, channel: GrpcChannel, row: dict[str, Any], schema: Any) -> Iterator[str]:
-    """Malformed requests: "" for each that was refused as it should be, else what happened."""
+    """Send malformed requests; yield "" for each that was rejected as it should be, else a text."""
     needed = [field["name"] for field in schema["fields"] if field.get("required", True)]
     required = needed[0] if needed else next(iter(row))
     without = {name: value for name, value in row.items() if name != required}
@@ -134,14 +133,18 @@ def _refusals(connection: HTTPConnection, channel: GrpcChannel, row: dict[str, A
     ):
         status, content = asking.post(connection, body.encode())
         refused = 400 <= status < 500 and named in content.decode(errors="replace")
-        yield "" if refused else f"{what} over HTTP: {status}, where a 4xx that names {named or 'the cause'!r} was due"
+        yield (
+            ""
+            if refused
+            else f"{what} over HTTP: answered with {status}, expected a 4xx that names {named or 'the cause'!r}"
+        )
     for what, malformed in (*incomplete, ("an unknown field", strange)):
         try:
             asking.over_grpc(channel, malformed, schema)
-            yield f"{what} over gRPC: answered, where INVALID_ARGUMENT was due"
+            yield f"{what} over gRPC: answered with OK, expected INVALID_ARGUMENT"
         except RefusedError as error:
             refused = error.status is Status.INVALID_ARGUMENT
-            yield "" if refused else f"{what} over gRPC: {error.status.name}, where INVALID_ARGUMENT was due"
+            yield "" if refused else f"{what} over gRPC: answered with {error.status.name}, expected INVALID_ARGUMENT"
 
 
 def _p99_ms(port: int, cases: list[Any]) -> float:

@@ -1,4 +1,4 @@
-"""Asking a running server for one row, over HTTP and over gRPC; the smoke test and the rehearsal do. No library for callers."""
+"""Requests of one row to a running server, over HTTP and gRPC, for the smoke test and the rehearsal; no library for callers."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _CONTENTS = {"FP64": "fp64_contents", "BOOL": "bool_contents", "BYTES": "bytes_c
 
 
 def over_http(connection: HTTPConnection, row: Prediction, headers: Headers = _NO_KEY) -> tuple[Prediction, str]:
-    """The prediction for a row, with its fallbacks, and the version of the model that gave it.
+    """Return the prediction for a row, with its fallbacks, and the version of the model.
 
     Raises:
-        ValueError: the answer is no prediction; with its status and its first words.
+        ValueError: the answer is not a prediction; the message holds its status and first 300 bytes.
     """
     status, content = post(connection, json.dumps({"rows": [row]}).encode(), headers)
     if status != 200:
@@ -34,7 +34,7 @@ def over_http(connection: HTTPConnection, row: Prediction, headers: Headers = _N
 
 
 def post(connection: HTTPConnection, body: bytes, headers: Headers = _NO_KEY) -> tuple[int, bytes]:
-    """Status and body of the answer to a body of JSON at /predict."""
+    """POST a JSON body to `/predict`; return status and body of the answer."""
     connection.request("POST", "/predict", body, {"content-type": "application/json", **headers})
     response = connection.getresponse()
     return response.status, response.read()
@@ -43,10 +43,10 @@ def post(connection: HTTPConnection, body: bytes, headers: Headers = _NO_KEY) ->
 def over_grpc(
     channel: GrpcChannel, row: Prediction, schema: dict[str, Any], headers: Headers = _NO_KEY
 ) -> tuple[Prediction, str]:
-    """The same over gRPC.
+    """Return the same over gRPC.
 
     Raises:
-        RefusedError: the server refused the row.
+        RefusedError: the call's status is not OK.
     """
     request = oip.ModelInferRequest(model_name=schema["name"])
     kinds = {field["name"]: field["kind"] for field in schema["fields"]}

@@ -1,4 +1,4 @@
-"""One caller's connection to a gRPC server, for `asking`: a call at a time, with one message each way. No library for callers."""
+"""A connection to a gRPC server, for `asking`: one call at a time, one message each way; no library for callers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SETTINGS = {frames.ENABLE_PUSH: 0, frames.INITIAL_WINDOW_SIZE: frames.LARGEST_W
 
 
 class RefusedError(Exception):
-    """A call that ended with another status than OK; its text is the server's message."""
+    """A call ended with a status other than OK; its text is the server's message."""
 
     def __init__(self, status: Status, message: str) -> None:
         super().__init__(message)
@@ -24,7 +24,7 @@ class RefusedError(Exception):
 
 
 class GrpcChannel:
-    """Calls of the server at an address (`host:port`), in the clear."""
+    """A connection to the server at an address (`host:port`), without TLS."""
 
     def __init__(self, address: str) -> None:
         host, _, port = address.rpartition(":")
@@ -42,11 +42,11 @@ class GrpcChannel:
         self._socket.close()
 
     def call(self, method: str, message: bytes, headers: Mapping[str, str]) -> bytes:
-        """The answer to a message of no more than 16 KiB.
+        """Send a message of at most 16 KiB, one frame; return the answer.
 
         Raises:
-            RefusedError: the call was not OK.
-            OSError: the connection ended, or no answer came in time.
+            RefusedError: the call's status is not OK.
+            OSError: the connection ended, or no answer came within 10 s.
         """
         self._stream += 2
         fields = {":method": "POST", ":scheme": "http", ":path": method, ":authority": self._address}
@@ -63,7 +63,7 @@ class GrpcChannel:
         return body[PREFIX_BYTES:]
 
     def _answer(self) -> tuple[dict[str, str], bytes]:
-        """Fields and body of the answer."""
+        """Return fields and body of the answer."""
         fields: dict[str, str] = {}
         body = b""
         for kind, flags, stream, payload in self._frames():
@@ -80,7 +80,7 @@ class GrpcChannel:
         return fields, body
 
     def _frames(self) -> Iterator[tuple[int, int, int, bytes]]:
-        """Type, flags, stream and payload of each frame that comes."""
+        """Yield type, flags, stream and payload of each frame."""
         while True:
             high, low, kind, flags, stream = frames.HEAD.unpack(self._read(frames.HEAD_BYTES))
             yield kind, flags, stream, self._read(high << 16 | low)

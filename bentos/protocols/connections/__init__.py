@@ -1,1 +1,1 @@
-"""Where connections come in: addresses, TLS, listeners, and how many there may be."""
+"""Incoming connections: addresses, TLS, listeners, and bounds on their number and memory."""

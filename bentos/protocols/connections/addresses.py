@@ -1,6 +1,6 @@
-"""Where a server listens beside the port that `bentoml serve` is given, by the environment.
+"""Addresses of gRPC and of the admin pages, from the environment.
 
-Imported by the supervisor too, which refuses to start a worker with an address that is none.
+The supervisor imports it too, to check the addresses before it starts a worker.
 """
 
 from __future__ import annotations
@@ -15,32 +15,35 @@ Address = tuple[str, int]
 
 
 def grpc(environment: Mapping[str, str], http_host: str) -> Address:
-    """`BULKHEAD_GRPC_HOST` (default: where HTTP listens) and `BULKHEAD_GRPC_PORT` (3001).
+    """Return the address of gRPC: `BULKHEAD_GRPC_HOST` (default: HTTP's host) and `BULKHEAD_GRPC_PORT` (3001).
 
     Raises:
-        ConfigurationError: the port is not one.
+        ConfigurationError: the port is not from 1 to 65535.
     """
     return environment.get("BULKHEAD_GRPC_HOST") or http_host, _port(environment, "BULKHEAD_GRPC_PORT") or GRPC_PORT
 
 
 def admin(environment: Mapping[str, str]) -> Address | None:
-    """`BULKHEAD_ADMIN_HOST` (127.0.0.1) and `BULKHEAD_ADMIN_PORT`; None where no port is set: then HTTP's has all pages.
+    """Return the address of the admin pages, `BULKHEAD_ADMIN_HOST` (127.0.0.1) and `BULKHEAD_ADMIN_PORT`.
+
+    Returns:
+        None if no port is set; HTTP's port then serves all pages.
 
     Raises:
-        ConfigurationError: the port is not one.
+        ConfigurationError: the port is not from 1 to 65535.
     """
     port = _port(environment, "BULKHEAD_ADMIN_PORT")
     return (environment.get("BULKHEAD_ADMIN_HOST") or "127.0.0.1", port) if port else None
 
 
 def listen(address: Address, name: str) -> socket.socket:
-    """A listening socket that nobody else may share, or a second server would silently get half of the calls; `::` takes IPv4, too.
+    """Return a listening socket, without SO_REUSEPORT, so that no second server silently gets half of the calls; `::` takes IPv4, too.
 
     Args:
-        name: that of its variables, such as GRPC.
+        name: as in the names of its variables, such as GRPC.
 
     Raises:
-        ConfigurationError: the address cannot be had.
+        ConfigurationError: the address is in use or unavailable.
     """
     host, port = address
     try:
@@ -49,7 +52,7 @@ def listen(address: Address, name: str) -> socket.socket:
         return socket.create_server(address)
     except OSError as error:
         raise ConfigurationError(
-            f"cannot listen on {host}, port {port} ({error.strerror}); choose another by BULKHEAD_{name}_HOST and BULKHEAD_{name}_PORT"
+            f"cannot listen on {host}, port {port} ({error.strerror}); set BULKHEAD_{name}_HOST and BULKHEAD_{name}_PORT to a free address"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Compressed bodies of requests and messages of gRPC, inflated no further than a limit: a small one may be of gigabytes (a "zip bomb")."""
+"""Decompression of request bodies and gRPC messages, up to a limit: a small body may inflate to gigabytes (a "zip bomb")."""
 
 from __future__ import annotations
 
@@ -7,24 +7,26 @@ import zlib
 from bentos.errors import BodyTooLongError
 from contract.errors import RequestError
 
-# By their names in HTTP (RFC 9110, section 8.4.1) and gRPC, what zlib knows them as: gzip's and its own format.
+# Names in HTTP (RFC 9110, section 8.4.1) and gRPC -> zlib's `wbits`: of gzip's format, and of zlib's own, which HTTP calls deflate.
 CODINGS = {b"gzip": 16 + zlib.MAX_WBITS, b"deflate": zlib.MAX_WBITS}
 
 
 def inflated(content: bytes, coding: bytes, limit_bytes: int) -> bytes:
-    """Return the content without its compression, one of `CODINGS`.
+    """Return the decompressed content; `coding` is one of `CODINGS`.
 
     Raises:
-        BodyTooLongError: it is of more than `limit_bytes` then; no more than these were made.
-        RequestError: it is not compressed so, or cut off.
+        BodyTooLongError: it inflates to more than `limit_bytes`; decompression stops there.
+        RequestError: it is not in that coding, is truncated, or has bytes after its end.
     """
     reader = zlib.decompressobj(CODINGS[coding])
     try:
         plain = reader.decompress(content, limit_bytes + 1)
     except zlib.error:
-        raise RequestError(f"the body is not compressed by {coding.decode()}, or is broken") from None
+        raise RequestError(f"the body is not valid {coding.decode()}") from None
     if len(plain) > limit_bytes:
         raise BodyTooLongError(limit_bytes)
     if not reader.eof or reader.unused_data:
-        raise RequestError(f"the body is not one whole stream of {coding.decode()}")
+        raise RequestError(
+            f"the body is not one whole stream of {coding.decode()}: truncated, or followed by more bytes"
+        )
     return plain

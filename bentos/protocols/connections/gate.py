@@ -1,4 +1,4 @@
-"""Where the connections of one server come in, whichever protocol they speak: how many there may be, what they hold, and one timer."""
+"""The gate of one server's connections, of either protocol: bounds on their number and memory, and one timer for all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from bentos.core import Core
 from contract.bundle.limits import Limits
 
-# Connections beyond the bound that may ask for health and metrics, one request each; and descriptors for all that is no connection.
+# Connections beyond the bound may ask for health and metrics, one request each; `_OTHER_DESCRIPTORS` are for files and listeners.
 SPARE_CONNECTIONS = 64
 _OTHER_DESCRIPTORS = 256
 _SERVERS = 3  # HTTP, gRPC and the admin pages have as many connections each
@@ -19,7 +19,7 @@ _LOOK_S = 0.02
 
 
 class Connection(Protocol):
-    """`deadline`: when, by `perf_counter`, what the connection waits for must have happened; then it is told."""
+    """A connection, as its gate sees it; once `deadline` (by `perf_counter`) has passed, the gate calls `expire`."""
 
     transport: Any
 
@@ -30,12 +30,12 @@ class Connection(Protocol):
 
 
 class Gate:
-    """Shared by the connections of one server.
+    """The state that the connections of one server share.
 
     Attributes:
-        connections: that are open.
-        max_connections: how many may be; no more than there are file descriptors for.
-        held_bytes: what has come of requests that are not complete, and what waits of answers.
+        connections: the open ones.
+        max_connections: their bound, within the limit of file descriptors.
+        held_bytes: bytes of incomplete requests and of unsent answers.
     """
 
     def __init__(self, core: Core) -> None:
@@ -47,19 +47,19 @@ class Gate:
 
     @property
     def limits(self) -> Limits:
-        """What they may cost."""
+        """The core's limits."""
         return self.core.limits
 
     @property
     def is_full(self) -> bool:
-        """Whether more is held than may be."""
+        """Whether `held_bytes` exceeds `pending_limit_bytes`."""
         return self.held_bytes > self.limits.pending_limit_bytes
 
     def add(self, connection: Connection) -> int:
-        """Look after a new connection: after its deadline, and after the clock while there is any.
+        """Add a new connection; its deadline is checked from now on.
 
         Returns:
-            By how many there are more than there may be, with this one; 0 or less if it may stay.
+            The number of connections above the bound, this one included; 0 or less if it may stay.
         """
         self.connections.add(connection)
         if self._timer is None:
@@ -67,12 +67,12 @@ class Gate:
         return len(self.connections) - self.max_connections
 
     def sweep(self, now: float) -> None:
-        """Twice a second while there are connections."""
+        """Expire overdue connections; called twice a second while there are connections."""
         for connection in [each for each in self.connections if each.deadline < now]:
             connection.expire(now)
 
     async def drain(self, drain_s: float) -> None:
-        """Tell each connection that the server stops, and end what is left after that time."""
+        """Tell each connection to shut down; abort those that are left after `drain_s` seconds."""
         for connection in [*self.connections]:
             connection.shutdown()
         end = perf_counter() + drain_s
@@ -89,7 +89,7 @@ class Gate:
 
 
 def _connection_bound(limits: Limits) -> int:
-    """`max_connections`, or fewer where the descriptors do not suffice; takes as many of those as the system allows."""
+    """Return `max_connections`, or fewer if the limit of file descriptors is too low after it was raised as far as allowed."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     others = _SERVERS * SPARE_CONNECTIONS + _OTHER_DESCRIPTORS
     wanted = _SERVERS * limits.max_connections + others

@@ -1,4 +1,4 @@
-"""A socket that connections come in by, of either protocol: more than one in a round of the event loop, where rounds are long."""
+"""A listening socket, of either protocol, that accepts several connections after a long round of the event loop."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from bentos.guards.admission import Admission
 from bentos.protocols.connections.gate import Gate
 
 BACKLOG = 2048  # connections that wait to be accepted
-# uvloop takes one connection a round, however long that was. To take one costs as much as an answer, so a bound is right.
+# uvloop accepts one connection per round, however long the round. Accepting costs as much as an answer, hence a bound.
 _ACCEPTED_PER_S = 1000
 
 
 class Listener:
-    """Makes a protocol for each connection; over TLS where there is a context."""
+    """A listening socket that makes a protocol for each connection; over TLS if there is a context."""
 
     def __init__(
         self,
@@ -37,6 +37,7 @@ class Listener:
         self._handshake_s = gate.limits.head_timeout_s if tls else None
 
     async def start(self) -> None:
+        """Accept connections from now on."""
         loop = asyncio.get_running_loop()
         create = loop.create_unix_server if self._socket.family == socket.AF_UNIX else loop.create_server
         self._server = await create(
@@ -49,17 +50,18 @@ class Listener:
         self._admission.after_long_round.append(self._accept_more)
 
     def close(self) -> None:
+        """Accept no more connections; those that are open stay so."""
         if self._server is not None:
             self._admission.after_long_round.remove(self._accept_more)
             self._server.close()
             self._server = None
 
     def _accept_more(self, seconds: float) -> None:
-        """Take connections that came in so many seconds of other work."""
+        """Accept the connections that may have come during `seconds` of other work."""
         for _ in range(int(seconds * _ACCEPTED_PER_S)):
             try:
                 connection, _ = self._socket.accept()
-            except OSError:  # there is none
+            except OSError:  # none is waiting
                 return
             connection.setblocking(False)
             task = asyncio.get_running_loop().create_task(self._take(connection))
@@ -67,7 +69,7 @@ class Listener:
             task.add_done_callback(self._taken.discard)
 
     async def _take(self, connection: socket.socket) -> None:
-        with suppress(OSError):  # the caller has gone, or does not know TLS
+        with suppress(OSError):  # the caller has disconnected, or does not speak TLS
             await asyncio.get_running_loop().connect_accepted_socket(
                 self._protocol, connection, ssl=self._tls, ssl_handshake_timeout=self._handshake_s
             )

@@ -338,4 +338,4 @@ def test_server_says_what_is_missing_when_it_is_started_outside_of_a_bundle(tmp_
     (port,) = free_ports(1)
     done = run_python(tmp_path, "-m", "bentoml", "serve", "bentos.service:Predictor", "--port", str(port))
     assert done.returncode != 0
-    assert "has no manifest.json: this service runs inside of a built bundle only" in done.stderr
+    assert "has no manifest.json: this service runs only inside a built bundle" in done.stderr
