@@ -43,4 +43,6 @@ def read_only(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        subprocess.run(["umount", str(path)], check=True)
+        # A process that began meanwhile may be in there: it can write again, and keeps what it has open.
+        subprocess.run(["mount", "-o", "remount,bind,rw", str(path)], check=True)
+        subprocess.run(["umount", "--lazy", str(path)], check=True)
