@@ -6,7 +6,21 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from harness import processes
+from harness import PROJECT, processes
+
+COMMAND = PROJECT / "bin" / "airflow-local"
+
+
+def install(root: Path, airflow: str, text: str = "") -> Path:
+    """`bin/airflow-local` in a project of its own, with a script in place of Airflow; `text` in place of its own."""
+    command, program = root / "bin" / "airflow-local", root / ".venv" / "orchestrator" / "bin" / "airflow"
+    for path, content in ((command, text or COMMAND.read_text()), (program, airflow)):
+        path.parent.mkdir(parents=True)
+        path.write_text(content)
+        path.chmod(0o755)
+    (root / "contract").symlink_to(PROJECT / "contract")
+    (root / "requirements").symlink_to(PROJECT / "requirements")
+    return command
 
 
 def without_airflow() -> dict[str, str]:

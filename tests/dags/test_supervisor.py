@@ -14,11 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import PROJECT, processes
+from harness import processes
 from harness.waiting import until
-from tests.dags.machine import processes_in
+from tests.dags.machine import COMMAND, install, processes_in
 
-COMMAND = PROJECT / "bin" / "airflow-local"
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
 AIRFLOW = f"""#!{sys.executable}
 import signal, subprocess, sys
@@ -31,14 +30,7 @@ ALL = 2 + 2 * 3
 
 @pytest.fixture
 def supervisor(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    command, airflow = tmp_path / "bin" / "airflow-local", tmp_path / ".venv" / "orchestrator" / "bin" / "airflow"
-    for path, text in (
-        (command, COMMAND.read_text().replace("STOP_LIMIT_S = 15", "STOP_LIMIT_S = 1")),
-        (airflow, AIRFLOW),
-    ):
-        path.parent.mkdir(parents=True)
-        path.write_text(text)
-        path.chmod(0o755)
+    command = install(tmp_path, AIRFLOW, COMMAND.read_text().replace("STOP_LIMIT_S = 15", "STOP_LIMIT_S = 1"))
     (tmp_path / "var" / "airflow").mkdir(parents=True)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("BULKHEAD")}
     process = subprocess.Popen([sys.executable, command, "supervise"], cwd=tmp_path, env=environment)
