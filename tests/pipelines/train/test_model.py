@@ -324,3 +324,33 @@ def test_monitor_is_content_with_a_model_that_holds_and_alarms_when_it_does_not(
 def test_monitor_has_nothing_to_do_when_nothing_is_live(workspace: Path, params: Params) -> None:
     assert "nothing is live" in monitor.run(params)
     assert not paths.MONITOR.exists()
+
+
+def test_monitor_does_not_compare_when_the_live_model_reads_the_table_otherwise(
+    workspace: Path, raw: dict[str, Any]
+) -> None:
+    _train(Params.model_validate(raw))
+    digest = _go_live(Params.model_validate(raw))
+    raw["data"]["columns"]["distance"]["unit"] = "mi"
+    with pytest.raises(ConfigurationError, match=f"the live model {digest[:12]} cannot be watched") as refused:
+        monitor.run(Params.model_validate(raw))
+    assert [(problem.field, problem.problem) for problem in refused.value.problems] == [
+        ("distance", "its unit is 'km', that of data.columns 'mi'")
+    ]
+    assert not paths.MONITOR.exists()
+
+
+def test_monitor_is_undecided_when_the_month_has_too_few_days(workspace: Path, raw: dict[str, Any]) -> None:
+    """The model is as bad as in the alarm above."""
+    _train(Params.model_validate(raw))
+    _go_live(Params.model_validate(raw))
+    path = paths.accepted("2024-03")
+    swapped = pl.col("outcome").replace({"kept": "broken", "broken": "kept"})
+    pl.read_parquet(path).with_columns(swapped).write_parquet(path)
+    raw["gates"]["clusters"] = 32
+    assert "undecided, over 31 days (gates.clusters: 32)" in monitor.run(Params.model_validate(raw))
+    report = json.loads(paths.MONITOR.read_bytes())
+    assert (report["alarm"], report["undecided"], report["clusters"]) == (False, True, 31)
+    raw["gates"]["clusters"] = 31
+    with pytest.raises(ModelRejectedError, match="worse than it was"):
+        monitor.run(Params.model_validate(raw))
