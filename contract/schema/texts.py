@@ -6,7 +6,7 @@ import math
 import re
 import struct
 from contextlib import suppress
-from datetime import date, datetime
+from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
 
@@ -20,7 +20,7 @@ def text_of(value: Any) -> str:
     """Return the text of a value, the same for every type that stores it; blank for None and NaN.
 
     Raises:
-        ValueError: it is not a text, number, boolean or day.
+        ValueError: it is not a text, number, boolean, day or time of day.
     """
     if type(value) is str:
         return value.strip()
@@ -34,7 +34,7 @@ def text_of(value: Any) -> str:
         if value == int(value):
             return str(int(value))
         return text_of(float(value)) if isinstance(value, Decimal) else repr(value)  # JSON carries the float
-    if isinstance(value, date) and not isinstance(value, datetime):
+    if isinstance(value, date | time) and not isinstance(value, datetime):
         return value.isoformat()
     raise ValueError("must be text")
 

@@ -6,6 +6,7 @@
 | whole numbers, floats, decimals | ✓ | by value | by value | by value, with a unit |
 | booleans | | by value | by value | |
 | days | | | by value | ✓ |
+| times of day | | | by value | |
 | timestamps | | | | ✓, in UTC where they have a zone |
 | durations | ✓, with a unit | | | |
 
@@ -31,6 +32,7 @@ _NUMBERS = ("whole numbers", "floats", "decimals")
 _ANYTHING = "cast it at the source to text, a number or a timestamp, or leave it out (data.source.drop)"
 _NEEDS_UNIT = f"declare its unit: one of {', '.join(casts.DURATION_UNITS)}"
 _NEEDS_EPOCH = "declare its unit: s, ms or us (since 1970 UTC), or yyyymmdd"
+_NEEDS_DAY = "join it with the column of its day (data.source.combine)"
 _NEEDS_NO_UNIT = "take its unit away: it is no number"
 Cell = tuple[Any, str | None, bool | None]
 
@@ -69,7 +71,7 @@ def _takes_boolean(group: str, _: Field) -> bool:
 
 
 def _takes_text(group: str, _: Field) -> bool:
-    return group in (*_NUMBERS, "booleans", "days")
+    return group in (*_NUMBERS, "booleans", "days", "times of day")
 
 
 def _takes_timestamp(group: str, field: Field) -> bool:
@@ -100,7 +102,9 @@ KINDS = {
         _takes_timestamp,
         casts=dict.fromkeys(("days", "timestamps"), casts.moments),
         plain=casts.plain_times,
-        hints=dict.fromkeys(_NUMBERS, _NEEDS_EPOCH) | dict.fromkeys(("days", "timestamps"), _NEEDS_NO_UNIT),
+        hints={"times of day": _NEEDS_DAY}
+        | dict.fromkeys(_NUMBERS, _NEEDS_EPOCH)
+        | dict.fromkeys(("days", "timestamps"), _NEEDS_NO_UNIT),
         drifts=False,
     ),
     "identifier": TableKind(pl.String(), ("String", "VARCHAR"), _takes_text, varies=False, drifts=False),
@@ -185,6 +189,7 @@ def _group(dtype: pl.DataType) -> str:
     named = {
         pl.Boolean: "booleans",
         pl.Date: "days",
+        pl.Time: "times of day",
         pl.Datetime: "timestamps",
         pl.Duration: "durations",
         pl.Null: "nulls",

@@ -49,6 +49,7 @@ COLUMNS = {
     "decimal": pl.Series([Decimal("1.00"), Decimal("1.50"), Decimal("-1.00"), None], dtype=pl.Decimal(20, 2)),
     "boolean": pl.Series([True, False, None]),
     "date": pl.Series([date(2024, 1, 2), date(1900, 1, 1), None]),
+    "time": pl.Series([time(17, 30), time(0, 0, 0, 500), None]),
     "datetime": pl.Series([NOON, datetime(1900, 1, 1), datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59), None], dtype=pl.Datetime("us")),
     "datetime_ms": pl.Series([NOON, None], dtype=pl.Datetime("ms")),
     "datetime_ns": pl.Series([NOON, None], dtype=pl.Datetime("ns")),
@@ -74,6 +75,8 @@ def _is_refused(name: str, field: Field) -> bool:
         return field.kind in ("number", "timestamp")
     if name == "date":
         return field.kind in ("number", "boolean") or field.unit is not None
+    if name == "time":
+        return field.kind not in ("category", "identifier")
     if name.startswith("datetime"):
         return field.kind != "timestamp" or field.unit is not None
     return field.kind == "timestamp" and field.unit is None
@@ -85,7 +88,7 @@ def _value_by_value(values: pl.Series, field: Field) -> list[tuple[Any, bool]]:
     def cell(value: Any) -> tuple[Any, bool]:
         if isinstance(value, bytes):
             value = value.decode()
-        if isinstance(value, date) and not isinstance(value, datetime):
+        if isinstance(value, date | time) and not isinstance(value, datetime):
             value = value.isoformat()
         try:
             return read(value), False
@@ -100,7 +103,7 @@ def _value_by_value(values: pl.Series, field: Field) -> list[tuple[Any, bool]]:
 def test_column_is_what_its_values_are_one_by_one_or_refused_by_name(name: str, field: Field) -> None:
     values = COLUMNS[name].alias("weight")
     if _is_refused(name, field):
-        with pytest.raises(DataRejectedError, match=r"the column 'weight' as .*(declare|take|cast)"):
+        with pytest.raises(DataRejectedError, match=r"the column 'weight' as .*(declare|take|cast|join)"):
             kinds.convert(values, field)
         return
     converted = kinds.convert(values, field)
@@ -153,7 +156,7 @@ def test_texts_that_are_cast_at_once_are_what_they_are_one_by_one() -> None:
     [
         (pl.Series("x", [{"a": 1}]), "category", "Struct.*cast it at the source"),
         (pl.Series("x", [[1]]), "category", "List"),
-        (pl.Series("x", [time(12)]), "category", "Time"),
+        (pl.Series("x", [time(12)]), "timestamp", "Time.*join it with the column of its day"),
         (pl.Series("x", [b"\xff\xfe\x00\x01"]), "identifier", "bytes that are no UTF-8 text .*UUID"),
         (pl.Series("x", [timedelta(seconds=5520)]), "number", "declare its unit: one of us, ms, s"),
         (pl.Series("x", [1704196800000]), "timestamp", "declare its unit: s, ms or us"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import signal
-from datetime import datetime
+from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +148,21 @@ def test_time_is_made_of_a_date_and_an_hour(workspace: Path, raw: dict[str, Any]
     combine = {"promised": {"columns": ["day", "hr"], "format": "%d/%m/%Y %H"}}
     rows = rows_of(raw, "day,hr,order\n31/01/2024,7,a\n01/02/2024,0,b\n", combine=combine, drop=["day", "hr"])
     assert rows == [{"promised": datetime(2024, 1, 31, 7), "order": "a"}]
+
+
+@pytest.mark.parametrize(
+    ("clocks", "clock"), [([time(7, 30), time(0)], "%H:%M:%S"), ([time(7, 30, 0, 500_000), time(0)], "%H:%M:%S%.f")]
+)
+def test_time_is_made_of_columns_of_days_and_of_times_of_day(
+    workspace: Path, raw: dict[str, Any], clocks: list[time], clock: str
+) -> None:
+    declare(raw, "promised", "order")
+    days = [date(2024, 1, 31), date(2024, 2, 1)]
+    pl.DataFrame({"day": days, "clock": clocks, "order": ["a", "b"], "outcome": "kept"}).write_parquet("a.parquet")
+    combine = {"promised": {"columns": ["day", "clock"], "format": f"%Y-%m-%d {clock}"}}
+    collect(raw, path="a.parquet", combine=combine, drop=["day", "clock"])
+    read = pl.read_parquet(paths.partition("2024-01"))
+    assert read["promised"].to_list() == [datetime.combine(days[0], clocks[0])]
 
 
 def test_only_files_of_the_month_are_read_when_the_path_names_it(workspace: Path, raw: dict[str, Any]) -> None:

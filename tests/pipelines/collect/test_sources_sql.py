@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,13 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
+def _without_password(url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL as params may have it, its password in the environment."""
+    if password := sqlalchemy.make_url(url).password:
+        monkeypatch.setenv("ORDERS_PASSWORD", password)
+    return re.sub(r":[^:/]*@", ":${ORDERS_PASSWORD}@", url)
+
+
 @pytest.mark.filterwarnings("ignore:Dialect sqlite.*Decimal")
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
 def test_database_gives_the_bytes_that_files_give(
@@ -47,10 +55,7 @@ def test_database_gives_the_bytes_that_files_give(
     write_csv(ROWS, "deliveries.csv")
     expected = [collect(raw, month) for month in ("2024-01", "2024-02")]
     _into_database(url, pl.concat([ROWS[300:], ROWS[:250]]))
-    with_password, password = url, sqlalchemy.make_url(url).password
-    if password:
-        monkeypatch.setenv("ORDERS_PASSWORD", password)
-        url = re.sub(r":[^:/]*@", ":${ORDERS_PASSWORD}@", url)
+    with_password, url = url, _without_password(url, monkeypatch)
     raw["data"]["source"] = {"kind": "sql", "version": "1", "url": url, "table": "deliveries", "cursor": "promised"}
     assert collect(raw) != expected[0]
     _into_database(with_password, ROWS[250:310])  # ten of them for the second time
@@ -59,7 +64,7 @@ def test_database_gives_the_bytes_that_files_give(
     assert collect(raw, query="SELECT * FROM deliveries;") == expected[0]
     with pytest.raises(ConfigurationError, match="nowhere"):
         collect(raw, query="SELECT * FROM nowhere")
-    if password:
+    if database == "postgres":
         cast = "SELECT *, promised::date AS day, '{1}'::int[] AS parts FROM deliveries -- a cast"
         assert collect(raw, query=cast, drop=["day", "parts"]) == expected[0]
         with pytest.raises(DataRejectedError, match="column 'parts' holds values of type list"):
@@ -77,6 +82,18 @@ def test_database_gives_the_bytes_that_files_give(
         with pytest.raises(ConfigurationError, match="password authentication failed") as caught:
             collect(raw, query="SELECT * FROM deliveries")
         assert "s3cr3t" not in str(caught.value)
+
+
+def test_time_is_made_of_a_day_and_a_time_of_day(
+    workspace: Path, raw: dict[str, Any], postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declare(raw, "promised", "order")
+    query = "SELECT DATE '2024-01-31' AS day, TIME '07:30' AS clock, 'a' AS \"order\", 'kept' AS outcome"
+    combine = {"promised": {"columns": ["day", "clock"], "format": "%Y-%m-%d %H:%M:%S"}}
+    url = _without_password(postgres, monkeypatch)
+    raw["data"]["source"] = {"kind": "sql", "version": "1", "url": url, "query": query, "combine": combine}
+    collect(raw, cursor="day", drop=["day", "clock"])
+    assert pl.read_parquet(paths.partition("2024-01"))["promised"].to_list() == [datetime(2024, 1, 31, 7, 30)]
 
 
 def test_sqlite_keeps_the_first_moment_of_a_month_in_it(workspace: Path, raw: dict[str, Any]) -> None:
