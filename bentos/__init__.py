@@ -1,10 +1,14 @@
 """The server inside a bundle: HTTP and gRPC front ends over one predictor core."""
 
+import os
 import sys
 from pathlib import Path
 
 VERSION = "0.1.0"
-STARTED_IN = "BULKHEAD_STARTED_IN"  # the variable by which the supervisor tells its worker where it was started
+# Variables by which the supervisor tells its worker where it was started, and on which descriptor to say how loading the bundle went.
+STARTED_IN, TELL_ON = "BULKHEAD_STARTED_IN", "BULKHEAD_TELL_ON"
+# What a worker says there, a byte each; or the exit code of the error that keeps it from serving.
+LOADING, LOADED = b"\xfe", b"\xff"
 
 
 def _keep_bundle_unchanged() -> None:
@@ -23,4 +27,11 @@ def _keep_bundle_unchanged() -> None:
         pass  # read-only or missing: then no bytecode was written either
 
 
+def tell(what: bytes) -> None:
+    """Say to BentoML's supervisor how loading goes; a fleet's sees it by the exit code."""
+    if descriptor := os.environ.get(TELL_ON):
+        os.write(int(descriptor), what)
+
+
 _keep_bundle_unchanged()
+tell(LOADING)  # before anything is imported that may fail

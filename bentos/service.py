@@ -6,17 +6,18 @@ model runtime, and a worker 60 MB smaller without BentoML.
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
-import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import NoReturn
 
 import bentoml
 import click
 
-from bentos import STARTED_IN
+from bentos import LOADED, LOADING, STARTED_IN, TELL_ON
 from bentos.monitoring import tracing
 from bentos.protocols.connections import addresses, tls
 from contract import api_keys, command_line, cors
@@ -57,14 +58,42 @@ def _read_settings() -> int:
     return 0
 
 
-def _check_model() -> None:
-    """Ends the supervisor if a worker could not load the bundle: it would start one again for ever."""
-    loaded = subprocess.run([sys.executable, "-m", "bentos", str(BUNDLE)], cwd=SOURCES, check=False)
-    if loaded.returncode < 0:
-        ended_by = signal.Signals(-loaded.returncode).name
-        raise SystemExit(f"this bundle cannot be served: loading it was ended by {ended_by}")
-    if loaded.returncode:
-        raise SystemExit(loaded.returncode)
+def _end_with_worker() -> None:
+    """Have the supervisor end, with the same exit code, if its worker cannot load the bundle: it would start one again for ever.
+
+    The worker says how that goes on a pipe. Of one that ended without a word, by a signal say, the start of the next one tells.
+    """
+    reading, writing = os.pipe()
+    os.set_inheritable(writing, True)
+    os.environ[TELL_ON] = str(writing)
+    threading.Thread(target=_heed, args=(reading,), name="worker", daemon=True).start()
+
+
+def _heed(reading: int) -> None:
+    is_loading = False
+    while said := os.read(reading, 1):
+        if said == LOADED:
+            is_loading = False
+        elif said != LOADING:
+            return _end(said[0])
+        elif is_loading:
+            print("this bundle cannot be served: its worker ended before it had loaded it", file=sys.stderr)
+            return _end(1)
+        else:
+            is_loading = True
+    return None
+
+
+def _end(code: int) -> None:
+    """Let the supervisor stop as it does when it is told to, and then exit with the code."""
+    atexit.register(_exit, code)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _exit(code: int) -> NoReturn:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _start_our_worker() -> None:
@@ -101,5 +130,5 @@ class Predictor:
         """Check bundle and settings; BentoML calls this in the supervisor before it starts a worker."""
         check_bundle()
         _check_settings()
-        _check_model()
+        _end_with_worker()
         _start_our_worker()

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import uvloop
 
-from bentos import STARTED_IN
+from bentos import LOADED, STARTED_IN, tell
 from bentos.core import Core
 from bentos.guards.access import Access
 from bentos.protocols.connections import addresses, tls
@@ -31,6 +31,7 @@ from bentos.protocols.http.http1.door import KEEP_ALIVE_S
 from bentos.protocols.http.pages.pages import PATHS, PROBES
 from bentos.protocols.http.server import HttpServer
 from contract import api_keys, command_line, cors
+from contract.errors import BundleError
 
 _WHOLE_NUMBERS = ("backlog", "ssl-version", "ssl-cert-reqs", "timeout-keep-alive", "timeout-graceful-shutdown")
 _TEXTS = ("ssl-certfile", "ssl-keyfile", "ssl-keyfile-password", "ssl-ca-certs", "ssl-ciphers")
@@ -109,11 +110,15 @@ def main() -> int:
     # So that a relative path, in an option or a setting, is the file that the supervisor has checked.
     os.chdir(os.environ.get(STARTED_IN, "."))
     logging.basicConfig(format="%(asctime)s [%(levelname)s] [worker] %(message)s", datefmt="%Y-%m-%dT%H:%M:%S%z")
-    return command_line.run(lambda: _serve(given), stopped="this bundle is not served")
+    code = command_line.run(lambda: _serve(given), stopped="this bundle cannot be served")
+    if code == BundleError.exit_code:
+        tell(bytes([code]))  # once the reason is printed: the supervisor ends then, and this process with it
+    return code
 
 
 def _serve(given: argparse.Namespace) -> int:
     core = Core.load(given.bundle)
+    tell(LOADED)
     if keys := api_keys.file_named(os.environ):
         core.access = Access(keys)
     uvloop.run(serve(core, given))

@@ -68,7 +68,7 @@ class Objects:
     def holds(self, digest: str, files: Collection[str] = ()) -> bool:
         return is_complete(self.bucket.list(f"bundles/{digest}"), files)
 
-    def add(self, bundle: Path, digest: str, prepare: Callable[[Path], None]) -> None:
+    def add(self, bundle: Path, digest: str, prepare: Callable[[Path], None]) -> bool:
         """Upload the bundle from a private copy, so that it cannot change meanwhile; overwrite what an earlier try left."""
         with hidden(self._cache) as copy:
             shutil.copytree(bundle, copy, symlinks=True)
@@ -76,6 +76,7 @@ class Objects:
             names = {path.relative_to(copy).as_posix() for path in copy.rglob("*") if path.is_file()}
             _each(lambda name: self.bucket.write(_key(digest, name), copy / name), names - {manifest.FILE_NAME})
             self.bucket.write(_key(digest), copy / manifest.FILE_NAME)
+        return False
 
     def freshen(self, digest: str) -> None:
         self.bucket.write(_key(digest), self.read_manifest(digest))

@@ -52,12 +52,12 @@ class Directory:
         del files
         return (self._bundles / digest).is_dir()
 
-    def add(self, bundle: Path, digest: str, prepare: Callable[[Path], None]) -> None:
+    def add(self, bundle: Path, digest: str, prepare: Callable[[Path], None]) -> bool:
         with hidden(self._bundles) as incoming:
             shutil.copytree(bundle, incoming, symlinks=True)
             prepare(incoming)
             seal(incoming)
-            rename_unless_there(incoming, self._bundles / digest)
+            return rename_unless_there(incoming, self._bundles / digest)
 
     def freshen(self, digest: str) -> None:
         with suppress(PermissionError):  # another publisher's

@@ -55,8 +55,8 @@ class Place(Protocol):
     def holds(self, digest: str, files: Collection[str] = ()) -> bool:
         """Return whether the bundle is there, with these files where storage can lose single ones."""
 
-    def add(self, bundle: Path, digest: str, prepare: Callable[[Path], None]) -> None:
-        """Store a copy of the bundle once `prepare` has checked and signed it."""
+    def add(self, bundle: Path, digest: str, prepare: Callable[[Path], None]) -> bool:
+        """Store a copy of the bundle once `prepare` has checked and signed it; return whether that very copy is there now."""
 
     def freshen(self, digest: str) -> None:
         """Set the bundle's `stored_at` to now, since it was put again."""
@@ -115,14 +115,17 @@ def seal(tree: Path, readable: int = 0o444) -> None:
             path.chmod(readable)
 
 
-def rename_unless_there(source: Path, target: Path) -> None:
-    """Rename a directory, unless the target exists by now: the same digest means the same bytes."""
+def rename_unless_there(source: Path, target: Path) -> bool:
+    """Rename, or leave a name that was taken meanwhile alone: the same digest is the same bytes. Return whether it was renamed."""
     try:
         source.rename(target)
     except OSError:
         if not target.is_dir():
             raise
-    fsync_directory(target.parent)
+        return False
+    finally:
+        fsync_directory(target.parent)
+    return True
 
 
 def remove_tree(tree: Path) -> None:

@@ -25,10 +25,13 @@ class Installed:
 
     def __init__(self, root: Path, store: Store) -> None:
         self._root, self._store = root, store
+        self._verified: dict[str, Path] = {}  # by this command, which alone makes anything here
 
     def bundle(self, digest: str) -> Path:
-        """Return the copy of a bundle, its signature and every byte verified; make it, or make it anew, if need be."""
-        return self._store.copy(digest, self._root / _BUNDLES)
+        """Return the copy of a bundle, its signature and every byte verified once a command; make it, or make it anew, if need be."""
+        if digest not in self._verified:
+            self._verified[digest] = self._store.copy(digest, self._root / _BUNDLES)
+        return self._verified[digest]
 
     def python(self, digest: str) -> Path:
         """Return the interpreter of the environment of a bundle that is copied."""

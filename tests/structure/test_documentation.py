@@ -20,7 +20,13 @@ FENCE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
 RUNNERS = {"test_how_to.py", "test_documentation.py"}  # tests that run several pages
 NOT_RUN = 13  # blocks that say "not run"
 # Set by the project for its own processes.
-INTERNAL = {"BULKHEAD_FLEET", "BULKHEAD_PROGRAM", "BULKHEAD_STARTED_IN", "BULKHEAD_STAGE_EXIT_CODE"}
+INTERNAL = {
+    "BULKHEAD_FLEET",
+    "BULKHEAD_PROGRAM",
+    "BULKHEAD_STARTED_IN",
+    "BULKHEAD_STAGE_EXIT_CODE",
+    "BULKHEAD_TELL_ON",
+}
 LINK = re.compile(r"\]\((?!\w+:)([^)#\s]*)(?:#([^)\s]+))?\)")
 
 

@@ -316,11 +316,28 @@ def test_server_ends_with_the_reason_when_its_bundle_was_changed(bundle: Path, t
     broken = tmp_path / "broken"
     shutil.copytree(bundle, broken)
     (broken / manifest.ARTIFACT / "limits.json").write_bytes(b"{}")
-    (port,) = free_ports(1)
-    done = run_python(tmp_path, "-m", "bentoml", "serve", str(broken), "--port", str(port))
+    done = served(broken, tmp_path)
     assert done.returncode == 65
     assert "this bundle cannot be served" in done.stderr
     assert "limits.json" in done.stderr
+
+
+@pytest.mark.parametrize("ending", ["import no_such_module", "import os; os.kill(os.getpid(), 9)"])
+def test_server_ends_when_its_worker_ends_before_it_has_loaded_anything(
+    bundle: Path, tmp_path: Path, ending: str
+) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(bundle, broken)
+    (broken / "src" / "bentos" / "worker.py").write_text(ending)
+    done = served(broken, tmp_path)
+    assert done.returncode == 1
+    assert "its worker ended before it had loaded it" in done.stderr
+
+
+def served(bundle: Path, tmp_path: Path) -> subprocess.CompletedProcess[str]:
+    """`bentoml serve` of a bundle that cannot be served."""
+    (port,) = free_ports(1)
+    return run_python(tmp_path, "-m", "bentoml", "serve", str(bundle), "--port", str(port))
 
 
 def test_bentomls_own_worker_never_answers_in_place_of_ours(bundle: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from contract.bundle import manifest
+from contract.bundle import manifest, signature
 from contract.errors import BundleError, ConfigurationError, ConflictError
 from contract.store.store import Store
 from harness import PROJECT
@@ -44,6 +44,41 @@ def test_nothing_changes_when_a_bundle_is_put_twice(store: Store, bundle: Path) 
     assert files(store) == before
 
 
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The trees of bundles that were hashed."""
+    trees: list[Path] = []
+    digests = manifest.tree_digests
+    monkeypatch.setattr(manifest, "tree_digests", lambda root: trees.append(root) or digests(root))
+    return trees
+
+
+def test_bundle_is_verified_once_on_its_way_into_the_store_and_once_on_its_way_out(
+    store: Store, bundle: Path, tmp_path: Path, hashed: list[Path]
+) -> None:
+    digest = store.put(bundle)
+    store.move("candidate", digest, expected=None, by="test")
+    assert len(hashed) == 1
+    hashed.clear()
+    fleet = Store(store.location)
+    fleet.copy(digest, tmp_path / "copies")
+    fleet.move("live", digest, expected=None, by="test")
+    assert len(hashed) == 1
+    hashed.clear()
+    Store(store.location).move("other", digest, expected=None, by="test")  # who has not verified it does
+    assert len(hashed) == 1
+
+
+def test_bundle_that_is_signed_by_nobody_trusted_is_verified_before_a_channel_names_it(
+    bundle: Path, tmp_path: Path
+) -> None:
+    key, other = signature.make_key(), signature.make_key()
+    store = Store(str(tmp_path / "store"), private_key=key, trusted=lambda: [signature.public_key_of(other)])
+    digest = store.put(bundle)
+    with pytest.raises(BundleError, match="does not verify"):
+        store.move("candidate", digest, expected=None, by="test")
+
+
 def test_stored_files_are_read_only(store: Store, bundle: Path) -> None:
     stored = store.path(store.put(bundle))
     assert {path.stat().st_mode & 0o222 for path in stored.rglob("*")} == {0}
@@ -69,6 +104,7 @@ def test_stored_bundle_is_refused_when_a_byte_was_flipped(store: Store, bundle: 
     path = Path(store.location) / "bundles" / digest / "src" / "model.onnx"
     path.chmod(0o644)
     path.write_text("veights")
+    store = Store(store.location)  # of who has not verified it
     for use in (store.path, lambda value: store.move("live", value, expected=None, by="test")):
         with pytest.raises(BundleError, match="changed"):
             use(digest)

@@ -15,9 +15,13 @@ from typing import Any
 
 import pytest
 
+from contract.bundle import manifest
+from contract.store.store import Store
+from fleet.store.installed import Installed
 from harness.ports import free_ports
 from harness.projects import fleet_project
 from harness.waiting import until
+from tests.contract.conftest import write_bundle
 from tests.fleet.conftest import FleetCommand
 
 
@@ -48,6 +52,20 @@ def test_replica_is_not_started_and_status_says_why_when_its_copy_is_changed(
     load.check(fleet.bundles.first)
     assert not refused(fleet, first["name"])
     assert not (tmp_path / "ran").exists()
+
+
+def test_bundle_is_verified_once_by_a_command_and_anew_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, digests = Store(str(tmp_path / "store")), manifest.tree_digests
+    trees: list[Path] = []
+    write_bundle(tmp_path / "bundle")
+    digest = store.put(tmp_path / "bundle")
+    monkeypatch.setattr(manifest, "tree_digests", lambda root: trees.append(root) or digests(root))
+    for count in (1, 2):
+        command = Installed(tmp_path / "fleet", Store(store.location))
+        assert {command.bundle(digest) for _ in range(3)} == {tmp_path / "fleet" / "bundles" / digest}
+        assert len(trees) == count
 
 
 @pytest.fixture
