@@ -72,6 +72,7 @@ def test_bundle_is_verified_once_by_a_command_and_anew_by_the_next(
 def elsewhere(fleet: FleetCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FleetCommand]:
     """A fleet in a project of its own, with environments of its own, without the network and whatever has been downloaded."""
     project = fleet_project(tmp_path / "project")
+    monkeypatch.setenv("BULKHEAD_VAR", str(tmp_path / "var"))  # `make` rejects the project's own, too long for sockets
     monkeypatch.setenv("UV_OFFLINE", "1")
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
     python = str(project / ".venv" / "fleet" / "bin" / "python")
