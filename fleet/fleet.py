@@ -109,6 +109,7 @@ class Fleet:
         """Stop every process of the fleet; the live bundle and the size are remembered."""
         with self._exclusive():
             self._supervisor.shut_down()
+            self._balancer.forget()
             fleet_state.save(self._state_path, replace(self._load(), replicas=()))
 
     def status(self) -> dict[str, Any]:

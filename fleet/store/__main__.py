@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -66,13 +67,13 @@ def _gc(store: Store, settings: Settings, options: argparse.Namespace) -> tuple[
     garbage = retention.find(store, rule)
     if options.delete:
         garbage = retention.delete(store, garbage, rule)
-    if settings.root.is_dir():
-        garbage = replace(garbage, installed=tuple(_swept(store, settings, rule, options.delete)))
+    garbage = replace(garbage, installed=tuple(_swept(store, settings, rule, options.delete)))
     return garbage.as_dict(options.delete), garbage.describe(options.delete)
 
 
 def _swept(store: Store, settings: Settings, rule: retention.Rule, delete: bool) -> list[Entry]:
-    with exclusive(settings.root, lambda line: print(line, file=sys.stderr)):
+    has_fleet = settings.root.is_dir()
+    with exclusive(settings.root, lambda line: print(line, file=sys.stderr)) if has_fleet else nullcontext():
         installed = Installed(settings.root, store)
         found = [entry for entry in installed.unneeded(store.needed() | rule.in_use) if not rule.spares(entry)]
         if delete:

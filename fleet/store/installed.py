@@ -1,11 +1,13 @@
 """The fleet's own copies of bundles and environments, below its root, out of training's reach.
 
 They are kept as long as a channel's history names a bundle that needs them, so a rollback to it needs neither the store's copy, nor a
-network, nor `.venv/serving` as it was.
+network, nor `.venv/serving` as it was. Beside them lie the logs, sockets and directories of replicas, and beside the root the
+environments in which training rehearses bundles.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
@@ -17,7 +19,9 @@ from contract.errors import BundleError
 from contract.store.place import Entry, entries_of, listed, remove_tree
 from contract.store.store import Store
 
-_BUNDLES, _ENVIRONMENTS = "bundles", "environments"
+_BUNDLES, _ENVIRONMENTS, _OF_TRAINING = "bundles", "environments", "training"
+_OF_REPLICAS = ("logs", "replicas", "run")
+_REPLICA = re.compile(r"([0-9a-f]{8})-\d+(\..*)?").fullmatch  # `replicas.plan` gives the names
 
 
 class Installed:
@@ -26,6 +30,8 @@ class Installed:
     def __init__(self, root: Path, store: Store) -> None:
         self._root, self._store = root, store
         self._verified: dict[str, Path] = {}  # by this command, which alone makes anything here
+        self._folders = {name: root / name for name in (_BUNDLES, _ENVIRONMENTS, *_OF_REPLICAS)}
+        self._folders[_OF_TRAINING] = root.with_name(_ENVIRONMENTS)
 
     def bundle(self, digest: str) -> Path:
         """Return the copy of a bundle, its signature and every byte verified once a command; make it, or make it anew, if need be."""
@@ -47,21 +53,36 @@ class Installed:
                     remove_tree(path)
 
     def unneeded(self, kept: Iterable[str]) -> list[Entry]:
-        """Return what no bundle of these digests needs, by path below the root."""
+        """Return what no bundle of these digests needs, by folder and name; training's environments are in the folder `training`."""
         digests = set(kept)
         locks = set(filter(None, map(self._lock_of, digests)))
-        found = [(_BUNDLES, digests), (_ENVIRONMENTS, locks)]
+        replicas = {digest[:8] for digest in digests}
+
+        def is_of_kept(name: str) -> bool:
+            replica = _REPLICA(name)
+            return replica is None or replica[1] in replicas
+
+        found = [
+            (_BUNDLES, digests.__contains__),
+            *((folder, locks.__contains__) for folder in (_ENVIRONMENTS, _OF_TRAINING)),
+            *((folder, is_of_kept) for folder in _OF_REPLICAS),
+        ]
         return [
             replace(entry, name=f"{folder}/{entry.name}")
-            for folder, needed in found
-            for entry in entries_of(listed(self._root / folder))
-            if entry.name not in needed
+            for folder, is_needed in found
+            for entry in entries_of(listed(self._folders[folder]))
+            if not is_needed(entry.name)
         ]
 
     def remove(self, entries: Iterable[Entry]) -> None:
         """Delete entries of `unneeded`."""
         for entry in entries:
-            remove_tree(self._root / entry.name)
+            folder, _, name = entry.name.partition("/")
+            path = self._folders[folder] / name
+            if path.is_dir():
+                remove_tree(path)
+            else:
+                path.unlink(missing_ok=True)
 
     def _lock_of(self, digest: str) -> str | None:
         """Return the digest of a bundle's lock, from the copy or else the store; None where both are lost, so no rollback to it."""

@@ -25,7 +25,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Garbage:
-    """The deletable entries; `installed` holds copies and environments of this machine's fleet, by path below its root."""
+    """The deletable entries; `installed` holds what this machine has for bundles, by folder and name."""
 
     bundles: tuple[Entry, ...]
     leftovers: tuple[Entry, ...]

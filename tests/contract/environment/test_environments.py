@@ -48,6 +48,15 @@ def test_copy_stays_as_it_was_when_the_environment_beside_this_one_gets_another_
     assert [path.name for path in (tmp_path / "environments").iterdir()] == [digest]
 
 
+def test_age_of_an_environment_is_the_time_since_its_last_use(tmp_path: Path) -> None:
+    made_beside(tmp_path, "same")
+    lock, digest = lock_of("same", tmp_path)
+    made = python_for(lock, digest, tmp_path / "environments", tmp_path).parents[1]
+    os.utime(made, (0, 0))
+    assert python_for(lock, digest, tmp_path / "environments", tmp_path).parents[1] == made
+    assert made.stat().st_mtime > 0
+
+
 def test_environment_that_is_remade_while_it_is_copied_is_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

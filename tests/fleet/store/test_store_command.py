@@ -148,7 +148,7 @@ def test_list_shows_the_rest_when_one_manifest_is_broken(store: Store, run: Run,
     path.write_text("{}")
     rows = {row["digest"]: row["problem"] for row in answer(run("list", "--json"))["bundles"]}
     assert rows[good] is None
-    assert "changed" in rows[bad]
+    assert "corrupt" in rows[bad]
 
 
 @pytest.mark.parametrize(
@@ -201,13 +201,36 @@ def test_gc_deletes_what_is_installed_for_bundles_that_nobody_can_go_back_to(
     needed, other = store.claims(live).environment["lock_sha256"], "0" * 64
     for name in (needed, other, ".incoming-0123"):
         (root / "environments" / name).mkdir(parents=True)
+    for name in (needed, other):
+        (tmp_path / "var" / "environments" / name).mkdir(parents=True)
+    for folder, suffix in (("logs", ".log"), ("logs", ".log.1"), ("replicas", ""), ("run", ".http")):
+        (root / folder).mkdir(exist_ok=True)
+        for digest in (was_live, live, orphan):
+            path = root / folder / f"{digest[:8]}-0{suffix}"
+            path.touch() if suffix else path.mkdir()
+    kept = [root / "logs" / "envoy-0.log", root / "logs" / "supervisord.log", root / "run" / "e_parent_0"]
+    for path in kept:
+        path.touch()
     assert answer(run("gc", "--json"))["installed"] == []
     shown = answer(run("gc", "--grace-hours", "0", "--json"))["installed"]
-    unneeded = [f"bundles/{orphan}", "environments/.incoming-0123", f"environments/{other}"]
+    unneeded = [f"bundles/{orphan}", "environments/.incoming-0123", f"environments/{other}", f"training/{other}"]
+    unneeded += [f"logs/{orphan[:8]}-0.log", f"logs/{orphan[:8]}-0.log.1"]
+    unneeded += [f"replicas/{orphan[:8]}-0", f"run/{orphan[:8]}-0.http"]
     assert [entry["name"] for entry in shown] == unneeded
     assert answer(run("gc", "--grace-hours", "0", "--delete", "--json"))["installed"] == shown
     assert {path.name for path in (root / "bundles").iterdir()} == {was_live, live}
-    assert [path.name for path in (root / "environments").iterdir()] == [needed]
+    for environments in (root / "environments", tmp_path / "var" / "environments"):
+        assert [path.name for path in environments.iterdir()] == [needed]
+    assert all(path.exists() for path in kept)
+    assert len(list((root / "logs").iterdir())) == 2 * 2 + 2
+    assert answer(run("gc", "--grace-hours", "0", "--json"))["installed"] == []
+
+
+def test_gc_deletes_environments_of_a_machine_that_only_trains(store: Store, run: Run, tmp_path: Path) -> None:
+    environment = tmp_path / "var" / "environments" / ("0" * 64)
+    environment.mkdir(parents=True)
+    assert "training/000" in run("gc", "--grace-hours", "0", "--delete").stdout
+    assert (environment.exists(), (tmp_path / "var" / "fleet").exists()) == (False, False)
 
 
 @pytest.mark.parametrize("text", ["-1", "nan", "inf", "soon"])
