@@ -52,7 +52,7 @@ class Gate:
 
     @property
     def is_full(self) -> bool:
-        """Whether `held_bytes` exceeds `pending_limit_bytes`."""
+        """True while `held_bytes` exceeds `pending_limit_bytes`."""
         return self.held_bytes > self.limits.pending_limit_bytes
 
     def add(self, connection: Connection) -> int:
