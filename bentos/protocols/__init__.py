@@ -1,1 +1,1 @@
-"""The wire: HTTP and gRPC front ends, and the Open Inference Protocol that both speak."""
+"""The front ends over HTTP and gRPC, and the Open Inference Protocol that both speak."""

@@ -1,7 +1,6 @@
-"""Strict JSON: UTF-8 only, no duplicate keys, no nesting beyond what the parser's stack holds; every fault is a RequestError.
+"""Strict JSON: UTF-8 only, no duplicate keys, no nesting beyond the parser's stack; every fault is a RequestError.
 
-Two parsers: msgspec, five times as fast, for bodies in which nothing is doubtful; else `json`, which can be told to be strict, and says
-where a body is wrong.
+Two parsers: msgspec, five times as fast, for bodies that are certainly valid; else `json`, which can be made strict and locates a fault.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ _ascii = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 
 def encode(value: Any) -> bytes:
-    """The value as JSON, compact. It holds no NaN and no infinity: the predictor gives none, nor is any accepted."""
+    """Return the value as compact JSON; it holds no NaN or infinity, since the predictor returns none and none is accepted."""
     try:
         return _write(value)
-    except UnicodeEncodeError:  # a lone surrogate, in a name that a caller sent
+    except UnicodeEncodeError:  # a lone surrogate in a name that a caller sent, which msgspec cannot escape
         return _ascii(value).encode()
 
 
@@ -43,13 +42,13 @@ _STRICT = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_con
 
 
 def decode(body: bytes, *, constants: bool = False) -> dict[str, Any]:
-    """The JSON object in `body`.
+    """Return the JSON object in `body`.
 
     Args:
-        constants: whether the literals NaN and Infinity are parsed, for a caller that refuses them by field.
+        constants: parse the literals NaN and Infinity, for a caller that rejects them by field.
 
     Raises:
-        RequestError: saying where, never quoting what.
+        RequestError: the message locates the fault and never quotes the body.
     """
     value = _undoubted(body)
     if value is None:
@@ -60,7 +59,7 @@ def decode(body: bytes, *, constants: bool = False) -> dict[str, Any]:
 
 
 def _undoubted(body: bytes) -> Any:
-    """The value in a body that is JSON and has no escape and no key twice, which would show in quotes that are not written again."""
+    """Return the value of JSON without escapes and duplicate keys, else None; a duplicate shows in fewer quotes when written again."""
     if b"\\" in body:
         return None
     try:

@@ -1,1 +1,1 @@
-"""The HTTP front end: `/predict`, the Open Inference Protocol, and the pages for people and probes, over connections of our own."""
+"""The HTTP front end: `/predict`, the Open Inference Protocol, and the pages for people and probes, on the project's own HTTP/1.1."""

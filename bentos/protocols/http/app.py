@@ -1,6 +1,6 @@
-"""The HTTP application: every request is answered by plain calls, without a socket or a coroutine.
+"""The HTTP application: plain calls from a request to its response, without a socket or a coroutine.
 
-It answers `/predict`, `/v2…` and the pages of the package `pages`, and refuses everything else. `protocol` brings the requests.
+It answers `/predict`, `/v2…` and the pages of the package `pages`, and rejects everything else. `http1` brings the requests.
 """
 
 from __future__ import annotations
@@ -57,13 +57,12 @@ class HttpApp:
     """The application over a core.
 
     Args:
-        paths: the pages that it answers, of `bentos.protocols.http.pages.pages.PATHS`.
-        tls: whether it is asked over TLS alone, and callers shall never come without.
+        paths: the pages that it serves, of `bentos.protocols.http.pages.pages.PATHS`.
+        tls: send Strict-Transport-Security, since every request comes over TLS.
         cors: the origins whose web pages may read the answers.
 
     Attributes:
-        core: what it is thin over.
-        headers: what every answer says.
+        headers: the headers of every answer.
     """
 
     def __init__(
@@ -78,20 +77,20 @@ class HttpApp:
         self._pages = Pages(core)
 
     def begin(self, request: Request) -> Response | None:
-        """Return the answer by the head alone; None where the body is wanted, for `finish`."""
+        """Return the answer to a head; None if `finish` needs the body."""
         return self._observed(request, self._by_head)
 
     def finish(self, request: Request) -> Response:
-        """Return the answer to a request that has its body."""
+        """Return the answer to a complete request."""
         return self._observed(request, self._by_body, predicts=True) or Response(500, b"")
 
     def busy(self, *, oip: bool) -> tuple[str, Response]:
-        """Return the name of the protocol and the refusal of a prediction that is shed unread."""
+        """Return the protocol's name and the answer to a prediction that is shed unread."""
         endpoint: Endpoint = self._oip if oip else self._predict
         return endpoint.protocol, _refusal(endpoint, OverloadedError())
 
     def refuse(self, request: Request, error: RequestError) -> Response:
-        """Return the answer to a request that `error` ended, after `begin` or before it."""
+        """Return the answer to a request that `error` ended, before or after `begin`."""
 
         def fail(_: Request) -> Response:
             raise error
@@ -99,7 +98,7 @@ class HttpApp:
         return self._observed(request, fail) or Response(500, b"")
 
     def count_disconnected(self, request: Request) -> None:
-        """Count a request whose caller went away before it was complete."""
+        """Count a request whose caller disconnected before it was complete."""
         self._count(request, "disconnected")
 
     def _observed(
@@ -143,7 +142,7 @@ class HttpApp:
         return None
 
     def _told(self, endpoint: Endpoint | None, request: Request) -> Response:
-        """Return the answer to a request without a body, or with one that does not matter."""
+        """Return the answer to a request whose body, if any, is ignored."""
         method, path = request.method, request.path
         methods = self._methods(endpoint, path)
         if method not in methods:
@@ -169,23 +168,23 @@ class HttpApp:
         return compression.inflated(request.body, coding, limit) if coding else request.body
 
     def _endpoint(self, path: str) -> Endpoint | None:
-        """Return who answers a path; None where it leads to a page or nowhere."""
+        """Return the endpoint of a path; None for a page or an unknown path."""
         if path == PREDICT_PATH:
             return self._predict
         return self._oip if path == OIP_PREFIX or path.startswith(f"{OIP_PREFIX}/") else None
 
     def _methods(self, endpoint: Endpoint | None, path: str) -> tuple[str, ...]:
-        """Return the methods of a path, besides OPTIONS; raise NotFoundError where there is no such path."""
+        """Return the methods of a path besides OPTIONS; raise NotFoundError for an unknown path."""
         if endpoint is not None:
             return endpoint.methods(path)
         if path not in self._paths:
-            raise NotFoundError(f"no such path{'; see / for those that there are' if '/' in self._paths else ''}")
+            raise NotFoundError(f"no such path{'; the page / lists the paths' if '/' in self._paths else ''}")
         return READS
 
     def _options(self, endpoint: Endpoint | None, path: str) -> Response:
-        """Return the methods of a path, or of the server (RFC 9110, section 9.3.7); no key is needed, since browsers send none.
+        """Return the methods of a path, or of the server (RFC 9110, section 9.3.7); without a key, since browsers' preflights send none.
 
-        HAProxy's health check asks it of `/`, which there may be no page for.
+        HAProxy's health check sends OPTIONS for `/` even if there is no such page.
         """
         methods: tuple[str, ...] = ()
         if path == "*":

@@ -1,4 +1,4 @@
-"""One HTTP request in, one response out, as the application sees them: complete, and without a connection."""
+"""HTTP requests and responses as the application sees them: complete, and without a connection."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Response:
     """A complete response.
 
     Attributes:
-        close: end the connection after it.
+        close: end the connection after this response.
     """
 
     status: int
@@ -35,28 +35,39 @@ class Response:
 
 
 class Endpoint(Protocol):
-    """What answers some of the paths. `protocol` is its name in the metrics."""
+    """The handler of some of the paths; `protocol` is its name in the metrics."""
 
     protocol: str
 
-    def methods(self, path: str) -> tuple[str, ...]: ...
-    def predicts(self, path: str) -> bool: ...
-    def check_head(self, path: str, headers: Headers) -> None: ...
-    def answer(self, method: str, path: str, headers: Headers, body: bytes) -> Response: ...
-    def error(self, error: RequestError) -> tuple[int, bytes]: ...
-    def defect(self) -> bytes: ...
+    def methods(self, path: str) -> tuple[str, ...]:
+        """Return the methods of a path; raise NotFoundError for an unknown one."""
+
+    def predicts(self, path: str) -> bool:
+        """Return whether a POST to the path is a prediction, whose body must be read."""
+
+    def check_head(self, path: str, headers: Headers) -> None:
+        """Raise RequestError for a prediction that is rejected before its body is read."""
+
+    def answer(self, method: str, path: str, headers: Headers, body: bytes) -> Response:
+        """Return the answer to a complete request; raise RequestError for an invalid one."""
+
+    def error(self, error: RequestError) -> tuple[int, bytes]:
+        """Return status and body for a rejected request."""
+
+    def defect(self) -> bytes:
+        """Return the body for a defect of the server."""
 
 
 @dataclass(slots=True)
 class Request:
-    """A request: its head, and its body once that is there.
+    """A request: its head, and its body once complete.
 
     Attributes:
         path: decoded, without the query.
         headers: by lower-case name; several with one name are joined by commas.
-        started: when its first byte came, by `time.perf_counter`.
-        endpoint: who answers it; the application sets this when it sees the head. None for a page and for what leads nowhere, which
-            are refused in the form of `/predict`.
+        started: the time of its first byte, by `time.perf_counter`.
+        endpoint: its handler, which the application sets when it sees the head; None for a page and an unknown path, whose errors take the
+            form of `/predict`.
     """
 
     method: str
@@ -68,15 +79,15 @@ class Request:
 
 
 def media_type(headers: Headers) -> bytes:
-    """The content type, lower-case, without parameters; empty if there is none."""
+    """Return the content type, lower-case, without parameters; empty if there is none."""
     return _content_type(headers.get(b"content-type", b""))[0]
 
 
 def timeout_of(headers: Headers) -> float:
-    """The seconds that the caller waits for its answer; endless if it does not say.
+    """Return the caller's timeout in seconds, by X-Request-Timeout-Ms; infinite without one.
 
     Raises:
-        RequestError: it says something else.
+        RequestError: the header is not a whole number of at most 9 digits.
     """
     value = headers.get(b"x-request-timeout-ms")
     if value is None:
@@ -87,13 +98,13 @@ def timeout_of(headers: Headers) -> float:
 
 
 def content_coding(headers: Headers) -> bytes:
-    """How the body is compressed, lower-case; empty if it is not."""
+    """Return the body's Content-Encoding, lower-case; empty if it is not compressed."""
     coding = headers.get(b"content-encoding", b"").lower()
     return b"" if coding == b"identity" else coding
 
 
 def check_encoding(headers: Headers) -> None:
-    """Raise UnsupportedTypeError for a body that is compressed otherwise than we can undo, or in a charset other than UTF-8."""
+    """Raise UnsupportedTypeError for a body in an unsupported Content-Encoding, or in a charset other than UTF-8."""
     if b"content-encoding" in headers and content_coding(headers) not in (b"", *compression.CODINGS):
         raise UnsupportedCodingError
     if _content_type(headers.get(b"content-type", b""))[1] not in (b"", b"utf-8", b"utf8", b"us-ascii"):
@@ -102,7 +113,7 @@ def check_encoding(headers: Headers) -> None:
 
 @lru_cache(maxsize=16)  # callers say the same again and again
 def _content_type(value: bytes) -> tuple[bytes, bytes]:
-    """The media type, and the charset or nothing, of a Content-Type."""
+    """Return the media type and the charset, empty if absent, of a Content-Type."""
     name, _, parameters = value.lower().partition(b";")
     charset = parameters.replace(b" ", b"").replace(b'"', b"").partition(b"charset=")[2]
     return name.strip(), charset.partition(b";")[0]

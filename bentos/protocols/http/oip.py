@@ -32,11 +32,11 @@ _HEAD_BYTES = 8192  # of the longest JSON before binary tensors to remember
 _SIZES = re.compile(rb'("binary_data_size": ?)(0|[1-9][0-9]{0,11})(?=[,}\s])')
 _NUMBERS = [b"%d" % number for number in range(_HEAD_BYTES)]
 _HEADS = 1024  # to remember; each field has one for each number of rows
-_REQUIRED = ("inputs",)  # of a request; a member that may be left out may be null, too
-_WRITTEN = frozenset(("infer", "index"))  # what is asked by POST
+_REQUIRED = ("inputs",)  # members of a request; optional ones may also be null
+_WRITTEN = frozenset(("infer", "index"))  # resources for POST
 _BINARY = b"application/octet-stream"
 _JSON_LENGTH = b"inference-header-content-length"
-# What JSON values a datatype may hold. A whole number is a number; true is not.
+# The JSON values that a datatype may hold. A whole number is a number; true is not, though to Python it is an int.
 _JSON_TYPES: dict[str, tuple[frozenset[type], str]] = {
     "BOOL": (frozenset({bool, type(None)}), "must be true or false"),
     "BYTES": (frozenset({str, type(None)}), "must be a string"),
@@ -46,12 +46,12 @@ _JSON_TYPES: dict[str, tuple[frozenset[type], str]] = {
 
 
 class Asked(NamedTuple):
-    """What a checked request asks for.
+    """The checked JSON of a request.
 
     Attributes:
-        entries, heads, sizes: of its inputs; the sizes of binary ones, None where the values are in the JSON.
-        read: reads the inputs where all are binary.
-        outputs, binary_outputs: names of the outputs, and of those among them that are wanted binary.
+        entries, heads, sizes: of its inputs; the size in bytes of a binary one, None if the values are in the JSON.
+        read: the reader of the inputs if all are binary.
+        outputs, binary_outputs: names of the requested outputs, and of the binary ones among them.
     """
 
     entries: Sequence[Mapping[str, Any]]
@@ -72,7 +72,7 @@ class OipEndpoint:
         self._core = core
         self._reader = TensorReader(core.schema)
         self._writer = TensorWriter(core.schema)
-        # Callers send the same inputs again and again. Types count, since to Python 1.0 and true are equal to 1.
+        # Callers repeat the same inputs. `typed`, since to Python 1.0 and True equal 1.
         self._known_head = lru_cache(maxsize=_HEADS, typed=True)(self._check_head)
         self._known_reader = lru_cache(maxsize=tensors.REMEMBERED)(self._reader.wire_reader)
         self._known_asked = lru_cache(maxsize=tensors.REMEMBERED)(self._asked)
@@ -87,15 +87,15 @@ class OipEndpoint:
         }
 
     def methods(self, path: str) -> tuple[str, ...]:
-        """The methods that the path takes; raises NotFoundError where there is no such path."""
+        """Return the methods of the path; raise NotFoundError for an unknown one."""
         return WRITES if _asked(path)[0] in _WRITTEN else READS
 
     def predicts(self, path: str) -> bool:
-        """Whether a request for the path is a prediction, whose body has to be read."""
+        """Return whether a POST to the path is a prediction, whose body must be read."""
         return _asked(path)[0] == "infer"
 
     def check_head(self, path: str, headers: Headers) -> None:
-        """Raises RequestError for another model than this one, and a body of no type of the protocol; clients may leave the type out."""
+        """Raise RequestError for an unknown model or version, or an unsupported content type; clients may omit the type."""
         _, name, version = _asked(path)
         oip.check_model(self._core, name, version)
         if media_type(headers) not in (b"", JSON, _BINARY):
@@ -103,6 +103,7 @@ class OipEndpoint:
         check_encoding(headers)
 
     def answer(self, method: str, path: str, headers: Headers, body: bytes) -> Response:  # noqa: ARG002
+        """Return the answer to a request; raise RequestError for an invalid one."""
         what, name, version = _asked(path)
         if what == "infer":
             return self._infer(headers, body)
@@ -111,13 +112,13 @@ class OipEndpoint:
         return self._answers[what]()
 
     def error(self, error: RequestError) -> tuple[int, bytes]:
-        """Status and body for a refused request; rows that break the schema are 400 in this protocol."""
+        """Return status and body for a rejected request; rows that break the schema are 400 in this protocol."""
         status = 400 if isinstance(error, InvalidRowsError) else error.status
         return status, json_body.encode({"error": one_line(error)})
 
     def defect(self) -> bytes:
-        """The body for a failure of the server's own."""
-        return b'{"error":"the server failed; the request may be right"}'
+        """Return the body for a defect of the server."""
+        return b'{"error":"internal server error; the request may be valid"}'
 
     def _infer(self, headers: Headers, body: bytes) -> Response:
         length = _json_length(headers, body)
@@ -134,22 +135,22 @@ class OipEndpoint:
         return _response(head, self._writer.tensors(outputs, asked.outputs), asked.binary_outputs)
 
     def _read_head(self, content: bytes, *, is_alone: bool) -> tuple[Asked, Sequence[int | None]]:
-        """What the JSON of a request asks for, and the sizes of its binary inputs.
+        """Return the checked JSON of a request, and the sizes of its binary inputs.
 
-        Callers that send binary tensors send the same JSON before them again and again, but for the sizes of texts.
+        Before binary tensors callers repeat the same JSON, except for the sizes of texts; so it is remembered with 0, 1, … for the sizes.
         """
         if not is_alone and len(content) <= _HEAD_BYTES:
             parts = _SIZES.split(content)
             sizes, parts[2::3] = list(map(int, parts[2::3])), _NUMBERS[: len(parts) // 3]
-            with suppress(RequestError):  # whose message says where the fault is: not here, but in what was sent
+            with suppress(RequestError):  # raised again below, with the position in the JSON as it was sent
                 asked = self._known_asked(b"".join(parts))
-                if asked.sizes == list(range(len(sizes))):  # each stood where an input's size does, and nowhere else
+                if asked.sizes == list(range(len(sizes))):  # else a size stood somewhere other than in an input
                     return asked, sizes
         asked = self._asked(content)
         return asked, asked.sizes
 
     def _asked(self, content: bytes) -> Asked:
-        """What the JSON of a request asks for."""
+        """Return the checked JSON of a request."""
         request = json_body.decode(content)
         entries = _list_of_objects(request, "inputs")
         heads = tuple([self._head(entry) for entry in entries])
@@ -161,7 +162,7 @@ class OipEndpoint:
         return Asked(entries, heads, sizes, reader, names, _binary_outputs(request, outputs, names), request_id)
 
     def _given(self, asked: Asked, contents: Sequence[Any]) -> Given:
-        """The values of the input tensors, of which some are in these contents."""
+        """Return the values of the inputs; `contents` holds the binary ones, and None for those in the JSON."""
         if asked.read is not None:
             return asked.read(contents)
         columns = [
@@ -177,7 +178,7 @@ class OipEndpoint:
             return self._check_head(_text(entry, "name"), _text(entry, "datatype"), *_shape(entry))
 
     def _check_head(self, name: Any, datatype: Any, *shape: Any) -> Head:
-        """The head that these values of an input make; raises TypeError for other types than a head has."""
+        """Return the checked head of an input; raise TypeError if a value has the wrong type."""
         if type(name) is not str or type(datatype) is not str or any(type(size) is not int for size in shape):
             raise TypeError
         rows = self._reader.check(name, datatype, shape)
@@ -187,7 +188,7 @@ class OipEndpoint:
 
 @lru_cache(maxsize=64)
 def _asked(path: str) -> tuple[str, str, str]:
-    """What is asked, of which model and which version; empty where it is of none, or of any. One slash at the end says nothing."""
+    """Return the resource, model and version of a path, empty if not named; one trailing slash is ignored."""
     match path[len(PREFIX) :].removesuffix("/").split("/")[1:]:
         case []:
             return "server", "", ""
@@ -207,12 +208,12 @@ def _asked(path: str) -> tuple[str, str, str]:
 
 
 def _json_length(headers: Headers, body: bytes) -> int:
-    """The length of the JSON part of a body that binary tensors may follow."""
+    """Return the length of the body's JSON, which binary tensors may follow."""
     declared = headers.get(_JSON_LENGTH)
     if declared is None:
         return len(body)
     if not declared.isdigit() or len(declared) > 12 or int(declared) > len(body):
-        raise RequestError("Inference-Header-Content-Length must be a length within the body")
+        raise RequestError("Inference-Header-Content-Length must be a number of bytes, at most the body's length")
     return int(declared)
 
 
@@ -250,17 +251,17 @@ def _parameters(entry: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _binary_size(entry: Mapping[str, Any]) -> int | None:
-    """The tensor's bytes in the binary part; None where its values are in the JSON."""
+    """Return the tensor's bytes in the binary part; None if its values are in the JSON."""
     size = _parameters(entry).get("binary_data_size")
     if size is None:
         return None
     if type(size) is not int or size < 0:
-        raise RequestError("'binary_data_size' must be a length")
+        raise RequestError("'binary_data_size' must be a number of bytes")
     return size
 
 
 def _cut(binary: bytes, sizes: Sequence[int | None]) -> list[Any]:
-    """The parts of such sizes, one after the other; None where there is none."""
+    """Return consecutive parts of these sizes; None for a size of None."""
     parts = []
     position = 0
     for size in sizes:
@@ -272,7 +273,7 @@ def _cut(binary: bytes, sizes: Sequence[int | None]) -> list[Any]:
 
 
 def _json_values(head: Head, entry: Mapping[str, Any]) -> list[Any]:
-    """The values of a tensor in JSON, flat, or nested as its shape [rows, 1] says."""
+    """Return the values of a tensor in JSON, which may be nested as in its shape [rows, 1]."""
     name, datatype, rows = head
     data = entry.get("data")
     if not isinstance(data, list):
@@ -296,7 +297,7 @@ def _json_values(head: Head, entry: Mapping[str, Any]) -> list[Any]:
 def _binary_outputs(
     request: Mapping[str, Any], outputs: Sequence[Mapping[str, Any]], names: Sequence[str]
 ) -> frozenset[str]:
-    """Those of `names` that are wanted as binary tensors: by their own parameter, or else by the request's."""
+    """Return the outputs among `names` to send as binary tensors, by their own parameter or else the request's."""
     default = _parameters(request).get("binary_data_output") is True
     wanted = {entry["name"]: _parameters(entry).get("binary_data") for entry in outputs}
     return frozenset(name for name in names if wanted.get(name) is True or (default and wanted.get(name) is None))

@@ -1,4 +1,4 @@
-"""Which web pages may read the answers (CORS): those of the origins that `contract.cors` reads.
+"""CORS: the headers by which web pages of the origins that `contract.cors` reads may read the answers.
 
 Source: https://fetch.spec.whatwg.org/#http-cors-protocol.
 """
@@ -24,7 +24,7 @@ _PREFLIGHT = (
 
 
 def shared(response: Response, request: Request, origins: frozenset[bytes]) -> Response:
-    """Return the response as a page of one of the origins may read it; as it is for any other caller."""
+    """Return the response with CORS headers if the request comes from one of the origins, else unchanged."""
     origin = request.headers.get(b"origin")
     if origin is None or origin not in origins:
         return response

@@ -10,7 +10,7 @@ from bentos.protocols.http.exchange import JSON, WRITES, Headers, Response, chec
 from contract.errors import RequestError, UnsupportedTypeError
 
 PATH = "/predict"
-_DETAILS = 100  # of an error; a request of 1,000 rows could have a thousand times as many
+_DETAILS = 100  # problems in an error; a request of 1,000 rows could have thousands
 
 
 class PredictEndpoint:
@@ -24,20 +24,21 @@ class PredictEndpoint:
         self._head = b'{"model":%b,"predictions":' % model
 
     def methods(self, path: str) -> tuple[str, ...]:  # noqa: ARG002
-        """The methods that the path takes: POST alone."""
+        """Return the methods of the path: only POST."""
         return WRITES
 
     def predicts(self, path: str) -> bool:
-        """Whether a request for the path is a prediction, whose body has to be read."""
+        """Return whether a POST to the path is a prediction, whose body must be read."""
         return path == PATH
 
     def check_head(self, path: str, headers: Headers) -> None:  # noqa: ARG002
-        """Raises UnsupportedTypeError for a body that is not plain JSON; asked before it is read."""
+        """Raise UnsupportedTypeError for a body that is not plain JSON; called before the body is read."""
         if media_type(headers) != JSON:
             raise UnsupportedTypeError("the content type must be application/json")
         check_encoding(headers)
 
     def answer(self, method: str, path: str, headers: Headers, body: bytes) -> Response:  # noqa: ARG002
+        """Return one prediction per row of the body; raise RequestError for a malformed body and InvalidRowsError for invalid rows."""
         request = json_body.decode(body, constants=True)
         rows = request.get("rows")
         if len(request) != 1 or not isinstance(rows, list):
@@ -46,13 +47,13 @@ class PredictEndpoint:
         return Response(200, b"%b%b}" % (self._head, json_body.encode(answers)))
 
     def error(self, error: RequestError) -> tuple[int, bytes]:
-        """Status and body for a refused request."""
+        """Return status and body for a rejected request."""
         details = [problem.as_dict() for problem in error.problems[:_DETAILS]]
         return error.status, _error(error.code, error.message, details)
 
     def defect(self) -> bytes:
-        """The body for a failure of the server's own."""
-        return _error(INTERNAL, "the server failed; the request may be right", [])
+        """Return the body for a defect of the server."""
+        return _error(INTERNAL, "internal server error; the request may be valid", [])
 
 
 def _error(code: str, message: str, details: list[dict[str, object]]) -> bytes:

@@ -15,10 +15,10 @@ from bentos.protocols.http.pages.pages import PATHS
 
 
 class HttpServer:
-    """Serves a core on a socket, and so many of the pages around it; over TLS where there is a context.
+    """A core served on a socket, with the given pages; over TLS if there is a context.
 
     Attributes:
-        door: where its connections come in.
+        door: the gate of its connections.
     """
 
     def __init__(
@@ -35,13 +35,14 @@ class HttpServer:
         self._listener = Listener(self.door, lambda: HttpConnection(self.door), listening, tls, backlog)
 
     async def start(self) -> None:
+        """Accept connections from now on."""
         await self._listener.start()
 
     async def stop(self, drain_s: float) -> None:
-        """Answer what has begun to arrive, or does within a moment; then take no new connection, and close what is left after `drain_s`.
+        """Drain: answer the requests that arrive within a moment, then accept no connection, and close the rest after `drain_s` seconds.
 
-        In that moment the caller of a connection that is open learns that it ends, and one that waits in the backlog is let in: who
-        started this process holds the socket open, so that connections come in, and would be reset at the end.
+        In that moment callers of open connections learn that these end, and connections in the backlog are accepted. The parent process
+        holds the listening socket open, so connections keep coming in, and would be reset at the end.
         """
         later = asyncio.get_running_loop().call_later(min(STOPPING_S, drain_s / 2), self._listener.close)
         await self.door.drain(drain_s)

@@ -97,7 +97,7 @@ def test_field_says_what_is_allowed() -> None:
     known: Any = {"categories": [f"C{index}" for index in range(32)]}
     schema = field_schema(carrier, (Feature("carrier", "category", ("carrier",), known),))
     assert schema["description"].startswith("known: C0, C1, ")
-    assert schema["description"].endswith("C29 and 2 more; any other is taken as unknown")
+    assert schema["description"].endswith("C29 and 2 more; any other counts as unknown")
     assert field_schema(Field("night", "boolean"), ()) == {"type": "boolean"}
 
 

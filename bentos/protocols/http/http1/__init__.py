@@ -1,1 +1,1 @@
-"""HTTP/1.1 connections (RFC 9112): requests in, answers out, within the limits of the server."""
+"""HTTP/1.1 connections (RFC 9112), within the limits of the server."""

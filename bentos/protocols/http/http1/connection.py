@@ -1,7 +1,7 @@
-"""One HTTP/1.1 connection, whatever is asked on it: its bytes, its turns, its waiting and its end.
+"""One HTTP/1.1 connection: its bytes, turns, backpressure and end.
 
-Whatever a caller does costs it its connection and us little: heads, bodies and times have limits (`ration`), and nobody's answers pile
-up unread (`outbox`). What is asked, and by whom it is answered, is of `requests`.
+A hostile caller loses its connection and costs the server little: heads, bodies and times have limits (`ration`), and unread answers do
+not pile up (`outbox`). `requests` parses and answers the requests.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from bentos.protocols.http.http1.ration import IDLE, Ration
 from bentos.protocols.http.http1.requests import SLICE, Requests
 from contract.errors import RequestError
 
-# A caller that is refused while it still sends gets to read the answer: what it sends is read and dropped, so much at most, for the
-# time that a body has, and until nothing has come for this long. Closing at once would reset the connection (RFC 9112, section 9.6).
+# A caller that is rejected while it still sends must be able to read the answer, so its bytes are read and dropped: so many at most, for
+# the time that a body has, until none came for this long. Closing at once would reset the connection (RFC 9112, section 9.6).
 _LINGER_BYTES = 64 * 1024 * 1024
 _LINGER_S = 2.0
-# Who has a connection open when the server stops may not know it yet: a request that comes in this time is still answered.
+# A caller may not know yet that the server is shutting down: a request that arrives within this time is still answered.
 STOPPING_S = 1.0
-# Others must not wait for longer than this, some slices, until what one caller has sent is parsed.
+# The longest that one caller's bytes are parsed, some slices, before the other connections get their turn.
 _TURN_S = 0.002
 
 
 class HttpConnection(asyncio.Protocol):
-    """Pass incoming bytes to `Requests`, and wait where the `Outbox` is blocked or the `Ration` is spent."""
+    """A connection that passes bytes to `Requests`, and waits while the `Outbox` is blocked or the `Ration` is spent."""
 
     def __init__(self, door: Door) -> None:
         self.door = door
@@ -39,20 +39,20 @@ class HttpConnection(asyncio.Protocol):
         self.requests = Requests(door, self.ration, self.outbox)
         self._loop = asyncio.get_running_loop()
         self._now = perf_counter()
-        self._unread: bytes | memoryview = b""  # put aside until `_stalled` ends
-        self._stalled = False  # nothing is parsed for now
-        self._ended = False  # the caller sends no more
+        self._unread: bytes | memoryview = b""  # kept until `_stalled` ends
+        self._stalled = False  # parsing is paused
+        self._ended = False  # the caller has closed its side
         self._dropped = 0
         self._lingers_until = 0.0
 
     @property
     def deadline(self) -> float:
-        """Return when, by `perf_counter`, the connection has waited long enough."""
+        """The time by `perf_counter` after which the connection expires."""
         return self.ration.deadline
 
     @property
     def in_flight(self) -> int:
-        """Return the number of requests whose heads have come and whose bodies are awaited."""
+        """The number of requests whose bodies are awaited."""
         return self.requests.in_flight
 
     def connection_made(self, transport: Any) -> None:
@@ -71,7 +71,7 @@ class HttpConnection(asyncio.Protocol):
         self.door.connections.discard(self)
 
     def eof_received(self) -> bool:
-        """Answer what a caller asked before it closed its side; TLS has no such half-open connection."""
+        """Answer the requests that came before the caller closed its side; TLS has no such half-open connection."""
         waits = self._unread or self.outbox.waiting
         self._ended = bool(waits) and self.transport.get_extra_info("sslcontext") is None
         return self._ended
@@ -90,14 +90,14 @@ class HttpConnection(asyncio.Protocol):
             self._catch_up()
 
     def _drop(self, data: bytes) -> None:
-        """Drop what comes after the last answer, up to a bound."""
+        """Drop bytes that come after the last answer; close the connection beyond a bound."""
         self._dropped += len(data)
         self.ration.deadline = min(perf_counter() + _LINGER_S, self._lingers_until)
         if self._dropped > _LINGER_BYTES:
             self.transport.close()
 
     def _catch_up(self) -> None:
-        """Parse what was put aside as far as may be, and read no more before that is done."""
+        """Parse the kept bytes for one turn at most; read on only once all are parsed."""
         self._now = started = perf_counter()
         while self._unread and not self._stalled:
             if self._now - started > _TURN_S:
@@ -123,7 +123,7 @@ class HttpConnection(asyncio.Protocol):
         if outbox.over:
             self._end()
         if outbox.waiting or (outbox.blocked and not outbox.over):
-            self._stall()  # the requests behind that one have set deadlines of their own
+            self._stall()  # sets the deadline again, which requests parsed after that one have moved
 
     def _refuse(self, error: RequestError) -> None:
         self.requests.refuse(error)
@@ -133,13 +133,13 @@ class HttpConnection(asyncio.Protocol):
     # ---- waiting, and the end ----
 
     def _stall(self) -> None:
-        """Parse nothing for now."""
+        """Pause parsing and reading, with the deadline of a body."""
         self._stalled = True
         self.transport.pause_reading()
         self.ration.deadline = perf_counter() + self.door.limits.body_timeout_s
 
     def pause_writing(self) -> None:
-        """Write no more answers until the caller reads the last ones."""
+        """Stop writing and parsing until the caller reads its answers."""
         self.outbox.blocked = True
         self._stall()
 
@@ -154,7 +154,7 @@ class HttpConnection(asyncio.Protocol):
             self._resume_soon()
 
     def _resume_soon(self) -> None:
-        """Resume in a call of its own, since the parser may be at work in this one."""
+        """Resume in a later call of the event loop, since the parser may be active in this one."""
         wait_s = self.door.keep_alive_s if self.ration.phase == IDLE else self.door.limits.head_timeout_s
         self.ration.deadline = perf_counter() + wait_s
         self._loop.call_soon(self._resume)
@@ -165,7 +165,7 @@ class HttpConnection(asyncio.Protocol):
             self._catch_up()
 
     def expire(self, now: float) -> None:
-        """Refuse the request that is overdue, or end the connection."""
+        """Reject the overdue request, or end the connection."""
         self.ration.deadline = now + _LINGER_S
         if self.outbox.over or self.outbox.blocked or self.transport.is_closing():
             self.transport.abort()
@@ -177,18 +177,18 @@ class HttpConnection(asyncio.Protocol):
             self._refuse(overdue)
 
     def shutdown(self) -> None:
-        """Answer one last request: the one that has begun to arrive, or does so within a moment."""
+        """Answer one last request, which has begun to arrive or does so within `STOPPING_S`."""
         self.outbox.last = True
         if self.ration.phase == IDLE and not (self._unread or self.outbox.waiting):
             self.ration.deadline = min(self.ration.deadline, perf_counter() + STOPPING_S)
 
     def _end(self) -> None:
-        """Give no further answer, and close once the caller has read the last one: at once would reset the connection while it sends."""
+        """Give no further answer, and close once the caller has read the last one; closing while it sends would reset the connection."""
         self.outbox.over = self._stalled = True
         self._unread = b""
         self.ration.release()
         if self.outbox.waiting:
-            return  # it ends when that is out
+            return  # `resume_writing` ends it once the answers are written
         now = perf_counter()
         self._lingers_until = now + self.door.limits.body_timeout_s
         self.ration.deadline = now + _LINGER_S

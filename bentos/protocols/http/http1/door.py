@@ -1,4 +1,4 @@
-"""What the HTTP connections of one server share: the application, and the heads of its answers."""
+"""The state that the HTTP connections of one server share: the application, and cached heads of its answers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Door(Gate):
     """The gate of one HTTP server.
 
     Attributes:
-        keep_alive_s: how long one may stay open without a request.
+        keep_alive_s: seconds that a connection may stay idle.
     """
 
     def __init__(self, app: HttpApp, keep_alive_s: float = KEEP_ALIVE_S) -> None:
@@ -43,7 +43,7 @@ class Door(Gate):
         await super().drain(drain_s)
 
     def head(self, response: Response, keep: bool) -> bytes:
-        """Return the head of a response up to the value of its content-length."""
+        """Return the head of a response up to the value of its content-length, cached for a second because of its date."""
         key = (response.status, response.content_type, response.headers, keep)
         head = self._heads.get(key)
         if head is None:
@@ -58,7 +58,7 @@ class Door(Gate):
         return head
 
     def busy(self, *, oip: bool) -> bytes:
-        """Return the whole answer to a prediction that is shed unread."""
+        """Count a prediction that is shed unread, and return its whole answer."""
         if oip not in self._busy:
             protocol, response = self.app.busy(oip=oip)
             head = self.head(response, True)

@@ -1,11 +1,11 @@
-"""The outbox of one HTTP connection: what waits to be written, until its caller has read what went before."""
+"""The outbox of one HTTP connection: answers that wait until the caller has read the earlier ones."""
 
 from __future__ import annotations
 
 from collections import deque
 from typing import Any
 
-# Of a long answer no more than this is written before its caller has read what went before.
+# A long answer is written in parts of this size, each once the caller has read enough of the earlier ones.
 CHUNK = 64 * 1024
 
 
@@ -13,11 +13,11 @@ class Outbox:
     """The answers of one connection, in their order.
 
     Attributes:
-        transport: what is written to; the connection sets it when it is made.
+        transport: the asyncio transport, which the connection sets once it is made.
         last: the next answer is the last one.
         over: there is no further answer.
-        waiting: long answers, and what comes behind them.
-        blocked: the caller must read before it gets more.
+        waiting: long answers and those behind them.
+        blocked: the transport's buffer is full until the caller reads.
     """
 
     __slots__ = ("blocked", "last", "over", "transport", "waiting")
@@ -28,7 +28,7 @@ class Outbox:
         self.waiting: deque[memoryview] = deque()
 
     def put(self, data: bytes, keep: bool = True) -> None:
-        """Write data after all that waits; where the connection is not kept, they are the last."""
+        """Write data after all that waits; without `keep`, as the last answer."""
         if self.waiting or len(data) > CHUNK:
             self.waiting.append(memoryview(data))
             self._write_on()
@@ -38,12 +38,12 @@ class Outbox:
             self.over = True
 
     def unblock(self) -> None:
-        """Write what waits, until the caller has enough again."""
+        """Write waiting data until the transport blocks again."""
         self.blocked = False
         self._write_on()
 
     def drop(self) -> None:
-        """Forget what waits: the caller has gone away."""
+        """Discard waiting data: the caller has disconnected."""
         self.over = True
         self.waiting.clear()
 

@@ -1,4 +1,4 @@
-"""The ration of one HTTP connection: how much its requests may take in, and until when."""
+"""The ration of one HTTP connection: bounds on the bytes and the time of its requests."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from bentos.protocols.http.http1.door import Door
 from contract.errors import RequestError, TooLargeError
 
 IDLE, HEAD, BODY = range(3)
-# What is neither head nor body, the heads of chunks and trailers, may be this much and a quarter of the body: a chunk costs a call.
+# Framing, which is the heads of chunks and trailers, may take this much plus a quarter of the body: each chunk costs a call.
 _FRAMING_BYTES = 64 * 1024
 
 
 class Ration:
-    """What a caller may take of the memory and the time of a server, for one request after the other.
+    """The share of the server's memory and time that a connection may take, request after request.
 
     Attributes:
         phase: what is awaited: the head of a request, its body, or nothing (`IDLE`).
-        deadline: when, by `perf_counter`, it must have come.
-        taken: bytes of a request that is not complete.
-        body_bytes: those of its body.
+        deadline: the time by `perf_counter` at which it must have come.
+        taken: bytes of the incomplete request.
+        body_bytes: bytes of its body.
     """
 
     __slots__ = ("_door", "_limits", "body_bytes", "deadline", "phase", "taken")
@@ -33,26 +33,28 @@ class Ration:
         self.taken = self.body_bytes = 0
 
     def begin_head(self, now: float) -> None:
+        """Await the head of a request."""
         self.phase = HEAD
         self.deadline = now + self._limits.head_timeout_s
 
     def begin_body(self, now: float) -> None:
+        """Await the body of a request."""
         self.phase = BODY
         self.deadline = now + self._limits.body_timeout_s
         self.body_bytes = 0
 
     def rest(self, now: float) -> None:
-        """Await the next request: this one is complete."""
+        """Await the next request, since this one is complete."""
         self.phase = IDLE
         self.deadline = now + self._door.keep_alive_s
         if self.taken:
             self.release()
 
     def take(self, size: int, *, has_fields: bool) -> RequestError | None:
-        """Account for bytes of an incomplete request; return an error where they are too many.
+        """Count bytes of an incomplete request; return an error if they are too many.
 
         Args:
-            has_fields: whether a header has come, so that its target is not what is too long.
+            has_fields: a header has come, so the target is complete and not too long.
         """
         limits = self._limits
         self.taken += size
@@ -66,12 +68,12 @@ class Ration:
         return None
 
     def release(self) -> None:
-        """Give back the memory of a request."""
+        """Return the request's share of the server's memory."""
         self._door.held_bytes -= self.taken
         self.taken = 0
 
     def overdue(self) -> RequestError | None:
-        """Return the error of a head or a body that did not come in time; None where neither was awaited."""
+        """Return the timeout error of the awaited head or body; None if neither is awaited."""
         if self.phase == HEAD:
             return HeadTimeoutError(self._limits.head_timeout_s)
         return BodyTimeoutError(self._limits.body_timeout_s) if self.phase == BODY else None

@@ -1,6 +1,6 @@
-"""The requests of an HTTP connection: each is answered within the parser's callbacks, by one write.
+"""The requests of an HTTP connection, each answered within the parser's callbacks by one write.
 
-No task, coroutine or event is made for a request, and answers keep the order of the requests.
+A request makes no task, coroutine or event, and answers keep the order of the requests.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from bentos.protocols.http.http1.rules import fault, is_sound, unparsed, without
 from contract.errors import RequestError
 from contract.prediction_log.records import ID_LIMIT_BYTES
 
-# What is parsed at a time, so that the answers to what comes pipelined pile up no further before their caller must read them.
+# Bytes parsed at a time, which bound the answers to pipelined requests that pile up before their caller must read them.
 SLICE = 4096
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
-# A whole prediction as clients send it, up to its body. Line by line, without a way back: that takes no longer than the head is.
+# The head of a prediction as clients send it. It matches line by line without backtracking, in time linear in the head.
 _LINES = rb"(?:(?!content-length|transfer-encoding|expect|upgrade|origin|connection(?!: ?keep-alive\r))[^\r\n]+\r\n)*"
 _PLAIN = re.compile(
     rb"POST (?:/predict|(/v2/)models/[^ \r\n]+/infer) HTTP/1\.1\r\n(?i:%bcontent-length: ?(\d{1,9})\r\n%b)\r\n"
@@ -41,7 +41,7 @@ _PLAIN = re.compile(
 )
 
 
-class _Over(Exception):  # noqa: N818  # not an error: it ends the parsing where no further answer will be given
+class _Over(Exception):  # noqa: N818  # not an error: it ends the parsing when no further answer will follow
     pass
 
 
@@ -49,7 +49,7 @@ class Requests:
     """The requests of one connection, one after the other.
 
     Attributes:
-        crowded: the connection is one more than there may be, so that it is told how the server is and nothing else.
+        crowded: the connection is above the bound, so it gets health and metrics only.
     """
 
     def __init__(self, door: Door, ration: Ration, outbox: Outbox) -> None:
@@ -59,24 +59,24 @@ class Requests:
         self._ration = ration
         self._outbox = outbox
         self._parser: Any = _parser(self)
-        self._now = 0.0  # when what is parsed was read
+        self._now = 0.0  # when the parsed bytes were read
         self._again = b""  # the head of a request, to be parsed once more
         self._target = b""
         self._fields: Headers = {}  # of the head that is being read
         self._request: Request | None = None  # the one whose body is being read
         self._body: bytes | bytearray = b""
-        self._keep = True  # whether the request allows for another one after it
+        self._keep = True  # whether another request may follow this one
 
     @property
     def in_flight(self) -> int:
-        """Return the number of requests whose heads have come and whose bodies are awaited."""
+        """The number of requests whose bodies are awaited."""
         return int(self._request is not None)
 
     def read(self, data: bytes | memoryview, now: float) -> None:
-        """Parse what has come, and answer what is complete.
+        """Parse bytes, and answer the requests that are complete.
 
         Args:
-            now: when it came, by `perf_counter`.
+            now: the time at which they came, by `perf_counter`.
         """
         self._now = now
         ration, outbox = self._ration, self._outbox
@@ -92,7 +92,9 @@ class Requests:
         except httptools.HttpParserError:
             if not outbox.over:
                 refused = unparsed(data if ration.phase == HEAD and not self._fields else b"")
-                ration.phase = ration.phase or HEAD  # whoever sends this may send more
+                ration.phase = (
+                    ration.phase or HEAD
+                )  # not IDLE, so that the connection lingers: the caller may still send
                 self.refuse(refused)
         if ration.phase != IDLE and not outbox.over:
             excess = ration.take(len(data), has_fields=bool(self._fields))
@@ -100,9 +102,9 @@ class Requests:
                 self.refuse(excess)
 
     def shed(self, data: bytes) -> bool:
-        """Refuse a prediction unparsed where there is no time for it; return whether it was refused.
+        """Reject a prediction unparsed if admission control would; return whether it was rejected.
 
-        It must have come whole and alone, as clients send it. Parsing it first would cost several times as much.
+        It must be one whole request, as clients send it. Parsing it first would cost several times as much.
         """
         if self._ration.phase != IDLE or self._outbox.last:
             return False
@@ -114,7 +116,7 @@ class Requests:
         return True
 
     def refuse(self, error: RequestError) -> None:
-        """Answer what is being read with an error, and read no further; nobody gets a second answer."""
+        """Answer the current request with an error as the last answer; if it has been answered, only end the connection."""
         if self._ration.phase == BODY and self._request is None:
             self._outbox.over = True
             return
@@ -123,14 +125,14 @@ class Requests:
         self._reply(self._door.app.refuse(request, error), request)
 
     def drop(self) -> None:
-        """Count a request whose caller has gone away before its body was complete."""
+        """Count a request whose caller disconnected before its body was complete."""
         if self._request is not None:
             self._door.app.count_disconnected(self._request)
             self._request = None
-        self._parser = None  # which knows this object, as this knows it: nobody should have to look for the circle
+        self._parser = None  # breaks a reference cycle, which only the garbage collector could find
 
     def _read_again(self, rest: bytes | memoryview) -> None:
-        """Parse a head once more, and what follows: the last parser stopped after it, for another protocol."""
+        """Parse a head once more, without its upgrade, and the bytes after it: the parser stops at an upgrade."""
         while self._again:
             data, self._again = self._again + bytes(rest), b""
             self._parser = _parser(self)
@@ -140,7 +142,7 @@ class Requests:
                 rest = data[stopped.args[0] :]
             else:
                 return
-        self._outbox.over = True  # after CONNECT, which was refused
+        self._outbox.over = True  # after CONNECT, which was rejected
 
     # ---- the parser's callbacks ----
 
@@ -180,7 +182,7 @@ class Requests:
             self._body = body if not self._body else _grown(self._body, body)
 
     def on_message_complete(self) -> None:
-        if self._again:  # by the parser's mistake: it takes the body for another protocol's
+        if self._again:  # the parser takes the body for another protocol's, and calls this too early
             return
         self._ration.rest(self._now)
         if self._outbox.over:
@@ -195,7 +197,7 @@ class Requests:
     # ---- who answers ----
 
     def _begin(self, request: Request) -> None:
-        """Answer by the head, or await the body; a caller that expects 100-continue gets it, or must go."""
+        """Answer by the head, or await the body; a caller that expects 100-continue gets it, or the final answer and a close."""
         fields = request.headers
         early = self._early_refusal(request) or self._door.app.begin(request)
         waits = b"expect" in fields and self._is_told_to_wait(fields)
@@ -210,7 +212,7 @@ class Requests:
             self._reply(early, request)
 
     def _is_told_to_wait(self, fields: Headers) -> bool:
-        """Return whether the caller sends the body only after our word (RFC 9110, section 10.1.1)."""
+        """Return whether the caller sends the body only after 100 Continue (RFC 9110, section 10.1.1)."""
         return fields[b"expect"].lower() == b"100-continue" and self._parser.get_http_version() != "1.0"
 
     def _early_refusal(self, request: Request) -> Response | None:
@@ -234,32 +236,32 @@ class Requests:
         return None
 
     def _excess(self, request: Request) -> RequestError | None:
-        """Return the error of a head that is too long, or None."""
+        """Return the error of a head that exceeds a limit, or None."""
         limits, fields = self._limits, request.headers
         if not request.path:
             return TargetTooLongError()
         if len(fields) > limits.head_limit_count:
-            return HeadTooLongError("there are too many headers")
+            return HeadTooLongError("too many headers")
         lines = sum([len(name) + len(value) + 4 for name, value in fields.items()])
         if len(self._target) + lines > limits.head_limit_bytes:
             return HeadTooLongError("the headers are too long")
         return None
 
     def _reply(self, response: Response, request: Request) -> None:
-        """Write a response in its turn."""
+        """Write a response after the earlier ones."""
         keep = self._keep and not (self._outbox.last or response.close)
         head = self._door.head(response, keep)
         body = b"" if request.method == "HEAD" else response.body
         name = request.headers.get(REQUEST_ID)
         named = b"\r\nx-request-id: %b" % name if name and len(name) <= ID_LIMIT_BYTES else b""
-        if len(body) > CHUNK:  # as it is: it may be shared by all who ask for it
+        if len(body) > CHUNK:  # uncopied: it may be a page that all answers share
             self._outbox.put(b"%b%d%b\r\n\r\n" % (head, len(body), named))
             self._outbox.put(body, keep)
         else:
             self._outbox.put(b"%b%d%b\r\n\r\n%b" % (head, len(response.body), named, body), keep)
 
     def _keeps_alive(self, fields: Headers) -> bool:
-        """Return whether another request may follow; never after one of HTTP/1.0."""
+        """Return whether another request may follow; after one of HTTP/1.0 none may."""
         if not self._parser.should_keep_alive():
             return False
         return b"connection" not in fields or self._parser.get_http_version() != "1.0"
@@ -277,7 +279,7 @@ def _grown(body: bytes | bytearray, more: bytes) -> bytearray:
 
 @lru_cache(maxsize=64)
 def _path(target: bytes) -> str:
-    """Return the decoded path of a request's target; `?`, which leads nowhere, where it has none."""
+    """Return the decoded path of a request's target; `?`, an unknown path, if it has none."""
     try:
         return unquote(httptools.parse_url(target).path.decode("ascii")) or "?"
     except (httptools.HttpParserInvalidURLError, AttributeError, UnicodeDecodeError):
@@ -286,6 +288,6 @@ def _path(target: bytes) -> str:
 
 def _parser(requests: Requests) -> Any:
     made = httptools.HttpRequestParser(requests)
-    # Or a caller that says "close" and sends more is answered with an error, where it is owed an answer. Versions are ours to judge.
+    # Else a caller that sends "Connection: close" and more bytes gets an error in place of its answer. `rules` judges versions.
     made.set_dangerous_leniencies(lenient_data_after_close=True, lenient_version=True)
     return made

@@ -1,1 +1,1 @@
-"""Pages for people, and the OpenAPI document."""
+"""The pages for people and probes, and the OpenAPI document."""

@@ -1,4 +1,4 @@
-"""The description of the HTTP interface: an OpenAPI document made from the model's own schema, and the page that shows it."""
+"""The OpenAPI document, made from the model's own schema, and the page that shows it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from contract.schema.schema import Feature, FeatureSchema, Field
 from contract.schema.tasks import TASKS
 
 _SHOWN_CATEGORIES = 30
-# Operations are open for a call, so that one click sends the example; schemas are folded.
+# `tryItOutEnabled` opens each operation for editing, so that one click sends its example; models are collapsed.
 SCRIPT = b"""SwaggerUIBundle({
   url: "./docs.json",
   dom_id: "#swagger-ui",
@@ -28,7 +28,7 @@ SCRIPT = b"""SwaggerUIBundle({
 
 
 def page(core: Core) -> bytes:
-    """The page at `/`: BentoML's copy of Swagger UI, without the tracker that BentoML's own page loads."""
+    """Return the page at `/`: BentoML's copy of Swagger UI, without the tracker of BentoML's own page."""
     title = html.escape(core.name)
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -61,7 +61,7 @@ def page(core: Core) -> bytes:
 
 
 def document(core: Core) -> bytes:
-    """The OpenAPI 3.0 document at `/docs.json`."""
+    """Return the OpenAPI 3.0 document at `/docs.json`."""
     content = {
         "openapi": "3.0.3",
         "info": {
@@ -102,7 +102,7 @@ def _schemas(core: Core) -> dict[str, Any]:
 
 
 def _protocol_schemas() -> dict[str, Any]:
-    """What the Open Inference Protocol and its extensions send."""
+    """Return the schemas of the Open Inference Protocol and its extensions."""
     shape, text, yes = _list(_integer()), _string(), {"type": "boolean"}
     head = {"name": text, "datatype": text, "shape": shape}
     parameters = {"type": "object", "nullable": True}
@@ -144,7 +144,7 @@ def _protocol_schemas() -> dict[str, Any]:
 
 
 def answer_schema(schema: FeatureSchema) -> dict[str, Any]:
-    """The JSON schema of the answer to one row."""
+    """Return the JSON schema of the answer to one row."""
     chance = {"type": "number", "minimum": 0, "maximum": 1}
     label = {"type": "string", "enum": list(schema.target.labels)}
     task = TASKS[schema.task]
@@ -160,8 +160,8 @@ def answer_schema(schema: FeatureSchema) -> dict[str, Any]:
 
 
 def field_schema(field: Field, features: tuple[Feature, ...]) -> dict[str, Any]:
-    """The JSON schema of one field of a row."""
-    # The form that clients are made from; values are also read as they stand in the table (docs/reference/http.md).
+    """Return the JSON schema of one field of a row."""
+    # One form, from which clients are generated; the server also reads values as the table has them (docs/reference/http.md).
     schema = dict(wire_of(field).json)
     if kinds.is_bounded(field) and schema["type"] == "number":
         bounds = {"minimum": field.minimum, "maximum": field.maximum}
@@ -180,10 +180,10 @@ def field_schema(field: Field, features: tuple[Feature, ...]) -> dict[str, Any]:
 
 
 def _written(field: Field) -> list[str]:
-    """What the table has for missing values, and the names and the format that it has for the field."""
+    """Return notes on the table's form of the field: missing values, columns and format."""
     notes = [f"missing: {', '.join(field.missing)}"] if field.missing else []
     if field.source and field.source != (field.name,):
-        notes.append(f"may be sent as {' and '.join(field.source)} instead, as the table has it")
+        notes.append(f"may be sent as {' and '.join(field.source)} instead, as in the table")
     return [*notes, f"format: {field.format}"] if field.format else notes
 
 
@@ -192,7 +192,7 @@ def _known(field: Field, features: tuple[Feature, ...]) -> str | None:
         categories = transforms.codes(feature)
         if categories is not None and feature.inputs == (field.name,):
             more = f" and {len(categories) - _SHOWN_CATEGORIES} more" if len(categories) > _SHOWN_CATEGORIES else ""
-            return f"known: {', '.join(categories[:_SHOWN_CATEGORIES])}{more}; any other is taken as unknown"
+            return f"known: {', '.join(categories[:_SHOWN_CATEGORIES])}{more}; any other counts as unknown"
     return None
 
 

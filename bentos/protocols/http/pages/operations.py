@@ -1,4 +1,4 @@
-"""The operations of the OpenAPI document: what may be asked at which path, under names that stay the same from model to model."""
+"""The operations of the OpenAPI document, under names that are the same for every model."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _VERSION = {
     "schema": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
 }
 _REFUSALS = {
-    "400": "The request cannot be understood",
+    "400": "Malformed request",
     "401": "The server requires an API key",
     "404": "Unknown model or version",
     "408": "The body did not arrive in time",
     "413": "Too many rows, or too long a body",
-    "415": "Unsupported type of the body",
+    "415": "Unsupported content type or encoding",
     "422": "Rows do not fit the model's schema",
-    "503": "Overloaded; Retry-After says when to try again",
+    "503": "Overloaded; Retry-After says when to retry",
     "504": "The caller's deadline is exceeded",
 }
 
@@ -102,18 +102,18 @@ def _prediction(
 
 
 def _question(name: str, tag: str, summary: str, response: str = "", unready: str = "") -> Operation:
-    """An operation without a body, which is answered by JSON of a schema, or else by text."""
+    """Return an operation without a body; its answer is JSON of the schema `response`, or text if that is empty."""
     plain = {"description": "The answer", "content": {"text/plain": {"schema": {"type": "string"}}}}
     responses = {"200": _json("The answer", response) if response else plain}
     if unready:
-        responses["503"] = _json("Not now", unready)
+        responses["503"] = _json("Not ready", unready)
     elif name == "readyz":
-        responses["503"] = plain | {"description": "Not now"}
+        responses["503"] = plain | {"description": "Not ready"}
     return {"operationId": name, "tags": [tag], "summary": summary, "responses": responses}
 
 
 def _at_version(operation: Operation, version: dict[str, Any]) -> Operation:
-    """The same operation of a version that the path names."""
+    """Return the same operation for a version that the path names."""
     missing = {"404": _json(_REFUSALS["404"], "OipError")}
     return operation | {
         "operationId": f"{operation['operationId']}OfVersion",
@@ -124,7 +124,7 @@ def _at_version(operation: Operation, version: dict[str, Any]) -> Operation:
 
 
 def _guard(operation: Operation, path: str, asks: bool) -> None:
-    """Say whether it needs a key: never, if the path is open to all; always, if the server asks for one."""
+    """Add whether the operation needs a key: never on an open path, always if the server requires one."""
     if path in OPEN_PATHS:
         operation["security"] = []
     else:
@@ -138,4 +138,5 @@ def _json(description: str, schema: str) -> dict[str, Any]:
 
 
 def reference(name: str) -> dict[str, str]:
+    """Return a reference to a schema of the document."""
     return {"$ref": f"#/components/schemas/{name}"}

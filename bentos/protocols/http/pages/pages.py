@@ -1,6 +1,6 @@
-"""The pages around the predictions: probes, metrics, and what the page at `/` loads, which is BentoML's copy of Swagger UI.
+"""The pages around the predictions: probes, metrics, and the page at `/` with its files, BentoML's copy of Swagger UI.
 
-What that page loads is read from the files of BentoML's package, without importing it.
+The files are read from BentoML's package without importing it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PATHS = PROBES | {"/", "/page.js", "/docs.json", "/metrics", *(f"{_STATIC_PREFIX
 
 
 class Page(NamedTuple):
-    """What is at a path."""
+    """The answer at a path."""
 
     status: int
     content: bytes
@@ -45,7 +45,7 @@ class Pages:
         }
 
     def at(self, path: str) -> Page:
-        """Return the page at one of `PATHS` as it is now."""
+        """Return the current page at one of `PATHS`."""
         if path in self._documents:
             return self._documents[path]
         if path.startswith(_STATIC_PREFIX):
