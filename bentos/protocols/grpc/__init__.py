@@ -1,1 +1,1 @@
-"""The gRPC front end: the Open Inference Protocol, health and reflection, over HTTP/2 connections of our own."""
+"""The gRPC front end: the Open Inference Protocol, health and reflection, on the project's own HTTP/2."""

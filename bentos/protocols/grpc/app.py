@@ -1,6 +1,6 @@
-"""The gRPC application: answer every call by plain calls, without a socket or a coroutine.
+"""The gRPC application: plain calls from a message to its answer, without a socket or a coroutine.
 
-`connection` brings the calls. Messages are parsed here: a body that is no message is the caller's fault (INVALID_ARGUMENT).
+`connection` brings the calls. Messages are parsed here: a malformed one is the caller's fault (INVALID_ARGUMENT).
 """
 
 from __future__ import annotations
@@ -32,9 +32,8 @@ class GrpcApp:
     """The application over a core.
 
     Attributes:
-        core: what it is thin over.
-        health: what it says of the server.
-        busy: the refusal of a prediction that nobody has time to look at.
+        health: the server's health service.
+        busy: the answer to a prediction that is shed unread.
     """
 
     def __init__(self, core: Core) -> None:
@@ -49,18 +48,18 @@ class GrpcApp:
         }
 
     def read_head(self, fields: Fields) -> CallHead:
-        """What the fields of a call say; what is wrong with them, `admit` says."""
+        """Return the head of a call; its error, if any, is raised by `admit`."""
         by_name = dict(fields)
         path = by_name[b":path"].decode("latin-1")
         method = self._methods.get(path, _NO_METHOD)
         error, timeout_s = None, 0.0
         try:
             if by_name[b":method"] != b"POST":
-                raise UnsupportedTypeError("calls of gRPC are POST requests")
+                raise UnsupportedTypeError("gRPC calls must be POST requests")
             status.check_content_type(by_name.get(b"content-type", b""))
             timeout_s = status.timeout_s(by_name.get(b"grpc-timeout", b""))
             if method is _NO_METHOD:
-                raise UnimplementedError("there is no such method here")
+                raise UnimplementedError("unknown method")
         except RequestError as wrong:
             error = wrong
         return CallHead(
@@ -76,7 +75,7 @@ class GrpcApp:
         )
 
     def admit(self, head: CallHead, *, crowded: bool, full: bool) -> None:
-        """Raises RequestError for what is refused before its message has come."""
+        """Raise RequestError for a call that is rejected before its message has come."""
         if self.core.access is not None:
             self.core.access.check_method(head.path, head.authorization)
         if head.error is not None:
@@ -85,10 +84,13 @@ class GrpcApp:
             raise OverloadedError("too many connections" if crowded else "too many bodies are being sent at once")
 
     def infer(self, head: CallHead, packed: Packed, started: float) -> bytes:
-        """The prediction that a message asks for, if there is time for it; the call came at `started`, by `perf_counter`.
+        """Return the answer to a prediction that admission control admits.
+
+        Args:
+            started: the time of the call, by `perf_counter`.
 
         Raises:
-            RequestError: the call is refused.
+            RequestError: the call is rejected.
         """
         self.core.admission.admit(len(packed[0]), started, head.timeout_s)
         try:
@@ -97,10 +99,10 @@ class GrpcApp:
             self.core.admission.done()
 
     def respond(self, head: CallHead, packed: Packed, started: float, call: Call | None = None) -> bytes:
-        """The answer to any other message.
+        """Return the answer to any other message.
 
         Raises:
-            RequestError: the call is refused.
+            RequestError: the call is rejected.
         """
         if perf_counter() >= started + head.timeout_s:
             raise DeadlineError
@@ -124,10 +126,11 @@ class GrpcApp:
         return answer
 
     def refusal(self, error: RequestError, *, started: bool = False) -> bytes:
-        """The block of fields that says it."""
+        """Return the field block of an error; `started` if the call has had an answer before."""
         return status.refusal(error, self._version, started=started)
 
     def count(self, head: CallHead, outcome: str, started: float) -> None:
+        """Count a prediction, or a failure of any call."""
         if outcome != OK or head.method.counted:
             self.core.answered(PROTOCOL, outcome, perf_counter() - started, head.headers)
 

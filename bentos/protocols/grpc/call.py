@@ -1,4 +1,4 @@
-"""One gRPC call as the application sees it: what its fields say, the method that it is of, and a way to answer more than once."""
+"""One gRPC call as the application sees it: its head, its method, and an interface to answer more than once."""
 
 from __future__ import annotations
 
@@ -13,18 +13,21 @@ from contract.errors import RequestError
 
 
 class Call(Protocol):
-    """A call that is not over with one answer."""
+    """A call with more than one answer."""
 
-    def send(self, message: Message) -> None: ...
-    def finish(self, error: RequestError) -> None: ...
+    def send(self, message: Message) -> None:
+        """Send one more answer."""
+
+    def finish(self, error: RequestError) -> None:
+        """End the call with an error."""
 
 
 class Ends(Enum):
-    """When a call of a method is over."""
+    """The end of a method's calls."""
 
     AFTER_ONE = "after one message and its answer"
-    WITH_CALLER = "when its caller ends it; each message is answered"
-    NEVER = "unless its caller or the server goes away; one message is answered, more than once"
+    WITH_CALLER = "when the caller ends the call; each message has an answer"
+    NEVER = "when the caller or the server goes away; one message has several answers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +35,9 @@ class Method:
     """A method, answered by plain calls.
 
     Attributes:
-        respond: from a request message, and the call where that is not over with one answer, to the response message.
-        forget: is told of a call that is over.
-        counted: whether it predicts: its successes are counted too, and it needs to be admitted.
+        respond: from a request message, and the call if it has more than one answer, to the response message.
+        forget: called with each call that has ended.
+        counted: the method predicts, so admission control applies and successes are counted, too.
     """
 
     request: type[Message]
@@ -46,15 +49,15 @@ class Method:
 
 @dataclass(frozen=True, slots=True)
 class CallHead:
-    """What the fields of a call say.
+    """The head of a call, read from its fields.
 
     Attributes:
-        timeout_s: what the caller waits for, from its first byte; endless if it does not say.
-        length: of the body, in digits; empty where it does not say so.
-        coding: how the messages are compressed that are; empty where it does not say so.
-        error: what is wrong with them.
+        timeout_s: seconds that the caller waits, from the call's first byte; infinite if not set.
+        length: content-length in digits; empty if absent.
+        coding: grpc-encoding of the compressed messages; empty if absent.
+        error: the first fault in the fields.
         headers: the fields themselves, by name.
-        open: whether anybody may call the method, and on a connection that is one too many.
+        open: the method needs no key, and is served on connections above the bound.
     """
 
     path: str

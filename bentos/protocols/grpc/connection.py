@@ -1,4 +1,4 @@
-"""One connection of gRPC callers: calls as streams of HTTP/2, each answered as soon as it is complete."""
+"""One connection of a gRPC client: calls as streams of HTTP/2, each answered as soon as it is complete."""
 
 from __future__ import annotations
 
@@ -22,13 +22,15 @@ CallStream = Stream[CallHead]
 
 
 class GrpcConnection(Http2Connection[CallHead]):
+    """A connection whose streams are the calls of a `GrpcApp`."""
+
     def __init__(self, app: GrpcApp, gate: Gate) -> None:
         super().__init__(gate, app.read_head)
         self._app = app
 
     @property
     def in_flight(self) -> int:
-        """How many predictions have been asked for whose messages are awaited."""
+        """The number of predictions whose messages are awaited."""
         return sum(stream.head.method.counted and stream.trailers is None for stream in self.streams.open.values())
 
     def opened(self, stream: CallStream) -> None:
@@ -71,7 +73,7 @@ class GrpcConnection(Http2Connection[CallHead]):
             self._app.count(head, "disconnected", stream.started)
 
     def end(self, stream: CallStream, error: RequestError) -> None:
-        """Answer a call with an error."""
+        """End a call with an error."""
         head = stream.head
         self._app.count(head, error.code, stream.started)
         if stream.state is None:
@@ -80,20 +82,20 @@ class GrpcConnection(Http2Connection[CallHead]):
             self.conclude(stream, self._app.refusal(error, started=True))
 
     def conclude(self, stream: CallStream, block: bytes) -> None:
-        """End a call that was answered before."""
+        """End a call that has had an answer, with the block of its status."""
         if stream.head.method.forget is not None:
             stream.head.method.forget(stream.state)
         self.outbox.finish(stream, block)
 
     def _take(self, stream: CallStream, data: bytes) -> None:
-        """Answer once the call's one message, which comes in parts, is there."""
+        """Collect the parts of the call's one message, and answer once it is complete."""
         body = self._keep(stream, data)
         if stream.ended:
             self._respond(stream, bytes(body))
             return
         size = status.message_size(body, stream.head.coding, self.gate.limits.body_limit_bytes)
         if size is not None and size < len(body):
-            raise UnimplementedError("a call of this method has exactly one message")
+            raise UnimplementedError("a call of this method must have exactly one message")
 
     def _respond(self, stream: CallStream, body: bytes) -> None:
         head = stream.head
@@ -122,7 +124,7 @@ class GrpcConnection(Http2Connection[CallHead]):
             self.outbox.send(stream, status.with_prefix(self._app.respond(head, packed, stream.started, conversation)))
         if stream.ended and self.outbox.is_open(stream):
             if body:
-                raise RequestError("the message is cut off")
+                raise RequestError("the message is truncated")
             if head.method.ends is Ends.WITH_CALLER:
                 self.conclude(stream, SUCCESS)
 
@@ -137,7 +139,7 @@ class GrpcConnection(Http2Connection[CallHead]):
 
 
 class Conversation:
-    """A call that is not over with one answer."""
+    """The open end of a call with more than one answer; it implements `Call`."""
 
     def __init__(self, connection: GrpcConnection, stream: CallStream) -> None:
         self._connection = connection

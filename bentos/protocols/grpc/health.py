@@ -1,4 +1,4 @@
-"""`grpc.health.v1`: whether the server and its service are SERVING, asked once or watched."""
+"""The health service `grpc.health.v1`: the status of the server and its services, checked once or watched."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _Response = health_pb2.HealthCheckResponse
 
 
 class Health:
-    """The status that the server as a whole (`""`) and these services share: NOT_SERVING, but between `start` and `stop`."""
+    """The common status of the server (`""`) and these services: SERVING between `start` and `stop`, else NOT_SERVING."""
 
     def __init__(self, services: Iterable[str]) -> None:
         self._known = frozenset(("", *services))
@@ -24,6 +24,7 @@ class Health:
         self._watching: set[Call] = set()
 
     def methods(self) -> dict[str, Method]:
+        """Return the service's methods by path."""
         request = health_pb2.HealthCheckRequest
         return {
             f"/{SERVICE}/Check": Method(request, self._check),
@@ -31,10 +32,11 @@ class Health:
         }
 
     def start(self) -> None:
+        """Report SERVING."""
         self._set(_Response.SERVING)
 
     def stop(self) -> None:
-        """Who watches is told, and that there is no more to come."""
+        """Report NOT_SERVING, and end the calls of the watchers with UNAVAILABLE."""
         self._set(_Response.NOT_SERVING)
         for call in list(self._watching):
             call.finish(StoppingError())
@@ -46,7 +48,7 @@ class Health:
 
     def _check(self, request: Any) -> Message:
         if request.service not in self._known:
-            raise NotFoundError("there is no such service here")
+            raise NotFoundError("unknown service")
         return _Response(status=self._status)
 
     def _watch(self, request: Any, call: Call) -> Message:

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol over gRPC: each method from a request message to its response message."""
+"""The Open Inference Protocol over gRPC."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _TYPED_CONTENTS = {
 
 
 class Asked(NamedTuple):
-    """What a checked request asks for, but for the values: the heads of its inputs, and the names of outputs."""
+    """A checked request without its values: the heads of the inputs, and the names of the requested outputs."""
 
     inputs: tuple[Head, ...]
     outputs: Sequence[str]
@@ -45,7 +45,7 @@ class InferenceService:
         self._core = core
         self._reader = TensorReader(core.schema)
         self._writer = TensorWriter(core.schema)
-        # Callers send raw contents under the same heads again and again; to look at one costs as much as to predict a row.
+        # Callers repeat the same heads before raw contents; checking one costs as much as predicting a row.
         self._known_head = lru_cache(maxsize=_HEADS)(self._read_head)
         self._known_answer = lru_cache(maxsize=_HEADS)(self._empty_answer)
 
@@ -94,17 +94,17 @@ class InferenceService:
         return response
 
     def _read_head(self, content: bytes, raw: int) -> tuple[Asked, WireReader]:
-        """The head of a request with so many raw contents, and what reads them."""
+        """Return the head of a request with `raw` raw contents, and their reader."""
         asked = self._check_head(oip_pb2.ModelInferRequest.FromString(content), raw)
         return asked, self._reader.wire_reader(asked.inputs)
 
     def _check_head(self, request: Any, raw: int) -> Asked:
-        """The head of a request with so many raw contents; raises RequestError if it does not fit."""
+        """Return the head of a request with `raw` raw contents; raise RequestError if it does not fit the model."""
         oip.check_model(self._core, request.model_name, request.model_version)
         _check_parameters(request)
         outputs = self._writer.requested([output.name for output in request.outputs])
         if raw and raw != len(request.inputs):
-            raise RequestError("raw_input_contents must hold one element an input, or none at all")
+            raise RequestError("raw_input_contents must hold one element per input, or none")
         inputs = []
         for entry in request.inputs:
             rows = self._reader.check(entry.name, entry.datatype, entry.shape)
@@ -130,7 +130,7 @@ class InferenceService:
         return response
 
     def _empty_answer(self, outputs: tuple[tuple[Any, ...], ...]) -> Message:
-        """An answer with all but the values of these outputs: names, datatypes and shapes."""
+        """Return an answer with names, datatypes and shapes of these outputs, but without values."""
         response = oip_pb2.ModelInferResponse(model_name=self._core.name, model_version=self._core.version)
         for name, datatype, *shape in outputs:
             response.outputs.add(name=name, datatype=datatype, shape=shape)
@@ -138,7 +138,7 @@ class InferenceService:
 
 
 def _check_parameters(request: Any) -> None:
-    """Raises RequestError for a parameter that is not supported; looks for its name in the bytes first, in a quarter of the time."""
+    """Raise RequestError for an unsupported parameter; search the bytes for its name first, which takes a quarter of the time."""
     content = request.SerializeToString()
     if any(name in content for name in _UNSUPPORTED):
         for part in (request, *request.inputs, *request.outputs):

@@ -1,4 +1,4 @@
-"""Server reflection over gRPC: which services there are and what their messages look like, for clients that have no `.proto` file."""
+"""Server reflection over gRPC: the services and the descriptors of their messages, for clients without a `.proto` file."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ _VERSIONS = (reflection_v1_pb2, reflection_v1alpha_pb2)
 
 
 class Reflection:
-    """Tells of these services, and of itself."""
+    """The reflection service of these services and of itself."""
 
     def __init__(self, services: Sequence[str]) -> None:
         self._services = sorted((*services, *SERVICES))
         self._pool = descriptor_pool.Default()
 
     def methods(self) -> dict[str, Method]:
+        """Return the methods of both versions by path."""
         return {
             f"/{service}/ServerReflectionInfo": Method(
                 messages.ServerReflectionRequest, self._answer_of(messages), Ends.WITH_CALLER
@@ -39,13 +40,13 @@ class Reflection:
                 self._fill(response, request)
             except KeyError:
                 response.error_response.error_code = Status.NOT_FOUND
-                response.error_response.error_message = "there is no such thing here"
+                response.error_response.error_message = "not found"
             return response
 
         return answer
 
     def _fill(self, response: Any, request: Any) -> None:
-        """Raises KeyError for what there is not."""
+        """Fill in the answer to a request; raise KeyError if the requested descriptor does not exist."""
         asked = request.WhichOneof("message_request")
         if asked == "list_services":
             for name in self._services:
@@ -68,7 +69,7 @@ class Reflection:
         return self._pool.FindExtensionByNumber(kind, extension.extension_number).file
 
     def _file_of_symbol(self, symbol: str) -> Any:
-        """Protobuf's own pool finds the file of a service and of a message, but not that of a method."""
+        """Return the file of a service, message or method; protobuf's pool does not find that of a method by itself."""
         try:
             return self._pool.FindFileContainingSymbol(symbol)
         except KeyError:
@@ -76,7 +77,7 @@ class Reflection:
             return self._pool.FindServiceByName(service).methods_by_name[method].containing_service.file
 
     def _add_file(self, response: Any, file: Any, seen: set[str]) -> None:
-        """The file and all that it needs."""
+        """Add a file and all files that it imports."""
         if file.name not in seen:
             seen.add(file.name)
             response.file_descriptor_proto.append(file.serialized_pb)

@@ -13,10 +13,10 @@ from bentos.protocols.grpc.connection import GrpcConnection
 
 
 class GrpcServer:
-    """Serves a core on a socket; over TLS where there is a context.
+    """A core served on a socket; over TLS if there is a context.
 
     Attributes:
-        gate: where its connections come in.
+        gate: the gate of its connections.
     """
 
     def __init__(self, core: Core, listening: socket.socket, tls: ssl.SSLContext | None = None) -> None:
@@ -31,7 +31,7 @@ class GrpcServer:
         self._app.health.start()
 
     async def stop(self, drain_s: float) -> None:
-        """Report NOT_SERVING, take no new call, and end what is left after `drain_s`."""
+        """Report NOT_SERVING, take no new call, and abort the calls that are left after `drain_s` seconds."""
         self._app.health.stop()
         self._listener.close()
         await self.gate.drain(drain_s)

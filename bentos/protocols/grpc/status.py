@@ -1,4 +1,4 @@
-"""What gRPC puts around HTTP/2: statuses, their blocks of fields, timeouts, and the prefix of a message.
+"""The framing of gRPC over HTTP/2: statuses, their field blocks, timeouts, and the prefix of a message.
 
 Source: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md and statuscodes.md.
 """
@@ -22,8 +22,8 @@ from bentos.protocols.connections.compression import CODINGS
 from bentos.protocols.http2.fields import block
 from contract.errors import RequestError, UnsupportedTypeError
 
-Packed = tuple[bytes, bytes]  # a message, and how it is compressed; empty if it is not
-PREFIX_BYTES = 5  # of each message: whether it is compressed, and its length
+Packed = tuple[bytes, bytes]  # a message, and the coding of its compression; empty if it is not compressed
+PREFIX_BYTES = 5  # of each message: compressed flag and length
 START = block([(b"content-type", b"application/grpc")], 200)
 SUCCESS = block([(b"grpc-status", b"0")])
 _MESSAGE_BYTES = 4096  # of an error's text; callers bound their metadata by 8 KiB
@@ -34,6 +34,8 @@ _SUBTYPES = frozenset((b"application/grpc", b"application/grpc+proto"))
 
 
 class Status(IntEnum):
+    """The status codes of gRPC."""
+
     OK = 0
     CANCELLED = 1
     UNKNOWN = 2
@@ -66,15 +68,15 @@ _STATUSES = {
 }
 
 
-# What is RESOURCE_EXHAUSTED by the caller's own doing is not to be tried again. Source: gRPC proposal A6, client retries.
+# -1 forbids a retry, since a request that is too large stays so. Source: gRPC proposal A6, client retries.
 _PUSHBACKS_MS = {413: b"-1", 503: b"%d" % (1000 * OverloadedError.retry_after_s)}
 
 
 def timeout_s(value: bytes) -> float:
-    """The seconds of a `grpc-timeout`; endless without one.
+    """Return a `grpc-timeout` in seconds; infinite without one.
 
     Raises:
-        RequestError: it is none.
+        RequestError: the value is malformed.
     """
     if not value:
         return math.inf
@@ -85,13 +87,13 @@ def timeout_s(value: bytes) -> float:
 
 
 def check_content_type(value: bytes) -> None:
-    """Raises UnsupportedTypeError unless the messages are protobuf's."""
+    """Raise UnsupportedTypeError unless the messages are protobuf."""
     if value.partition(b";")[0].strip().lower() not in _SUBTYPES:
-        raise UnsupportedTypeError("the content type must be application/grpc, with messages of protobuf")
+        raise UnsupportedTypeError("the content type must be application/grpc, with protobuf messages")
 
 
 def refusal(error: RequestError, version: bytes, *, started: bool = False) -> bytes:
-    """The block of a call that ends with an error: its whole answer, unless one was `started`."""
+    """Return the block that ends a call with an error: trailers if an answer was `started`, else the whole answer."""
     fields = [
         (b"grpc-status", b"%d" % _STATUSES.get(error.status, Status.INVALID_ARGUMENT)),
         (b"grpc-message", _text(one_line(error))),
@@ -103,29 +105,30 @@ def refusal(error: RequestError, version: bytes, *, started: bool = False) -> by
         fields.append((b"grpc-retry-pushback-ms", _PUSHBACKS_MS[error.status]))
     if started:
         return block(fields)
-    # Who does not speak gRPC shall not take the answer for one of HTTP that went well.
+    # A client that does not speak gRPC must not take the answer for a success of HTTP.
     status = error.status if isinstance(error, UnsupportedTypeError) else 200
     return block([(b"content-type", b"application/grpc"), *fields], status)
 
 
 def _text(message: str) -> bytes:
-    """A message, bounded, as `grpc-message` has it."""
+    """Return a bounded message, percent-encoded for `grpc-message`."""
     quoted = quote_from_bytes(message.encode(), _PLAIN)[:_MESSAGE_BYTES]
     return re.sub("%.?$", "", quoted).encode()
 
 
 def with_prefix(message: bytes) -> bytes:
+    """Return an uncompressed message with its prefix."""
     return b"".join((b"\0", len(message).to_bytes(4, "big"), message))
 
 
 def message_size(body: bytes | bytearray, coding: bytes, limit_bytes: int) -> int | None:
-    """Bytes of the first message in `body`, its prefix included; None while that is not complete.
+    """Return the bytes of the first message in `body`, prefix included; None while the prefix is incomplete.
 
     Args:
-        coding: how the call says that messages are compressed.
+        coding: the call's grpc-encoding.
 
     Raises:
-        RequestError: it is not one that we take.
+        RequestError: the message is too long, or its compression is unsupported.
     """
     if len(body) < PREFIX_BYTES:
         return None
@@ -138,7 +141,7 @@ def message_size(body: bytes | bytearray, coding: bytes, limit_bytes: int) -> in
 
 
 def _check_coding(flag: int, coding: bytes) -> None:
-    """Raises RequestError for a compressed message that cannot be read. Source: doc/compression.md of gRPC, "Compressed-Flag"."""
+    """Raise RequestError for a compressed message that cannot be read. Source: doc/compression.md of gRPC, "Compressed-Flag"."""
     if flag != 1 or coding in (b"", b"identity"):
         raise CompressedFlagError
     if coding not in CODINGS:
@@ -146,19 +149,19 @@ def _check_coding(flag: int, coding: bytes) -> None:
 
 
 def packed(body: bytes | bytearray, size: int, coding: bytes) -> Packed:
-    """The first message in `body`, of so many bytes with its prefix."""
+    """Return the first message in `body`, of `size` bytes with its prefix, and its coding."""
     return bytes(body[PREFIX_BYTES:size]), coding if body[0] else b""
 
 
 def only_message(body: bytes | bytearray, coding: bytes, limit_bytes: int) -> Packed:
-    """The one message that the whole body of a call is.
+    """Return the one message of a call's whole body.
 
     Raises:
-        RequestError: it is none, or more than one.
+        RequestError: the body holds none, a part of one, or more than one.
     """
     size = message_size(body, coding, limit_bytes)
     if size is not None and size == len(body):
         return packed(body, size, coding)
     if body and (size is None or size > len(body)):
-        raise RequestError("the message is cut off")
-    raise UnimplementedError("a call of this method has exactly one message")
+        raise RequestError("the message is truncated")
+    raise UnimplementedError("a call of this method must have exactly one message")

@@ -1,1 +1,1 @@
-"""HTTP/2 connections, for gRPC: RFC 9113 without what gRPC has no use for."""
+"""HTTP/2 connections for gRPC: RFC 9113 without the parts that gRPC does not use."""

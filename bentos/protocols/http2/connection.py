@@ -1,12 +1,12 @@
-"""The server's side of one HTTP/2 connection (RFC 9113), for callers of gRPC: frames in, frames out, within the parser's own call.
+"""The server's side of one HTTP/2 connection (RFC 9113) for gRPC: frames in, frames out, within the parser's own call.
 
-No task or coroutine is made for a request. All that comes with one read is answered by one write. Field blocks are remembered
-(`bentos.protocols.http2.fields`), ours are constant bytes.
+A request makes no task or coroutine. One write answers all requests of one read. Field blocks of requests are cached
+(`bentos.protocols.http2.fields`), those of answers are constant bytes.
 
-Whatever a peer does costs it its connection and us little. What it may send that asks for no answer (resets, pings, settings, empty
-frames) is rationed, whole requests earn more; blocks of fields, streams, connections and what is held in memory are bounded; and
-everything has a deadline. Against: rapid reset (CVE-2023-44487), CONTINUATION floods (CVE-2024-27316), floods of pings, settings and
-empty frames, HPACK bombs, windows that never open, and peers that send or read slowly.
+A hostile peer loses its connection and costs the server little. Frames without an answer (resets, pings, settings, empty frames) are
+rationed, and answers earn more of them; field blocks, streams, connections and memory are bounded; everything has a deadline. This defends
+against rapid reset (CVE-2023-44487), CONTINUATION floods (CVE-2024-27316), floods of pings, settings and empty frames, HPACK bombs, windows
+that never open, and peers that send or read slowly.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ from bentos.protocols.http2.ration import Ration
 from bentos.protocols.http2.requests import RECEIVE_BYTES, Requests
 from bentos.protocols.http2.streams import MAX_STREAMS, Head, Stream, Streams
 
-_TURN_BYTES = 32 * 1024  # parsed at a time; then it is another connection's turn
-_LOOK_S = 1.0  # after which a connection is looked at again
+_TURN_BYTES = 32 * 1024  # parsed at a time, before other connections get their turn
+_LOOK_S = 1.0  # between two checks of a connection's deadlines
 _IDLE_S = 300.0  # without a request
-_LINGER_S = 2.0  # for a peer to see that we are done
+_LINGER_S = 2.0  # for a peer to read the last answers and close
 
 
 class Http2Connection(asyncio.Protocol, Generic[Head]):
-    """One connection; what a request is answered with, a subclass says.
+    """One connection; a subclass answers the requests.
 
     Attributes:
-        gate: what it shares with others.
-        streams: the requests that are open.
-        outbox: what the peer is told.
-        deadline: when to look again whether anything is overdue.
-        crowded: this is one more connection than there may be.
+        gate: the state that the server's connections share.
+        streams: the open requests.
+        outbox: the frames to the peer.
+        deadline: the time by `perf_counter` of the next check for overdue streams.
+        crowded: the connection is above the bound.
     """
 
     def __init__(self, gate: Gate, make_head: Callable[[Fields], Head]) -> None:
@@ -55,29 +55,29 @@ class Http2Connection(asyncio.Protocol, Generic[Head]):
         self._requests = Requests(gate, make_head, self, self.streams, self.outbox, ration)
         self._loop = asyncio.get_running_loop()
         self._unread = b""
-        self._greeted = False  # the preface is there
-        self._waits_for_turn = self._write_paused = False  # why nothing is parsed for now
+        self._greeted = False  # the preface has come
+        self._waits_for_turn = self._write_paused = False  # reasons why parsing is paused
         self._over = False  # nothing more is read or answered
         self._paused_at = now
-        self._part_at = math.inf  # when the frame that is not complete began
+        self._part_at = math.inf  # when the incomplete frame began
         self.deadline = now + _LOOK_S
         self.crowded = False
 
     @abstractmethod
     def opened(self, stream: Stream[Head]) -> None:
-        """Take the fields of a request."""
+        """Handle the fields of a new request."""
 
     @abstractmethod
     def received(self, stream: Stream[Head], data: bytes) -> None:
-        """Take more of the body, and all of it if `stream.ended`."""
+        """Handle the next part of a body, the last one if `stream.ended`."""
 
     @abstractmethod
     def overdue(self, stream: Stream[Head]) -> None:
-        """End a stream whose deadline has passed."""
+        """End a stream whose deadline is exceeded."""
 
     @abstractmethod
     def gone(self, stream: Stream[Head]) -> None:
-        """Forget a stream that ended before it was answered: nobody waits for that any more."""
+        """Forget a stream that the peer ended before its answer."""
 
     # ---- the connection ----
 
@@ -105,7 +105,7 @@ class Http2Connection(asyncio.Protocol, Generic[Head]):
         self._over = True
         self.gate.connections.discard(self)
         self.outbox.drop()
-        del self._requests  # which know this object, as this knows them: nobody should have to look for the circle
+        del self._requests  # breaks a reference cycle, which only the garbage collector could find
 
     # ---- what arrives ----
 
@@ -124,7 +124,7 @@ class Http2Connection(asyncio.Protocol, Generic[Head]):
             self.fail(fault)
         except Exception as error:  # noqa: BLE001  # the last line of defence: whatever it is, the peer is told
             log_defect(error)
-            self.fail(ConnectionFault(ErrorCode.INTERNAL_ERROR, "the server failed"))
+            self.fail(ConnectionFault(ErrorCode.INTERNAL_ERROR, "internal server error"))
         self.outbox.flush()
 
     def _parse(self, now: float) -> None:
@@ -156,7 +156,7 @@ class Http2Connection(asyncio.Protocol, Generic[Head]):
 
     def _greet(self, start: bytes) -> int:
         if not frames.PREFACE.startswith(start[: len(frames.PREFACE)]):
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "this is no HTTP/2")
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "not HTTP/2: invalid connection preface")
         self._greeted = len(start) >= len(frames.PREFACE)
         return len(frames.PREFACE) if self._greeted else 0
 
@@ -165,7 +165,7 @@ class Http2Connection(asyncio.Protocol, Generic[Head]):
         self._go_on()
 
     def _go_on(self) -> None:
-        """Parse what is there, and read on if that is done."""
+        """Parse the unread bytes, and read on once all are parsed."""
         if self._over or self._write_paused or self._waits_for_turn:
             return
         self._work()
@@ -175,18 +175,18 @@ class Http2Connection(asyncio.Protocol, Generic[Head]):
     # ---- waiting ----
 
     def pause_writing(self) -> None:
-        """Parse no more requests until the peer reads its answers."""
+        """Pause parsing until the peer reads its answers."""
         self._write_paused = True
         self._paused_at = perf_counter()
         self.transport.pause_reading()
 
     def resume_writing(self) -> None:
         self._write_paused = False
-        self._part_at = math.inf  # what has come meanwhile was not looked at
-        self._loop.call_soon(self._go_on)  # in a call of its own, since the parser may be at work in this one
+        self._part_at = math.inf  # the peer is not late: bytes that came meanwhile were left unread
+        self._loop.call_soon(self._go_on)  # in a later call, since the parser may be active in this one
 
     def expire(self, now: float) -> None:
-        """End what is overdue: streams, or the connection."""
+        """End overdue streams, or the connection if it is overdue itself."""
         self.deadline = now + _LOOK_S
         limits = self.gate.limits
         if self._over or (self._write_paused and now > self._paused_at + limits.body_timeout_s):
@@ -202,7 +202,7 @@ class Http2Connection(asyncio.Protocol, Generic[Head]):
             self.outbox.flush()
 
     def _owed_since(self) -> float:
-        """Return since when the peer owes its settings or the rest of a frame or field block; infinite where it owes nothing."""
+        """Return the time since which the peer owes its settings or the rest of a frame or field block; infinite if it owes nothing."""
         owed = self._requests.owed_since
         return owed if self._write_paused else min(owed, self._part_at)
 
@@ -216,23 +216,24 @@ class Http2Connection(asyncio.Protocol, Generic[Head]):
     # ---- the end ----
 
     def shutdown(self) -> None:
-        """Take no new request, except those sent before the peer could know that the server stops."""
+        """Take no new request, except those sent before the peer could know of the shutdown."""
         if not (self.outbox.leaving or self._over):
             self.outbox.announce_end()
             self.outbox.flush()
 
     def fail(self, fault: ConnectionFault) -> None:
-        """End the connection, and say why."""
+        """Send GOAWAY with the fault, and close the connection."""
         self.outbox.put(frames.goaway(self.streams.last, fault.code, str(fault)))
         self.outbox.flush()
         self.close()
 
     def close(self) -> None:
-        """Close the connection; what is written still goes out, if the peer takes it soon."""
+        """Close the connection; written bytes are still sent if the peer reads them soon."""
         self._over = True
         self.outbox.drop()
         self.transport.close()
 
     def abort(self) -> None:
+        """Close the connection at once, and drop unsent bytes."""
         self._over = True
         self.transport.abort()

@@ -1,4 +1,4 @@
-"""Field sections of HTTP/2: reading those of requests (HPACK, RFC 7541; the rules of RFC 9113, section 8), and writing ours."""
+"""Field sections of HTTP/2: reading those of requests (HPACK, RFC 7541; rules of RFC 9113, section 8), and writing those of answers."""
 
 from __future__ import annotations
 
@@ -15,27 +15,29 @@ from bentos.protocols.http2.streams import Head
 
 Fields = list[tuple[bytes, bytes]]
 
-NO_TABLE = b"\x20"  # at the start of our first block: we use no dynamic table, whatever size the peer allows for
+NO_TABLE = b"\x20"  # at the start of the server's first block: it uses no dynamic table, whatever size the peer allows
 _STATUS_200 = b"\x88"
-_REMEMBERED = 8  # blocks of a connection: a caller's differ in little but their timeout
+_REMEMBERED = 8  # blocks per connection: a caller's differ in little but their timeout
 _REMEMBERED_BYTES = 1024  # of the longest of them
 _COLON = ord(":")
 _NAME = re.compile(rb":?[!#$%&'*+\-.^_`|~0-9a-z]+").fullmatch
-_VALUE = re.compile(rb"[^\0\r\n]*").fullmatch  # blanks around it are let pass: callers of gRPC send them
+_VALUE = re.compile(
+    rb"[^\0\r\n]*"
+).fullmatch  # blanks around it are allowed, though RFC 9113 forbids them: gRPC clients send them
 _PSEUDO = frozenset((b":method", b":scheme", b":path", b":authority"))
 _REQUIRED = frozenset((b":method", b":scheme", b":path"))
 _OF_CONNECTIONS = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
 
 
 class MalformedError(Exception):
-    """The fields are not those of a request of HTTP/2."""
+    """The fields are not those of an HTTP/2 request."""
 
 
 class FieldReader(Generic[Head]):
-    """The field blocks of one connection, in their order.
+    """A reader of the field blocks of one connection, in their order.
 
-    Callers send the same blocks again and again; what `make` made of one is remembered until a block changes the table that all of
-    them refer to.
+    Callers repeat the same blocks. The result of `make` for a block is cached until a block changes the dynamic table, to which all of them
+    refer.
     """
 
     def __init__(self, limit_bytes: int, make: Callable[[Fields], Head]) -> None:
@@ -45,11 +47,11 @@ class FieldReader(Generic[Head]):
         self._table = self._look_at_table()
 
     def read(self, block: bytes) -> Head:
-        """Return what `make` makes of the fields of a request.
+        """Return the result of `make` for the fields of a request.
 
         Raises:
-            MalformedError: they are none.
-            ConnectionFault: the block cannot be decoded, so no later one can.
+            MalformedError: the fields are not those of a request.
+            ConnectionFault: the block cannot be decoded, and hence no later one.
         """
         head = self._known.get(block)
         if head is not None:
@@ -65,7 +67,7 @@ class FieldReader(Generic[Head]):
         return head
 
     def decode(self, block: bytes) -> Fields:
-        """Return the fields of a block, whatever they are."""
+        """Return the fields of a block, unchecked."""
         try:
             fields = [(bytes(name), bytes(value)) for name, value in self._decoder.decode(block, raw=True)]
         except OversizedHeaderListError:
@@ -79,14 +81,14 @@ class FieldReader(Generic[Head]):
         return fields
 
     def _look_at_table(self) -> tuple[int, int, int]:
-        """Return a mark that differs once the table has changed: each new entry is a new object, at the front."""
+        """Return a mark that differs once the dynamic table has changed: each new entry is a new object at the front."""
         entries = self._decoder.header_table.dynamic_entries
-        self._first = entries[0] if entries else None  # kept, so that no later one can have its address
+        self._first = entries[0] if entries else None  # kept alive, so that no later entry can have the same id
         return id(self._first), len(entries), self._decoder.header_table.maxsize
 
 
 def check_request(fields: Fields) -> None:
-    """Raise MalformedError unless these may be the fields of a request. Source: RFC 9113, sections 8.2 and 8.3."""
+    """Raise MalformedError unless the fields are valid for a request. Source: RFC 9113, sections 8.2 and 8.3."""
     pseudo: dict[bytes, bytes] = {}
     regular = False
     for name, value in fields:
@@ -105,7 +107,7 @@ def check_request(fields: Fields) -> None:
 
 
 def block(fields: Iterable[tuple[bytes, bytes]], status: int = 0) -> bytes:
-    """Return a block of these fields, with the status of a response if given; as literals, which leave any table as it is."""
+    """Return a block of these fields, with the status of a response if given, as literals, which do not change the dynamic table."""
     pseudo = [(b":status", b"%d" % status)] if status else []
     return b"".join(_literal(*field) for field in (*pseudo, *fields))
 

@@ -1,4 +1,4 @@
-"""Frames of HTTP/2 (RFC 9113): their types, the head of each, those that a server sends, and what a peer can do wrong."""
+"""Frames of HTTP/2 (RFC 9113): types, heads, the frames that a server sends, and the faults of a peer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 HEAD = struct.Struct(">BHBBL")  # length in two parts, type, flags, stream
 HEAD_BYTES = 9
 SETTING = struct.Struct(">HL")
-FRAME_BYTES = 16384  # of a payload, unless a peer allows for more
+FRAME_BYTES = 16384  # of a payload, unless a peer allows more
 LARGEST_FRAME_BYTES = 2**24 - 1
 WINDOW_BYTES = 65535  # at the start of a connection
 LARGEST_WINDOW_BYTES = LARGEST_STREAM = 2**31 - 1
@@ -56,23 +56,28 @@ class StreamFault(Exception):  # noqa: N818
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    """Return a frame."""
     size = len(payload)
     return HEAD.pack(size >> 16, size & 0xFFFF, kind, flags, stream) + payload
 
 
 def settings(values: Mapping[int, int]) -> bytes:
+    """Return SETTINGS with these values."""
     return frame(SETTINGS, 0, 0, b"".join(SETTING.pack(*pair) for pair in values.items()))
 
 
 def window_update(stream: int, size: int) -> bytes:
+    """Return WINDOW_UPDATE by `size` bytes; stream 0 is the connection."""
     return frame(WINDOW_UPDATE, 0, stream, size.to_bytes(4, "big"))
 
 
 def rst_stream(stream: int, code: ErrorCode) -> bytes:
+    """Return RST_STREAM."""
     return frame(RST_STREAM, 0, stream, code.to_bytes(4, "big"))
 
 
 def goaway(last_stream: int, code: ErrorCode, why: str = "") -> bytes:
+    """Return GOAWAY; `last_stream` is the last one that is answered."""
     return frame(GOAWAY, 0, 0, last_stream.to_bytes(4, "big") + code.to_bytes(4, "big") + why.encode())
 
 

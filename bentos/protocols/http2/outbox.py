@@ -1,4 +1,4 @@
-"""The outbox of one HTTP/2 connection: the frames that wait to be written, and the data that wait until the peer will take them."""
+"""The outbox of one HTTP/2 connection: frames until the next write, and data until the peer's window allows them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ GOODBYE = b"goodbye!"
 
 
 class Outbox(Generic[Head]):
-    """Answers, and all else that the peer is told.
+    """The frames to a peer: answers and control frames.
 
     Attributes:
-        transport: what is written to; the connection sets it when it is made.
-        frame_bytes: the longest payload that the peer takes.
-        waiting: streams whose peer's window is full, and since when.
-        leaving: the peer was told that the server stops.
+        transport: the asyncio transport, which the connection sets once it is made.
+        frame_bytes: the longest payload that the peer accepts.
+        waiting: streams whose window is full -> the time by `perf_counter` since when.
+        leaving: the peer was told that the server is shutting down.
     """
 
     def __init__(self, gate: Gate, streams: Streams[Head], ration: Ration) -> None:
@@ -41,7 +41,7 @@ class Outbox(Generic[Head]):
 
     @property
     def first_window(self) -> int:
-        """Return how many bytes the peer takes of a new stream."""
+        """The bytes of a new stream that the peer accepts."""
         return self._first_window
 
     def put(self, *given: bytes) -> None:
@@ -49,7 +49,7 @@ class Outbox(Generic[Head]):
         self._frames += given
 
     def flush(self) -> None:
-        """Write what there is, at once."""
+        """Write all frames at once."""
         if self._frames:
             self.transport.write(b"".join(self._frames))
             self._frames.clear()
@@ -57,7 +57,7 @@ class Outbox(Generic[Head]):
     # ---- answers ----
 
     def answer(self, stream: Stream[Head], start: bytes, data: bytes, end: bytes) -> None:
-        """Write all of an answer: the block that starts it, its data, and the block that ends it."""
+        """Write a whole answer: the block that starts it, its data, and the block that ends it."""
         self.start(stream, start)
         size = len(data)
         if size > min(self._window, stream.window, self.frame_bytes):
@@ -74,18 +74,19 @@ class Outbox(Generic[Head]):
         self._done(stream)
 
     def refuse(self, stream: Stream[Head], block: bytes) -> None:
-        """Write an answer that is one block."""
+        """Write an answer that consists of one block."""
         self.start(stream, block, _LAST)
         self._done(stream)
 
     def start(self, stream: Stream[Head], block: bytes, flags: int = frames.END_HEADERS) -> None:
+        """Write the block that starts an answer."""
         if not self._answered:
             self._answered = True
             block = NO_TABLE + block
         self._frames += frames.HEAD.pack(0, len(block), frames.HEADERS, flags, stream.id), block
 
     def send(self, stream: Stream[Head], data: bytes) -> None:
-        """Write data of an answer as soon as the peer takes it; end the stream where it asks on and takes nothing."""
+        """Write data of an answer as soon as the window allows; end the stream if the peer asks for more but reads nothing."""
         if stream.pending and len(stream.pending) + len(data) > self._gate.limits.body_limit_bytes:
             self.end_stream(stream.id, ErrorCode.ENHANCE_YOUR_CALM)
             return
@@ -94,22 +95,22 @@ class Outbox(Generic[Head]):
         self._send_pending(stream)
 
     def finish(self, stream: Stream[Head], block: bytes) -> None:
-        """Write the block that ends an answer, once its data are out."""
+        """Write the block that ends an answer, once its data are written."""
         stream.trailers, stream.deadline = block, math.inf
         self._send_pending(stream)
 
     def is_open(self, stream: Stream[Head]) -> bool:
-        """Return whether a stream may get more of an answer."""
+        """Return whether a stream may get more data."""
         return stream.id in self._streams.open and stream.trailers is None
 
     def end_stream(self, number: int, code: ErrorCode) -> None:
-        """End a stream, open or not, without an answer."""
+        """Reset a stream, open or not, without an answer."""
         self._frames.append(frames.rst_stream(number, code))
         self._streams.expect_late(number)
         self.forget(number)
 
     def forget(self, number: int) -> None:
-        """Answer a stream no more, if it is open."""
+        """Drop a stream, if it is open, without an answer."""
         stream = self._streams.open.get(number)
         if stream is not None:
             self.waiting.pop(stream, None)
@@ -139,20 +140,20 @@ class Outbox(Generic[Head]):
             self._done(stream)
 
     def _done(self, stream: Stream[Head]) -> None:
-        """Remove a stream that is answered; a caller that still sends its request need not."""
+        """Remove an answered stream; reset it if the caller still sends its request, which is no longer needed."""
         self._ration.earn()
         if not stream.ended:
             self._frames.append(frames.rst_stream(stream.id, ErrorCode.NO_ERROR))
             self._streams.expect_late(stream.id)
         self._streams.remove(stream)
 
-    # ---- what the peer will take ----
+    # ---- the peer's windows ----
 
     def widen(self, more: int) -> None:
-        """Widen the window of the connection, and send what waits for that.
+        """Widen the connection's window, and send the data that wait for it.
 
         Raises:
-            ConnectionFault: the window becomes too large, or no larger.
+            ConnectionFault: the increment is 0, or the window exceeds 2³¹ - 1.
         """
         self._window += more
         if not more or self._window > frames.LARGEST_WINDOW_BYTES:
@@ -161,10 +162,10 @@ class Outbox(Generic[Head]):
         self.send_waiting()
 
     def widen_stream(self, stream: Stream[Head], more: int) -> None:
-        """Widen the window of one stream, and send what waits for that.
+        """Widen a stream's window, and send the data that wait for it.
 
         Raises:
-            StreamFault: its window becomes too large, or no larger.
+            StreamFault: the increment is 0, or the window exceeds 2³¹ - 1.
         """
         stream.window += more
         if not more or stream.window > frames.LARGEST_WINDOW_BYTES:
@@ -173,10 +174,10 @@ class Outbox(Generic[Head]):
             self._send_pending(stream)
 
     def set_first_window(self, value: int) -> None:
-        """Start streams with another window, and change those that are open by as much (RFC 9113, section 6.9.2).
+        """Set the window of new streams, and change those of open ones by the difference (RFC 9113, section 6.9.2).
 
         Raises:
-            ConnectionFault: a window becomes too large.
+            ConnectionFault: a window exceeds 2³¹ - 1.
         """
         more, self._first_window = value - self._first_window, value
         opened = self._streams.open.values()
@@ -186,27 +187,27 @@ class Outbox(Generic[Head]):
             stream.window += more
 
     def send_waiting(self) -> None:
-        """Send what the peer takes by now."""
+        """Send waiting data as far as the windows allow."""
         for stream in list(self.waiting):
             self._send_pending(stream)
 
     # ---- the end of the connection ----
 
     def announce_end(self) -> None:
-        """Say that the server stops; what was sent before the peer could know of it, is still answered."""
+        """Announce the shutdown; requests that the peer sent before it could know are still answered."""
         self.leaving = True
         self._frames += (
-            frames.goaway(frames.LARGEST_STREAM, ErrorCode.NO_ERROR, "the server stops"),
+            frames.goaway(frames.LARGEST_STREAM, ErrorCode.NO_ERROR, "the server is shutting down"),
             frames.frame(frames.PING, 0, 0, GOODBYE),
         )
 
     def drop(self) -> None:
-        """Answer none of the streams that are open: nobody waits for that."""
+        """Drop all open streams without an answer."""
         self.waiting.clear()
         self._streams.drop()
 
     def leave(self) -> None:
-        """Name the last stream that is answered."""
+        """Send GOAWAY with the last stream that is answered."""
         if not self._streams.left:
             self.leaving = True
             self._frames.append(frames.goaway(self._streams.last, ErrorCode.NO_ERROR))

@@ -1,4 +1,4 @@
-"""The ration of one HTTP/2 connection: how many frames its peer may send that ask for no answer."""
+"""The ration of one HTTP/2 connection: a bound on the peer's frames without an answer."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _PER_ANSWER = 8
 
 
 class Ration:
-    """Spent by resets, pings, settings, empty frames and the like; earned by answers, and by waiting.
+    """A token bucket: resets, pings, settings, empty frames and the like spend it; answers and time fill it.
 
     Args:
-        now: the time by `perf_counter`, as for all that follows.
+        now: the time by `perf_counter`, here and in all methods.
     """
 
     __slots__ = ("_filled_at", "_left")
@@ -23,18 +23,18 @@ class Ration:
         self._filled_at = now
 
     def earn(self) -> None:
-        """Allow for more frames, after an answer or a part of one."""
+        """Allow more frames, after an answer or a part of one."""
         self._left = min(self._left + _PER_ANSWER, _AT_ONCE)
 
     def spend(self, now: float) -> None:
-        """Account for one frame.
+        """Count one frame.
 
         Raises:
-            ConnectionFault: there is nothing left.
+            ConnectionFault: the ration is spent.
         """
         self._left -= 1
         if self._left < 0:
             self._left = min(_AT_ONCE, (now - self._filled_at) * _PER_S)
             self._filled_at = now
             if self._left < 1:
-                raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many frames that ask for nothing")
+                raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many resets, pings, settings or empty frames")

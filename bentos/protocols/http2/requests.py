@@ -1,4 +1,4 @@
-"""The requests of an HTTP/2 connection: what its peer sends, frame by frame, and what of it is against the rules."""
+"""The requests of an HTTP/2 connection: the peer's frames, checked one by one against RFC 9113."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ class Answering(Protocol[Head]):
     """An object that answers requests."""
 
     def opened(self, stream: Stream[Head]) -> None:
-        """Take the fields of a request."""
+        """Handle the fields of a new request."""
 
     def received(self, stream: Stream[Head], data: bytes) -> None:
-        """Take more of the body, and all of it if `stream.ended`."""
+        """Handle the next part of a body, the last one if `stream.ended`."""
 
 
 class Requests(Generic[Head]):
-    """Read the frames of a peer, and hand its requests to who answers them.
+    """A reader of a peer's frames, which hands the requests to `answering`.
 
     Attributes:
-        now: when what is being read came, by `perf_counter`.
-        stream_credit: bytes that it may send of a stream before it is allowed more.
+        now: the time by `perf_counter` at which the bytes being read came.
+        stream_credit: bytes that the peer may send of a stream before it is allowed more.
     """
 
     def __init__(
@@ -56,15 +56,15 @@ class Requests(Generic[Head]):
         self._ration = ration
         self._reader = FieldReader(gate.limits.head_limit_bytes, make_head)
         self._made_at = self.now
-        self._settled = False  # the peer's settings are there
-        self._block: bytearray | None = None  # fields of which CONTINUATION is to come
+        self._settled = False  # the peer's settings have come
+        self._block: bytearray | None = None  # an incomplete field block, which CONTINUATION must follow
         self._block_head = (0, 0)
         self._block_at = self.now
         self._credit = RECEIVE_BYTES
 
     @property
     def owed_since(self) -> float:
-        """Return since when the peer owes its settings, or the rest of a field block; infinite where it owes nothing."""
+        """The time since which the peer owes its settings, or the rest of a field block; infinite if it owes nothing."""
         if not self._settled:
             return self._made_at
         return self._block_at if self._block is not None else math.inf
@@ -73,12 +73,12 @@ class Requests(Generic[Head]):
         """Read one frame.
 
         Raises:
-            ConnectionFault: the peer broke the rules for more than one stream.
+            ConnectionFault: the peer broke a rule of the connection, not just of one stream.
         """
         if self._block is not None and kind != frames.CONTINUATION:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a field block is not complete")
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "CONTINUATION expected: a field block is incomplete")
         if not self._settled and kind != frames.SETTINGS:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "settings come first")
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "the first frame must be SETTINGS")
         if kind >= len(_TAKERS):
             self._spend()
             return
@@ -108,7 +108,7 @@ class Requests(Generic[Head]):
     def _take_continuation(self, flags: int, number: int, payload: bytes) -> None:
         block, (stream, head_flags) = self._block, self._block_head
         if block is None or number != stream:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "CONTINUATION of nothing")
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "CONTINUATION without HEADERS")
         self._spend()
         block += payload
         self._check_block(len(block))
@@ -126,7 +126,7 @@ class Requests(Generic[Head]):
             self._take_trailers(number, flags, block)
             return
         if not number & 1:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "streams of a caller have odd numbers")
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a client's streams must have odd numbers")
         if self._streams.left:
             self._reader.decode(block)
             return
@@ -147,12 +147,12 @@ class Requests(Generic[Head]):
             self._answering.received(stream, b"")
 
     def _take_trailers(self, number: int, flags: int, block: bytes) -> None:
-        """Take the fields after a body, which only say that it has ended."""
+        """Take the fields after a body, which only mark its end."""
         fields = self._reader.decode(block)
         stream = self._streams.open.get(number)
         if stream is None or stream.ended:
             if not self._streams.is_late(number):
-                raise ConnectionFault(ErrorCode.STREAM_CLOSED, "HEADERS of a stream that is closed")
+                raise ConnectionFault(ErrorCode.STREAM_CLOSED, "HEADERS on a closed stream")
             self._take_late(number, flags)
         elif not flags & frames.END_STREAM or any(name.startswith(b":") for name, _ in fields):
             raise StreamFault(ErrorCode.PROTOCOL_ERROR, number)
@@ -164,7 +164,7 @@ class Requests(Generic[Head]):
         size = len(payload)
         self._credit -= size
         if self._credit < 0:
-            raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "more than the window of the connection")
+            raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "the connection's window is exceeded")
         if self._credit < RECEIVE_BYTES // 2:
             self._outbox.put(frames.window_update(0, RECEIVE_BYTES - self._credit))
             self._credit = RECEIVE_BYTES
@@ -187,7 +187,7 @@ class Requests(Generic[Head]):
         self._answering.received(stream, payload)
 
     def _take_late(self, number: int, flags: int) -> None:
-        """Drop what comes for a closed stream whose caller could not know that; else it is a fault."""
+        """Drop a frame for a closed stream if the peer could not know that it is closed; else raise StreamFault."""
         self._check_known(number)
         if number > self._streams.last:
             return
@@ -200,7 +200,7 @@ class Requests(Generic[Head]):
 
     def _check_known(self, number: int) -> None:
         if not number & 1 or (number > self._streams.last and not self._streams.left):
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a frame for a stream that there is not")
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a frame on an idle stream")
 
     def _take_priority(self, _: int, number: int, payload: bytes) -> None:
         self._spend()
@@ -211,7 +211,7 @@ class Requests(Generic[Head]):
             raise StreamFault(ErrorCode.FRAME_SIZE_ERROR, number)
 
     def _check_priority(self, number: int, payload: bytes) -> None:
-        """Refuse a stream that depends on itself; priorities are ignored otherwise (RFC 9113 has given them up)."""
+        """Reject a stream that depends on itself; otherwise ignore priorities, which RFC 9113 deprecates."""
         if len(payload) < _PRIORITY_BYTES:
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "a priority is too short")
         if int.from_bytes(payload[:4], "big") & frames.LARGEST_STREAM == number:
@@ -227,9 +227,9 @@ class Requests(Generic[Head]):
 
     def _take_settings(self, flags: int, number: int, payload: bytes) -> None:
         if number:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "SETTINGS of a stream")
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "SETTINGS on a stream")
         if len(payload) % frames.SETTING.size or (flags & frames.ACK and payload):
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS of a strange length")
+            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS of an invalid length")
         if len(payload) > _SETTINGS_AT_ONCE * frames.SETTING.size:
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many settings")
         if flags & frames.ACK:
@@ -252,11 +252,11 @@ class Requests(Generic[Head]):
             self._outbox.set_first_window(value)
 
     def _take_push(self, _: int, __: int, ___: bytes) -> None:
-        raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "callers push nothing")
+        raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PUSH_PROMISE from a client")
 
     def _take_ping(self, flags: int, number: int, payload: bytes) -> None:
         if number:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PING of a stream")
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PING on a stream")
         if len(payload) != 8:
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "PING has 8 bytes")
         self._spend()
@@ -267,7 +267,7 @@ class Requests(Generic[Head]):
 
     def _take_goaway(self, _: int, number: int, __: bytes) -> None:
         if number:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "GOAWAY of a stream")
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "GOAWAY on a stream")
         self._outbox.leave()
 
     def _take_window(self, _: int, number: int, payload: bytes) -> None:

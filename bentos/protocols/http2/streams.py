@@ -1,4 +1,4 @@
-"""The streams of an HTTP/2 connection: requests and their answers, from the fields of the one to the end of the other."""
+"""The streams of an HTTP/2 connection: one for each request and its answer."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ class Stream(Generic[Head]):
     """One request and its answer.
 
     Attributes:
-        head: what its fields were read as.
-        started: when they came, by `perf_counter`.
-        deadline: when all of it must have come, or what else the application says.
-        body: what has come of it and is not dealt with.
-        ended: whether all of it has come.
+        head: the request's head, made from its fields.
+        started: the time by `perf_counter` at which they came.
+        deadline: the time at which the whole request must have come, unless the application sets another.
+        body: received bytes that are not yet handled.
+        ended: the whole request has come.
         state: the application's.
         credit: bytes that the peer may send.
-        window: bytes that the peer will take.
-        pending: bytes of the answer that wait for that.
+        window: bytes that the peer accepts.
+        pending: bytes of the answer that wait for the window.
         trailers: the block that ends the answer, once there is one.
-        held: bytes of memory that it is accounted for.
+        held: bytes of memory counted in the gate's `held_bytes`.
     """
 
     __slots__ = (
@@ -54,34 +54,35 @@ class Streams(Generic[Head]):
     """The streams of one connection.
 
     Args:
-        gone: told of each stream that ended before it was answered; nobody waits for that any more.
+        gone: called with each stream that the peer ended before its answer.
 
     Attributes:
-        open: by number, in the order in which they were opened.
+        open: the open streams by number, in the order of their opening.
         last: the number of the newest.
-        left: no new one is answered: the peer was told which was the last.
-        parted_at: when all were answered after that, by `perf_counter`; infinite until then.
+        left: GOAWAY has named the last stream, and no newer one is answered.
+        parted_at: the time by `perf_counter` at which all were answered after that; infinite until then.
     """
 
     def __init__(self, gate: Gate, gone: Callable[[Stream[Head]], None]) -> None:
         self._gate = gate
         self._gone: Callable[[Stream[Head]], None] | None = gone
         self.open: dict[int, Stream[Head]] = {}
-        self._late: dict[int, None] = {}  # answered or ended before their callers had: what still comes is dropped
+        self._late: dict[int, None] = {}  # ended here before the peer could know, so its further frames are dropped
         self.last = 0
         self.left = False
         self.parted_at = math.inf
 
     def add(self, stream: Stream[Head]) -> None:
+        """Add a new stream."""
         self.open[stream.id] = stream
 
     def hold(self, stream: Stream[Head], size: int) -> None:
-        """Account for memory that a stream takes, or gives back."""
+        """Count bytes of memory that a stream takes, or returns if `size` is negative."""
         stream.held += size
         self._gate.held_bytes += size
 
     def remove(self, stream: Stream[Head]) -> None:
-        """Remove a stream that is answered, or that nobody waits for."""
+        """Remove a stream that is answered or dropped."""
         del self.open[stream.id]
         if stream.held:
             self.hold(stream, -stream.held)
@@ -89,7 +90,7 @@ class Streams(Generic[Head]):
             self.parted_at = perf_counter()
 
     def forget(self, number: int) -> None:
-        """End a stream that is not answered, if it is open."""
+        """Drop an unanswered stream, if it is open."""
         stream = self.open.get(number)
         if stream is not None:
             self.remove(stream)
@@ -97,29 +98,29 @@ class Streams(Generic[Head]):
                 self._gone(stream)
 
     def leave(self) -> None:
-        """Answer no stream that is opened from now on."""
+        """Answer no stream opened from now on."""
         self.left = True
         if not self.open:
             self.parted_at = perf_counter()
 
     def drop(self) -> None:
-        """Forget all streams, and whom to tell: there will be no other."""
+        """Drop all streams, and the callback `gone`, since the connection has ended."""
         for number in list(self.open):
             self.forget(number)
         self._gone = None
 
-    # ---- streams that ended here before their callers knew ----
+    # ---- streams that ended here before the peer could know ----
 
     def expect_late(self, number: int) -> None:
-        """Drop what still comes for a stream that ended here first."""
+        """Drop further frames of a stream that ended here first."""
         if len(self._late) >= MAX_STREAMS:
             del self._late[next(iter(self._late))]
         self._late[number] = None
 
     def is_late(self, number: int) -> bool:
-        """Return whether the stream ended here before its caller could know."""
+        """Return whether the stream ended here before the peer could know."""
         return number in self._late
 
     def end_late(self, number: int) -> None:
-        """Expect nothing more for a stream: its caller has ended it too."""
+        """Expect no further frames of a stream, which the peer has ended too."""
         self._late.pop(number, None)
