@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 VERSION = "0.1.0"
-# Variables by which the supervisor tells its worker where it was started, and on which descriptor to say how loading the bundle went.
+# Variables from the supervisor to its worker: the directory of its start, and the descriptor on which to report the loading of the bundle.
 STARTED_IN, TELL_ON = "BULKHEAD_STARTED_IN", "BULKHEAD_TELL_ON"
-# What a worker says there, a byte each; or the exit code of the error that keeps it from serving.
+# A worker's reports, one byte each; a third is the exit code of the error that keeps it from serving.
 LOADING, LOADED = b"\xfe", b"\xff"
 
 
@@ -28,7 +28,7 @@ def _keep_bundle_unchanged() -> None:
 
 
 def tell(what: bytes) -> None:
-    """Say to BentoML's supervisor how loading goes; a fleet's sees it by the exit code."""
+    """Report the loading of the bundle to BentoML's supervisor; without `TELL_ON`, as in a fleet, the exit code is enough."""
     if descriptor := os.environ.get(TELL_ON):
         os.write(int(descriptor), what)
 

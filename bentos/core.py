@@ -1,4 +1,4 @@
-"""The core that both front ends are thin over: one verified model, its name and version, its limits and its counters."""
+"""The core under both front ends: one verified model with its name, version, limits and counters."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ from contract.schema.schema import FeatureSchema
 
 
 class Core:
-    """Answers rows. Exists only for a model whose files are what the manifest says and whose golden answers agree.
+    """A predictor of rows; it exists only for a model whose files match the manifest and whose golden answers agree.
 
     Attributes:
         name: the model's name.
         version: the bundle's digest, which every answer names.
-        example: a row that works, from the golden requests.
-        ready: whether both front ends listen.
-        admission: asked by the front ends before they let a request take any time.
-        access: who may call; None where everybody may.
-        observations: of what was predicted.
+        example: a valid row, from the golden requests.
+        ready: both front ends listen.
+        admission: admission control, which the front ends ask before they spend time on a request.
+        access: the API keys; None if no key is required.
+        observations: the observed predictions.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Core:
 
     @classmethod
     def load(cls, bundle: Path) -> Core:
-        """The core of a bundle directory.
+        """Load the core of a bundle directory.
 
         Raises:
             BundleError: a file is missing or changed, or a golden answer differs.
@@ -78,10 +78,12 @@ class Core:
             limits = Limits.from_bytes((directory / LIMITS_FILE_NAME).read_bytes())
             reference = (directory / training_reference.FILE_NAME).read_bytes()
         except OSError as error:
-            raise BundleError(f"the bundle is not complete: {error}") from error
+            raise BundleError(f"the bundle is incomplete: {error}") from error
         predictor = Predictor.load(directory)
         if not predictor.check_golden(directory / GOLDEN_FILE_NAME):
-            raise BundleError(f"{GOLDEN_FILE_NAME} holds no request, so nothing shows that this is the judged model")
+            raise BundleError(
+                f"{GOLDEN_FILE_NAME} holds no request, so it cannot be checked that this is the judged model"
+            )
         example: dict[str, Any] = json.loads((directory / GOLDEN_FILE_NAME).read_bytes())[0]["row"]
         version = manifest.digest_of(bundle)
         return cls(
@@ -94,10 +96,10 @@ class Core:
         )
 
     def begin(self, environment: Mapping[str, str]) -> None:
-        """Both front ends listen, on the event loop that this is called on: ready, with a prediction log and traces if they are asked for.
+        """Become ready, on the running event loop, once both front ends listen; start the prediction log and traces if they are set.
 
         Raises:
-            ConfigurationError: the log cannot be written, or traces are wanted in a way that there is not.
+            ConfigurationError: the log is not writable, or the settings of traces are unsupported.
         """
         loop = asyncio.get_running_loop()
         self.admission.call_soon = self.observations.call_soon = loop.call_soon
@@ -109,31 +111,35 @@ class Core:
         self.ready = True
 
     def end(self) -> None:
-        """Nothing will be asked any more: write what is not yet written."""
+        """Write the rest of the log and the traces; no request may follow."""
         self.observations.stop_log()
         if self._tracing is not None:
             self._tracing.close()
 
     def answered(self, protocol: str, outcome: str, seconds: float, headers: Mapping[bytes, bytes]) -> None:
-        """One request was answered, `seconds` after it arrived (body included); `headers` by lower-case name, gRPC's metadata too."""
+        """Count a request that was answered `seconds` after it arrived (body included).
+
+        Args:
+            headers: by lower-case name; gRPC's metadata too.
+        """
         self.metrics.count(protocol, outcome, seconds)
         if self._tracing is not None:
             self._tracing.answered(protocol, outcome, seconds, headers)
 
     def check_size(self, rows: int) -> None:
-        """Raises TooLargeError for more rows than one request may hold; ask before the rows are built."""
+        """Raise TooLargeError for more rows than one request may hold; call it before the rows are built."""
         if rows > self.limits.max_rows:
-            raise TooLargeError(f"{rows} rows, but one request may hold {self.limits.max_rows} at most")
+            raise TooLargeError(f"{rows} rows, but one request may hold at most {self.limits.max_rows}")
 
     def predict(self, rows: Sequence[Row], request_id: bytes = b"") -> list[Answer]:
-        """One answer a row, as `contract.model.predictor.Predictor.predict` gives it.
+        """Return one answer per row, in the form of `contract.model.predictor.Predictor.predict`.
 
         Args:
-            request_id: what the caller calls its request, for the prediction log.
+            request_id: the caller's name of the request, for the prediction log.
 
         Raises:
             TooLargeError: too many rows.
-            InvalidRowsError: rows that break the schema; nothing is predicted then.
+            InvalidRowsError: some rows break the schema; none is predicted then.
         """
         self.check_size(len(rows))
         if not rows:
@@ -144,10 +150,10 @@ class Core:
         return answers
 
     def predict_tensors(self, given: list[Row] | Columns, request_id: bytes = b"") -> tuple[Outputs, Assumed]:
-        """The same answers by output, and the rows that took each fallback.
+        """Return the same answers by output, and the rows that took each fallback.
 
         Args:
-            given: as many rows as `check_size` has allowed.
+            given: rows, or columns, whose number passed `check_size`.
         """
         if isinstance(given, Columns):
             scored, assumed = self._predictor.score_columns(given)
@@ -166,7 +172,7 @@ class Core:
 
 
 def _check_files(bundle: Path, claims: manifest.Manifest) -> None:
-    """The model's own files against the manifest. The whole bundle is the store's to verify, before its code is run."""
+    """Check the model's own files against the manifest; the store verifies the whole bundle, before its code runs."""
     names = sorted(name for name in claims.files if name.startswith(f"{manifest.ARTIFACT}/"))
     problems = [Problem(None, name, "missing") for name in names if not (bundle / name).is_file()]
     problems += [
@@ -175,4 +181,4 @@ def _check_files(bundle: Path, claims: manifest.Manifest) -> None:
         if (bundle / name).is_file() and sha256(bundle / name) != claims.files[name]
     ]
     if problems:
-        raise BundleError(f"the model in {bundle} is not what its manifest says", problems)
+        raise BundleError(f"the model in {bundle} does not match its manifest; install the bundle again", problems)

@@ -59,9 +59,9 @@ def _read_settings() -> int:
 
 
 def _end_with_worker() -> None:
-    """Have the supervisor end, with the same exit code, if its worker cannot load the bundle: it would start one again for ever.
+    """Have the supervisor end with its worker's exit code if that cannot load the bundle; it would restart the worker for ever.
 
-    The worker says how that goes on a pipe. Of one that ended without a word, by a signal say, the start of the next one tells.
+    The worker reports the loading on a pipe. If it ends without a report, by a signal for example, the next worker's start reveals it.
     """
     reading, writing = os.pipe()
     os.set_inheritable(writing, True)
@@ -77,7 +77,7 @@ def _heed(reading: int) -> None:
         elif said != LOADING:
             return _end(said[0])
         elif is_loading:
-            print("this bundle cannot be served: its worker ended before it had loaded it", file=sys.stderr)
+            print("this bundle cannot be served: its worker crashed while loading it", file=sys.stderr)
             return _end(1)
         else:
             is_loading = True
@@ -85,7 +85,7 @@ def _heed(reading: int) -> None:
 
 
 def _end(code: int) -> None:
-    """Let the supervisor stop as it does when it is told to, and then exit with the code."""
+    """Stop the supervisor as SIGTERM does, and have it exit with the code."""
     atexit.register(_exit, code)
     os.kill(os.getpid(), signal.SIGTERM)
 

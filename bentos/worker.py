@@ -112,7 +112,7 @@ def main() -> int:
     logging.basicConfig(format="%(asctime)s [%(levelname)s] [worker] %(message)s", datefmt="%Y-%m-%dT%H:%M:%S%z")
     code = command_line.run(lambda: _serve(given), stopped="this bundle cannot be served")
     if code == BundleError.exit_code:
-        tell(bytes([code]))  # once the reason is printed: the supervisor ends then, and this process with it
+        tell(bytes([code]))  # only now that the reason is printed, since it ends the supervisor, and so this process
     return code
 
 

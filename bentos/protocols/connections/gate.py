@@ -24,13 +24,18 @@ class Connection(Protocol):
     transport: Any
 
     @property
-    def deadline(self) -> float: ...
-    def expire(self, now: float) -> None: ...
-    def shutdown(self) -> None: ...
+    def deadline(self) -> float:
+        """The time by `perf_counter` after which to call `expire`."""
+
+    def expire(self, now: float) -> None:
+        """End whatever is overdue."""
+
+    def shutdown(self) -> None:
+        """Take no new request, and close once those in flight are answered."""
 
 
 class Gate:
-    """The state that the connections of one server share.
+    """The shared state of one server's connections.
 
     Attributes:
         connections: the open ones.

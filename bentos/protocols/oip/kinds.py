@@ -1,4 +1,4 @@
-"""Kinds of fields on the wire, one row each: the datatype that a model's metadata name, those that are read, and the JSON of OpenAPI."""
+"""The wire form of each kind of field: its datatype in the model's metadata, the datatypes that are read, and its JSON schema."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ ANY = NUMBERS | {"BOOL", "BYTES"}
 
 @dataclass(frozen=True)
 class Wire:
-    """One kind of field.
+    """The wire form of one kind of field.
 
     Attributes:
-        datatype: of the Open Inference Protocol, as the model's metadata have it.
+        datatype: the datatype of the Open Inference Protocol in the model's metadata.
         read: the datatypes whose values `contract.schema.kinds` reads as the kind.
-        json: the JSON schema that clients are made from.
+        json: the JSON schema from which clients are generated.
     """
 
     datatype: str
@@ -28,7 +28,7 @@ class Wire:
     json: dict[str, Any]
 
 
-# Not of the format `date-time`, which has an offset.
+# Not the format `date-time`, which requires an offset.
 _LOCAL = {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?$", "example": "2013-12-24T17:30"}
 _IN_UTC = {"type": "string", "format": "date-time", "example": "2013-12-24T17:30:00Z"}
 _WIRES = {
@@ -41,7 +41,7 @@ DATATYPES = {kind: wire.datatype for kind, wire in _WIRES.items()}
 
 
 def wire_of(field: Field) -> Wire:
-    """Return how a field is sent; a timestamp by its unit, its zone, or a format of its own."""
+    """Return the wire form of a field; that of a timestamp depends on its unit, its zone, and a format of its own."""
     if field.kind != "timestamp":
         return _WIRES[field.kind]
     if field.unit:

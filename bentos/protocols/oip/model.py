@@ -1,4 +1,4 @@
-"""What the Open Inference Protocol says about this model, the same over HTTP and gRPC."""
+"""The model in terms of the Open Inference Protocol, the same over HTTP and gRPC: metadata, configuration and index."""
 
 from __future__ import annotations
 
@@ -17,39 +17,44 @@ from contract.model.columns.program import Assumed
 SERVER_NAME = "bulkhead"
 PLATFORM = "onnx_onnxv1"  # the protocol's name for an ONNX model that ONNX Runtime runs
 FALLBACKS = "fallbacks"
-# The extensions of Triton that this server has: https://github.com/triton-inference-server/server/tree/main/docs/protocol. Of the
-# repository there is the index alone, as with a Triton that loads no model on demand.
+# Triton's extensions that this server supports: https://github.com/triton-inference-server/server/tree/main/docs/protocol. Of the
+# repository it has only the index, like a Triton that loads no model on demand.
 EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository")
-UNSUPPORTED = ("shared_memory_region", "classification")  # parameters of other extensions, which ask for other answers
-# Of a model's configuration: the names of the datatypes that differ.
+UNSUPPORTED = (
+    "shared_memory_region",
+    "classification",
+)  # parameters of other extensions; to ignore them would give wrong answers
+# Datatypes whose names in a model's configuration differ.
 _CONFIG_TYPES = {"BYTES": "TYPE_STRING"}
 
 
 def check_model(core: Core, name: str, version: str) -> None:
-    """Raises NotFoundError unless `name` is the model and `version` its digest; an empty version means any."""
+    """Raise NotFoundError unless `name` is the model and `version` its digest; an empty version means any."""
     if name != core.name:
-        raise NotFoundError(f"there is no such model here; this server has {core.name!r}")
+        raise NotFoundError(f"unknown model; this server has {core.name!r}")
     if version and version != core.version:
-        raise NotFoundError(f"there is no such version of {core.name!r} here; this server has {core.version}")
+        raise NotFoundError(f"unknown version of {core.name!r}; this server has {core.version}")
 
 
 def fallbacks(assumed: Assumed) -> str:
-    """The parameter `fallbacks` of a response, what was assumed: JSON, entries of `field`, `problem` and `rows`."""
+    """Return the parameter `fallbacks` of a response as JSON: entries of `field`, `problem` and `rows`."""
     return json_body.encode([{**fallback, "rows": rows} for fallback, rows in assumed]).decode()
 
 
 def check_parameters(parameters: Container[str]) -> None:
-    """Raises RequestError for a parameter that asks for what this server does not do; of a request, an input or an output."""
+    """Raise RequestError for an unsupported parameter of a request, an input or an output."""
     for name in UNSUPPORTED:
         if name in parameters:
-            raise RequestError(f"the parameter {name!r} is not supported")
+            raise RequestError(f"unsupported parameter {name!r}")
 
 
 def server_metadata() -> dict[str, Any]:
+    """Return name, version and extensions of the server."""
     return {"name": SERVER_NAME, "version": VERSION, "extensions": list(EXTENSIONS)}
 
 
 def model_metadata(core: Core) -> dict[str, Any]:
+    """Return the model's metadata: name, version, platform, inputs and outputs."""
     return {
         "name": core.name,
         "versions": [core.version],
@@ -62,7 +67,7 @@ def model_metadata(core: Core) -> dict[str, Any]:
 
 
 def model_config(core: Core) -> dict[str, Any]:
-    """What Triton's extension `model_configuration` says of a model; `max_batch_size` 0 means that shapes are as the metadata have them."""
+    """Return the model's configuration, by Triton's extension; `max_batch_size` 0 means that shapes are those of the metadata."""
     metadata = model_metadata(core)
     optional = {field.name for field in core.schema.fields if not field.required}
     inputs = [
@@ -88,6 +93,6 @@ def _config(tensor: dict[str, Any]) -> dict[str, Any]:
 
 
 def repository_index(core: Core) -> list[dict[str, str]]:
-    """The one model, as the index of Triton's extension `model_repository` lists it."""
+    """Return the index of Triton's extension `model_repository`, which lists the one model."""
     state = {"state": "READY", "reason": ""} if core.ready else {"state": "UNAVAILABLE", "reason": "not ready"}
     return [{"name": core.name, "version": core.version, **state}]

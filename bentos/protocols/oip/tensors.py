@@ -1,15 +1,15 @@
-"""Tensors of the Open Inference Protocol to rows or columns, and answers to tensors; shared by the HTTP and the gRPC front end.
+"""Tensors of the Open Inference Protocol to rows or columns, and answers to tensors, for HTTP and gRPC.
 
-One input tensor stands for one field of the schema and has its name, or for a column of the source that the field is made of; its shape
-is [rows] or [rows, 1]. Values are read as `/predict` reads them (`contract.schema`), so that a row has one answer, however it is sent.
+One input tensor holds one field of the schema and has its name, or that of a source column of the field; its shape is [rows] or [rows, 1].
+Values are read as by `/predict` (`contract.schema`), so a row has the same answer over every protocol.
 
-| kind of field            | datatype; others that are read too   | missing, where the field is optional      |
+| kind of field            | datatype; others that are read too   | missing, if the field is optional         |
 |--------------------------|--------------------------------------|-------------------------------------------|
 | number                   | FP64; FP32, (U)INT*, BYTES           | NaN; null in JSON; no such tensor         |
 | boolean                  | BOOL; BYTES, (U)INT*, FP*            | null in JSON; no such tensor              |
 | category                 | BYTES; any other                     | null in JSON; no such tensor              |
 | timestamp                | BYTES; (U)INT*, FP* if it has a unit | null in JSON; no such tensor              |
-| all of them              |                                      | blank text; what the table has for missing |
+| all of them              |                                      | blank text; the table's missing values    |
 
 Outputs, by the form of the task's answer: `probability` and `label`; `probabilities`, of shape [rows, labels] in the order of the
 target's labels, and `label`; or `value`.
@@ -36,7 +36,7 @@ from contract.model.row_program import Row
 from contract.schema.schema import FeatureSchema
 from contract.schema.tasks import TASKS, Form
 
-# Elements of raw tensors, as `struct` names them.
+# Datatype -> `struct`'s code for an element of a raw tensor.
 _WIRE_TYPES = {"BOOL": "?", "FP32": "f", "FP64": "d", "INT8": "b", "INT16": "h", "INT32": "i", "INT64": "q"} | {
     "UINT8": "B",
     "UINT16": "H",
@@ -44,13 +44,13 @@ _WIRE_TYPES = {"BOOL": "?", "FP32": "f", "FP64": "d", "INT8": "b", "INT16": "h",
     "UINT64": "Q",
 }
 _LENGTH = struct.Struct("<I")
-REMEMBERED = 64  # tables, readers: callers send the same ones again and again
-FEW = 15  # rows that cost no more one by one than as columns
+REMEMBERED = 64  # tables and readers, since callers repeat the same heads
+FEW = 15  # rows up to which rows cost no more than columns
 ValueReader = Callable[[bytes], Sequence[Any]]
 Given = list[Row] | Columns
 WireReader = Callable[[Sequence[bytes]], Given]
 Head = tuple[str, str, int]  # of an input: name, datatype and number of rows
-# Of inputs, in their order: the name, and what puts None for the datatype's own spelling of missing, where there is one.
+# Of inputs, in their order: the name, and the function that replaces the datatype's own missing value (NaN) by None, if it has one.
 Table = list[tuple[str, Callable[[Sequence[Any]], Sequence[Any]] | None]]
 
 # Only NaN differs from itself.
@@ -66,7 +66,7 @@ OUTPUTS: dict[Form, dict[str, str]] = {
 
 @dataclass(slots=True)  # not frozen: that would cost three times as much to make, and there is one a field and request
 class Tensor:
-    """A named column: `width` Python values a row (float, int, bool, str, or None for missing), row after row."""
+    """A named column of `width` Python values per row (float, int, bool, str; None for missing), row by row; width None means one."""
 
     name: str
     datatype: str
@@ -75,11 +75,12 @@ class Tensor:
 
     @property
     def shape(self) -> list[int]:
+        """The shape, [rows] or [rows, width]."""
         return [len(self.values)] if self.width is None else [len(self.values) // self.width, self.width]
 
 
 class TensorReader:
-    """Checks tensors against a schema and turns them into the rows that `/predict` would have been sent, or into columns."""
+    """A reader of the tensors of a schema, into the same rows that `/predict` takes or into columns."""
 
     def __init__(self, schema: FeatureSchema) -> None:
         made = [(name, field) for field in schema.accepted for name in field.source]
@@ -87,13 +88,17 @@ class TensorReader:
         self._accepted = {name: ANY for name, _ in made} | {
             field.name: wire_of(field).read for field in schema.accepted
         }
-        # Whether a field is there that can be made of other columns is seen when rows are made of them.
+        # A field that may be made of other columns is checked when rows are made of them.
         self._required = [field.name for field in schema.fields if field.required and not field.source]
         self._read = {field.name: field for field in schema.fields}
         self._known_table = lru_cache(maxsize=REMEMBERED)(self._table)
 
     def check(self, name: str, datatype: str, shape: Sequence[int]) -> int:
-        """The number of rows of a tensor whose head fits the schema; to be asked before its values are read."""
+        """Check a tensor's head against the schema, before its values are read; return its number of rows.
+
+        Raises:
+            InvalidRowsError: the input is unknown, or its datatype or shape does not fit.
+        """
         accepted = self._accepted.get(name)
         if accepted is None:
             raise _invalid(name[:100], "unknown input")
@@ -104,14 +109,14 @@ class TensorReader:
         return shape[0]
 
     def given(self, heads: tuple[Head, ...], columns: Sequence[Sequence[Any]]) -> Given:
-        """What the values of tensors give: rows where they are few, else columns.
+        """Return the values of tensors as rows if they are few, else as columns.
 
         Args:
             heads: of the tensors, checked by `check`.
             columns: their values, as many as the heads say.
 
         Raises:
-            RequestError: a tensor is absent, there twice, or of another length than others.
+            RequestError: a required tensor is missing, two have one name, or their lengths differ.
         """
         table = self._known_table(heads)
         if _size(heads) <= FEW:
@@ -123,10 +128,10 @@ class TensorReader:
         return Columns(values, _size(heads), lambda: _joined(table, columns))
 
     def wire_reader(self, heads: tuple[Head, ...]) -> WireReader:
-        """What reads tensors in the raw representation, as `from_wire` and `given` together.
+        """Return the reader of raw tensors of these heads, which does the same as `from_wire` and `given`.
 
         Raises:
-            RequestError: they make no table; and the reader raises it for contents that do not fit.
+            RequestError: the heads do not fit together; the reader raises it for contents that do not fit their heads.
         """
         table, size = self._table(heads), _size(heads)
         readers = [_wire_reader(*head) for head in heads]
@@ -138,7 +143,7 @@ class TensorReader:
             try:
                 values = {name: reader(content) for (name, reader), content in zip(columns, contents, strict=True)}
             except InvalidRowsError:
-                return read(contents)  # which says what is wrong with the first one
+                return read(contents)  # raises with the exact problem of the first bad tensor
             return Columns(values, size, lambda: read(contents))
 
         if size <= FEW:
@@ -150,7 +155,7 @@ class TensorReader:
         return read_columns
 
     def _array(self, name: str, datatype: str, values: Sequence[Any]) -> Column:
-        """The values as an array, where the field's own parser need not see each of them."""
+        """Return numbers of a number field as an array; other values unchanged, for the field's own parser."""
         if name in self._read and self._read[name].kind == "number" and datatype in NUMBERS:
             with suppress(OverflowError):
                 return np.array(values, np.float64)
@@ -174,7 +179,7 @@ def _size(heads: Sequence[Head]) -> int:
 
 
 def _joined(table: Table, columns: Sequence[Sequence[Any]]) -> list[Row]:
-    """One row for every position of the columns, which are of equal length."""
+    """Return the rows of columns of equal length."""
     names = [name for name, _ in table]
     complete = [
         values if complete_with is None else complete_with(values)
@@ -184,7 +189,7 @@ def _joined(table: Table, columns: Sequence[Sequence[Any]]) -> list[Row]:
 
 
 def _one_row_reader(heads: Sequence[Head], table: Table, read: WireReader) -> WireReader:
-    """The same for one row, in a third of the time; whatever does not fit is left to `read`, which says what it is."""
+    """Return a reader of one row that takes a third of the time; it leaves contents that do not fit to `read`, which raises."""
     columns = [
         (name, None if datatype == "BYTES" else struct.Struct(f"<{_WIRE_TYPES[datatype]}").unpack, missing is not None)
         for (name, datatype, _), (_, missing) in zip(heads, table, strict=True)
@@ -209,13 +214,13 @@ def _one_row_reader(heads: Sequence[Head], table: Table, read: WireReader) -> Wi
 
 
 def from_wire(head: Head, content: bytes) -> Sequence[Any]:
-    """The values that lie in `content` as OIP's raw representation: little-endian numbers, BYTES with lengths."""
+    """Return the values in OIP's raw representation: little-endian numbers, BYTES with lengths before them."""
     return _wire_reader(*head)(content)
 
 
 @lru_cache(maxsize=REMEMBERED)
 def _wire_reader(name: str, datatype: str, size: int) -> ValueReader:
-    """Reads so many values of that representation."""
+    """Return a reader of `size` values in OIP's raw representation."""
     if datatype == "BYTES":
         return lambda content: from_texts(name, size, _split(name, content))
     numbers = struct.Struct(f"<{size}{_WIRE_TYPES[datatype]}")
@@ -229,14 +234,14 @@ def _wire_reader(name: str, datatype: str, size: int) -> ValueReader:
 
 
 def _column_reader(name: str, datatype: str, size: int) -> Callable[[bytes], Column]:
-    """Reads the same as a column of `contract.columns`, without an object for each value where that can be."""
+    """Return a reader of the same into a column of `contract.model.columns`, if possible without an object per value."""
     if datatype == "BYTES":
         return lambda content: _texts(name, size, content)
     dtype = np.dtype(_WIRE_TYPES[datatype]).newbyteorder("<")
 
     def read(content: bytes) -> Column:
         if len(content) != size * dtype.itemsize:
-            raise _invalid(name, "holds another number of bytes than its shape and datatype say")
+            raise _invalid(name, "its number of bytes does not match its shape and datatype")
         values = np.frombuffer(content, dtype)
         return values.view(np.uint8) != 0 if datatype == "BOOL" else values
 
@@ -244,7 +249,7 @@ def _column_reader(name: str, datatype: str, size: int) -> Callable[[bytes], Col
 
 
 def _texts(name: str, size: int, content: bytes) -> Column:
-    """The elements of a BYTES tensor: in an array of `V` where all have one length."""
+    """Return the elements of a BYTES tensor; as an array of dtype `V` if all have one length."""
     width = content[0] if content else 0
     step = _LENGTH.size + width
     if (
@@ -256,7 +261,7 @@ def _texts(name: str, size: int, content: bytes) -> Column:
         return np.ndarray(size, _void(width), content, _LENGTH.size, (step,))
     items = _split(name, content)
     if len(items) != size:
-        raise _invalid(name, "holds another number of elements than its shape says")
+        raise _invalid(name, "its number of elements does not match its shape")
     return items
 
 
@@ -281,10 +286,10 @@ def _split(name: str, content: bytes) -> list[bytes]:
 
 
 def from_texts(name: str, size: int, items: Sequence[bytes]) -> list[str]:
-    """UTF-8 elements of a BYTES tensor as text.
+    """Return the UTF-8 elements of a BYTES tensor as text.
 
     Raises:
-        InvalidRowsError: naming the first row that is not UTF-8.
+        InvalidRowsError: an element is not UTF-8, with the first such row; or their number is not `size`.
     """
     try:
         texts = [item.decode() for item in items]
@@ -297,7 +302,7 @@ def from_texts(name: str, size: int, items: Sequence[bytes]) -> list[str]:
 
 
 def to_wire(tensor: Tensor) -> bytes:
-    """The values in OIP's raw representation. Datatypes: those of `OUTPUTS`."""
+    """Return the values in OIP's raw representation; the datatype is one of `OUTPUTS`."""
     if tensor.datatype == "FP64":
         return struct.pack(f"<{len(tensor.values)}d", *tensor.values)
     return b"".join(map(_element, tensor.values))
@@ -305,35 +310,36 @@ def to_wire(tensor: Tensor) -> bytes:
 
 @lru_cache(maxsize=1024)
 def _element(text: str) -> bytes:
-    """An element of BYTES. A model has few labels."""
+    """Return an element of a BYTES tensor, cached since a model has few labels."""
     content = text.encode()
     return _LENGTH.pack(len(content)) + content
 
 
 class TensorWriter:
-    """Turns answers into the output tensors of a task."""
+    """A writer of the output tensors of a task."""
 
     def __init__(self, schema: FeatureSchema) -> None:
         self._outputs = OUTPUTS[TASKS[schema.task].form]
         self._labels = schema.target.labels
 
     def requested(self, names: Sequence[str]) -> Sequence[str]:
-        """The outputs that a request asks for, all of them if it names none.
+        """Return the requested outputs, all of them if `names` is empty.
 
         Raises:
-            RequestError: one that there is not.
+            RequestError: an output is unknown, or requested twice.
         """
         if unknown := [name[:100] for name in names if name not in self._outputs]:
-            raise RequestError(f"unknown output {unknown[0]!r}; there are {', '.join(self._outputs)}")
+            raise RequestError(f"unknown output {unknown[0]!r}; the model has {', '.join(self._outputs)}")
         if len(set(names)) != len(names):
             raise RequestError("an output is requested twice")
         return names or list(self._outputs)
 
     def tensors(self, outputs: Outputs, names: Sequence[str]) -> list[Tensor]:
+        """Return the tensors of these outputs, in their order."""
         return [self._tensor(outputs[name], name) for name in names]
 
     def metadata(self) -> list[dict[str, Any]]:
-        """Name, datatype and shape of every output, as the model's metadata say it."""
+        """Return name, datatype and shape of every output, in the form of the model's metadata."""
         return [
             {"name": name, "datatype": datatype, "shape": [-1, len(self._labels)] if name == "probabilities" else [-1]}
             for name, datatype in self._outputs.items()

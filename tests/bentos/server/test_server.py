@@ -331,7 +331,7 @@ def test_server_ends_when_its_worker_ends_before_it_has_loaded_anything(
     (broken / "src" / "bentos" / "worker.py").write_text(ending)
     done = served(broken, tmp_path)
     assert done.returncode == 1
-    assert "its worker ended before it had loaded it" in done.stderr
+    assert "its worker crashed while loading it" in done.stderr
 
 
 def served(bundle: Path, tmp_path: Path) -> subprocess.CompletedProcess[str]:
