@@ -1,6 +1,6 @@
 """OpenTelemetry traces of requests: one span per sampled request, sent in batches over OTLP/HTTP by the SDK's thread.
 
-OpenTelemetry's own `OTEL_…` variables configure everything; the SDK reads all but the sampler's. It takes 14 MB, so it is imported only with
+OpenTelemetry's own `OTEL_…` variables configure everything; the SDK reads all but the sampler's. It takes 14 MB, so it is loaded only with
 an endpoint set. An unsampled request costs a look at its `traceparent` and a random number.
 
 Source: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/, https://www.w3.org/TR/trace-context/

@@ -123,7 +123,7 @@ def test_page_escapes_the_name(http: Caller, monkeypatch: Any) -> None:
             {
                 "type": "number",
                 "nullable": True,
-                "description": "missing: -1; may be sent as PDays instead, as the table has it",
+                "description": "missing: -1; may be sent as PDays instead, as in the table",
             },
         ),
     ],
