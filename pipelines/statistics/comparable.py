@@ -1,4 +1,4 @@
-"""Whether the live model can be judged on a table as `params.yaml` declares it; pure functions."""
+"""Obstacles to judging the live model on a table as `params.yaml` declares it; pure functions."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _OF_THE_SOURCE = frozenset({"decimal", "source", "format"})
 
 
 def obstacles(live: FeatureSchema, data: Data, target: TargetParams, in_utc: Collection[str] = ()) -> list[Problem]:
-    """Return why the live model would be scored on values or outcomes that it does not know: nothing, if it can be judged.
+    """Return the reasons not to judge the live model on this table; empty if it knows all values and outcomes.
 
-    A value that it would refuse reaches it as a missing one, and one of another unit as a wrong one: it would be handicapped.
+    A value that it refuses would reach it as missing, and one of another unit would be misread: a comparison would handicap it.
 
     Args:
-        in_utc: the timestamps that the table has with an offset.
+        in_utc: timestamps that have an offset in the table.
     """
     if live.task != target.task:
         return [Problem(None, None, f"its task is {live.task}, that of params.yaml {target.task}")]

@@ -1,6 +1,6 @@
 """The paired comparison of two models on the same rows, with a bound from resampling clusters of rows; pure functions.
 
-The unit of comparison is that of the task (`pipelines.statistics.tasks`). A difference above 0 says that the first model is the better one.
+The measure is that of the task (`pipelines.statistics.tasks`). A difference above 0 means that the first model is better.
 """
 
 from __future__ import annotations
@@ -27,21 +27,23 @@ _CHUNK = 4_000_000  # weights drawn at a time
 def difference(
     task: str, outcomes: Outcomes, scores: Scores, others: Scores, clusters: Clusters, *, resamples: int, seed: int
 ) -> dict[str, float]:
-    """How much better `scores` are than `others`: the `difference`, and its one-sided 95 % `lower_bound`."""
+    """Return the `difference` of `scores` from `others`, above 0 where they are better, and its one-sided 95 % `lower_bound`."""
     values = differences(task, outcomes, scores, others, clusters, resamples=resamples, seed=seed)
+    # NaN: a resampling that drew one class alone has no ROC-AUC.
     return {"difference": float(values[0]), "lower_bound": float(np.nanpercentile(values[1:], 5))}
 
 
 def differences(
     task: str, outcomes: Outcomes, scores: Scores, others: Scores, clusters: Clusters, *, resamples: int, seed: int
 ) -> NDArray[np.float64]:
-    """The difference as measured, then once for each resampling of whole clusters, paired."""
+    """Return the difference as measured, then once for each resampling of whole clusters, paired."""
     judgement = JUDGEMENTS[task]
     if judgement.by_auc:
         return areas(outcomes, scores, clusters, resamples=resamples, seed=seed, others=others)
     other_losses = judgement.losses(outcomes, others)
     gains = other_losses - judgement.losses(outcomes, scores)
-    return resampled_means(gains, clusters, resamples=resamples, seed=seed) / (float(other_losses.mean()) or 1.0)
+    share_of = float(other_losses.mean()) or 1.0  # a perfect other model leaves nothing to save
+    return resampled_means(gains, clusters, resamples=resamples, seed=seed) / share_of
 
 
 def areas(
@@ -53,9 +55,9 @@ def areas(
     seed: int,
     others: Scores | None = None,
 ) -> NDArray[np.float64]:
-    """ROC-AUC of `scores` (less that of `others`) as measured, then once for each resampling of whole clusters.
+    """Return ROC-AUC of `scores` (less that of `others`) as measured, then once for each resampling of whole clusters.
 
-    Few clusters and many ones take two ways to the same figure: by pairs between clusters, and by sorted rows.
+    Few clusters are counted by pairs between clusters, many by sorted rows; both give the same figure.
     """
     if int(clusters.max()) < _FEW_CLUSTERS:
         pairs = measures.concordance(labels, scores, clusters)
@@ -71,7 +73,10 @@ def areas(
 
 
 def weighted_areas(labels: Outcomes, scores: Scores, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """ROC-AUC for each set of weights, an array of shape (sets, rows); ties count one half, NaN where one class weighs nothing."""
+    """Return ROC-AUC for each set of weights, an array of shape (sets, rows); ties count one half.
+
+    It is NaN where all rows of one class have weight 0.
+    """
     order = np.argsort(scores, kind="stable")
     starts = np.flatnonzero(np.diff(scores[order], prepend=-np.inf))  # of each run of equal scores
     sorted_weights, positive = weights[:, order], labels[order] == 1
@@ -84,7 +89,7 @@ def weighted_areas(labels: Outcomes, scores: Scores, weights: NDArray[np.float64
 
 
 def resampled_means(values: Scores, clusters: Clusters, *, resamples: int, seed: int) -> NDArray[np.float64]:
-    """The mean of `values` as measured, then once for each resampling of whole clusters."""
+    """Return the mean of `values` as measured, then once for each resampling of whole clusters."""
     size = int(clusters.max()) + 1
     sums, counts = np.bincount(clusters, values, size), np.bincount(clusters, minlength=size)
     # Not `weights @ sums`: the last bits of a product of matrices depend on the processor.
@@ -94,10 +99,10 @@ def resampled_means(values: Scores, clusters: Clusters, *, resamples: int, seed:
 
 
 def clusters(table: pl.DataFrame, time: str | None, split: Split) -> tuple[Clusters, Unit]:
-    """The unit of resampling that each row belongs to, numbered from 0 without gaps.
+    """Return the cluster of each row, numbered from 0 without gaps, and the unit of resampling.
 
-    Calendar days where there is a time: rows of one day share what happened on it. Else the entities by which the table is split,
-    else every row is on its own.
+    With a time, clusters are calendar days: rows of one day share what happened on it. Else they are the entities by which the
+    table is split, else single rows.
     """
     if time is not None:
         return _number(table[time].dt.date().to_physical().to_numpy()), "days"
@@ -111,7 +116,7 @@ def _number(values: NDArray[Any]) -> Clusters:
 
 
 def _weights(size: int, resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:
-    """How often each cluster was drawn: first once each, then for each resampling; a few resamplings at a time."""
+    """Yield the weight of each cluster: 1 as measured, then its number of draws in each resampling; a few resamplings at a time."""
     random = np.random.default_rng(seed)
     yield np.ones((1, size))
     rows = max(1, _CHUNK // size)

@@ -32,7 +32,7 @@ class Measure:
     Attributes:
         title: its name in reports.
         of: by form of answer, the function from outcomes and scores to the figure; None where it has no meaning on these rows.
-        note: what else a reader needs to know to read it.
+        note: a reference value or a unit, for readers.
         is_summarised: whether the lines at the end of `make up` show it.
     """
 
@@ -44,7 +44,7 @@ class Measure:
 
     @property
     def reading(self) -> str:
-        """How the figure is to be read."""
+        """The direction in which the figure improves, and its note."""
         better = f"{'higher' if self.higher_is_better else 'lower'} is better"
         return f"{better}; {self.note}" if self.note else better
 
@@ -84,7 +84,7 @@ def log_loss(labels: Labels, scores: Scores) -> float:
     """Return the mean log loss in nats."""
     from sklearn.metrics import log_loss as mean_log_loss
 
-    return float(mean_log_loss(labels, scores, labels=[0, 1]))
+    return float(mean_log_loss(labels, scores, labels=[0, 1]))  # a slice may have one label alone
 
 
 def brier(labels: Labels, scores: Scores) -> float:
@@ -111,7 +111,7 @@ def r2(values: Outcomes, scores: Scores) -> float | None:
 
 
 def describe(task: str, outcomes: Outcomes) -> dict[str, float]:
-    """Return what the outcomes themselves are like: the positive share, or the mean."""
+    """Return the positive share of the outcomes, or the mean of numbers; nothing for three or more labels."""
     if TASKS[task].has_many_labels:
         return {}
     return {"positive_rate" if TASKS[task].has_positive else "mean": float(outcomes.mean())}
@@ -133,9 +133,9 @@ def squared_errors(outcomes: Outcomes, scores: Scores) -> Scores:
 
 
 def calibration_error(labels: Labels, scores: Scores, bins: int = _BINS) -> float:
-    """Expected calibration error: mean distance of mean score and positive share over bins of equal count, weighted by count.
+    """Return the expected calibration error: the mean distance of mean score and positive share over bins, weighted by count.
 
-    Source: Naeini, Cooper, Hauskrecht 2015, with quantile bins.
+    The bins have equal count. Source: Naeini, Cooper, Hauskrecht 2015, with quantile bins.
     """
     if not len(labels):
         return 0.0
@@ -146,7 +146,7 @@ def calibration_error(labels: Labels, scores: Scores, bins: int = _BINS) -> floa
 
 
 def calibration(labels: Labels, scores: Scores, bins: int = _BINS) -> list[dict[str, float]]:
-    """Mean score and positive share by bins of equal count, in ascending order of score."""
+    """Return mean score and positive share by bins of equal count, in ascending order of score."""
     order = np.argsort(scores, kind="stable")
     return [
         {"score": float(scores[part].mean()), "rate": float(labels[part].mean()), "rows": len(part)}
@@ -156,9 +156,10 @@ def calibration(labels: Labels, scores: Scores, bins: int = _BINS) -> list[dict[
 
 
 def concordance(labels: Labels, scores: Scores, days: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Concordant pairs by day: entry (i, j) counts the pairs of a positive of day i and a negative of day j that are in order.
+    """Return the concordant pairs by day: entry (i, j) counts those of a positive of day i and a negative of day j.
 
-    Ties count one half. ROC-AUC is the sum over all pairs divided by their number, so any re-weighting of days is a product.
+    A pair is concordant if the positive has the higher score; ties count one half. ROC-AUC is the sum over all pairs divided by
+    their number, so any re-weighting of days is a product.
     """
     size = int(days.max()) + 1
     pairs = np.zeros((size, size))
@@ -174,9 +175,10 @@ def concordance(labels: Labels, scores: Scores, days: NDArray[np.int64]) -> NDAr
 def auc_by_resampled_days(
     labels: Labels, concordant: NDArray[np.float64], days: NDArray[np.int64], *, resamples: int, seed: int
 ) -> Scores:
-    """ROC-AUC from concordant pairs (or a difference of two from theirs): first as measured, then once for each resampling of days.
+    """Return ROC-AUC from concordant pairs: first as measured, then once for each resampling of days.
 
-    Rows of one day share weather and congestion; taking them as independent would make every bound far too tight.
+    The difference of two models' pairs gives the difference of their ROC-AUC. Rows of one day share what happened on it;
+    taking them as independent would make every bound far too tight.
     """
     size = int(days.max()) + 1
     weights = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), resamples).astype(np.float64)

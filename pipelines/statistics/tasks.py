@@ -1,4 +1,4 @@
-"""How the models of each task are judged and compared; `contract.schema.tasks` says what a task is.
+"""Judgement and comparison of models by task; `contract.schema.tasks` defines the tasks.
 
 Two models are compared by ROC-AUC where the answer is the probability of a positive label, else by their mean losses, as a share of
 the other model's.
@@ -14,16 +14,16 @@ from pipelines.statistics.measures import Outcomes, Scores, log_losses, squared_
 
 @dataclass(frozen=True)
 class Judgement:
-    """How models of a task are judged.
+    """The losses and measures by which models of a task are judged.
 
     Attributes:
         losses: the loss of each row, smaller where the model is better.
-        compared: what two models are compared by, in words.
-        by_auc: whether that is ROC-AUC, and not the mean loss.
-        is_root: whether the task's headline is the root of the mean loss, and not the mean itself.
+        compared: name of the measure by which two models are compared.
+        by_auc: whether this measure is ROC-AUC; else it is the mean loss.
+        is_root: whether the task's headline measure is the root of the mean loss; else it is the mean.
         medium: a medium effect, as the difference of a model from the prior: R² 0.13, and d = 0.5, which is ROC-AUC 0.64 (0.5 is
             the prior's). Source: Cohen 1988, Statistical Power Analysis for the Behavioral Sciences.
-        sliced: the measures that a slice is shown with.
+        sliced: names of the measures shown for each slice.
     """
 
     losses: Callable[[Outcomes, Scores], Scores]

@@ -27,6 +27,7 @@ _RESIDUAL_BINS = 40
 
 
 def roc(labels: Outcomes, scores: Scores) -> list[dict[str, float]]:
+    """Return the ROC curve, thinned to at most 200 points."""
     from sklearn.metrics import roc_curve
 
     false_positive, true_positive, _ = roc_curve(labels, scores)
@@ -34,6 +35,7 @@ def roc(labels: Outcomes, scores: Scores) -> list[dict[str, float]]:
 
 
 def precision_recall(labels: Outcomes, scores: Scores) -> list[dict[str, float]]:
+    """Return precision by ascending recall, thinned to at most 200 points."""
     from sklearn.metrics import precision_recall_curve
 
     precision, recall, _ = precision_recall_curve(labels, scores)
@@ -43,10 +45,10 @@ def precision_recall(labels: Outcomes, scores: Scores) -> list[dict[str, float]]
 def curves(
     target: TargetParams, outcomes: Outcomes, scores: Scores, importance: dict[str, float]
 ) -> dict[str, list[dict[str, Any]]]:
-    """What is drawn, as rows: `calibration` and `importance`; for labels `roc`, `pr` and `confusion`; for numbers `predicted`
-    and `residuals`.
+    """Return the rows of each curve of the task, by name (see `FIELDS`).
 
-    The ROC and precision-recall curves of three or more labels take every label against the rest, all together.
+    Every task has `calibration` and `importance`; labels have `roc`, `pr` and `confusion` too, numbers `predicted` and
+    `residuals`. With three or more labels, ROC and precision-recall pool every label against the rest.
     """
     ranked = sorted(importance.items(), key=lambda entry: -entry[1])
     importances = [{"feature": name, "importance": share} for name, share in ranked]
@@ -81,14 +83,14 @@ def curves(
 
 
 def residuals(values: Outcomes, scores: Scores) -> list[dict[str, float]]:
-    """Actual less predicted: the middle and the number of rows of bins of equal width."""
+    """Return a histogram of actual less predicted: middle and number of rows of bins of equal width."""
     counts, edges = np.histogram(values - scores, bins=_RESIDUAL_BINS)
     middles = (edges[:-1] + edges[1:]) / 2
     return [{"residual": float(middle), "rows": int(count)} for middle, count in zip(middles, counts, strict=True)]
 
 
 def to_csv(name: str, rows: Sequence[dict[str, Any]]) -> bytes:
-    """A file of the `FIELDS` of that name; without rows its head alone."""
+    """Return a CSV file with the columns `FIELDS[name]`; without rows it is the header alone."""
     text = io.StringIO()
     writer = csv.DictWriter(text, FIELDS[name], lineterminator="\n")
     writer.writeheader()

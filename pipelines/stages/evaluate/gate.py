@@ -3,8 +3,8 @@
 Most checks are paired differences on the hold-out, above 0 where this model is the better one (see
 `pipelines.statistics.comparisons`). Each has one of these verdicts:
 
-passed, failed   by what it asks
-undecided        it would pass, but its bound rests on too few clusters
+passed, failed   its condition holds, or does not
+undecided        its condition holds, but its bound rests on too few clusters
 not compared     the live model cannot be judged on this hold-out
 """
 
@@ -23,7 +23,7 @@ _UNITS = ("days", "entities", "rows")
 
 
 def weakness(checks: Sequence[Check], task: str) -> list[str]:
-    """What to know of a model that is better than the prior, but by less than a medium effect; no check asks for more."""
+    """Return a warning if the model beats the prior by less than a medium effect; no check requires more."""
     better = next((check for check in checks if check["name"] == PRIOR and check["verdict"] != FAILED), None)
     judgement = JUDGEMENTS[task]
     if better is None or better["difference"] >= judgement.medium:
@@ -31,35 +31,35 @@ def weakness(checks: Sequence[Check], task: str) -> list[str]:
     told = (
         f"ROC-AUC {0.5 + better['difference']:.3f}"
         if judgement.by_auc
-        else (f"it saves {better['difference']:.1%} of the {judgement.compared}")
+        else f"it saves {better['difference']:.1%} of the {judgement.compared}"
     )
-    return [f"hardly better than the prior, which knows no feature: {told}; are the features that matter left out?"]
+    return [f"hardly better than the prior, which uses no feature: {told}; are important features missing?"]
 
 
 def verdict(checks: Sequence[Check]) -> Verdict:
-    """Rejected if a check failed; held for a person if one could not decide; else approved."""
+    """Return `rejected` if a check failed, `held` for a person if one did not decide, else `approved`."""
     if any(check["verdict"] == FAILED for check in checks):
         return "rejected"
     return "approved" if all(check["verdict"] == PASSED or check.get("accepted") for check in checks) else "held"
 
 
 def counts(checks: Sequence[Check]) -> dict[str, int]:
-    """How many checks have each verdict, for `metrics.json`."""
+    """Return the number of checks by verdict, for `metrics.json`."""
     found = [check["verdict"] for check in checks]
     return {name.replace(" ", "_"): found.count(name) for name in (PASSED, FAILED, UNDECIDED, NOT_COMPARED)}
 
 
 def reason(check: Check, task: str) -> str:
-    """A check in words."""
+    """Return a check as text: the measured figure, its bound, and the condition."""
     if check["verdict"] == NOT_COMPARED:
         accepted = "; accepted by gates.replaces" if check["accepted"] else ""
         return f"{check['name']}: not compared, because {'; '.join(check['because'])}{accepted}"
     if "told" in check:
-        return f"{check['name']}: {check['told']}; asked was {check['asks']}"
+        return f"{check['name']}: {check['told']}; required: {check['asks']}"
     if check.get("splits") == 0:
         return (
-            f"{check['name']}: there was nothing to learn: no tree has a split, and every row gets the same score; give features "
-            "that tell of the target, more rows, or a smaller train.min_child_weight"
+            f"{check['name']}: nothing to learn: no tree has a split, so every row gets the same score; add features that predict "
+            "the target, add rows, or lower train.min_child_weight"
         )
     unit = next(unit for unit in _UNITS if unit in check)
     over = f"over {check[unit]} {unit}"
@@ -74,15 +74,19 @@ def reason(check: Check, task: str) -> str:
         if check[unit] >= check["fewest"]
         else f"{over}, too few for a bound (gates.clusters: {check['fewest']})"
     )
-    unseen = f", {check['unseen']:.1%} of the hold-out, all that it has not learned from" if "unseen" in check else ""
+    unseen = (
+        f", on the {check['unseen']:.1%} of the hold-out that the live model was not trained on"
+        if "unseen" in check
+        else ""
+    )
     undecided = "undecided; " if check["verdict"] == UNDECIDED else ""
     return (
-        f"{check['name']}: {compared} {check['difference']:+.4f}, {bound}{unseen}; {undecided}asked was {check['asks']}"
+        f"{check['name']}: {compared} {check['difference']:+.4f}, {bound}{unseen}; {undecided}required: {check['asks']}"
     )
 
 
 def summary(checks: Sequence[Check], digest: str | None) -> str:
-    """How many checks passed, and what became of the comparison with the live model, in a line."""
+    """Return one line: the number of checks that passed, and the live model that was compared."""
     passed = f"{sum(check['verdict'] == PASSED for check in checks)} checks passed"
     if digest is None:
         return f"{passed}; no live model to compare with"
@@ -92,20 +96,22 @@ def summary(checks: Sequence[Check], digest: str | None) -> str:
 
 
 def remedy(check: Check, digest: str | None) -> str:
-    """What a person does about a check that did not decide."""
+    """Return the next step of a person after a check that did not decide."""
     if check["verdict"] == UNDECIDED:
         return (
-            "hold out more (split.holdout), or lower gates.clusters in params.yaml if a person takes so few for enough"
+            "hold out more rows (split.holdout); or, if so few clusters are enough, lower gates.clusters in params.yaml"
         )
     named = (digest or "")[:12]
     return (
-        "take back what keeps them apart; or, once a person has judged the new model otherwise, set "
-        f'gates.replaces: "{named}" in params.yaml, which lets it replace this live model, and no other, without the comparison'
+        "undo the change that prevents the comparison; or, after judging the new model by other means, set "
+        f'gates.replaces: "{named}" in params.yaml: it may then replace this live model, and no other, without a comparison'
     )
 
 
 def bounded(asks: str, passed: bool, comparison: Mapping[str, Any], fewest: int) -> Check:
-    """Return a check by a bound. One over few clusters is too narrow: what fails by it fails all the more, what passes may not.
+    """Return a check by a confidence bound; a pass over fewer than `fewest` clusters is undecided.
+
+    A bound over few clusters is too narrow: what fails by it would fail by a right one too, what passes may not.
 
     Source: Cameron, Gelbach, Miller 2008, Bootstrap-Based Improvements for Inference with Clustered Errors.
     """
@@ -115,5 +121,8 @@ def bounded(asks: str, passed: bool, comparison: Mapping[str, Any], fewest: int)
 
 
 def decided(passed: bool, asks: str) -> Check:
-    """Return a check that passed or failed by what it asks. Add `told`, a text, where it rests on another figure than a difference."""
+    """Return a check that passed or failed by the condition `asks`, without a bound.
+
+    Add `told`, a text, where the check rests on another figure than a difference.
+    """
     return {"verdict": PASSED if passed else FAILED, "asks": asks}

@@ -1,4 +1,4 @@
-"""The gates: what a model must show before it may be bundled, each by name. Pure functions on measured evidence."""
+"""The gates, by name: conditions that a model must meet to be bundled. Pure functions on measured evidence."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Comparison = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Evidence:
-    """What gates judge.
+    """The measurements that gates judge.
 
     Attributes:
         measured: the measures of this model on the hold-out, by name.
@@ -37,9 +37,9 @@ class Gate:
     """One condition of approval.
 
     Attributes:
-        name: what it asks, in words, as the report says it.
+        name: the condition, as the report prints it.
         parameters: the keys of `gates` in params.yaml that it reads.
-        check: from the evidence and the values of these keys to the check; None where there is nothing to check.
+        check: function from the evidence and the values of these keys to the check; None where there is nothing to check.
     """
 
     name: str
@@ -58,7 +58,7 @@ def checks(evidence: Evidence, settings: Gates) -> list[Check]:
 
 
 def better_than_prior(evidence: Evidence, fewest: int) -> Check:
-    """It has learned something at all: with 95 % confidence better than the prior, which knows no feature.
+    """Check with 95 % confidence that the model is better than the prior, which uses no feature.
 
     Args:
         fewest: clusters that a bound needs.
@@ -70,9 +70,9 @@ def better_than_prior(evidence: Evidence, fewest: int) -> Check:
 
 
 def better_than_linear(evidence: Evidence, margin: float, fewest: int) -> Check:
-    """Better than the linear baseline on the hold-out, or at most `margin` worse.
+    """Check that the model is better than the linear baseline on the hold-out, or at most `margin` worse.
 
-    A month has too few days to ask for significance too.
+    It requires no significance: a month has too few days for that.
     """
     comparison = evidence.against["linear"]
     asks = f"a difference above {-margin if margin else 0:g}"
@@ -80,7 +80,7 @@ def better_than_linear(evidence: Evidence, margin: float, fewest: int) -> Check:
 
 
 def not_worse_than_live(evidence: Evidence, margin: float, fewest: int, replaces: str | None) -> Check | None:
-    """Not worse than the live model: with 95 % confidence it loses less than `margin` (a non-inferiority test).
+    """Check with 95 % confidence that the model loses less than `margin` to the live one (a non-inferiority test).
 
     Where the two are not compared, a person who names the live model in `replaces` accepts that.
     """

@@ -1,4 +1,4 @@
-"""The rows that no model has seen, a sample of those that it has, and what each model says about them."""
+"""The hold-out, a sample of the training rows, and the scores of both by each model."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MEMBERS = 50_000  # so many give an AUC a standard error of 0.002, and take a s
 
 @dataclass(frozen=True)
 class Labelled:
-    """Rows with what they turned out to be."""
+    """Rows with their outcomes."""
 
     table: pl.DataFrame
     outcomes: Outcomes
@@ -41,7 +41,7 @@ class Holdout(Labelled):
     Attributes:
         clusters: numbers of the units of resampling; `unit` says what they are.
         rule: which rows this model has learned from (see `pipelines.data.learned`).
-        unseen_by_live: which rows the live model has not learned from, or why that is unknown.
+        unseen_by_live: mask of the rows that the live model has not learned from, or the reason why that is unknown.
     """
 
     clusters: Clusters
@@ -59,14 +59,14 @@ def load(
     rule_of_live: Any,
     seed: int,
 ) -> tuple[Holdout, Labelled]:
-    """Return the hold-out that `features` set apart, and a sample of the rows that the model was trained on; the same one each time.
+    """Return the hold-out that the stage `features` set apart, and a sample of the training rows.
 
     Args:
         rule_of_live: which rows the live model has learned from, as its manifest says it.
-        seed: of the sample.
+        seed: of the sample; the same seed gives the same rows.
 
     Raises:
-        DataRejectedError: the hold-out has not both labels of a binary target.
+        DataRejectedError: the hold-out lacks a label of a binary target.
     """
     table, parts = tables.read_partitions(data.months), tables.read(paths.PARTS)[splits.PART]
     outcomes = tables.outcomes(table, target)
@@ -76,7 +76,7 @@ def load(
     if TASKS[target.task].has_positive and not 0 < known.sum() < len(known):
         raise DataRejectedError(
             f"the hold-out has {len(known)} labelled rows, {int(known.sum())} of them positive; "
-            "a model cannot be judged on that"
+            "judging a binary model takes both labels: hold out more rows (split.holdout)"
         )
     clusters, unit = comparisons.clusters(rows, data.time, split)
     trained = (parts.is_in([splits.TRAINING, splits.VALIDATION]) & is_labelled).arg_true().to_numpy()
@@ -95,7 +95,7 @@ def load(
 
 
 def scores(rows: Labelled, prior: Any) -> dict[str, Scores]:
-    """Scores by the models that this run has trained: `model`, `linear` and `prior`."""
+    """Return the scores by the models that this run has trained: `model`, `linear` and `prior`."""
     shape = (len(rows.outcomes), len(prior)) if isinstance(prior, list) else (len(rows.outcomes),)
     return {
         "model": score(Predictor.load(paths.BOOSTED), rows),
@@ -105,6 +105,6 @@ def scores(rows: Labelled, prior: Any) -> dict[str, Scores]:
 
 
 def score(predictor: Predictor, rows: Labelled) -> Scores:
-    """Scores of the rows, as float64."""
+    """Return the scores of the rows, as float64."""
     names = [field.name for field in predictor.schema.fields]
     return predictor.score_table(tables.columns_of(rows.table, names)).astype(np.float64)

@@ -1,4 +1,4 @@
-"""The live model beside the one that is judged: on which rows of the hold-out the two can be compared, or why on none."""
+"""The live model beside the judged one: its scores on the hold-out rows that are new to both, or the obstacles to a comparison."""
 
 from __future__ import annotations
 
@@ -25,9 +25,8 @@ from pipelines.stages.evaluate.holdout import Holdout, score
 from pipelines.statistics.comparable import obstacles
 from pipelines.statistics.measures import Scores
 
-_FEWEST = (
-    0.5  # share of the hold-out that the live model must not have learned from: a smaller part is another hold-out
-)
+# Share of the hold-out that the live model must not have learned from: a smaller part would be another hold-out.
+_FEWEST = 0.5
 
 
 @dataclass(frozen=True)
@@ -35,9 +34,9 @@ class Live:
     """The live model.
 
     Attributes:
-        breaks: what breaks its callers when the new model answers them.
-        because: why it cannot be compared; nothing if it can.
-        unseen: which rows of the hold-out it has not learned from, and is compared on.
+        breaks: changes of the new model that break callers of this one.
+        because: reasons why it cannot be compared; empty if it can.
+        unseen: mask of the hold-out rows that it has not learned from, and is compared on.
         scores: of all rows of the hold-out.
     """
 
@@ -49,7 +48,7 @@ class Live:
 
 
 def champion() -> dict[str, Any]:
-    """What the stage `champion` found: the `digest`, None where nothing is live, and the rule of its `learned` rows."""
+    """Return the findings of the stage `champion`: the `digest`, None where nothing is live, and the rule of its `learned` rows."""
     found: dict[str, Any] = json.loads((paths.CHAMPION / "champion.json").read_bytes())
     return found
 
@@ -79,11 +78,11 @@ def judge(
 
 def _too_few(unseen: NDArray[np.bool_], task: str, held: Holdout) -> str | None:
     learned = (
-        f"it has learned from {int((~unseen).sum()):,} of the {len(unseen):,} rows of the hold-out (its split was another one, or "
-        "its data newer): hold out rows that are newer, or restore split, data.key and features as they were"
+        f"it has learned from {int((~unseen).sum()):,} of the {len(unseen):,} rows of the hold-out (its split "
+        "differed, or its data is newer): hold out newer rows, or restore its split, data.key and features"
     )
     if unseen.mean() < _FEWEST:
         return learned
     if TASKS[task].has_positive and not 0 < held.outcomes[unseen].sum() < unseen.sum():
-        return f"{learned}; the others have one label alone"
+        return f"{learned}; the other rows have one label alone"
     return None

@@ -1,4 +1,4 @@
-"""What the model gives away of who was in its training: the attack that guesses by the loss of a row; pure functions."""
+"""Membership inference: an attack that guesses from the loss of a row whether the model was trained on it; pure functions."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pipelines.statistics.tasks import JUDGEMENTS
 def inference(
     task: str, members: tuple[Outcomes, dict[str, Scores]], others: tuple[Outcomes, dict[str, Scores]]
 ) -> dict[str, Any]:
-    """How well each model's losses tell the rows that it was trained on from those of the hold-out.
+    """Return the ROC-AUC of the attack on each model: training rows told from hold-out rows by their losses.
 
     Args:
-        members: outcomes of rows that were learned from, and their scores by model.
-        others: the same of rows that were not.
+        members: outcomes of training rows, and their scores by model.
+        others: the same of hold-out rows.
 
     Returns:
-        `roc_auc` of the model, `against` with that of the baselines, and the number of `members` that were asked about.
+        `roc_auc` of the model, that of the baselines as `against`, and the number of `members`.
     """
     losses = JUDGEMENTS[task].losses
     areas = {
@@ -31,7 +31,7 @@ def inference(
 
 
 def attack_auc(of_members: Scores, of_others: Scores) -> float:
-    """ROC-AUC of the attack that takes a row for a member the sooner the smaller its loss is; 0.5 where nothing can be told.
+    """Return ROC-AUC of the attack that ranks rows as members by ascending loss; 0.5 is chance.
 
     Source: Yeom, Giacomelli, Fredrikson, Jha 2018, Privacy Risk in Machine Learning, the attack with a threshold on the loss; here
     over all thresholds.

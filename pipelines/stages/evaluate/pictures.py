@@ -14,7 +14,7 @@ _MODEL, _CHANCE = "#2456a6", "#9aa3ad"
 
 
 def pictures(curves: dict[str, Rows], task: str, positive_rate: float | None, importance_of: str) -> dict[str, str]:
-    """By caption, what `curves.curves` gives for the task as SVG elements."""
+    """Return the curves of `curves.curves` for the task as SVG elements, by caption."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -92,7 +92,7 @@ def _histogram(rows: Rows) -> str:
 
 
 def _matrix(rows: Rows) -> str:
-    """Rows by actual and predicted label; the shade is the share of the actual label."""
+    """Draw the confusion matrix; the shade is the share of the actual label."""
     labels = sorted({row[key] for row in rows for key in ("actual", "predicted")})
     counts = Counter((row["actual"], row["predicted"]) for row in rows)
     totals = Counter(row["actual"] for row in rows)

@@ -1,4 +1,4 @@
-"""`reports/evaluation.html`: the evaluation for people, one file without anything to load."""
+"""The page `reports/evaluation.html`: the evaluation for people, one file that loads nothing else."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def render(
     counts: dict[str, dict[str, int]],
     training: dict[str, Any],
 ) -> str:
-    """The page; the same input gives the same bytes."""
+    """Return the page; the same input gives the same bytes."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -54,7 +54,7 @@ def render(
         measures={key: entry for key, entry in MEASURES.items() if any(key in found for found in models.values())},
         question=_question(params.target),
         described=_described(params.target, metrics["holdout"]),
-        held_out=_held_out(params.split, params.data.months),
+        held_out=held_out(params.split, params.data.months),
         unit=_UNITS[next(unit for check in approval["checks"] for unit in _UNITS if unit in check)],
         approval=approval,
         reasons=[(_MARKS[check["verdict"]], gate.reason(check, params.target.task)) for check in approval["checks"]],
@@ -75,8 +75,8 @@ def _question(target: TargetParams) -> str:
     if task.has_positive:
         return f"will “{target.column}” be “{target.labels[1]}”?"
     if task.has_many_labels:
-        return f"which “{target.column}”: {', '.join(target.labels)}?"
-    return f"how much “{target.column}”{f' ({target.unit})' if target.unit else ''}?"
+        return f"which “{target.column}” is it: {', '.join(target.labels)}?"
+    return f"how much is “{target.column}”{f' ({target.unit})' if target.unit else ''}?"
 
 
 def _described(target: TargetParams, holdout: dict[str, Any]) -> str:
@@ -84,19 +84,31 @@ def _described(target: TargetParams, holdout: dict[str, Any]) -> str:
     if task.has_positive:
         return f"{holdout['positive_rate']:.1%} of them are “{target.labels[1]}”."
     if task.has_many_labels:
-        shares = (f"{share:.1%} “{label}”" for label, share in holdout["shares"].items())
-        return f"Of them are {', '.join(shares)}."
+        shares = (f"“{label}” {share:.1%}" for label, share in holdout["shares"].items())
+        return f"Their labels: {', '.join(shares)}."
     return f"Their mean is {holdout['mean']:,.6g}{f' {target.unit}' if target.unit else ''}."
 
 
-def _held_out(split: Split, months: Sequence[str]) -> str:
-    """Which rows were held out, in words."""
+def held_out(split: Split, months: Sequence[str]) -> str:
+    """Return a description of the hold-out, such as *the last month of 2013-01 to 2013-12*."""
     if isinstance(split, TemporalSplit):
-        return f"the last {split.holdout} of {months[0]} … {months[-1]}"
+        span = months[0] if len(months) == 1 else f"{months[0]} to {months[-1]}"
+        return f"the last {_period(split.holdout)} of {span}"
     if isinstance(split, PredefinedSplit):
         if split.column is None:
             return f"all but the first {split.first:,}"
-        return f"those whose {split.column} is {' or '.join(split.holdout)}"
+        return f"those where “{split.column}” is {' or '.join(map(_quoted, split.holdout))}"
     if isinstance(split, GroupedSplit):
-        return f"{split.holdout:.0%} by chance, every {split.column} as a whole"
-    return f"{split.holdout:.0%} by chance"
+        return f"{split.holdout:.0%} at random, with all rows of one “{split.column}” on the same side"
+    return f"{split.holdout:.0%} at random"
+
+
+def _period(text: str) -> str:
+    """Return a period such as `1mo` or `14d` as *month* or *14 days*."""
+    name = "month" if text.endswith("mo") else "day"
+    count = int(text.removesuffix("mo").removesuffix("d"))
+    return name if count == 1 else f"{count} {name}s"
+
+
+def _quoted(text: str) -> str:
+    return f"“{text}”"

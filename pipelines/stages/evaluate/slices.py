@@ -17,13 +17,14 @@ _FEWEST_ROWS = 30
 
 
 def by_month(task: str, times: pl.Series, outcomes: Outcomes, scores: Scores) -> dict[str, dict[str, float]]:
+    """Return the measures by month, such as `2013-01`, as `by_slice` does by value."""
     return _by(task, times.dt.strftime("%Y-%m").to_list(), outcomes, scores)
 
 
 def by_slice(
     task: str, table: pl.DataFrame, slices: Sequence[Slice], outcomes: Outcomes, scores: Scores
 ) -> dict[str, dict[str, Any]]:
-    """Slice name -> value -> measures, with the number of rows and the positive share or the mean."""
+    """Return slice name -> value -> measures, with the number of rows and the positive share or the mean."""
     return {entry.name: _by(task, _values(table[entry.column], entry), outcomes, scores) for entry in slices}
 
 

@@ -25,10 +25,10 @@ from pipelines.statistics.measures import Scores
 
 
 def run(params: Params) -> str:
-    """Write metrics, plots, report and the gate's evidence, whatever the verdict.
+    """Write metrics, plots, report and the evidence of the gates, whatever the verdict.
 
     Raises:
-        ModelRejectedError: the model did not pass the gate, or a person has to decide; with the reason.
+        ModelRejectedError: a check failed, or a person has to decide; with the reasons.
     """
     training = json.loads(paths.TRAINING.read_bytes())
     champion, suspects = live.champion(), json.loads(paths.SCREENING.read_bytes())["suspects"]
@@ -60,7 +60,7 @@ def run(params: Params) -> str:
     breakdown = slices.by_slice(target.task, held.table, params.evaluate.slices, held.outcomes, scores["model"])
     drawn = curves.curves(target, held.outcomes, scores["model"], training["importance"])
     shutil.rmtree(paths.PLOTS, ignore_errors=True)
-    for name in curves.FIELDS:  # DVC warns of a file that dvc.yaml names and that is not there
+    for name in curves.FIELDS:  # DVC warns of a missing file that dvc.yaml names
         write_atomically(paths.PLOTS / f"{name}.csv", curves.to_csv(name, drawn.get(name, [])))
     write_atomically(paths.METRICS, canonical_json(metrics))
     write_atomically(paths.REPORTS / "slices.json", canonical_json(breakdown))
@@ -93,7 +93,7 @@ def _evidence(
 def _compared(
     held: Holdout, task: str, scores: Scores, others: Scores, rows: NDArray[np.bool_], *, resamples: int, seed: int
 ) -> dict[str, Any]:
-    """Return the paired difference on these rows of the hold-out, and how many clusters its bound rests on."""
+    """Return the paired difference on these rows of the hold-out, and the number of clusters behind its bound."""
     clusters = np.unique(held.clusters[rows], return_inverse=True)[1]
     found = comparisons.difference(
         task, held.outcomes[rows], scores[rows], others[rows], clusters, resamples=resamples, seed=seed
@@ -132,7 +132,7 @@ def _verdict(task: str, metrics: dict[str, Any], approval: dict[str, Any]) -> st
     if approval["verdict"] == "held":
         open_ = [check for check in checks if check["verdict"] != gate.PASSED and not check.get("accepted")]
         raise ModelRejectedError(
-            f"the model is held until a person decides: {len(open_)} of {len(checks)} checks could not; the live model stays. "
+            f"the model is held until a person decides: {len(open_)} of {len(checks)} checks did not decide; the live model stays. "
             f"Evidence: {paths.EVALUATION}{_said(approval)}",
             [
                 Problem(None, None, f"{gate.reason(check, task)}. To go on: {gate.remedy(check, digest)}")
@@ -148,7 +148,7 @@ def _verdict(task: str, metrics: dict[str, Any], approval: dict[str, Any]) -> st
 
 
 def _said(approval: dict[str, Any]) -> str:
-    """What no check asks and a person should know, in further lines."""
+    """Return warnings that no check covers, each on a line of its own."""
     said = list(approval["weak"])
     said += [f"suspected leak: {name}, {evidence}" for name, evidence in approval["suspects"].items()]
     said += [f"breaks callers of the live model: {what}" for what in approval["breaks"]]

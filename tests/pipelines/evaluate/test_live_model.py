@@ -241,7 +241,7 @@ def test_model_is_held_when_the_split_is_another_than_that_of_the_live_one(
     chanced: Raw, section: str, changed: Raw
 ) -> None:
     chanced[section] = changed
-    assert "rows of the hold-out (its split was another one" in _held(chanced)
+    assert "rows of the hold-out (its split differed" in _held(chanced)
 
 
 def test_model_is_compared_on_the_whole_hold_out_when_only_an_unused_column_was_added(chanced: Raw) -> None:
@@ -269,7 +269,9 @@ def test_model_is_compared_on_the_rows_that_the_live_one_has_not_learned_when_th
         0 < learned_by_live < judged - found["rows"]
     )  # new rows near the bound may have been learned, for all that it tells
     assert found["unseen"] == pytest.approx(found["rows"] / judged)
-    assert f"{found['unseen']:.1%} of the hold-out, all that it has not learned from" in paths.EVALUATION.read_text()
+    assert (
+        f"{found['unseen']:.1%} of the hold-out that the live model was not trained on" in paths.EVALUATION.read_text()
+    )
     assert "champion" not in json.loads(paths.METRICS.read_bytes())["against"]
 
 
@@ -292,7 +294,7 @@ def test_suspected_leak_is_in_evidence_report_and_log_until_somebody_has_reviewe
     assert list(found["suspects"]) == ["distance"]
     page = paths.EVALUATION.read_text()
     assert "suspected leak: distance, alone it has ROC-AUC 1.0" in found["said"]
-    assert re.search(r"<strong>distance</strong>: alone it has ROC-AUC 1\.0.*; it takes \d\d% of the gain", page)
+    assert re.search(r"<strong>distance</strong>: alone it has ROC-AUC 1\.0.*; its share of the gain is \d\d%", page)
     measured = paths.SCREENING.read_bytes()
     raw["gates"]["reviewed"] = ["distance"]
     assert _judge(raw)["suspects"] == {}

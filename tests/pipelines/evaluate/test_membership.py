@@ -76,4 +76,4 @@ def test_evaluate_asks_about_the_rows_that_were_learned_from(workspace: Path, pa
     assert found["members"] == learned.sum()
     assert 0.4 < found["roc_auc"] < 1
     assert found["against"].keys() == {"linear", "prior"}
-    assert "Who was in its training" in paths.EVALUATION.read_text()
+    assert "Membership inference" in paths.EVALUATION.read_text()

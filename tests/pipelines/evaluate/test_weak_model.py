@@ -63,7 +63,7 @@ def test_weak_model_is_approved_with_a_word_in_evidence_report_and_log(
     assert approval["approved"]
     assert len(approval["weak"]) == is_weak
     for place in (said, html.unescape(paths.EVALUATION.read_text())):
-        assert ("hardly better than the prior, which knows no feature: it saves " in place) == is_weak
+        assert ("hardly better than the prior, which uses no feature: it saves " in place) == is_weak
 
 
 def _checks(comparison: dict[str, Any]) -> list[gate.Check]:
