@@ -80,7 +80,7 @@ PIPELINE = (
         "a changed byte in an object of DVC's cache",
         "detected before it is used",
         tests=(
-            "functional/test_verify.py::test_object_is_healed_when_a_byte_of_it_has_flipped",
+            "functional/test_verify.py::test_object_is_repaired_when_a_byte_of_it_has_flipped",
             "functional/test_verify.py::test_stock_dvc_uses_a_flipped_byte_and_verify_does_not",
             "functional/test_verify.py::test_a_stage_refuses_what_changed_after_the_run_began",
         ),
@@ -89,7 +89,7 @@ PIPELINE = (
         7,
         "a corrupt object in DVC's remote",
         "detected before it is used",
-        tests=("functional/faults/test_flaky_remote.py::test_object_that_was_cut_is_not_pulled_and_is_healed",),
+        tests=("functional/faults/test_flaky_remote.py::test_object_that_was_cut_is_not_pulled_and_is_repaired",),
     ),
     Fault(
         8,

@@ -1,4 +1,4 @@
-"""`python -m pipelines STAGE`: what the stages of `dvc.yaml` run, and the commands around them."""
+"""`python -m pipelines COMMAND`: the stages of `dvc.yaml`, and the commands around them."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ STAGES = {
     "collect": "collect one month into a partition",
     "validate": "check every partition with Great Expectations",
     "features": "fit the feature schema and encode the training table",
-    "screen": "stop at leaks, repeated rows and entities on both sides of the split",
+    "screen": "refuse leaks, repeated rows and entities on both sides of the split",
     "train": "train XGBoost and the linear baseline, export both to ONNX",
     "champion": "fetch the live model from the bundle store, for the comparison",
-    "evaluate": "judge the exported model on the hold-out, and gate it",
-    "bundle": "build the bundle: a bento, digest-addressed",
+    "evaluate": "score the exported model on the hold-out, and gate it",
+    "bundle": "build the bundle, a bento named by its digest",
 }
 COMMANDS = {
     "publish": "put the bundle into the store as candidate",
-    "verify": "check every byte that DVC keeps, and heal what decayed from a good copy",
+    "verify": "check every file in DVC for corruption, and repair it from a good copy",
     "monitor": "score the live model on the newest month that has labels",
-    "summary": "print the scores, the places and the next steps",
+    "summary": "print scores, paths, endpoints and next steps",
 }
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return the exit code (see `contract.errors`)."""
     options = _parser().parse_args(arguments)
-    # XGBoost's threads spin while they wait: on a busy machine that costs three times the CPU, and five times the time.
+    # XGBoost's threads spin while they wait; on a busy machine that triples the CPU time, and multiplies the time by five.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     logging.basicConfig(level=os.environ.get("BULKHEAD_LOG", "WARNING"), format="%(levelname)s %(name)s: %(message)s")
     return command_line.run(lambda: options.run(options), stopped=f"\n{options.command} stopped")
@@ -55,15 +55,15 @@ def _parser() -> argparse.ArgumentParser:
         if name == "collect":
             stage.add_argument("month", help="such as 2013-01")
         if name == "summary":
-            stage.add_argument("--no-fleet", dest="fleet", action="store_false", help="when none is up")
-    text = "make a new key to sign bundles with; those of the key before stay trusted"
+            stage.add_argument("--no-fleet", dest="fleet", action="store_false", help="omit endpoints and next steps")
+    text = "make a new signing key; bundles signed with the previous one stay trusted"
     rotate = commands.add_parser("rotate-key", help=text, description=text)
     rotate.set_defaults(run=lambda _: print(rotate_key()) or 0)
-    text = "print a params.yaml that is drafted from a table, for a person to review"
+    text = "draft a params.yaml from a table, for a person to review"
     draft.add_arguments(commands.add_parser("draft", help=text, description=text))
-    text = "the batches of data: accepted, quarantined, released or dropped"
+    text = "list, show, release or drop batches of data"
     quarantine.add_commands(commands.add_parser("quarantine", help=text, description=text))
-    text = "read the prediction log of servers into tables"
+    text = "convert the servers' prediction logs to tables"
     predictions.add_arguments(commands.add_parser("predictions", help=text, description=text))
     return parser
 

@@ -1,4 +1,4 @@
-"""Where the stages meet: the files that `dvc.yaml` names, relative to the workspace; and what is kept beside them."""
+"""Paths of the files in `dvc.yaml`, relative to the workspace, and of the directory beside them."""
 
 import os
 from pathlib import Path
@@ -28,21 +28,21 @@ BUNDLE = Path("build/bundle")
 
 
 def partition(month: str) -> Path:
-    """The Parquet file of a month such as `2013-01`."""
+    """Return the Parquet file of a month such as `2013-01`."""
     return PARTITIONS / f"{month}.parquet"
 
 
 def accepted(month: str) -> Path:
-    """The rows of a month that `validate` let through: what every later stage reads."""
+    """Return the file with the accepted rows of a month, which every later stage reads."""
     return ACCEPTED / f"{month}.parquet"
 
 
 def project() -> Path:
-    """Where relative paths begin: the working directory, or of an experiment that DVC runs in a copy, the project that it is of."""
+    """Return the base of relative paths: the working directory, or the project of an experiment that DVC runs in a copy."""
     copies = (parent for parent in Path.cwd().parents if parent.parts[-3:] == (".dvc", "tmp", "exps"))
     return next((copy.parents[2] for copy in copies), Path())
 
 
 def var_directory() -> Path:
-    """What is kept beside the project and by no version control: `BULKHEAD_VAR`; `var` in the project by default."""
+    """Return the directory of state outside version control: `BULKHEAD_VAR`, by default `var` in the project."""
     return project() / os.environ.get("BULKHEAD_VAR", "var")

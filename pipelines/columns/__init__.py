@@ -1,1 +1,1 @@
-"""Columns of tables: kinds, casts, identifiers, and cells that cannot be read."""
+"""Columns of tables: kinds, casts, identifiers, and unreadable cells."""

@@ -1,4 +1,4 @@
-"""Casts of whole columns that give what `contract.schema.kinds` gives value by value; a test compares them."""
+"""Casts of whole columns, equal to those of `contract.schema.kinds` value by value; a test compares them."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from contract.schema.texts import missing_numbers
 DURATION_UNITS = {"us": 1, "ms": 1_000, "s": 1_000_000, "min": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
 _PER_SECOND = {"ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _FIRST_S, _END_S = -62_135_596_800, 253_402_300_800  # of the year 1, and of the year 10000
-# Years from 1000, since Python knows no year 0, and no second 60.
+# Years from 1000 and seconds below 60: Python has no year 0 and no second 60.
 _PLAIN_TIME = r"^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-5][0-9]$"
 _PLAIN_NUMBER = r"^-?[0-9]{1,15}(?:\.[0-9]{1,20})?$"
 _YEARS = "must be a timestamp in the years 1 to 9999"
 
 
 class Converted(NamedTuple):
-    """A column, converted.
+    """A converted column.
 
     Attributes:
-        values: canonical, null where a value is missing or cannot be read.
-        problems: text, the reason why a value cannot be read, else null.
-        has_offset: whether a timestamp was written with an offset, null where there is none to be seen.
+        values: canonical values, null where missing or unreadable.
+        problems: the reason for each unreadable value, else null.
+        has_offset: true for timestamps written with an offset, null where unknown.
     """
 
     values: pl.Series
@@ -34,7 +34,7 @@ class Converted(NamedTuple):
 
 
 def numbers(values: pl.Series, field: Field) -> Converted:
-    """Numbers and durations as float64; NaN is missing, what no float32 holds is bad."""
+    """Convert numbers and durations to float64; NaN is missing, and numbers outside float32 are unreadable."""
     found = (
         _counted(values, DURATION_UNITS[str(field.unit)])
         if isinstance(values.dtype, pl.Duration)
@@ -51,7 +51,7 @@ def _counted(durations: pl.Series, unit_us: int) -> pl.Series:
 
 
 def moments(values: pl.Series, field: Field) -> Converted:
-    """Days and timestamps in microseconds, in UTC where they have a zone; years that Python does not know are bad."""
+    """Convert days and timestamps to microseconds, in UTC if they have a zone; years outside 1 to 9999 are unreadable."""
     dtype, counted = values.dtype, values.to_physical()
     if isinstance(dtype, pl.Datetime):
         second = _PER_SECOND[dtype.time_unit]
@@ -75,14 +75,14 @@ def moments(values: pl.Series, field: Field) -> Converted:
 
 
 def plain_numbers(values: pl.Series, field: Field) -> pl.Series:
-    """The texts that are numbers with a decimal point; null for all others."""
+    """Return the numbers of texts with a decimal point; null for other texts."""
     if field.decimal != ".":
         return pl.Series(values.name, [None] * len(values), dtype=pl.Float64)
     return _known(where(values.str.contains(_PLAIN_NUMBER), values).cast(pl.Float64), field)
 
 
 def plain_times(values: pl.Series, field: Field) -> pl.Series:
-    """The texts that are local timestamps with seconds; null for all others."""
+    """Return the times of texts that are local timestamps with seconds; null for other texts."""
     times = where(values.str.contains(_PLAIN_TIME), values).str.replace(" ", "T", literal=True)
     at = times.str.to_datetime("%Y-%m-%dT%H:%M:%S", time_unit="us", strict=False)
     return where(~at.is_in(sorted(timestamps.missing_times(field))), at)
@@ -93,18 +93,19 @@ def _known(numbers: pl.Series, field: Field) -> pl.Series:
 
 
 def one_zero(numbers: pl.Series) -> pl.Series:
-    """The numbers with 0 for -0, which would tell equal rows apart; adding 0 does not, since polars drops such a term."""
+    """Return the numbers with 0 for -0, so that equal rows have equal bytes."""
+    # Adding 0 would do, but Polars optimizes that term away.
     column = pl.col(numbers.name)
     return numbers.to_frame().select(pl.when(column == 0).then(0.0).otherwise(column).alias(numbers.name)).to_series()
 
 
 def _judged(values: pl.Series, is_usable: pl.Series, problem: str) -> Converted:
-    """The usable values; the others have the problem, null ones none."""
+    """Return the usable values, and the problem for the others but null."""
     is_bad = ~is_usable.fill_null(True)
     problems = where(is_bad, pl.Series([problem] * len(values), dtype=pl.String))
     return Converted(where(~is_bad, values), problems, pl.Series([None] * len(values), dtype=pl.Boolean))
 
 
 def where(mask: pl.Series, values: pl.Series) -> pl.Series:
-    """The values where the mask is true, else null."""
+    """Return the values where the mask is true, else null."""
     return values.to_frame().select(pl.when(mask).then(pl.col(values.name))).to_series()

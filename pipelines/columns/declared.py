@@ -1,4 +1,4 @@
-"""Columns and target as `params.yaml` declares them, in the terms of the feature schema; pure functions."""
+"""Fields and target of the feature schema, from their declaration in `params.yaml`; pure functions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def field_of(name: str, data: Data, zone: str | None = None) -> Field:
     """Return the field of a request that carries this column.
 
     Args:
-        zone: of a timestamp, which only the table itself can tell: `UTC` where its values have offsets.
+        zone: of a timestamp: `UTC` if the table's values have offsets.
     """
     column, written = data.columns[name], data.source.spelling(name)
     return Field(
@@ -35,14 +35,14 @@ def field_of(name: str, data: Data, zone: str | None = None) -> Field:
 
 
 def outcome_of(target: TargetParams, data: Data) -> Field:
-    """Return the outcome's column as a field that may be missing, though no request carries it."""
+    """Return the outcome's column as an optional field, which no request carries."""
     kind = "number" if TASKS[target.task].is_number else "category"
     written = data.source.spelling(target.column)
     return Field(target.column, kind, required=False, missing=written.missing, decimal=written.decimal)
 
 
 def served(schema: FeatureSchema, deprecated: Mapping[str, str]) -> FeatureSchema:
-    """Return the schema that goes into the bundle: that of the model, with the kinds of fields that nothing reads any more."""
+    """Return the bundle's schema: the model's, with the kinds of deprecated fields."""
     return replace(schema, deprecated=tuple(Field(name, kind, required=False) for name, kind in deprecated.items()))
 
 

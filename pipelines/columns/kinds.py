@@ -1,4 +1,4 @@
-"""Columns of a source to the canonical form of their kind: a closed table from types of the source to kinds.
+"""The conversion of a source's columns to the canonical form of their kinds.
 
 | type in the source | number | boolean | category, identifier | timestamp |
 |---|---|---|---|---|
@@ -10,8 +10,8 @@
 | timestamps | | | | ✓, in UTC where they have a zone |
 | durations | ✓, with a unit | | | |
 
-*By value*: every distinct value goes through `contract.schema`, the conversion that a request's value goes through. ✓: a cast of the whole
-column that gives the same. An empty place: the column is refused by its name. A value that cannot be read is null, and has a reason.
+*By value*: `contract.schema` converts every distinct value, as it does a request's. ✓: a cast of the whole column with the same result.
+Empty: the column is unsupported and refused by its name. An unreadable value becomes null, with a reason.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ _ANYTHING = "cast it at the source to text, a number or a timestamp, or leave it
 _NEEDS_UNIT = f"declare its unit: one of {', '.join(casts.DURATION_UNITS)}"
 _NEEDS_EPOCH = "declare its unit: s, ms or us (since 1970 UTC), or yyyymmdd"
 _NEEDS_DAY = "join it with the column of its day (data.source.combine)"
-_NEEDS_NO_UNIT = "take its unit away: it is no number"
+_NEEDS_NO_UNIT = "remove its unit, since it is not a number"
 Cell = tuple[Any, str | None, bool | None]
 
 
 @dataclass(frozen=True)
 class TableKind:
-    """What a kind of column is in tables.
+    """A kind of column in tables.
 
     Attributes:
-        dtype: of its columns in our own partitions.
-        duckdb: what DuckDB's dialect calls that type.
-        is_taken: whether a column of the source, by the group of its type and the field, is read as the kind. Text always is.
-        casts: by group, a cast of the whole column; what has none is read by value.
-        plain: a cast of the texts that are written in the usual way, null for others, which are read by value.
-        hints: by group that is not taken, what to do about it.
-        varies: whether it says something, so that one value in a whole month is suspicious; others only name a row.
-        drifts: whether its distribution in a month is compared with that of other months.
+        dtype: type of its columns in partitions.
+        duckdb: names of that type in DuckDB's dialect.
+        is_taken: returns whether a column of the source is supported, by the group of its type and the field. Text always is.
+        casts: cast of the whole column, by group; groups without one are read by value.
+        plain: cast of texts in the usual form, null for others, which are read by value.
+        hints: advice for unsupported groups.
+        varies: if true, a single value in a whole month is suspicious.
+        drifts: if true, its monthly distribution is compared with that of other months.
     """
 
     dtype: pl.DataType
@@ -112,16 +112,16 @@ KINDS = {
 
 
 def check(name: str, dtype: pl.DataType, field: Field) -> None:
-    """Raise DataRejectedError for a column of a type that is never read as the field's kind."""
+    """Raise DataRejectedError for a column whose type is unsupported for the field's kind."""
     group, kind = _group(dtype), KINDS[field.kind]
     if group not in ("text", "nulls") and not kind.is_taken(group, field):
         raise DataRejectedError(
-            f"the source has the column {name!r} as {dtype}, which is not read as a {field.kind}; {kind.hints.get(group, _ANYTHING)}"
+            f"the source has the column {name!r} as {dtype}, unsupported for a {field.kind}; {kind.hints.get(group, _ANYTHING)}"
         )
 
 
 def check_flat(name: str, dtype: pl.DataType) -> None:
-    """Raises DataRejectedError for a column that is not declared, and of a type in which rows have no order."""
+    """Raise DataRejectedError for an undeclared column of a type without an order of rows."""
     if _group(dtype) == "others":
         raise DataRejectedError(
             f"the source has the column {name!r} as {dtype}, and data.columns does not list it; {_ANYTHING}"
@@ -129,10 +129,10 @@ def check_flat(name: str, dtype: pl.DataType) -> None:
 
 
 def convert(values: pl.Series, field: Field) -> Converted:
-    """Convert a column of the source; of any name.
+    """Convert a column of the source, whatever its name.
 
     Raises:
-        DataRejectedError: its type is not read as the kind, or it holds bytes that are no text.
+        DataRejectedError: its type is unsupported for the kind, or its bytes are not text.
     """
     if values.null_count() == len(values):
         return _nothing(values, field)
@@ -144,10 +144,10 @@ def convert(values: pl.Series, field: Field) -> Converted:
 
 
 def as_text(values: pl.Series) -> pl.Series:
-    """Return a column of the source as text that is read as any kind like the column itself, for who looks for its kind.
+    """Return a column of the source as text, equivalent to the column for every kind.
 
     Raises:
-        DataRejectedError: it is read as no kind, or as none without a unit.
+        DataRejectedError: its type is unsupported for every kind, or needs a unit.
     """
     if _group(values.dtype) != "timestamps":
         return convert(values, Field(values.name, "category")).values
@@ -156,7 +156,7 @@ def as_text(values: pl.Series) -> pl.Series:
 
 
 def texts(values: pl.Series, field: Field) -> pl.Series:
-    """Convert a part of a combined timestamp to text, null where it is missing."""
+    """Convert a part of a combined timestamp to text, null where missing."""
     values = _as_text(values)
     distinct = values.drop_nulls().unique()
     read = [timestamps.combined([value], field) for value in distinct.to_list()]
@@ -164,7 +164,7 @@ def texts(values: pl.Series, field: Field) -> pl.Series:
 
 
 def moments(values: pl.Series, field: Field) -> pl.Series:
-    """Convert a column of timestamps to structs of `at` and `has_offset`; `at` is null where there is none."""
+    """Convert a column of timestamps to structs of `at` and `has_offset`; `at` is null where unreadable or missing."""
     try:
         read = convert(values, field)
     except DataRejectedError:
@@ -198,13 +198,13 @@ def _group(dtype: pl.DataType) -> str:
 
 
 def _as_text(values: pl.Series) -> pl.Series:
-    """Dictionary-encoded text and bytes as text; all else as it is, NaN as null."""
+    """Return dictionary-encoded text and bytes as text, NaN as null, and all else unchanged."""
     if values.dtype == pl.Binary:
         try:
             return values.cast(pl.String)
         except pl.exceptions.PolarsError:
             raise DataRejectedError(
-                f"the source has the column {values.name!r} as bytes that are no UTF-8 text (is it a UUID?); cast it to text there"
+                f"the source has the column {values.name!r} as bytes that are not UTF-8 text (is it a UUID?); cast it to text there"
             ) from None
     if values.dtype.base_type() in (pl.Categorical, pl.Enum):
         return values.cast(pl.String)
@@ -228,9 +228,9 @@ def _by_value(values: pl.Series, field: Field) -> Converted:
 
 
 def _plain(values: pl.Series, field: Field) -> pl.Series:
-    """The values that are written in the one way in which a cast reads them as `contract.schema.kinds` does; null for all others.
+    """Cast the values in the usual form, for which a cast equals `contract.schema.kinds`; null for all others.
 
-    It takes a tenth of the time, which counts where a month is looked for in all rows of a source.
+    It takes a tenth of the time, which counts when the rows of a month are searched in a whole source.
     """
     kind = KINDS[field.kind]
     if kind.plain is None or values.dtype != pl.String or field.unit or field.format:
@@ -239,11 +239,11 @@ def _plain(values: pl.Series, field: Field) -> pl.Series:
 
 
 def _reader(field: Field) -> Callable[[Any], Cell]:
-    """A function from a value to the canonical one, the reason why there is none, and whether it has an offset."""
+    """Return the function from a value to its canonical form, the problem if there is one, and whether it has an offset."""
     make = timestamps.in_format if field.format is not None else kinds.reader
     if field.kind != "timestamp" or field.unit is not None:
         ways: list[tuple[bool | None, timestamps.Reader]] = [(None, make(field))]
-    else:  # a request has to have what the table has; which that is, the table itself says
+    else:  # the table decides whether its timestamps, and so those of requests, have offsets
         ways = [
             (has_offset, make(replace(field, zone=timestamps.UTC_ZONE if has_offset else None)))
             for has_offset in (False, True)

@@ -1,4 +1,4 @@
-"""The cells of a partition that could not be read: a column of JSON beside the others, where there are any."""
+"""The unreadable cells of a partition, in an additional column of JSON."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pipelines.data.tables import UNREADABLE
 
 
 def written(raw: pl.DataFrame, problems: Mapping[str, pl.Series]) -> pl.Series | None:
-    """Return the column `UNREADABLE`, or None where every cell could be read.
+    """Return the column `UNREADABLE`, or None if every cell is readable.
 
     Args:
-        raw: the table as its source has it.
-        problems: by column, the reasons why its values cannot be read, null where they can.
+        raw: the table of the source.
+        problems: the reason for each unreadable value, else null, by column.
     """
     rows: dict[int, list[tuple[str, str, str]]] = {}
     for name, found in problems.items():
@@ -28,7 +28,7 @@ def written(raw: pl.DataFrame, problems: Mapping[str, pl.Series]) -> pl.Series |
 
 
 def by_column(table: pl.DataFrame) -> dict[str, pl.Series]:
-    """Return, by column, whether each of its cells could not be read; columns without such a cell are not there."""
+    """Return a mask of the unreadable cells of every column that has some."""
     rows: dict[str, list[int]] = {}
     if UNREADABLE in table.columns:
         cells = table[UNREADABLE]
@@ -39,7 +39,7 @@ def by_column(table: pl.DataFrame) -> dict[str, pl.Series]:
 
 
 def _shown(raw: pl.DataFrame, row: int, name: str) -> str:
-    """The value as text; one of a date that Python does not know is shown by the number that stores it."""
+    """Return the value as text; a date outside Python's years as the number that stores it."""
     cell = raw[name].slice(row, 1)
     try:
         return str(cell.item())

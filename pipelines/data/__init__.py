@@ -1,1 +1,1 @@
-"""The tables between the stages: partitions, splits, and the ledger of refused batches."""
+"""The tables between the stages: partitions, splits, and the ledger of batches."""

@@ -1,4 +1,4 @@
-"""Numbers between the values of the training rows: thresholds of trees and edges of bins that no row has; pure functions."""
+"""Thresholds of trees and edges of bins between the training values, so that none is a row's value; pure functions."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ Numbers = NDArray[np.float64]
 
 
 def quantile_edges(column: NDArray[np.float32], bins: int, fewest: int) -> list[float]:
-    """Ascending edges that part the numbers of a column into up to `bins` of about equally many rows, each with `fewest` at least.
+    """Return ascending edges of at most `bins` bins with about equally many rows each, and `fewest` at least.
 
-    NaN is left out. No edge is a value of the column.
+    NaN is ignored. No edge is a value of the column.
     """
     values, rows = np.unique(column[~np.isnan(column)], return_counts=True)
     if not len(values):
@@ -31,9 +31,9 @@ def quantile_edges(column: NDArray[np.float32], bins: int, fewest: int) -> list[
 
 
 def moved(thresholds: NDArray[np.float32], values: NDArray[np.float32]) -> Numbers:
-    """For each threshold t the roundest number with the same ones of `values` (ascending, each once) below it as below t.
+    """Return for each threshold the roundest number that splits `values` (ascending, distinct) in the same way.
 
-    Beyond the outermost value, where a split tells missing rows from all others, it is a power of two beyond t.
+    Beyond the outermost value, where a split separates missing rows from all others, it is a power of two.
     """
     at = np.searchsorted(values, thresholds, side="left")
     framed = np.concatenate([[-np.inf], values, [np.inf]]).astype(np.float64)
@@ -46,7 +46,7 @@ def moved(thresholds: NDArray[np.float32], values: NDArray[np.float32]) -> Numbe
 
 
 def _roundest(below: Numbers, above: Numbers, otherwise: Numbers) -> Numbers:
-    """The number between the two (both excluded) that is a multiple of the largest power of two; `otherwise` where none is."""
+    """Return the number strictly between two that is a multiple of the largest power of two, or `otherwise`."""
     result, is_open = otherwise.copy(), np.ones(len(below), np.bool_)
     exponents = np.frexp(np.maximum(np.abs(below), np.abs(above)))[1]
     for bit in range(_BITS + 1):

@@ -1,8 +1,8 @@
-"""Which rows a model has learned from, as a rule that names none of them; pure functions.
+"""The rule that separates a model's training rows from all others without naming any; pure functions.
 
-A model's manifest carries the rule of its split, so that a later run can tell which rows of *its* hold-out the live model has never
-seen, however the split has changed since and the table has grown. The rule holds bounds, seeds and columns: nobody can tell by it
-whether a row was in the table.
+A model's manifest carries the rule of its split. A later run, with another split or a larger table, finds by it the rows of *its*
+hold-out that the live model has never seen. The rule consists of bounds, seeds and columns, so it does not reveal whether a row was in
+the table.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _NONE_LEARNED = 1 << 64
 
 
 class UnknownRowsError(Exception):
-    """The rule cannot be applied to this table; the message says why."""
+    """A rule that does not apply to this table, for the reason in the message."""
 
 
 def rule(
@@ -39,12 +39,12 @@ def rule(
     target: TargetParams,
     features: Mapping[str, FeatureParams],
 ) -> dict[str, Any]:
-    """Return the rule by which the rows that were learned from (training and validation) are told from all others.
+    """Return the rule that separates the training and validation rows from all others.
 
     Returns:
         The kind, the columns that it reads with their kinds, and
-        `until`: of a temporal split; learned rows are earlier, or
-        `seed` and `bound` (by stratum, or of the entities): learned rows have draws from there on, or
+        `until` of a temporal split: learned rows are earlier, or
+        `seed` and `bound` (by stratum, or of the entities): learned rows have draws from the bound on, or
         `holdout` (values) or `first` (rows, and a digest of their outcomes) of a predefined split.
     """
     if isinstance(split, TemporalSplit):
@@ -65,10 +65,10 @@ def rule(
 
 
 def apply(found: Any, table: pl.DataFrame, columns: Mapping[str, Column], target: TargetParams) -> Rows:
-    """Return which rows of the table a model with this rule may have learned from, had it seen the table.
+    """Return a mask of the rows that a model with this rule may have learned from.
 
     Raises:
-        UnknownRowsError: there is no rule, or it reads what the table no longer has.
+        UnknownRowsError: there is no rule, or the table lacks a column that it reads.
     """
     if not isinstance(found, dict) or "kind" not in found:
         raise UnknownRowsError("its manifest does not say which rows it has learned from")
@@ -105,9 +105,9 @@ def _entities(table: pl.DataFrame, column: str) -> pl.Series:
 
 
 def _bound(draws: Draws, learned: Rows) -> int:
-    """The roundest number above the draws of all rows that are not learned from, and not above one that is.
+    """Return the roundest number above the draws of all other rows, and not above that of a learned row.
 
-    A draw itself would be a hash of somebody's row. Where equal rows are on both sides, half of the hash is kept, and they count as
+    A draw itself would be a hash of somebody's row. If equal rows are on both sides, the bound keeps half of the hash, and they count as
     learned.
     """
     first = int(draws[learned].min()) if learned.any() else _NONE_LEARNED

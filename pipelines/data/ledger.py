@@ -1,9 +1,9 @@
-"""The ledger of batches: one small file, changed under a lock and by one rename, outside of what DVC restores or discards.
+"""The ledger of batches: one small file, changed under a lock and by one rename, which DVC neither restores nor discards.
 
-<var>/quarantine/ledger.json            by batch: its state, the states before, and why
-<var>/quarantine/batches/<batch>.parquet    the whole batch as it was collected, while it is quarantined or released
+<var>/quarantine/ledger.json                the state, history and problems of every batch
+<var>/quarantine/batches/<batch>.parquet    the whole batch, while it is quarantined or released
 
-A batch is a month as it was collected once: the same month with other bytes is another batch.
+A batch is one collection of a month: the same month with other bytes is another batch.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ State = Literal["pending", "accepted", "quarantined", "released", "dropped"]
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch.
+    """One collection of a month.
 
     Attributes:
-        split: counts of the rows that were split off, by reason.
-        problems: why the whole batch was refused.
-        inputs: digest of what the verdict was given on (`inputs_digest`).
+        split: number of rows split off, by reason.
+        problems: reasons for which the whole batch was refused.
+        inputs: digest of the verdict's inputs (`inputs_digest`).
     """
 
     id: str
@@ -47,15 +47,17 @@ class Batch:
     history: tuple[State, ...] = ()
 
     def moved(self, state: State) -> Batch:
+        """Return the batch in a new state, the present one in its history."""
         return replace(self, state=state, history=(*self.history, self.state))
 
 
 def batch_id(month: str, sha256: str) -> str:
+    """Return the id of a batch: its month and the first 12 digits of the partition's SHA-256."""
     return f"{month}-{sha256[:12]}"
 
 
 def inputs_digest(data: Data, target: TargetParams, declared: Validate, partitions: Mapping[str, str]) -> str:
-    """Return the SHA-256 of all that the verdict of `validate` depends on: what is declared, and the SHA-256 of every month's partition."""
+    """Return the SHA-256 of the inputs of `validate`'s verdict: declarations, and the SHA-256 of every month's partition."""
     sections = {"data": data, "target": target, "validate": declared}
     params = {name: section.model_dump(mode="json", by_alias=True) for name, section in sections.items()}
     return hashlib.sha256(canonical_json({"params": params, "partitions": dict(partitions)})).hexdigest()
@@ -69,15 +71,15 @@ class Ledger:
         self._file = directory / "ledger.json"
 
     def read(self) -> dict[str, Batch]:
-        """Every batch that a verdict was ever given on, by id."""
+        """Return every batch that ever got a verdict, by id."""
         try:
             raw = json.loads(self._file.read_bytes())
         except FileNotFoundError:
             return {}
         except ValueError as error:
             raise DataRejectedError(
-                f"{self._file} is not JSON ({error}); move it away: `dvc repro --force validate` writes it anew, "
-                "and what was dropped has to be dropped again"
+                f"{self._file} is not JSON ({error}); move it away: `dvc repro --force validate` writes it again, "
+                "and dropped batches have to be dropped again"
             ) from error
         return {
             name: Batch(name, **{**entry, "problems": tuple(entry["problems"]), "history": tuple(entry["history"])})
@@ -85,11 +87,11 @@ class Ledger:
         }
 
     def copy_of(self, batch: Batch) -> Path:
-        """Where the whole batch is kept while it is quarantined."""
+        """Return the path of the whole batch, kept while it is quarantined or released."""
         return self._directory / "batches" / f"{batch.id}.parquet"
 
     def settle(self, verdicts: Sequence[tuple[Batch, Path]]) -> list[Batch]:
-        """Enter accepted and quarantined batches, all at once; a quarantined one is copied from its file first. Returns them.
+        """Record accepted and quarantined batches, all at once, and return them; the files of quarantined ones are copied first.
 
         Raises:
             DataRejectedError: one of them was dropped.
@@ -107,10 +109,10 @@ class Ledger:
         return [batches[batch.id] for batch, _ in verdicts]
 
     def move(self, name: str, state: State, *, allowed: tuple[State, ...]) -> Batch:
-        """Move one batch, named by its id or by a month that has only one such batch.
+        """Move one batch, named by its id or by a month with only one such batch.
 
         Raises:
-            ConfigurationError: there is no such batch, or it is in a state from which it cannot go there.
+            ConfigurationError: there is no such batch, or its state does not allow the move.
         """
         with self._changing() as batches:
             batch = find(batches, name, allowed)
@@ -130,7 +132,7 @@ class Ledger:
 
     @contextmanager
     def _changing(self) -> Iterator[dict[str, Batch]]:
-        """All batches, to be changed in place: written when the block ends well, by one rename, while nobody else writes."""
+        """Yield all batches under a lock, to be changed in place; written on success, by one rename."""
         self._directory.mkdir(parents=True, exist_ok=True)
         with (self._directory / ".lock").open("w") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
@@ -142,11 +144,12 @@ class Ledger:
 
 
 def project_ledger() -> Ledger:
+    """Return the ledger in the project's `var`."""
     return Ledger(var_directory() / "quarantine")
 
 
 def refuse_dropped(batches: dict[str, Batch], ids: Sequence[str]) -> None:
-    """Raises DataRejectedError where one of these batches was dropped."""
+    """Raise DataRejectedError if one of these batches was dropped."""
     if dropped := [batches[name] for name in ids if name in batches and batches[name].state == "dropped"]:
         batch = dropped[0]
         raise DataRejectedError(
@@ -155,7 +158,7 @@ def refuse_dropped(batches: dict[str, Batch], ids: Sequence[str]) -> None:
 
 
 def find(batches: dict[str, Batch], name: str, wanted: tuple[State, ...] = ()) -> Batch:
-    """The batch of this id, or the only one of this month (the only one in a wanted state, where there are several)."""
+    """Return the batch of this id, or the only one of this month, or its only one in a wanted state."""
     if name in batches:
         return batches[name]
     of_month = [batch for batch in batches.values() if batch.month == name]

@@ -1,4 +1,4 @@
-"""A refused partition leaves DVC, so that the next run collects it anew, and comes back from quarantine when it is replayed."""
+"""Refused partitions: removed from DVC, so that the next run collects them again, and restored for a replay."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from pipelines.integrity.objects import Object, md5_of, outputs
 
 
 def withdraw(partition: Path) -> None:
-    """Remove a partition from the workspace and from DVC's cache; DVC would restore it, whatever the source has by now.
+    """Remove a partition from the workspace and from DVC's cache, from which DVC would restore it.
 
-    Nothing happens where DVC did not start the stage: then nothing else than the file is there.
+    Without DVC, which did not start the stage then, nothing happens: there is only the file.
     """
     if "DVC_ROOT" in os.environ and partition.is_file():
         cache_of(Path(os.environ["DVC_ROOT"])).remove(Object(md5_of(partition), partition))
@@ -25,9 +25,9 @@ def withdraw(partition: Path) -> None:
 
 
 def remove_others(months: Collection[str]) -> None:
-    """Remove the partitions of months that are not worked on any more, which DVC leaves where they are.
+    """Remove the partitions of months no longer worked on, which DVC leaves in place.
 
-    `validate` depends on the whole folder: with them its result would be another one than that of a fresh clone.
+    `validate` depends on the whole folder, so with them its result would differ from that in a fresh clone.
     """
     for path in paths.PARTITIONS.glob("*.parquet"):
         if "DVC_ROOT" in os.environ and path.stem not in months:
@@ -35,18 +35,18 @@ def remove_others(months: Collection[str]) -> None:
 
 
 def put_back(copy: Path, partition: Path, root: Path) -> None:
-    """Put the copy of a withdrawn partition where DVC takes it for what `collect` wrote.
+    """Restore a withdrawn partition from its copy, in workspace and cache, as if `collect` had written it.
 
     Raises:
-        ConfigurationError: there is no copy, or the month has been collected anew since.
+        ConfigurationError: there is no copy, or the month has been collected again since.
     """
     if not copy.is_file():
         raise ConfigurationError(
-            f"{copy} is missing: the batch cannot be replayed; `dvc repro` collects its month anew"
+            f"{copy} is missing: the batch cannot be replayed; `dvc repro` collects its month again"
         )
     entry = Object(md5_of(copy), partition)
     if outputs(root / "dvc.lock").get(partition) != entry.oid:
-        raise ConfigurationError(f"{partition} was collected anew since: `dvc repro` goes on with what is there now")
+        raise ConfigurationError(f"{partition} was collected again since: `dvc repro` continues with the new one")
     cache_of(root).replace(entry, copy)
     with atomic_path(partition) as temporary:
         shutil.copyfile(copy, temporary)

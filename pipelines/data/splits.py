@@ -1,6 +1,6 @@
-"""Which part each row of the table is for: training, validation, hold-out, or none.
+"""The split of the table: training, validation, hold-out, and unused rows.
 
-`features` asks once and writes the answer down; every other stage reads that, so that no two stages can split differently.
+`features` computes it once and writes it to a file; every other stage reads that, so that no two stages can split differently.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Draws = NDArray[np.uint64]
 
 
 class Boundaries(NamedTuple):
-    """Of a temporal split. What lies in no interval is used for nothing."""
+    """The boundaries of a temporal split; rows outside its intervals are unused."""
 
     training_end: datetime
     validation: datetime
@@ -42,8 +42,8 @@ def assign(
 ) -> pl.Series:
     """Return the part of every row, in the order of the table.
 
-    But for `first` of a predefined split, a row's part depends on no order: chance is a hash of what identifies the row (see
-    `identity`) and the seed.
+    Random parts depend on a hash of the row's identity (see `identity`) and the seed, not on the order of rows; only `first` of a
+    predefined split does.
 
     Raises:
         ConfigurationError: the split does not fit the months.
@@ -61,7 +61,7 @@ def assign(
 
 
 def columns(split: Split, data: Data, target: TargetParams, features: Mapping[str, FeatureParams]) -> list[str]:
-    """Return the columns that `assign` and the outcome need, so that the others need not be read."""
+    """Return the columns that `assign` and the outcome need, to read no others."""
     needed = [target.column]
     if isinstance(split, TemporalSplit):
         needed.append(str(data.time))
@@ -75,16 +75,16 @@ def columns(split: Split, data: Data, target: TargetParams, features: Mapping[st
 
 
 def identity(key: Sequence[str], features: Mapping[str, FeatureParams]) -> list[str]:
-    """Return the columns by which chance knows a row: those of the key, else those that features read, in alphabetical order.
+    """Return the sorted columns that identify a row for a random split: the key, or else those that features read.
 
-    Other columns may come and go without moving a row to another part.
+    Other columns may be added or removed without moving a row to another part.
     """
     used = (column for name, feature in features.items() for column in inputs_of(name, feature))
     return sorted(set(key or used))
 
 
 def boundaries(months: Sequence[str], split: TemporalSplit) -> Boundaries:
-    """Where validation, hold-out and the future begin, and where the gaps before them do.
+    """Return the boundaries of training, validation and hold-out.
 
     Raises:
         ConfigurationError: nothing is left to train on, or a part lies in a hole of the months.
@@ -108,7 +108,7 @@ def boundaries(months: Sequence[str], split: TemporalSplit) -> Boundaries:
 
 
 def _refuse_hole(months: Sequence[str], part: str, start: datetime, until: datetime) -> None:
-    """Raises ConfigurationError where data.months has none of the months in which a part lies."""
+    """Raise ConfigurationError if data.months has none of the months of a part."""
     bounds = map(tables.month_bounds, months)
     if not any(first < until and start < last for first, last in bounds):
         raise ConfigurationError(
@@ -134,7 +134,10 @@ def _temporal(times: pl.Series, bounds: Boundaries) -> NDArray[np.int64]:
 def _stratified(
     draws: Draws, strata: NDArray[np.int64], holdout: float, validation: float, among: NDArray[np.int64] | None = None
 ) -> NDArray[np.int64]:
-    """In every stratum the rows with the smallest draws are held out, the next ones validate; all are `among` these rows."""
+    """Return the codes of parts: in every stratum the smallest draws are held out, the next ones validate.
+
+    Only the rows `among` are split; None means all.
+    """
     parts = np.zeros(len(draws), np.int64)
     rows = np.arange(len(draws)) if among is None else among
     for stratum in np.unique(strata[rows]):
@@ -147,7 +150,7 @@ def _stratified(
 
 
 def _grouped(column: pl.Series, split: GroupedSplit) -> NDArray[np.int64]:
-    """Entities in an order of chance: to the hold-out until it has its share of the rows, then to the validation."""
+    """Return the codes of parts: entities in random order fill the hold-out, then the validation, the rest is training."""
     names = column.cast(pl.String).fill_null("")
     counts = names.value_counts(name="__rows__")
     order = np.argsort(hashes(counts[column.name], split.seed), kind="stable")
@@ -176,14 +179,14 @@ def _predefined(
 
 
 def named(column: pl.Series, values: Sequence[str]) -> NDArray[np.bool_]:
-    """Which rows have one of the values, as `params.yaml` writes them; a missing value is none."""
+    """Return a mask of the rows that have one of the values in `params.yaml`; false where missing."""
     if column.dtype.is_numeric():
         return column.is_in([float(value) for value in values]).fill_null(False).to_numpy()
     return column.cast(pl.String).is_in(list(values)).fill_null(False).to_numpy()
 
 
 def strata(table: pl.DataFrame, target: TargetParams) -> NDArray[np.int64]:
-    """The label's number, -1 for none; numbers to be predicted are one stratum."""
+    """Return the stratum of each row: the label's number, -1 for none; a regression has one for all numbers."""
     labels = tables.outcomes(table, target)
     if TASKS[target.task].is_number:
         return labels.is_null().cast(pl.Int64).to_numpy()
@@ -191,13 +194,13 @@ def strata(table: pl.DataFrame, target: TargetParams) -> NDArray[np.int64]:
 
 
 def draws(table: pl.DataFrame, columns: Sequence[str], seed: int) -> Draws:
-    """For each row a number that its values in these columns and the seed decide alone."""
+    """Return a number of 64 bits for each row, which depends only on its values in these columns and the seed."""
     texts = [pl.col(name).cast(pl.String).fill_null("") for name in columns]
     return hashes(table.select(pl.concat_str(texts, separator="\x1f")).to_series(), seed)
 
 
 def hashes(texts: pl.Series, seed: int) -> Draws:
-    """For each text a number of 64 bits."""
+    """Return a number of 64 bits for each text."""
     salt = seed.to_bytes(16, "little", signed=True)
     digests = b"".join(blake2b(text.encode(), digest_size=8, salt=salt).digest() for text in texts.to_list())
     return np.frombuffer(digests, "<u8").astype(np.uint64)

@@ -1,4 +1,4 @@
-"""Reading and writing tables, and the calendar of partitions."""
+"""Tables on disk, and the calendar of partitions."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from contract.schema.tasks import TASKS
 from pipelines import paths
 from pipelines.params.params import TargetParams
 
-# Beside the columns of a partition, where some lines of a CSV file were ragged: the file and the line, null in whole rows.
+# Column of a partition with ragged lines of a CSV file: file and line, null in complete rows.
 RAGGED = "__ragged__"
-# Likewise, where some cells could not be read: JSON, a list of `[column, reason, value]`, null where all of a row could be.
+# Column of a partition with unreadable cells: JSON, a list of `[column, reason, value]`, null in readable rows.
 UNREADABLE = "__unreadable__"
 MARKS = frozenset({RAGGED, UNREADABLE})
 # Columns of the encoded training table beside the features.
@@ -27,15 +27,15 @@ LABEL = "__label__"
 VALIDATION = "__validation__"
 
 
-# In a file's metadata: the timestamps that the source had with an offset, and that are in UTC now.
+# Key in a file's metadata: the timestamps that had an offset in the source, and are in UTC now.
 _IN_UTC = "bulkhead.in_utc"
 
 
 def write(table: pl.DataFrame, path: Path, in_utc: Collection[str] = ()) -> None:
-    """Write Parquet under a temporary name, fsync, rename. The same table gives the same bytes.
+    """Write Parquet under a temporary name, fsync, rename; the same table gives the same bytes.
 
     Args:
-        in_utc: the timestamps that the source had with an offset; the file says so.
+        in_utc: the timestamps that had an offset in the source, recorded in the file's metadata.
     """
     metadata = {_IN_UTC: json.dumps(sorted(in_utc))} if in_utc else None
     with atomic_path(path) as temporary:
@@ -43,7 +43,7 @@ def write(table: pl.DataFrame, path: Path, in_utc: Collection[str] = ()) -> None
 
 
 def columns_in_utc(*files: Path) -> frozenset[str]:
-    """Return the timestamps of these partitions that the source had with an offset; raises as `read` does."""
+    """Return the timestamps of these partitions that had an offset in the source; raises as `read` does."""
     found: set[str] = set()
     for path in files:
         with _readable(path):
@@ -55,20 +55,20 @@ def read(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
     """Read one Parquet file, or some of its columns.
 
     Raises:
-        DataRejectedError: the file is missing, cut or changed so that it cannot be read.
+        DataRejectedError: the file is missing or corrupt.
     """
     with _readable(path):
         return pl.read_parquet(path, columns=None if columns is None else list(columns), memory_map=False)
 
 
 def columns_in(path: Path) -> dict[str, pl.DataType]:
-    """Names and types of a Parquet file's columns, in their order; raises as `read` does."""
+    """Return names and types of a Parquet file's columns, in their order; raises as `read` does."""
     with _readable(path):
         return dict(pl.read_parquet_schema(path))
 
 
 def height(path: Path) -> int:
-    """Number of rows of a Parquet file; raises as `read` does."""
+    """Return the number of rows of a Parquet file; raises as `read` does."""
     with _readable(path):
         rows: int = pl.scan_parquet(path).select(pl.len()).collect().item()
     return rows
@@ -81,34 +81,34 @@ def _readable(path: Path) -> Iterator[None]:
     except (OSError, pl.exceptions.PolarsError) as error:
         reason = str(error).splitlines()[0][:200]
         raise DataRejectedError(
-            f"{path} cannot be read ({reason}); delete it and run `dvc repro` to collect it anew"
+            f"{path} cannot be read ({reason}); delete it and run `dvc repro` to collect it again"
         ) from error
 
 
 def read_partitions(months: Sequence[str], columns: Sequence[str] | None = None) -> pl.DataFrame:
-    """The accepted rows of these months, in their order."""
+    """Return the accepted rows of these months, in their order."""
     return pl.concat([read(paths.accepted(month), columns) for month in months])
 
 
 def month_bounds(month: str) -> tuple[datetime, datetime]:
-    """First moment of a month, and of the next one."""
+    """Return the first moment of a month, and of the next one."""
     start = datetime.strptime(month, "%Y-%m")
     return start, offset(start, "1mo")
 
 
 def offset(at: datetime, period: str) -> datetime:
-    """`at` moved by a period such as `1mo`, `-1mo` or `-10d`."""
+    """Return `at` moved by a period such as `1mo`, `-1mo` or `-10d`."""
     moved: datetime = pl.select(pl.lit(at).dt.offset_by(period)).item()
     return moved
 
 
 def columns_of(table: pl.DataFrame, names: Sequence[str]) -> dict[str, list[Any]]:
-    """The named columns as Python lists, as the encoder takes them."""
+    """Return the named columns as Python lists, for the encoder."""
     return {name: table[name].to_list() for name in names}
 
 
 def outcomes(table: pl.DataFrame, target: TargetParams) -> pl.Series:
-    """What is to be predicted, null where there is none: the index of the label in `target.labels`, or the number.
+    """Return the outcomes, null where unknown: the index of the label in `target.labels`, or the number.
 
     Int8 (1 positive, 0 negative) where a label is the positive one, Int16 of several labels, Float64 of a number.
     """

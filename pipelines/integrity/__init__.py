@@ -1,1 +1,1 @@
-"""The bytes that DVC keeps: checked before they are used, and healed where a good copy exists."""
+"""The integrity of the files in DVC: checked before use, and repaired from a good copy."""

@@ -1,6 +1,6 @@
-"""Every byte that `dvc.lock` names, in the workspace, the cache and the remote; what decayed is healed from a good copy.
+"""Check of every file in `dvc.lock`, in workspace, cache and remote; a corrupt one is repaired from a good copy.
 
-DVC itself trusts an object that lies in its cache: a flipped byte there is checked out without a word.
+DVC itself trusts the objects in its cache: it checks out a flipped byte without a warning.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from pipelines.integrity.objects import DIRECTORY, Object, Place, list_of, liste
 
 @dataclass
 class Findings:
-    """What was not as `dvc.lock` names it.
+    """The result of a check.
 
     Attributes:
         checked: number of files.
-        healed: those that are right again, with the places where they were not.
-        lost: those of which no good copy is left; the bad ones are removed, so that `dvc repro` makes them anew.
+        repaired: repaired files, with the places where they were corrupt.
+        lost: files without a good copy; the corrupt ones are removed, so that `dvc repro` computes them again.
     """
 
     checked: int = 0
-    healed: list[str] = field(default_factory=list)
+    repaired: list[str] = field(default_factory=list)
     lost: list[Problem] = field(default_factory=list)
 
 
 def check(root: Path) -> Findings:
-    """Check and heal the DVC project in `root`: outputs in its workspace, their objects in its cache and in its default remote.
+    """Check and repair the outputs of the DVC project in `root`: workspace, cache and default remote.
 
     Raises:
-        UnavailableError: the remote does not answer; nothing is taken for lost.
+        UnavailableError: the remote does not answer; no file counts as lost.
     """
     places = _places(root)
     findings, stale = Findings(), []
@@ -47,7 +47,7 @@ def check(root: Path) -> Findings:
             bad = [place for place in places if place.has(entry) and not place.is_intact(entry)]
             is_stale = _is_stale(entry, places)
             if bad or is_stale:
-                is_whole = _heal(entry, bad, places, root)
+                is_whole = _repair(entry, bad, places, root)
                 where = ", ".join([*(place.name for place in bad), *(["workspace"] if is_stale else [])])
                 _record(entry.path.relative_to(root), where, is_whole, findings)
             if is_stale:
@@ -64,7 +64,7 @@ def cache_of(root: Path) -> Place:
 
 
 def _places(root: Path) -> list[Place]:
-    """The cache, and the default remote where there is one."""
+    """Return the cache, and the default remote if there is one."""
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
@@ -76,7 +76,7 @@ def _places(root: Path) -> list[Place]:
 
 
 def _objects(entry: Object, places: list[Place]) -> Iterator[Object]:
-    """An output's object, and after it those of its directory; the files of a lost list are unknown."""
+    """Yield an output's object, then those of its directory; the files of a lost list are unknown."""
     yield entry
     if entry.is_list:
         holders = [place for place in places if place.has(entry) and place.is_intact(entry)]
@@ -85,14 +85,14 @@ def _objects(entry: Object, places: list[Place]) -> Iterator[Object]:
 
 
 def _is_stale(entry: Object, places: list[Place]) -> bool:
-    """Whether the workspace's file is another than the cache or the remote has under its name (outputs in git are in neither)."""
+    """Return whether the workspace's file differs from its object; outputs in git have no object."""
     if entry.is_list or not entry.path.is_file() or not any(place.has(entry) for place in places):
         return False
     return md5_of(entry.path) != entry.oid
 
 
-def _heal(entry: Object, bad: list[Place], places: list[Place], root: Path) -> bool:
-    """Put a good copy in the place of every bad one, or nothing where there is none; returns whether there is one."""
+def _repair(entry: Object, bad: list[Place], places: list[Place], root: Path) -> bool:
+    """Replace every corrupt object by a good copy, or remove it if there is none; return whether there is one."""
     scratch = root / ".dvc" / "tmp"
     scratch.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=scratch) as directory:
@@ -107,7 +107,10 @@ def _heal(entry: Object, bad: list[Place], places: list[Place], root: Path) -> b
 
 
 def _good_copy(entry: Object, intact: list[Place], target: Path) -> Path | None:
-    """The object's bytes as a file: from another place, or from the workspace, where a directory's list is made anew."""
+    """Write the object's bytes to `target` from another place or the workspace, or return None.
+
+    A directory's list is computed from the workspace.
+    """
     if intact:
         target.write_bytes(intact[0].read(entry))
         return target
@@ -122,9 +125,9 @@ def _good_copy(entry: Object, intact: list[Place], target: Path) -> Path | None:
 
 def _record(path: Path, where: str, is_whole: bool, findings: Findings) -> None:
     if is_whole:
-        findings.healed.append(f"{path} ({where})")
+        findings.repaired.append(f"{path} ({where})")
     else:
-        findings.lost.append(Problem(None, str(path), f"changed in {where}, and there is no good copy"))
+        findings.lost.append(Problem(None, str(path), f"corrupt in {where}, without a good copy"))
 
 
 def _check_out(paths: list[Path], root: Path) -> None:

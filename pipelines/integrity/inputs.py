@@ -1,6 +1,6 @@
-"""What a stage is about to read: compared with what the stage before it wrote, by `dvc.lock`.
+"""Check of a stage's inputs against `dvc.lock`, just before it reads them.
 
-DVC restores an earlier result from its run cache in the middle of a run, after any check of what `dvc.lock` named when it began.
+DVC may restore an earlier result from its run cache during a run, after the check at its start.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ def check_inputs(root: Path, stage: str) -> None:
     """Hash the inputs of a stage of `dvc.yaml` that other stages wrote.
 
     Raises:
-        UnavailableError: naming what is not as it was written; it can be healed, so a retry can help.
+        UnavailableError: some inputs are corrupt; it names them, and a retry can help once they are repaired.
     """
     definition = yaml.safe_load((root / "dvc.yaml").read_bytes())["stages"].get(stage.split("@")[0], {})
     inputs = [Path(path) for path in definition.get("deps", ())]
     written = {path: oid for path, oid in outputs(root / "dvc.lock").items() if _is_read(path, inputs)}
     if changed := [path for path, oid in written.items() if not _is_as_written(root / path, oid)]:
         raise UnavailableError(
-            f"what {stage} reads is not what was written, by dvc.lock: a byte changed in DVC's cache or in the workspace. "
-            "`python -m pipelines verify` heals it, or makes `dvc repro` compute it anew",
+            f"inputs of {stage} are corrupt: they differ from dvc.lock. Run `python -m pipelines verify`, which repairs them or makes "
+            "`dvc repro` compute them again",
             [Problem(None, str(path), "changed since it was written") for path in changed],
         )
 
@@ -36,7 +36,7 @@ def _is_read(output: Path, inputs: list[Path]) -> bool:
 
 
 def _is_as_written(path: Path, oid: str) -> bool:
-    """What is not there is not judged: the lock also names months that are not worked on."""
+    """Return whether a path matches its object; a missing one does, since the lock also names months not worked on."""
     if path.is_dir():
         return md5(BytesIO(list_of(path))) + DIRECTORY == oid
     return not path.is_file() or md5_of(path) == oid

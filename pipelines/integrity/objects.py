@@ -1,4 +1,4 @@
-"""What DVC keeps: the files that `dvc.lock` names, and the places where their bytes lie."""
+"""DVC's objects: the files in `dvc.lock`, and the cache and remote that store them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ DIRECTORY = ".dir"
 
 @dataclass(frozen=True)
 class Object:
-    """A file of an output, or the list of a directory's files: `oid` is the MD5 of its bytes, with `.dir` for a list.
+    """A file of an output, or the list of a directory's files.
 
-    `path` is where the workspace has it; a list is in no workspace.
+    Attributes:
+        oid: MD5 of its bytes, with `.dir` for a list.
+        path: the file or directory in the workspace.
     """
 
     oid: str
@@ -30,43 +32,60 @@ class Object:
 
     @property
     def is_list(self) -> bool:
+        """True for the list of a directory's files."""
         return self.oid.endswith(DIRECTORY)
 
 
 class Filesystem(Protocol):
-    """The part of DVC's file systems that is used here."""
+    """The used part of DVC's file systems, which are those of fsspec."""
 
-    def exists(self, path: str) -> bool: ...
-    def open(self, path: str, mode: str) -> Any: ...
-    def makedirs(self, path: str, exist_ok: bool) -> None: ...
-    def parent(self, path: str) -> str: ...
-    def put_file(self, source: str, target: str) -> None: ...
-    def move(self, source: str, target: str) -> None: ...
-    def remove(self, path: str) -> None: ...
+    def exists(self, path: str) -> bool:
+        """Return whether the path exists."""
+
+    def open(self, path: str, mode: str) -> Any:
+        """Open a file."""
+
+    def makedirs(self, path: str, exist_ok: bool) -> None:
+        """Make a directory and its parents."""
+
+    def parent(self, path: str) -> str:
+        """Return the parent of a path."""
+
+    def put_file(self, source: str, target: str) -> None:
+        """Upload a local file."""
+
+    def move(self, source: str, target: str) -> None:
+        """Rename a file."""
+
+    def remove(self, path: str) -> None:
+        """Delete a file."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where objects lie under their names: the cache or a remote. `database` is DVC's own object database."""
+    """The cache or a remote; `database` is DVC's own object database."""
 
     name: str
     database: Any
 
     def has(self, entry: Object) -> bool:
+        """Return whether the object is there, corrupt or not."""
         with self._filesystem() as filesystem:
             return filesystem.exists(self.database.oid_to_path(entry.oid))
 
     def is_intact(self, entry: Object) -> bool:
+        """Return whether the object has the MD5 in its name."""
         with self._filesystem() as filesystem, filesystem.open(self.database.oid_to_path(entry.oid), "rb") as stream:
             return md5(stream) == entry.oid.removesuffix(DIRECTORY)
 
     def read(self, entry: Object) -> bytes:
+        """Return the object's bytes."""
         with self._filesystem() as filesystem, filesystem.open(self.database.oid_to_path(entry.oid), "rb") as stream:
             content: bytes = stream.read()
         return content
 
     def replace(self, entry: Object, source: Path) -> None:
-        """Write the object anew, under a temporary name first."""
+        """Replace the object by a file's bytes, under a temporary name first."""
         target = self.database.oid_to_path(entry.oid)
         with self._filesystem() as filesystem:
             filesystem.makedirs(filesystem.parent(target), exist_ok=True)
@@ -75,13 +94,14 @@ class Place:
             filesystem.move(f"{target}.part", target)
 
     def remove(self, entry: Object) -> None:
+        """Delete the object, if it is there."""
         with self._filesystem() as filesystem:
             if self.has(entry):
                 filesystem.remove(self.database.oid_to_path(entry.oid))
 
     @contextmanager
     def _filesystem(self) -> Iterator[Filesystem]:
-        """What is asked of it is answered, or the whole check stops: an object that cannot be read now is not a bad one."""
+        """Yield the file system, and stop the whole check if it fails: an unreadable object need not be corrupt."""
         try:
             yield self.database.fs
         except BulkheadError:
@@ -94,34 +114,38 @@ class Place:
 
 
 def outputs(lock: Path) -> dict[Path, str]:
-    """Path -> object of every output in `dvc.lock`; empty where there is no such file yet."""
+    """Return the object of every output in `dvc.lock`, by path; empty if there is no such file."""
     if not lock.is_file():
         return {}
-    content = yaml.load(lock.read_bytes(), Loader=yaml.CSafeLoader)  # thousands of lines
+    content = yaml.load(lock.read_bytes(), Loader=yaml.CSafeLoader)  # in C: the file has thousands of lines
     stages = content.get("stages", {})
     return {Path(out["path"]): out["md5"] for stage in stages.values() for out in stage.get("outs", ())}
 
 
 def listed(content: bytes, directory: Path) -> Iterator[Object]:
-    """The files that a directory's list names."""
+    """Yield the files in a directory's list."""
     for entry in json.loads(content):
         yield Object(entry["md5"], directory / entry["relpath"])
 
 
 def list_of(directory: Path) -> bytes:
-    """The list that DVC makes of a directory, byte for byte."""
+    """Return the list that DVC writes for a directory, byte for byte."""
     files = sorted(path for path in directory.rglob("*") if path.is_file())
     entries = [{"md5": md5_of(path), "relpath": path.relative_to(directory).as_posix()} for path in files]
     return json.dumps(sorted(entries, key=lambda entry: entry["relpath"]), sort_keys=True).encode()
 
 
 def md5_of(path: Path) -> str:
+    """Return the MD5 of a file."""
     with path.open("rb") as stream:
         return md5(stream)
 
 
 def md5(stream: Any) -> str:
-    """DVC's name for these bytes. A check against decay and accidents: it is not what bundles are signed with."""
+    """Return the MD5 of a stream, DVC's name of the bytes.
+
+    It detects corruption, not attacks; bundles are signed with SHA-256.
+    """
     digest = hashlib.md5(usedforsecurity=False)
     while block := stream.read(_BLOCK_BYTES):
         digest.update(block)

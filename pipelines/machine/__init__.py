@@ -1,1 +1,1 @@
-"""What the machine decides, not the table: settings, signing keys, scratch space."""
+"""Settings of the machine: environment variables, signing keys, scratch space."""

@@ -1,8 +1,10 @@
-"""The signing key of a machine that was given none: made on first use, and never again while a key of it is known.
+"""The signing key of a machine without a configured one, made on first use.
 
 signing.pem           the private key
 verify.pem            its public key
-verify-<key>.pem      public keys of signing keys before it, still trusted
+verify-<key>.pem      public keys of previous signing keys, still trusted
+
+While a public key is there, a lost private key is not replaced by itself.
 """
 
 from __future__ import annotations
@@ -20,10 +22,10 @@ _SIGNING, _VERIFY = "signing.pem", "verify.pem"
 
 
 def signing(directory: Path) -> bytes:
-    """The private key, PEM; its public key is in place afterwards.
+    """Return the private key (PEM), made on first use, and write its public key.
 
     Raises:
-        ConfigurationError: it is lost: its public key is there.
+        ConfigurationError: the private key is lost, since its public key is there.
     """
     if not (directory / _SIGNING).exists():
         _make_first(directory)
@@ -33,7 +35,7 @@ def signing(directory: Path) -> bytes:
 
 
 def rotate(directory: Path) -> str:
-    """Replace the private key, or the lost one, by a new one; the public keys of before stay trusted. Returns what was done."""
+    """Replace the private key, lost or not, and return a summary; the previous public keys stay trusted."""
     private_directory(directory)
     fresh = directory / f".{_SIGNING}.{os.getpid()}.part"
     if (directory / _SIGNING).exists():
@@ -52,7 +54,7 @@ def write_private(path: Path, content: bytes) -> None:
     """Write a new file that only its owner can read, under a temporary name first.
 
     Raises:
-        FileExistsError: it is there already.
+        FileExistsError: the file exists.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     temporary.touch(mode=0o600)
@@ -66,8 +68,8 @@ def write_private(path: Path, content: bytes) -> None:
 def _make_first(directory: Path) -> None:
     if known := sorted(directory.glob(trusted_keys.OWN)):
         raise ConfigurationError(
-            f"{directory / _SIGNING} is lost, whose public key fleets trust ({known[0].name}): put it back from a copy, or let "
-            "`python -m pipelines rotate-key` make a new one; what was signed before stays trusted"
+            f"{directory / _SIGNING} is lost, and fleets trust its public key ({known[0].name}): restore it from a backup, or make a "
+            "new one with `python -m pipelines rotate-key`; earlier signatures stay trusted"
         )
     private_directory(directory)
     with suppress(FileExistsError):  # another process was faster
@@ -79,7 +81,7 @@ def _make_first(directory: Path) -> None:
 
 
 def _publish(directory: Path, private_key: bytes) -> None:
-    """Let `verify.pem` be its public key, and keep the one that was there under a name of its own."""
+    """Write the public key to `verify.pem`, and keep a previous one under its own name."""
     public, path = signature.public_key_of(private_key), directory / _VERIFY
     before = path.read_bytes() if path.exists() else public
     if before != public:

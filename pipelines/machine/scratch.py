@@ -1,4 +1,4 @@
-"""Directories for what lasts as long as a command: what one that is killed leaves, the next one removes."""
+"""Scratch directories for the duration of a command; the next command removes orphaned ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from contract.files import private_directory
 def directory(root: Path) -> Iterator[Path]:
     """Make a directory below `root`, readable by this user alone, until the block ends.
 
-    Whoever uses one holds a lock on it, which ends with the process: what nobody holds is removed.
+    Its user holds a lock on it, which ends with the process; an unlocked directory is orphaned.
     """
     private_directory(root)
     with _locked(root):
@@ -38,7 +38,7 @@ def _is_abandoned(scratch: Path) -> bool:
     try:
         with _locked(scratch, fcntl.LOCK_NB):
             return True
-    except (BlockingIOError, FileNotFoundError):  # it is in use, or its command has just ended
+    except (BlockingIOError, FileNotFoundError):  # in use, or just removed by its own command
         return False
 
 

@@ -1,4 +1,4 @@
-"""What the machine decides, not the table: read from the environment."""
+"""Settings of the machine, read from the environment."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SIGNING_KEY = "BULKHEAD_SIGNING_KEY"
 
 
 def open_store(private_key: bytes | None = None, trusted: Sequence[bytes] | None = None) -> Store:
-    """The bundle store: `BULKHEAD_STORE`, a directory, a `file://` or an `s3://` URL; `store` in the project by default."""
+    """Return the bundle store in `BULKHEAD_STORE`, a directory or a URL; by default `store` in the project."""
     location = os.environ.get("BULKHEAD_STORE", "store")
     location = location if "://" in location else str(project() / location)
     keys = None if trusted is None else lambda: trusted
@@ -24,17 +24,18 @@ def open_store(private_key: bytes | None = None, trusted: Sequence[bytes] | None
 
 
 def source_root() -> Path:
-    """Where the relative paths of `data.source` begin: the project. The tasks of a run, which work in a clone, have it in
-    `BULKHEAD_SOURCE_ROOT`.
+    """Return the base of relative paths in `data.source`: `BULKHEAD_SOURCE_ROOT`, by default the project.
+
+    Tasks of a run work in a clone, and get the project in that variable.
     """
     return (project() / os.environ.get("BULKHEAD_SOURCE_ROOT", "")).absolute()
 
 
 def signing_key() -> bytes:
-    """The private key, PEM: what `BULKHEAD_SIGNING_KEY` is or the file that it names; without it one below `var/keys`, made on first use.
+    """Return the private key (PEM) of `BULKHEAD_SIGNING_KEY`, PEM text or a file; by default one below `var/keys`, made on first use.
 
     Raises:
-        ConfigurationError: it cannot be read, or the one that was made is lost.
+        ConfigurationError: it cannot be read, or the made one is lost.
     """
     named = os.environ.get(SIGNING_KEY)
     if named is None:
@@ -48,7 +49,7 @@ def signing_key() -> bytes:
 
 
 def known_keys() -> tuple[bytes, ...]:
-    """The public keys, PEM, that this machine trusts, as its fleet does; none where none is known."""
+    """Return the public keys (PEM) that this machine and its fleet trust; none if none is known."""
     own = var_directory() / "keys"
     if trusted_keys.VARIABLE not in os.environ and not list(own.glob(trusted_keys.OWN)):
         return ()
@@ -56,11 +57,11 @@ def known_keys() -> tuple[bytes, ...]:
 
 
 def rotate_key() -> str:
-    """Make a new signing key in place of the one below `var/keys`; what was signed before stays trusted.
+    """Replace the signing key below `var/keys`, and return a summary; earlier signatures stay trusted.
 
     Raises:
-        ConfigurationError: the signing key is another one, which this cannot replace.
+        ConfigurationError: the signing key is configured elsewhere, so this cannot replace it.
     """
     if SIGNING_KEY in os.environ:
-        raise ConfigurationError(f"{SIGNING_KEY} says which key signs: make a new one as docs/how-to/keys.md says")
+        raise ConfigurationError(f"{SIGNING_KEY} sets the signing key, so replace it there; see docs/how-to/keys.md")
     return own_keys.rotate(var_directory() / "keys")

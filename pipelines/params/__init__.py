@@ -1,1 +1,1 @@
-"""params.yaml, parsed into frozen models that refuse unknown keys."""
+"""Frozen models of params.yaml that refuse unknown keys."""

@@ -1,4 +1,4 @@
-"""`data.columns` of `params.yaml`: what a column is."""
+"""`data.columns` of `params.yaml`: the declaration of columns."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Column(Model):
     """One column of the table."""
 
     kind: Kind = Field(description=f"{'; '.join(f'`{name}`: {kind.meaning}' for name, kind in KINDS.items())}.")
-    required: bool = Field(default=True, description="Whether a request must carry it.")
+    required: bool = Field(default=True, description="If true, a request must carry it.")
     unit: str | None = Field(
         default=None,
-        description="Unit, for people. Of a timestamp or a duration that is written as a number, how it is read.",
+        description="Unit, for people. Of a timestamp or a duration written as a number: the unit of that number.",
     )
     minimum: float | None = Field(
         default=None, description="Smallest value of a number. A request below it is refused."
@@ -30,24 +30,24 @@ class Column(Model):
     )
     missing_values: tuple[Text, ...] = Field(
         default=(),
-        description='Tokens that mean a missing value in this column, such as `["-1"]`, in requests too. A number is compared by its '
-        "value, so that `-1` is `-1.0`; a text letter by letter, so that it is not.",
+        description='Tokens that mean a missing value in this column, such as `["-1"]`, in requests too. Numbers are compared by value, '
+        "so that `-1` equals `-1.0`; texts letter by letter, so that it does not.",
     )
     tolerance: Share = Field(
         default=0.0, description="Largest share of a month's values that may violate this declaration."
     )
     may_be_constant: bool = Field(
         default=False,
-        description="Whether all rows of one month may have the same value although other months vary, such as a season.",
+        description="If true, all rows of one month may have the same value although other months vary, such as a season.",
     )
     may_drift: bool = Field(
         default=False,
-        description="Whether a month may be distributed unlike every month before it, such as a year or a price index.",
+        description="If true, the distribution may drift from month to month, such as that of a year or a price index.",
     )
     pii: bool = Field(
         default=False,
-        description="Whether its values are personal. They may not enter the bundle, so features that would carry them are refused, and "
-        "features made from it are neither counted nor logged by a server.",
+        description="If true, its values are personal data. They may not enter the bundle, so features that would carry them are refused, "
+        "and servers neither count nor log features made from it.",
     )
     description: str | None = Field(default=None, description="Text for people, on the OpenAPI page.")
 
@@ -66,19 +66,19 @@ class Column(Model):
 
     @property
     def is_number(self) -> bool:
-        """Whether its canonical values are numbers."""
+        """True if its canonical values are numbers."""
         return KINDS[self.kind].canonical is float
 
     @property
     def missing_budget(self) -> float:
-        """Largest share of nulls in a month: as declared, else none for a required column and any for another."""
+        """Largest share of nulls in a month: by default none for a required column, and any for another."""
         if self.missing is not None:
             return self.missing
         return 0.0 if self.required else 1.0
 
 
 def require_columns(key: str, names: tuple[str, ...], columns: Mapping[str, Column]) -> None:
-    """Raise ValueError where the key names a column that is not declared."""
+    """Raise ValueError if the key names an undeclared column."""
     for name in names:
         if name not in columns:
             raise ValueError(f"{key} names the column {name!r}, which data.columns does not have: {', '.join(columns)}")

@@ -1,4 +1,4 @@
-"""`features` of `params.yaml`: what each makes of columns. A model holds the parameters of the transforms that it names."""
+"""`features` of `params.yaml`: a model for the parameters of each transform."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contract.model.transforms import TRANSFORMS, kinds_of
 from pipelines.params.column import Column, require_columns
 from pipelines.params.types import Model, Part
 
-# Rows that a value has at least, or it does not enter the bundle: few rows can be told apart by it.
+# Fewest rows of a value in the bundle, since a rarer value could identify a person.
 # Source: the threshold rule of statistical disclosure control; 10 as in Handbook on Statistical Disclosure Control for Outputs, 2019.
 Count = Annotated[int, Field(ge=1)]
 MINIMUM_COUNT = 10
@@ -23,23 +23,23 @@ Input = Annotated[str, Field(description="Column that it reads.")]
 
 
 class FeatureModel(Model):
-    """What the features of all transforms have in common."""
+    """The base of the models of all transforms."""
 
     @property
     def is_fitted(self) -> bool:
-        """Whether it learns from the values of the training rows; `pipelines.stages.features.fit.FITS` says what."""
+        """True if it is fitted to the training rows, by `pipelines.stages.features.fit.FITS`."""
         return False
 
     @property
     def also_fitted(self) -> tuple[str, ...]:
-        """The columns besides its own whose values it learns from."""
+        """The columns it is fitted to besides its own."""
         return ()
 
     def check(self, name: str, columns: Mapping[str, Column]) -> None:
-        """Raise ValueError where the columns of the feature `name` do not suit it; they are there, and of its kinds."""
+        """Raise ValueError if the columns of the feature `name`, which are declared and of its kinds, do not suit it."""
 
     def declared(self) -> dict[str, Any]:
-        """Return the options of its transform where nothing is fitted."""
+        """Return the options of its transform if nothing is fitted."""
         return self.model_dump(exclude={"transform", "input", "inputs"})
 
 
@@ -51,13 +51,13 @@ class ValueFeature(FeatureModel):
 
 
 class CategoryFeature(FeatureModel):
-    """Categories seen less than `minimum_count` times in training share the code of the unknown ones."""
+    """A code for each category; those rarer than `minimum_count` in training share the code of unknown ones."""
 
     transform: Literal["category"] = Field(description="A code for each category.")
     input: Own = None
     minimum_count: Count = Field(
         default=MINIMUM_COUNT,
-        description="Training rows below which a category shares the code of the unknown ones. Lower it only where few rows identify "
+        description="Fewest training rows of a category; a rarer one shares the code of unknown ones. Lower it only if few rows identify "
         "nobody.",
     )
     maximum_categories: int = Field(default=1_000, ge=1, le=10_000, description="Largest number of categories.")
@@ -94,9 +94,9 @@ class PairFeature(FeatureModel):
 
 
 class LookupFeature(FeatureModel):
-    """A small table made from the training rows: by key, its share of the rows or the mean of a number.
+    """A small table from the training rows: by key, its share of the rows or the mean of a number.
 
-    Keys with fewer rows than `minimum_count` are unknown ones: the mean of one row is the row's number.
+    Keys with fewer rows than `minimum_count` count as unknown: the mean of one row is that row's number.
     """
 
     transform: Literal["lookup"] = Field(description="A statistic of the training rows with the same category.")
@@ -104,7 +104,8 @@ class LookupFeature(FeatureModel):
     statistic: Literal["share", "mean"] = Field(description="Share of the rows, or mean of the number `of`.")
     of: str | None = Field(default=None, description="Of `mean`: the number that is averaged.")
     minimum_count: Count = Field(
-        default=MINIMUM_COUNT, description="Training rows below which a category's statistic is missing."
+        default=MINIMUM_COUNT,
+        description="Fewest training rows of a category; the statistic of a rarer one is missing.",
     )
     maximum_keys: int = Field(default=1_000, ge=1, le=10_000, description="Largest number of categories.")
 
@@ -118,7 +119,7 @@ class LookupFeature(FeatureModel):
 
     def check(self, name: str, columns: Mapping[str, Column]) -> None:
         if (self.statistic == "mean") != (self.of is not None):
-            raise ValueError(f"features.{name}: `of` goes with statistic mean, and only with it")
+            raise ValueError(f"features.{name}: statistic mean needs `of`, and the others have none")
         if self.of is not None:
             require_columns(f"features.{name}.of", (self.of,), columns)
             if not columns[self.of].is_number:
@@ -130,7 +131,7 @@ class LookupFeature(FeatureModel):
 
 
 class ElapsedFeature(FeatureModel):
-    """The time between two timestamps. Local times are subtracted as they stand, whatever the clocks did between them."""
+    """The time between two timestamps; local times are subtracted as written, regardless of clock changes."""
 
     transform: Literal["elapsed"] = Field(description="End − start; negative where the end is earlier.")
     inputs: tuple[str, str] = Field(description="The two columns, `[start, end]`; both with an offset, or neither.")
@@ -148,7 +149,7 @@ class PlainFeature(FeatureModel):
     def check(self, name: str, columns: Mapping[str, Column]) -> None:
         if self.transform == "is_missing" and columns[self.input].required:
             raise ValueError(
-                f"features.{name}: {self.input!r} is required, so it is never missing; drop the feature, or declare required: false"
+                f"features.{name}: {self.input!r} is required, so it is never missing; remove the feature, or declare required: false"
             )
 
 
@@ -162,15 +163,15 @@ class BinnedFeature(FeatureModel):
     )
     quantiles: Annotated[int, Field(ge=2, le=100)] | None = Field(
         default=None,
-        description="Number of bins of about equally many training rows, at least 10. No edge is a value of a row.",
+        description="Number of bins with about equally many training rows each, at least 10. No edge is a value of a row.",
     )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if (self.edges is None) == (self.quantiles is None):
-            raise ValueError("binned takes either `edges` or `quantiles`")
+            raise ValueError("give binned either `edges` or `quantiles`, and not both")
         if self.edges is not None and (not self.edges or list(self.edges) != sorted(set(self.edges))):
-            raise ValueError("the edges must ascend, and there must be one at least")
+            raise ValueError("the edges must ascend, and there must be at least one")
         return self
 
     @property
@@ -198,7 +199,7 @@ class HolidayFeature(FeatureModel):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.years and self.years[0] > self.years[1]:
-            raise ValueError("years are the first and the last one")
+            raise ValueError("years must be the first and the last one, in this order")
         return self
 
     @property
@@ -236,13 +237,13 @@ FEATURES: dict[str, type[FeatureModel]] = {
 
 
 def inputs_of(name: str, feature: Any) -> tuple[str, ...]:
-    """Return the columns that a feature reads; a feature that names none reads the column of its own name."""
+    """Return the columns that a feature reads, by default the column of its own name."""
     inputs: tuple[str, ...] = getattr(feature, "inputs", None) or (feature.input or name,)
     return inputs
 
 
 def check_features(features: Mapping[str, Any], columns: Mapping[str, Column]) -> None:
-    """Raise ValueError where a feature reads a column that is not there, or one that it cannot read."""
+    """Raise ValueError if a feature reads a missing or unsuitable column."""
     for name, feature in features.items():
         for column in inputs_of(name, feature):
             require_columns(f"features.{name}", (column,), columns)

@@ -1,4 +1,4 @@
-"""Reading `params.yaml` as DVC reads and rewrites it (YAML 1.2), with errors that name the key, the value and what is allowed."""
+"""Parser of `params.yaml` as DVC reads and rewrites it (YAML 1.2), with errors that name key, value and what is allowed."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _NESTED: dict[str, Any] = {
 
 
 def load(path: Path = Path(FILE_NAME)) -> params.Params:
-    """The parameters.
+    """Return the parameters of a file.
 
     Raises:
-        ConfigurationError: naming the key, the value and what is allowed.
+        ConfigurationError: the file is unreadable or invalid; it names the key, the value and what is allowed.
     """
     try:
         content = path.read_bytes()
@@ -46,15 +46,15 @@ def load(path: Path = Path(FILE_NAME)) -> params.Params:
 
 
 def parse(content: bytes, name: str) -> params.Params:
-    """The parameters in the text of a file, which errors call `name`; raises as `load` does."""
+    """Return the parameters in the text of a file, called `name` in errors; raises as `load` does."""
     try:
         raw = YAML(typ="safe").load(content)
     except YAMLError as error:
         raise ConfigurationError(f"{name} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(raw, dict):
-        raise ConfigurationError(f"{name} must hold a mapping of keys, beginning with `name:`")
+        raise ConfigurationError(f"{name} must be a mapping of keys, such as `name:`")
     if dates := list(_dates(raw, "")):
-        raise ConfigurationError(f"{name} holds a date that is not text, at which every command of DVC stops", dates)
+        raise ConfigurationError(f"{name} contains dates without quotes, which DVC does not support", dates)
     try:
         return params.Params.model_validate(raw)
     except ValidationError as error:
@@ -88,7 +88,7 @@ def _problem(entry: Any) -> Problem:
 
 
 def _is_tag(location: list[str], index: int) -> bool:
-    """Whether this part of an error's location is the tag of a union, which is no key of the file."""
+    """Return whether this part of an error's location is the tag of a union, and so not a key of the file."""
     before = location[index - 1]
     return (
         before == "source"
@@ -98,7 +98,7 @@ def _is_tag(location: list[str], index: int) -> bool:
 
 
 def _allowed_keys(location: list[str]) -> list[str]:
-    """The keys that the model at this location of the file takes."""
+    """Return the keys of the model at this location of the file."""
     model: Any = params.Params
     for part in location:
         model = _step(model, part)

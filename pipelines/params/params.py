@@ -1,4 +1,4 @@
-"""What `params.yaml` may say: frozen models that refuse unknown keys; functions get the part that they need."""
+"""The sections of `params.yaml`: frozen models that refuse unknown keys."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ FRESHNESS = "2d"
 
 
 class Data(Model):
-    """The table. One without a `time` is one partition, and its only month is `all`; without a `key` rows may be equal."""
+    """The table; without a `time` it is one partition, whose month is `all`, and without a `key` rows may be equal."""
 
-    source: Annotated[Source, Field(discriminator="kind", description="Where the table comes from.")]
+    source: Annotated[Source, Field(discriminator="kind", description="Origin of the table.")]
     months: Annotated[tuple[Month, ...], Field(min_length=1)] = Field(
-        description='Months to work on, in order, such as `["2026-01", "2026-02"]`. Months may be left out between others; a month that '
-        "is not over is not collected. `[all]` where there is no `time`."
+        description='Months to work on, in order, such as `["2026-01", "2026-02"]`. Months between others may be omitted; a month that '
+        "is not over is not collected. `[all]` without a `time`."
     )
     time: str | None = Field(
         default=None,
-        description="Timestamp that assigns a row to its month and orders the split: when the prediction would have been requested.",
+        description="Timestamp of a prediction's request, which assigns a row to its month and orders the split.",
     )
     key: tuple[str, ...] = Field(
         default=(),
@@ -46,14 +46,14 @@ class Data(Model):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if list(self.months) != sorted(set(self.months)):
-            raise ValueError("months must be in order, each once")
+            raise ValueError("months must ascend, without repeats")
         require_columns("key", self.key, self.columns)
         if self.time is None:
             if self.months != (WHOLE,):
-                raise ValueError(f"months must be [{WHOLE}] where there is no time: the table is one partition")
+                raise ValueError(f"months must be [{WHOLE}] without a time: the table is one partition")
             return self
         if WHOLE in self.months:
-            raise ValueError(f"months may be [{WHOLE}] only where there is no time; list months such as 2024-01")
+            raise ValueError(f"months may be [{WHOLE}] only without a time; list months such as 2024-01")
         require_columns("time", (self.time,), self.columns)
         if self.columns[self.time].kind != "timestamp":
             raise ValueError(f"time names the column {self.time!r}, whose kind is not timestamp")
@@ -62,7 +62,7 @@ class Data(Model):
 
 
 class Expectation(Model):
-    """A Great Expectations expectation, as its JSON form has it."""
+    """An expectation of Great Expectations, in its JSON form."""
 
     type: str = Field(description="Name of the expectation, such as `unexpected_rows_expectation`.")
     kwargs: dict[str, Any] = Field(default_factory=dict, description="Its arguments.")
@@ -77,20 +77,22 @@ class Validate(Model):
     )
     budget: Share = Field(
         default=0.0,
-        description="Largest share of a month's rows that may be quarantined for failing a row check. Beyond it the whole month is.",
+        description="Largest share of a month's rows that may be quarantined for failing a row check. Above it the whole month is "
+        "quarantined.",
     )
     drift: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         default=0.01,
-        description="Probability of a false alarm of the drift check, which refuses a month that is distributed unlike every earlier "
-        "one. Null: no drift check.",
+        description="False alarm rate of the drift check, which refuses a month whose distribution is unlike every earlier month's. "
+        "Null: no drift check.",
     )
     reviewed: tuple[Month, ...] = Field(
-        default=(), description="Months whose drift a person has accepted. They pass, and are history for later months."
+        default=(),
+        description="Months whose drift a person has accepted. They pass, and later months are compared with them too.",
     )
     freshness: Period | None = Field(
         default=FRESHNESS,
-        description="How long before the end of a month its newest row may lie: `4d` for a table of working days, `8d` for a weekly "
-        "one, `1mo` for one row at the first of each month. Null: completeness is not checked.",
+        description="Longest time from a month's newest row to its end: `4d` for a table of working days, `8d` for a weekly one, `1mo` "
+        "for one row on the first of each month. Null: completeness is not checked.",
     )
     expectations: tuple[Expectation, ...] = Field(
         default=(),
@@ -99,54 +101,58 @@ class Validate(Model):
 
 
 class Slice(Model):
-    """Rows of the hold-out that share a value, scored apart in the report."""
+    """Rows of the hold-out that share a value, scored separately in the report."""
 
-    column: str = Field(description="Column whose values make the groups.")
-    part: Part | None = Field(default=None, description="Of a timestamp: the part of it that makes the groups.")
+    column: str = Field(description="Column whose values define the groups.")
+    part: Part | None = Field(default=None, description="Of a timestamp: the part of it that defines the groups.")
 
     @property
     def name(self) -> str:
+        """The slice's name in the report."""
         return f"{self.column}_{self.part}" if self.part else self.column
 
 
 class Evaluate(Model):
-    """How the model is judged on the hold-out."""
+    """Settings of the evaluation on the hold-out."""
 
-    slices: tuple[Slice, ...] = Field(default=(), description="Groups that the report scores apart.")
+    slices: tuple[Slice, ...] = Field(default=(), description="Groups that the report scores separately.")
     bootstrap: int = Field(
         default=2000,
         ge=100,
-        description="Resamples behind the confidence bounds: of whole days where there is a time, of whole entities where the split "
-        "is grouped, else of rows.",
+        description="Number of resamples for the confidence bounds: of whole days if there is a time, of whole entities for a grouped "
+        "split, else of rows.",
     )
 
 
 class Gates(Model):
-    """Conditions of approval. Margins are ROC-AUC for a binary target, else a share of the other model's loss.
+    """Conditions of approval; margins are ROC-AUC for a binary target, else a share of the other model's loss.
 
-    Source of `clusters`: Cameron, Miller 2015, A Practitioner's Guide to Cluster-Robust Inference, VI: "few" clusters are fewer
-    than 20 to fewer than 50.
+    Source: of `clusters`, Cameron, Miller 2015, A Practitioner's Guide to Cluster-Robust Inference, VI: "few" clusters are fewer than 20
+    to fewer than 50.
     """
 
     regression_margin: float = Field(
-        default=0.01, ge=0, le=0.5, description="What a new model may lose against the live one, with 95 % confidence."
+        default=0.01,
+        ge=0,
+        le=0.5,
+        description="Largest loss of a new model against the live one, with 95 % confidence.",
     )
     linear_margin: float = Field(
-        default=0.0, ge=0, le=0.5, description="What a new model may lose against the linear baseline."
+        default=0.0, ge=0, le=0.5, description="Largest loss of a new model against the linear baseline."
     )
     feature_auc: float = Field(
-        default=0.99, ge=0.5, le=1, description="ROC-AUC that one feature may reach alone. More is taken for a leak."
+        default=0.99, ge=0.5, le=1, description="Largest ROC-AUC of one feature alone. More counts as a leak."
     )
     disguise: float = Field(
         default=0.99,
         gt=0,
         le=1,
-        description="Share of all errors that one feature may avoid alone. At more it is the target in disguise.",
+        description="Largest share of all errors that one feature may avoid alone. More counts as the target in disguise.",
     )
     reviewed: tuple[str, ...] = Field(
         default=(),
-        description="Features that may exceed `feature_auc` or look like an identifier: a person has made sure that they are known "
-        "before the outcome and measure something.",
+        description="Features that may exceed `feature_auc` or look like an identifier: a person has verified that they are known before "
+        "the outcome and measure something.",
     )
     entity: str | None = Field(
         default=None, description="Column whose values may not be both in training and in the hold-out."
@@ -165,14 +171,14 @@ class Gates(Model):
 
 
 class Params(Model):
-    """The whole file. Every section must be there, if only as `{}`: dvc.yaml names them as what its stages depend on."""
+    """The whole file; every section must be there, if only as `{}`, since stages in dvc.yaml depend on them."""
 
     name: Name = Field(description="Name of the model in responses and in the Open Inference Protocol.")
     data: Data = Field(description="The table: source, months, columns.")
-    target: TargetParams = Field(description="What is predicted.")
+    target: TargetParams = Field(description="The predicted column.")
     validate_: Validate = Field(alias="validate", description="Checks of each month.")
     split: Annotated[Split, Field(discriminator="kind")] = Field(
-        description="Which rows the model is judged on, and which stop the boosting."
+        description="Rows for the hold-out, and rows that stop the boosting."
     )
     features: Annotated[dict[Name, FeatureParams], Field(min_length=1)] = Field(
         description="Features by name, each with its transform. A feature without an input reads the column of its own name."
@@ -180,17 +186,15 @@ class Params(Model):
     train: Annotated[Train, Field(discriminator="family"), BeforeValidator(with_family)] = Field(
         description="The family of models, and its settings."
     )
-    evaluate: Evaluate = Field(description="How the model is judged.")
-    gates: Gates = Field(description="When a model is approved.")
+    evaluate: Evaluate = Field(description="Settings of the evaluation.")
+    gates: Gates = Field(description="Conditions of approval.")
     serving: Serving = Field(description="Limits of a server, and budgets of a bundle.")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         columns = self.data.columns
         if self.target.column in columns:
-            raise ValueError(
-                f"data.columns may not list the target {self.target.column!r}: a request does not carry it"
-            )
+            raise ValueError(f"data.columns must not list the target {self.target.column!r}, which no request carries")
         _refuse_twins([*columns, self.target.column])
         check_features(self.features, columns)
         for entry in self.evaluate.slices:
@@ -209,8 +213,8 @@ class Params(Model):
             _check_values(self.split.column, self.split.holdout, self.data.columns[self.split.column])
             if self.data.columns[self.split.column].pii:
                 raise ValueError(
-                    f"split.holdout lists values of {self.split.column!r}, which is marked pii: they would enter the bundle with "
-                    "params.yaml; split by another column"
+                    f"split.holdout lists values of {self.split.column!r}, which is marked pii, and params.yaml enters the bundle; split "
+                    "by another column"
                 )
         if isinstance(self.split, PredefinedSplit) and self.split.first is not None and self.data.key:
             raise ValueError(
@@ -227,12 +231,12 @@ class Params(Model):
         for name, feature in self.features.items():
             if read := self.serving.deprecated.keys() & set(inputs_of(name, feature)):
                 raise ValueError(
-                    f"serving.deprecated lists {min(read)!r}, which the feature {name!r} reads; it is for fields that none reads"
+                    f"serving.deprecated lists {min(read)!r}, which the feature {name!r} reads; list only fields that no feature reads"
                 )
 
 
 def _refuse_twins(names: Sequence[str]) -> None:
-    """Great Expectations and DuckDB do not tell such names apart, and would check one column in place of the other."""
+    """Raise ValueError for names that differ only by case, which Great Expectations and DuckDB confuse."""
     by_letters: dict[str, str] = {}
     for name in names:
         if (other := by_letters.setdefault(name.lower(), name)) != name:

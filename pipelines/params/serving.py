@@ -18,7 +18,7 @@ _Limits: Any = create_model("_Limits", __base__=Model, **_KEYS)
 
 
 class Budget(Model):
-    """What a bundle may cost when it is rehearsed before it is published."""
+    """The budgets of a bundle in its rehearsal before it is published."""
 
     ready_s: float = Field(
         default=30, gt=0, description="Seconds from the start of `bentoml serve` to the first 200 on `/readyz`."
@@ -35,13 +35,13 @@ class Budget(Model):
 
 
 class Serving(_Limits):  # type: ignore[misc]  # a base made at run time: mypy does not know its keys
-    """What callers may cost a server (`contract.bundle.limits.Limits`), and what the bundle may cost."""
+    """The limits of a server (`contract.bundle.limits.Limits`), and the budgets of a bundle."""
 
-    budget: Budget = Field(default=Budget(), description="What a bundle may cost when it is rehearsed.")
+    budget: Budget = Field(default=Budget(), description="Budgets of a bundle in its rehearsal.")
     deprecated: dict[Name, RequestedKind] = Field(
         default_factory=dict,
-        description="Fields that no feature reads any more, with their kinds, such as `{wind_gust: number}`. Requests may carry them; "
-        "they are ignored.",
+        description="Fields that no feature reads any more, with their kinds, such as `{wind_gust: number}`. Requests may still carry "
+        "them; they are ignored.",
     )
 
     @model_validator(mode="after")
@@ -51,5 +51,5 @@ class Serving(_Limits):  # type: ignore[misc]  # a base made at run time: mypy d
             ("body_limit_bytes", "pending_limit_bytes"),
         ):
             if getattr(self, smaller) > getattr(self, larger):
-                raise ValueError(f"{smaller} is more than {larger}, of which it is a part")
+                raise ValueError(f"{smaller} must not exceed {larger}, which includes it")
         return self

@@ -1,4 +1,4 @@
-"""`data.source` of `params.yaml`: where the table comes from, and how it is written there."""
+"""`data.source` of `params.yaml`: the origin of the table, and its notation there."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pipelines.params.types import Model, Name, Text
 
 # `${NAME}` in a path or URL stands for an environment variable; see `collect/secrets.py`.
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-# What stands where a credential does. In the URL of a database a user may hold an @ and a password a slash, as SQLAlchemy
-# reads them; in that of a server for files a user alone may be a token. (`abfs://container@account…` names no user.)
+# Places of credentials in URLs. To SQLAlchemy a database's user may contain an @ and its password a slash; of a file server, a user
+# without a password may be a token. (`abfs://container@account…` names no user.)
 _PARAMETER = re.compile(
     r"[?&;#][^=&;#]*(?:password|passwd|pwd|secret|token|signature|sig|key|auth|odbc_connect)=(?P<value>[^&;#]+)",
     re.IGNORECASE,
@@ -30,12 +30,12 @@ Character = Annotated[str, Field(min_length=1, max_length=1)]
 
 
 class Combined(Model):
-    """A timestamp made of several columns: their values, joined by a space, read by `format` (strftime)."""
+    """A timestamp made of several columns: their values, joined by a space, parsed with `format` (strftime)."""
 
     columns: tuple[str, ...] = Field(min_length=1, description="Columns of the source, in the order of the format.")
     format: str = Field(
         default="%Y-%m-%d %H:%M:%S",
-        description="Directives of strftime. Those with nothing between need all of their digits: `%H%M` reads 0130, and not 130.",
+        description="Directives of strftime. Adjacent ones need all of their digits: `%H%M` reads 0130, and not 130.",
     )
 
     @model_validator(mode="after")
@@ -46,7 +46,7 @@ class Combined(Model):
 
 @dataclass(frozen=True)
 class Spelling:
-    """How a source writes a column; the attributes are those of `contract.schema.schema.Field`."""
+    """The notation of a column in its source; the attributes are those of `contract.schema.schema.Field`."""
 
     missing: tuple[str, ...] = ()
     decimal: str = "."
@@ -55,21 +55,21 @@ class Spelling:
 
 
 class AnySource(Model):
-    """Where a table comes from. A kind of source is a subclass with a `kind` of its own, and a reader in `collect/sources.py`."""
+    """The origin of a table; each kind of source is a subclass with its own `kind`, and a reader in `collect/sources.py`."""
 
     version: str = Field(
-        description="Any text. It is part of the identity of every partition: change it to collect anew."
+        description="Any text. It is part of the identity of every partition: change it to collect all again."
     )
 
     def spelling(self, column: str) -> Spelling:  # noqa: ARG002
-        """Return how the source writes this column; by default as a request does."""
+        """Return the notation of this column in the source; by default that of a request."""
         return Spelling()
 
     def check_time(self, time: str) -> None:
-        """Check that the rows of a month can be told by the column `time`.
+        """Check that the source can select the rows of a month by the column `time`.
 
         Raises:
-            ValueError: a key of the source must be given for that.
+            ValueError: it needs another key for that.
         """
 
 
@@ -108,13 +108,13 @@ class TableSource(AnySource):
         taken = {before for before, after in self.rename.items() if before != after}.intersection(self.rename.values())
         if taken:
             raise ValueError(
-                f"rename gives the name {min(taken)!r} of one column of the source to another: which of the two a caller's row has "
-                "could not be told; choose a new name"
+                f"rename gives the name {min(taken)!r} of one column of the source to another, which makes requests ambiguous; choose "
+                "a new name"
             )
         return self
 
     def spelling(self, column: str) -> Spelling:
-        """Return how the source writes this column."""
+        """Return the notation of this column in the source."""
         if combined := self.combine.get(column):
             return Spelling(self.missing, self.decimal, combined.columns, combined.format)
         names = tuple(before for before, after in self.rename.items() if after == column)
@@ -126,13 +126,12 @@ class FilesSource(TableSource):
 
     kind: Literal["files"] = Field(description="CSV or Parquet files.")
     path: str = Field(
-        description="Path or glob, relative to the project (`BULKHEAD_SOURCE_ROOT` names another place), or a URL of fsspec: `file`, "
-        "`https` (one file), `s3`, `gs`, `az`. `{month}` stands for the month, `{month:%Y/%m}` for another way to write it: then only "
-        "its files are read."
+        description="Path or glob, relative to the project or `BULKHEAD_SOURCE_ROOT`, or a URL of fsspec: `file`, `https` (one file), "
+        "`s3`, `gs`, `az`. `{month}` stands for the month, `{month:%Y/%m}` for the month in another format: then only its files are read."
     )
     separator: Character = Field(default=",", description="Separator of CSV fields.")
     quote: Character | None = Field(
-        default='"', description="Quote around CSV fields. Null: quotes are plain characters."
+        default='"', description="Quote around CSV fields. Null: quotes are ordinary characters."
     )
     encoding: str = Field(default="utf-8", description="Encoding of CSV files, by a name that Python knows.")
 
@@ -156,22 +155,22 @@ class SqlSource(TableSource):
     table: str | None = Field(default=None, description="Name of the table, with or without its schema.")
     query: str | None = Field(
         default=None,
-        description="A SELECT in place of `table`. Bytes must be text in UTF-8; lists and documents are not read.",
+        description="A SELECT in place of `table`. Bytes must be text in UTF-8; lists and documents are unsupported.",
     )
     cursor: str | None = Field(
         default=None,
-        description="Column of the database that `data.time` comes from. A month is selected by it, so it wants an index.",
+        description="Column of the database that `data.time` comes from. A month is selected by it, so it should have an index.",
     )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         _refuse_secrets("url", self.url, _OF_DATABASES)
         if (self.table is None) == (self.query is None):
-            raise ValueError("either table or query must be given, and not both")
+            raise ValueError("give either table or query, and not both")
         return self
 
     def check_time(self, time: str) -> None:
-        """Check that the cursor, by which a month is selected, gives the time of a row."""
+        """Check that the cursor, which selects a month, is the source of `time`."""
         if not self._cursor_gives(time):
             raise ValueError(
                 f"source.cursor must name the column of the database from which {time!r} comes (it is {self.cursor!r}): a month is "
@@ -191,7 +190,7 @@ SOURCES: dict[str, type[AnySource]] = {
 
 
 def _refuse_secrets(key: str, location: str, patterns: tuple[re.Pattern[str], ...]) -> None:
-    """A credential that is written out would end in git, in dvc.lock and in the bundle."""
+    """Raise ValueError for a literal credential, which would end up in git, in dvc.lock and in the bundle."""
     values = (found["value"] for pattern in patterns for found in pattern.finditer(location))
     if not all(VARIABLE.fullmatch(value) for value in values):
-        raise ValueError(f"{key} holds a credential; write ${{NAME}} in its place, and set NAME in the environment")
+        raise ValueError(f"{key} contains a credential; write ${{NAME}} in its place, and set NAME in the environment")

@@ -1,4 +1,4 @@
-"""`target` of `params.yaml`: what is predicted."""
+"""`target` of `params.yaml`: the predicted column."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TASKS = [f"`{task.name}` ({task.meaning})" for task in TASKS.values()]
 
 
 class TargetParams(Model):
-    """The outcome, by kind of task."""
+    """The outcome, by task."""
 
     column: Name = Field(
         description="Column of the outcome. Not one of `data.columns`, since a request does not carry it."

@@ -13,27 +13,25 @@ _DEFAULT = "boosted"
 
 
 class FamilyParams(Model):
-    """What every family has.
+    """The settings of every family.
 
     Attributes:
-        importance_of: what the importance of a feature is a share of, in a word.
+        importance_of: the quantity of which the importance of a feature is a share, in a word.
     """
 
     importance_of: ClassVar[str]
 
-    seed: int = Field(description="Seed of whatever is left to chance, and of the resamples behind bounds.")
+    seed: int = Field(description="Seed of random choices in training, and of the resamples for confidence bounds.")
 
 
 class BoostedParams(FamilyParams):
-    """Settings of XGBoost, by its own names; `threads` changes the time, not the model."""
+    """Settings of XGBoost, under its own names; `threads` changes the time, not the model."""
 
     importance_of = "gain"
 
-    family: Literal["boosted"] = Field(default="boosted", description="Trees, boosted by XGBoost. The default.")
+    family: Literal["boosted"] = Field(default="boosted", description="Boosted trees by XGBoost. The default.")
     max_depth: int = Field(default=6, ge=1, le=20, description="Largest depth of a tree.")
-    learning_rate: float = Field(
-        default=0.1, gt=0, le=1, description="Factor by which each tree's contribution is shrunk."
-    )
+    learning_rate: float = Field(default=0.1, gt=0, le=1, description="Factor that shrinks each tree's contribution.")
     min_child_weight: float = Field(default=1.0, ge=0, description="Smallest sum of hessians in a leaf.")
     subsample: float = Field(default=1.0, gt=0, le=1, description="Share of the rows that each tree sees.")
     colsample_bytree: float = Field(default=1.0, gt=0, le=1, description="Share of the features that each tree sees.")
@@ -45,7 +43,7 @@ class BoostedParams(FamilyParams):
 
 
 class LinearParams(FamilyParams):
-    """The model that is the baseline of every other one. Where it is the model, `gates.linear_margin` must be above 0."""
+    """Settings of the linear baseline; to serve it as the model, `gates.linear_margin` must be above 0."""
 
     importance_of = "spread"
 
@@ -59,5 +57,5 @@ FAMILIES: dict[str, type[FamilyParams]] = {
 
 
 def with_family(raw: Any) -> Any:
-    """Return the section with the family that it has where it names none."""
+    """Return the section with a family, by default boosted trees."""
     return {"family": _DEFAULT, **raw} if isinstance(raw, Mapping) else raw

@@ -1,1 +1,1 @@
-"""Run workspaces: every run of the pipeline has a checkout of its own over one shared DVC cache."""
+"""Run workspaces: a checkout for every run of the pipeline, over one shared DVC cache."""

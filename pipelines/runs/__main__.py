@@ -1,4 +1,4 @@
-"""`python -m pipelines.runs COMMAND`: the run workspaces on their own."""
+"""`python -m pipelines.runs COMMAND`: manage run workspaces."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands about run workspaces: what the tasks of the DAGs call, and people too."""
+"""The commands about run workspaces, for the tasks of the DAGs and for people."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ _SHOWN = 10
 
 def add_commands(subparsers: Any) -> None:
     """Add `open`, `repro`, `exec`, `record`, `close`, `list` and `compile`; each sets `run_command`, a function of the options."""
-    opening = _add(subparsers, "open", _open, "make the workspace of a run, or find it again")
+    opening = _add(subparsers, "open", _open, "create the workspace of a run, or find it again")
     opening.add_argument(
-        "--through", default="", metavar="MONTH", help="the last month; as params.yaml lists by default"
+        "--through", default="", metavar="MONTH", help="the last month (default: the last one in params.yaml)"
     )
     opening.add_argument(
-        "--like", default="", metavar="RUN", help="begin with the commit, months and results of this run"
+        "--like", default="", metavar="RUN", help="start from the commit, months and results of this run"
     )
     repro = _add(subparsers, "repro", _repro, "run stages in the workspace of a run")
-    repro.add_argument("stages", nargs="+", metavar="STAGE", help="as dvc.yaml names it; `collect` means every month")
+    repro.add_argument("stages", nargs="+", metavar="STAGE", help="its name in dvc.yaml; `collect` means every month")
     execute = _add(subparsers, "exec", _execute, "run a command in the workspace of a run")
     execute.add_argument("arguments", nargs="+", metavar="-- COMMAND")
-    _add(subparsers, "record", _record, "keep the dvc.lock and the reports of a run; prints the record as JSON")
+    _add(subparsers, "record", _record, "keep the dvc.lock and the reports of a run; print the record as JSON")
     _add(subparsers, "close", _close, "record a run and remove its workspace, or keep it if the run failed")
-    _add(subparsers, "list", _list, "the workspaces there are", of_run=False)
+    _add(subparsers, "list", _list, "list the workspaces", of_run=False)
     compiling = _add(subparsers, "compile", _compile, f"write {graph.FILE_NAME} from dvc.yaml", of_run=False)
     compiling.add_argument(
-        "--open-ended", action="store_true", help="schedule months beyond those that params.yaml lists"
+        "--open-ended", action="store_true", help="schedule months after the last one in params.yaml"
     )
-    compiling.add_argument("--check", action="store_true", help="write nothing; fail if it is out of date")
+    compiling.add_argument("--check", action="store_true", help="write nothing; fail if the file is stale")
 
 
 def _add(
@@ -46,14 +46,14 @@ def _add(
     parser: argparse.ArgumentParser = subparsers.add_parser(name, help=text, description=text)
     parser.set_defaults(run_command=run)
     if of_run:
-        parser.add_argument("--run", required=True, help="the run's name; any text will do")
+        parser.add_argument("--run", required=True, help="the run's name; any text")
     return parser
 
 
 def _workspace(run: str) -> Workspace:
     project = Path.cwd()
     if not (project / "dvc.yaml").is_file():
-        raise ConfigurationError(f"{project} holds no dvc.yaml; start this in the project's root")
+        raise ConfigurationError(f"{project} has no dvc.yaml; run this command in the project's root")
     return Workspace(project, _var(project), run)
 
 
@@ -69,8 +69,8 @@ def _open(options: argparse.Namespace) -> int:
     print(f"{workspace.path}: commit {state.commit[:12]}, months {state.months[0]} to {state.months[-1]}")
     if changed := uncommitted(workspace.project):
         more = f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
-        print(f"not part of it, since not committed: {', '.join(changed[:_SHOWN])}{more}")
-    print(f"relative paths of data.source begin in {commands.source_root_of(workspace.project)}")
+        print(f"uncommitted, so not in the workspace: {', '.join(changed[:_SHOWN])}{more}")
+    print(f"relative paths of data.source start at {commands.source_root_of(workspace.project)}")
     return 0
 
 
@@ -100,7 +100,7 @@ def _list(_options: argparse.Namespace) -> int:
     project = Path.cwd()
     for workspace in open_workspaces(project, _var(project)):
         state = workspace.state()
-        doing = "works on" if workspace.is_busy else "failed in"
+        doing = "running" if workspace.is_busy else "failed in"
         outcome = f"{doing} {state.failed}" if state.failed else "open"
         print(f"{workspace.path}\t{state.months[0]}..{state.months[-1]}\t{outcome}")
     return 0
@@ -111,7 +111,7 @@ def _compile(options: argparse.Namespace) -> int:
     if options.check:
         if graph.is_current(project):
             return 0
-        print(f"{graph.FILE_NAME} is out of date: run `python -m pipelines.runs compile`")
+        print(f"{graph.FILE_NAME} is stale: run `python -m pipelines.runs compile`")
         return EXIT_DATA
     print(graph.write(project, open_ended=options.open_ended))
     return 0

@@ -1,4 +1,4 @@
-"""Working in a run's workspace: stages through DVC, and any other command."""
+"""Commands in a run's workspace: stages through DVC, and any other command."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pipelines.integrity.check import check
 from pipelines.runs.processes import run_group
 from pipelines.runs.workspace import Workspace
 
-# Variables that may name a file, by a path that begins in the project.
+# Variables that may name a file, by a path relative to the project.
 _FILES = ("BULKHEAD_SIGNING_KEY", "BULKHEAD_VERIFY_KEY", "SSL_CERT_FILE", "GOOGLE_APPLICATION_CREDENTIALS")
 _STAGE_SHELL = Path(__file__).with_name("stage-shell")
 
 
 def repro(workspace: Workspace, stages: Sequence[str], environment: Mapping[str, str]) -> int:
-    """`dvc repro` of some stages and all that they need; what was computed before is restored from the shared cache.
+    """Run `dvc repro` of some stages and their upstream, with earlier results from the shared cache.
 
     Returns:
-        0, or the exit code of the stage's own command where a stage failed, or DVC's where DVC did.
+        0, or the exit code of the failed stage's own command, or DVC's if DVC failed.
     """
     with workspace.guard():
         code_file = workspace.path / ".git" / "stage-exit-code"
@@ -33,23 +33,25 @@ def repro(workspace: Workspace, stages: Sequence[str], environment: Mapping[str,
 
 
 def _verify(workspace: Workspace) -> None:
-    """Heal what decayed before a stage uses it; DVC makes anew what is lost."""
+    """Repair corrupt files before a stage reads them; DVC computes lost ones again."""
     findings = check(workspace.path)
-    for line in (*findings.healed, *map(str, findings.lost)):
-        print(f"decayed: {line}", flush=True)
+    for line in (*findings.repaired, *map(str, findings.lost)):
+        print(f"corrupt: {line}", flush=True)
 
 
 def execute(workspace: Workspace, command: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Run a command in the workspace; returns its exit code."""
+    """Run a command in the workspace and return its exit code."""
     with workspace.guard():
         return _run(workspace, command, environment, name=" ".join(command))
 
 
 def environment_of(project: Path, var: Path) -> dict[str, str]:
-    """What a command in a workspace sees: this environment's programs first, and the shared places by absolute path."""
-    programs = Path(sys.executable).parent  # not resolved: a virtual environment is where its link lies
+    """Return the environment of commands in a workspace: this interpreter's programs first, shared places as absolute paths."""
+    programs = Path(
+        sys.executable
+    ).parent  # not resolved: the link lies in the virtual environment, its target does not
     store = os.environ.get("BULKHEAD_STORE", "store")
-    # Every workspace has a site cache of its own, in .dvc/config.local, over which this variable would win.
+    # This variable would override the workspace's own site cache, in .dvc/config.local.
     inherited = {name: value for name, value in os.environ.items() if name != "DVC_SITE_CACHE_DIR"}
     files = {name: project / inherited[name] for name in _FILES if "\n" not in inherited.get(name, "\n")}
     return {
@@ -63,12 +65,12 @@ def environment_of(project: Path, var: Path) -> dict[str, str]:
 
 
 def source_root_of(project: Path) -> Path:
-    """Where relative paths of `data.source` begin, in `dvc repro` and in a run alike: files that git does not have are in no clone."""
+    """Return the base of relative paths in `data.source`: the project's, since a clone lacks files outside git."""
     return project / os.environ.get("BULKHEAD_SOURCE_ROOT", "")
 
 
 def _run(workspace: Workspace, command: Sequence[str], environment: Mapping[str, str], *, name: str) -> int:
-    workspace.mark(failed=name)  # until it is known that it did not: a kill -9 must not look like a success
+    workspace.mark(failed=name)  # until it succeeds: a kill -9 must not look like a success
     code = run_group(command, cwd=workspace.path, env=environment)
     if code == 0:
         workspace.mark(failed=None)

@@ -1,4 +1,4 @@
-"""The graph of `dvc.yaml`, compiled into a small JSON file that Airflow can read at every parse without DVC."""
+"""The graph of `dvc.yaml`, compiled into a small JSON file that Airflow parses without DVC."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from contract.files import canonical_json, write_atomically
 from pipelines.runs import months
 
 FILE_NAME = "dags/graph.json"
-# A DAG owns its last stage, and of what that stage needs everything that no DAG before it owns.
+# A DAG owns its last stage, and everything upstream that no earlier DAG owns.
 LAST_STAGES = {"collect_and_validate": "validate", "train_and_evaluate": "evaluate", "bundle_and_deploy": "bundle"}
 
 
 def compile_graph(project: Path, *, open_ended: bool) -> dict[str, Any]:
-    """Stage names with the names of the stages directly before them and the DAG that owns them, and the months to schedule.
+    """Return the DAG and the direct upstream of every stage, and the months to schedule.
 
     Args:
-        open_ended: whether new months go on arriving; else the schedule ends with the last one that `params.yaml` lists.
+        open_ended: if true, new months will arrive; else the schedule ends with the last one in `params.yaml`.
 
     Raises:
-        ConfigurationError: a stage that no DAG owns, or a DAG without its last stage.
+        ConfigurationError: no DAG owns a stage, or the last stage of a DAG is missing.
     """
     upstream = _upstream_names(project)
     owners = _owners(upstream)
@@ -35,13 +35,14 @@ def compile_graph(project: Path, *, open_ended: bool) -> dict[str, Any]:
 
 
 def write(project: Path, *, open_ended: bool) -> Path:
+    """Write the compiled graph and return its path."""
     path = project / FILE_NAME
     write_atomically(path, canonical_json(compile_graph(project, open_ended=open_ended)))
     return path
 
 
 def is_current(project: Path) -> bool:
-    """Whether the committed graph is what `dvc.yaml` and `params.yaml` say."""
+    """Return whether the committed graph matches `dvc.yaml` and `params.yaml`."""
     path = project / FILE_NAME
     if not path.is_file():
         return False
@@ -51,7 +52,7 @@ def is_current(project: Path) -> bool:
 
 
 def _upstream_names(project: Path) -> dict[str, set[str]]:
-    """DVC's own graph, with the items of a `foreach` stage folded into one."""
+    """Return DVC's own graph, with the items of a `foreach` stage merged into one."""
     from dvc.repo import Repo
 
     with Repo(str(project)) as repo:
@@ -71,11 +72,13 @@ def _owners(upstream: Mapping[str, set[str]]) -> dict[str, str]:
     owners: dict[str, str] = {}
     for dag, last in LAST_STAGES.items():
         if last not in upstream:
-            raise ConfigurationError(f"dvc.yaml has no stage {last!r}, with which the DAG {dag} ends")
+            raise ConfigurationError(f"dvc.yaml has no stage {last!r}, the last one of the DAG {dag}")
         for name in _closure(last, upstream):
             owners.setdefault(name, dag)
     if orphans := sorted(set(upstream) - set(owners)):
-        raise ConfigurationError(f"nothing needs the stages {', '.join(orphans)} of dvc.yaml: no DAG would run them")
+        raise ConfigurationError(
+            f"the stages {', '.join(orphans)} of dvc.yaml are orphaned: no DAG would run them; let another stage depend on them"
+        )
     return owners
 
 

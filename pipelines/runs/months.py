@@ -1,4 +1,4 @@
-"""The months that a run works on: the first one that `params.yaml` lists, through the month that the run is for."""
+"""The months of a run: from the first one in `params.yaml` through the run's own month."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ _MONTH = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
 
 
 def span(first: str, last: str) -> list[str]:
-    """Every month from `first` through `last`, such as `2013-01`.
+    """Return every month from `first` through `last`, such as `2013-01`.
 
     Raises:
         ConfigurationError: one of them is not a month, or `last` is before `first`.
     """
     start, end = _number(first), _number(last)
     if end < start:
-        raise ConfigurationError(f"no months through {last}: params.yaml lists {first} as the first (data.months)")
+        raise ConfigurationError(f"no months through {last}: the first one in data.months of params.yaml is {first}")
     return [f"{number // 12:04d}-{number % 12 + 1:02d}" for number in range(start, end + 1)]
 
 
 def read(path: Path) -> list[str]:
-    """`data.months` of a `params.yaml`.
+    """Return `data.months` of a `params.yaml`.
 
     Raises:
         ConfigurationError: there are none.
@@ -35,19 +35,19 @@ def read(path: Path) -> list[str]:
 
 
 def cut(path: Path, last: str) -> list[str]:
-    """Set `data.months` to those from the first listed one through `last`; everything else, comments too, stays as it is.
+    """Set `data.months` to those from the first listed one through `last`; all else in the file stays, comments too.
 
-    Months that are left out between listed ones stay left out: a hole in the table.
+    Omitted months between listed ones stay omitted: a hole in the table.
 
     Raises:
-        ConfigurationError: `last` is no month, before the first one, or left out.
+        ConfigurationError: `last` is not a month, is before the first one, or is omitted.
     """
     yaml, document = _load(path)
     listed = _listed(document, path)
     wanted = [month for month in span(str(listed[0]), last) if month in listed or month > str(listed[-1])]
     if wanted[-1] != last:
         raise ConfigurationError(
-            f"data.months leaves {last} out, between {listed[0]} and {listed[-1]}: there is nothing to do"
+            f"data.months omits {last}, between {listed[0]} and {listed[-1]}, so there is nothing to do; name a listed month"
         )
     if list(listed) != wanted:
         listed[:] = [type(listed[0])(month) for month in wanted]
@@ -57,11 +57,15 @@ def cut(path: Path, last: str) -> list[str]:
 
 
 def refuse_unfinished(listed: Sequence[str], now: str | None) -> None:
-    """Raises ConfigurationError where one of these months is the month `now`, which is under way, or a later one."""
+    """Check that the last month ended before the current month `now`.
+
+    Raises:
+        ConfigurationError: it did not.
+    """
     if now and _MONTH.fullmatch(listed[-1]) and listed[-1] >= now:
         raise ConfigurationError(
-            f"{listed[-1]} is not over (it is {now} now, in UTC): what is collected of it would be a part. Work through the month "
-            "before, and take it off data.months"
+            f"{listed[-1]} is not over (it is {now} now, in UTC), so its partition would be incomplete. End with the previous month, "
+            "and remove it from data.months"
         )
 
 
@@ -77,7 +81,7 @@ def _load(path: Path) -> tuple[Any, Any]:
 
     yaml = YAML()
     yaml.preserve_quotes = True
-    yaml.width = 100_000  # never break a line that a person left long
+    yaml.width = 100_000  # keep a person's long lines
     yaml.indent(mapping=2, sequence=4, offset=2)
     return yaml, yaml.load(path.read_text(encoding="utf-8"))
 

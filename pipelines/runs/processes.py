@@ -1,4 +1,7 @@
-"""Running a command so that nothing of it outlives us: a dead `dvc` would leave its stage writing."""
+"""Commands in process groups of their own, so that no child outlives this process.
+
+The stage of a killed `dvc` would go on writing.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +26,13 @@ class _StoppedError(Exception):
 
 
 def run_group(command: Sequence[str], *, cwd: Path, env: Mapping[str, str], grace_s: float = 10.0) -> int:
-    """Run a command in a process group of its own, end what is left of the group, and give the command's exit code.
+    """Run a command in a process group of its own, kill the rest of the group, and return the command's exit code.
 
-    SIGTERM, SIGINT and SIGHUP to us become SIGTERM to the whole group, and SIGKILL `grace_s` seconds later; the answer is
-    then 128 plus the signal's number.
+    SIGTERM, SIGINT and SIGHUP are passed on to the group as SIGTERM, followed by SIGKILL after `grace_s` seconds; the exit code is then
+    128 plus the signal's number.
     """
     process: subprocess.Popen[bytes] | None = None
-    early: list[int] = []  # while there is no process that could be ended
+    early: list[int] = []  # signals that arrived before the process was started
 
     def stop(number: int, _frame: FrameType | None) -> None:
         if process is not None:
@@ -55,7 +58,7 @@ def run_group(command: Sequence[str], *, cwd: Path, env: Mapping[str, str], grac
 
 
 def die_with_parent() -> None:
-    """Ask the kernel for a SIGTERM when the process that started us dies, even by kill -9 (Linux; elsewhere nothing)."""
+    """Ask the kernel for a SIGTERM when the parent dies, even by kill -9 (Linux only)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 

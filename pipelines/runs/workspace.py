@@ -1,9 +1,9 @@
-"""A run's workspace: a clone of the project that shares git objects and the DVC cache with it, and nothing else.
+"""A run's workspace: a clone that shares only git objects and the DVC cache with the project.
 
-<var>/runs/<run>/                     the checkout, while the run lasts; kept when the run failed
-<var>/runs/.guards/<run>              held by whoever works in the workspace
-<var>/runs/locks/<run>.dvc.lock       what a run produced, digest by digest
-<var>/runs/locks/<run>.json           from which commit, months, and where the reports are
+<var>/runs/<run>/                     the checkout during the run; kept if it failed
+<var>/runs/.guards/<run>              the lock of the workspace
+<var>/runs/locks/<run>.dvc.lock       digests of the run's results
+<var>/runs/locks/<run>.json           its commit, months, and the place of its reports
 <var>/runs/reports/<run>/             its metrics and reports, for people
 """
 
@@ -29,12 +29,12 @@ KEPT_FAILED = 5
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _LONGEST = 120
 _SITE = ".dvc/tmp/site"
-_STATE = ".git/run.json"  # inside of .git: no command of a stage looks there, and no `git status` shows it
+_STATE = ".git/run.json"  # in .git, where no stage and no `git status` sees it
 
 
 @dataclass(frozen=True)
 class State:
-    """What is known about an open workspace. `failed` names what failed last; None when nothing did."""
+    """The state of an open workspace; `failed` names the command that failed last, or is None."""
 
     run: str
     commit: str
@@ -44,7 +44,7 @@ class State:
 
 @dataclass(frozen=True)
 class Workspace:
-    """Where the parts of one run lie."""
+    """The paths of one run."""
 
     project: Path
     var: Path
@@ -52,26 +52,31 @@ class Workspace:
 
     @property
     def name(self) -> str:
+        """The run's name as a file name."""
         return safe_name(self.run)
 
     @property
     def path(self) -> Path:
+        """The checkout."""
         return self.var / "runs" / self.name
 
     @property
     def recorded_lock(self) -> Path:
+        """The run's `dvc.lock`, kept after it."""
         return self.var / "runs" / "locks" / f"{self.name}.dvc.lock"
 
     @property
     def record(self) -> Path:
+        """The run's record in JSON, kept after it."""
         return self.recorded_lock.with_name(f"{self.name}.json")
 
     @property
     def reports(self) -> Path:
+        """The directory of the run's metrics and reports, kept after it."""
         return self.var / "runs" / "reports" / self.name
 
     def state(self) -> State:
-        """The workspace's state.
+        """Return the workspace's state.
 
         Raises:
             ConfigurationError: it is not open.
@@ -79,15 +84,18 @@ class Workspace:
         try:
             raw = json.loads((self.path / _STATE).read_bytes())
         except FileNotFoundError:
-            raise ConfigurationError(f"run {self.run!r} has no workspace in {self.path}; open it first") from None
+            raise ConfigurationError(
+                f"run {self.run!r} has no workspace in {self.path}; open it with `python -m pipelines.runs open`"
+            ) from None
         return State(raw["run"], raw["commit"], tuple(raw["months"]), raw["failed"])
 
     def mark(self, failed: str | None) -> None:
+        """Record the command that failed, or that none did."""
         _write_state(self.path, replace(self.state(), failed=failed))
 
     @contextmanager
     def guard(self) -> Iterator[None]:
-        """Wait until nobody else works in this workspace; two attempts of one task must never mix their files."""
+        """Lock the workspace, so that two attempts of one task never mix their files."""
         self._guard.parent.mkdir(parents=True, exist_ok=True)
         with self._guard.open("w") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
@@ -95,7 +103,7 @@ class Workspace:
 
     @property
     def is_busy(self) -> bool:
-        """Whether somebody works in this workspace now."""
+        """True while a command runs in this workspace."""
         try:
             with self._guard.open() as stream:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -111,7 +119,7 @@ class Workspace:
 
 
 def safe_name(run: str) -> str:
-    """A run's name as one file name: unchanged if it is one, else made safe, with a digest that keeps two runs apart."""
+    """Return a run's name as a file name; an unsafe one is replaced and gets a digest, to stay unique."""
     name = _UNSAFE.sub("-", run).strip("-.")[:_LONGEST]
     return name if name == run else f"{name}-{hashlib.sha256(run.encode()).hexdigest()[:8]}"
 
@@ -119,12 +127,12 @@ def safe_name(run: str) -> str:
 def open_workspace(
     workspace: Workspace, *, through: str | None = None, like: Workspace | None = None, now: str | None = None
 ) -> State:
-    """Make the workspace from the project's last commit, or find it again as it was left.
+    """Make the workspace from the project's last commit, or find it again unchanged.
 
     Args:
-        through: the last month to work on; as `params.yaml` lists them by default.
-        like: a recorded run whose commit, months and results to begin with.
-        now: the month under way, which is not over and so cannot be worked on; None where nobody asks for the time.
+        through: the last month; by default the last one in `params.yaml`.
+        like: a recorded run, to start from its commit, months and results.
+        now: the current month, which is not over and so is refused; None to skip that check.
 
     Raises:
         ConfigurationError: there is no such month or commit, or a month is not over.
@@ -152,7 +160,7 @@ def open_workspace(
 
 
 def record(workspace: Workspace) -> dict[str, str]:
-    """Keep what the run produced: its `dvc.lock`, where it came from, its metrics and reports. Returns the record."""
+    """Keep the run's `dvc.lock`, origin, metrics and reports, and return the record."""
     state = workspace.state()
     lock = workspace.path / "dvc.lock"
     if not lock.is_file():
@@ -171,6 +179,11 @@ def record(workspace: Workspace) -> dict[str, str]:
 
 
 def read_record(workspace: Workspace) -> dict[str, str]:
+    """Return the record of a run.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
     try:
         entry: dict[str, str] = json.loads(workspace.record.read_bytes())
     except FileNotFoundError:
@@ -179,7 +192,7 @@ def read_record(workspace: Workspace) -> dict[str, str]:
 
 
 def close_workspace(workspace: Workspace) -> str:
-    """Record and remove a workspace whose last command succeeded; keep a failed one as evidence. Returns what was done."""
+    """Record and remove a workspace, or keep it as evidence if its last command failed; return a summary."""
     with workspace.guard():
         if not workspace.path.exists():
             return f"{workspace.name} is closed already"
@@ -190,24 +203,24 @@ def close_workspace(workspace: Workspace) -> str:
         if (workspace.path / "dvc.lock").is_file():
             record(workspace)
         _remove(workspace.path)
-    return f"{workspace.name} is closed; what it produced is named in {workspace.recorded_lock}"
+    return f"{workspace.name} is closed; the digests of its results are in {workspace.recorded_lock}"
 
 
 def open_workspaces(project: Path, var: Path) -> list[Workspace]:
-    """All workspaces on disk, oldest first."""
+    """Return all workspaces on disk, the oldest first."""
     states = sorted((var / "runs").glob(f"[!.]*/{_STATE}"), key=lambda path: path.stat().st_mtime)
     return [Workspace(project, var, json.loads(path.read_bytes())["run"]) for path in states]
 
 
 def uncommitted(project: Path) -> list[str]:
-    """List the changed files, and the new ones that git does not ignore: no run will see them, for it begins with a commit."""
+    """Return changed files, and new ones that git does not ignore; a run, which starts from a commit, does not see them."""
     new = _git(project, "ls-files", "--others", "--exclude-standard", "--directory", "--no-empty-directory")
     return [*_git(project, "diff", "--name-only", "HEAD").splitlines(), *new.splitlines()]
 
 
 def remove_oldest_failed(like: Workspace, keep: int = KEPT_FAILED) -> None:
-    """Remove all but the newest failed workspaces; those of runs that go on stay."""
-    # One in which a command runs is marked as failed until the command has succeeded.
+    """Remove all but the newest failed workspaces; busy ones stay."""
+    # A busy workspace is marked as failed until its command succeeds.
     idle = [workspace for workspace in open_workspaces(like.project, like.var) if not workspace.is_busy]
     failed = [workspace for workspace in idle if workspace.state().failed]
     for workspace in failed[: max(0, len(failed) - keep)]:
@@ -215,7 +228,10 @@ def remove_oldest_failed(like: Workspace, keep: int = KEPT_FAILED) -> None:
 
 
 def _clone(project: Path, target: Path, revision: str) -> str:
-    """A clone that borrows the project's objects. It shares no index, no refs and no lock with it, unlike a worktree."""
+    """Make a clone that borrows the project's objects, and return its commit.
+
+    Unlike a worktree, it shares no index, refs or lock with the project.
+    """
     commit = _git(project, "rev-parse", "--verify", f"{revision}^{{commit}}")
     _git(project, "clone", "--quiet", "--shared", "--no-checkout", str(project), str(target))
     _git(target, "-c", "advice.detachedHead=false", "checkout", "--quiet", "--detach", commit)
@@ -230,17 +246,17 @@ def _git(directory: Path, *arguments: str) -> str:
 
 
 def _share_cache(workspace: Workspace, checkout: Path) -> None:
-    """One cache for all runs: what one has computed, the others restore. Links, so that a table exists once on disk."""
+    """Let the checkout use the project's cache, so that runs reuse results; links keep one copy of a table on disk."""
     lines = (
         "[core]",
         "    analytics = false",
-        f'    site_cache_dir = "{workspace.path / _SITE}"',  # or a comma makes a list of it
+        f'    site_cache_dir = "{workspace.path / _SITE}"',  # quoted: a comma would make a list of it
         "[cache]",
         f'    dir = "{workspace.project / ".dvc" / "cache"}"',
         '    type = "reflink,hardlink,symlink"',
     )
     write_atomically(checkout / ".dvc" / "config.local", ("\n".join(lines) + "\n").encode())
-    private_directory(checkout / _SITE / "repo")  # which DVC would make for everybody to write to, parents too
+    private_directory(checkout / _SITE / "repo")  # DVC would make it and its parents world-writable
 
 
 def _copy_reports(checkout: Path, target: Path) -> None:

@@ -123,7 +123,7 @@ def _moved_bubblewrap(place: Path) -> None:
     [
         (_moved_bubblewrap, "rehearsed in a sandbox: ready after"),
         (_failing_bubblewrap, "rehearsed WITHOUT A SANDBOX (PLACE/bwrap does not work here: bwrap: No permissions"),
-        (lambda _: None, "rehearsed WITHOUT A SANDBOX (bubblewrap is not on the PATH: install it"),
+        (lambda _: None, "rehearsed WITHOUT A SANDBOX (bubblewrap is not on the PATH; install it"),
     ],
     ids=["elsewhere", "refused", "missing"],
 )

@@ -1,4 +1,4 @@
-"""Bytes that change by themselves where DVC keeps them: found, named and healed before they are used."""
+"""Bytes that change by themselves where DVC keeps them: found, named and repaired before they are used."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _object(project: Path, place: str, path: Path = OUTPUT) -> Path:
 
 
 def _flip(path: Path) -> None:
-    """Change one byte, and leave size, times and mode as they were: decay, not an edit."""
+    """Change one byte, and leave size, times and mode as they were: corruption, not an edit."""
     before = path.stat()
     path.chmod(0o644)
     with path.open("r+b") as stream:
@@ -60,13 +60,13 @@ def test_nothing_is_said_of_files_that_are_right(kept: Path) -> None:
 
 @pytest.mark.parametrize("place", [".dvc/cache", "var/dvc-remote"])
 @pytest.mark.parametrize("path", [OUTPUT, OUTPUT.parent, Path("data/partitions/2013-03.parquet")], ids=str)
-def test_object_is_healed_when_a_byte_of_it_has_flipped(kept: Path, place: str, path: Path) -> None:
+def test_object_is_repaired_when_a_byte_of_it_has_flipped(kept: Path, place: str, path: Path) -> None:
     damaged = _object(kept, place, path)
     good = damaged.read_bytes()
     _flip(damaged)
     done = _verify(kept)
     assert done.returncode == 0, done.stderr
-    assert f"healed: {path} (" in done.stdout
+    assert f"repaired: {path} (" in done.stdout
     assert damaged.read_bytes() == good
     assert "are as dvc.lock names them" in _verify(kept).stdout
 
@@ -123,5 +123,5 @@ def test_a_stage_refuses_what_changed_after_the_run_began(kept: Path) -> None:
     done = run(kept, "dvc", "repro", "champion")
     assert done.returncode != 0
     assert f"field '{OUTPUT.parent}': changed since it was written" in done.stderr
-    assert "healed: models/boosted/model.onnx (cache" in _verify(kept).stdout
+    assert "repaired: models/boosted/model.onnx (cache" in _verify(kept).stdout
     assert run(kept, "dvc", "repro", "champion").returncode == 0

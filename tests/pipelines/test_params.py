@@ -49,7 +49,7 @@ def test_params_of_the_project_are_valid() -> None:
             ["data.columns.depot.kind", "'categry'", "'category'"],
         ),
         (lambda raw: raw["data"].update(months=["2024-13"]), ["'data.months.0'", "'2024-13'"]),
-        (lambda raw: raw["data"].update(months=["2024-02", "2024-01"]), ["'data'", "in order"]),
+        (lambda raw: raw["data"].update(months=["2024-02", "2024-01"]), ["'data'", "must ascend"]),
         (lambda raw: raw["data"].update(time="when"), ["'when'", "depot, distance"]),
         (lambda raw: raw["data"].update(time="depot"), ["'depot'", "not timestamp"]),
         (lambda raw: raw["features"].update(size={"transform": "value"}), ["features.size", "'size'"]),
@@ -121,7 +121,7 @@ def test_params_of_the_project_are_valid() -> None:
         (lambda raw: raw["validate"].update(freshness="soon"), ["'validate.freshness'", "'soon'"]),
         (
             lambda raw: raw["data"]["columns"]["depot"].update(values=["north", date(2024, 1, 31)]),
-            ["not text", "'data.columns.depot.values'", 'write it in quotes: "2024-01-31"'],
+            ["dates without quotes", "'data.columns.depot.values'", 'write it in quotes: "2024-01-31"'],
         ),
         (
             lambda raw: raw["validate"].update(
@@ -132,7 +132,7 @@ def test_params_of_the_project_are_valid() -> None:
             ["'validate.expectations.kwargs.min_value'", 'write it in quotes: "2024-01-31 00:00:00"'],
         ),
         (lambda raw: raw["data"].update(time=None), ["'data'", "months must be [all]"]),
-        (lambda raw: raw["data"].update(months=["all"]), ["'data'", "only where there is no time"]),
+        (lambda raw: raw["data"].update(months=["all"]), ["'data'", "only without a time"]),
         (
             lambda raw: raw["data"].update(time=None, months=["all"]),
             ["split.kind temporal needs data.time", "stratified"],
@@ -149,11 +149,11 @@ def test_params_of_the_project_are_valid() -> None:
         (lambda raw: raw["serving"].update(max_connection=5), ["'serving.max_connection'", "max_connections"]),
         (
             lambda raw: raw["serving"].update(target_limit_bytes=2**20),
-            ["'serving'", "target_limit_bytes is more than head_limit_bytes"],
+            ["'serving'", "target_limit_bytes must not exceed head_limit_bytes"],
         ),
         (
             lambda raw: raw["serving"].update(body_limit_bytes=2**30),
-            ["'serving'", "body_limit_bytes is more than pending_limit_bytes"],
+            ["'serving'", "body_limit_bytes must not exceed pending_limit_bytes"],
         ),
         (
             lambda raw: raw["serving"].update(deprecated={"depot": "category"}),

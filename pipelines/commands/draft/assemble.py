@@ -1,4 +1,4 @@
-"""From a table of text to what params.yaml would say of it, and all that is not sure."""
+"""A draft of `params.yaml` from a table of text, with a list of doubts."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _FEWEST_GROUPS = 100  # or a hold-out of a fifth has too few to judge by
 
 @dataclass
 class Draft:
-    """What a params.yaml would say.
+    """The contents of a drafted params.yaml.
 
     Attributes:
-        columns: those that are declared, by their names in params.yaml.
-        doubts: what a person must decide, the one that matters most first.
+        columns: the declared columns, under their names in params.yaml.
+        doubts: questions for a person, the most important first.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Draft:
 
 @dataclass
 class _Table:
-    """The table under the names of params.yaml, and under which names its source has them."""
+    """The table under the names of params.yaml, with the names in its source."""
 
     found: times.Times
     months: partitions.Months
@@ -70,17 +70,17 @@ def draft(
     keep_unfinished: bool = False,
     unread: Mapping[str, str] = MappingProxyType({}),
 ) -> Draft:
-    """Everything that a table tells.
+    """Return the draft for a table.
 
     Args:
         table: all columns as text, by their names in the source.
-        source: `data.source` as far as reading the table has found it out.
-        time: the columns that are the time of a row together.
-        keep_unfinished: whether months that are not there to their end are used, too.
-        unread: by column of the source that is of no use, because of its type: why.
+        source: `data.source`, as far as the reader has inferred it.
+        time: the columns that together are the time of a row.
+        keep_unfinished: if true, incomplete months are used too.
+        unread: the reason why a column of the source is unusable, by its name.
 
     Raises:
-        ConfigurationError: the target cannot be predicted, the time cannot be read, or no column is left to learn from.
+        ConfigurationError: the target cannot be predicted, the time cannot be parsed, or no column is left to learn from.
     """
     safe = _safe_names(table.columns)
     found = times.find(table.rename(safe), [safe[part] for part in time], safe[target])
@@ -94,7 +94,7 @@ def draft(
     suspects.mark_leaks(kept, wanted)
     if not any(entry.feature() or entry.kind == "timestamp" for entry in kept):
         raise ConfigurationError(
-            "no column is left to learn from: each is an identifier, constant, or tells the target"
+            "no column is left to learn from: each is an identifier, constant, or reveals the target"
         )
     suspects.mark_twins(kept)
     doubts = partitions.set_missing(kept, wanted, read.of_row)
@@ -129,7 +129,7 @@ def _guesses(read: _Table) -> list[Guess]:
 
 
 def _shape(read: _Table, kept: list[Guess]) -> dict[str, Any]:
-    """`combine`, `rename` and `drop`: a combined column has its name in params.yaml from the start."""
+    """Return `combine`, `rename` and `drop`; `combine` names its columns as params.yaml does."""
     used, combined = {read.target, *(entry.name for entry in kept)}, read.found.combine
     combine = {
         name: {"columns": [read.names[part] for part in entry["columns"]], "format": entry["format"]}
@@ -154,13 +154,16 @@ def _split(read: _Table, kept: list[Guess]) -> tuple[dict[str, Any], list[Doubt]
         split, doubts = periods.propose(labelled, read.months.names)
         return split, doubts + [
             _about_group(
-                f"{name} comes back, and a temporal split has it before and after. Are only new ones asked for?", other
+                f"{name} repeats, so a temporal split has it on both sides. Will requests be about new ones only?",
+                other,
             )
             for name, count, other in grouped[:1]
             if count >= _FEWEST_GROUPS
         ]
     if grouped and grouped[0][1] >= _FEWEST_GROUPS:
-        question = f"rows share values of {grouped[0][0]}, and stay on one side of the split. Are they independent?"
+        question = (
+            f"rows share values of {grouped[0][0]}, so they are kept on one side of the split. Are they independent?"
+        )
         return grouped[0][2], [
             _about_group(question, stratified),
             *(
@@ -193,13 +196,16 @@ def _about_source(source: Mapping[str, Any], read: _Table, guesses: list[Guess])
     if tokens := source.get("missing"):
         told.append((Weight.VALUES, f"does {' or '.join(tokens)} stand for a missing value, in every column?"))
     if source.get("decimal") == ",":
-        told.append((Weight.VALUES, "numbers are written with a comma: is that so in every file?"))
+        told.append((Weight.VALUES, "numbers have a decimal comma: in every file?"))
     if source.get("encoding") == "cp1252":
-        told.append((Weight.VALUES, "the text is no UTF-8, and cp1252 is a guess: are letters such as ä and é right?"))
+        told.append((Weight.VALUES, "the text is not UTF-8, and cp1252 is a guess: are letters such as ä and é right?"))
     if read.found.parts:
         parts = ", ".join(read.names[name] for name in read.found.parts)
         told.append(
-            (Weight.BOUNDS, f"{parts} are the time of a row now, and no columns of their own: are they needed?")
+            (
+                Weight.BOUNDS,
+                f"{parts} are combined into the time of a row and no longer columns: are they needed as such?",
+            )
         )
     return [Doubt("data.source", question, weight) for weight, question in told] + [
         _about_day(name, source, read) for name in source.get("combine", {}) if name in read.found.swapped
@@ -207,11 +213,11 @@ def _about_source(source: Mapping[str, Any], read: _Table, guesses: list[Guess])
 
 
 def _about_day(name: str, source: Mapping[str, Any], read: _Table) -> Doubt:
-    """Day and month may be the other way round; as the time of a row, they would give other months."""
+    """Return the doubt about day and month, which may be swapped; in the time of a row, that would give other months."""
     combine, swapped = source["combine"], read.found.swapped[name]
-    question = f"day and month: {swapped} would read every value of {name} as well as {combine[name]['format']}"
+    question = f"day and month: {swapped} reads every value of {name} as well as {combine[name]['format']}"
     if name == read.found.time:
-        return Doubt("data.source", f"{question}, in other months; which one is it?", Weight.FIGURES)
+        return Doubt("data.source", f"{question}, in other months; which one is right?", Weight.FIGURES)
     other = {**combine, name: combine[name] | {"format": swapped}}
     return Doubt("data.source", f"{question}. Is that it? Then", Weight.VALUES, keys={"data.source.combine": other})
 
@@ -222,44 +228,47 @@ def _about_time(read: _Table, kept: list[Guess]) -> list[Doubt]:
     numbers = [entry.name for entry in kept if entry.kind == "number"]
     if found.time is not None:
         return [
-            Doubt(name, "a time, too. Was it known before the outcome? If not", Weight.FIGURES, feature=None)
+            Doubt(name, "another timestamp. Is it known before the outcome? If not", Weight.FIGURES, feature=None)
             for name in others
         ]
     if not (named := times.suspects(read.rows, others, numbers)):
-        return [Doubt("data.time", "no column looks like the time of a row: is there none?", Weight.BOUNDS)]
+        return [Doubt("data.time", "no column looks like the time of a row: is there really none?", Weight.BOUNDS)]
     told = " or ".join(f"--time {','.join(read.names[part] for part in columns)}" for columns in named)
     question = (
-        f"is one of these the time of a row? Then draft again with {told}, and no row of the future is learned from"
+        f"is one of these the time of a row? Then draft again with {told}, so that no model learns from the future"
     )
     return [Doubt("data.time", question, Weight.FIGURES, strength=1.0)]
 
 
 def _about_size(read: _Table) -> list[Doubt]:
-    doubts = [Doubt("validate", "half and double of what was seen: what is possible?", Weight.BOUNDS)]
+    doubts = [
+        Doubt("validate", "the bounds are half and double of the observed values: what is possible?", Weight.BOUNDS)
+    ]
     if read.rows.height < _FEW_ROWS:
         question = (
-            f"only {read.rows.height} rows: a linear model may do as well by chance, and evaluate then refuses the model. Is that no "
-            "loss? Then"
+            f"only {read.rows.height} rows: a linear model may be as good by chance, and evaluate then refuses the model. Is a small "
+            "loss acceptable? Then"
         )
         doubts.append(Doubt("gates", question, Weight.BOUNDS, strength=1.0, keys={"gates.linear_margin": 0.02}))
     return doubts
 
 
 def _about_rhythm(freshness: str | None) -> list[Doubt]:
-    told = f"the table has no rows of every day, so a month counts as whole whose newest row lies up to {freshness} before its end: is it?"
+    told = f"some days have no rows, so a month counts as complete if its newest row is at most {freshness} before its end: is that right?"
     return [Doubt("validate", told, Weight.BOUNDS)] if freshness else []
 
 
 def _about_ranges(kept: list[Guess]) -> list[Doubt]:
     numbers = [entry.name for entry in kept if entry.kind == "number"]
-    told = (
-        f"requests beyond the ranges of {', '.join(numbers)} are refused, which are round and wider than what was seen"
-    )
+    told = f"requests outside the ranges of {', '.join(numbers)} are refused; the ranges are rounded and wider than the observed values"
     return [Doubt("data.columns", f"{told}: what is possible?", Weight.BOUNDS)] if numbers else []
 
 
 def _safe_names(names: Sequence[str]) -> dict[str, str]:
-    """Each as params.yaml takes it, no two alike in small letters, no new one another's old one; a point would look like a step."""
+    """Return a name valid in params.yaml for each column.
+
+    They differ even in lower case, and none equals the old name of another column. A point would look like a step of a key.
+    """
     safe: dict[str, str] = {}
     taken: set[str] = set()
     own = {name.lower() for name in names}

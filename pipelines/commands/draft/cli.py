@@ -17,27 +17,28 @@ from pipelines.params import file as params_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `draft`, and `run`, a function of the options."""
     parser.add_argument("source", help="path, glob or URL of CSV or Parquet files")
-    parser.add_argument("--target", required=True, metavar="COLUMN", help="what is to be predicted")
+    parser.add_argument("--target", required=True, metavar="COLUMN", help="the column to predict")
     parser.add_argument(
         "--time",
         metavar="COLUMN[,COLUMN]",
-        help="the time of a row, of one column or of several (date,hour); without it the table is one partition",
+        help="the time of a row, in one column or several (date,hour); without it the table is one partition",
     )
-    parser.add_argument("--unfinished", action="store_true", help="use months, too, that are not there to their end")
-    parser.add_argument("--name", default="model")
-    parser.add_argument("--out", type=Path, help="a file that is not there yet; printed otherwise")
+    parser.add_argument("--unfinished", action="store_true", help="use incomplete months too")
+    parser.add_argument("--name", default="model", help="name of the model (default: model)")
+    parser.add_argument("--out", type=Path, help="new file for the draft (default: print it)")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Draft, and print or write it; a summary goes to stderr.
+    """Print or write the draft; a summary goes to stderr.
 
     Raises:
-        ConfigurationError: a named column is not there or not fit for it, or the file to write is there.
+        ConfigurationError: a named column is missing or unsuitable, or the output file exists.
     """
     if options.out and options.out.exists():
-        raise ConfigurationError(f"--out: {options.out} is there already, and is not overwritten; name another file")
+        raise ConfigurationError(f"--out: {options.out} exists and is not overwritten; name another file")
     source: dict[str, Any] = {"kind": "files", "path": options.source, "version": "1"}
     table, unread = reading.read(options.source, source)
     time = _columns(options.time, table.columns)
@@ -48,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
             if name in unread:
                 raise ConfigurationError(f"--{flag}: {unread[name]}")
     if options.target in time:
-        raise ConfigurationError(f"--time: {options.target!r} is the target, and not known before")
+        raise ConfigurationError(f"--time: {options.target!r} is the target, which is unknown at the time of a request")
     draft = assemble.draft(
         table, source, options.name, options.target, time, keep_unfinished=options.unfinished, unread=unread
     )
@@ -81,9 +82,9 @@ def _summary(draft: Draft, rows: int, out: Path | None) -> str:
     return "\n".join(
         [
             f"draft: {rows:,} rows; {told}",
-            f"target {draft.target['column']}: {draft.target['task']}; {len(draft.doubts)} doubts, each a line with `# ?`, of which "
-            f"{len(first)} decide whether the figures are right" + (":" if first else ""),
+            f"target {draft.target['column']}: {draft.target['task']}; {len(draft.doubts)} doubts, each a line with `# ?`; a wrong "
+            f"answer to {len(first)} of them makes the figures wrong" + (":" if first else ""),
             *first,
-            f"next: read {place}, decide each of them, make it your params.yaml, and `make up`",
+            f"next: review {place}, decide each doubt, make it your params.yaml, and run `make up`",
         ]
     )

@@ -1,4 +1,4 @@
-"""What a draft asks a person: the question, how much a wrong answer spoils, and what else to write."""
+"""Doubts of a draft: a question for a person, the cost of a wrong answer, and the alternative lines."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Weight(IntEnum):
-    """What a wrong answer spoils, the worst first."""
+    """The damage of a wrong answer, the worst first."""
 
     FIGURES = 1
     VALUES = 2
@@ -18,15 +18,15 @@ class Weight(IntEnum):
 
 @dataclass(frozen=True)
 class Doubt:
-    """A question, and the lines of params.yaml that another answer asks for; all of them together are valid, and run.
+    """A question, and the lines of params.yaml for the other answer, which together are valid and run.
 
     Attributes:
         about: the column, or the key of params.yaml.
-        question: ends with the answer for which the lines are (`Then`, `If not`), where there are any.
-        strength: among doubts of one weight the strongest comes first.
-        declared: keys of the column's declaration, or of the target's, that are other ones then; None takes a key out.
-        feature: the feature of the column then; None takes it out, and an empty one leaves it as it is.
-        keys: other keys of params.yaml then, each with its whole value.
+        question: ends with the answer that needs the lines (`Then`, `If not`), if there are any.
+        strength: order among doubts of one weight, the strongest first.
+        declared: changed keys of the declaration of the column or target; None removes a key.
+        feature: the changed feature of the column; None removes it, an empty one leaves it.
+        keys: other changed keys of params.yaml, each with its whole value.
     """
 
     about: str
@@ -39,5 +39,5 @@ class Doubt:
 
 
 def ranked(doubts: Iterable[Doubt]) -> list[Doubt]:
-    """The one that matters most first; of equals the earlier one."""
+    """Return the doubts, the most important first; equal ones keep their order."""
     return sorted(doubts, key=lambda doubt: (doubt.weight, -doubt.strength))

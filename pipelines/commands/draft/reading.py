@@ -1,4 +1,4 @@
-"""A table as text, and the keys of `data.source` that say how it is written."""
+"""A table as text, and the inferred keys of `data.source`."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ _MISSING = ("?", "NA", "N/A", "n/a", "null", "NULL", "None", "nan", "NaN", "#N/A
 _MARKS = (",", ";", "\t", "|")
 _HEAD_BYTES = 100_000
 _COMMA = r"^-?\d+,\d+$"
-_THOUSANDS = r"^-?\d{1,3},\d{3}$"  # or three decimals: other values must tell
+_THOUSANDS = r"^-?\d{1,3},\d{3}$"  # or three decimals: other values decide
 
 
 class Read(NamedTuple):
-    """A table of text without blanks around it, null where a value is missing, and why columns without any value are not read."""
+    """A table of trimmed text, null where a value is missing, and the reason for each unread column."""
 
     table: pl.DataFrame
     unread: dict[str, str]
 
 
 def read(path: str, source: dict[str, Any]) -> Read:
-    """Read all columns as text; `source` gets every key whose default does not fit.
+    """Read all columns as text, and add to `source` every key whose default does not fit.
 
     Raises:
-        UnavailableError: no file is there.
-        ConfigurationError: the files are no CSV or Parquet that can be read.
-        DataRejectedError: a column is of a type that makes the whole file unreadable.
+        UnavailableError: no file matches the path.
+        ConfigurationError: the files are not readable CSV or Parquet.
+        DataRejectedError: the type of a column makes the whole file unreadable.
     """
     with files.local_files(path) as names:
         if not names:
@@ -43,7 +43,7 @@ def read(path: str, source: dict[str, Any]) -> Read:
         except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"{path!r} cannot be read: {files.reason(error)}") from None
     if table.is_empty():
-        raise ConfigurationError(f"{path!r} holds no rows")
+        raise ConfigurationError(f"{path!r} has no rows")
     table = table.select(pl.all().str.strip_chars())
     if missing := _missing_tokens(table):
         source["missing"] = missing
@@ -72,7 +72,7 @@ def _csv(names: list[str], source: dict[str, Any]) -> pl.DataFrame:
     if separator != ",":
         source["separator"] = separator
     table = files.scan_csv(names, separator, '"', encoding).collect()
-    if tables.RAGGED in table.columns:  # for `validate` to split off
+    if tables.RAGGED in table.columns:  # `validate` splits these rows off
         table = table.filter(pl.col(tables.RAGGED).is_null()).drop(tables.RAGGED)
     return table
 
@@ -88,7 +88,7 @@ def _encoding(content: bytes) -> str:
 
 
 def _missing_tokens(table: pl.DataFrame) -> list[str]:
-    """Which of the usual tokens for a missing value stand in the table."""
+    """Return the usual tokens for missing values that occur in the table."""
     found: set[str] = set()
     for column in table.get_columns():
         found |= set(column.filter(column.is_in(_MISSING)).unique().to_list())
@@ -96,7 +96,7 @@ def _missing_tokens(table: pl.DataFrame) -> list[str]:
 
 
 def _decimal_point(table: pl.DataFrame, source: dict[str, Any]) -> pl.DataFrame:
-    """Numbers with a decimal comma as numbers with a point, where the whole table writes them so."""
+    """Replace decimal commas by points, if the whole table has them."""
     with_comma = table.select(pl.all().str.contains(_COMMA).any() & pl.all().str.contains(r"^-?\d+(,\d+)?$").all()).row(
         0
     )

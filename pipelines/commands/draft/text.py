@@ -1,4 +1,4 @@
-"""The draft as YAML, with a comment for everything that it was unsure of."""
+"""The draft as YAML, with a comment for every doubt."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pipelines.commands.draft.columns.inference import Guess
 from pipelines.commands.draft.doubts import Doubt, Weight
 
 _WORDS_OF_YAML = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
-# What a line of YAML may not hold as it is, though JSON may.
+# Unescaped characters that JSON allows and YAML does not.
 _BREAKS = re.compile("[\x7f-\x9f\u2028\u2029\ufeff]")
 _HEAD = (
     "# A draft. Below are the questions that the table leaves open, most important first; docs/reference/params.md has every key.",
-    "# Lines under a question are the other answer: each is a key and all of its value, and a key without a value is taken out.",
+    "# Lines under a question are the other answer: each is a key with its whole value; a key without a value is to be removed.",
 )
 _HEADINGS = {
     Weight.FIGURES: "A wrong answer makes every figure wrong:",
@@ -28,7 +28,7 @@ _HEADINGS = {
 
 
 def render(draft: Draft) -> str:
-    """`params.yaml`; every doubt is a line that begins with `# ?`, and under it are the lines of another answer."""
+    """Return `params.yaml` with a line `# ?` for every doubt, and below it the lines for the other answer."""
     columns = [f"    {_flow(entry.name)}: {_flow(entry.declared)}{_seen(entry)}" for entry in draft.columns]
     features = [f"  {_flow(name)}: {_flow(feature)}" for name, feature in _features(draft).items()]
     lines = [
@@ -79,7 +79,7 @@ def _doubt(draft: Draft, doubt: Doubt) -> list[str]:
 
 
 def other_answer(draft: Draft, doubt: Doubt) -> dict[str, Any]:
-    """By key of params.yaml, its value if the other answer is right; None takes the key out."""
+    """Return the keys of params.yaml and their values for the other answer; None removes a key."""
     other: dict[str, Any] = {}
     if doubt.declared:
         of_columns = {f"data.columns.{entry.name}": entry.declared for entry in draft.columns}
@@ -119,7 +119,7 @@ def _parts(values: pl.Series) -> tuple[str, ...]:
 
 
 def _flow(value: Any) -> str:
-    """A value in YAML on one line; text that is no plain word is quoted as in JSON."""
+    """Return a value as YAML on one line; text is quoted as in JSON unless it is a plain word."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{_flow(key)}: {_flow(entry)}" for key, entry in value.items()) + "}"
     if isinstance(value, list):

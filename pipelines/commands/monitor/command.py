@@ -1,4 +1,4 @@
-"""`monitor`: the live model on the newest month, now that its labels have arrived."""
+"""`monitor`: score the live model on the newest month, whose labels have arrived."""
 
 from __future__ import annotations
 
@@ -35,29 +35,28 @@ class Judged(NamedTuple):
 def run(params: Params) -> str:
     """Write `reports/monitor.json`.
 
-    The alarm is raised when even the bound of the month's ROC-AUC, log loss or RMSE that favours the model (95 %, resampled) is
-    worse than what it showed when it was approved, by more than `gates.regression_margin`.
+    The alarm is raised if the favourable bound (95 %, resampled) of the month's ROC-AUC, log loss or RMSE is worse than the measure at
+    approval by more than `gates.regression_margin`.
 
-    Over fewer days, entities or rows than `gates.clusters` the bound is too narrow to decide: then the report says `undecided`.
+    Over fewer days, entities or rows than `gates.clusters` the bound is too narrow to decide, and the report says `undecided`.
 
-    A month that the live model was made from says little about it; the report says so (`seen`). While nothing is live there is
-    nothing to watch, and no report.
+    A month in the live model's own training data proves little; the report marks it (`seen`). Without a live model there is no report.
 
     Raises:
         ModelRejectedError: the alarm; retrain, or roll back.
-        ConfigurationError: the live model does not read what params.yaml declares, or the store names none though one was seen.
+        ConfigurationError: the live model reads other fields than params.yaml declares, or the store lost the channel of a live model seen before.
     """
     store = open_store()
     digest = live.digest(store)
     if digest is None:
-        return "nothing is live yet, so there is nothing to watch"
+        return "no model is live yet, so there is nothing to monitor"
     claims = manifest.verify(store.path(digest), digest)
     predictor = Predictor.load(store.path(digest) / manifest.ARTIFACT)
     in_utc = tables.columns_in_utc(paths.accepted(params.data.months[-1]))
     if problems := obstacles(predictor.schema, params.data, params.target, in_utc):
         raise ConfigurationError(
-            f"the live model {digest[:12]} cannot be watched with these params: what it would be shown is not what it reads. "
-            "Watch it with the params that it was made from, until a model of these is live",
+            f"the live model {digest[:12]} cannot be monitored with this params.yaml, which declares other inputs than it reads; "
+            "monitor it with its own params.yaml until a model of this one is live",
             problems,
         )
     key = TASKS[claims.task].headline
@@ -89,7 +88,7 @@ def _judged(month: str, target: TargetParams, predictor: Predictor) -> Judged:
     """Score the rows of the month that have a label.
 
     Raises:
-        DataRejectedError: there are none, or none of one label of a binary target.
+        DataRejectedError: there are none, or a label of a binary target has none.
     """
     table = tables.read(paths.accepted(month))
     table = table.filter(tables.outcomes(table, target).is_not_null())
@@ -114,7 +113,7 @@ def _measures(task: str, judged: Judged) -> dict[str, Any]:
 def _bound(
     task: str, judged: Judged, clusters: Clusters, promised: float, margin: float, *, resamples: int, seed: int
 ) -> tuple[dict[str, float], bool]:
-    """Return the bound that favours the model, and whether even that is too bad."""
+    """Return the favourable bound, and whether even that is too bad."""
     outcomes, scores = judged.outcomes, judged.scores
     judgement, headline = JUDGEMENTS[task], TASKS[task].headline
     if judgement.by_auc:

@@ -1,1 +1,1 @@
-"""The prediction log on the training side: from the servers' files to Parquet."""
+"""The prediction log in the training plane: from the servers' files to Parquet."""

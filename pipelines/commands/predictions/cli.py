@@ -1,7 +1,7 @@
-"""`python -m pipelines predictions LOGS --out DIRECTORY`: what servers predicted, as tables.
+"""`python -m pipelines predictions LOGS --out DIRECTORY`: the servers' predictions as tables.
 
-One log file is one Parquet file, `DIRECTORY/<model>/<name of the log>.parquet`, written whole. To read a log again changes nothing, or adds
-what the server has written since.
+One log file becomes one Parquet file, `DIRECTORY/<model>/<name of the log>.parquet`, written whole. Reading a log again only adds the
+rows written since.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from pipelines.data import tables
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("logs", type=Path, help="the directory that servers have as BULKHEAD_PREDICTION_LOG")
+    """Add the arguments of `predictions`, and `run`, a function of the options."""
+    parser.add_argument("logs", type=Path, help="the servers' BULKHEAD_PREDICTION_LOG")
     parser.add_argument("--out", type=Path, required=True, help="the directory for the tables")
-    text = "remove what was read, but for the files that servers still write"
+    text = "remove the logs that were read and that no server still writes"
     parser.add_argument("--remove", action="store_true", help=text)
     parser.set_defaults(run=_run)
 
@@ -38,16 +39,16 @@ def _run(options: argparse.Namespace) -> int:
         rows, unreadable = rows + found, unreadable + lost
         removed += options.remove and found > 0 and _remove(path, size)
     print(
-        f"{rows:,} predictions of {len(paths)} logs in {options.out}; {unreadable:,} bytes are no whole frame; {removed} logs removed"
+        f"{rows:,} predictions of {len(paths)} logs in {options.out}; {unreadable:,} bytes unreadable; {removed} logs removed"
     )
     return 0
 
 
 def convert(path: Path, directory: Path) -> tuple[int, int, int]:
-    """Write the table of a log. Returns its rows, the bytes that could not be read, and the size of what was looked at.
+    """Write the table of a log; return its rows, the unreadable bytes, and the size of the log read.
 
     Raises:
-        DataRejectedError: it is no prediction log.
+        DataRejectedError: the file is not a prediction log.
     """
     try:
         reader = Reader(path)
@@ -63,9 +64,9 @@ def convert(path: Path, directory: Path) -> tuple[int, int, int]:
 
 
 def _table(header: Header, batch: Batch) -> pl.DataFrame:
-    """The rows, with `__time__` (UTC), `__request_id__` (null where there was none), `__row__` in the request, and `__model__`.
+    """Return the rows with `__time__` (UTC), `__request_id__` (null without one), `__row__` in the request, and `__model__`.
 
-    The features are as the model saw them: float32, NaN for missing. The answer is what the caller got, to the last bit:
+    The features are the model's inputs: float32, NaN for missing. The answer equals the caller's, to the last bit:
     `__probability__` and `__predicted_label__`; `__probability__:LABEL` for each label where each has one; or `__value__`.
     """
     known = {
@@ -93,7 +94,7 @@ def _answers(header: Header, scores: Any) -> dict[str, Any]:
 
 
 def _remove(path: Path, size: int) -> bool:
-    """Remove a log, unless a server still writes it, or has written since it was read."""
+    """Remove a log, unless a server still writes it or has written since; return whether it is removed."""
     with path.open("rb") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,7 @@
-"""`publish`: the bundle goes into the store and becomes the candidate; all that training writes beyond its workspace."""
+"""`publish`: put the bundle into the store and make it the candidate.
+
+Nothing else in the training plane writes outside its workspace.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,14 @@ from pipelines.paths import var_directory
 
 
 def run(params: Params) -> str:
-    """Put `build/bundle` into the store, signed, and move the channel `candidate` to it; publishing it again changes nothing.
+    """Put `build/bundle` into the store, signed, and move the channel `candidate` to it; repeating it changes nothing.
 
-    A bundle that is not in the store yet is rehearsed first; what was found is in `reports/rehearsal.json`.
+    A bundle new to the store is rehearsed first; the result is in `reports/rehearsal.json`.
 
     Raises:
-        BundleError: it failed its rehearsal.
-        DataRejectedError: the model was made from a batch that has been dropped.
-        ConflictError: another publisher moved the channel meanwhile; the bundle is stored, the channel is theirs.
+        BundleError: the bundle failed its rehearsal.
+        DataRejectedError: the model was trained on a batch that has been dropped.
+        ConflictError: another publisher has moved the channel meanwhile; the bundle is stored.
     """
     partitions = manifest.read(paths.BUNDLE).inputs["partitions"]
     refuse_dropped(project_ledger().read(), [batch_id(month, digest) for month, digest in partitions.items()])

@@ -1,4 +1,4 @@
-"""The bundle is served once before it is published: in a clean environment of its own lock, locked away, within its budgets."""
+"""The rehearsal of a bundle before it is published: in an environment of its own lock, sandboxed, within its budgets."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _SYSTEM = tuple(map(Path, ("/usr", "/bin", "/lib", "/lib64", "/etc")))
 
 
 def rehearse(bundle: Path, budget: Budget, var: Path) -> dict[str, Any]:
-    """Ask a server of a copy of the bundle all golden requests and malformed ones, over HTTP and gRPC, and measure it.
+    """Serve a copy of the bundle, send golden and malformed requests over HTTP and gRPC, and measure it.
 
     Args:
-        var: where environments are kept, and where it happens.
+        var: directory of environments and scratch space.
 
     Returns:
-        What `bentos.rehearsal` found, with `environment_mb`, whether it was `sandboxed`, and if not, `sandbox_problem`.
+        The result of `bentos.rehearsal`, with `environment_mb`, `sandboxed`, and `sandbox_problem` without a sandbox.
 
     Raises:
-        BundleError: it does not start, an answer is not the one it should be, or a budget is exceeded; naming each.
+        BundleError: it does not start, an answer is wrong, or a budget is exceeded; it names each problem.
     """
     claims = manifest.verify(bundle)
     environment = claims.environment
@@ -54,17 +54,18 @@ def rehearse(bundle: Path, budget: Budget, var: Path) -> dict[str, Any]:
         if found.get(name, 0) > limit:
             problems.append(Problem(None, f"serving.budget.{name}", f"measured {found[name]:g}, allowed {limit:g}"))
     if problems:
-        raise BundleError("the bundle fails its rehearsal and is not published", problems)
+        raise BundleError("the bundle failed its rehearsal and is not published", problems)
     return found
 
 
 def describe(found: dict[str, Any]) -> str:
+    """Return the result of `rehearse` in one line."""
     asked = found["asked"]
     where = "in a sandbox" if found["sandboxed"] else f"WITHOUT A SANDBOX ({found['sandbox_problem']})"
     return (
         f"rehearsed {where}: ready after {found['ready_s']:.1f} s, "
-        f"{asked['http']} golden answers over HTTP and {asked['grpc']} over gRPC are right, {asked['malformed']} malformed requests "
-        f"are refused; p99 {found['p99_ms']:.2f} ms, {found['memory_mb']:.0f} MB, environment {found['environment_mb']:.0f} MB"
+        f"{asked['http']} golden answers over HTTP and {asked['grpc']} over gRPC correct, {asked['malformed']} malformed requests "
+        f"refused; p99 {found['p99_ms']:.2f} ms, {found['memory_mb']:.0f} MB, environment {found['environment_mb']:.0f} MB"
     )
 
 
@@ -93,19 +94,21 @@ def _run(command: Sequence[str], copy: Path, scratch: Path) -> dict[str, Any]:
     except subprocess.TimeoutExpired as error:
         raise BundleError(f"the bundle's rehearsal did not end within {_LIMIT_S} s") from error
     except (ValueError, IndexError) as error:
-        raise BundleError(f"the bundle's rehearsal ended without a result:\n{done.stderr[-2000:]}") from error
+        raise BundleError(f"the bundle's rehearsal crashed:\n{done.stderr[-2000:]}") from error
     return found
 
 
 def _sandbox(python: Path, bundle: Path) -> tuple[list[str], str]:
-    """bubblewrap, where it works: a read-only root with the system, the environment and the bundle in it, and no network.
+    """Return the command prefix of a sandbox by bubblewrap, if that works.
+
+    The sandbox has a read-only root with the system, the environment and the bundle, and no network.
 
     Returns:
-        The beginning of a command, and ""; or nothing, and why not.
+        The prefix, and ""; or an empty prefix, and the reason.
     """
     bubblewrap = shutil.which("bwrap")
     if not bubblewrap:
-        return [], "bubblewrap is not on the PATH: install it, and nothing but the bundle is in the server's reach"
+        return [], "bubblewrap is not on the PATH; install it to run the server without access to files and network"
     base = python.resolve().parents[1]
     home = str(bundle.parent / "home")
     sandbox = [bubblewrap, "--die-with-parent", "--unshare-all", "--new-session", "--proc", "/proc", "--dev", "/dev"]

@@ -1,1 +1,1 @@
-"""Where batches are: accepted, quarantined, released for another try, or dropped; each in exactly one state."""
+"""The state of every batch: accepted, quarantined, released for another try, or dropped."""

@@ -24,15 +24,15 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     """Add `list`, `show`, `release` and `drop`; each sets `run`, a function of the options."""
     commands = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     for name, run, text in (
-        ("list", _list, "every batch and its state"),
-        ("show", _show, "why a batch was refused, or which rows of it were split off"),
-        ("release", _release, "after a fix: replay a quarantined batch through the checks"),
+        ("list", _list, "list every batch and its state"),
+        ("show", _show, "show why a batch was refused, or rows of it were split off"),
+        ("release", _release, "replay a quarantined batch through the checks, after a fix"),
         ("drop", _drop, "give a quarantined batch up; it is never used again"),
     ):
         command = commands.add_parser(name, help=text, description=text)
         command.set_defaults(run=run)
         if name != "list":
-            command.add_argument("batch", help="its id, or its month where only one batch fits")
+            command.add_argument("batch", help="its id, or its month if only one batch matches")
         if name in ("list", "show"):
             command.add_argument("--json", action="store_true", help="for programs")
 
@@ -40,8 +40,8 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
 def known(ledger: Ledger, data: Data, target: TargetParams, declared: Validate) -> dict[str, Batch]:
     """Return every batch, in exactly one state.
 
-    The ledger knows each verdict that was given here. One that DVC restored from its cache stands in `reports/validation.json`; it
-    counts where it was given on what lies there now, and the ledger's was not. A partition that is in neither is `pending`.
+    The ledger has each verdict given here. A verdict that DVC restored from its cache is in `reports/validation.json`; it counts if it
+    was given on the present inputs and the ledger's was not. A partition in neither is `pending`.
     """
     batches = ledger.read()
     digests = {path.stem: sha256(path) for path in sorted(paths.PARTITIONS.glob("*.parquet"))}
@@ -65,22 +65,22 @@ def known(ledger: Ledger, data: Data, target: TargetParams, declared: Validate) 
 def release(
     ledger: Ledger, name: str, data: Data, target: TargetParams, declared: Validate, replay: Callable[[], int]
 ) -> tuple[Batch, int]:
-    """Replay a quarantined batch: the checks decide, nobody overrides them. Returns it as it is then, and their exit code.
+    """Replay a quarantined batch through the checks; return the batch with its new state, and their exit code.
 
     Raises:
-        ConfigurationError: it is not quarantined, its month is not in `data.months`, or its copy is gone.
-        DataRejectedError: its month has been collected anew, so that other bytes would be replayed.
+        ConfigurationError: the batch is not quarantined, its month is not in `data.months`, or its copy is missing.
+        DataRejectedError: its month was collected again, so that other bytes would be replayed.
     """
     batch = find(known(ledger, data, target, declared), name, ("quarantined", "released"))
     if batch.month not in data.months:
         raise ConfigurationError(
-            f"data.months does not list {batch.month}; batch {batch.id} cannot be replayed without"
+            f"data.months does not list {batch.month}, so batch {batch.id} cannot be replayed; add the month"
         )
     partition = paths.partition(batch.month)
     if partition.is_file() and sha256(partition) != batch.sha256:
         raise DataRejectedError(
-            f"{partition} is another batch than {batch.id} by now: the month was collected anew. "
-            f"`dvc repro` checks the new one; `python -m pipelines quarantine drop {batch.id}` gives the old one up"
+            f"{partition} is no longer batch {batch.id}: the month was collected again. "
+            f"`dvc repro` checks the new one; `python -m pipelines quarantine drop {batch.id}` drops the old one"
         )
     if not partition.is_file():
         put_back(ledger.copy_of(batch), partition, Path.cwd())
@@ -96,7 +96,7 @@ def release(
 
 
 def _declared() -> tuple[Data, TargetParams, Validate]:
-    """Return what a verdict is given by."""
+    """Return the sections of params.yaml that decide a verdict."""
     params = params_file.load()
     return params.data, params.target, params.validate_
 
@@ -150,12 +150,12 @@ def _release(options: argparse.Namespace) -> int:
 def _drop(options: argparse.Namespace) -> int:
     ledger = project_ledger()
     batch = ledger.move(options.batch, "dropped", allowed=("quarantined", "released"))
-    print(f"{batch.id} is dropped: take {batch.month} off data.months, or deliver it anew and run again")
+    print(f"{batch.id} is dropped: remove {batch.month} from data.months, or deliver it again and rerun")
     return 0
 
 
 def _repro() -> int:
-    """The stage `validate` and what it needs, through DVC, which keeps what it gives."""
+    """Run the stage `validate` and its upstream through DVC, which caches the results; return the exit code."""
     command = [str(Path(sys.executable).with_name("dvc")), "--wait-for-lock", "repro", "validate"]
     code = subprocess.run(command, check=False).returncode
     return DataRejectedError.exit_code if code else 0

@@ -1,4 +1,4 @@
-"""`summary`: what the run gave, and where everything is; the end of `make up`."""
+"""`summary`: the scores, the places and the next steps, printed at the end of `make up`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipelines.statistics.measures import MEASURES
 
 
 def run(params: Params, *, fleet: bool = True) -> str:
-    """The scores beside the baselines, and where everything is; where a fleet is up, its endpoints and the next steps too."""
+    """Return the scores beside the baselines, and the places; with a fleet, its endpoints and the next steps too."""
     metrics = json.loads(paths.METRICS.read_bytes())
     store = open_store()
     live = store.read("live")
@@ -33,10 +33,10 @@ where      HTTP     http://127.0.0.1:{http}      (OpenAPI page at /, POST /predi
 
 next       bin/fleet status                    the replicas
            source .venv/pipeline/bin/activate; dvc metrics show; dvc exp run -S train.max_depth=6
-                                               -S writes params.yaml anew: `git restore params.yaml` brings its layout back
+                                               -S rewrites params.yaml; `git restore params.yaml` restores its layout
            make airflow                        the same pipeline on a schedule, with a UI
            docs/tutorial/own-table.md          your own table
-           make down                           end it
+           make down                           stop the fleet
 """
 
 

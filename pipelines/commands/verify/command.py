@@ -1,4 +1,4 @@
-"""`verify`: whether every byte that DVC keeps is as `dvc.lock` names it; what decayed is healed from a good copy."""
+"""`verify`: check every file in `dvc.lock` for corruption, and restore it from a good copy."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from pipelines.params.params import Params
 
 
 def run(_params: Params) -> str:
-    """Check and heal.
+    """Check and repair every file in `dvc.lock`.
 
     Raises:
-        DataRejectedError: naming the files of which no good copy is left.
+        DataRejectedError: some files have no good copy; it names them.
         UnavailableError: the remote does not answer.
     """
     findings = check(Path.cwd())
     if findings.lost:
         raise DataRejectedError(
-            f"{len(findings.lost)} files are not what dvc.lock names, and no good copy is left. The bad ones were removed: "
-            "`dvc repro` makes them anew, partitions from the source",
+            f"{len(findings.lost)} files are corrupt and have no good copy. The corrupt ones were removed: "
+            "`dvc repro` computes them again, partitions from the source",
             findings.lost,
         )
-    if findings.healed:
-        return f"{findings.checked} files checked; healed: {'; '.join(findings.healed)}"
-    return f"{findings.checked} files are as dvc.lock names them"
+    if findings.repaired:
+        return f"{findings.checked} files checked; repaired: {'; '.join(findings.repaired)}"
+    return f"{findings.checked} files match dvc.lock"

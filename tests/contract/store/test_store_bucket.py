@@ -209,7 +209,7 @@ def test_manifest_that_was_changed_is_refused(store: Store, bundle: Path, bucket
         store.path(digest)
 
 
-def test_copy_that_decayed_here_is_fetched_again(store: Store, bundle: Path) -> None:
+def test_copy_that_is_corrupt_here_is_fetched_again(store: Store, bundle: Path) -> None:
     copy = store.path(store.put(bundle)) / "src" / "model.onnx"
     copy.chmod(0o644)
     copy.write_text("veights")

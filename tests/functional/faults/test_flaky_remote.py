@@ -96,7 +96,7 @@ def test_pushed_and_pulled_bytes_are_right_over_a_bad_network(kept: Path, s3: di
     assert _bytes(kept) == before
 
 
-def test_object_that_was_cut_is_not_pulled_and_is_healed(kept: Path, s3: dict[str, str]) -> None:
+def test_object_that_was_cut_is_not_pulled_and_is_repaired(kept: Path, s3: dict[str, str]) -> None:
     assert run(kept, "dvc", "push", "--quiet", **s3).returncode == 0
     system, digest = _system(s3), _digest(kept)
     (name,) = (found for found in system.find(_bucket(kept)) if found.endswith(f"{digest[:2]}/{digest[2:]}"))
@@ -107,7 +107,7 @@ def test_object_that_was_cut_is_not_pulled_and_is_healed(kept: Path, s3: dict[st
     assert run(copy, "dvc", "pull", "--quiet", **s3).returncode != 0
     assert not (copy / MODEL).exists()
     done = run(kept, *VERIFY, **s3)
-    assert (done.returncode, f"healed: {MODEL} (remote)" in done.stdout) == (0, True), done.stderr
+    assert (done.returncode, f"repaired: {MODEL} (remote)" in done.stdout) == (0, True), done.stderr
     assert system.cat(name) == good
 
 

@@ -103,7 +103,7 @@ def _value_by_value(values: pl.Series, field: Field) -> list[tuple[Any, bool]]:
 def test_column_is_what_its_values_are_one_by_one_or_refused_by_name(name: str, field: Field) -> None:
     values = COLUMNS[name].alias("weight")
     if _is_refused(name, field):
-        with pytest.raises(DataRejectedError, match=r"the column 'weight' as .*(declare|take|cast|join)"):
+        with pytest.raises(DataRejectedError, match=r"the column 'weight' as .*(declare|remove|cast|join)"):
             kinds.convert(values, field)
         return
     converted = kinds.convert(values, field)
@@ -157,7 +157,7 @@ def test_texts_that_are_cast_at_once_are_what_they_are_one_by_one() -> None:
         (pl.Series("x", [{"a": 1}]), "category", "Struct.*cast it at the source"),
         (pl.Series("x", [[1]]), "category", "List"),
         (pl.Series("x", [time(12)]), "timestamp", "Time.*join it with the column of its day"),
-        (pl.Series("x", [b"\xff\xfe\x00\x01"]), "identifier", "bytes that are no UTF-8 text .*UUID"),
+        (pl.Series("x", [b"\xff\xfe\x00\x01"]), "identifier", "bytes that are not UTF-8 text .*UUID"),
         (pl.Series("x", [timedelta(seconds=5520)]), "number", "declare its unit: one of us, ms, s"),
         (pl.Series("x", [1704196800000]), "timestamp", "declare its unit: s, ms or us"),
         (pl.Series("x", [True]), "number", "declare kind: boolean"),

@@ -139,7 +139,7 @@ def test_credential_in_the_url_of_a_database_is_refused_without_being_shown(raw:
 
 def _assert_refused(raw: dict[str, Any], source: dict[str, Any]) -> None:
     raw["data"]["source"] = source | {"version": "1"}
-    with pytest.raises(ValueError, match="holds a credential; write") as caught:
+    with pytest.raises(ValueError, match="contains a credential; write") as caught:
         Params.model_validate(raw)
     assert "hunter2" not in str(caught.value.errors()[0]["msg"])  # type: ignore[attr-defined]
 

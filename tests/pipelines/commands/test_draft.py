@@ -58,7 +58,7 @@ def test_draft_of_a_table_with_time_collects_as_it_is(workspace: Path) -> None:
     assert params.data.columns["email"].pii
     assert params.data.key == ("order",)
     assert params.data.source.drop == ("constant",)  # type: ignore[union-attr]
-    doubts = ("avoids 100% of the errors", "constant is left out", 'missing_values: ["-1"]', "about a person?")
+    doubts = ("avoids 100% of the errors", "constant is left out", 'missing_values: ["-1"]', "personal data?")
     assert [doubt for doubt in doubts if doubt not in text] == []
     assert "known_too_late" not in params.features
     stage.run(params, "2024-01")
@@ -250,7 +250,7 @@ def test_range_is_of_the_name_or_round_and_wider_than_what_was_seen(workspace: P
         "age": (0, 120), "amount": (0, 160), "pressure": (960, 1060), "change": (-25, 20), "latitude": (-90, 90),
     }  # fmt: skip
     text = Path("params.yaml").read_text()
-    assert "# seen: 18 to 97; the range is by its name" in text
+    assert "# seen: 18 to 97; the bounds follow from its name" in text
     assert "# seen: 990.25 to 1035.25\n" in text
 
 
@@ -274,7 +274,7 @@ def test_codes_with_leading_zeros_are_no_numbers_and_thousands_are_told(workspac
     assert {name: column.kind for name, column in columns.items()} == {"zip": "category", "size": "number"}
     source = params_file.load().data.source
     assert (source.drop, source.decimal) == (("sales", "whole", "german"), ".")  # type: ignore[union-attr]
-    assert "sales is left out, as its numbers have marks for thousands" in Path("params.yaml").read_text()
+    assert "sales is left out, as its numbers have thousands separators" in Path("params.yaml").read_text()
 
 
 def test_parquet_of_all_types_is_drafted_and_runs(workspace: Path) -> None:
@@ -318,7 +318,7 @@ def test_words_for_true_and_false_are_booleans_as_collect_reads_them(workspace: 
 def test_number_that_is_no_float32_is_told_as_a_word_would_be(workspace: Path) -> None:
     columns = _columns({"size": ["1e39" if row == 7 else str(row % 50 / 4) for row in range(400)]})
     assert (columns["size"].kind, columns["size"].missing_values) == ("number", ("1e39",))
-    assert "numbers, but for 1e39, taken for missing values" in Path("params.yaml").read_text()
+    assert "numbers, except 1e39, taken for missing values" in Path("params.yaml").read_text()
 
 
 def test_draft_never_overwrites_and_names_a_wrong_column(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -71,8 +71,8 @@ def test_month_under_way_is_left_out_or_used_as_it_is_and_a_hole_is_named(worksp
     assert command.main(arguments) == 0
     text, months = Path("params.yaml").read_text(), params_file.load().data.months
     assert months == ("2024-01", "2024-02", "2024-04", "2024-05")[: 4 if options else 3]
-    assert "no row lies in 2024-03, between months that have some: is it lost?" in text
-    told = "11.8% of the rows are left out with 2024-05, as it ends on 2024-05-12. Is there no more to come? Then draft again with"
+    assert "2024-03 has no rows, between months that have some: were they lost?" in text
+    told = "11.8% of the rows are left out with 2024-05, since it ends on 2024-05-12. Will no more rows arrive? Then draft again with"
     assert (told in text) == (not options)
     for month in months:
         collect.run(params_file.load(), month)

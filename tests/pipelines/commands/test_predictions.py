@@ -112,7 +112,7 @@ def test_log_that_ends_in_its_first_line_has_no_rows_and_stays(
     path = _log(tmp_path / "logs", "cut")
     path.write_bytes(HEADER.to_bytes()[:-1])
     assert _read(tmp_path, "--remove") == 0
-    assert f"{len(HEADER.to_bytes()) - 1} bytes are no whole frame" in capsys.readouterr().out
+    assert f"{len(HEADER.to_bytes()) - 1} bytes unreadable" in capsys.readouterr().out
     assert (path.exists(), _tables(tmp_path)) == (True, {})
 
 

@@ -180,7 +180,7 @@ def test_release_refuses_a_batch_whose_month_was_collected_anew(ledger: Ledger, 
     old = _break(_too_far)
     _failing(lambda: stage.run(params))
     _break(lambda table: table.head(500))
-    with pytest.raises(DataRejectedError, match="another batch"):
+    with pytest.raises(DataRejectedError, match="is no longer batch"):
         release(ledger, old, *_declared(params), lambda: 0)
     assert sorted(batch.state for batch in known(ledger, *_declared(params)).values()) == [
         "accepted",

@@ -50,7 +50,7 @@ def test_cut_keeps_a_hole_among_the_months(params: Path) -> None:
     params.write_text(PARAMS.replace('"2013-01", "2013-02"', '"2013-01", "2013-03", "2013-04"'))
     assert months.cut(params, "2013-03") == ["2013-01", "2013-03"]
     assert months.cut(params, "2013-05") == ["2013-01", "2013-03", "2013-04", "2013-05"]
-    with pytest.raises(ConfigurationError, match=r"data\.months leaves 2013-02 out, between 2013-01 and 2013-05"):
+    with pytest.raises(ConfigurationError, match=r"data\.months omits 2013-02, between 2013-01 and 2013-05"):
         months.cut(params, "2013-02")
 
 

@@ -85,8 +85,8 @@ def test_open_says_which_changes_the_run_will_not_see(project: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(PROJECT)}
     done = subprocess.run(opening, cwd=project, env=environment, check=True, capture_output=True, text=True)
     assert done.stdout.splitlines()[1:] == [
-        "not part of it, since not committed: check.py",
-        f"relative paths of data.source begin in {project}",
+        "uncommitted, so not in the workspace: check.py",
+        f"relative paths of data.source start at {project}",
     ]
 
 

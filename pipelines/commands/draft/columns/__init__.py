@@ -1,1 +1,1 @@
-"""What a draft finds in single columns."""
+"""Inferences of a draft about single columns."""

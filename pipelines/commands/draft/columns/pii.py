@@ -1,4 +1,4 @@
-"""Whether a column tells something about a person, by its values and by its name; pure functions, and no value leaves them."""
+"""Detection of personal data by a column's values and name; pure functions, and no value leaves them."""
 
 from __future__ import annotations
 
@@ -28,16 +28,17 @@ _PHONE = re.compile(r"(\+|00)\d[\d ().\-/]{6,20}|\(\d{2,5}\) ?\d{2,5}[ .\-/]?\d{
 
 
 def is_personal_name(name: str) -> bool:
+    """Return whether a column's name stands for personal data, such as an address."""
     return bool(_PERSONAL & set(words(name)))
 
 
 def is_of_a_person(name: str) -> bool:
-    """Whether an identifier of that name says which person a row is about."""
+    """Return whether an identifier of that name identifies a person."""
     return bool(_PERSONS & set(words(name))) or is_personal_name(name)
 
 
 def pattern_of(values: pl.Series) -> str | None:
-    """What more than half of the distinct values (or of some of them) are, in words; null where they are nothing of the kind."""
+    """Return the pattern of personal data that more than half of a sample of distinct values match, in words, or None."""
     sample = values.unique(maintain_order=True).head(_SAMPLE).to_list()
     for name, matches in _PATTERNS.items():
         if sum(map(matches, sample)) > len(sample) / 2:
@@ -46,7 +47,10 @@ def pattern_of(values: pl.Series) -> str | None:
 
 
 def _is_iban(text: str) -> bool:
-    """Source: ISO 13616, checked modulo 97 (ISO 7064)."""
+    """Return whether a text is an IBAN.
+
+    Source: ISO 13616, checked modulo 97 (ISO 7064).
+    """
     text = text.replace(" ", "")
     if not _IBAN.fullmatch(text):
         return False
@@ -54,7 +58,10 @@ def _is_iban(text: str) -> bool:
 
 
 def _is_card(text: str) -> bool:
-    """Source: Luhn's check digit, ISO/IEC 7812-1."""
+    """Return whether a text is the number of a payment card.
+
+    Source: Luhn's check digit, ISO/IEC 7812-1.
+    """
     digits = [int(character) for character in text if character.isascii() and character.isdigit()]
     if not _CARD.fullmatch(text) or not 13 <= len(digits) <= 19:
         return False

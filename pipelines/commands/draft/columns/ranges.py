@@ -1,4 +1,4 @@
-"""Which numbers are possible in a column: by its name where that says so, else a round and wider range than was seen."""
+"""The range of a number: by the column's name, or else rounded and wider than the observed one."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 
 from pipelines.columns.identifiers import words
 
-# By the last word of a name that has it, or by any.
+# By a word of the name; the last one that matches decides.
 _DOMAINS = {
     "age": (0, 120), "latitude": (-90, 90), "lat": (-90, 90), "longitude": (-180, 180), "lon": (-180, 180), "lng": (-180, 180),
     "percent": (0, 100), "percentage": (0, 100), "pct": (0, 100), "year": (1900, 2100), "month": (1, 12), "hour": (0, 24),
 }  # fmt: skip
-_MARGIN = 0.5  # of what was seen, on either side
-_LARGEST, _SMALLEST = 1e38, 1e-37  # about: what the model reads is float32
+_MARGIN = 0.5  # of the observed range, on either side
+_LARGEST, _SMALLEST = 1e38, 1e-37  # a little inside float32, which the model reads
 
 
 def domain_of(name: str, low: float, high: float) -> tuple[float, float] | None:
-    """The range that the column's name promises, if it holds all that was seen."""
+    """Return the range implied by the column's name, if it includes all observed values."""
     for word in reversed(words(name)):
         if word in _DOMAINS and _DOMAINS[word][0] <= low and high <= _DOMAINS[word][1]:
             return _DOMAINS[word]
@@ -25,9 +25,10 @@ def domain_of(name: str, low: float, high: float) -> tuple[float, float] | None:
 
 
 def widened(low: float, high: float) -> tuple[float, float]:
-    """Half as wide again on either side, out to the next multiple of 1, 2 or 5 times a power of ten; zero is not crossed.
+    """Return a range half as wide again on either side, rounded outwards to 1, 2 or 5 times a power of ten.
 
-    What was seen is a sample: the next request may lie a little beyond it, and none of another sign or magnitude should.
+    It does not cross zero. The observed values are a sample: the next request may lie a little outside, but should not have another sign
+    or magnitude.
     """
     low, high = (min(max(bound, -_LARGEST), _LARGEST) for bound in (low, high))
     margin = max(_MARGIN * ((high - low) or abs(high) or 1.0), _SMALLEST)
@@ -37,19 +38,19 @@ def widened(low: float, high: float) -> tuple[float, float]:
 
 
 def _round_step(about: float) -> float:
-    """The largest of 1, 2 and 5 times a power of ten that is at most so large."""
+    """Return the largest of 1, 2 and 5 times a power of ten that is at most this number."""
     power = 10.0 ** math.floor(math.log10(about))
     return next(factor * power for factor in (5, 2, 1) if factor * power <= about * (1 + 1e-9))
 
 
 def _plain(value: float) -> float:
-    """Without the digits that binary fractions leave behind."""
+    """Return the number with 12 significant digits, without the residue of binary fractions."""
     return float(f"{value:.12g}")
 
 
 def describe(name: str, low: float, high: float) -> tuple[dict[str, Any], str]:
-    """`minimum` and `maximum` for params.yaml, and what was seen, in words."""
+    """Return `minimum` and `maximum` for params.yaml, and the observed range in words."""
     domain = domain_of(name, low, high)
     minimum, maximum = domain or widened(low, high)
     seen = f"seen: {low:.12g} to {high:.12g}"
-    return {"minimum": minimum, "maximum": maximum}, f"{seen}; the range is by its name" if domain else seen
+    return {"minimum": minimum, "maximum": maximum}, f"{seen}; the bounds follow from its name" if domain else seen

@@ -1,4 +1,4 @@
-"""Columns that may tell the outcome, that tell the same, and rows that are alike; pure functions on guesses."""
+"""Leaks, redundant features, keys, groups and repeated rows; pure functions on guesses."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from pipelines.commands.draft.doubts import Doubt, Weight
 from pipelines.commands.draft.rows.outcome import Outcome
 from pipelines.stages.screen import leaks
 
-_ROWS = 200_000  # of a larger table as many are measured, evenly spread
+_ROWS = 200_000  # measured rows at most, evenly spread over the table
 _LEAK = 0.98  # a little below the bounds of the stage `screen` (gates), which measures on the training rows alone
-_FEW_COPIES = 0.1  # of the rows: more are rows that look alike, as those of few columns do
-_REFUSED = 0.985  # what `screen` calls the target in disguise, reviewed or not
+_FEW_COPIES = 0.1  # of the rows: a larger share of repeats is natural in tables with few columns
+_REFUSED = 0.985  # near the bound beyond which `screen` refuses even a reviewed feature as the target in disguise
 
 
 def mark_leaks(guesses: Sequence[Guess], outcome: Outcome) -> None:
-    """Take columns that alone say nearly all about the target, and pairs that add up to it, out of the features, with a doubt.
+    """Remove leaks from the features, with a doubt: columns that predict the target alone, and pairs that add up to it.
 
-    One that says far more than every other one stays, with a doubt.
+    A column that predicts it far better than the others stays, with a doubt.
     """
     entries = [entry for entry in guesses if entry.feature()]
     found = _measured(entries, outcome)
@@ -59,11 +59,11 @@ def _take_out(entry: Guess, told: str, strength: float, *, is_refused: bool) -> 
     if not entry.is_feature:
         return
     if is_refused:
-        question = f"{told}: it is no feature, and `screen` would refuse it. Is it the target by another name?"
+        question = f"{told}: it is not a feature, and `screen` would refuse it. Is it the target under another name?"
         entry.ask(question, Weight.FIGURES, strength=strength)
     else:
         entry.ask(
-            f"{told}: it is no feature. Is it known before the outcome, and no part of it? Then",
+            f"{told}: it is not a feature. Is it known before the outcome, and not part of it? Then",
             Weight.FIGURES,
             strength=strength,
             feature=entry.feature(),
@@ -73,7 +73,7 @@ def _take_out(entry: Guess, told: str, strength: float, *, is_refused: bool) -> 
 
 
 def mark_twins(guesses: Sequence[Guess]) -> None:
-    """A doubt for each feature that is one to one with an earlier one."""
+    """Add a doubt to each feature that is one to one with an earlier one."""
     groups: dict[int, list[Guess]] = {}
     for entry in guesses:
         if entry.feature():
@@ -87,7 +87,7 @@ def mark_twins(guesses: Sequence[Guess]) -> None:
 
 
 def key_of(guesses: Sequence[Guess], outcome: Outcome, time: str | None) -> tuple[list[str], list[Doubt]]:
-    """The columns that tell rows apart, none where no few do, and doubts, among them about rows that are there twice."""
+    """Return the columns that identify a row, or none, and doubts, among them about repeated rows."""
     columns = {entry.name: entry.values for entry in guesses} | {outcome.values.name: outcome.values}
     table = pl.DataFrame(list(columns.values()))
     twice = table.height - table.n_unique()
@@ -95,18 +95,18 @@ def key_of(guesses: Sequence[Guess], outcome: Outcome, time: str | None) -> tupl
     candidates = [[name] for name in identifiers] + ([[time], *([time, name] for name in identifiers)] if time else [])
     for key in candidates:
         if table.select(key).n_unique() == table.height - twice:
-            doubts = [Doubt("data.key", "no two rows share it: is that so by its meaning?", Weight.BOUNDS)]
+            doubts = [Doubt("data.key", "it is unique in this table: is it always?", Weight.BOUNDS)]
             if twice:
                 doubts.append(
                     Doubt(
                         "data.key",
-                        f"{twice} rows are there twice, value by value, and are taken once: is that right?",
+                        f"{twice} rows repeat an earlier one, value by value, and are used once: is that right?",
                         Weight.VALUES,
                     )
                 )
             return key, doubts
-    doubts = [Doubt("data.key", "nothing tells rows apart: is there no identifier?", Weight.BOUNDS)]
-    told = f"{twice} rows equal an earlier one, value by value, and stay: were they delivered twice?"
+    doubts = [Doubt("data.key", "no column identifies a row: is there no identifier?", Weight.BOUNDS)]
+    told = f"{twice} rows repeat an earlier one, value by value, and stay: were they delivered twice?"
     if 0 < twice <= _FEW_COPIES * table.height:
         share = -(-twice * 10_000 // table.height) / 10_000
         doubts.append(Doubt("data.key", f"{told} Then", Weight.VALUES, keys={"validate.budget": share}))
@@ -116,9 +116,9 @@ def key_of(guesses: Sequence[Guess], outcome: Outcome, time: str | None) -> tupl
 
 
 def groups_of(guesses: Sequence[Guess]) -> dict[str, int]:
-    """Identifiers that several rows share, with how many there are: what belongs together may not be on both sides of a split.
+    """Return identifiers that several rows share, with their number of distinct values, the largest first.
 
-    The most different ones first. One that rows may be without is no group: all of those would be one.
+    Rows of one entity may not be on both sides of a split. An identifier with missing values is no group: all rows without it would be one.
     """
     shared = {}
     for entry in guesses:
@@ -129,7 +129,7 @@ def groups_of(guesses: Sequence[Guess]) -> dict[str, int]:
 
 
 def _sums(entries: Sequence[Guess], outcome: pl.Series) -> dict[str, str]:
-    """Pairs of numbers that add up to the target in every row that has all three."""
+    """Return the pairs of numbers that add up to the target in every row with all three, as reasons by column."""
     numbers = {entry.name: entry.values.to_numpy() for entry in entries if entry.kind == "number"}
     wanted = outcome.to_numpy()
     reasons: dict[str, str] = {}
@@ -149,6 +149,6 @@ def _adds_up(first: NDArray[np.float64], second: NDArray[np.float64], total: NDA
 
 
 def _codes(values: pl.Series, is_number: bool) -> NDArray[np.float64]:
-    """Numbers as they are, others as the rank of their text; NaN where there is none."""
+    """Return numbers unchanged and other values as the rank of their text; NaN where missing."""
     ranks = values if is_number else values.rank("dense")
     return ranks.cast(pl.Float64).fill_null(float("nan")).to_numpy()

@@ -1,4 +1,4 @@
-"""Which columns are times, in which format they are written, and which may be the time of a row; pure functions on columns of text."""
+"""Timestamps in columns of text: their formats, and candidates for the time of a row; pure functions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DAYS = (
     "%d-%m-%Y", "%d-%b-%Y", "%d %b %Y", "%b %d, %Y", "%Y-%m-%d 00:00:00", "%Y %m %d",
 )  # fmt: skip
 _HOURS = ("%H:%M:%S", "%H:%M", "%H:%M:%S%.f", "%I:%M:%S %p", "%I:%M %p", "%H", "%H%M", "%H %M")
-# What reads like any number is a time only where somebody says so.
+# Formats of digits alone match any number, so they are tried only for columns named as a time.
 _DIGITS = ("%Y%m%d%H%M%S", "%Y%m%d%H%M")
 _FORMATS = (*_DAYS, *(f"{day}{mark}{hour}" for day in _DAYS for mark in (" ", "T", ", ") for hour in _HOURS))
 _ASKED_FORMATS = (*_FORMATS, *_DIGITS, *(f"%Y%m%d {hour}" for hour in _HOURS))
@@ -31,14 +31,14 @@ _HOUR_WORDS, _DATE_WORDS = {"hr", "hour", "time"}, {"date", "day", "time", "time
 
 @dataclass
 class Times:
-    """The table with every column of times in ISO 8601, and what was done for it.
+    """The table with all timestamps in ISO 8601, and the conversions made.
 
     Attributes:
-        time: the column that is the time of a row, where one was named.
-        combine: as `data.source.combine` has it.
-        parts: columns that became a part of another one.
-        units: by name, in which a number counts time, as the column's `unit` has it.
-        swapped: by name, the format with day and month the other way round, where it reads every value as well.
+        time: the column with the time of a row, if one was named.
+        combine: content of `data.source.combine`.
+        parts: columns that became part of another one.
+        units: `unit` of a timestamp written as a number, by column.
+        swapped: format with day and month swapped, by column, if it reads every value as well.
     """
 
     table: pl.DataFrame
@@ -50,7 +50,7 @@ class Times:
 
 
 def find(table: pl.DataFrame, time: list[str], target: str) -> Times:
-    """Read the columns of `time`, which are one timestamp together, and every other column that is in a known format.
+    """Parse the columns of `time`, together one timestamp, and every other column in a known format.
 
     Raises:
         ConfigurationError: no known format reads all values of `time`.
@@ -67,18 +67,18 @@ def find(table: pl.DataFrame, time: list[str], target: str) -> Times:
 
 
 def is_iso(column: pl.Series) -> bool:
-    """Whether `collect` reads all known values as times, and there are any."""
+    """Return whether there are values, and `collect` reads all of them as timestamps."""
     known = column.drop_nulls()
     return not known.is_empty() and moments(known).null_count() == 0
 
 
 def moments(column: pl.Series, pattern: str | None = None) -> pl.Series:
-    """Return the times in a column of text, in ISO 8601 or in a format of strftime; null where it holds none."""
+    """Return the timestamps in a column of text, in ISO 8601 or a strftime format; null for other values."""
     return kinds.moments(column, Field(column.name, "timestamp", format=pattern)).struct.field("at")
 
 
 def formats_of(values: pl.Series, formats: Iterable[str]) -> list[str]:
-    """The formats, of those given, that read every known value as a time of our days."""
+    """Return the formats that read every value as a time between 1900 and 2100."""
     known = values.drop_nulls().unique(maintain_order=True)
     if known.is_empty():
         return []
@@ -86,7 +86,7 @@ def formats_of(values: pl.Series, formats: Iterable[str]) -> list[str]:
 
 
 def suspects(table: pl.DataFrame, timestamps: list[str], numbers: list[str]) -> list[list[str]]:
-    """What may be the time of a row, each as the columns that are it together."""
+    """Return candidates for the time of a row, each as one or several columns."""
     found = []
     for name in timestamps:
         days_only = not (moments(table[name]).dt.time().cast(pl.Int64) != 0).any()
@@ -116,7 +116,7 @@ def _read_chosen(found: Times, columns: list[str]) -> None:
     if not formats:
         raise ConfigurationError(
             f"--time: no known format reads every value of {' + '.join(columns)}; name the date first, then the time of day, or "
-            "mend the values (docs/reference/params.md: data.source.combine)"
+            "correct the values (docs/reference/params.md: data.source.combine)"
         )
     found.time = columns[0]
     if len(columns) > 1:
@@ -135,7 +135,7 @@ def _combine(found: Times, name: str, columns: list[str], formats: list[str]) ->
 
 
 def _counted(column: pl.Series) -> tuple[str, pl.Series] | None:
-    """The unit in which every known value counts a time of our days, and the times; a number of seconds is one since 1985 only."""
+    """Return the unit and the times of numbers that all lie between 1985 (days: 1900) and 2100; None if no unit fits."""
     if not column.count() or not column.drop_nulls().str.contains(r"^\d+(\.0)?$").all():
         return None
     for unit in UNITS:

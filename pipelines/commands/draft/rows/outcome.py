@@ -1,4 +1,4 @@
-"""What is to be predicted, by the values of its column."""
+"""The target of a draft, inferred from the values of its column."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from pipelines.commands.draft.doubts import Doubt, Weight
 
 _MOST_LABELS = 100
 _FEWEST_ROWS = 20  # of a label
-# Pairs whose second word is the positive one whatever is rarer.
+# Pairs whose second word is the positive label, even if it is the more frequent one.
 _SPEAKING = (*BOOLEAN_WORDS, ("n", "y"), ("f", "t"))
-_AS_IT_SAYS = "as it says"
+_AS_IT_SAYS = "by its meaning"
 
 
 @dataclass
 class Outcome:
-    """What params.yaml would say of the target.
+    """The drafted target.
 
     Attributes:
         values: numbers for a regression, else text; null without a label.
-        chosen: of two labels, by what the positive one was.
+        chosen: the reason for the choice of the positive label.
     """
 
     declared: dict[str, Any]
@@ -36,14 +36,15 @@ class Outcome:
 
     @property
     def task(self) -> str:
+        """The kind of task: binary, multiclass or regression."""
         return str(self.declared["task"])
 
 
 def guess_outcome(column: pl.Series) -> Outcome:
-    """Task and labels.
+    """Return the task and its labels.
 
     Raises:
-        ConfigurationError: there is nothing to predict, or more labels than anything has.
+        ConfigurationError: there is nothing to predict, or there are too many labels.
     """
     known = column.drop_nulls()
     numbers, distinct = numbers_of(known), known.n_unique()
@@ -56,7 +57,7 @@ def guess_outcome(column: pl.Series) -> Outcome:
     if distinct > _MOST_LABELS:
         raise ConfigurationError(
             f"--target: {column.name!r} has {distinct} different values, and {numbers.null_count()} of its {len(known)} values "
-            "are no numbers; name a column of labels, or one of numbers alone"
+            "are not numbers; name a column of labels, or one of numbers alone"
         )
     if distinct == 2:
         return _binary(column, known, declared)
@@ -74,10 +75,10 @@ def guess_outcome(column: pl.Series) -> Outcome:
 
 
 def positive_of(outcome: Outcome, rates: list[float]) -> Doubt:
-    """The question of which of two labels is the positive one; `rates` are the bounds on the share of the other one."""
+    """Return the doubt about the positive label; `rates` bounds the share of the other label."""
     labels = outcome.declared["labels"]
     question = (
-        f"the positive label is {labels[1]!r}, {outcome.chosen}. Is the probability of the other one asked for? Then"
+        f"the positive label is {labels[1]!r}, {outcome.chosen}. Do you want the probability of the other one? Then"
     )
     weight = Weight.BOUNDS if outcome.chosen == _AS_IT_SAYS else Weight.FIGURES
     return Doubt("target", question, weight, declared={"labels": labels[::-1]}, keys={"validate.positive_rate": rates})

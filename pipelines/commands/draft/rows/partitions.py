@@ -1,4 +1,7 @@
-"""What the months of a table ask of its columns: `validate` judges every month by itself, and so does the draft."""
+"""The months of a table, and the declarations of its columns that follow from them.
+
+`validate` judges every month by itself, so the draft does too.
+"""
 
 from __future__ import annotations
 
@@ -19,16 +22,19 @@ from pipelines.params.params import FRESHNESS, WHOLE
 from pipelines.stages.validate import drift
 
 _FALSE_ALARMS = 0.01  # the default of validate.drift
-_USUAL = 0.95  # of the steps from one day with rows to the next; the others may be holes
+_USUAL = 0.95  # of the steps between days with rows; longer ones may be holes
 _MONTH_DAYS = 28
-_MANY_ROWS = 0.05  # of all: a model without them is another one
+_MANY_ROWS = 0.05  # of all: without so many, the model is a different one
 
 
 @dataclass
 class Months:
-    """Which rows lie in which month; `of_row` is null for a row of none, and `doubts` are about what was left out.
+    """The months of a table.
 
-    `freshness` is how long before the end of a month its newest row may lie; None where the table has no time.
+    Attributes:
+        of_row: month of each row; null for a row without a time.
+        doubts: about the months that were left out.
+        freshness: longest time from a month's newest row to its end; None if the table has no time.
     """
 
     names: list[str]
@@ -38,7 +44,11 @@ class Months:
 
 
 def months_of(table: pl.DataFrame, time: str | None, target: str, *, keep_unfinished: bool = False) -> Months:
-    """The months that are there to their end, or shall be used as far as they are, and have labels; where none is, all of them."""
+    """Return the complete months that have labels, or all months if there are none.
+
+    Args:
+        keep_unfinished: if true, incomplete months count as complete.
+    """
     if time is None:
         return Months([WHOLE], pl.Series("month", [WHOLE] * table.height), [])
     moments = times.moments(table[time])
@@ -48,30 +58,28 @@ def months_of(table: pl.DataFrame, time: str | None, target: str, *, keep_unfini
     for month, last, labels, count in known.sort("month").iter_rows():
         share = count / table.height
         if not labels:
-            doubts.append(_left_out(f"{month}, as no row has a label: are they still to come?", share))
+            doubts.append(_left_out(f"{month}, since no row has a label: will labels arrive?", share))
         elif last < tables.offset(tables.month_bounds(month)[1], f"-{freshness}") and not keep_unfinished:
-            question = (
-                f"{month}, as it ends on {last:%Y-%m-%d}. Is there no more to come? Then draft again with --unfinished"
-            )
+            question = f"{month}, since it ends on {last:%Y-%m-%d}. Will no more rows arrive? Then draft again with --unfinished"
             doubts.append(_left_out(question, share))
         else:
             used.append(month)
     if not used:
         used = known["month"].sort().to_list()
-        told = "no month is there to its end with labels, and validate will refuse them: is this the time of a row?"
+        told = "no month is complete and has labels, so validate will refuse all: is this the time of a row?"
         doubts = [Doubt("data.months", told, Weight.FIGURES)]
     doubts += [
-        Doubt("data.months", f"no row lies in {month}, between months that have some: is it lost?", Weight.VALUES)
+        Doubt("data.months", f"{month} has no rows, between months that have some: were they lost?", Weight.VALUES)
         for month in _holes(known["month"].sort().to_list())
     ]
     if lost := rows["month"].null_count():
-        told = f"{lost} rows have no time, and collect will refuse them: can the source leave them out?"
+        told = f"{lost} rows have no time, so collect will refuse the table: can the source omit them?"
         doubts.append(Doubt("data.months", told, Weight.VALUES))
     return Months(used, rows["month"], doubts, freshness)
 
 
 def freshness_of(moments: pl.Series) -> str:
-    """Return how long a table may be without a row by its own rhythm: working days, weeks, the first of each month."""
+    """Return the usual time between rows: working days, weeks, or the first of each month."""
     gaps = moments.dt.date().drop_nulls().unique().sort().diff().drop_nulls().dt.total_days()
     usual = int(gaps.quantile(_USUAL, "nearest") or 0) + 1
     if usual >= _MONTH_DAYS:
@@ -85,7 +93,7 @@ def _left_out(told: str, share: float) -> Doubt:
 
 
 def _holes(months: list[str]) -> list[str]:
-    """Months without a row between the first and the last one."""
+    """Return the months without a row between the first and the last one."""
     if not months:
         return []
     first, last = (tables.month_bounds(month)[0] for month in (months[0], months[-1]))
@@ -104,20 +112,20 @@ def set_missing(guesses: Sequence[Guess], outcome: Outcome, months: pl.Series) -
     if shares:
         where = " of a month" if months.n_unique() > 1 else ""
         told = ", ".join(f"{name} ({share:.1%})" for name, share in shares.items())
-        question = f"missing in some rows{where}, half as many again are let through: {told}: is that right?"
+        question = f"missing in some rows{where}, and half as many again are allowed: {told}: is that right?"
         doubts.append(Doubt("data.columns", question, Weight.BOUNDS))
     if count := outcome.values.null_count():
         outcome.declared["missing"] = _allowance(_largest_share(outcome.values.is_null(), months))
-        question = f"{count} of {len(outcome.values)} rows have no label, and are not learned from: is that right?"
+        question = f"{count} of {len(outcome.values)} rows have no label and are not used for training: is that right?"
         doubts.append(Doubt("target", question, Weight.VALUES))
     return doubts
 
 
 def watch_months(guesses: Sequence[Guess], outcome: Outcome, months: pl.Series) -> tuple[list[str], list[Doubt]]:
-    """Mark columns that are constant in some months, or distributed as in no month before, which `validate` would refuse.
+    """Mark columns that are constant in some months, or drift, which `validate` would refuse.
 
     Returns:
-        The months in which the outcome is distributed as in no month before, and doubts about them.
+        The months in which the outcome drifts, and doubts about them.
     """
     watched = {entry.name: entry.values for entry in guesses if KINDS[entry.kind].varies}
     watched[outcome.values.name] = outcome.values
@@ -136,10 +144,10 @@ def watch_months(guesses: Sequence[Guess], outcome: Outcome, months: pl.Series) 
         if entry.name in drifting:
             entry.declared["may_drift"] = True
     if drifting:
-        told = f"distributed as in no month before: {_by_name(drifting)}: is that so by its meaning?"
+        told = f"drift, a distribution unlike every earlier month's: {_by_name(drifting)}: is that natural?"
         doubts.append(Doubt("data.columns", told, Weight.BOUNDS))
     if reviewed:
-        told = f"in {', '.join(reviewed)} the target is distributed as in no month before: is that real?"
+        told = f"the target drifts in {', '.join(reviewed)}, with a distribution unlike every earlier month's: is that real?"
         doubts.append(Doubt("validate", told, Weight.VALUES))
     return reviewed, doubts
 
@@ -153,12 +161,12 @@ def _mark_constant(guesses: Sequence[Guess], by_month: Mapping[str, Mapping[str,
         if 1 in several and max(several) > 1:
             entry.declared["may_be_constant"] = True
             found[entry.name] = f"{several.count(1)} of {len(several)} months"
-    told = f"one value only: {_by_name(found)}: is that so by its meaning?"
+    told = f"one value only: {_by_name(found)}: is that natural?"
     return [Doubt("data.columns", told, Weight.BOUNDS)] if found else []
 
 
 def _drifting(summaries: dict[str, dict[str, drift.Summary]], target: str) -> tuple[dict[str, str], list[str]]:
-    """By column the month in which it is distributed as in no month before, and the months in which the outcome is."""
+    """Return the month of drift by column, and the months in which the outcome drifts."""
     drifting, reviewed = dict[str, str](), set[str]()
     while alarms := _alarms(summaries, reviewed):
         for month, name in alarms:
@@ -176,7 +184,7 @@ def _by_name(found: Mapping[str, str]) -> str:
 
 
 def sizes(outcome: Outcome, months: pl.Series) -> dict[str, Any]:
-    """Half and double of the rows of a month, and of the share of the positive label."""
+    """Return bounds of the rows of a month and of the share of the positive label: half and double of the observed ones."""
     counts = months.value_counts(name="rows")["rows"].to_list()
     bounds: dict[str, Any] = {"rows": [max(1, min(counts) // 2), max(counts) * 2]}
     if TASKS[outcome.task].has_positive:
@@ -185,13 +193,13 @@ def sizes(outcome: Outcome, months: pl.Series) -> dict[str, Any]:
 
 
 def rates(is_positive: pl.Series, months: pl.Series) -> list[float]:
-    """Half of the lowest and double of the highest share of a month."""
+    """Return half of the lowest and double of the highest monthly share."""
     shares = _shares(is_positive, months)
     return [float(f"{min(shares) / 2:.2g}"), min(1.0, float(f"{max(shares) * 2:.2g}"))]
 
 
 def _alarms(summaries: dict[str, dict[str, drift.Summary]], reviewed: set[str]) -> list[tuple[str, str]]:
-    """Month and column, each column once."""
+    """Return the months and columns of drift alarms, each column once."""
     found: dict[str, str] = {}
     for month, outcomes in drift.judge(summaries, _FALSE_ALARMS, reviewed).items():
         for outcome in outcomes:
@@ -205,7 +213,7 @@ def _largest_share(is_missing: pl.Series, months: pl.Series) -> float:
 
 
 def _shares(flags: pl.Series, months: pl.Series) -> list[float]:
-    """Of the known flags that are set, by month."""
+    """Return the monthly shares of known flags that are set."""
     by_month = pl.DataFrame({"flag": flags, "month": months}).group_by("month").agg(pl.col("flag").mean())
     return by_month["flag"].drop_nulls().to_list()
 

@@ -1,4 +1,4 @@
-"""A temporal split that fits the times of a table: pure functions on times."""
+"""The temporal split for the times of a table; pure functions on times."""
 
 from __future__ import annotations
 
@@ -13,29 +13,27 @@ from pipelines.commands.draft.doubts import Doubt, Weight
 from pipelines.data import splits, tables
 from pipelines.params.params import Gates, TemporalSplit
 
-# Shares of the rows that have a label: fewer neither teach, nor stop the boosting, nor judge.
+# Smallest shares of the labelled rows.
 _FEWEST = {"training": 0.5, "validation": 0.03, "hold-out": 0.05}
-_HOLDOUT, _VALIDATION = 0.8, 0.65  # of the rows lie before them, where no whole month or weeks fit
+_HOLDOUT, _VALIDATION = 0.8, 0.65  # share of the rows before them, where whole months or weeks do not fit
 
 
 def propose(moments: pl.Series, months: Sequence[str]) -> tuple[dict[str, Any], list[Doubt]]:
-    """The first periods that leave enough rows with a label in every part, and a doubt where none do.
+    """Return the first periods with enough labelled rows in every part, and doubts.
 
     Args:
-        moments: of the rows that have a label.
+        moments: times of the labelled rows.
     """
     for holdout, validation in _candidates(moments, months):
         shares = _shares(moments, months, holdout, validation)
         if shares and all(share >= _FEWEST[part] for part, share in shares.items()):
             told = ", ".join(f"{share:.0%} {part}" for part, share in shares.items())
-            question = f"{told} of the rows that have a label: are these periods long enough?"
+            question = f"{told} of the labelled rows: are these periods long enough?"
             return _split(holdout, validation), [
                 Doubt("split", question, Weight.BOUNDS),
                 *_few_days(moments, months, holdout, validation),
             ]
-    question = (
-        "no periods leave enough rows with a label to learn from, to stop by and to judge by: are more months to come?"
-    )
+    question = "no periods leave enough labelled rows for training, validation and hold-out: will more months arrive?"
     return _split("7d", "5d"), [Doubt("split", question, Weight.FIGURES, strength=1.0)]
 
 
@@ -57,13 +55,13 @@ def _candidates(moments: pl.Series, months: Sequence[str]) -> Iterator[tuple[str
 
 
 def _few_days(moments: pl.Series, months: Sequence[str], holdout: str, validation: str) -> list[Doubt]:
-    """Over fewer days than `gates.clusters`, evaluate leaves it to a person whether the model is good enough."""
+    """Return a doubt if the hold-out has fewer days than `gates.clusters`, when evaluate asks a person."""
     held = moments.filter(moments >= _boundaries(months, holdout, validation).holdout)
     days, fewest = held.dt.date().n_unique(), Gates().clusters
     if days >= fewest:
         return []
     question = (
-        f"a hold-out of {days} days says little, and below {fewest} evaluate asks a person. Are so few enough? Then"
+        f"a hold-out of {days} days proves little, and below {fewest} evaluate asks a person. Are so few enough? Then"
     )
     return [Doubt("gates", question, Weight.BOUNDS, strength=1.0, keys={"gates.clusters": max(days, 2)})]
 
@@ -73,7 +71,7 @@ def _boundaries(months: Sequence[str], holdout: str, validation: str) -> splits.
 
 
 def _shares(moments: pl.Series, months: Sequence[str], holdout: str, validation: str) -> dict[str, float]:
-    """The share of the rows in each part; nothing where no time is left to train on."""
+    """Return the share of the rows in each part; empty if no time is left for training."""
     try:
         bounds = _boundaries(months, holdout, validation)
     except ConfigurationError:
