@@ -44,7 +44,8 @@ def run(params: Params) -> str:
 
     Raises:
         ModelRejectedError: the alarm; retrain, or roll back.
-        ConfigurationError: the live model reads other fields than params.yaml declares, or the store lost the channel of a live model seen before.
+        ConfigurationError: the live model reads other fields than params.yaml declares, or the
+            store has no live model although one was seen.
     """
     store = open_store()
     digest = live.digest(store)

@@ -322,7 +322,7 @@ def test_monitor_is_content_with_a_model_that_holds_and_alarms_when_it_does_not(
 
 
 def test_monitor_has_nothing_to_do_when_nothing_is_live(workspace: Path, params: Params) -> None:
-    assert "nothing is live" in monitor.run(params)
+    assert "no model is live" in monitor.run(params)
     assert not paths.MONITOR.exists()
 
 
@@ -332,7 +332,7 @@ def test_monitor_does_not_compare_when_the_live_model_reads_the_table_otherwise(
     _train(Params.model_validate(raw))
     digest = _go_live(Params.model_validate(raw))
     raw["data"]["columns"]["distance"]["unit"] = "mi"
-    with pytest.raises(ConfigurationError, match=f"the live model {digest[:12]} cannot be watched") as refused:
+    with pytest.raises(ConfigurationError, match=f"the live model {digest[:12]} cannot be monitored") as refused:
         monitor.run(Params.model_validate(raw))
     assert [(problem.field, problem.problem) for problem in refused.value.problems] == [
         ("distance", "its unit is 'km', that of data.columns 'mi'")

@@ -1,1 +1,1 @@
-"""What a draft finds in the rows: months, periods, the outcome."""
+"""Inferences of a draft about the rows: months, periods, the outcome."""
