@@ -41,7 +41,7 @@ def check_bundle() -> None:
 
 def _check_settings() -> None:
     """End the supervisor with a message if a setting is invalid: addresses, TLS, API keys, prediction log, CORS or traces."""
-    if code := command_line.run(_read_settings, stopped="this bundle is not served"):
+    if code := command_line.run(_read_settings, stopped="this bundle cannot be served"):
         raise SystemExit(code)
 
 

@@ -25,8 +25,8 @@ from bentos.errors import DeadlineError, OverloadedError
 from bentos.monitoring.metrics import Metrics
 
 _GAIN = 0.125  # of the moving averages
-_LONG_S = 0.002
-_FEW = 4
+_LONG_S = 0.002  # of a round, after which `after_long_round` is called
+_FEW = 4  # small requests that a round admits at any age
 _ANY = 64  # bits: more than any size has
 # An estimate that rejects every request is never measured again, so it fades until a request is tried.
 _FADE = 0.95

@@ -24,7 +24,7 @@ from contract.prediction_log.records import SUFFIX, Call, Header, frame
 from contract.prediction_log.settings import FILE_BYTES, Settings
 from contract.schema.schema import FeatureSchema
 
-_FILE_S = 3600.0
+_FILE_S = 3600.0  # then a file is complete, however small, and may be read
 # The most that may wait for the disk; more is dropped.
 _QUEUE_BYTES = 32 << 20
 _CLOSE_LIMIT_S = 5.0

@@ -98,6 +98,7 @@ class Tracing:
         named = "OTEL_SERVICE_NAME" in environment or "service.name=" in environment.get("OTEL_RESOURCE_ATTRIBUTES", "")
         about = {"service.version": version} | ({} if named else {"service.name": name})
         self._processor = BatchSpanProcessor(OTLPSpanExporter())
+        # The server itself samples, before a span is made, and shuts down in bounded time (`close`).
         provider = TracerProvider(ALWAYS_ON, Resource.create(about), shutdown_on_exit=False)
         provider.add_span_processor(self._processor)
         self._tracer = provider.get_tracer("bulkhead")

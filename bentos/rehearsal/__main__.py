@@ -66,6 +66,7 @@ def main(bundle: Path, start_limit_s: float) -> dict[str, Any]:
 
 
 def _free_ports() -> tuple[int, int]:
+    # Both are open at once, or the system could give one port twice.
     with socket.socket() as first, socket.socket() as second:
         for listener in (first, second):
             listener.bind(("127.0.0.1", 0))

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from bentos.core import Core
 from contract.bundle.limits import Limits
 
-# Connections beyond the bound may ask for health and metrics, one request each; `_OTHER_DESCRIPTORS` are for files and listeners.
+# Connections above the bound that may still ask for health and metrics, one request each; and descriptors for files and listeners.
 SPARE_CONNECTIONS = 64
 _OTHER_DESCRIPTORS = 256
 _SERVERS = 3  # HTTP, gRPC and the admin pages have as many connections each

@@ -65,7 +65,7 @@ class Listener:
                 return
             connection.setblocking(False)
             task = asyncio.get_running_loop().create_task(self._take(connection))
-            self._taken.add(task)
+            self._taken.add(task)  # the event loop itself holds only weak references to tasks
             task.add_done_callback(self._taken.discard)
 
     async def _take(self, connection: socket.socket) -> None:

@@ -76,7 +76,7 @@ class InferenceService:
     def model_infer(self, request: Any) -> Message:
         """Predict; the answer's tensors come raw if the request's did, else typed."""
         raw, request_id = request.raw_input_contents[:], request.id
-        if raw:
+        if raw:  # without these two fields, the bytes of the message are the key by which its head is remembered
             request.ClearField("raw_input_contents")
             request.ClearField("id")
             content = request.SerializeToString()

@@ -113,7 +113,7 @@ def refusal(error: RequestError, version: bytes, *, started: bool = False) -> by
 def _text(message: str) -> bytes:
     """Return a bounded message, percent-encoded for `grpc-message`."""
     quoted = quote_from_bytes(message.encode(), _PLAIN)[:_MESSAGE_BYTES]
-    return re.sub("%.?$", "", quoted).encode()
+    return re.sub("%.?$", "", quoted).encode()  # the bound may cut an escape in two
 
 
 def with_prefix(message: bytes) -> bytes:

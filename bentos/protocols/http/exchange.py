@@ -111,7 +111,7 @@ def check_encoding(headers: Headers) -> None:
         raise UnsupportedTypeError("the charset must be UTF-8")
 
 
-@lru_cache(maxsize=16)  # callers say the same again and again
+@lru_cache(maxsize=16)  # callers repeat the same value
 def _content_type(value: bytes) -> tuple[bytes, bytes]:
     """Return the media type and the charset, empty if absent, of a Content-Type."""
     name, _, parameters = value.lower().partition(b";")

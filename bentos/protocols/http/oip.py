@@ -281,7 +281,7 @@ def _json_values(head: Head, entry: Mapping[str, Any]) -> list[Any]:
     if data and isinstance(data[0], list):
         if not all(isinstance(item, list) and len(item) == 1 for item in data):
             raise InvalidRowsError(
-                "an input does not fit the model", [Problem(None, name, "must hold one value a row")]
+                "an input does not fit the model", [Problem(None, name, "must hold one value per row")]
             )
         data = [item[0] for item in data]
     if len(data) != rows:

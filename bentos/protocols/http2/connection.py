@@ -84,7 +84,7 @@ class Http2Connection(asyncio.Protocol, Generic[Head]):
     def connection_made(self, transport: Any) -> None:
         self.transport = self.outbox.transport = transport
         encrypted = transport.get_extra_info("ssl_object")
-        if encrypted is not None and encrypted.selected_alpn_protocol() != "h2":
+        if encrypted is not None and encrypted.selected_alpn_protocol() != "h2":  # RFC 9113, section 3.2
             transport.abort()
             self._over = True
             return

@@ -21,11 +21,11 @@ _REMEMBERED = 8  # blocks per connection: a caller's differ in little but their 
 _REMEMBERED_BYTES = 1024  # of the longest of them
 _COLON = ord(":")
 _NAME = re.compile(rb":?[!#$%&'*+\-.^_`|~0-9a-z]+").fullmatch
-_VALUE = re.compile(
-    rb"[^\0\r\n]*"
-).fullmatch  # blanks around it are allowed, though RFC 9113 forbids them: gRPC clients send them
+# Blanks around a value are allowed, though RFC 9113, section 8.2.1, forbids them: gRPC clients send them.
+_VALUE = re.compile(rb"[^\0\r\n]*").fullmatch
 _PSEUDO = frozenset((b":method", b":scheme", b":path", b":authority"))
 _REQUIRED = frozenset((b":method", b":scheme", b":path"))
+# RFC 9113, section 8.2.2.
 _OF_CONNECTIONS = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
 
 

@@ -142,7 +142,7 @@ class Outbox(Generic[Head]):
     def _done(self, stream: Stream[Head]) -> None:
         """Remove an answered stream; reset it if the caller still sends its request, which is no longer needed."""
         self._ration.earn()
-        if not stream.ended:
+        if not stream.ended:  # RFC 9113, section 8.1
             self._frames.append(frames.rst_stream(stream.id, ErrorCode.NO_ERROR))
             self._streams.expect_late(stream.id)
         self._streams.remove(stream)
@@ -196,6 +196,7 @@ class Outbox(Generic[Head]):
     def announce_end(self) -> None:
         """Announce the shutdown; requests that the peer sent before it could know are still answered."""
         self.leaving = True
+        # RFC 9113, section 6.8: a GOAWAY without a last stream, then after a round trip, which the PING measures, the one of `leave`.
         self._frames += (
             frames.goaway(frames.LARGEST_STREAM, ErrorCode.NO_ERROR, "the server is shutting down"),
             frames.frame(frames.PING, 0, 0, GOODBYE),

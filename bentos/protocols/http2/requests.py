@@ -128,7 +128,7 @@ class Requests(Generic[Head]):
         if not number & 1:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a client's streams must have odd numbers")
         if self._streams.left:
-            self._reader.decode(block)
+            self._reader.decode(block)  # although it is dropped, since it may change the dynamic table
             return
         self._streams.last = number
         try:
@@ -161,7 +161,7 @@ class Requests(Generic[Head]):
             self._answering.received(stream, b"")
 
     def _take_data(self, flags: int, number: int, payload: bytes) -> None:
-        size = len(payload)
+        size = len(payload)  # with its padding, which counts (RFC 9113, section 6.1)
         self._credit -= size
         if self._credit < 0:
             raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "the connection's window is exceeded")

@@ -113,7 +113,7 @@ class Streams(Generic[Head]):
 
     def expect_late(self, number: int) -> None:
         """Drop further frames of a stream that ended here first."""
-        if len(self._late) >= MAX_STREAMS:
+        if len(self._late) >= MAX_STREAMS:  # the oldest goes, so that no peer can make it grow
             del self._late[next(iter(self._late))]
         self._late[number] = None
 

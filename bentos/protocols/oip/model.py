@@ -20,10 +20,8 @@ FALLBACKS = "fallbacks"
 # Triton's extensions that this server supports: https://github.com/triton-inference-server/server/tree/main/docs/protocol. Of the
 # repository it has only the index, like a Triton that loads no model on demand.
 EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository")
-UNSUPPORTED = (
-    "shared_memory_region",
-    "classification",
-)  # parameters of other extensions; to ignore them would give wrong answers
+# Parameters of other extensions; ignoring them would give wrong answers.
+UNSUPPORTED = ("shared_memory_region", "classification")
 # Datatypes whose names in a model's configuration differ.
 _CONFIG_TYPES = {"BYTES": "TYPE_STRING"}
 

@@ -45,7 +45,7 @@ _WIRE_TYPES = {"BOOL": "?", "FP32": "f", "FP64": "d", "INT8": "b", "INT16": "h",
 }
 _LENGTH = struct.Struct("<I")
 REMEMBERED = 64  # tables and readers, since callers repeat the same heads
-FEW = 15  # rows up to which rows cost no more than columns
+FEW = 15  # up to so many rows, encoding row by row costs no more than by column
 ValueReader = Callable[[bytes], Sequence[Any]]
 Given = list[Row] | Columns
 WireReader = Callable[[Sequence[bytes]], Given]
@@ -165,7 +165,7 @@ class TensorReader:
         names = [name for name, _, _ in heads]
         if absent := [name for name in self._required if name not in names]:
             raise InvalidRowsError(
-                "inputs are absent", [Problem(None, name, "required, but absent") for name in absent]
+                "required inputs are absent", [Problem(None, name, "required, but absent") for name in absent]
             )
         if len(set(names)) != len(names):
             raise RequestError("two inputs have the same name")

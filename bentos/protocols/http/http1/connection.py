@@ -86,7 +86,7 @@ class HttpConnection(asyncio.Protocol):
         elif self.outbox.over:
             self._drop(data)
         else:
-            self._unread = memoryview(bytes(self._unread) + data)
+            self._unread = memoryview(bytes(self._unread) + data)  # sliced without a copy
             self._catch_up()
 
     def _drop(self, data: bytes) -> None:

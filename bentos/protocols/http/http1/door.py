@@ -34,7 +34,7 @@ class Door(Gate):
         self._stopping = False
 
     def add(self, connection: Connection) -> int:
-        if self._stopping:
+        if self._stopping:  # it came from the backlog: its first request is answered, and is its last
             connection.shutdown()
         return super().add(connection)
 
@@ -68,7 +68,7 @@ class Door(Gate):
         return content
 
     def sweep(self, now: float) -> None:
-        if self._date != int(time()):
+        if self._date != int(time()):  # the cached heads hold a Date, which is exact to the second
             self._date = int(time())
             self._heads.clear()
             self._busy.clear()

@@ -60,7 +60,8 @@ class Ration:
         self.taken += size
         self._door.held_bytes += size
         if self.phase == HEAD and self.taken > limits.head_limit_bytes:
-            return HeadTooLongError("the headers are too long") if has_fields else TargetTooLongError()
+            too_long = HeadTooLongError(f"the headers are longer than {limits.head_limit_bytes} bytes")
+            return too_long if has_fields else TargetTooLongError()
         if self.taken - self.body_bytes > limits.head_limit_bytes + _FRAMING_BYTES + self.body_bytes // 4:
             return TooLargeError("the body's chunks are too small, or its trailers too long")
         if self._door.is_full:

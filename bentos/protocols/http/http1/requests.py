@@ -92,9 +92,8 @@ class Requests:
         except httptools.HttpParserError:
             if not outbox.over:
                 refused = unparsed(data if ration.phase == HEAD and not self._fields else b"")
-                ration.phase = (
-                    ration.phase or HEAD
-                )  # not IDLE, so that the connection lingers: the caller may still send
+                # Not IDLE, so that the connection lingers: the caller may still send.
+                ration.phase = ration.phase or HEAD
                 self.refuse(refused)
         if ration.phase != IDLE and not outbox.over:
             excess = ration.take(len(data), has_fields=bool(self._fields))
@@ -186,7 +185,7 @@ class Requests:
             return
         self._ration.rest(self._now)
         if self._outbox.over:
-            raise _Over
+            raise _Over  # ends `feed_data`, so that pipelined requests after the last answer are not even parsed
         request = self._request
         if request is not None:
             request.body, self._request, self._body = bytes(self._body), None, b""
@@ -208,6 +207,7 @@ class Requests:
         else:
             if not _has_body(fields):
                 self._ration.phase = IDLE
+            # After a final answer such a caller may send its body or not, so only a close is safe (RFC 9110, section 10.1.1).
             early.close |= waits
             self._reply(early, request)
 
@@ -222,9 +222,8 @@ class Requests:
             None if is_sound(request.method, version, host, coding) else fault(request.method, version, host, coding)
         )
         limits = self._limits
-        whole = (
-            self._ration.taken + SLICE <= limits.head_limit_bytes
-        )  # then it has come with one slice, which is no longer
+        # Earlier slices plus a full last one are within the limit, so the head is; its fields need not be summed.
+        whole = self._ration.taken + SLICE <= limits.head_limit_bytes
         if error is None and not (whole and request.path and len(fields) <= limits.head_limit_count):
             error = self._excess(request)
         if error is not None:
@@ -241,10 +240,10 @@ class Requests:
         if not request.path:
             return TargetTooLongError()
         if len(fields) > limits.head_limit_count:
-            return HeadTooLongError("too many headers")
+            return HeadTooLongError(f"there are more than {limits.head_limit_count} headers")
         lines = sum([len(name) + len(value) + 4 for name, value in fields.items()])
         if len(self._target) + lines > limits.head_limit_bytes:
-            return HeadTooLongError("the headers are too long")
+            return HeadTooLongError(f"the headers are longer than {limits.head_limit_bytes} bytes")
         return None
 
     def _reply(self, response: Response, request: Request) -> None:

@@ -17,7 +17,7 @@ _HOST = re.compile(rb"(?:\[[\w:.%~!$&'()*+,;=-]+\]|[\w.%~!$&'()*+,;=-]*)(?::\d{0
 _UPGRADES = frozenset((b"upgrade", b"http2-settings"))
 
 
-@lru_cache(maxsize=64)  # callers send the same again and again
+@lru_cache(maxsize=64)  # callers repeat the same values
 def is_sound(method: str, version: str, host: bytes | None, coding: bytes | None) -> bool:
     """Return whether `fault` finds nothing."""
     return fault(method, version, host, coding) is None
