@@ -12,7 +12,7 @@ import polars as pl
 
 from contract.errors import ConfigurationError
 from contract.schema.tasks import TASKS
-from pipelines.commands.draft.columns import inference, suspects, times
+from pipelines.commands.draft.columns import inference, proposals, suspects, times
 from pipelines.commands.draft.columns.inference import Guess
 from pipelines.commands.draft.doubts import Doubt, Weight, ranked
 from pipelines.commands.draft.rows import outcome, partitions, periods
@@ -112,6 +112,7 @@ def draft(
         *_about_size(read),
         *_about_rhythm(bounds.get("freshness")),
         *_about_ranges(kept),
+        *proposals.propose(kept, wanted, found.time),
     ]
     doubts = ranked([*doubts, *(doubt for entry in kept for doubt in entry.doubts)])
     return Draft(name, source, months.names, found.time, key, kept, wanted.declared, bounds, split, doubts)

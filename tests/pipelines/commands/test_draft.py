@@ -6,7 +6,7 @@ import ast
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -261,6 +261,45 @@ def test_widened_range_holds_what_was_seen(low: float, high: float) -> None:
     minimum, maximum = ranges.widened(low, high)
     assert np.isfinite([minimum, maximum]).all()
     assert minimum <= max(low, -1e38) <= min(high, 1e38) <= maximum
+
+
+def test_time_between_two_times_is_proposed_from_the_earlier_to_the_later(workspace: Path) -> None:
+    at = pl.Series([datetime(2024, 1, 1) + timedelta(hours=row) for row in range(1_440)])
+    ahead = pl.Series([timedelta(hours=5 + row * 7 % 40) for row in range(1_440)])
+    table = pl.DataFrame(
+        {
+            "booked": at - ahead,
+            "at": at,
+            "zoned": at.dt.replace_time_zone("UTC"),
+            "outcome": pl.Series(range(1_440)) * 7 % 5 % 2,
+        }
+    )
+    table.write_csv("t.csv")
+    feature = r"features\.(\w+): (.*elapsed.*)\n"
+    for options in (("--time", "at"), ()):
+        expected = [("at_since_booked", "{transform: elapsed, inputs: [booked, at], unit: h}")]
+        assert re.findall(feature, _draft(*options)) == expected  # of no other two, for `zoned` alone has an offset
+        Path("params.yaml").unlink()
+
+
+@pytest.mark.parametrize(
+    "outcomes", [("kept", "late"), ("a", "b", "c"), range(400)], ids=["binary", "labels", "number"]
+)
+def test_missing_values_are_proposed_as_a_feature_where_they_go_with_the_outcome(
+    workspace: Path, outcomes: Sequence[Any]
+) -> None:
+    draw = np.random.default_rng(3)
+    of_row = draw.integers(0, len(outcomes), 3_000)
+    telling = draw.random(3_000) < np.where(of_row < len(outcomes) / 2, 0.1, 0.3)
+    pl.DataFrame(
+        {
+            "telling": np.where(telling, None, draw.gamma(2, 3, 3_000).round(1)).tolist(),
+            "random": np.where(draw.random(3_000) < 0.2, None, draw.gamma(2, 3, 3_000).round(1)).tolist(),
+            "outcome": [outcomes[index] for index in of_row],
+        }
+    ).write_csv("t.csv")
+    proposed = re.findall(r"features\.(\w+): (\{transform: is_missing.*\})\n", _draft())
+    assert proposed == [("telling_is_missing", "{transform: is_missing, input: telling}")]
 
 
 def test_codes_with_leading_zeros_are_no_numbers_and_thousands_are_told(workspace: Path) -> None:

@@ -47,14 +47,16 @@ def _calls(draw: np.random.Generator) -> pl.DataFrame:
 
 
 def _events(draw: np.random.Generator) -> pl.DataFrame:
-    """Three months, the last one under way: a second time, whose day and month can be swapped, and a leak of its own."""
+    """Three months, the last one under way: a second time, whose day and month can be swapped, a leak of its own, and weights that
+    are missing where it gets late.
+    """
     at = [datetime(2024, 1, 1) + timedelta(minutes=55 * row) for row in range(ROWS)]
     late = draw.random(ROWS) < np.array([0.2 + 0.4 * (time.hour > 15) for time in at])
     return pl.DataFrame(
         {
             "at": [time.isoformat() for time in at],
             "booked": [f"{draw.integers(1, 12):02}/{draw.integers(1, 12):02}/2023" for _ in at],
-            "weight": draw.gamma(2, 3, ROWS).round(1),
+            "weight": np.where(draw.random(ROWS) < np.where(late, 0.3, 0.1), None, draw.gamma(2, 3, ROWS)).tolist(),
             "known_late": np.where(draw.random(ROWS) < 0.006, ~late, late).astype(int),
             "outcome": np.where(late, "late", "kept"),
         }

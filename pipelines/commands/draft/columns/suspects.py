@@ -44,6 +44,12 @@ def mark_leaks(guesses: Sequence[Guess], outcome: Outcome) -> None:
         left[name].ask(question, Weight.FIGURES, strength=strength, feature=None)
 
 
+def tells_all(values: pl.Series, outcome: Outcome) -> bool:
+    """Whether numbers alone say nearly all about the target."""
+    found = _measured([Guess(values.name, {"kind": "number"}, values)], outcome)
+    return leaks.strength(found[values.name], outcome.task) > _LEAK
+
+
 def _measured(entries: Sequence[Guess], outcome: Outcome) -> dict[str, dict[str, float]]:
     labelled = outcome.values.is_not_null()
     outcomes = _codes(outcome.values.filter(labelled), TASKS[outcome.task].is_number)
