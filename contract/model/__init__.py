@@ -1,1 +1,1 @@
-"""What a bundle computes: from a row to its features, and from these to the answer."""
+"""The model of a bundle: rows to features, and features to answers."""

@@ -1,7 +1,7 @@
-"""Whether values that one schema allows are read as the same ones by another; pure functions.
+"""Compatibility of two schemas: whether one reads the other's values as the same; pure functions.
 
-One question, asked twice: by the fleet and the report of the requests that callers send today and the next model has to answer, and by
-the evaluation of the rows of a table and the live model that it is compared with.
+The fleet and the report check that the next model can answer the callers of today; the evaluation checks that the live model can score
+the table.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from contract.errors import Problem
 from contract.schema.schema import FeatureSchema, Field, Target
 
 Change = tuple[Any, Any]
-# Attributes that change nothing in how a value is read, or an answer is meant.
+# Attributes without influence on values and answers.
 _OF_NO_MATTER = frozenset({"name", "description", "pii"})
 
 
 def misread(sent: Field, read: Field) -> dict[str, Change]:
-    """Return the attributes, as (sent, read), by which `read` refuses a value that `sent` allows, or takes it for another one.
+    """Return the attributes, as (sent, read), by which `read` may refuse or misread a value that `sent` allows.
 
-    Wider bounds and an optional field are no reason; any other attribute that differs is one, whatever it stands for.
+    Wider bounds and an optional field are compatible; any other difference counts.
     """
     return {name: change for name, change in _differing(sent, read).items() if not _is_wider(name, *change)}
 
 
 def meant_otherwise(one: Target, other: Target) -> dict[str, Change]:
-    """Return the attributes by which two answers mean something else; the order of labels counts, the threshold does not."""
+    """Return the attributes that change the meaning of an answer; the order of labels does, the threshold does not."""
     return {name: change for name, change in _differing(one, other).items() if name != "threshold"} | (
         {"name": (one.name, other.name)} if one.name != other.name else {}
     )
 
 
 def breaks(live: FeatureSchema, new: FeatureSchema) -> list[Problem]:
-    """Return what breaks callers of `live` when `new` answers instead: nothing, if every request is answered as before."""
+    """Return the changes from `live` to `new` that break callers; empty if every request still works."""
     problems = [
         Problem(None, None, f"{what}: {_text(before)} before, {_text(after)} now")
         for what, before, after in (("model name", live.name, new.name), ("task", live.task, new.task))
@@ -48,7 +48,7 @@ def breaks(live: FeatureSchema, new: FeatureSchema) -> list[Problem]:
     accepted = {field.name for field in new.accepted}
     for name, field in known.items():
         if name not in accepted:
-            problems.append(Problem(None, name, "is gone: a request with it is refused"))
+            problems.append(Problem(None, name, "is removed: a request with it is refused"))
         elif name in read:
             problems += [
                 Problem(None, name, f"{what}: {_text(before)} before, {_text(after)} now")
@@ -62,7 +62,7 @@ def breaks(live: FeatureSchema, new: FeatureSchema) -> list[Problem]:
 
 
 def _differing(one: Any, other: Any) -> dict[str, Change]:
-    """The attributes of two objects of one dataclass that differ and matter."""
+    """Return the relevant attributes that differ between two objects of one dataclass."""
     pairs = {
         entry.name: (_frozen(getattr(one, entry.name)), _frozen(getattr(other, entry.name))) for entry in fields(one)
     }
@@ -70,12 +70,12 @@ def _differing(one: Any, other: Any) -> dict[str, Change]:
 
 
 def _frozen(value: Any) -> Any:
-    """A list that JSON made of a tuple is that tuple."""
+    """Return a tuple for a list, which JSON makes of a tuple."""
     return tuple(value) if isinstance(value, list) else value
 
 
 def _is_wider(name: str, sent: Any, read: Any) -> bool:
-    """Whether a field whose attribute has the value `read` takes all that one with `sent` takes, as the same values."""
+    """Return whether the value `read` of an attribute allows all that `sent` allows, with the same meaning."""
     if name == "required":
         return not read
     if name == "minimum":

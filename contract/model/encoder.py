@@ -1,8 +1,8 @@
-"""From request rows, or the columns of a table, to the float32 matrix that the model reads.
+"""The encoder: request rows, or the columns of a table, to the model's float32 matrix.
 
-Rows come from callers and are judged strictly: whatever breaks the schema is reported by row and field, never by value. Tables
-come from our own partitions, whose values are canonical: there, what a caller would be refused for becomes missing. Both go through
-the one conversion of `contract.schema.kinds`.
+Rows of callers are checked strictly: violations of the schema are reported by row and field, never by value. Tables come from our own
+partitions, whose values are canonical; a value that a caller would be refused for becomes missing there. Both use the conversion of
+`contract.schema.kinds`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from contract.schema.schema import FeatureSchema, Field
 
 
 class Encoder:
-    """Encodes rows and tables by a schema. Thread-safe: it has no state but the schema's."""
+    """An encoder of rows and tables for a schema; thread-safe, since it is immutable."""
 
     def __init__(self, schema: FeatureSchema) -> None:
         self._parsers = [(field.name, _parser(field)) for field in schema.fields]
@@ -42,14 +42,14 @@ class Encoder:
         self._columns = ColumnProgram(schema, parsers, bounds, made, _known(schema))
 
     def encode_rows(self, rows: Sequence[Row]) -> tuple[NDArray[np.float32], list[list[Fallback]]]:
-        """The matrix of `rows`, and for each row the fallbacks that its encoding took.
+        """Return the matrix of `rows`, and the fallbacks of each row.
 
         Returns:
-            float32 of shape (rows, features), NaN where a value is missing; and per row a list of `{"field", "problem"}`, the
-            problem being `missing` or `unknown category`.
+            float32 of shape (rows, features), NaN where a value is missing; and per row a list of `{"field", "problem"}`, with the
+            problem `missing` or `unknown category`.
 
         Raises:
-            InvalidRowsError: with every problem of every row.
+            InvalidRowsError: rows violate the schema; it has every problem of every row.
         """
         encoded: list[float] = []
         if self._sources:
@@ -63,21 +63,21 @@ class Encoder:
         return np.array(encoded, dtype=np.float32).reshape(len(rows), self._width), fallbacks
 
     def encode_columns(self, columns: Columns) -> tuple[NDArray[np.float32], Assumed]:
-        """The matrix of the columns of a request, bit for bit that of the same rows, and what was assumed.
+        """Return the matrix of a request's columns, bit for bit that of the same rows, and the fallbacks with their rows.
 
         Raises:
             InvalidRowsError: as for the rows.
         """
         if not self._sources.concern(columns.values):
-            with suppress(ValueError, TypeError):  # TypeError: of what no column of a request holds
+            with suppress(ValueError, TypeError):  # invalid columns: encoded as rows, which name the problems
                 return self._columns.request(columns)
         matrix, fallbacks = self.encode_rows(columns.rows())
         return matrix, by_fallback(fallbacks)
 
     def encode_table(self, columns: Mapping[str, Sequence[Any]]) -> NDArray[np.float32]:
-        """The matrix of a table given as columns of equal length, one for every field of the schema.
+        """Return the matrix of a table, given as columns of equal length, one for every field of the schema.
 
-        Values that a request would be refused for (out of range, of another type, NaN) are taken as missing.
+        Values for which a request would be refused (out of range, of another type, NaN) count as missing.
         """
         if absent := [name for name in sorted(self._names) if name not in columns]:
             raise InvalidRowsError(
@@ -106,7 +106,7 @@ class Encoder:
 
 
 def by_fallback(fallbacks: Sequence[Sequence[Fallback]]) -> Assumed:
-    """The rows that took each fallback, of the fallbacks of each row."""
+    """Group the fallbacks of each row: return each one with its rows."""
     rows: dict[tuple[str, str], list[int]] = {}
     for row, taken in enumerate(fallbacks):
         for entry in taken:
@@ -115,7 +115,7 @@ def by_fallback(fallbacks: Sequence[Sequence[Fallback]]) -> Assumed:
 
 
 def _known(schema: FeatureSchema) -> dict[str, frozenset[str]]:
-    """By field, the categories that all features made from it know; none but canonical ones are ever asked for."""
+    """Return the canonical categories that all features of a field know, by field."""
     readers = {field.name: kinds.reader(field) for field in schema.fields if kinds.KINDS[field.kind].canonical is str}
     known: dict[str, frozenset[str]] = {}
     for feature in schema.features:
@@ -140,15 +140,15 @@ def _parse_leniently(parse: Parser, column: Sequence[Any]) -> list[Any]:
 
 
 def _parser(field: Field) -> Parser:
-    """A function from a request's value to the canonical one, or None where an optional field is missing.
+    """Return the function from a request's value to its canonical form, or None if an optional one is missing.
 
-    It raises ValueError with a message that never holds the value.
+    It raises ValueError with a message that never contains the value.
     """
     read, required = kinds.reader(field), field.required
     within = _bounds_check(field) if kinds.is_bounded(field) else None
 
     def parse(value: Any) -> Any:
-        if type(value) is float and value != value:  # what no JSON can say
+        if type(value) is float and value != value:  # NaN, which JSON lacks but tensors have
             raise ValueError("must be a finite number")
         parsed = read(value)
         if parsed is None:
@@ -162,7 +162,7 @@ def _parser(field: Field) -> Parser:
 
 
 def _bounds(field: Field) -> tuple[float, float]:
-    """Neither NaN is within them, nor what a float32 does not hold."""
+    """Return the bounds of a field within float32; NaN is outside of any."""
     low = -kinds.LARGEST if field.minimum is None else max(field.minimum, -kinds.LARGEST)
     high = kinds.LARGEST if field.maximum is None else min(field.maximum, kinds.LARGEST)
     return low, high

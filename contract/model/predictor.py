@@ -1,4 +1,4 @@
-"""The predictor: artifact and schema to answers. `evaluate` judges with it, golden answers are made with it, the server runs it."""
+"""The predictor: artifact and schema to answers, in `evaluate`, in golden answers and in servers."""
 
 from __future__ import annotations
 
@@ -26,14 +26,17 @@ Outputs = dict[str, list[Any]]  # by the name of an output, its value for each r
 
 
 class Scored(NamedTuple):
-    """Rows, encoded (float32, rows × features, NaN for missing), and their scores, as `score_matrix` gives them."""
+    """Encoded rows (float32, rows × features, NaN for missing), and their scores from `score_matrix`."""
 
     matrix: NDArray[np.float32]
     scores: NDArray[np.float32]
 
 
 class Predictor:
-    """Scores rows and tables with an ONNX model, for one thread. Equal input gives bit-equal output, whatever the batch."""
+    """A scorer of rows and tables with an ONNX model, for one thread.
+
+    Equal input gives bit-equal output in every batch.
+    """
 
     def __init__(self, model: Path, schema: FeatureSchema) -> None:
         self.schema = schema
@@ -47,15 +50,15 @@ class Predictor:
 
     @classmethod
     def load(cls, directory: Path) -> Predictor:
-        """The predictor of a directory that holds `model.onnx` and `schema.json`."""
+        """Return the predictor of a directory with `model.onnx` and `schema.json`."""
         try:
             schema = FeatureSchema.from_bytes((directory / feature_schema.FILE_NAME).read_bytes())
         except OSError as error:
-            raise BundleError(f"{directory} holds no {feature_schema.FILE_NAME}: {error}") from error
+            raise BundleError(f"{directory} has no {feature_schema.FILE_NAME}: {error}") from error
         return cls(directory / MODEL_FILE_NAME, schema)
 
     def predict(self, rows: Sequence[Row]) -> list[Answer]:
-        """One answer a row, with `fallbacks` where the encoding took any.
+        """Return an answer for each row, with `fallbacks` if its encoding took any.
 
         Its keys are those of the task's form of answer (`contract.schema.tasks`).
 
@@ -69,16 +72,16 @@ class Predictor:
         return self.answers(scored.scores, fallbacks)
 
     def score_rows(self, rows: Sequence[Row]) -> tuple[Scored, list[list[Fallback]]]:
-        """Encode and score one row or more; with the fallbacks of each.
+        """Encode and score one row or more; return the fallbacks of each too.
 
         Raises:
-            InvalidRowsError: rows that break the schema; nothing is predicted then.
+            InvalidRowsError: rows violate the schema; nothing is predicted then.
         """
         matrix, fallbacks = self._encoder.encode_rows(rows)
         return Scored(matrix, self.score_matrix(matrix)), fallbacks
 
     def score_columns(self, columns: Columns) -> tuple[Scored, Assumed]:
-        """Encode and score the same rows, given as columns; with the rows that took each fallback."""
+        """Encode and score rows given as columns; return the rows of each fallback too."""
         matrix, assumed = self._encoder.encode_columns(columns)
         return Scored(matrix, self.score_matrix(matrix)), assumed
 
@@ -87,7 +90,7 @@ class Predictor:
         return self.score_matrix(self._encoder.encode_table(columns))
 
     def outputs(self, scores: NDArray[np.float32]) -> Outputs:
-        """What is answered, by its name: a value for each row; of `probabilities` a list in the order of the labels.
+        """Return the outputs by name, a value for each row; of `probabilities` a list in the order of the labels.
 
         Raises:
             ArithmeticError: the model gave NaN or infinity, which never gets out.
@@ -103,7 +106,7 @@ class Predictor:
         return {"probability": values, "label": [labels[value >= threshold] for value in values]}
 
     def answers(self, scores: NDArray[np.float32], fallbacks: Sequence[list[Fallback]]) -> list[Answer]:
-        """An answer for each row; raises ArithmeticError as `outputs` does."""
+        """Return an answer for each row; raises ArithmeticError as `outputs` does."""
         outputs = self.outputs(scores)
         # By form: to zip names with values would be a tenth of what a single row takes.
         answers: list[Answer]
@@ -124,7 +127,7 @@ class Predictor:
         return answers
 
     def score_matrix(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Scores of rows already encoded (float32, rows × features, NaN for missing), as float32.
+        """Return the float32 scores of encoded rows (float32, rows × features, NaN for missing).
 
         Shape (rows,) for the probability of the positive label, or the value of a regression; (rows, labels) for the
         probabilities of a multiclass target.
@@ -134,20 +137,20 @@ class Predictor:
         else:
             (scores,) = self._session.run([self._output], {self._input: matrix})
         if self._form == "probability":
-            return scores[:, -1].copy()  # bundles of before have the other label's probability beside it
+            return scores[:, -1].copy()  # older models also output the other label's probability
         return scores.copy() if self._form == "probabilities" else scores.reshape(-1).copy()
 
     def check_golden(self, golden: Path) -> int:
-        """Answer the golden requests and compare with the answers recorded there. Returns how many there are.
+        """Compare the answers to golden requests with the recorded ones, and return their number.
 
         Raises:
-            BundleError: naming the requests whose answer differs; this artifact is not the one that was judged.
+            BundleError: answers differ, so this artifact is not the one that was evaluated; it names the requests.
         """
         try:
             cases = json.loads(golden.read_bytes())
             rows, expected = [case["row"] for case in cases], [case["answer"] for case in cases]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise BundleError(f"{golden} holds no golden requests: {error}") from error
+            raise BundleError(f"{golden} has no valid golden requests: {error}") from error
         answers = self.predict(rows)
         if differing := [index for index, answer in enumerate(answers) if answer != expected[index]]:
             problems = [Problem(index, None, "the answer differs from the recorded one") for index in differing]
@@ -156,9 +159,9 @@ class Predictor:
 
 
 def _check_finite(total: float) -> None:
-    """A sum of float32 numbers, in double precision, is finite if they all are."""
+    """Raise ArithmeticError for a sum that is not finite: a sum of float32 numbers in double precision is if all of them are."""
     if not math.isfinite(total):
-        raise ArithmeticError("the model gave a score that is no finite number")
+        raise ArithmeticError("the model gave a score that is NaN or infinite")
 
 
 def _session(model: Path) -> onnxruntime.InferenceSession:
@@ -167,7 +170,7 @@ def _session(model: Path) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    options.enable_cpu_mem_arena = False  # nothing large is allocated in a run, and the arena keeps a megabyte for it
+    options.enable_cpu_mem_arena = False  # a run allocates little, and the arena would keep a megabyte
     options.log_severity_level = 3
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
@@ -178,19 +181,19 @@ def _session(model: Path) -> onnxruntime.InferenceSession:
 def _one_row(
     session: onnxruntime.InferenceSession, features: int
 ) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-    """A function that scores one row in memory bound once; what it returns holds until its next call.
+    """Return a function that scores one row in memory bound once; its result is valid until its next call.
 
-    Binding anew with every call is a third of what one row costs.
+    Binding again in every call would take a third of the time of one row.
 
     Raises:
-        BundleError: the model does not take a row of so many features.
+        BundleError: the model does not accept a row with this number of features.
     """
     name, output = session.get_inputs()[0].name, session.get_outputs()[-1].name
     row = np.zeros((1, features), np.float32)
     try:
         (scores,) = session.run([output], {name: row})
     except Exception as error:
-        raise BundleError(f"the model does not take the {features} features of its schema: {error}") from error
+        raise BundleError(f"the model does not accept the {features} features of its schema: {error}") from error
     scored: NDArray[np.float32] = scores
     binding = session.io_binding()
     binding.bind_input(name, "cpu", 0, np.float32, row.shape, row.ctypes.data)

@@ -1,7 +1,7 @@
-"""How the training rows were distributed, feature by feature, in bins; serving counts what it is asked in the same bins.
+"""The distribution of the training rows, in bins of every feature; servers count requests in the same bins.
 
-A bin holds many rows or none, its ends are no value of a row, and a feature that is made from a PII field has no bins at all
-(`pipelines.stages.train.reference` sees to that), so that the file tells of nobody.
+The file reveals nobody: a bin has many rows or none, its ends are not values of rows, and features made from personal data have no bins
+(`pipelines.stages.train.reference` ensures that).
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _NONE = np.empty(0, np.intp)  # NumPy concatenates one array or more
 
 @dataclass(frozen=True)
 class Bins:
-    """The bins of one column of float32 numbers, codes of categories among them, and the training rows in each.
+    """The bins of one column of float32 numbers or codes, and the training rows in each.
 
     Attributes:
-        names: of the bins, each once; the last one is `missing`, for NaN.
-        rows: of the training table, by bin.
-        edges: ascending upper ends, inclusive; a value lies before the first one, after the last one, or between two.
-        places: the bin of each of these len(edges) + 1 intervals. Several categories may share one.
+        names: distinct names of the bins; the last one is `missing`, for NaN.
+        rows: number of training rows in each bin.
+        edges: ascending, inclusive upper ends; a value lies before the first one, after the last one, or between two.
+        places: bin of each of these len(edges) + 1 intervals. Several categories may share one.
     """
 
     names: tuple[str, ...]
@@ -44,10 +44,10 @@ class Bins:
     places: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        """Raises ValueError unless the parts fit together."""
+        """Raise ValueError unless the attributes are consistent."""
         bins = len(self.names)
         if len(set(self.names)) != bins or self.names[-1:] != (MISSING,) or bins != len(self.rows):
-            raise ValueError(f"bins need names, each once, {MISSING!r} last, and as many counts of rows")
+            raise ValueError(f"bins need distinct names, {MISSING!r} last, and as many counts of rows")
         if len(self.places) != len(self.edges) + 1 or not all(0 <= place < bins - 1 for place in self.places):
             raise ValueError("every interval between the edges needs a bin")
         if not all(map(math.isfinite, self.edges)) or any(a >= b for a, b in itertools.pairwise(self.edges)):
@@ -57,10 +57,10 @@ class Bins:
 
 
 class Counter:
-    """Counts columns of float32, each in bins of its own."""
+    """A counter of float32 columns, each in its own bins."""
 
     def __init__(self, columns: Sequence[Bins]) -> None:
-        # The last interval is that of NaN, which is sorted behind infinity.
+        # The last interval is that of NaN, which NumPy sorts after infinity.
         self._ends = [np.array([*bins.edges, math.inf, math.nan], np.float32) for bins in columns]
         sizes = [len(bins.names) for bins in columns]
         of_columns = [np.array([*bins.places, len(bins.names) - 1]) for bins in columns]
@@ -69,12 +69,12 @@ class Counter:
         self.total = sum(sizes)  # bins of all columns
 
     def count(self, columns: NDArray[np.float32]) -> NDArray[np.int64]:
-        """Return the rows in each bin, one column's after another's.
+        """Return the number of rows in each bin, column after column.
 
         Args:
             columns: of shape (columns, rows).
         """
-        # Sorting is what a processor does with all of its width; to find each value's bin, it guesses, and is wrong half of the time.
+        # Sorting is vectorized; a binary search for each value's bin mispredicts half of its branches.
         ordered = np.sort(columns, axis=1)
         found = [column.searchsorted(ends, "right") for column, ends in zip(ordered, self._ends, strict=True)]
         until = np.concatenate([_NONE, *found])
@@ -85,21 +85,22 @@ class Counter:
 
 @dataclass(frozen=True)
 class Reference:
-    """The bins of the features, by name and in the order of the schema, PII ones left out; and those of the predictions."""
+    """The bins of the features without personal data, in the order of the schema, and those of the predictions."""
 
     features: dict[str, Bins]
     prediction: Bins
     format: int = FORMAT
 
     def to_bytes(self) -> bytes:
+        """Return the content of `reference.json`."""
         return canonical_json(asdict(self))
 
     @classmethod
     def from_bytes(cls, content: bytes, schema: FeatureSchema) -> Reference:
-        """The reference that `to_bytes` wrote.
+        """Return the reference that `to_bytes` wrote.
 
         Raises:
-            BundleError: the content is no such reference, or one of other features.
+            BundleError: the content is not a reference, or is one of other features.
         """
         try:
             raw = json.loads(content)
@@ -113,29 +114,31 @@ class Reference:
             if sorted(features) != sorted(open_names):
                 raise ValueError(f"its features are not {', '.join(open_names)}")
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise BundleError(f"{FILE_NAME} is no reference of format {FORMAT}: {error}") from error
+            raise BundleError(f"{FILE_NAME} is not a reference of format {FORMAT}: {error}") from error
         return cls({name: features[name] for name in open_names}, prediction)
 
 
 def predicted(task: str, scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What the bins of the predictions count: the probability or the number; of a multiclass target, the most probable label's index.
+    """Return the values for the bins of the predictions: the score, or of several labels the index of the most probable one.
 
     Args:
-        scores: as `contract.model.predictor.Predictor.score_matrix` gives them.
+        scores: of `contract.model.predictor.Predictor.score_matrix`.
     """
     return scores.argmax(axis=1).astype(np.float32) if TASKS[task].has_many_labels else scores
 
 
 def stability_index(counts: Sequence[Sequence[float] | NDArray[Any]] | NDArray[Any]) -> float:
-    """The population stability index (PSI) of two rows of counts in the same bins, in [0, ∞); 0 where they are alike.
+    """Return the population stability index (PSI) of two rows of counts in the same bins, in [0, ∞); 0 for equal shares.
 
-    Half a row is added to every bin, so that an empty one gives no infinity.
+    Half a row is added to every bin, so that an empty one does not give infinity.
 
     Source: Siddiqi, Credit Risk Scorecards, 2006; below 0.1 nothing significant has changed, above 0.25 much has.
     """
     filled = np.asarray(counts, np.float64) + 0.5
     before, now = filled / filled.sum(axis=1, keepdims=True)
-    logarithms = list(map(math.log, (now / before).tolist()))  # NumPy's have other last bits on another processor
+    logarithms = list(
+        map(math.log, (now / before).tolist())
+    )  # the last bits of NumPy's logarithms depend on the processor
     return float(((now - before) * logarithms).sum())
 
 

@@ -1,7 +1,7 @@
-"""One function for all that a schema asks of a row: a call for each value would be more than half of the time that encoding takes.
+"""One compiled function to check and encode a row: a call for each value would take more than half of the time.
 
-It is made as source text, as `dataclasses` makes its methods. Nothing that a schema says becomes a part of the text but the kinds and
-transforms of its closed sets, and positions: names, bounds, tables and functions are the text's globals.
+It is compiled from source text, as `dataclasses` does. Of the schema, only kinds and transforms, which are closed sets, and positions
+enter the text; names, bounds, tables and functions are its globals.
 """
 
 from __future__ import annotations
@@ -19,27 +19,26 @@ from contract.schema.texts import missing_numbers
 Row = Mapping[str, Any]
 Parser = Callable[[Any], Any]
 Fallback = dict[str, str]
-# Appends a row's features to the list, None for no value where it may be missing, and returns the fallbacks taken.
+# Appends a row's features to the list, and returns the fallbacks taken.
 Program = Callable[[Row, list[float]], list[Fallback]]
 
-# What a canonical value passes, by its type. What does not pass is made canonical by a function (below), or else parsed: a call of a parser
-# takes several times as long.
+# Test of canonical values, by type. Other values go through a function (below) or else a parser, which takes several times as long.
 _PLAIN = {
     float: "type(v{i}) is float and low{i} <= v{i} <= high{i}",
     str: "type(v{i}) is str and v{i} in known{i}",
     bool: "type(v{i}) is bool",
 }
-# `fromisoformat` reads texts of this shape as 2013-12-24T17:30 or 2013-12-24T17:30:59, or not at all.
+# `fromisoformat` accepts texts of this shape only if they are like 2013-12-24T17:30 or 2013-12-24T17:30:59.
 _ISO = (
     "type(v{i}) is str and ((n := len(v{i})) == 16 or n == 19 and v{i}[16] == ':') "
     "and v{i}[10] == 'T' and v{i}[13] == ':' and v{i}[7] == '-'"
 )
-# Of the kinds that are mostly sent in another form, the test of that form and the function; they are shortcuts, and a kind needs none.
+# Optional shortcuts for kinds that callers usually send in another form: its test, and the function to the canonical value.
 _MADE = {"number": ("type(v{i}) is int and low{i} <= v{i} <= high{i}", "float"), "timestamp": (_ISO, "iso")}
 
 
 def _ways(field: Field, numbers: frozenset[float]) -> tuple[str, tuple[str, str] | None]:
-    """The test of canonical values, and the test and the function of those that are easily made so."""
+    """Return the test of canonical values, and the test and function of the shortcut, if there is one."""
     plain, made = _PLAIN.get(KINDS[field.kind].canonical, "False"), _MADE.get(field.kind)
     if numbers:
         excepted = " and v{i} not in none{i}"
@@ -56,16 +55,16 @@ def compiled(
     functions: Sequence[Function],
     closed: Mapping[str, frozenset[str]],
 ) -> Program:
-    """The function for a row.
+    """Return the function for a row.
 
     Args:
-        parsers: of the fields, in their order.
-        bounds: of the fields that have any, by name.
-        functions: of the features' transforms, in their order.
-        closed: the known categories of the fields whose others are a fallback.
+        parsers: parsers of the fields, in their order.
+        bounds: bounds of the fields that have any, by name.
+        functions: transforms of the features, in their order.
+        closed: known categories of the fields in which another category is a fallback, by name.
 
     Returns:
-        A function that raises ValueError or AttributeError for a row that breaks the schema, and then may have appended nothing.
+        A function that raises ValueError or AttributeError for a row that violates the schema, and then has appended nothing.
     """
     position = {field.name: index for index, field in enumerate(schema.fields)}
     names = frozenset(field.name for field in schema.accepted)
@@ -87,7 +86,7 @@ def compiled(
             f"  if v{i} is None: taken.append(missing{i})",
         ]
         if KINDS[field.kind].canonical is float:
-            text.append(f" elif not v{i}: v{i} = 0.0")  # it may be -0, which no canonical value is
+            text.append(f" elif not v{i}: v{i} = 0.0")  # turns -0, which is not canonical, into 0
     text.append(" if not names.issuperset(row): raise ValueError")
     for name in closed:
         i = position[name]
@@ -101,6 +100,6 @@ def compiled(
         call = f"transform{i}({', '.join(inputs)})"
         values.append(TRANSFORMS[feature.transform].inline.get(canonical, call).format(*inputs))
     text += [f" encoded += ({', '.join(values)},)", " return taken"]
-    exec("\n".join(text), known)  # noqa: S102  # nothing in it comes from outside: see above
+    exec("\n".join(text), known)  # noqa: S102  # the text contains closed sets and positions only, nothing from outside
     program: Program = known["encode"]
     return program

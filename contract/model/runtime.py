@@ -1,7 +1,7 @@
-"""ONNX Runtime, without its telemetry: everybody here imports it from this module.
+"""ONNX Runtime without its telemetry; all code imports it from this module.
 
-On Linux it keeps a device's identifier and a database of events below `~/.cache`, and sends them, unless this variable is set before
-it is imported; its `disable_telemetry_events` comes too late. It does none of that while `CI` is set.
+On Linux it stores a device identifier and a database of events below `~/.cache`, and sends them, unless this variable is set before the
+import; `disable_telemetry_events` comes too late. While `CI` is set, it does neither.
 """
 
 from __future__ import annotations

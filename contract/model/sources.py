@@ -1,4 +1,4 @@
-"""Rows under the names of their source: columns that `data.source` renames or combines, as requests may carry them, too."""
+"""Rows under the names of their source: requests may carry the columns that `data.source` renames or combines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contract.schema.schema import Field
 
 
 class Refused:
-    """Stands in a row for a value that cannot be had from the source's columns; no parser takes it.
+    """A placeholder in a row for a value that cannot be made of the source's columns; every parser refuses it.
 
     Attributes:
         problem: the reason, without any value.
@@ -24,7 +24,7 @@ class Refused:
 
 
 class Sources:
-    """From the columns of the source to the fields of a schema; false where every field has its column's own name."""
+    """The conversion from the source's columns to a schema's fields; false if every field has its column's name."""
 
     def __init__(self, fields: Sequence[Field]) -> None:
         self._declared = frozenset(field.name for field in fields)
@@ -36,13 +36,13 @@ class Sources:
         return bool(self._fields)
 
     def concern(self, names: Collection[str]) -> bool:
-        """Return whether rows of these names have any that is a column of the source, or that a field is made of."""
+        """Return whether rows with these names have columns of the source to convert."""
         return not self.names.isdisjoint(names) or any(self._is_given(field, names) for field in self._fields)
 
     def declared(self, row: Any) -> Any:
-        """Return the row under the names of the schema; what it cannot be made of is left as it is, or `Refused`.
+        """Return the row under the names of the schema; a value that cannot be made becomes `Refused`.
 
-        A row with a column of the source and the field that is made of it is ambiguous.
+        A row with both a field and a column that it is made of is ambiguous, and refused.
         """
         if not isinstance(row, Mapping):
             return row
@@ -53,7 +53,7 @@ class Sources:
         return made
 
     def _is_given(self, field: Field, row: Container[str]) -> bool:
-        """Whether a row has the columns that this field alone is made of; or all of them where each is a field itself."""
+        """Return whether a row has columns for this field only, or all of its columns if each is a field itself."""
         own = [name for name in field.source if name not in self._declared]
         if own:
             return any(name in row for name in own)
@@ -62,7 +62,7 @@ class Sources:
     def _made(self, field: Field, row: Row) -> Any:
         names = " and ".join(repr(name) for name in field.source)
         if field.name in row and field.name not in field.source:
-            return Refused(f"is there twice: under its own name, and as {names} of the source")
+            return Refused(f"is given twice: under its own name, and as {names} of the source")
         values = [row.get(name) for name in field.source]
         if field.format is None:
             return values[0]

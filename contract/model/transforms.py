@@ -1,7 +1,7 @@
-"""The closed set of transforms, each written once, for one value; a training table and a request go through the same code.
+"""The closed set of transforms of values, the same for training tables and requests.
 
-A transform is a function that takes its options and returns another: from parsed values (float, bool, str, datetime or None for missing)
-to a Python float, NaN for missing. `TRANSFORMS` names each, and says all else that the rest of the code has to know of it.
+A transform takes its options and returns a function from canonical values (float, bool, str, datetime or None for missing) to a Python
+float, NaN for missing. `TRANSFORMS` has the properties of each.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ CALENDAR_PARTS: dict[str, tuple[Callable[[datetime], int], int]] = {
 
 
 def value() -> Function:
-    """The number or boolean as it is."""
+    """Return the function for a number or boolean, unchanged."""
     return lambda x: x if type(x) is float else NAN if x is None else float(x)
 
 
 def category(categories: list[str]) -> Function:
-    """The position among the known categories, their count for an unknown one."""
+    """Return the function for the position of a known category; an unknown one gets their count."""
     codes: dict[str | None, float] = {name: float(code) for code, name in enumerate(categories)}
     codes[None] = NAN
     other = float(len(categories))
@@ -53,69 +53,69 @@ def category(categories: list[str]) -> Function:
 
 
 def calendar(part: str) -> Function:
-    """A part of a timestamp: weekday from Monday as 0, week as ISO counts them."""
+    """Return the function for a part of a timestamp: weekday from Monday as 0, week by ISO 8601."""
     read, _ = CALENDAR_PARTS[part]
     return lambda at: NAN if at is None else float(read(at))
 
 
 def cyclic(part: str, function: str) -> Function:
-    """The sine or cosine of 2π · part / period."""
+    """Return the function for the sine or cosine of 2π · part / period."""
     read, table = CALENDAR_PARTS[part][0], cyclic_table(part, function)
     return lambda at: NAN if at is None else table[read(at)]
 
 
 def cyclic_table(part: str, function: str) -> list[float]:
-    """Return the wave at every number that the part may be."""
+    """Return the sine or cosine of every possible value of the part."""
     period = CALENDAR_PARTS[part][1]
     wave = {"sin": math.sin, "cos": math.cos}[function]
     return [wave(2 * math.pi * number / period) for number in range(period + 1)]
 
 
 def ratio() -> Function:
-    """a / b; NaN where b is 0, or where float32 does not hold the result."""
+    """Return the function for a / b; NaN where b is 0, or the result is outside float32."""
     return lambda a, b: NAN if a is None or b is None or b == 0 else _usable(a / b)
 
 
 def _usable(number: float) -> float:
-    """The number, or NaN where the model's float32 would make it infinite."""
+    """Return the number, or NaN if it would be infinite as float32."""
     return number if -LARGEST <= number <= LARGEST else NAN
 
 
 def difference() -> Function:
-    """a - b; NaN where float32 does not hold the result."""
+    """Return the function for a - b; NaN where the result is outside float32."""
     return lambda a, b: NAN if a is None or b is None else _usable(a - b)
 
 
 def product() -> Function:
-    """a * b; NaN where float32 does not hold the result."""
+    """Return the function for a * b; NaN where the result is outside float32."""
     return lambda a, b: NAN if a is None or b is None else _usable(a * b)
 
 
 def elapsed(unit: str) -> Function:
-    """The time from the first timestamp to the second."""
+    """Return the function for the time from the first timestamp to the second, in `ELAPSED_UNITS`."""
     one = ELAPSED_UNITS[unit]
     return lambda start, end: NAN if start is None or end is None else (end - start) / one
 
 
 def is_missing() -> Function:
-    """1 where the value, of any kind, is missing, else 0."""
+    """Return the function for 1 if the value, of any kind, is missing, else 0."""
     return lambda x: float(x is None)
 
 
 def text_length() -> Function:
-    """The number of characters."""
+    """Return the function for the number of characters."""
     return lambda text: NAN if text is None else float(len(text))
 
 
 def binned(edges: Sequence[float]) -> Function:
-    """The number of the ascending edges that lie below the number."""
+    """Return the function for the number of ascending edges below a value."""
     if not edges or not all(map(math.isfinite, edges)) or any(a >= b for a, b in itertools.pairwise(edges)):
-        raise ValueError("the edges of 'binned' must be numbers that ascend")
+        raise ValueError("the edges of 'binned' must be ascending numbers")
     return lambda x: NAN if x is None else float(bisect_left(edges, x))
 
 
 def holiday(dates: Sequence[str], first_year: int, last_year: int) -> Function:
-    """1 on a day of `dates` (ISO), 0 on another from the first year to the last; NaN outside of them."""
+    """Return the function for 1 on a day of `dates` (ISO 8601), 0 on another within the years, NaN outside of them."""
     try:
         days = frozenset(date.fromisoformat(day).toordinal() for day in dates)
     except ValueError as error:
@@ -124,26 +124,26 @@ def holiday(dates: Sequence[str], first_year: int, last_year: int) -> Function:
 
 
 def log() -> Function:
-    """The natural logarithm of 1 + x; NaN where that is not defined."""
+    """Return the function for the natural logarithm of 1 + x; NaN where undefined."""
     return lambda x: NAN if x is None or x <= -1 else math.log1p(x)
 
 
 def lookup(table: Mapping[str, float], default: float | None) -> Function:
-    """The number of the key; the default, or NaN, for keys that the table lacks."""
+    """Return the function for the number of a key; the default, or NaN, for keys not in the table."""
     fallback = NAN if default is None else default
     return lambda key: NAN if key is None else table.get(key, fallback)
 
 
 @dataclass(frozen=True)
 class Transform:
-    """One of the closed set.
+    """The properties of a transform.
 
     Attributes:
         make: binds the options, and returns the function of a row's values.
-        reads: the types of the canonical values that it takes (`contract.schema.kinds.Kind.canonical`).
-        listed: the option that holds the categories it knows, by value. Others are a fallback, and a PII column has none.
-        is_code: whether its number is the position of a category in `listed`, or their count where it is another one.
-        inline: by the type of the value, an expression in place of a call, where the call would cost most of the time.
+        reads: types of the canonical values that it accepts (`contract.schema.kinds.Kind.canonical`).
+        listed: option with the known categories. Others are a fallback, and PII columns are refused.
+        is_code: if true, its number is the position of a category in `listed`, or their count for another one.
+        inline: expression in place of a call that would take most of the time, by the type of the value.
     """
 
     make: Callable[..., Function]
@@ -175,7 +175,7 @@ def make(name: str, options: Mapping[str, Any]) -> Function:
     """Return the function of the transform `name` with its options bound.
 
     Raises:
-        ValueError: there is no such transform; or an option is missing, unknown or has no meaning.
+        ValueError: there is no such transform, or an option is missing, unknown or invalid.
     """
     if name not in TRANSFORMS:
         raise ValueError(f"unknown transform {name!r}")
@@ -186,17 +186,17 @@ def make(name: str, options: Mapping[str, Any]) -> Function:
 
 
 def kinds_of(name: str) -> tuple[str, ...]:
-    """Return the kinds of column that the transform reads."""
+    """Return the kinds of column that the transform accepts."""
     return tuple(kind for kind in REQUESTED if KINDS[kind].canonical in TRANSFORMS[name].reads)
 
 
 def listed(feature: Feature) -> Collection[str] | None:
-    """Return the categories that a feature knows; None where it knows none by their values."""
+    """Return the categories that a feature knows, or None if it has no such list."""
     option = TRANSFORMS[feature.transform].listed
     return None if option is None else feature.options[option]
 
 
 def codes(feature: Feature) -> Sequence[str] | None:
-    """Return the categories whose positions a feature gives; None where it gives something else."""
+    """Return the categories whose positions are a feature's values, or None if they are not positions."""
     transform = TRANSFORMS[feature.transform]
     return feature.options[transform.listed] if transform.is_code and transform.listed else None

@@ -79,7 +79,7 @@ class FeatureSchema:
 
     @property
     def accepted(self) -> tuple[Field, ...]:
-        """The fields that a request may carry."""
+        """All fields allowed in a request, deprecated ones too."""
         return self.fields + self.deprecated
 
     @property

@@ -233,7 +233,7 @@ class Store:
         return True
 
     def _is_own_trusted(self) -> bool:
-        """Whether what this store signs, or leaves unsigned, is what it asks for itself."""
+        """Return whether this store accepts bundles as it stores them, signed or not."""
         if self._trusted is None:
             return True
         return self._private_key is not None and signature.public_key_of(self._private_key) in self._trusted()

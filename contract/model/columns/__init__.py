@@ -1,1 +1,1 @@
-"""Columns of values to the matrix, by NumPy: what `contract.model.row_program` does row by row, from the same parsers and transforms."""
+"""Columns of values to the matrix, by NumPy, with the results of `contract.model.row_program` row by row."""

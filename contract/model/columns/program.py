@@ -1,4 +1,4 @@
-"""All that a schema asks of the columns of a request, or of a table."""
+"""The check and encoding of the columns of a request or a table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from contract.schema.kinds import KINDS
 from contract.schema.schema import FeatureSchema, Field
 from contract.schema.texts import missing_numbers
 
-Assumed = list[tuple[Fallback, list[int]]]  # each fallback that was taken, and the rows that took it
+Assumed = list[tuple[Fallback, list[int]]]  # each fallback taken, with its rows
 Matrix = NDArray[np.float32]
 Maker = Callable[[Sequence[Parsed]], Array | list[float]]
 
@@ -29,9 +29,9 @@ class Columns:
     """The columns of a request, of equal length.
 
     Attributes:
-        values: by field, those that were sent.
-        size: how many rows there are.
-        rows: gives the same as rows, since only rows say what is wrong; raises RequestError where there are none.
+        values: the sent columns, by field.
+        size: number of rows.
+        rows: returns the same as rows, which name their problems; raises RequestError if they cannot be made.
     """
 
     values: Mapping[str, Column]
@@ -40,10 +40,10 @@ class Columns:
 
 
 class ColumnProgram:
-    """From columns to the matrix.
+    """The encoder of columns.
 
     Args:
-        parsers, bounds, functions, closed: as `contract.model.row_program.compiled` takes them.
+        parsers, bounds, functions, closed: those of `contract.model.row_program.compiled`.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class ColumnProgram:
         self._numbers = _Numbers(schema.fields, bounds)
         self._others = [place for place in range(len(schema.fields)) if place not in self._numbers.places]
         self._width = len(schema.features)
-        # Numbers that are features as they are go from the block to the matrix at once.
+        # Numbers that are features unchanged are copied from the block to the matrix all at once.
         plain: list[tuple[int, int]] = []
         self._made: list[tuple[int, Maker]] = []
         for index, (feature, function) in enumerate(zip(schema.features, functions, strict=True)):
@@ -78,10 +78,10 @@ class ColumnProgram:
         self._plain, self._of_block = np.array(plain, np.intp).reshape(-1, 2).T
 
     def request(self, columns: Columns) -> tuple[Matrix, Assumed]:
-        """Return the matrix of a request, and what was assumed, in the order of the first rows, and then in that of a row's fallbacks.
+        """Return the matrix of a request, and its fallbacks, ordered by their first rows.
 
         Raises:
-            ValueError: a value breaks the schema.
+            ValueError: a value violates the schema.
         """
         values, size = columns.values, columns.size
         parsed = [
@@ -117,7 +117,7 @@ class ColumnProgram:
 
 
 class _Numbers:
-    """The fields that are numbers or booleans, checked and encoded together, as one block."""
+    """The numbers and booleans, checked and encoded together as one block."""
 
     def __init__(self, fields: Sequence[Field], bounds: Mapping[str, tuple[float, float]]) -> None:
         self.places = [place for place, field in enumerate(fields) if KINDS[field.kind].canonical in (float, bool)]
@@ -197,7 +197,7 @@ def _absent(size: int, required: bool, read: Reader) -> Parsed:
 
 
 def _values(column: Array | Moments | list[Any]) -> list[Any]:
-    """The canonical values; a boolean as the number that it equals."""
+    """Return the canonical values of a column; booleans as 0.0 and 1.0."""
     if isinstance(column, list):
         return column
     if isinstance(column, Moments):
@@ -209,7 +209,7 @@ def _values(column: Array | Moments | list[Any]) -> list[Any]:
 
 
 def _missing(column: Parsed) -> list[int]:
-    """The rows in which the value is missing."""
+    """Return the rows with missing values."""
     if isinstance(column, Moments):
         return column.missing
     if isinstance(column, Coded):

@@ -1,6 +1,6 @@
-"""From the column of a field, as a caller sent it, to its parsed column.
+"""The parsing of a field's column, sent by a caller.
 
-Most values are canonical, or one step from it, and NumPy takes that step for a whole column; any other goes through the field's parser.
+Most values are canonical or nearly so, and NumPy converts them a whole column at a time; others go through the field's parser.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Coded:
     """A parsed column of categories.
 
     Attributes:
-        codes: each row's category among the known ones; any of them where it is none.
-        others: by row, the canonical value where it is no known category; None where it is missing.
+        codes: position of each row's category among the known ones; arbitrary in the rows of `others`.
+        others: canonical values that are not known categories, by row; None where missing.
     """
 
     __slots__ = ("codes", "others")
@@ -39,12 +39,12 @@ class Coded:
         self.codes, self.others = codes, others
 
     def rows(self, *, missing: bool) -> list[int]:
-        """Return the rows of `others` in which the value is missing, or those in which it is not."""
+        """Return the rows of `others` with missing values, or those with unknown categories."""
         return [row for row, value in self.others.items() if (value is None) is missing]
 
 
 class Moments(NamedTuple):
-    """A parsed column of timestamps, datetime64[us]; any of them in the rows where it is missing."""
+    """A parsed column of timestamps, datetime64[us], arbitrary in the rows of `missing`."""
 
     at: Array
     missing: list[int]
@@ -55,11 +55,11 @@ Reader = Callable[[Column], Parsed]
 
 
 def reader(field: Field, parse: Parser, known: Sequence[str]) -> Reader:
-    """Return the function from a column to its parsed column; it raises ValueError for a value that breaks the schema.
+    """Return the function from a column to its parsed column; it raises ValueError for a value that violates the schema.
 
     Returns:
-        Of numbers and booleans an array, NaN for missing, whose bounds are not checked; of categories `Coded`; of timestamps `Moments`, or
-        canonical values where the field's texts are not plain ISO 8601.
+        For numbers and booleans an array, NaN for missing, whose bounds are not checked; for categories `Coded`; for timestamps
+        `Moments`, or canonical values if the field's texts are not plain ISO 8601.
     """
     one = _one(parse, is_optional=not field.required)
     canonical = KINDS[field.kind].canonical
@@ -74,7 +74,7 @@ def reader(field: Field, parse: Parser, known: Sequence[str]) -> Reader:
 
 
 def _one(parse: Parser, *, is_optional: bool) -> Parser:
-    """The parser, of a value as a column has it: text may be bytes, and NaN is missing where that is allowed."""
+    """Return a parser of values in columns: text may be bytes, and NaN is missing in an optional field."""
 
     def one(value: Any) -> Any:
         if type(value) is bytes:
@@ -148,7 +148,7 @@ def _timestamps(one: Parser, zone: bytes) -> Reader:
 
 
 class _Plain:
-    """Timestamps as text of one length, digits where the sample has some and otherwise alike, one behind the other."""
+    """A concatenation of timestamps in the form of a sample: digits in the same places, all else equal."""
 
     def __init__(self, sample: bytes, zone: bytes) -> None:
         self.placeholder = sample
@@ -161,7 +161,7 @@ class _Plain:
         self._local = np.dtype((np.bytes_, len(sample) - len(zone)))
 
     def fits(self, content: bytes) -> bool:
-        """Return whether NumPy reads them as `datetime.fromisoformat` does; in the year 0 it does not."""
+        """Return whether NumPy reads them like `datetime.fromisoformat`, which refuses the year 0."""
         count = len(content) // self._length
         digits = content.translate(None, b"-:TZ")
         return (
@@ -172,12 +172,13 @@ class _Plain:
         )
 
     def moments(self, content: bytes) -> Array:
+        """Return the timestamps as datetime64[us]."""
         count = len(content) // self._length
         return np.ndarray(count, self._local, content, 0, (self._length,)).astype(_MOMENT)
 
 
 def _of_one_length(column: Column, lengths: Mapping[int, _Plain]) -> tuple[bytes, int, list[int]]:
-    """Texts of one of the lengths, one behind the other, with a placeholder in the rows that have another one; and these rows."""
+    """Return the concatenated texts of one length, that length, and the rows of another length, filled with a placeholder."""
     if isinstance(column, np.ndarray) and column.dtype.itemsize in lengths:
         return column.tobytes(), column.dtype.itemsize, []
     texts = [item.encode() if type(item) is str else item for item in _items(column)]

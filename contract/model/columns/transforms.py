@@ -1,7 +1,7 @@
-"""Transforms of whole columns, each with the very numbers that `contract.model.transforms` gives value by value, but by NumPy.
+"""Transforms of whole columns by NumPy, equal bit for bit to those of `contract.model.transforms` value by value.
 
-A transform that is not here is taken value by value; so are those whose last bits NumPy rounds otherwise (`log`). Columns are float64 for
-numbers and booleans (NaN for missing), and datetime64[us] for timestamps (any for missing: what is made of it is then NaN).
+Other transforms run value by value, among them `log`, whose last bits NumPy rounds differently. Columns are float64 for numbers and
+booleans (NaN for missing), and datetime64[us] for timestamps (arbitrary where missing: the result is replaced by NaN).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 
 
 def make(name: str, options: Mapping[str, Any]) -> ColumnTransform | None:
-    """Return the transform `name` with its options bound; None where it is taken value by value."""
+    """Return the transform `name` with its options bound, or None if it runs value by value."""
     maker = _MAKERS.get(name)
     return maker(**options) if maker else None
 
@@ -52,7 +52,7 @@ def _ratio() -> ColumnTransform:
 
 
 def _quiet(transform: ColumnTransform) -> ColumnTransform:
-    """The transform, without NumPy's warnings of what becomes NaN anyway."""
+    """Return the transform without NumPy's warnings about results that become NaN anyway."""
 
     def quiet(*columns: Array) -> Array:
         with np.errstate(all="ignore"):
@@ -68,7 +68,7 @@ def _usable(column: Array) -> Array:
 def _elapsed(unit: str) -> ColumnTransform:
     one = ELAPSED_UNITS[unit] // timedelta(microseconds=1)
 
-    # Python's division of whole numbers is exact to the last bit, however large they are.
+    # Python rounds the quotient of large integers correctly; NumPy would round each of them to a float first.
     return lambda start, end: np.array([count / one for count in (end - start).view(_WHOLE).tolist()])
 
 
@@ -93,12 +93,12 @@ def _holiday(dates: Sequence[str], first_year: int, last_year: int) -> ColumnTra
 
 
 def _days(at: Array) -> Array:
-    """Days since 1970."""
+    """Return the days since 1970."""
     return at.astype(_DAY).view(_WHOLE)
 
 
 def _since(at: Array, unit: np.dtype[Any]) -> Array:
-    """Days since the year or the month began."""
+    """Return the days since the start of the year or the month."""
     return _days(at) - _days(at.astype(unit))
 
 
@@ -107,7 +107,7 @@ def _weekday(at: Array) -> Array:
 
 
 def _week(at: Array) -> Array:
-    """The ISO week is that of its Thursday, counted from the year of the Thursday."""
+    """Return the ISO week, which is counted in the year of its Thursday."""
     thursday = (_days(at) - _weekday(at) + 3).view(_DAY)
     return _since(thursday, _YEAR) // 7 + 1
 

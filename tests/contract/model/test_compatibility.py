@@ -31,7 +31,7 @@ def _more(required: bool) -> FeatureSchema:
 @pytest.mark.parametrize(
     ("new", "field", "says"),
     [
-        (_without("night"), "night", "is gone"),
+        (_without("night"), "night", "is removed"),
         (_more(required=True), "snow", "is new and required"),
         (_with("wind", required=True), "wind", "required: False before, True now"),
         (_with("distance", kind="category"), "distance", "kind: number before, category now"),
@@ -91,7 +91,7 @@ def test_field_that_is_deprecated_breaks_nobody_until_it_is_taken_away_or_read_o
     deprecated = replace(SCHEMA, deprecated=(FOG,))
     assert breaks(deprecated, deprecated) == []
     assert [str(found) for found in breaks(deprecated, SCHEMA)] == [
-        "field 'fog': is gone: a request with it is refused"
+        "field 'fog': is removed: a request with it is refused"
     ]
     read = replace(SCHEMA, fields=(*SCHEMA.fields, replace(FOG, kind="category", required=True)))
     assert {found.problem for found in breaks(deprecated, read)} == {

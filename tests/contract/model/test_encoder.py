@@ -241,8 +241,8 @@ def test_row_of_the_source_may_have_a_column_that_the_timestamp_is_made_of_and_c
 @pytest.mark.parametrize(
     ("row", "field", "problem"),
     [
-        ({"at": "2024-01-02", "day": "02/01/2024", "hour": 1}, "at", "is there twice"),
-        ({"hour": 1, "hr": 1}, "hour", "is there twice"),
+        ({"at": "2024-01-02", "day": "02/01/2024", "hour": 1}, "at", "is given twice"),
+        ({"hour": 1, "hr": 1}, "hour", "is given twice"),
         ({"day": "2024-01-02", "hour": 1}, "at", "made of 'day' and 'hour': must be a timestamp in the format"),
         ({"at": "02/01/2024 7", "hour": 1}, "at", "must be a timestamp such as"),
         ({"Day": "02/01/2024", "hour": 1}, "Day", "unknown field"),
