@@ -153,7 +153,7 @@ def refuse_dropped(batches: dict[str, Batch], ids: Sequence[str]) -> None:
     if dropped := [batches[name] for name in ids if name in batches and batches[name].state == "dropped"]:
         batch = dropped[0]
         raise DataRejectedError(
-            f"batch {batch.id} was dropped. Deliver {batch.month} anew and run again, or take {batch.month} off data.months"
+            f"batch {batch.id} was dropped. Deliver {batch.month} again and rerun, or remove {batch.month} from data.months"
         )
 
 

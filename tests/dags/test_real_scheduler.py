@@ -206,7 +206,9 @@ def test_a_wrong_month_fails_at_once_with_the_reason_in_the_log(site: Site) -> N
     tasks = site.airflow.tasks("collect_and_validate", run)
     assert (tasks["open"]["state"], tasks["open"]["try_number"]) == ("failed", 1)
     assert tasks["collect"]["state"] == "upstream_failed"
-    assert f"params.yaml lists {MONTHS[0]} as the first" in site.airflow.log("collect_and_validate", run, "open")
+    assert f"the first one in data.months of params.yaml is {MONTHS[0]}" in site.airflow.log(
+        "collect_and_validate", run, "open"
+    )
 
 
 def test_down_in_the_middle_of_a_run_leaves_no_process_and_up_goes_on_with_it(site: Site, deployed: str) -> None:

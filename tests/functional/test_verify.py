@@ -55,7 +55,7 @@ def _flip(path: Path) -> None:
 
 def test_nothing_is_said_of_files_that_are_right(kept: Path) -> None:
     done = _verify(kept)
-    assert (done.returncode, "are as dvc.lock names them" in done.stdout) == (0, True)
+    assert (done.returncode, "match dvc.lock" in done.stdout) == (0, True)
 
 
 @pytest.mark.parametrize("place", [".dvc/cache", "var/dvc-remote"])
@@ -68,10 +68,10 @@ def test_object_is_repaired_when_a_byte_of_it_has_flipped(kept: Path, place: str
     assert done.returncode == 0, done.stderr
     assert f"repaired: {path} (" in done.stdout
     assert damaged.read_bytes() == good
-    assert "are as dvc.lock names them" in _verify(kept).stdout
+    assert "match dvc.lock" in _verify(kept).stdout
 
 
-def test_output_and_cache_are_healed_from_the_remote_when_both_are_one_damaged_file(kept: Path) -> None:
+def test_output_and_cache_are_repaired_from_the_remote_when_both_are_one_damaged_file(kept: Path) -> None:
     cached, good = _object(kept, ".dvc/cache"), (kept / OUTPUT).read_bytes()
     (kept / OUTPUT).unlink()
     os.link(cached, kept / OUTPUT)

@@ -92,7 +92,7 @@ def test_pushed_and_pulled_bytes_are_right_over_a_bad_network(kept: Path, s3: di
         _until_it_says_that_it_is_done(kept, "pull", bad)
     assert 0 < pushed < dice.thrown
     done = run(kept, *VERIFY, **s3)
-    assert (done.returncode, "are as dvc.lock names them" in done.stdout) == (0, True), done.stderr
+    assert (done.returncode, "match dvc.lock" in done.stdout) == (0, True), done.stderr
     assert _bytes(kept) == before
 
 

@@ -194,7 +194,7 @@ def test_a_dropped_batch_is_never_used_again(ledger: Ledger, params: Params, raw
     _break(_too_far)
     _failing(lambda: stage.run(params))
     ledger.move(MONTH, "dropped", allowed=("quarantined",))
-    with pytest.raises(DataRejectedError, match=r"was dropped\. Deliver 2024-02 anew"):
+    with pytest.raises(DataRejectedError, match=r"was dropped\. Deliver 2024-02 again"):
         stage.run(_with_budget(raw))
     assert _states(ledger, params)[MONTH] == "dropped"
 
