@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,12 +23,16 @@ from bentos.guards.admission import Admission
 from bentos.monitoring.metrics import Metrics
 from bentos.protocols.http.http1.connection import HttpConnection
 from bentos.protos import oip_pb2
+from contract.bundle import manifest
+from contract.files import canonical_json
 from tests.bentos.caller import Caller
 from tests.bentos.conftest import Case, Server
 from tests.bentos.grpc.http2_peer import INFER, Peer, call_frames, grpc_door
 from tests.bentos.grpc.test_grpc import typed_request
 from tests.bentos.http.http_server import FrontDoor, front_door, get, one_response, request, responses
 from tests.bentos.monitoring.test_metrics import samples
+from tests.bentos.running import start_server
+from tests.bentos.test_core import rewrite
 
 CLOSE = "Connection: close"
 TIMEOUT = "X-Request-Timeout-Ms"
@@ -279,10 +285,22 @@ def test_crowd_gets_right_answers_or_refusals_and_health_is_answered_meanwhile(s
     assert {status for status, _, _ in answers} == {200, 503}
 
 
-def test_crowd_over_grpc_gets_right_answers_or_refusals(server: Server, case: Case, core: Core) -> None:
+@pytest.fixture
+def hasty(bundle: Path, tmp_path: Path) -> Iterator[Server]:
+    """A server with a tenth of the latency budget: tensors of a thousand rows are answered so fast that few are refused under the whole."""
+    copy = tmp_path / "bundle"
+    shutil.copytree(bundle, copy)
+    limits = json.loads((copy / manifest.ARTIFACT / "limits.json").read_bytes())
+    rewrite(copy, "limits.json", canonical_json(limits | {"latency_budget_s": limits["latency_budget_s"] / 10}))
+    running = start_server(copy, tmp_path)
+    yield running
+    running.stop()
+
+
+def test_crowd_over_grpc_gets_right_answers_or_refusals(hasty: Server, case: Case, core: Core) -> None:
     copies = THOUSAND // len(case.rows)
     message = typed_request(case, core, case.rows * copies).SerializeToString()
-    port = int(server.grpc.split(":")[1])
+    port = int(hasty.grpc.split(":")[1])
     with ExitStack() as stack:
         crowd = [stack.enter_context(Peer(port)) for _ in range(CROWD)]
         calls = [call_frames(1, peer.block(INFER), message) for peer in crowd]

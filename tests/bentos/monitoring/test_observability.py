@@ -428,4 +428,4 @@ def test_server_does_not_start_with_a_log_that_it_cannot_write(case: Case, tmp_p
         command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode == 78
-    assert "BULKHEAD_PREDICTION_LOG must be the path of a directory" in done.stderr
+    assert "BULKHEAD_PREDICTION_LOG must name a directory" in done.stderr
