@@ -45,7 +45,7 @@ _WIRE_TYPES = {"BOOL": "?", "FP32": "f", "FP64": "d", "INT8": "b", "INT16": "h",
 }
 _LENGTH = struct.Struct("<I")
 REMEMBERED = 64  # tables and readers, since callers repeat the same heads
-FEW = 15  # up to so many rows, encoding row by row costs no more than by column
+FEW = 15  # rows; up to this number, encoding by row costs no more than by column
 ValueReader = Callable[[bytes], Sequence[Any]]
 Given = list[Row] | Columns
 WireReader = Callable[[Sequence[bytes]], Given]
