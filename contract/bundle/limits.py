@@ -67,6 +67,7 @@ class Limits:
             raise BundleError(f"{FILE_NAME} is not a valid file of limits: {error}") from error
         for name, value in vars(limits).items():
             whole = type(getattr(cls, name)) is int
+            # By exact type: a bool is an int to isinstance. The comparison refuses NaN too.
             if (type(value) is not int and (whole or type(value) is not float)) or not 0 < value < math.inf:
                 raise BundleError(f"{name} in {FILE_NAME} must be a positive {'whole number' if whole else 'number'}")
         return limits

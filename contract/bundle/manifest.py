@@ -60,6 +60,7 @@ def tree_digests(root: Path) -> dict[str, str]:
     digests: dict[str, str] = {}
     for path in sorted(root.rglob("*")):
         name = path.relative_to(root).as_posix()
+        # `is_dir` and `is_file` follow links, so links are tested first.
         if path.is_symlink() or not (path.is_dir() or path.is_file()):
             raise BundleError(
                 f"{name} in {root} is neither a regular file nor a directory, and nothing else may be in a bundle"

@@ -187,7 +187,7 @@ def _next_payload(stream: BinaryIO, size: int) -> bytes | None:
 def _batch(payload: bytes, header: Header) -> Batch | None:
     """Return the rows of a payload, or None if it does not match the header."""
     count = _COUNT.unpack_from(payload)[0] if len(payload) >= _COUNT.size else 0
-    fixed = _COUNT.size + 13 * count
+    fixed = _COUNT.size + 13 * count  # of each request: time 8, rows 4, length of its identifier 1
     if fixed > len(payload):
         return None
     times = np.frombuffer(payload, "<i8", count, _COUNT.size)

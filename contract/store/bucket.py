@@ -74,6 +74,7 @@ class Objects:
             shutil.copytree(bundle, copy, symlinks=True)
             prepare(copy)
             names = {path.relative_to(copy).as_posix() for path in copy.rglob("*") if path.is_file()}
+            # The manifest goes last: until it is there, readers and `leftovers` take the upload as incomplete.
             _each(lambda name: self.bucket.write(_key(digest, name), copy / name), names - {manifest.FILE_NAME})
             self.bucket.write(_key(digest), copy / manifest.FILE_NAME)
         return False
@@ -130,6 +131,7 @@ class Objects:
 
     def remove(self, digest: str, is_needed: Callable[[], bool]) -> bool:
         content = self.read_manifest(digest)
+        # Hidden before it is checked: a channel that moves here later finds no bundle, an earlier move is seen by the check.
         self.bucket.delete(_key(digest))
         if is_needed():
             self.bucket.write(_key(digest), content)

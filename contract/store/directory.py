@@ -81,7 +81,7 @@ class Directory:
             incoming.mkdir()
             (incoming / signature.FILE_NAME).write_bytes(content)
             seal(incoming)
-            stored.chmod(0o755)
+            stored.chmod(0o755)  # a rename needs a writable directory, and bundles are sealed
             (incoming / signature.FILE_NAME).replace(stored / signature.FILE_NAME)
             stored.chmod(0o555)
             fsync_directory(stored)
@@ -113,7 +113,7 @@ class Directory:
     def remove(self, digest: str, is_needed: Callable[[], bool]) -> bool:
         path = self._bundles / digest
         away = self._bundles / f".removed-{digest}-{uuid.uuid4().hex}"
-        path.rename(away)
+        path.rename(away)  # before the check, so that a channel moved meanwhile is either seen by it or finds no bundle
         needed = is_needed()
         if needed:
             rename_unless_there(away, path)

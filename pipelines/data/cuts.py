@@ -39,7 +39,7 @@ def moved(thresholds: NDArray[np.float32], values: NDArray[np.float32]) -> Numbe
     framed = np.concatenate([[-np.inf], values, [np.inf]]).astype(np.float64)
     below, above = framed[at], framed[at + 1]
     inside, wide = np.isfinite(below) & np.isfinite(above), thresholds.astype(np.float64)
-    result = np.sign(wide) * 2.0 ** np.frexp(wide)[1]
+    result = np.sign(wide) * 2.0 ** np.frexp(wide)[1]  # the next power of two away from zero
     result[np.isinf(below) & (wide > 0) | np.isinf(above) & (wide < 0)] = 0.0
     result[inside] = _roundest(below[inside], above[inside], wide[inside])
     return result

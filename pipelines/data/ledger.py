@@ -103,7 +103,7 @@ class Ledger:
                 if batch.state == "quarantined":
                     self._keep(batch, source)
                 batches[batch.id] = replace(batch, history=_history(before, batch.state))
-        for batch, _ in verdicts:
+        for batch, _ in verdicts:  # after the ledger is written: a crash leaves a copy too many, never one too few
             if batch.state == "accepted":
                 self.copy_of(batch).unlink(missing_ok=True)
         return [batches[batch.id] for batch, _ in verdicts]

@@ -195,6 +195,7 @@ def strata(table: pl.DataFrame, target: TargetParams) -> NDArray[np.int64]:
 
 def draws(table: pl.DataFrame, columns: Sequence[str], seed: int) -> Draws:
     """Return a number of 64 bits for each row, which depends only on its values in these columns and the seed."""
+    # Joined by the unit separator, which texts hardly contain, so that ("ab", "c") and ("a", "bc") differ.
     texts = [pl.col(name).cast(pl.String).fill_null("") for name in columns]
     return hashes(table.select(pl.concat_str(texts, separator="\x1f")).to_series(), seed)
 

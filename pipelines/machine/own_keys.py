@@ -37,6 +37,7 @@ def signing(directory: Path) -> bytes:
 def rotate(directory: Path) -> str:
     """Replace the private key, lost or not, and return a summary; the previous public keys stay trusted."""
     private_directory(directory)
+    # The old public key is written before the private key is replaced, so that a crash in between loses no trust.
     fresh = directory / f".{_SIGNING}.{os.getpid()}.part"
     if (directory / _SIGNING).exists():
         _publish(directory, (directory / _SIGNING).read_bytes())
@@ -60,7 +61,7 @@ def write_private(path: Path, content: bytes) -> None:
     temporary.touch(mode=0o600)
     try:
         temporary.write_bytes(content)
-        os.link(temporary, path)
+        os.link(temporary, path)  # unlike a rename, a link fails if the file exists
     finally:
         temporary.unlink()
 

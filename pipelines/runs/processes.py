@@ -66,8 +66,8 @@ def die_with_parent() -> None:
 def _end_group(process: subprocess.Popen[bytes], grace_s: float) -> None:
     deadline = time.monotonic() + grace_s
     _signal_group(process.pid, signal.SIGTERM)
-    while _signal_group(process.pid, 0) and time.monotonic() < deadline:
-        process.poll()
+    while _signal_group(process.pid, 0) and time.monotonic() < deadline:  # signal 0 only tests whether the group exists
+        process.poll()  # reaps the leader, whose zombie would keep the group alive
         time.sleep(0.05)
     _signal_group(process.pid, signal.SIGKILL)
     process.wait()

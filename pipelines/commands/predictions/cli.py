@@ -100,7 +100,7 @@ def _remove(path: Path, size: int) -> bool:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
-        is_read = path.stat().st_size == size
+        is_read = path.stat().st_size == size  # a log only grows, so an equal size means that all of it was read
         if is_read:
             path.unlink()
         return is_read
