@@ -23,16 +23,16 @@ _KEY = "data.source.path"
 _MONTH = re.compile(r"\{month(?::([^}]+))?\}")
 _UTF8 = {"utf-8", "utf8", "utf-8-sig", "ascii"}
 _HEAD_BYTES = 1 << 20
-_RECORD = "\x00record"  # as no column is called
+_RECORD = "\x00record"  # no column has this name
 
 
 def read(data: Data, source: FilesSource, month: str) -> pl.DataFrame:
-    """The rows of a month, every value as text where the files are CSV.
+    """Return the rows of a month, every value as text where the files are CSV.
 
     Raises:
         UnavailableError: no file is there (yet), or its server does not answer.
         ConfigurationError: a URL, a credential or a certificate is wrong.
-        DataRejectedError: a file cannot be read, a column is not there, or a row belongs to no month.
+        DataRejectedError: a file cannot be read, a column is missing, or a row belongs to no month.
     """
     path = _path_of_month(source.path, month)
     with local_files(path) as files:
@@ -57,7 +57,7 @@ def _path_of_month(path: str, month: str) -> str:
 
 @contextmanager
 def local_files(path: str) -> Iterator[list[str]]:
-    """The files that a path, a glob or a URL means, in order; those of a URL are copies that last as long as the block."""
+    """Yield the files of a path, a glob or a URL, in order; those of a URL are copies, deleted after the block."""
     if "://" not in path:
         yield sorted(glob(str(source_root() / secrets.expand(_KEY, path))))  # noqa: PTH207 - the path may be absolute
         return
@@ -66,7 +66,7 @@ def local_files(path: str) -> Iterator[list[str]]:
 
 
 def reason(error: BaseException) -> str:
-    """Why a CSV file cannot be read, in words that quote nothing of it: the library's own do."""
+    """Return the reason why a CSV file cannot be read; unlike the library's message, it quotes no value."""
     if isinstance(error, UnicodeDecodeError) or "utf-8" in str(error) or "utf8" in str(error):
         return "its bytes are not text in this encoding"
     if "malformed" in str(error) or "escaped" in str(error):
@@ -81,17 +81,17 @@ def _scan(files: list[str], source: FilesSource) -> pl.LazyFrame:
 
 
 def scan_csv(files: list[str], separator: str, quote: str | None, encoding: str) -> pl.LazyFrame:
-    """Every value as text. Where records have more or fewer fields than the header, `tables.RAGGED` says in which file and line.
+    """Return every value as text; `tables.RAGGED` has file and line of records with more or fewer fields than the header.
 
     Raises:
-        DataRejectedError: a file is not what is declared, or has other columns than the first one.
+        DataRejectedError: a file is not as declared, or its columns differ from those of the first one.
     """
     frames = [_scan_csv(name, separator, quote, _as_utf8(name, encoding)) for name in files]
     columns = [set(frame.collect_schema().names()) - {tables.RAGGED} for frame in frames]
     for name, found in zip(files, columns, strict=True):
         if others := found ^ columns[0]:
             raise DataRejectedError(
-                f"{Path(name).name} and {Path(files[0]).name} have not the same columns: only one of them has "
+                f"{Path(name).name} and {Path(files[0]).name} have different columns: only one of them has "
                 f"{shape.named(sorted(others))}; deliver files of one layout"
             )
     return pl.concat(frames, how="diagonal")
@@ -119,16 +119,16 @@ def _scan_csv(name: str, separator: str, quote: str | None, content: str | bytes
 
 
 def _without_marks(table: pl.LazyFrame) -> pl.LazyFrame:
-    """Raises DataRejectedError for a column that would be taken for our own marks."""
+    """Return the table; raise DataRejectedError if a column has the name of our own marks."""
     if tables.RAGGED in table.collect_schema():
         raise DataRejectedError(
-            f"the source has a column {tables.RAGGED!r}, by which bad lines are marked here; rename it there"
+            f"the source has a column {tables.RAGGED!r}, a name reserved for marking bad lines; rename it there"
         )
     return table
 
 
 def _as_utf8(name: str, encoding: str) -> str | bytes:
-    """The file's name if it is UTF-8 with lines that end in LF or CRLF; else its content, made so."""
+    """Return the file's name if it is UTF-8 with lines that end in LF or CRLF; else its content, converted to that."""
     with lines.opened(name) as stream:
         content = stream.read(_HEAD_BYTES)
         has_line_ends = b"\n" in content or b"\r" not in content

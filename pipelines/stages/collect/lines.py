@@ -1,4 +1,4 @@
-"""Records of a CSV file that a parser would pad or cut in silence: found by counting fields, before anything is parsed."""
+"""Ragged records of a CSV file, which a parser would pad or truncate silently: found by counting fields before it is parsed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from contract.errors import DataRejectedError
 
 
 class OddRecords(NamedTuple):
-    """What does not look like the header; records count from 0 below it, in the order of the file.
+    """Records with another number of fields than the header; they count from 0 below it, in the order of the file.
 
     Attributes:
         blank: records without any field; none where the table has one column, which may be empty.
@@ -43,7 +43,7 @@ def odd_records(content: str | bytes, separator: str, quote: str | None, name: s
     ragged = records.filter(pl.col("fields") != width, ~blank)
     if 0 < ragged.height == records.filter(~blank).height:
         raise DataRejectedError(
-            f"{name} has {width} fields in its header and another number in every other line; check separator, quote and encoding"
+            f"{name} has {width} fields in its header and a different number in every other line; check separator, quote and encoding"
         )
     return OddRecords(
         records.filter(blank)["record"].to_list() if width != 1 else [],
@@ -52,7 +52,7 @@ def odd_records(content: str | bytes, separator: str, quote: str | None, name: s
 
 
 def _counts(content: str | bytes, separator: str, quote: str | None) -> pl.DataFrame:
-    """By line: its number from 1, its fields (0 of a blank one), and whether quotes stand in it that do not enclose a field."""
+    """Return by line its number from 1, its fields (0 if blank), and whether it has quotes that do not enclose a field."""
     bare = pl.col("text").str.strip_chars_end("\r")
     torn = pl.lit(False)
     if quote is not None:
@@ -65,7 +65,7 @@ def _counts(content: str | bytes, separator: str, quote: str | None) -> pl.DataF
 
 
 def _parsed(content: str | bytes, separator: str, quote: str | None, name: str) -> Iterator[tuple[int, int]]:
-    """By record, which may go over several lines: the number of its first line, and its fields."""
+    """Yield by record, which may span several lines, the number of its first line and its fields."""
     csv.field_size_limit(sys.maxsize)
     line = 1
     with io.TextIOWrapper(opened(content), "utf-8", newline="") as text:
@@ -76,12 +76,12 @@ def _parsed(content: str | bytes, separator: str, quote: str | None, name: str) 
                 line = reader.line_num + 1
         except csv.Error:
             raise DataRejectedError(
-                f"{name}: a quote in the record that begins in line {line} is not closed; check quote, or mend the record"
+                f"{name}: a quote in the record that begins in line {line} is not closed; check quote, or correct the record"
             ) from None
 
 
 def opened(content: str | bytes) -> IO[bytes]:
-    """The bytes of a file, unpacked."""
+    """Open a file, or its bytes, for reading; a `.gz` file is decompressed."""
     if isinstance(content, bytes):
         return io.BytesIO(content)
     path = Path(content)

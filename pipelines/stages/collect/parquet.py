@@ -1,4 +1,4 @@
-"""Parquet files as lazy tables, with what polars does not read right: old timestamps of Spark, and types of other databases."""
+"""Parquet files as lazy tables, with types that polars misreads: Spark's INT96 timestamps, and intervals of other databases."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _DESCRIBED = "SELECT DISTINCT name, type, converted_type FROM parquet_schema($fi
 
 
 def scan(files: list[str]) -> pl.LazyFrame:
-    """The table of all files.
+    """Return the table of all files.
 
-    INT96, which Spark writes, is read in microseconds: in nanoseconds, as polars would, each year after 2262 would be 2262.
+    INT96, which Spark writes, is read in microseconds. In nanoseconds, the default of polars, times after 2262 would overflow.
 
     Raises:
         DataRejectedError: a file has an INTERVAL, on which polars panics.
@@ -25,8 +25,8 @@ def scan(files: list[str]) -> pl.LazyFrame:
         found = []  # polars says what is wrong with the file
     if intervals := sorted(name for name, _, converted in found if converted == "INTERVAL"):
         raise DataRejectedError(
-            f"the source has the column {intervals[0]!r} as INTERVAL, which cannot be read; "
-            "write it as a number (of seconds, say), or leave it out of the file"
+            f"the source has the column {intervals[0]!r} as INTERVAL, which is unsupported; "
+            "write it as a number, such as seconds, or leave it out of the file"
         )
     table = pl.scan_parquet(files)
     if old := [name for name, physical, _ in found if physical == "INT96"]:

@@ -9,25 +9,25 @@ from typing import Any
 from contract.store.remote import failure
 from pipelines.stages.collect import secrets
 
-_SILENCE_S = 60  # of a server in the middle of a file
+_SILENCE_S = 60  # longest pause of a server in the middle of a file
 
 
 def download(key: str, path: str, directory: Path) -> list[str]:
-    """Copies of the files that a URL or a glob means, in their order.
+    """Download the files of a URL or a glob; return the paths of the copies, in order.
 
     Raises:
         ConfigurationError: the URL, a credential, the bucket or the server's certificate is wrong; `key` says where it is named.
-        UnavailableError: there is no such file (yet), the server does not answer, or a file came cut short.
+        UnavailableError: there is no such file (yet), the server does not answer, or a file was truncated.
     """
     import fsspec
 
     url = secrets.expand(key, path)
     try:
-        # A system of our own: its list of files is new, and the environment is read now.
+        # No cached instance: its directory listings and credentials could be stale.
         system, place = fsspec.core.url_to_fs(url, skip_instance_cache=True, **_options(url))
         names = _names(system, place)
         return [_fetch(system, name, directory / f"{number:06}{_suffix(name)}") for number, name in enumerate(names)]
-    except Exception as error:  # noqa: BLE001 - every file system raises errors of its own, most of them of the network
+    except Exception as error:  # noqa: BLE001 - every file system raises its own errors, mostly of the network
         reason = secrets.redact(str(error) or type(error).__name__, path)
         raise failure(error, f"{key}: {path!r}", reason) from None
 
@@ -42,7 +42,7 @@ def _names(system: Any, place: str) -> list[str]:
 
 
 def _check_bucket(system: Any, bucket: str) -> None:
-    """A glob finds nothing in a bucket that is not there, and does not say so."""
+    """Raise ValueError for a missing bucket, in which a glob silently finds nothing."""
     try:
         system.info(bucket)
     except FileNotFoundError:
@@ -50,7 +50,7 @@ def _check_bucket(system: Any, bucket: str) -> None:
 
 
 def _options(url: str) -> dict[str, Any]:
-    """However long a file takes, as long as bytes come; without this a download is given up after five minutes."""
+    """Return fsspec's options: over HTTP no limit on a download while bytes arrive; aiohttp's default is five minutes."""
     if not url.startswith("http"):
         return {}
     from aiohttp import ClientTimeout

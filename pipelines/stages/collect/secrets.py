@@ -1,4 +1,4 @@
-"""`${NAME}` in a path or a URL: read from the environment, and never written anywhere."""
+"""Variables `${NAME}` in a path or a URL: read from the environment, and never written anywhere."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipelines.params.source import VARIABLE
 
 
 def expand(key: str, location: str) -> str:
-    """The location with the values of its variables; what stands before an `@` is quoted, as user and password must be.
+    """Return the location with the values of its variables; user and password, before an `@`, are percent-encoded.
 
     Raises:
         ConfigurationError: a variable is not set; `key` says where it is named.
@@ -21,14 +21,14 @@ def expand(key: str, location: str) -> str:
     def value(match: re.Match[str]) -> str:
         name = match[1]
         if name not in os.environ:
-            raise ConfigurationError(f"{key} names ${{{name}}}, which the environment does not hold; set {name}")
+            raise ConfigurationError(f"{key} names ${{{name}}}, which is not set in the environment; set {name}")
         return quote(os.environ[name], safe="") if match.start() < userinfo_end else os.environ[name]
 
     return VARIABLE.sub(value, location)
 
 
 def redact(text: str, location: str) -> str:
-    """A library's message in one line of at most 300 characters, with the name of each variable in place of its value."""
+    """Return a library's message in at most 300 characters of one line, with variable names in place of their values."""
     for name in VARIABLE.findall(location):
         if value := os.environ.get(name):
             for written in sorted({value, quote(value), quote(value, safe="")}, key=len, reverse=True):

@@ -1,4 +1,4 @@
-"""From a table as its source writes it to the rows of one month under the names of `data.columns`; pure functions."""
+"""Selection and renaming: from a source's table to the rows of one month under the names of `data.columns`; pure functions."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from pipelines.params.params import Data
 from pipelines.params.source import TableSource
 
 _SHOWN = 30
-_VALUE = re.compile(r"[+-]?[\d.]+|\d{4}-\d{2}-\d{2}.*")  # what no column is called
+_VALUE = re.compile(r"[+-]?[\d.]+|\d{4}-\d{2}-\d{2}.*")  # a number or a date is not a column's name
 _READ = "__read__"
 _MOMENT = pl.Struct({"at": pl.Datetime("us"), "has_offset": pl.Boolean})
 
 
 def month_of(table: pl.LazyFrame, data: Data, source: TableSource, month: str) -> pl.DataFrame:
-    """The rows of a month, values as the source has them; a month is filtered while the source is read.
+    """Return the rows of a month, values as the source has them; the month is filtered while the source is read.
 
     Raises:
-        DataRejectedError: a named column is not there, or a row has no readable time and so belongs to no month.
+        DataRejectedError: a named column is missing, or a row has no readable time and so belongs to no month.
     """
     table = _rename(table, data, source)
     schema = table.collect_schema()
@@ -42,46 +42,48 @@ def month_of(table: pl.LazyFrame, data: Data, source: TableSource, month: str) -
 
 
 def _unmarked(table: pl.DataFrame) -> pl.DataFrame:
-    """Without the column of ragged lines where there are none."""
+    """Return the table without the mark of ragged lines if it has none."""
     has_ragged = tables.RAGGED in table.columns and table[tables.RAGGED].null_count() < table.height
     return table if has_ragged else table.drop(tables.RAGGED, strict=False)
 
 
 def require(found: Collection[str], wanted: Mapping[str, str]) -> None:
-    """Check that a source has the columns that are asked of it.
+    """Check that a source has the required columns.
 
     Args:
-        found: the names that it has.
-        wanted: the names that it must have, each with the key of params.yaml that names it.
+        found: names of its columns.
+        wanted: required names, each with the key of params.yaml that has it.
 
     Raises:
-        DataRejectedError: one of them is not there.
+        DataRejectedError: a column is missing.
     """
     if lost := [name for name in wanted if name not in found]:
         name, key = lost[0], wanted[lost[0]]
         raise DataRejectedError(
             f"the source has no column {name!r}, which {key} names{_meant(name, found)}; correct it, or use data.source.rename. "
             f"The source has {named(found)}",
-            [Problem(None, name, f"is not there either{_meant(name, found)}") for name in lost[1:]],
+            [Problem(None, name, f"is missing too{_meant(name, found)}") for name in lost[1:]],
         )
 
 
 def refuse_twins(names: Collection[str]) -> None:
-    """Raises DataRejectedError where two columns differ by the case of letters alone: databases do not tell them apart."""
+    """Raise DataRejectedError for two columns that differ by case alone: databases do not tell them apart."""
     by_letters: dict[str, str] = {}
     for name in names:
         if (other := by_letters.setdefault(name.lower(), name)) != name:
             raise DataRejectedError(
-                f"the columns {other!r} and {name!r} of the source differ by the case of letters alone; drop one "
+                f"the columns {other!r} and {name!r} of the source differ by case alone; drop one "
                 "(data.source.drop), or rename it (data.source.rename)"
             )
 
 
 def named(columns: Collection[str]) -> str:
-    """The names of columns for a message; none of them where a row seems to stand in place of the header."""
+    """Return the names of columns for a message; none if the header seems to be a row of values, which may be personal."""
     names = sorted(name for name in columns if name != tables.RAGGED)
     if any(map(_VALUE.fullmatch, names)):
-        return f"{len(names)} columns, and its first line looks like a row: it must hold their names"
+        return (
+            f"{len(names)} columns, but its first line looks like a row of values; it must be a header with their names"
+        )
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(map(repr, names[:_SHOWN])) + more
 
@@ -93,9 +95,9 @@ def _meant(name: str, found: Collection[str]) -> str:
 
 
 def in_order(table: pl.DataFrame, key: tuple[str, ...]) -> pl.DataFrame:
-    """The rows by key, then by all other columns, so that no order of delivery shows; equal rows are one row.
+    """Return the rows by key, then by all other columns, whatever the order of delivery; equal rows become one.
 
-    Without a key nothing tells a row that was delivered twice from two equal ones: all stay, in the order of the source.
+    Without a key, a row delivered twice is indistinguishable from two equal ones: all stay, in the order of the source.
     """
     if not key:
         return table
@@ -112,7 +114,7 @@ def _rename(table: pl.LazyFrame, data: Data, source: TableSource) -> pl.LazyFram
 
 
 def _combined(table: pl.LazyFrame, field: Field) -> pl.Expr:
-    """The texts of the columns that a timestamp is made of, joined by a space; null where one of them is missing."""
+    """Return the texts of the parts of a timestamp, joined by a space; null where one of them is missing."""
     schema = table.collect_schema()
     for part in field.source:
         kinds.check(part, schema[part], Field(part, "category"))
@@ -124,9 +126,10 @@ def _combined(table: pl.LazyFrame, field: Field) -> pl.Expr:
 
 
 def _only_month(table: pl.LazyFrame, field: Field, month: str) -> pl.DataFrame:
-    """The rows of the month, unless any row of the table has no time: the source is read once for both, and not held.
+    """Return the rows of the month; refuse a table in which any row has no time.
 
-    A ragged line without a time lies where the line before it does: `validate` splits it off, but of which month it is has to be said.
+    The source is read once for both, and not held in memory. A ragged line without a time counts to the month of the line before it;
+    `validate` splits it off there.
     """
     start, end = tables.month_bounds(month)
     schema = table.collect_schema()
@@ -160,28 +163,28 @@ def _only_month(table: pl.LazyFrame, field: Field, month: str) -> pl.DataFrame:
 
 
 def refuse_hole(month: str, later: int) -> None:
-    """Raises DataRejectedError for a month without rows where the source has `later` ones: it will not come by itself."""
+    """Raise DataRejectedError for a month without rows if the source has `later` ones: a retry would not help."""
     if later:
         raise DataRejectedError(
-            f"the source holds no rows of {month}, and {later:,} of later months: was it lost, or were there none? Deliver it, or take "
-            f"{month} off data.months, which may have holes"
+            f"the source holds no rows of {month}, but {later:,} of later months; deliver the month if it was lost, or remove {month} from "
+            "data.months, which may have gaps"
         )
 
 
 def refuse_mixed(name: str, with_offset: int, without: int) -> None:
-    """Raises DataRejectedError for a column in which some rows have an offset and some have none."""
+    """Raise DataRejectedError for a column in which some times have an offset and some have none."""
     if with_offset and without:
         raise DataRejectedError(
-            f"column {name!r}: {with_offset} rows have a time with an offset and {without} one without, which may be hours "
-            "apart; write all of them with an offset, or none"
+            f"column {name!r}: {with_offset} times have an offset and {without} have none, so they may be hours apart; "
+            "write all of them with an offset, or none"
         )
 
 
 def refuse_foreign_times(name: str, converted: Converted) -> None:
-    """Raises DataRejectedError where no value of a timestamp could be read: they are in another format."""
+    """Raise DataRejectedError for a timestamp of which no value could be read: its format is another one."""
     problems = converted.problems.drop_nulls()
     if len(problems) and converted.values.null_count() == len(converted.values):
         raise DataRejectedError(
-            f"none of the {len(problems)} values of column {name!r} is a time that can be read: it {problems[0]}; name their format in "
+            f"none of the {len(problems)} values of column {name!r} is a readable time: it {problems[0]}; name their format in "
             f'data.source.combine, such as {{{name}: {{columns: [{name}], format: "%d/%m/%Y %H:%M"}}}}'
         )

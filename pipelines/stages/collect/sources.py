@@ -1,4 +1,4 @@
-"""One function for every kind of source: the rows of a month, under the names of `data.columns`."""
+"""One reader for every kind of source: the rows of a month, under the names of `data.columns`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pipelines.params.source import FilesSource, FlightsSource, SqlSource
 
 
 def read(data: Data, month: str) -> pl.DataFrame:
-    """The rows of a month such as `2013-01`, or of `all`; values may still be text, and the order is not defined.
+    """Return the rows of a month such as `2013-01`, or of `all`; values may still be text, and the order is not defined.
 
     Raises:
         UnavailableError: the source does not answer, or has no file yet; a retry can help.
-        ConfigurationError, DataRejectedError: what is declared, or what is there, has to be mended.
+        ConfigurationError, DataRejectedError: the declaration, or the data, has to be corrected.
     """
     match data.source:
         case FlightsSource():

@@ -29,10 +29,10 @@ from pipelines.params.source import SqlSource
 from pipelines.stages.collect import secrets, shape
 
 _KEY = "data.source.url"
-# The database compares in its own zone, and text by its letters: a day more on either side, and the exact months are cut here.
+# The database compares in its own zone, and text by its letters: a day more is read on either side, and the month is cut here.
 _MARGIN = timedelta(days=1)
 _END = re.compile(r"(\s*;)?\s*(--[^\n'\"]*\s*)*\Z")
-_PARAMETER = re.compile(r"(?<![:\w\\]):\w+(?!:)")  # as SQLAlchemy finds them in a text
+_PARAMETER = re.compile(r"(?<![:\w\\]):\w+(?!:)")  # as SQLAlchemy finds bind parameters in a text
 # Classes of SQLSTATE (ISO 9075): connection exceptions, transaction rollback, insufficient resources, operator intervention; a lock.
 _PASSING = ("08", "40", "53", "57", "55P03")
 _PASSING_IN_SQLITE = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_PROTOCOL")
@@ -41,18 +41,18 @@ _REFUSED = ("authentication failed", "access denied", "no password supplied", "d
 
 
 def read(data: Data, source: SqlSource, month: str) -> pl.DataFrame:
-    """The rows of a month.
+    """Return the rows of a month.
 
     Raises:
         UnavailableError: the database does not answer.
         ConfigurationError: the URL, its driver or the statement is wrong.
-        DataRejectedError: a column is not there, or a row belongs to no month.
+        DataRejectedError: a column is missing, or a row belongs to no month.
     """
     try:
         engine = sqlalchemy.create_engine(_located(secrets.expand(_KEY, source.url)))
     except (ArgumentError, NoSuchModuleError, ImportError, ValueError) as error:
         raise ConfigurationError(
-            f"{_KEY}: {source.url!r} is no URL for which a driver is installed ({secrets.redact(str(error), source.url)})"
+            f"{_KEY}: {source.url!r} is no URL of an installed driver ({secrets.redact(str(error), source.url)})"
         ) from None
     try:
         with engine.connect() as connection:
@@ -72,7 +72,7 @@ def read(data: Data, source: SqlSource, month: str) -> pl.DataFrame:
 
 
 def _located(url: str) -> sqlalchemy.URL:
-    """The URL; one of a SQLite file by its absolute path, where it is, since SQLite would make an empty one.
+    """Return the URL; a SQLite file has its absolute path and must exist, since SQLite would create an empty one.
 
     Raises:
         UnavailableError: there is no such file (yet).
@@ -88,7 +88,7 @@ def _located(url: str) -> sqlalchemy.URL:
 
 
 def _select(connection: sqlalchemy.Connection, source: SqlSource, month: str) -> tuple[pl.DataFrame, int]:
-    """The rows of a month and some around it, and how many are later."""
+    """Return the rows of a month and a day around it, and the number of later rows."""
     if connection.dialect.name == "postgresql":
         connection.execute(sqlalchemy.text("SET TIME ZONE 'UTC'"))
     quote = connection.dialect.identifier_preparer.quote
@@ -109,26 +109,24 @@ def _select(connection: sqlalchemy.Connection, source: SqlSource, month: str) ->
 def _bounds(dialect: str, month: str) -> dict[str, datetime | str]:
     start, end = (bound + sign * _MARGIN for bound, sign in zip(tables.month_bounds(month), (-1, 1), strict=True))
     if dialect == "sqlite":
-        # It has no type for times: a date is before every text of that day, with T or a space, with a fraction or without.
+        # SQLite has no type for times: a date sorts before every text of that day, with T or a space, with a fraction or without.
         return {"start": start.date().isoformat(), "end": end.date().isoformat()}
     return {"start": start, "end": end}
 
 
 def _subquery(query: str) -> str:
-    """A SELECT as a table: without the semicolon at its end, on lines of its own for a comment there, colons as they stand."""
+    """Return a SELECT as a subquery: no final semicolon, lines of its own for a final comment, colons escaped."""
     bare = _END.sub("", query, count=1)
     return f"(\n{_PARAMETER.sub(lambda match: chr(92) + match[0], bare)}\n) AS delivered"
 
 
 def _frame(result: sqlalchemy.CursorResult[Any], source: SqlSource) -> pl.DataFrame:
-    """The rows; a column that is dropped anyway is empty, whatever it holds."""
+    """Return the rows; a column that `data.source.drop` names is null, so that its type may be unsupported."""
     used = {name for entry in source.combine.values() for name in entry.columns}
     dropped = set(source.drop) - used
     names = list(result.keys())
     if repeated := [name for name in names if names.count(name) > 1]:
-        raise DataRejectedError(
-            f"data.source.query gives two columns named {repeated[0]!r}; name one otherwise, with AS"
-        )
+        raise DataRejectedError(f"data.source.query returns two columns named {repeated[0]!r}; rename one with AS")
     values = zip(*result.fetchall(), strict=True)
     columns = list(values) or [()] * len(names)
     made = [
@@ -139,15 +137,15 @@ def _frame(result: sqlalchemy.CursorResult[Any], source: SqlSource) -> pl.DataFr
 
 
 def _series(name: str, values: tuple[Any, ...]) -> pl.Series:
-    """A column in the type that all its values share; as text where they share none, so that no order of rows shows.
+    """Return a column in the type that all its values share, or as text; the order of the rows does not matter.
 
     Raises:
-        DataRejectedError: the values are lists, documents, or bytes that are no text.
+        DataRejectedError: the values are lists, documents, or bytes that are not UTF-8 text.
     """
     kinds = {type(value) for value in values if value is not None}
     if nested := kinds & {dict, list, tuple, set}:
         raise DataRejectedError(
-            f"column {name!r} holds values of type {nested.pop().__name__}, of which no feature is made; take a part of them in "
+            f"column {name!r} holds values of type {nested.pop().__name__}, which is unsupported; select a part of them in "
             "data.source.query, or leave the column out (data.source.drop)"
         )
     if kinds & {bytes, memoryview}:
@@ -167,7 +165,7 @@ def _series(name: str, values: tuple[Any, ...]) -> pl.Series:
 
 
 def _text(value: Any) -> str:
-    """The text of a value, which does not depend on the type that the driver gives it."""
+    """Return the text of a value, the same for every type that a driver may give it."""
     try:
         return text_of(value)
     except ValueError:
@@ -181,7 +179,7 @@ def _decoded(name: str, value: Any) -> Any:
         return bytes(value).decode()
     except UnicodeDecodeError:
         raise DataRejectedError(
-            f"column {name!r} holds bytes that are no text in UTF-8; cast it in data.source.query, or leave it out (data.source.drop)"
+            f"column {name!r} holds bytes that are not UTF-8 text; cast it in data.source.query, or leave it out (data.source.drop)"
         ) from None
 
 
@@ -190,7 +188,7 @@ def _is_whole(value: int | Decimal) -> bool:
 
 
 def _whole(name: str, values: list[int | None]) -> pl.Series:
-    """Whole numbers, beyond 64 bits as text: so a wide identifier keeps all of its digits."""
+    """Return whole numbers, as text if one needs more than 64 bits: a wide identifier keeps all of its digits."""
     fits = all(value is None or -(2**63) <= value < 2**63 for value in values)
     return pl.Series(name, values if fits else [None if value is None else str(value) for value in values])
 
@@ -200,7 +198,7 @@ def _moments(name: str, values: tuple[Any, ...]) -> pl.Series:
 
 
 def _failure(error: DBAPIError, source: SqlSource) -> ConfigurationError | UnavailableError:
-    """What an error of the driver means: only that of a connection, a lock or a server that restarts can pass by itself."""
+    """Return the error to raise: only a lost connection, a lock or a restarting server is worth a retry."""
     reason = _reason(error, source)
     state, name = getattr(error.orig, "sqlstate", None), getattr(error.orig, "sqlite_errorname", None)
     is_refused = any(word in reason.lower() for word in _REFUSED)
@@ -214,7 +212,10 @@ def _failure(error: DBAPIError, source: SqlSource) -> ConfigurationError | Unava
 
 
 def _reason(error: Exception, source: SqlSource) -> str:
-    """The driver's own words: SQLAlchemy's would quote the statement, its parameters and a link. None of a value: they would quote it."""
+    """Return the driver's message, without the statement and parameters that SQLAlchemy adds.
+
+    For an error of a value it is replaced, since drivers quote the value.
+    """
     if isinstance(error, DataError):
-        return f"a value cannot be converted as the statement says, SQLSTATE {getattr(error.orig, 'sqlstate', None)}"
+        return f"the statement cannot convert a value, SQLSTATE {getattr(error.orig, 'sqlstate', None)}"
     return secrets.redact(str(getattr(error, "orig", None) or error), source.url)

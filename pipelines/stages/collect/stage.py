@@ -22,8 +22,8 @@ class Conformed:
     """A table with each declared column in the canonical form of its kind.
 
     Attributes:
-        table: with `tables.UNREADABLE` where a cell could not be read; that cell is null.
-        in_utc: the timestamps that had an offset.
+        table: unreadable cells are null, and their texts stand in `tables.UNREADABLE`.
+        in_utc: timestamps that had an offset, and are in UTC now.
     """
 
     table: pl.DataFrame
@@ -31,20 +31,20 @@ class Conformed:
 
 
 def run(params: Params, month: str) -> str:
-    """Collect a month such as `2013-01`, or `all` of a table without time; returns a line about what was collected."""
+    """Collect a month such as `2013-01`, or `all` of a table without time; return a line of counts."""
     data, target = params.data, params.target
     raw = sources.read(data, month)
     shape.require(raw.columns, dict.fromkeys(data.columns, "data.columns") | {target.column: "target.column"})
     if raw.is_empty():
-        raise UnavailableError(f"the source holds no rows of {month}; has the month been delivered?")
+        raise UnavailableError(f"the source holds no rows of {month}; has it been delivered yet?")
     conformed = conform(raw, data, target)
     table = shape.in_order(conformed.table, data.key)
     tables.write(table, paths.partition(month), conformed.in_utc)
     twice = raw.height - table.height
     unlabelled = table[target.column].null_count()
     return (
-        f"{month}: {table.height:,} rows, {unlabelled:,} of them without a label"
-        + (f"; {twice:,} rows were there twice, and are once now" if twice else "")
+        f"{month}: {table.height:,} rows, {unlabelled:,} of them without an outcome"
+        + (f"; {twice:,} duplicate rows removed" if twice else "")
         + _ragged(table)
         + _unread(table)
     )
@@ -59,12 +59,12 @@ def _ragged(table: pl.DataFrame) -> str:
 
 
 def conform(table: pl.DataFrame, data: Data, target: TargetParams) -> Conformed:
-    """Convert each declared column value by value, as the values of a request are converted.
+    """Convert each declared column value by value, as serving converts the values of a request.
 
-    Missing and undeclared columns stay as they are, for `validate` to refuse them by name.
+    Undeclared columns stay as they are; `validate` refuses them, and missing ones, by name.
 
     Raises:
-        DataRejectedError: a column is of a type that is not read as its kind, or has times with and without an offset.
+        DataRejectedError: the type of a column is unsupported for its kind, or its times have and lack an offset.
     """
     fields = {name: field_of(name, data) for name in data.columns} | {target.column: outcome_of(target, data)}
     made, problems, in_utc = [], {}, []
@@ -90,4 +90,4 @@ def _unread(table: pl.DataFrame) -> str:
     if not counts:
         return ""
     named = ", ".join(f"{count:,} of {name!r}" for name, count in counts.items())
-    return f"; values that cannot be read: {named} (validate.budget says how many rows may be split off)"
+    return f"; unreadable values: {named} (validate.budget limits the rows that may be split off)"

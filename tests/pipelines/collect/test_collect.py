@@ -104,7 +104,7 @@ def test_collect_can_be_retried_when_month_is_not_there_yet(workspace: Path, par
 
 def test_collect_takes_a_hole_for_no_passing_thing(workspace: Path, params: Params) -> None:
     _csv(pl.concat([deliveries(datetime(2024, 1, 1), 31), deliveries(datetime(2024, 3, 1), 31)]))
-    with pytest.raises(DataRejectedError, match="no rows of 2024-02, and 620 of later months"):
+    with pytest.raises(DataRejectedError, match="no rows of 2024-02, but 620 of later months"):
         stage.run(params, "2024-02")
 
 

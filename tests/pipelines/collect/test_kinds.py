@@ -243,11 +243,11 @@ def test_one_code_has_one_text_when_a_later_month_has_gaps(workspace: Path, raw:
 
 def test_rows_with_and_without_an_offset_are_refused_with_counts(workspace: Path, raw: dict[str, Any]) -> None:
     text = "promised,order\n2024-01-02T10:00Z,a\n2024-01-03T10:00,b\n2024-01-04T10:00+02:00,c\n"
-    with pytest.raises(DataRejectedError, match=r"'promised': 2 rows have a time with an offset and 1 one without"):
+    with pytest.raises(DataRejectedError, match=r"'promised': 2 times have an offset and 1 have none"):
         rows_of(raw, text)
     raw["data"]["columns"]["packed"] = {"kind": "timestamp", "required": False}
     text = "promised,order,packed\n2024-01-02,a,2024-01-01T10:00Z\n2024-01-03,b,2024-01-01T10:00\n2024-01-03,c,\n"
-    with pytest.raises(DataRejectedError, match=r"'packed': 1 rows have a time with an offset and 1 one without"):
+    with pytest.raises(DataRejectedError, match=r"'packed': 1 times have an offset and 1 have none"):
         rows_of(raw, text)
 
 

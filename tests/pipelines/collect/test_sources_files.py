@@ -201,9 +201,9 @@ HEADER = "promised,order,depot,distance,weight,outcome"
         (
             HEADER.replace("outcome", "outcome,Order"),
             {},
-            "'order' and 'Order' of the source differ by the case of letters",
+            "'order' and 'Order' of the source differ by case alone",
         ),
-        ("2024-01-01,x,secret,1,2,kept", {}, "its first line looks like a row: it must hold their names"),
+        ("2024-01-01,x,secret,1,2,kept", {}, "its first line looks like a row of values; it must be a header"),
     ],
 )
 def test_column_that_is_not_there_is_named_with_what_was_meant(
@@ -235,7 +235,7 @@ def test_bad_table_is_refused_without_a_piece_of_a_row(
 
 def test_timestamp_of_which_no_value_is_iso_names_its_format(workspace: Path, raw: dict[str, Any]) -> None:
     raw["data"]["columns"]["arrived"] = {"kind": "timestamp"}
-    with pytest.raises(DataRejectedError, match=r"none of the 1 values of column 'arrived' is a time.*combine"):
+    with pytest.raises(DataRejectedError, match=r"none of the 1 values of column 'arrived' is a readable time.*combine"):
         rows_of(raw, "promised,order,arrived\n2024-01-02,a,02/01/2024 10:30\n")
 
 
@@ -282,7 +282,7 @@ def test_files_of_several_layouts_are_refused_and_those_of_another_order_are_not
     write_csv(ROWS, "a.csv")
     assert collect(raw, path="*.csv") == mixed
     write_csv(ROWS.rename({"weight": "mass"}), "b.csv")
-    with pytest.raises(DataRejectedError, match=r"b\.csv and a\.csv have not the same columns: .* 'mass', 'weight'"):
+    with pytest.raises(DataRejectedError, match=r"b\.csv and a\.csv have different columns: .* 'mass', 'weight'"):
         collect(raw, path="*.csv")
 
 

@@ -1,4 +1,4 @@
-"""Sources over a bad network: a file that came cut short never becomes a partition, and a retry gives the bytes of a good network."""
+"""Sources over a bad network: a file that was truncated never becomes a partition, and a retry gives the bytes of a good network."""
 
 from __future__ import annotations
 
