@@ -1,1 +1,1 @@
-"""The stages of dvc.yaml, a package each; they meet in files alone."""
+"""The stages of dvc.yaml, a package each; they share files, never code."""

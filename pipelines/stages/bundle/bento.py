@@ -1,4 +1,4 @@
-"""Building the bento with BentoML, and taking out of it what differs from run to run."""
+"""The bento: built by BentoML, then freed of all that differs between runs."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from contract.errors import BundleError
 
 SERVICE = "bentos.service:Predictor"
 LOCK_NAME = "requirements.txt"
-_BUILT_AT = "1980-01-01T00:00:00+00:00"  # the time of building would change the digest of an unchanged bundle
+_BUILT_AT = "1980-01-01T00:00:00+00:00"  # the real time would change the digest of an unchanged bundle
 _IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", "*.proto")
 
 
 def stage_sources(project: Path, artifact: Path, context: Path) -> None:
-    """Lay out what goes into the bento's `src/`: the two packages that serve, the artifact, and the serving lock."""
+    """Copy the sources of the bento into `context`: the two serving packages, the artifact, and the serving lock."""
     for package in ("contract", "bentos"):
         shutil.copytree(project / package, context / package, ignore=_IGNORED)
     shutil.copytree(artifact, context / "bundle")
@@ -31,7 +31,7 @@ def build(context: Path, name: str, version: str, target: Path) -> None:
     """Build the sources in `context` into a bento in `target`.
 
     Raises:
-        BundleError: with what BentoML said.
+        BundleError: the build failed; with the output of BentoML.
     """
     config = {
         "service": SERVICE,

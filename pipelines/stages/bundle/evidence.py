@@ -18,24 +18,24 @@ _URN = "urn:bulkhead:bundle:v1"
 
 
 def sbom(python: Path) -> bytes:
-    """A CycloneDX SBOM of what is installed in the environment of this interpreter, without time and serial number.
+    """Return a CycloneDX SBOM of the environment of this interpreter, without time and serial number.
 
     Raises:
-        BundleError: with what the tool said.
+        BundleError: the SBOM could not be made; with the output of the tool.
     """
     command = [sys.executable, "-m", "cyclonedx_py", "environment", "--output-reproducible", "--no-validate"]
     done = subprocess.run([*command, "--of", "JSON", str(python)], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise BundleError(f"no SBOM of {python} could be made:\n{done.stderr}")
+        raise BundleError(f"making the SBOM of {python} failed:\n{done.stderr}")
     return canonical_json(json.loads(done.stdout))
 
 
 def provenance(files: dict[str, str], inputs: Mapping[str, Any]) -> bytes:
-    """An in-toto statement with SLSA provenance: from which params, data and code these files were built, and by what.
+    """Return an in-toto statement with SLSA provenance: the params, data, code and builder of these files.
 
     Args:
         files: SHA-256 of the bundle's files by path.
-        inputs: as the manifest has them.
+        inputs: those of the manifest.
 
     Source: SLSA specification v1.0, provenance.
     """

@@ -1,4 +1,4 @@
-"""Golden requests: made from the schema (ranges, categories, gaps), never rows of the data, with the judged artifact's answers."""
+"""Golden requests, drawn from the schema (ranges, categories, gaps) and never from the data, with the artifact's answers."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _COUNT = 32
 
 
 def golden_cases(predictor: Predictor, count: int = _COUNT) -> list[dict[str, Any]]:
-    """`row` and `answer` of each golden request. The first is complete; later ones have gaps and unknown categories."""
+    """Return `row` and `answer` of each golden request: the first complete, later ones with gaps and unknown categories."""
     rows = golden_rows(predictor.schema, count)
     return [{"row": row, "answer": answer} for row, answer in zip(rows, predictor.predict(rows), strict=True)]
 
 
 def golden_rows(schema: FeatureSchema, count: int) -> list[dict[str, Any]]:
-    """Rows that the schema allows; the same schema gives the same rows."""
+    """Return rows that the schema allows; the same schema gives the same rows."""
     random = Random(schema.name)  # noqa: S311 - reproducible examples, no secret
     known = _known_categories(schema)
     return [_row(schema, known, random, complete=index == 0) for index in range(count)]
@@ -42,6 +42,6 @@ def _value(field: Field, known: list[str], random: Random, *, allow_unknown: boo
 
 
 def _known_categories(schema: FeatureSchema) -> dict[str, list[str]]:
-    """By field, the categories that its features know."""
+    """Return the categories that features know, by field."""
     listed = ((feature.inputs[0], transforms.listed(feature)) for feature in schema.features)
     return {name: list(categories) for name, categories in listed if categories is not None}

@@ -31,15 +31,15 @@ _PROJECT = Path(__file__).parents[3]
 
 
 def run(params: Params) -> str:
-    """Build `build/bundle`; the same inputs give the same digest.
+    """Build `build/bundle`; equal inputs give an equal digest.
 
     Raises:
-        ModelRejectedError: the model was not approved by `evaluate`.
+        ModelRejectedError: `evaluate` did not approve the model.
     """
     approval = json.loads(paths.APPROVAL.read_bytes())
     if not approval["approved"]:
         raise ModelRejectedError(
-            f"{paths.APPROVAL} says that the model is {approval['verdict']}; only an approved one is bundled"
+            f"{paths.APPROVAL}: the model is {approval['verdict']}; only an approved model is bundled"
         )
     with tempfile.TemporaryDirectory() as directory:
         artifact, context, built = (Path(directory) / name for name in ("artifact", "context", "built"))
@@ -60,7 +60,7 @@ def run(params: Params) -> str:
 
 
 def _write_artifact(serving: Serving, artifact: Path) -> None:
-    """Write what the server reads, with the golden answers of this very artifact."""
+    """Write the files that the server reads, with the golden answers of this artifact."""
     artifact.mkdir()
     for name in (MODEL_FILE_NAME, reference.FILE_NAME):
         shutil.copyfile(paths.BOOSTED / name, artifact / name)
@@ -82,7 +82,7 @@ def _inputs(params: Params) -> dict[str, Any]:
 
 
 def _write_evidence(built: Path, inputs: dict[str, Any]) -> None:
-    """The SBOM, and then the provenance, which names the SBOM too."""
+    """Write the SBOM, and then the provenance, which lists the SBOM too."""
     lock = built / _LOCK
     python = environments.python_for(lock, sha256(lock), var_directory() / "environments")
     write_atomically(built / evidence.SBOM, making.sbom(python))

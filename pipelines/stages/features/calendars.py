@@ -1,4 +1,4 @@
-"""The dates of a country's holidays, fixed when the schema is fitted: training and serving agree, and serving needs no library."""
+"""The dates of a country's holidays, fixed when the schema is fitted: serving uses the dates of training and needs no library."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _YEARS_AHEAD = 5  # beyond the last training row, for a model that is served tha
 
 
 def options(training: pl.DataFrame, feature: HolidayFeature, name: str) -> dict[str, Any]:
-    """Public holidays, days in lieu among them, as `contract.model.transforms.holiday` takes them: `dates`, `first_year`, `last_year`.
+    """Return the options of `contract.model.transforms.holiday`: `dates` (days in lieu included), `first_year`, `last_year`.
 
     Raises:
-        ConfigurationError: no calendar of that country or subdivision is known; or no training row has a year.
+        ConfigurationError: the country or subdivision has no known calendar, or no training row has a year.
     """
     import holidays
 
@@ -33,7 +33,7 @@ def options(training: pl.DataFrame, feature: HolidayFeature, name: str) -> dict[
 
 
 def _years(column: pl.Series, name: str) -> tuple[int, int]:
-    """The years of the column, and some after."""
+    """Return the first year of the column, and the last one plus `_YEARS_AHEAD`."""
     years = column.dt.year()
     if years.count() == 0:
         raise ConfigurationError(f"features.{name}: no training row has a value in {column.name!r}; declare `years`")

@@ -1,4 +1,4 @@
-"""Fitting the feature schema on the rows before the hold-out: pure functions from table and declarations to the schema."""
+"""The feature schema, fitted on the rows before the hold-out: pure functions from table and declarations to the schema."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from pipelines.params.features import (
 from pipelines.params.params import Data, TargetParams
 from pipelines.stages.features import calendars
 
-_ROWS, _VALUE = "__rows__", "__value__"  # no column of a table is called so
-# Different values per row, from which a column identifies: a value has fewer than two rows on average.
+_ROWS, _VALUE = "__rows__", "__value__"  # no column of a table has these names
+# Distinct values per row from which a column is an identifier: a value has fewer than two rows on average.
 _IDENTIFYING = 0.5
 
 
@@ -42,7 +42,7 @@ def fit_schema(
     """Return the schema of the declared features, its categories and lookup tables taken from `training` alone.
 
     Args:
-        in_utc: the timestamps that the table has with an offset, and that are in UTC now.
+        in_utc: timestamps that had an offset, and are in UTC now.
     """
     zones = dict.fromkeys(in_utc, UTC_ZONE)
     _check_zones(features, zones)
@@ -58,7 +58,7 @@ def fit_schema(
 
 
 def fitted_columns(target: str, features: Mapping[str, FeatureParams]) -> list[str]:
-    """Return the columns whose values `fit_schema` looks at: those with categories, of lookups, of quantiles, and of years."""
+    """Return the columns whose values `fit_schema` reads: those of categories, lookups, quantiles, and years."""
     needed = [target]
     for name, feature in features.items():
         if feature.is_fitted:
@@ -67,7 +67,7 @@ def fitted_columns(target: str, features: Mapping[str, FeatureParams]) -> list[s
 
 
 def _check_zones(features: Mapping[str, Any], zones: Mapping[str, str]) -> None:
-    """Raises ConfigurationError where the time between a local timestamp and one in UTC is asked for."""
+    """Raise ConfigurationError for a feature that combines a local timestamp with one in UTC."""
     for name, feature in features.items():
         inputs = inputs_of(name, feature)
         if len({zones.get(column) for column in inputs}) > 1:
@@ -85,10 +85,10 @@ def _feature(name: str, feature: Any, training: pl.DataFrame) -> Feature:
 
 
 def categories(column: pl.Series, feature: CategoryFeature, name: str) -> list[str]:
-    """The categories seen at least `minimum_count` times, in alphabetical order.
+    """Return the categories seen at least `minimum_count` times, in alphabetical order.
 
     Raises:
-        ConfigurationError: the column identifies, it does not categorise; or there are more than `maximum_categories`.
+        ConfigurationError: the column is an identifier, or has more than `maximum_categories`.
     """
     counts = column.drop_nulls().value_counts(name=_ROWS)
     known = _often(counts, column.name, feature.minimum_count, name)[column.name].sort().to_list()
@@ -101,7 +101,7 @@ def categories(column: pl.Series, feature: CategoryFeature, name: str) -> list[s
 
 
 def edges(training: pl.DataFrame, feature: BinnedFeature, name: str) -> list[float]:
-    """The declared edges, or ones between the values of the training rows that part them into bins of about equal count.
+    """Return the declared edges, or edges between training values that give bins of about equal count.
 
     No edge is a value of a row, and no bin has fewer rows than `MINIMUM_COUNT`.
 
@@ -122,10 +122,10 @@ def edges(training: pl.DataFrame, feature: BinnedFeature, name: str) -> list[flo
 
 
 def lookup_table(training: pl.DataFrame, feature: LookupFeature, name: str) -> dict[str, float]:
-    """By key that has at least `minimum_count` rows: its share of all rows, or the mean of a number (of the rows that have one).
+    """Return by key of at least `minimum_count` rows its share of all rows, or the mean of the column `of`, nulls left out.
 
     Raises:
-        ConfigurationError: the key identifies, it does not categorise; or there are more than `maximum_keys`.
+        ConfigurationError: the key is an identifier, or has more than `maximum_keys` values.
     """
     key = feature.input or name
     value = pl.col(feature.of).mean() if feature.of else pl.len() / training.height
@@ -141,28 +141,28 @@ def lookup_table(training: pl.DataFrame, feature: LookupFeature, name: str) -> d
 
 
 def _often(counts: pl.DataFrame, column: str, minimum_count: int, name: str) -> pl.DataFrame:
-    """The values with `minimum_count` rows or more. What few rows have may say who they are, and never enters the bundle.
+    """Return the values with at least `minimum_count` rows; rare ones may identify a person, and never enter the bundle.
 
     Raises:
-        ConfigurationError: there are more different values than a category has, or none has so many rows.
+        ConfigurationError: the column is an identifier, or no value has so many rows.
     """
     distinct, rows = counts.height, int(counts[_ROWS].sum())
     if distinct > _IDENTIFYING * rows:
         raise ConfigurationError(
-            f"features.{name}: {column!r} has {distinct} different values in {rows} rows of training, {distinct / rows:.0%}, more "
-            f"than the {_IDENTIFYING:.0%} of a category: it says who, not what. Drop the feature and declare the column as "
-            "`kind: identifier`, or make a coarser column of it at the source"
+            f"features.{name}: {column!r} has {distinct} different values in {rows} training rows, {distinct / rows:.0%}; above "
+            f"{_IDENTIFYING:.0%} it is an identifier, not a category. Drop the feature and declare the column as `kind: identifier`, "
+            "or make a coarser column of it at the source"
         )
     often = counts.filter(pl.col(_ROWS) >= minimum_count)
     if distinct and often.is_empty():
         raise ConfigurationError(
-            f"features.{name}: none of the {distinct} values of {column!r} has minimum_count ({minimum_count}) rows of training; "
-            "drop the feature, make a coarser column of it at the source, or lower minimum_count if nobody can be told by it"
+            f"features.{name}: none of the {distinct} values of {column!r} has minimum_count ({minimum_count}) training rows; "
+            "drop the feature, make a coarser column of it at the source, or lower minimum_count if no value identifies a person"
         )
     return often
 
 
-# What the options of a transform are made by; where nothing is here, they are those that are declared.
+# Fitted options by kind of feature; all other features have their declared options.
 FITS: dict[type[FeatureModel], Callable[[pl.DataFrame, Any, str], Mapping[str, Any]]] = {
     CategoryFeature: lambda training, feature, name: {
         "categories": categories(training[feature.input or name], feature, name)

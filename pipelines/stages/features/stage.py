@@ -21,9 +21,9 @@ _ROWS_AT_ONCE = 50_000  # the encoder works on Python values
 def run(params: Params) -> str:
     """Write to `data/features`: `schema.json`, `train.parquet`, `parts.parquet` and `counts.json`.
 
-    `train.parquet` holds the rows that are learned from (features as float32, outcome, whether for validation), `parts.parquet`
-    the part of every row of the table. Rows without an outcome cannot be learned from; they are counted, by month. Never is the
-    whole table in memory: first the columns that the split needs, then those with categories, then one month after another.
+    `train.parquet` holds the training and validation rows (features as float32, outcome, `is_validation`), `parts.parquet` the part
+    of every row of the table. Rows without an outcome are only counted, by month. The whole table is never in memory: first the
+    columns that the split needs, then the fitted ones, then one month after another.
     """
     data, target, features, months = params.data, params.target, params.features, params.data.months
     deciding = tables.read_partitions(months, splits.columns(params.split, data, target, features))
@@ -47,7 +47,7 @@ def run(params: Params) -> str:
 
 
 def _check_parts(target: TargetParams, parts: pl.Series, outcomes: pl.Series) -> None:
-    """Raises DataRejectedError for a part, or a label in training, without a single row."""
+    """Raise DataRejectedError for a part, or a label of the training part, without rows."""
     column = target.column
     for part in (splits.TRAINING, splits.VALIDATION, splits.HOLDOUT):
         if outcomes.filter(parts == part).count() == 0:
@@ -59,7 +59,7 @@ def _check_parts(target: TargetParams, parts: pl.Series, outcomes: pl.Series) ->
     if absent := [label for code, label in enumerate(target.labels) if code not in learned]:
         raise DataRejectedError(
             f"no row of the training part has the label {absent[0]!r} in {column!r}; "
-            "collect more rows, change `split`, or take it out of target.labels"
+            "collect more rows, change `split`, or remove it from target.labels"
         )
 
 

@@ -1,7 +1,7 @@
-"""How much one feature tells of the outcome alone: pure functions on arrays.
+"""The strength of single features as predictors of the outcome: pure functions on arrays.
 
-A feature's values are put into bins; what a bin says is learned on every other row and judged on the rest, so that a value that
-only one row has tells nothing.
+A feature's values are put into bins. The prediction of a bin is learned on every other row and judged on the rest, so a value that
+only one row has predicts nothing.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ Bins = NDArray[np.int64]
 
 
 def measure(values: NDArray[np.float32], outcomes: NDArray[Any], task: str) -> dict[str, float]:
-    """What the feature tells alone.
+    """Return the strength of a feature alone, by two measures.
 
     Returns:
         `auc`: ROC-AUC of the outcome, in [0, 1] (0.5: nothing); the mean over the labels, each against the others, where there are
             several, and of being above the median where it is a number.
-        `error_reduction`: share of the errors made without any feature that knowing this one avoids, at most 1: of wrong labels
+        `error_reduction`: share of the errors of a prediction without features that this feature avoids, at most 1: of wrong labels
             (Goodman and Kruskal's lambda, 1954), or of squared errors.
     """
     best = {"auc": 0.5, "error_reduction": 0.0}
@@ -40,25 +40,25 @@ def measure(values: NDArray[np.float32], outcomes: NDArray[Any], task: str) -> d
 
 
 def strength(found: Mapping[str, float], task: str) -> float:
-    """How much the feature tells, in the task's own measure: R² of a regression, ROC-AUC or the errors avoided of labels.
+    """Return the strength in the task's measure: R² of a regression, else the larger of ROC-AUC and error reduction.
 
-    A ranking alone is no measure of a regression: what a thing weighs tells whether its price is above the median, and not the price.
+    A ranking is no measure of a regression: weight may tell whether a price is above the median, and not the price.
     """
     return found["error_reduction"] if TASKS[task].is_number else max(found["auc"], found["error_reduction"])
 
 
 def describe(found: Mapping[str, float], task: str) -> str:
-    """What the feature tells alone, in words."""
+    """Return the strength of a feature as text."""
     if TASKS[task].is_number:
         return f"alone it explains {max(found['error_reduction'], 0):.1%} of the variance"
     return f"alone it has ROC-AUC {found['auc']:.3f} and avoids {max(found['error_reduction'], 0):.0%} of the errors"
 
 
 def outliers(features: Mapping[str, Mapping[str, float]], task: str) -> dict[str, str]:
-    """Features that tell far more alone than all others, with the evidence in words: how a leak looks that no fixed bound finds.
+    """Return the features that predict far more alone than all others, with the evidence: leaks that no fixed bound finds.
 
-    Compared is Fisher's z of the correlation that the measure stands for (2 AUC - 1, or the root of R²), whose differences mean the
-    same near 0 and near 1. Source: Fisher, Biometrika 1915.
+    They are compared by Fisher's z of the correlation that the measure stands for (2 AUC - 1, or the root of R²): its differences mean
+    the same near 0 and near 1. Source: Fisher, Biometrika 1915.
     """
     order = sorted(features, key=lambda name: -_fisher(features[name], task))
     scores = [_fisher(features[name], task) for name in order]
@@ -78,7 +78,7 @@ def _fisher(found: Mapping[str, float], task: str) -> float:
 
 
 def _binnings(values: NDArray[np.float32]) -> list[Bins]:
-    """Each value in a bin of its own, where they are few enough, and bins of about equal count; NaN in a bin of its own."""
+    """Return bins of single values, if there are few enough, and bins of about equal count; NaN has a bin of its own."""
     distinct, codes = np.unique(values, return_inverse=True)
     binnings = [codes.astype(np.int64)] if len(distinct) <= _MOST_VALUES else []
     known = values[~np.isnan(values)]

@@ -1,4 +1,4 @@
-"""Stage `screen`: what would make a model look better than it is stops here, before training."""
+"""Stage `screen`: leaks, identifiers, duplicates and shared entities stop the run before training."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from pipelines.stages.screen import leaks
 
 
 def run(params: Params) -> str:
-    """Write `reports/screening.json`, whatever the outcome: what was measured, not what is allowed (`gates` of `params.yaml`).
+    """Write the measurements to `reports/screening.json`, then refuse those that `gates` of `params.yaml` does not allow.
 
     Raises:
-        DataRejectedError: a feature tells too much alone, is the target in disguise or is made of an identifier, rows are there
-            twice, or an entity is on both sides of the split; with the evidence.
+        DataRejectedError: a feature predicts too much alone, is the target in disguise or is made of an identifier; rows are
+            duplicates; or an entity is on both sides of the split. With the evidence.
     """
     table = tables.read(paths.FEATURES / "train.parquet")
     outcomes = table[tables.LABEL].to_numpy()
@@ -60,10 +60,10 @@ def run(params: Params) -> str:
     name = max(features, key=lambda name: leaks.strength(features[name], task))
     told = leaks.describe(features[name], task)
     suspects = "".join(
-        f"\n  suspected leak: {suspect}, {evidence}. If it is known only afterwards, take it out of `features`; if not, list "
-        "it in gates.reviewed"
+        f"\n  suspected leak: {suspect}, {evidence}. If it is known only after the prediction, remove it from `features`; "
+        "if not, list it in gates.reviewed"
         for suspect, evidence in report["suspects"].items()
-        if suspect not in params.gates.reviewed  # said, and not refused: some are honest
+        if suspect not in params.gates.reviewed  # a warning, not an error: some are legitimate
     )
     return f"{len(features)} features, the strongest is {name} ({told}); no row or entity on both sides{suspects}"
 
@@ -77,7 +77,7 @@ def _leaks(features: Mapping[str, Mapping[str, float]], task: str, gates: Gates)
                     None,
                     name,
                     f"is the target in disguise: alone it avoids {found['error_reduction']:.4f} of all errors "
-                    f"(gates.disguise: {gates.disguise:g}); take it out of `features`",
+                    f"(gates.disguise: {gates.disguise:g}); remove it from `features`",
                 )
             )
         elif not TASKS[task].is_number and found["auc"] > gates.feature_auc and name not in gates.reviewed:
@@ -86,7 +86,7 @@ def _leaks(features: Mapping[str, Mapping[str, float]], task: str, gates: Gates)
                     None,
                     name,
                     f"predicts the outcome alone with ROC-AUC {found['auc']:.4f}, more than gates.feature_auc "
-                    f"({gates.feature_auc:g}). If it is known only afterwards, take it out of `features`; "
+                    f"({gates.feature_auc:g}). If it is known only after the prediction, remove it from `features`; "
                     "if not, list it in gates.reviewed",
                 )
             )
@@ -94,7 +94,7 @@ def _leaks(features: Mapping[str, Mapping[str, float]], task: str, gates: Gates)
 
 
 def _identifiers(features: Mapping[str, FeatureParams], data: Data) -> dict[str, dict[str, str]]:
-    """Return by feature that reads a number, the column that looks like an identifier, and why."""
+    """Return the features that read a number which looks like an identifier, with the column and the reason."""
     found: dict[str, dict[str, str]] = {}
     reasons: dict[str, str | None] = {}
     for name, feature in features.items():
@@ -112,8 +112,8 @@ def _named(found: Mapping[str, Mapping[str, str]], gates: Gates) -> list[Problem
         Problem(
             None,
             name,
-            f"is made of {entry['column']!r}, which looks like an identifier ({entry['reason']}). If it says who and not how "
-            "much, declare it as `kind: identifier` and take the feature out; if it measures something, list the feature in "
+            f"is made of {entry['column']!r}, which looks like an identifier ({entry['reason']}). If it names a person or a thing, "
+            "declare it as `kind: identifier` and remove the feature; if it measures something, list the feature in "
             "gates.reviewed",
         )
         for name, entry in found.items()
@@ -139,7 +139,7 @@ def _overlaps(key: Sequence[str], report: Mapping[str, Any]) -> list[Problem]:
                 None,
                 shared["entity"],
                 f"{shared['rows']} of {shared['of']} hold-out rows have one of {shared['entities']} values that training rows "
-                f"have too; use split: {{kind: grouped, column: {shared['entity']}}}, or take gates.entity away",
+                f"have too; use split: {{kind: grouped, column: {shared['entity']}}}, or remove gates.entity",
             )
         )
     return problems
@@ -154,7 +154,7 @@ def _column(months: Sequence[str], name: str) -> pl.Series:
 
 
 def _repeated(months: Sequence[str], key: list[str]) -> dict[str, Any]:
-    """Count the rows whose key another row of the table has too, within a month or across months, and the months where they are."""
+    """Return the number of rows whose key another row has too, in any month, and the months of these rows."""
     if not key:
         return {"rows": 0, "months": []}
     by_month = [
@@ -166,7 +166,7 @@ def _repeated(months: Sequence[str], key: list[str]) -> dict[str, Any]:
 
 
 def _shared(entities: pl.Series, parts: pl.Series) -> dict[str, int]:
-    """Hold-out rows whose entity is in training or validation too; rows without one are nobody's."""
+    """Count the hold-out rows whose entity is in training or validation too; rows without an entity do not count."""
     learned = entities.filter(parts.is_in([TRAINING, VALIDATION])).drop_nulls().unique()
     held = entities.filter(parts == HOLDOUT)
     both = held.filter(held.is_in(learned.implode()).fill_null(False))

@@ -1,4 +1,4 @@
-"""What an export must show: that the ONNX model, which is judged and served, is the library's model."""
+"""The parity check of an export: the ONNX model, which is judged and served, gives the library's scores."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from numpy.typing import NDArray
 
 from contract.errors import ModelRejectedError
 
-# Largest difference that an export may show against its own library: in probability, or as a share of the largest value.
+# Largest difference between an export and its library: in probability, or as a share of the largest value.
 TOLERANCE = 1e-6
 
 
 def check_parity(
     name: str, expected: NDArray[Any], exported: NDArray[Any], tolerance: float = TOLERANCE, *, relative: bool = False
 ) -> float:
-    """The largest difference between what a library's model says and what the exported one does, to one significant digit.
+    """Return the largest difference between scores of the library and of its export, to one significant digit.
 
-    Where it is `relative`, it is a share of the largest value that the library's model gives: values have a scale of their own.
+    A `relative` difference is a share of the largest score of the library: numbers have their own scale.
 
     Raises:
-        ModelRejectedError: it is more than `tolerance`; the export is not the model.
+        ModelRejectedError: it is larger than `tolerance`, or NaN.
     """
     expected = expected.astype(np.float64)
     difference = float(np.max(np.abs(expected - exported.astype(np.float64)), initial=0.0))

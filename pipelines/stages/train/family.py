@@ -1,4 +1,4 @@
-"""What a family of models is: a module with these functions. `pipelines.stages.train.families.registry` lists them."""
+"""The interface of a family of models: a module with these functions, listed in `pipelines.stages.train.families.registry`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Rows:
     Attributes:
         matrix: float32, rows × features, NaN for missing.
         outcomes: of each row the index of the label, or the number.
-        is_validation: the rows that may say when to stop; the model is then trained on all rows.
+        is_validation: rows for early stopping; the model is then trained on all rows.
     """
 
     matrix: Matrix
@@ -32,15 +32,15 @@ class Family(Protocol):
     """A family of models. A model is whatever `train` returns; the other functions take it back.
 
     Attributes:
-        TOLERANCE: largest difference that an export may show (`pipelines.stages.train.export`).
+        TOLERANCE: largest difference between export and library (`pipelines.stages.train.export`).
     """
 
     TOLERANCE: float
 
     def train(self, rows: Rows, settings: Any, schema: FeatureSchema) -> tuple[Any, dict[str, Any]]:
-        """Return the model, and what `training.json` tells of it. The same input gives the same model.
+        """Return the model, and its entries in `training.json`. The same input gives the same model.
 
-        Known to others are `rounds`, `validation_…` with a measure's name, and `splits`, 0 of which is a model that found nothing.
+        Other code reads `rounds`, `validation_…` with the name of a measure, and `splits`: 0 is a model that learned nothing.
 
         Args:
             settings: `train` of `params.yaml`, the family's own model of `pipelines.params.train`.
@@ -50,7 +50,7 @@ class Family(Protocol):
         """Return the ONNX model: float32 rows × features, NaN for missing, to float32 rows × scores. Equal models give equal bytes."""
 
     def scores(self, model: Any, matrix: Matrix, schema: FeatureSchema) -> NDArray[Any]:
-        """Return what the library itself says, in the shapes of `contract.model.predictor.Predictor.score_matrix`."""
+        """Return the scores of the library itself, in the shapes of `contract.model.predictor.Predictor.score_matrix`."""
 
     def importance(self, model: Any, rows: Rows, schema: FeatureSchema) -> dict[str, float]:
         """Return each feature's share of the family's `importance_of`, in [0, 1]."""

@@ -1,4 +1,4 @@
-"""ONNX models from nodes that we write: one input, one output, deterministic bytes."""
+"""ONNX models from nodes written here: one input, one output, deterministic bytes."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 FEATURES, MARGINS, SCORES = "features", "margins", "scores"
-# The oldest versions that have all that is used here: an upgrade of `onnx` leaves the bytes as they are.
+# The oldest versions with all operators used here: an upgrade of `onnx` does not change the bytes.
 _IR, _OPSET, _ML_OPSET = 10, 21, 5
 Link = Literal["identity", "logistic", "softmax"]
 
 
 def model_bytes(nodes: Sequence[Any], constants: Sequence[Any], features: int, outputs: int, link: Link) -> bytes:
-    """The bytes of a model from `FEATURES`, float32 rows × `features`, to `SCORES`, float32 rows × `outputs`.
+    """Return the bytes of a model from `FEATURES`, float32 rows × `features`, to `SCORES`, float32 rows × `outputs`.
 
     Args:
-        nodes: they make `MARGINS`, rows × `outputs`, of the features and the constants.
-        link: how the scores are made of the margins.
+        nodes: compute `MARGINS`, rows × `outputs`, from the features and the constants.
+        link: function from margins to scores.
 
     Raises:
-        onnx.checker.ValidationError: the nodes are no valid graph.
+        onnx.checker.ValidationError: the graph is invalid.
     """
     from onnx import TensorProto, checker, helper
 
@@ -40,17 +40,17 @@ def model_bytes(nodes: Sequence[Any], constants: Sequence[Any], features: int, o
 
 
 def tensor(name: str, values: NDArray[Any]) -> Any:
-    """A constant of a graph, or of a node's attribute."""
+    """Return a constant for a graph, or for the attribute of a node."""
     from onnx import numpy_helper
 
     return numpy_helper.from_array(values, name)
 
 
 def _linked(link: Link) -> list[Any]:
-    """The nodes from the margins to the scores.
+    """Return the nodes from the margins to the scores.
 
-    The logistic function is 1 / (1 + exp(−x)), as XGBoost has it: ONNX Runtime's `Sigmoid` is off by some 1e-7, so that it gives 0
-    for a probability of 1e-8, and for others 1.0000001.
+    The logistic function is 1 / (1 + exp(−x)), as in XGBoost: ONNX Runtime's `Sigmoid` is off by some 1e-7, which gives 0 for a
+    probability of 1e-8, and 1.0000001 for others.
     """
     from onnx import helper
 

@@ -1,4 +1,4 @@
-"""The reference of a model: how its training rows, and what it predicts for them, are distributed in bins that tell of nobody."""
+"""The reference of a model: counts of its training rows and predictions in bins large enough to identify nobody."""
 
 from __future__ import annotations
 
@@ -14,23 +14,22 @@ from contract.schema.tasks import TASKS
 from pipelines.data.cuts import moved
 from pipelines.params.features import MINIMUM_COUNT
 
-# Source: ten bins as in Siddiqi, Credit Risk Scorecards, 2006. More of them, or smaller ones, find more drift by chance alone.
+# Source: ten bins as in Siddiqi, Credit Risk Scorecards, 2006. More or smaller bins raise more false alarms.
 _BINS = 10
-_HEAVY = 0.05  # a value that so many rows share is a bin of its own
-_LARGEST = 20  # categories that have bins of their own
-_LARGE = 0.01  # and the share of the rows that each of them has at least
+_HEAVY = 0.05  # share of the rows from which a single value has its own bin
+_LARGEST = 20  # categories with their own bins
+_LARGE = 0.01  # smallest share of the rows of such a category
 Column = NDArray[np.float32]
 
 
 def reference(matrix: NDArray[np.float32], scores: NDArray[np.float32], schema: FeatureSchema) -> Reference:
-    """Bins of every feature that is made from no PII field, and of the predictions.
+    """Return the bins of the predictions, and of every feature that reads no PII field.
 
     Args:
         matrix: the training table as the model reads it, rows × features, NaN for missing.
-        scores: what the exported model gives for it.
+        scores: those of the exported model for it.
 
-    No edge is a value of the matrix or a score, and no bin has fewer rows than `MINIMUM_COUNT`, but those that say that they
-    have none.
+    No edge is a value of the matrix or a score. A bin with fewer rows than `MINIMUM_COUNT` counts none.
     """
     is_open = set(schema.open_features)
     return Reference(
@@ -55,18 +54,18 @@ def _prediction_bins(column: Column, schema: FeatureSchema) -> Bins:
 
 
 def number_bins(column: Column) -> Bins:
-    """Tenths of the rows, and what many rows share, apart."""
+    """Return bins of a tenth of the rows each; a value that many rows share has its own."""
     values, rows = np.unique(column[np.isfinite(column)], return_counts=True)
     cuts = np.array(_cuts(rows), np.int64)
     edges = moved(values[cuts], values)
-    edges = edges[edges < values[cuts]]  # where two values are neighbours, nothing is between them
+    edges = edges[edges < values[cuts]]  # adjacent float32 values have nothing between them
     texts = [f"{edge:.9g}" for edge in edges.tolist()]
     names = [f"≤ {text}" for text in texts] + [f"> {texts[-1]}" if texts else "any", MISSING]
     return _counted(column, names, edges.tolist(), range(len(edges) + 1))
 
 
 def _cuts(rows: NDArray[np.int64]) -> list[int]:
-    """Where to cut between ascending values with so many rows: each cut is the index of the first value behind it."""
+    """Return the cuts between ascending values with these rows: indices of the first value behind each cut."""
     reached = np.cumsum(rows)
     total = int(reached[-1]) if len(reached) else 0
     tenths = np.searchsorted(reached, np.arange(1, _BINS) * total / _BINS) + 1
@@ -81,7 +80,7 @@ def _cuts(rows: NDArray[np.int64]) -> list[int]:
 
 
 def category_bins(column: Column, categories: Sequence[str], *, is_closed: bool) -> Bins:
-    """The largest categories, each, the other ones together; and where not `is_closed`, the code behind them for unknown ones."""
+    """Return bins of the largest categories, one for the others, and unless `is_closed` one for unknown categories."""
     codes = len(categories)
     rows = np.bincount(column[~np.isnan(column)].astype(np.int64), minlength=codes + 1)
     smallest = max(MINIMUM_COUNT, _LARGE * rows.sum())

@@ -1,4 +1,4 @@
-"""Stage `train`: the model and its baselines, exported to ONNX beside the schema that they read."""
+"""Stage `train`: the model and its linear baseline, exported to ONNX beside the schema that they read."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from pipelines.stages.train.reference import reference
 def run(params: Params) -> str:
     """Write `models/boosted`, `models/linear` (each `model.onnx` and `schema.json`), and `training.json`.
 
-    `models/boosted` is the model, of whichever family: it has `reference.json`, and the library's own files, too. `models/linear` is
-    its baseline.
+    `models/boosted` is the model, of any family; it also has `reference.json` and the files of the library. `models/linear` is its
+    baseline.
     """
     schema = FeatureSchema.from_bytes((paths.FEATURES / feature_schema.FILE_NAME).read_bytes())
     table = tables.read(paths.FEATURES / "train.parquet")
@@ -67,7 +67,7 @@ def _told(training: dict[str, Any]) -> str:
 
 
 def _prior(outcomes: Any, schema: FeatureSchema) -> float | list[float]:
-    """What is known without any feature: the positive share, the share of every label, or the mean."""
+    """Return the prediction without features: the positive share, the share of every label, or the mean."""
     if TASKS[schema.task].has_many_labels:
         shares: list[float] = (np.bincount(outcomes, minlength=len(schema.target.labels)) / len(outcomes)).tolist()
         return shares
@@ -77,7 +77,7 @@ def _prior(outcomes: Any, schema: FeatureSchema) -> float | list[float]:
 def _export(
     family: Family, model: Any, directory: Path, matrix: Matrix, schema: FeatureSchema
 ) -> tuple[Predictor, float]:
-    """Write the exported model, and return it with its difference from the library's one; raises as `check_parity` does."""
+    """Write the exported model; return it and its difference from the library, or raise as `check_parity` does."""
     exported = _save(directory, family.to_onnx(model, schema), schema)
     expected, scores = family.scores(model, matrix, schema), exported.score_matrix(matrix)
     relative = TASKS[schema.task].is_number

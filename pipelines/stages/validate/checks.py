@@ -1,4 +1,4 @@
-"""Running the suite with Great Expectations: results without a row value, and Data Docs for people."""
+"""The suite, run by Great Expectations: results without row values, and Data Docs for people."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipelines.data import tables
 from pipelines.params.params import WHOLE, Data, TargetParams, Validate
 from pipelines.stages.validate import duckdb_views, suite
 
-# Observed values that are counts, rates or names of columns and types; all others could quote a row.
+# Expectations that observe counts, rates or names of columns and types; the values of others could quote a row.
 _OBSERVED = {
     "expect_table_row_count_to_be_between",
     "expect_table_columns_to_match_set",
@@ -44,10 +44,10 @@ def check_months(
     """Return the outcome of every expectation by month, and write Data Docs under `docs`.
 
     Args:
-        files: by month, the Parquet file that is checked.
-        varying: by month, the columns that have several values in some other month, and so must have them in this one.
+        files: Parquet file to check, by month.
+        varying: by month, the columns with several values in another month; they must have several in this one too.
 
-    An outcome holds `type`, `column`, `success`, what was asked (`kwargs`), counts of rows, and no value of any row.
+    An outcome holds `type`, `column`, `success`, the arguments (`kwargs`) and counts of rows, and no value of any row.
     """
     with _quiet(), tempfile.TemporaryDirectory() as directory, ThreadPoolExecutor(1) as beside:
         database = Path(directory) / "partitions.duckdb"
@@ -66,9 +66,9 @@ def check_months(
 
 
 def load() -> None:
-    """Import Great Expectations, which takes seconds of one core; called in a thread, other work can go on meanwhile.
+    """Import Great Expectations, which takes seconds of one core; call it in a thread beside other work.
 
-    It would import the clients of three clouds if they are there, an eighth of that time, and we use none of them through it.
+    Its imports of the clients of three clouds, an eighth of that time, are blocked: they are unused here.
     """
     hidden = {name: sys.modules.pop(name, None) for name in _UNUSED}
     sys.modules.update(dict.fromkeys(_UNUSED))  # type: ignore[arg-type]  # None: not to be imported
@@ -102,7 +102,7 @@ def _check_month(context: Any, source: Any, month: str, asked: list[dict[str, An
     definition = gx.ValidationDefinition(
         name=month, data=batch, suite=context.suites.add(gx.ExpectationSuite(name=month, expectations=asked))
     )
-    # The month stands for the time of the run: the same data give the same results, whenever they are checked.
+    # The month is the time of the run: the same data give the same results at any time.
     time = _WHOLE_TIME if month == WHOLE else tables.month_bounds(month)[0].replace(tzinfo=UTC)
     run = gx.RunIdentifier(run_name=month, run_time=time)
     result = context.validation_definitions.add(definition).run(
@@ -128,7 +128,7 @@ def _outcome(entry: Any) -> dict[str, Any]:
     if config.type in _OBSERVED and "observed_value" in entry.result:
         outcome["observed"] = _plain(entry.result["observed_value"])
     if _raised(entry.exception_info):
-        outcome["error"] = "could not be evaluated; is the column there, and of the declared type?"
+        outcome["error"] = "evaluation failed; is the column there, and of the declared type?"
     return outcome
 
 
@@ -137,7 +137,7 @@ def _plain(value: Any) -> Any:
 
 
 def _raised(info: Any) -> bool:
-    """Whether the expectation itself failed to run; the text of the exception may quote values and stays out."""
+    """Return True if the expectation itself failed to run; the text of its exception may quote values, so it is left out."""
     if not isinstance(info, dict):
         return False
     return bool(info.get("raised_exception")) or any(
@@ -153,7 +153,7 @@ def _build_docs(context: Any, directory: Path) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Hold back the deprecation warnings of Great Expectations and what it imports; they are not ours to mend."""
+    """Suppress the deprecation warnings of Great Expectations and its imports, which users cannot fix."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

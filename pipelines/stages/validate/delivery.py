@@ -1,4 +1,4 @@
-"""A month as it was delivered: bad rows split off, the rest let through, and what its columns look like."""
+"""A delivered month: bad rows split off, the rest accepted, and its columns summarised."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from pipelines.stages.validate import drift, rows
 
 @dataclass(frozen=True)
 class Month:
-    """What is known of a month before any verdict.
+    """The facts of a month before any verdict.
 
     Attributes:
-        file: the rows that are judged: those let through, or all of them where too many would have been split off.
-        rows: of the partition.
-        split: rows that fail a check of their own, by reason; a row may have several.
-        split_rows: how many these are.
-        ragged: file and line of those that have more or fewer fields than the header of their CSV file.
-        in_utc: the timestamps that the source had with an offset.
-        varying: by column that has any value, whether it has several.
-        summaries: of the columns whose distribution is watched, the outcome among them.
+        file: rows to judge: the accepted ones, or all if more than the budget would be split off.
+        rows: number of rows of the partition.
+        split: number of bad rows by reason; a row may have several.
+        split_rows: number of bad rows.
+        ragged: file and line of rows with more or fewer fields than the header of their CSV file.
+        in_utc: timestamps that had an offset at the source.
+        varying: whether a column has several values, by column that has any.
+        summaries: of the outcome and of the columns whose distribution is watched.
     """
 
     file: Path
@@ -43,12 +43,12 @@ class Month:
 
 
 def deliver(data: Data, target: TargetParams, budget: float, month: str) -> Month:
-    """Write the accepted rows of a month and the quarantined ones, as far as the budget allows, and look at what is left.
+    """Write the accepted and the quarantined rows of a month, as far as the budget allows; return its facts.
 
-    Without a budget no row is split off, and a month whose every value could be read is not held in memory: one column at a time is.
+    Without a budget no row is split off, and a month without unreadable values is read one column at a time.
 
     Raises:
-        DataRejectedError: the partition is cut, or cannot be read.
+        DataRejectedError: the partition is truncated or unreadable.
     """
     partition = paths.partition(month)
     total, split, split_rows = tables.height(partition), {}, 0

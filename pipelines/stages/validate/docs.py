@@ -1,11 +1,11 @@
-"""Data Docs that need no internet: Great Expectations' pages, with templates and styles of `data_docs/` in place of its own."""
+"""Data Docs that work offline: pages of Great Expectations with the templates and styles of `data_docs/`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from great_expectations.render.view import (  # noqa: TID253 - the views are loaded by it, by their names
+from great_expectations.render.view import (  # noqa: TID253 - the library loads the views by name
     DefaultJinjaIndexPageView,
     DefaultJinjaPageView,
 )
@@ -15,7 +15,7 @@ _TEMPLATES = Path(__file__).parent / "data_docs"
 
 
 class PageView(DefaultJinjaPageView):  # type: ignore[misc]
-    """A page of an expectation suite or of the results of one."""
+    """A page of an expectation suite, or of its results."""
 
     def __init__(self, **directories: Any) -> None:
         super().__init__(**directories)
@@ -23,7 +23,7 @@ class PageView(DefaultJinjaPageView):  # type: ignore[misc]
 
 
 class IndexView(DefaultJinjaIndexPageView):  # type: ignore[misc]
-    """The page that lists the others."""
+    """The index of all pages."""
 
     def __init__(self, **directories: Any) -> None:
         super().__init__(**directories)

@@ -1,8 +1,8 @@
-"""Whether a month is distributed as no month before it was: pure functions on small summaries of columns.
+"""Drift of a month from all earlier ones: pure functions on small summaries of columns.
 
-The measure is the population stability index (PSI) to the most similar one of the earlier months, which are what the model learns
-from: December may be unlike July, but not unlike every month so far. How much of that is usual is learned from the table itself,
-column by column; a chi-square test tells whether the rows are enough to say so.
+The measure is the population stability index (PSI) to the most similar one of the earlier months, which the model learns from:
+December may be unlike July, but not unlike every month so far. The usual PSI is learned from the table itself, column by column; a
+chi-square test tells whether there are enough rows to say so.
 
 Sources: PSI and its 0.1 for "no significant change": Siddiqi, Credit Risk Scorecards, 2006. Bound: the upper prediction limit for
 one more observation of a normal variable (Hahn and Meeker, Statistical Intervals, 1991) on the root of the PSI, which is a distance.
@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from contract.model.reference import stability_index
 
 TYPE = "distribution_like_an_earlier_month"
-_ROWS = 500_000  # of a larger month as many are looked at, evenly spread
-_POINTS = 4096  # of a summary: a share of the rows is known to 1/4096
+_ROWS = 500_000  # read of a larger month, evenly spread
+_POINTS = 4096  # of a summary: shares are exact to 1/4096
 _BINS = 10
-_HEAVY = 0.05  # a value that so many rows share is a bin of its own
+_HEAVY = 0.05  # share of the rows from which a single value has its own bin
 _REFERENCE_MONTHS = 24
 _SHORTEST_HISTORY = 3
 _NEGLIGIBLE_PSI = 0.1
@@ -32,7 +32,7 @@ _NEGLIGIBLE_PSI = 0.1
 
 @dataclass(frozen=True)
 class Summary:
-    """A column of a month: sorted distinct values, numbers (float64) or text, with the rows that each one stands for, and nulls."""
+    """A column of a month: sorted distinct values (float64 or text), the rows that each stands for, and the number of nulls."""
 
     values: NDArray[Any]
     rows: NDArray[np.float64]
@@ -52,7 +52,7 @@ class Difference:
 
 
 def summarize(column: pl.Series) -> Summary:
-    """All distinct values of a column of numbers, booleans or text, or as many quantiles of a number as a summary has points."""
+    """Return all distinct values of a column of numbers, booleans or text; of a number with many values, 4096 quantiles."""
     column, numeric = column.gather_every(-(-max(len(column), 1) // _ROWS)), column.dtype.is_numeric()
     known = (column.cast(pl.Float64).fill_nan(None) if numeric else column.cast(pl.String)).drop_nulls().sort()
     missing = len(column) - len(known)
@@ -65,7 +65,7 @@ def summarize(column: pl.Series) -> Summary:
 
 
 def difference(reference: Summary, month: Summary) -> Difference:
-    """How differently two months are distributed; a missing value is a value, too."""
+    """Return the difference of the distributions of two months; missing is a value too."""
     if reference.is_numeric:
         edges = _edges(reference)
         bins = [np.searchsorted(edges, summary.values) for summary in (reference, month)]
@@ -84,7 +84,7 @@ def difference(reference: Summary, month: Summary) -> Difference:
 
 
 def bound(history: Sequence[float], false_alarms: float) -> float | None:
-    """The PSI that one more month exceeds by chance with probability `false_alarms`; None while the history is too short."""
+    """Return the PSI that one more month exceeds by chance with probability `false_alarms`; None while the history is too short."""
     from scipy import stats
 
     if len(history) < _SHORTEST_HISTORY:
@@ -98,13 +98,13 @@ def bound(history: Sequence[float], false_alarms: float) -> float | None:
 def judge(
     summaries: Mapping[str, Mapping[str, Summary]], false_alarms: float, reviewed: Collection[str] = ()
 ) -> dict[str, list[dict[str, Any]]]:
-    """An outcome by month and column; a month is judged by the months before it alone, so that later ones change nothing.
+    """Return an outcome by month and column; only earlier months judge a month, so later ones change nothing.
 
     Args:
-        summaries: by month, in their order, and column.
+        summaries: by month, in order, and column.
         false_alarms: the probability that a month like the earlier ones fails in any column; shared out among its columns
             (Bonferroni).
-        reviewed: months that pass whatever is found; they count as history.
+        reviewed: months that always pass; they count as history.
 
     An outcome holds `psi`, the `bound` on it (null: fewer than four months before), `p_value` and the month that is `nearest`.
     """
@@ -133,11 +133,11 @@ def judge(
 
 
 def describe(outcome: Mapping[str, Any]) -> str:
-    """A month that differs, in words: the evidence, and what to do."""
+    """Return a failed outcome as text: the evidence, and the next step."""
     observed = outcome["observed"]
     return (
-        f"distributed as in no month before: PSI {observed['psi']:g} to {observed['nearest']}, the most similar one, and by its own "
-        f"history at most {observed['bound']:g} is to be expected (chi-square test: p = {observed['p_value']:g}). If the change is real, "
+        f"drift from all earlier months: PSI {observed['psi']:g} to {observed['nearest']}, the most similar one; the column's "
+        f"history allows {observed['bound']:g} (chi-square test: p = {observed['p_value']:g}). If the change is real, "
         "list the month in validate.reviewed, or set may_drift for the column"
     )
 
@@ -159,7 +159,7 @@ def _outcome(name: str, found: Difference, limit: float | None, nearest: str, sh
 
 
 def _edges(reference: Summary) -> NDArray[np.float64]:
-    """Upper ends of bins: the deciles of the reference, and what is just below a value that many rows share."""
+    """Return the upper ends of bins: the deciles of the reference, and both sides of a value that many rows share."""
     if not len(reference.values):
         return np.empty(0)
     reached = np.cumsum(reference.rows) / reference.rows.sum()

@@ -13,11 +13,11 @@ from contract.schema.tasks import TASKS
 from pipelines.data import tables
 from pipelines.params.params import TargetParams
 
-# Names of the view's extra columns that hold what no column of the table does.
+# Extra column of a view: the label as a number.
 POSITIVE = "__positive__"
 
 
-# What does not fit is spilled beside the database; a bar would be drawn over our messages.
+# DuckDB spills the rest to disk beside the database; a progress bar would overwrite our messages.
 _SETTINGS = {"memory_limit": "1GB", "enable_progress_bar": "false"}
 
 
@@ -26,10 +26,10 @@ class _Dialect(enum.StrEnum):
 
 
 def teach_duckdb() -> None:
-    """What Great Expectations and DuckDB's SQLAlchemy dialect do not know of each other.
+    """Patch Great Expectations and DuckDB's SQLAlchemy dialect to work with each other.
 
-    One connection is to be kept: without that, temporary tables are gone (GX issue 11579). Every keyword is to be quoted, not the
-    reserved ones alone: a column may be called `at`. And no connection may take all memory.
+    One connection is kept: else temporary tables are lost (GX issue 11579). Every keyword is quoted, not the reserved ones alone: a
+    column may be called `at`. The memory of a connection is limited.
     """
     import duckdb
     from duckdb_engine import Dialect, DuckDBIdentifierPreparer
@@ -52,20 +52,22 @@ def _set_up(connection: Any) -> None:
 
 
 def view_name(month: str) -> str:
+    """Return the name of a month's view."""
     return f"month_{month.replace('-', '_')}"
 
 
 def repeated_name(month: str) -> str:
+    """Return the name of the table of a month's repeated keys."""
     return f"{view_name(month)}_repeated"
 
 
 def create_views(database: Path, files: Mapping[str, Path], target: TargetParams, key: Sequence[str]) -> None:
-    """One view a month: its file, and the label as a number (1 positive, 0 negative, null none) beside it.
+    """Create a view for each month: its file, and the label as a number (1 positive, 0 negative, null none) beside it.
 
-    NaN is no value of such a file: `collect` makes it null. SQL could not: DuckDB believes statistics that know nothing of NaN.
+    The files hold no NaN: `collect` makes it null. SQL could not: DuckDB trusts statistics of the file, which leave NaN out.
 
-    Beside it a table with a line for every key that several rows share: how many. Great Expectations' own query for that sorts
-    the whole month, and takes twice the time and memory.
+    A table per month counts the rows of every repeated key. Great Expectations' own query for that sorts the whole month, and takes
+    twice the time and memory.
     """
     import duckdb
 
@@ -86,7 +88,7 @@ def create_views(database: Path, files: Mapping[str, Path], target: TargetParams
 
 
 def _create_repeated(connection: Any, month: str, table: str, key: str) -> None:
-    """Count the rows of each key that has several; only rows whose hash another row has are grouped by the key itself.
+    """Count the rows of each repeated key; only rows whose hash repeats are grouped by the key itself.
 
     Sorting eight bytes a row takes a fifth of the time that grouping ten million keys does.
     """
@@ -101,7 +103,7 @@ def _create_repeated(connection: Any, month: str, table: str, key: str) -> None:
 
 
 def _table(path: Path) -> str:
-    """Return SQL for the rows of a file. Without that option a directory called `a=b` would be a column `a`."""
+    """Return SQL for the rows of a file; with hive partitioning, a directory `a=b` would add a column `a`."""
     file = str(path.resolve()).replace("'", "''")
     return f"read_parquet('{file}', hive_partitioning = false)"
 

@@ -1,4 +1,4 @@
-"""Row checks: what the columns declare, row by row. Pure functions on the table of a month, as `collect` has converted it."""
+"""Row checks: the declarations of the columns, row by row. Pure functions on the table of a month, as converted by `collect`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REASONS = "__reasons__"
 
 @dataclass(frozen=True)
 class Split:
-    """A month in two: the rows that go on, and those split off, with a list of reasons in the column `REASONS`.
+    """A month in two: the accepted rows, and the quarantined ones with a list of reasons in the column `REASONS`.
 
     Attributes:
         counts: rows by reason, such as `range:distance`; a row may have several.
@@ -30,10 +30,10 @@ class Split:
 
 
 def split(table: pl.DataFrame, data: Data, target: TargetParams, month: str) -> Split:
-    """Split off the rows that break what is declared, in the order of the table. A column within its own tolerance keeps its rows.
+    """Split off the rows that break the declarations, in the order of the table; a column within its tolerance keeps its rows.
 
-    Reasons: `ragged` (a line of a CSV file with more or fewer fields than its header), and with their column `type` (`collect` could not
-    read the value), `missing` (in a required one), `range`, `set`, `label`, `month` (the time lies in another one); `duplicate` (a copy,
+    Reasons: `ragged` (a line of a CSV file with more or fewer fields than its header), and with their column `type` (an unreadable
+    value), `missing` (in a required column), `range`, `set`, `label`, `month` (the time lies in another one); `duplicate` (a copy,
     value by value, of an earlier row).
     """
     unread = unreadable.by_column(table)
@@ -51,7 +51,7 @@ def split(table: pl.DataFrame, data: Data, target: TargetParams, month: str) -> 
 
 
 def _unmarked(table: pl.DataFrame) -> pl.DataFrame:
-    """The table without the columns that say what `collect` could not read."""
+    """Return the table without the marks of unreadable cells and ragged lines."""
     return table.drop(tables.MARKS, strict=False)
 
 

@@ -1,4 +1,4 @@
-"""Stage `validate`: rows that break what is declared are split off, every month meets the suite, or the run stops here."""
+"""Stage `validate`: bad rows are split off, and every month must meet the suite, or the run stops."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _SHOWN = 10
 def run(params: Params) -> str:
     """Check every month of `data.months`.
 
-    Writes `data/accepted` (the rows that go on), `data/quarantine` (those that were split off, with their reasons),
+    It writes `data/accepted` (the rows for training), `data/quarantine` (the rows split off, with their reasons),
     `reports/validation.json`, Data Docs and the ledger of batches, whatever the outcome.
 
     Raises:
-        DataRejectedError: naming month, expectation, column and counts of what failed; no row values.
+        DataRejectedError: an expectation failed; with month, column and counts, and no row values.
     """
     data, target, declared = params.data, params.target, params.validate_
     months = data.months
@@ -37,7 +37,7 @@ def run(params: Params) -> str:
     for directory in (paths.DATA_DOCS, paths.ACCEPTED, paths.QUARANTINED):
         shutil.rmtree(directory, ignore_errors=True)
     with ThreadPoolExecutor(1) as beside:
-        beside.submit(checks.load)  # where it fails, it fails again below, in this thread
+        beside.submit(checks.load)  # a failure is raised again below, in this thread
         delivered = {month: deliver(data, target, declared.budget, month) for month in months}
     outcomes = _outcomes(data, target, declared, delivered)
     report = _report(outcomes, digests, delivered, inputs_digest(data, target, declared, digests))
@@ -56,7 +56,7 @@ def run(params: Params) -> str:
 
 
 def _refuse_dropped(batches: dict[str, Batch], digests: Mapping[str, str]) -> None:
-    """Raises DataRejectedError where a month is a dropped batch; the next run collects it anew."""
+    """Raise DataRejectedError if a month is a dropped batch; the next run collects it anew."""
     names = {batch_id(month, digest): month for month, digest in digests.items()}
     for name in names.keys() & batches.keys():
         if batches[name].state == "dropped":
@@ -67,7 +67,7 @@ def _refuse_dropped(batches: dict[str, Batch], digests: Mapping[str, str]) -> No
 def _outcomes(
     data: Data, target: TargetParams, declared: Validate, delivered: Mapping[str, Month]
 ) -> dict[str, list[dict[str, Any]]]:
-    """Return those of every check, by month: Great Expectations', then the budget's, then those of the distributions."""
+    """Return the outcomes by month: of Great Expectations, the budget, the offsets, and the drift."""
     varying = {month: found.varying for month, found in delivered.items()}
     outcomes = checks.check_months(
         data,
@@ -88,7 +88,7 @@ def _outcomes(
 
 
 def describe(outcome: dict[str, Any]) -> str:
-    """What failed, in words: the expectation, the counts, what was asked."""
+    """Return a failed outcome as text: the expectation, the counts, and its arguments."""
     if outcome["type"] == drift.TYPE:
         return drift.describe(outcome)
     words = [outcome["type"]]
@@ -103,7 +103,7 @@ def describe(outcome: dict[str, Any]) -> str:
     if "observed" in outcome:
         words.append(f"observed {outcome['observed']}")
     asked = {key: value for key, value in outcome["kwargs"].items() if key != "unexpected_rows_query"}
-    words.append(f"asked {asked}" if asked else "")
+    words.append(f"required: {asked}" if asked else "")
     return "; ".join(word for word in words if word)
 
 
@@ -137,9 +137,9 @@ def _budget_outcome(month: Month, budget: float) -> dict[str, Any]:
 def _offset_outcomes(
     found: Month, delivered: Mapping[str, Month], columns: Mapping[str, Column]
 ) -> list[dict[str, Any]]:
-    """Whether each timestamp of a month has offsets where those of the first month that knows any have them.
+    """Return whether each timestamp of a month has offsets exactly if the first month with times has them.
 
-    Times with an offset are in UTC, others are local: together they would be hours apart.
+    Times with an offset are in UTC, others are local: mixed, they would be hours apart.
     """
     outcomes = []
     for name, column in columns.items():
@@ -199,7 +199,7 @@ def _refuse_failed(outcomes: Mapping[str, list[dict[str, Any]]]) -> None:
         months = sorted({month for month, _ in failed})
         raise DataRejectedError(
             f"{len(failed)} expectations failed in {', '.join(months)}; nothing was trained, and the live model stays. "
-            f"Read {paths.DATA_DOCS}/index.html and `python -m pipelines quarantine show {months[0]}`, then mend the source and run "
-            f"again, which collects the month anew; or mend params.yaml and `python -m pipelines quarantine release {months[0]}`",
+            f"Read {paths.DATA_DOCS}/index.html and `python -m pipelines quarantine show {months[0]}`, then correct the source and run "
+            f"again, which collects the month anew; or correct params.yaml and run `python -m pipelines quarantine release {months[0]}`",
             [Problem(None, outcome["column"], f"{month}: {describe(outcome)}") for month, outcome in failed],
         )

@@ -1,4 +1,4 @@
-"""The Great Expectations suite of a month, from what `params.yaml` declares."""
+"""The Great Expectations suite of a month, made from `params.yaml`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from pipelines.stages.validate.duckdb_views import POSITIVE, repeated_name
 def expectations(
     data: Data, target: TargetParams, declared: Validate, month: str, varying: Collection[str]
 ) -> list[dict[str, Any]]:
-    """Return every expectation on a month, in Great Expectations' JSON form: `type` and `kwargs`; `varying` columns may not be constant."""
+    """Return every expectation on a month, in Great Expectations' JSON form: `type` and `kwargs`.
+
+    Columns of `varying` may not be constant.
+    """
     suite = _table(data, target.column, declared, month)
     for name, column in data.columns.items():
         suite += _column(name, column)
@@ -61,7 +64,7 @@ def _uniqueness(key: tuple[str, ...], month: str) -> list[dict[str, Any]]:
 
 
 def _calendar(data: Data, freshness: str | None, month: str) -> list[dict[str, Any]]:
-    """Every row lies in the month, and the month is there to its end: its newest row lies at most `freshness` before it."""
+    """Return the expectations on time: all rows lie in the month, the newest at most `freshness` before its end."""
     if month == WHOLE:
         return []
     start, end = tables.month_bounds(month)
@@ -77,8 +80,8 @@ def _calendar(data: Data, freshness: str | None, month: str) -> list[dict[str, A
         return [within]
     reaches_end = _expect(
         "expect_column_max_to_be_between",
-        description=f"{month} is there to its end: its newest row lies at most {freshness} before it (validate.freshness). Is the month "
-        "still under way, or was it not delivered whole? Then take it off data.months until it is",
+        description=f"{month} is complete: its newest row lies at most {freshness} before its end (validate.freshness). If the month is "
+        "still under way, or was delivered in part, remove it from data.months until it is complete",
         column=data.time,
         min_value=tables.offset(end, f"-{freshness}").isoformat(),
     )

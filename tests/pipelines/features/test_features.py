@@ -60,7 +60,7 @@ def test_column_is_refused_as_a_feature_when_it_identifies(
 
 def test_feature_is_refused_when_every_value_is_rare() -> None:
     column = pl.Series("customer", [f"customer {index // 9}" for index in range(900)])
-    said = r"features\.who: none of the 100 values of 'customer' has minimum_count \(10\) rows of training; drop"
+    said = r"features\.who: none of the 100 values of 'customer' has minimum_count \(10\) training rows; drop"
     with pytest.raises(ConfigurationError, match=said):
         fit.categories(column, CategoryFeature(transform="category"), "who")
     with pytest.raises(ConfigurationError, match=said):

@@ -113,7 +113,7 @@ def test_a_drifted_month_is_quarantined_unless_somebody_looked_at_it(
     if allowed:
         assert "expectations hold on 8 months" in stage.run(params)
         return
-    with pytest.raises(DataRejectedError, match=r"field 'distance': 2024-08: distributed as in no month before: PSI"):
+    with pytest.raises(DataRejectedError, match=r"field 'distance': 2024-08: drift from all earlier months: PSI"):
         stage.run(params)
     report = json.loads(paths.VALIDATION.read_bytes())
     assert [report[month]["success"] for month in MONTHS] == [True] * 7 + [False]

@@ -1,1 +1,1 @@
-"""Families of models: one module each, and what they are made of."""
+"""Families of models: a module each, and the modules that they share."""

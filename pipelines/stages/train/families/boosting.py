@@ -1,4 +1,4 @@
-"""XGBoost: how many rounds, learned on the validation rows; then the model, trained on all rows before the hold-out."""
+"""XGBoost: early stopping on the validation rows sets the rounds; the model is trained on all rows before the hold-out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Outcomes = NDArray[Any]
 
 
 def train(rows: Rows, settings: BoostedParams, schema: FeatureSchema) -> tuple[Any, dict[str, Any]]:
-    """Return the booster, and what is known of its training: rounds, splits, and the validation's log loss or RMSE.
+    """Return the booster, and its rounds, splits, and log loss or RMSE on the validation rows.
 
     The same input gives the same bytes, whatever `threads` is. No threshold of the booster is a value of the matrix.
     """
@@ -61,7 +61,7 @@ def train(rows: Rows, settings: BoostedParams, schema: FeatureSchema) -> tuple[A
 
 
 def objective(schema: FeatureSchema) -> dict[str, Any]:
-    """Return what XGBoost is to learn, as its own settings."""
+    """Return objective, metric and number of classes, as settings of XGBoost."""
     classes = {"num_class": len(schema.target.labels)} if TASKS[schema.task].has_many_labels else {}
     found = OBJECTIVES[schema.task]
     return classes | {"objective": found.name, "eval_metric": found.metric}
@@ -73,7 +73,7 @@ def to_onnx(booster: Any, schema: FeatureSchema) -> bytes:
 
 
 def scores(booster: Any, matrix: Matrix, _schema: FeatureSchema) -> NDArray[np.float32]:
-    """Return what XGBoost says."""
+    """Return the scores of XGBoost."""
     predicted: NDArray[np.float32] = booster.inplace_predict(matrix)
     return predicted
 
@@ -91,7 +91,7 @@ def files(booster: Any) -> dict[str, bytes]:
 
 
 def splits(booster: Any) -> int:
-    """How many splits all trees have together; 0 where there was nothing to learn, and every row gets the same score."""
+    """Return the splits of all trees; with 0 the model learned nothing, and every row gets the same score."""
     return sum(line.count("split_condition") for line in booster.get_dump(dump_format="json"))
 
 

@@ -17,14 +17,14 @@ from pipelines.stages.train.graph import FEATURES, MARGINS, Link, model_bytes, t
 TOLERANCE = 1e-4  # the export is in single precision, the fit in double
 _MISSING = -1.0
 _DIGITS = 6
-_NOISE = 1e-9  # of the largest coefficient: what is smaller stands for zero
-_HESSIAN = 4_000  # columns of the largest one that newton-cholesky may make: 128 MB
+_NOISE = 1e-9  # share of the largest coefficient below which a coefficient is zero
+_HESSIAN = 4_000  # columns of the largest Hessian of newton-cholesky: 128 MB
 _LINKS: dict[Form, Link] = {"probability": "logistic", "probabilities": "softmax", "value": "identity"}
 Numbers = NDArray[np.float64]
 
 
 def train(rows: Rows, _settings: FamilyParams, schema: FeatureSchema) -> tuple[Any, dict[str, Any]]:
-    """Return the fitted pipeline, of which there is nothing to tell."""
+    """Return the fitted pipeline, without entries in `training.json`."""
     return fit(rows.matrix, rows.outcomes, schema), {}
 
 
@@ -45,20 +45,20 @@ def fit(matrix: Matrix, outcomes: NDArray[Any], schema: FeatureSchema) -> Any:
     scale = make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler())
     columns = ColumnTransformer([("coded", encode, coded), ("numeric", scale, numeric)], sparse_threshold=1.0)
     model = make_pipeline(columns, _estimator(schema, sum(map(len, codes)) + len(numeric)))
-    model.fit(matrix.astype(np.float64), outcomes)  # in single precision no solver converges far enough
+    model.fit(matrix.astype(np.float64), outcomes)  # in single precision no solver converges to six digits
     estimator = model.steps[-1][1]
     estimator.coef_, estimator.intercept_ = rounded(estimator.coef_), rounded(estimator.intercept_)
     return model
 
 
 def _parts(schema: FeatureSchema) -> tuple[list[int], list[int]]:
-    """The positions of the features that are codes of categories, and of the other ones."""
+    """Return the positions of the features that are codes of categories, and those of the others."""
     coded = [index for index, feature in enumerate(schema.features) if transforms.codes(feature) is not None]
     return coded, [index for index in range(len(schema.features)) if index not in coded]
 
 
 def _codes(schema: FeatureSchema, index: int) -> NDArray[np.float32]:
-    """Every code that the encoder can give: missing, the known categories, and the one for unknown."""
+    """Return every code that the encoder can give: missing, the known categories, and unknown."""
     return np.arange(_MISSING, len(transforms.codes(schema.features[index]) or ()) + 1, dtype=np.float32)
 
 
@@ -73,13 +73,13 @@ def _estimator(schema: FeatureSchema, columns: int) -> Any:
 
 
 def rounded(numbers: Numbers) -> Numbers:
-    """The numbers to six significant digits; 0 where one is but the rounding error of the largest."""
+    """Return the numbers to six significant digits; 0 for those below the rounding error of the largest."""
     exact = np.array([float(f"{number:.{_DIGITS}g}") for number in numbers.ravel()]).reshape(numbers.shape)
     return np.where(np.abs(numbers) < _NOISE * np.abs(numbers).max(initial=0.0), 0.0, exact)
 
 
 def scores(model: Any, matrix: Matrix, schema: FeatureSchema) -> Numbers:
-    """What the fitted pipeline says, in the shapes of `contract.model.predictor.Predictor.score_matrix`."""
+    """Return the scores of the fitted pipeline, in the shapes of `contract.model.predictor.Predictor.score_matrix`."""
     if TASKS[schema.task].is_number:
         predicted: Numbers = model.predict(matrix)
         return predicted
@@ -88,7 +88,7 @@ def scores(model: Any, matrix: Matrix, schema: FeatureSchema) -> Numbers:
 
 
 def importance(model: Any, rows: Rows, schema: FeatureSchema) -> dict[str, float]:
-    """Return each feature's share of the spread: the standard deviation of what it adds to the score before the link."""
+    """Return each feature's share of the spread: the standard deviation of its term in the score before the link."""
     columns, estimator = model.steps[0][1], model.steps[-1][1]
     weights, encoded = np.atleast_2d(estimator.coef_).T, columns.transform(rows.matrix.astype(np.float64))
     coded, numeric = _parts(schema)
@@ -107,10 +107,9 @@ def files(_model: Any) -> dict[str, bytes]:
 
 
 def to_onnx(model: Any, schema: FeatureSchema) -> bytes:
-    """The bytes of the ONNX model of a fitted pipeline: float32 rows × features, NaN for missing, to float32 rows × outputs.
+    """Return the ONNX model of a fitted pipeline: float32 rows × features, NaN for missing, to float32 rows × outputs.
 
-    `MatMul` gives a row the same bits alone and in every batch, which the operators `LinearClassifier` and `LinearRegressor` do
-    not.
+    `MatMul` gives a row the same bits alone and in every batch; the operators `LinearClassifier` and `LinearRegressor` do not.
     """
     from onnx import helper
 
@@ -136,7 +135,7 @@ def to_onnx(model: Any, schema: FeatureSchema) -> bytes:
 
 
 def _one_hot(nodes: list[Any], constants: list[Any], coded: list[int], codes: list[NDArray[np.float32]]) -> str:
-    """Adds what makes a column for each code of each feature: the feature repeated, compared with all of its codes at once."""
+    """Add the nodes of one column per code and feature: the feature repeated, compared with all of its codes at once."""
     from onnx import TensorProto, helper
 
     constants += [
@@ -155,7 +154,7 @@ def _one_hot(nodes: list[Any], constants: list[Any], coded: list[int], codes: li
 
 
 def _scaled(nodes: list[Any], constants: list[Any], numeric: list[int], fitted: Any) -> str:
-    """Adds what imputes the medians and scales the other features."""
+    """Add the nodes that impute the medians and scale the other features."""
     from onnx import helper
 
     imputer, scaler = (step for _, step in fitted.steps)

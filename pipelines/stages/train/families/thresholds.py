@@ -1,7 +1,7 @@
-"""Thresholds of the trees that are no values of the training rows.
+"""Thresholds of trees, moved off the values of the training rows.
 
-XGBoost splits at values that it has met: nearly every threshold of its model is the number of some training row, to the last bit.
-Moved into the gap below that number, it sends every training row the same way and tells of none.
+XGBoost splits at training values: nearly every threshold of its model is the number of some training row, to the last bit. Moved
+into the gap below that number, a threshold sends every training row the same way and discloses none.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pipelines.data.cuts import moved
 
 
 def between_rows(booster: Any, matrix: NDArray[np.float32]) -> Any:
-    """The same booster with every threshold moved between two neighbouring values of `matrix`, rows × features.
+    """Return the same booster with every threshold moved between two neighbouring values of `matrix`, rows × features.
 
     Every row of the matrix is scored as before. Where two neighbours have no float32 between them the threshold stays.
     """

@@ -1,7 +1,7 @@
 """XGBoost's trees as one `TreeEnsemble` of `ai.onnx.ml`, written from the library's documented JSON model.
 
-Handles what a booster of trees can hold: single leaves, the weights of DART, forests, several outputs with a tree each, splits on
-sets of categories. Source: the JSON schema in XGBoost's "Introduction to Model IO", and the operator's definition in ONNX.
+It supports single leaves, the weights of DART, forests, several outputs with a tree each, and splits on sets of categories.
+ Source: the JSON schema in XGBoost's "Introduction to Model IO", and the operator's definition in ONNX.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pipelines.stages.train.graph import FEATURES, MARGINS, Link, model_bytes, t
 
 _LESS, _MEMBER = 1, 6  # modes of a node: BRANCH_LT, as XGBoost compares, and BRANCH_MEMBER
 _SUM = 1
-_AS_THEY_ARE = 0  # ONNX Runtime has two of the other numbers for what is done to the sums the wrong way round
+_AS_THEY_ARE = 0  # no transform of the sums; ONNX Runtime swaps two of the others
 Floats = NDArray[np.float32]
 
 
@@ -35,9 +35,9 @@ class Objective:
     """An objective of XGBoost.
 
     Attributes:
-        metric: XGBoost's measure of it on the validation part, which is called `measure` here.
-        to_margin: from the base score to the first summand.
-        link: from the sums to the scores.
+        metric: XGBoost's name of the measure on the validation part, which is `measure` here.
+        to_margin: function from the base score to the first summand.
+        link: function from the sums to the scores.
     """
 
     name: str
@@ -57,7 +57,7 @@ OBJECTIVES = {
 
 @dataclass(frozen=True)
 class _Tree:
-    """One tree in XGBoost's numbering: children, −1 where there is none, and by node the threshold or the leaf's value."""
+    """One tree in XGBoost's numbering: children by node, −1 for none, and its threshold or leaf value."""
 
     left: NDArray[np.int64]
     right: NDArray[np.int64]
@@ -73,17 +73,17 @@ class _Tree:
 
 
 def booster_to_onnx(booster: Any, features: int) -> bytes:
-    """The bytes of the ONNX model of a booster: float32 rows × `features`, NaN for missing, to float32 rows × outputs.
+    """Return the ONNX model of a booster: float32 rows × `features`, NaN for missing, to float32 rows × outputs.
 
     The same booster gives the same bytes. The sums are those of XGBoost to the bit: the base score first, then tree by tree.
 
     Raises:
-        ConfigurationError: the booster has an objective, or a form, that is not written yet.
+        ConfigurationError: the objective, or the form of the trees, is unsupported.
     """
     learner = json.loads(booster.save_raw("json"))["learner"]
     name, known = learner["objective"]["name"], {entry.name: entry for entry in OBJECTIVES.values()}
     if name not in known:
-        raise ConfigurationError(f"the objective {name!r} has no export; known: {', '.join(known)}")
+        raise ConfigurationError(f"the objective {name!r} is unsupported by the export; supported: {', '.join(known)}")
     objective = known[name]
     model = learner["learner_model_param"]
     outputs = max(1, int(model["num_class"]), int(model["num_target"]))
@@ -93,7 +93,7 @@ def booster_to_onnx(booster: Any, features: int) -> bytes:
 
 
 def _numbers(text: str) -> Floats:
-    """A parameter of the model: `[5E-1,2E-1]`, or `5E-1` in models of before XGBoost 3.1."""
+    """Parse a parameter of the model: `[5E-1,2E-1]`, or `5E-1` before XGBoost 3.1."""
     return np.array(text.strip("[]").split(","), np.float32)
 
 
@@ -103,7 +103,9 @@ def _trees(learner: dict[str, Any]) -> Iterator[_Tree]:
     model = booster["gbtree"]["model"] if "gbtree" in booster else booster["model"]
     for index, (tree, target) in enumerate(zip(model["trees"], model["tree_info"], strict=True)):
         if int(tree["tree_param"]["size_leaf_vector"]) > 1:
-            raise ConfigurationError("trees with a vector in each leaf have no export; use one tree for each output")
+            raise ConfigurationError(
+                "trees with a vector in each leaf are unsupported by the export; use one tree for each output"
+            )
         left, values = np.array(tree["left_children"], np.int64), np.array(tree["split_conditions"], np.float32)
         if weights is not None:
             values[left < 0] *= np.float32(weights[index])
@@ -119,7 +121,7 @@ def _trees(learner: dict[str, Any]) -> Iterator[_Tree]:
 
 
 def _categories(tree: dict[str, Any]) -> dict[int, list[float]]:
-    """By node that has such a split, the categories that it sends to the right."""
+    """Return the categories that go to the right, by node with a split on categories."""
     columns = (tree[f"categories_{name}"] for name in ("nodes", "segments", "sizes"))
     return {node: tree["categories"][start : start + size] for node, start, size in zip(*columns, strict=True)}
 
@@ -130,7 +132,7 @@ def _leaf(value: float, target: int) -> _Tree:
 
 
 def _ensemble(trees: list[_Tree], outputs: int) -> Any:
-    """The node of the graph. ONNX numbers splits and leaves apart, through all trees."""
+    """Return the node of the graph; ONNX numbers splits and leaves separately, through all trees."""
     from onnx import helper
 
     parts = [_split(tree) if tree.is_leaf[0] else _nodes(tree) for tree in trees]
@@ -162,11 +164,11 @@ def _attribute(name: str, values: NDArray[Any]) -> Any:
 
 
 def _nodes(tree: _Tree) -> dict[str, NDArray[Any]]:
-    """The attributes of one tree, its splits and leaves numbered from 0 in XGBoost's order."""
+    """Return the attributes of one tree, its splits and leaves numbered from 0 in XGBoost's order."""
     split, is_leaf = np.flatnonzero(~tree.is_leaf), tree.is_leaf
     numbers = np.where(is_leaf, np.cumsum(is_leaf), np.cumsum(~is_leaf)) - 1
     is_member = np.isin(split, list(tree.categories))
-    # XGBoost sends what is smaller to the left, but what is in the set of categories to the right.
+    # XGBoost sends smaller values to the left, but members of the set of categories to the right.
     true = np.where(is_member, tree.right[split], tree.left[split])
     false = np.where(is_member, tree.left[split], tree.right[split])
     return {
@@ -185,13 +187,13 @@ def _nodes(tree: _Tree) -> dict[str, NDArray[Any]]:
 
 
 def _members(tree: _Tree, split: NDArray[np.int64]) -> Floats:
-    """The categories of each such split, NaN behind each set."""
+    """Return the categories of each split on categories, NaN after each set."""
     sets = [[*tree.categories[node], np.nan] for node in split.tolist() if node in tree.categories]
     return np.array([value for values in sets for value in values], np.float32)
 
 
 def _split(leaf: _Tree) -> dict[str, NDArray[Any]]:
-    """A tree that is a single leaf: ONNX has no root without a split, so one whose both sides are that leaf."""
+    """Return a single leaf as a tree: ONNX requires a split at the root, so both sides are that leaf."""
     both, value = np.array([-1, -1]), leaf.values[[0, 0, 0]]
     children = {"left": np.array([1, *both]), "right": np.array([2, *both])}
     zero = np.zeros(3, np.int64)
