@@ -1,4 +1,4 @@
-"""Stage `champion`: the live model, fetched from the bundle store, so that the new one can be compared with it."""
+"""Stage `champion`: the live model, fetched from the bundle store to compare the new one with it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from pipelines.params.params import Params
 
 
 def run(_params: Params) -> str:
-    """Write `models/champion`: `champion.json`, and if anything is live, its model and schema.
+    """Write `models/champion`: `champion.json`, and the model and schema of the live bundle, if any.
 
-    `champion.json` has the `digest` (null: nothing is live), and by which rule the live model `learned` from rows (null: unknown).
+    `champion.json` has the `digest` (null: nothing is live), and the rule of the rows that this model `learned` from (null: unknown).
 
-    A model is never compared with itself: when the live bundle holds the very model that was just trained, the champion is the
-    one that it was judged against. So a run repeated after its own deployment has the same inputs, and does no work.
+    A model is never compared with itself: if the live bundle holds the model that was just trained, the champion is the one that it
+    was judged against. So a run repeated after its own deployment has the same inputs, and does no work.
 
     Raises:
         ConfigurationError: the store names no live bundle though one was seen.
@@ -46,21 +46,21 @@ def run(_params: Params) -> str:
         return "nothing is live yet"
     if served == digest:
         return f"fetched the live model {digest[:12]}"
-    return f"the model is live already, as {served[:12]}; " + (
-        f"fetched {digest[:12]}, with which it was compared"
+    return f"the model is already live as {served[:12]}; " + (
+        f"fetched {digest[:12]}, which it was judged against"
         if digest
-        else "it was compared with none that the store still has"
+        else "the store has no model that it was judged against"
     )
 
 
 def _is_this_model(bundle: Path, digest: str) -> bool:
-    """Whether the bundle holds the model that was just trained; it may let callers send what nothing reads any more."""
+    """Return True if the bundle holds the model that was just trained, whatever its deprecated fields are."""
     claims = manifest.verify(bundle, digest)
     if claims.files.get(f"{manifest.ARTIFACT}/{MODEL_FILE_NAME}") != sha256(paths.BOOSTED / MODEL_FILE_NAME):
         return False
     trained = FeatureSchema.from_bytes((paths.BOOSTED / schema.FILE_NAME).read_bytes())
     try:
         served = FeatureSchema.from_bytes((bundle / manifest.ARTIFACT / schema.FILE_NAME).read_bytes())
-    except BundleError:  # of another version
+    except BundleError:  # a schema of another version
         return False
     return replace(served, deprecated=()) == trained
