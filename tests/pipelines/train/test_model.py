@@ -164,7 +164,7 @@ def test_evaluate_rejects_a_model_that_learned_nothing_and_bundle_refuses_it(wor
     assert "better than" in str(_rejection(params))
     assert "Rejected" in paths.EVALUATION.read_text()
     assert json.loads(paths.APPROVAL.read_bytes())["approved"] is False
-    with pytest.raises(ModelRejectedError, match="only an approved one is bundled"):
+    with pytest.raises(ModelRejectedError, match="only an approved model is bundled"):
         bundle.run(params)
     assert not paths.BUNDLE.exists()
 
