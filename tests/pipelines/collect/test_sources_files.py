@@ -235,7 +235,9 @@ def test_bad_table_is_refused_without_a_piece_of_a_row(
 
 def test_timestamp_of_which_no_value_is_iso_names_its_format(workspace: Path, raw: dict[str, Any]) -> None:
     raw["data"]["columns"]["arrived"] = {"kind": "timestamp"}
-    with pytest.raises(DataRejectedError, match=r"none of the 1 values of column 'arrived' is a readable time.*combine"):
+    with pytest.raises(
+        DataRejectedError, match=r"none of the 1 values of column 'arrived' is a readable time.*combine"
+    ):
         rows_of(raw, "promised,order,arrived\n2024-01-02,a,02/01/2024 10:30\n")
 
 

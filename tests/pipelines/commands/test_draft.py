@@ -169,7 +169,8 @@ def test_column_that_would_be_taken_for_a_mark_is_refused(workspace: Path, capsy
     pl.DataFrame({"a": [1, 2, 3], tables.RAGGED: ["x", "y", None], "outcome": ["u", "v", "v"]}).write_csv("t.csv")
     assert command.main(["draft", "t.csv", "--target", "outcome"]) == EXIT_DATA
     assert (
-        "the source has a column '__ragged__', a name reserved for marking bad lines; rename it" in capsys.readouterr().err
+        "the source has a column '__ragged__', a name reserved for marking bad lines; rename it"
+        in capsys.readouterr().err
     )
 
 

@@ -50,7 +50,14 @@ def test_column_is_refused_as_a_feature_when_it_identifies(
     with pytest.raises(ConfigurationError) as caught:
         _fit(raw, table)
     said = str(caught.value)
-    for words in ("features.who", "'depot'", "52 different values in 101 training rows", "51%", "above 50%", "kind: identifier"):
+    for words in (
+        "features.who",
+        "'depot'",
+        "52 different values in 101 training rows",
+        "51%",
+        "above 50%",
+        "kind: identifier",
+    ):
         assert words in said
     assert "customer" not in said
     one_more = pl.concat([table, pl.DataFrame({"depot": ["north"] * 20})])
