@@ -83,7 +83,7 @@ def _missing(guesses: Sequence[Guess], outcome: Outcome) -> dict[str, tuple[str,
 
 
 def _goes_with(missing: pl.Series, outcome: Outcome) -> bool:
-    """Whether outcomes differ where a value is missing: by Cramér's V of labels, or the rank correlation of numbers."""
+    """Return whether outcomes differ where a value is missing: by Cramér's V of labels, or the rank correlation of numbers."""
     labelled = outcome.values.is_not_null()
     known, outcomes = missing.filter(labelled).to_numpy(), outcome.values.filter(labelled)
     if not known.any() or known.all():

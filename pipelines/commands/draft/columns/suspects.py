@@ -45,7 +45,7 @@ def mark_leaks(guesses: Sequence[Guess], outcome: Outcome) -> None:
 
 
 def tells_all(values: pl.Series, outcome: Outcome) -> bool:
-    """Whether numbers alone say nearly all about the target."""
+    """Return whether numbers alone predict nearly all of the target."""
     found = _measured([Guess(values.name, {"kind": "number"}, values)], outcome)
     return leaks.strength(found[values.name], outcome.task) > _LEAK
 
