@@ -41,6 +41,7 @@ def build(context: Path, name: str, version: str, target: Path) -> None:
         "python": {"requirements_txt": f"./{LOCK_NAME}", "lock_packages": False},
     }
     (context / "bentofile.yaml").write_text(yaml.safe_dump(config))
+    # A home of its own: the build must not read or fill the user's bento store.
     with tempfile.TemporaryDirectory() as home:
         done = subprocess.run(
             [sys.executable, "-m", "bentoml", "build", "--version", version, "--output", "tag", str(context)],

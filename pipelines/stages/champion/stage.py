@@ -33,6 +33,7 @@ def run(_params: Params) -> str:
     served = live.digest(store)
     digest, rule = served, None
     if digest and _is_this_model(store.path(digest), digest):
+        # It may have been removed from the store since.
         judged_against = manifest.read(store.path(digest)).gate.get("champion")
         digest = judged_against if judged_against in store.digests() else None
     shutil.rmtree(paths.CHAMPION, ignore_errors=True)

@@ -94,7 +94,7 @@ def scan_csv(files: list[str], separator: str, quote: str | None, encoding: str)
                 f"{Path(name).name} and {Path(files[0]).name} have different columns: only one of them has "
                 f"{shape.named(sorted(others))}; deliver files of one layout"
             )
-    return pl.concat(frames, how="diagonal")
+    return pl.concat(frames, how="diagonal")  # the order of columns may differ between files
 
 
 def _scan_csv(name: str, separator: str, quote: str | None, content: str | bytes) -> pl.LazyFrame:

@@ -81,6 +81,7 @@ def _minutes(clock: str) -> pl.Expr:
 
 
 def _first(table: pl.DataFrame, key: list[str]) -> pl.DataFrame:
+    # A repeated key would multiply the flights that it joins.
     return table.unique(key, keep="first", maintain_order=True)
 
 

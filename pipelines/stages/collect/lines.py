@@ -66,7 +66,7 @@ def _counts(content: str | bytes, separator: str, quote: str | None) -> pl.DataF
 
 def _parsed(content: str | bytes, separator: str, quote: str | None, name: str) -> Iterator[tuple[int, int]]:
     """Yield by record, which may span several lines, the number of its first line and its fields."""
-    csv.field_size_limit(sys.maxsize)
+    csv.field_size_limit(sys.maxsize)  # the default refuses a field beyond 128 KiB
     line = 1
     with io.TextIOWrapper(opened(content), "utf-8", newline="") as text:
         reader = csv.reader(text, delimiter=separator, quotechar=quote, strict=True)

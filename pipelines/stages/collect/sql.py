@@ -90,6 +90,7 @@ def _located(url: str) -> sqlalchemy.URL:
 def _select(connection: sqlalchemy.Connection, source: SqlSource, month: str) -> tuple[pl.DataFrame, int]:
     """Return the rows of a month and a day around it, and the number of later rows."""
     if connection.dialect.name == "postgresql":
+        # PostgreSQL shifts `timestamptz` into the zone of the session, which may be any.
         connection.execute(sqlalchemy.text("SET TIME ZONE 'UTC'"))
     quote = connection.dialect.identifier_preparer.quote
     table = _subquery(source.query) if source.query else ".".join(map(quote, str(source.table).split(".")))

@@ -39,6 +39,7 @@ def precision_recall(labels: Outcomes, scores: Scores) -> list[dict[str, float]]
     from sklearn.metrics import precision_recall_curve
 
     precision, recall, _ = precision_recall_curve(labels, scores)
+    # scikit-learn returns them by descending recall.
     return _thin({"recall": recall[::-1], "precision": precision[::-1]})
 
 

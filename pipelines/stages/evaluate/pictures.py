@@ -18,6 +18,7 @@ def pictures(curves: dict[str, Rows], task: str, positive_rate: float | None, im
     import matplotlib
 
     matplotlib.use("svg")
+    # Without a salt the ids of SVG elements are random.
     with matplotlib.rc_context(
         {"svg.hashsalt": "bulkhead", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
     ):

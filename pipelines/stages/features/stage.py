@@ -29,7 +29,7 @@ def run(params: Params) -> str:
     deciding = tables.read_partitions(months, splits.columns(params.split, data, target, features))
     parts = splits.assign(deciding, params.split, data, target, features)
     outcomes = tables.outcomes(deciding, target)
-    del deciding
+    del deciding  # frees its memory before the next table is read
     _check_parts(target, parts, outcomes)
     is_used = parts.is_in([splits.TRAINING, splits.VALIDATION]) & outcomes.is_not_null()
     fitted = tables.read_partitions(months, fitted_columns(target.column, features)).filter(is_used)

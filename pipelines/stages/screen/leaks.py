@@ -107,6 +107,7 @@ def _class_auc(bins: Bins, positive: NDArray[np.bool_]) -> float:
         size = int(bins.max()) + 1
         seen = np.bincount(bins[learned], minlength=size)
         hits = np.bincount(bins[learned], positive[learned], minlength=size)
+        # One pseudo-row at the mean: a bin of few rows is pulled to it, and an empty bin predicts it.
         rates = (hits + positive[learned].mean()) / (seen + 1)
         held, labels = bins[~learned], positive[~learned]
         _, level = np.unique(rates, return_inverse=True)
@@ -124,7 +125,7 @@ def _error_reduction(bins: Bins, outcomes: NDArray[Any], task: str) -> float:
         size = int(bins.max()) + 1
         if TASKS[task].is_number:
             seen = np.bincount(bins[learned], minlength=size)
-            mean = outcomes[learned].mean()
+            mean = outcomes[learned].mean()  # the prediction of an empty bin
             guess = (np.bincount(bins[learned], outcomes[learned], minlength=size) + mean * 1e-9) / (seen + 1e-9)
             errors = float(((outcomes[~learned] - guess[bins[~learned]]) ** 2).sum())
             without = float(((outcomes[~learned] - mean) ** 2).sum())

@@ -93,6 +93,7 @@ def category_bins(column: Column, categories: Sequence[str], *, is_closed: bool)
     if not is_closed:
         places.append(len(names))
         names.append("unknown")
+    # Codes are whole numbers: an edge between each two.
     return _counted(column, [*names, MISSING], [code + 0.5 for code in range(len(places) - 1)], places)
 
 

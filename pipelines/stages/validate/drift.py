@@ -163,6 +163,7 @@ def _edges(reference: Summary) -> NDArray[np.float64]:
     if not len(reference.values):
         return np.empty(0)
     reached = np.cumsum(reference.rows) / reference.rows.sum()
+    # 1e-9: a decile that the cumulated shares reach up to rounding counts as reached.
     deciles = reference.values[np.searchsorted(reached, np.arange(1, _BINS) / _BINS - 1e-9)]
     values, starts = np.unique(reference.values, return_index=True)
     heavy = values[np.add.reduceat(reference.rows, starts) >= _HEAVY * reference.rows.sum()]

@@ -38,7 +38,9 @@ def train(rows: Rows, settings: BoostedParams, schema: FeatureSchema) -> tuple[A
         "nthread": settings.threads,
     }
     learned = _quantised(matrix[~is_validation], outcomes[~is_validation], settings)
-    held = xgboost.QuantileDMatrix(matrix[is_validation], outcomes[is_validation], ref=learned)
+    held = xgboost.QuantileDMatrix(
+        matrix[is_validation], outcomes[is_validation], ref=learned
+    )  # the bins of the training rows
     log: dict[str, Any] = {}
     stopped = xgboost.train(
         asked,
@@ -49,7 +51,7 @@ def train(rows: Rows, settings: BoostedParams, schema: FeatureSchema) -> tuple[A
         evals_result=log,
         verbose_eval=False,
     )
-    rounds = stopped.best_iteration + 1
+    rounds = stopped.best_iteration + 1  # it counts from 0
     booster = xgboost.train(asked, _quantised(matrix, outcomes, settings), num_boost_round=rounds)
     moved = between_rows(booster, matrix)
     loss = log["validation"][target["eval_metric"]][rounds - 1]

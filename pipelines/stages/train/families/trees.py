@@ -138,7 +138,7 @@ def _ensemble(trees: list[_Tree], outputs: int) -> Any:
     parts = [_split(tree) if tree.is_leaf[0] else _nodes(tree) for tree in trees]
     starts = list(accumulate((len(part["nodes_splits"]) for part in parts), initial=0))
     leaves = list(accumulate((len(part["leaf_weights"]) for part in parts), initial=0))
-    for part, start, leaf in zip(parts, starts, leaves, strict=False):
+    for part, start, leaf in zip(parts, starts, leaves, strict=False):  # both end with a total
         for side in ("true", "false"):
             part[f"nodes_{side}nodeids"] += np.where(part[f"nodes_{side}leafs"], leaf, start)
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
