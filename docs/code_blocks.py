@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from unittest import SkipTest
 
 from sybil import Document, Example, Region, Sybil
 from sybil.parsers.markdown import SkipParser
 from sybil.parsers.markdown.lexers import FencedCodeBlockLexer
 
-PROJECT = Path(__file__).parents[1]
+from harness import PROJECT
+
 ADDITIONS = "docs/how-to/add-a-"  # pages that are run as a whole
 PAGES = sorted(
     path.relative_to(PROJECT).as_posix()

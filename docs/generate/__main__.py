@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 from docs.generate import commands, faults, figures, params
+from harness import PROJECT
 
-PROJECT = Path(__file__).parents[2]
 PAGES: dict[str, Callable[[str], str]] = {
     "README.md": figures.filled,
     "docs/reference/benchmarks.md": figures.filled,

@@ -7,12 +7,11 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from docs.generate.markdown import NOTICE, table
+from harness import PROJECT, interpreter
 
-_PROJECT = Path(__file__).parents[2]
 _INTRODUCTION = """# Commands
 
 `make help` lists what `make` does. The commands below end with an [exit code](exit-codes.md) that says whether a retry can help.
@@ -47,7 +46,7 @@ def page() -> str:
 
 def _script(path: str) -> tuple[str, str, str]:
     """Return the environment and the module that a script of `bin/` starts."""
-    text = (_PROJECT / path).read_text()
+    text = (PROJECT / path).read_text()
     found = re.search(r"\.venv/(\w+)/bin/python\" -m ([\w.]+)", text)
     if found is None:
         raise ValueError(f"{path} starts no module of ours")
@@ -76,11 +75,11 @@ def _usage(command: dict[str, Any]) -> str:
 
 
 def _commands(environment: str, module: str) -> list[dict[str, Any]]:
-    python = _PROJECT / ".venv" / environment / "bin" / "python"
+    python = interpreter(environment)
     done = subprocess.run(
         [python, "-m", "docs.generate.parsers", module],
-        cwd=_PROJECT,
-        env=os.environ | {"PYTHONPATH": str(_PROJECT)},
+        cwd=PROJECT,
+        env=os.environ | {"PYTHONPATH": str(PROJECT)},
         stdout=subprocess.PIPE,
         text=True,
         check=True,

@@ -14,9 +14,10 @@ from typing import Any
 from benchmarks.results import FILE as RESULTS
 from benchmarks.results import number
 from docs.generate.markdown import table
+from harness import PROJECT
 
 RECORD = Path(__file__).with_name("figures.json")
-_METRICS = Path(__file__).parents[2] / "metrics.json"
+_METRICS = PROJECT / "metrics.json"
 _BLOCK = re.compile(r"(<!-- (figures|summary|scores):? ?([\w, ]*)-->\n).*?(<!-- end -->)", re.DOTALL)
 _MEANINGS = {
     "repro": "`dvc repro` from nothing, twelve months",

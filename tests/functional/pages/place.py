@@ -12,7 +12,8 @@ from pathlib import Path
 
 import yaml
 
-from docs.code_blocks import PROJECT, Block
+from docs.code_blocks import Block, blocks
+from harness import PROJECT
 from harness.ports import free_ports
 
 LIMIT_S = 900
@@ -36,6 +37,12 @@ class Place:
             excluded.write("/.venv\n")
         for made_of in (*self.root.glob("requirements/*"), self.root / "contract" / "environment" / "pruning.py"):
             os.utime(made_of, (0, 0))  # the environments are those of this test: make must not make them anew
+
+    def follow(self, page: str) -> None:
+        """Run the blocks of a page, but those that it says are left out."""
+        for block in blocks(page):
+            if block.reason is None:
+                self.run(block)
 
     def run(self, block: Block) -> None:
         """Run a block, or parse it where it is data; a whole params.yaml takes the place of the project's."""

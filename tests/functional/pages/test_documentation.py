@@ -30,8 +30,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     sliced.prepared(root)
     place = Place(root)
     try:
-        for block in code_blocks.blocks(README):
-            place.run(block)
+        place.follow(README)
         yield place
     finally:
         place.down()
@@ -44,8 +43,7 @@ def tutorial(tmp_path_factory: pytest.TempPathFactory) -> Place:
     sliced.copy_project(root)
     place = Place(root)
     try:
-        for block in code_blocks.blocks(TUTORIAL):
-            place.run(block)
+        place.follow(TUTORIAL)
     finally:
         place.down()
     return place
@@ -54,9 +52,7 @@ def tutorial(tmp_path_factory: pytest.TempPathFactory) -> Place:
 @pytest.mark.parametrize("page", [page for page in PAGES if page not in (README, TUTORIAL)])
 def test_blocks_of_the_page_run(page: str, place: Place) -> None:
     place.up()  # a page may end with the fleet down
-    for block in code_blocks.blocks(page):
-        if block.reason is None:
-            place.run(block)
+    place.follow(page)
 
 
 def test_readme_gives_a_prediction(place: Place) -> None:
