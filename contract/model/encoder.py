@@ -38,8 +38,9 @@ class Encoder:
             raise BundleError(f"the feature schema cannot be used: {error}") from error
         parsers = [parse for _, parse in self._parsers]
         bounds = {field.name: _bounds(field) for field in schema.fields if kinds.is_bounded(field)}
-        self._encode = compiled(schema, parsers, bounds, made, _known(schema))
-        self._columns = ColumnProgram(schema, parsers, bounds, made, _known(schema))
+        closed = _known(schema)
+        self._encode = compiled(schema, parsers, bounds, made, closed)
+        self._columns = ColumnProgram(schema, parsers, bounds, made, closed)
 
     def encode_rows(self, rows: Sequence[Row]) -> tuple[NDArray[np.float32], list[list[Fallback]]]:
         """Return the matrix of `rows`, and the fallbacks of each row.

@@ -284,9 +284,6 @@ class Requests(Generic[Head]):
         else:
             self._outbox.widen_stream(stream, more)
 
-    def _take_unknown(self, _: int, __: int, ___: bytes) -> None:
-        self._spend()
-
 
 _TAKERS = (
     Requests._take_data,
