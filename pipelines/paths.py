@@ -7,6 +7,7 @@ PARTITIONS = Path("data/partitions")
 ACCEPTED = Path("data/accepted")
 QUARANTINED = Path("data/quarantine")
 FEATURES = Path("data/features")
+TRAINING_ROWS = FEATURES / "train"
 PARTS = FEATURES / "parts.parquet"
 COUNTS = FEATURES / "counts.json"
 MODELS = Path("models")

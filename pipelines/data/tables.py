@@ -22,24 +22,22 @@ RAGGED = "__ragged__"
 # Column of a partition with unreadable cells: JSON, a list of `[column, reason, value]`, null in readable rows.
 UNREADABLE = "__unreadable__"
 MARKS = frozenset({RAGGED, UNREADABLE})
-# Columns of the encoded training table beside the features.
-LABEL = "__label__"
-VALIDATION = "__validation__"
-
-
 # Key in a file's metadata: the timestamps that had an offset in the source, and are in UTC now.
 _IN_UTC = "bulkhead.in_utc"
 
 
-def write(table: pl.DataFrame, path: Path, in_utc: Collection[str] = ()) -> None:
+def write(table: pl.DataFrame, path: Path, in_utc: Collection[str] = (), rows_in_group: int | None = None) -> None:
     """Write Parquet under a temporary name, fsync, rename; the same table gives the same bytes.
 
     Args:
         in_utc: the timestamps that had an offset in the source, recorded in the file's metadata.
+        rows_in_group: largest number of rows in a row group; by default Polars decides.
     """
     metadata = {_IN_UTC: json.dumps(sorted(in_utc))} if in_utc else None
     with atomic_path(path) as temporary:
-        table.write_parquet(temporary, compression="zstd", statistics=True, metadata=metadata)
+        table.write_parquet(
+            temporary, compression="zstd", statistics=True, metadata=metadata, row_group_size=rows_in_group
+        )
 
 
 def columns_in_utc(*files: Path) -> frozenset[str]:
@@ -59,6 +57,12 @@ def read(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
     """
     with _readable(path):
         return pl.read_parquet(path, columns=None if columns is None else list(columns), memory_map=False)
+
+
+def read_slice(path: Path, start: int, rows: int) -> pl.DataFrame:
+    """Read up to `rows` rows of one Parquet file, of the row groups that hold them; raises as `read` does."""
+    with _readable(path):
+        return pl.scan_parquet(path).slice(start, rows).collect()
 
 
 def columns_in(path: Path) -> dict[str, pl.DataType]:

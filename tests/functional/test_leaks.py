@@ -225,7 +225,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def encoded(published: Path) -> Search:
     """A search for what the features make of the values, too; but for the small whole numbers of codes and minutes."""
-    table = pl.read_parquet(published / paths.FEATURES / "train.parquet")
+    table = pl.read_parquet(published / paths.TRAINING_ROWS / "*.parquet")
     learned = {
         f"feature {name}": table[name].unique().to_numpy() for name in ("phone", "amount", "income", "balance", "share")
     }
@@ -258,7 +258,7 @@ def test_common_categories_cross_and_rare_ones_do_not(published: Path) -> None:
 def test_model_as_xgboost_leaves_it_would_tell_values_of_every_number(published: Path, encoded: Search) -> None:
     import xgboost
 
-    table = pl.read_parquet(published / paths.FEATURES / "train.parquet")
+    table = pl.read_parquet(published / paths.TRAINING_ROWS / "*.parquet")
     names = [name for name in table.columns if not name.startswith("__")]
     matrix = table.select(names).to_numpy().astype(np.float32)
     data = xgboost.QuantileDMatrix(matrix, table["__label__"].to_numpy(), nthread=1)

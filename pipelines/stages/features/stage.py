@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 
+import numpy as np
 import polars as pl
 
 from contract.errors import DataRejectedError
@@ -11,7 +13,7 @@ from contract.files import canonical_json, write_atomically
 from contract.model.encoder import Encoder
 from contract.schema import schema as feature_schema
 from pipelines import paths
-from pipelines.data import splits, tables
+from pipelines.data import splits, tables, training
 from pipelines.params.params import Params, TargetParams
 from pipelines.stages.features.fit import fit_schema, fitted_columns
 
@@ -19,11 +21,11 @@ _ROWS_AT_ONCE = 50_000  # the encoder works on Python values
 
 
 def run(params: Params) -> str:
-    """Write to `data/features`: `schema.json`, `train.parquet`, `parts.parquet` and `counts.json`.
+    """Write to `data/features`: `schema.json`, `train/<partition>.parquet`, `parts.parquet` and `counts.json`.
 
-    `train.parquet` holds the training and validation rows (features as float32, outcome, `is_validation`), `parts.parquet` the part
-    of every row of the table. Rows without an outcome are only counted, by month. The whole table is never in memory: first the
-    columns that the split needs, then the fitted ones, then one month after another.
+    `train` holds the training and validation rows of each partition that has some, as `pipelines.data.training` reads them,
+    `parts.parquet` the part of every row of the table. Rows without an outcome are only counted, by month. The whole table is never
+    in memory: first the columns that the split needs, then the fitted ones, then one month after another.
     """
     data, target, features, months = params.data, params.target, params.features, params.data.months
     deciding = tables.read_partitions(months, splits.columns(params.split, data, target, features))
@@ -35,15 +37,15 @@ def run(params: Params) -> str:
     fitted = tables.read_partitions(months, fitted_columns(target.column, features)).filter(is_used)
     in_utc = tables.columns_in_utc(*map(paths.accepted, months))
     schema = fit_schema(params.name, data, target, features, fitted, in_utc)
-    encoded = _encode_months(months, is_used, schema).with_columns(
-        outcomes.filter(is_used).alias(tables.LABEL),
-        (parts.filter(is_used) == splits.VALIDATION).alias(tables.VALIDATION),
-    )
+    del fitted
     write_atomically(paths.FEATURES / feature_schema.FILE_NAME, schema.to_bytes())
-    tables.write(encoded, paths.FEATURES / "train.parquet")
+    shutil.rmtree(paths.TRAINING_ROWS, ignore_errors=True)  # partitions that are no longer listed
+    start = 0
+    for month in months:
+        start += _write_month(month, schema, is_used, parts, outcomes, start)
     tables.write(parts.to_frame(), paths.PARTS)
     write_atomically(paths.COUNTS, canonical_json(_counts(months, target.column)))
-    return f"{encoded.height:,} training rows × {len(schema.features)} features"
+    return f"{is_used.sum():,} training rows × {len(schema.features)} features"
 
 
 def _check_parts(target: TargetParams, parts: pl.Series, outcomes: pl.Series) -> None:
@@ -63,17 +65,32 @@ def _check_parts(target: TargetParams, parts: pl.Series, outcomes: pl.Series) ->
         )
 
 
-def _encode_months(months: Sequence[str], is_used: pl.Series, schema: feature_schema.FeatureSchema) -> pl.DataFrame:
-    encoder, names = Encoder(schema), [field.name for field in schema.fields]
-    encoded, start = [], 0
-    for month in months:
-        table = tables.read_partitions([month], names)
-        used = table.filter(is_used.slice(start, table.height))
-        start += table.height
-        for rows in used.iter_slices(_ROWS_AT_ONCE):
-            matrix = encoder.encode_table(tables.columns_of(rows, names))
-            encoded.append(pl.DataFrame(matrix, schema=schema.feature_names, orient="row"))
-    return pl.concat(encoded, rechunk=True)
+def _write_month(
+    month: str,
+    schema: feature_schema.FeatureSchema,
+    is_used: pl.Series,
+    parts: pl.Series,
+    outcomes: pl.Series,
+    start: int,
+) -> int:
+    """Write the used rows of a month, the first of which is row `start` of the table; return the number of all its rows."""
+    table = tables.read_partitions([month], [field.name for field in schema.fields])
+    used, part, outcome = (series.slice(start, table.height) for series in (is_used, parts, outcomes))
+    if used.any():
+        rows = training.Batch(
+            _encoded(table.filter(used), schema),
+            outcome.filter(used).to_numpy(),
+            (part.filter(used) == splits.VALIDATION).to_numpy(),
+        )
+        training.write(paths.TRAINING_ROWS / f"{month}.parquet", schema.feature_names, rows)
+    return table.height
+
+
+def _encoded(table: pl.DataFrame, schema: feature_schema.FeatureSchema) -> training.Matrix:
+    encoder = Encoder(schema)
+    return np.concatenate(
+        [encoder.encode_table(tables.columns_of(rows, table.columns)) for rows in table.iter_slices(_ROWS_AT_ONCE)]
+    )
 
 
 def _counts(months: Sequence[str], target: str) -> dict[str, dict[str, int]]:

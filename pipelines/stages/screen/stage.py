@@ -14,6 +14,7 @@ from pipelines import paths
 from pipelines.columns import identifiers
 from pipelines.data import tables
 from pipelines.data.splits import HOLDOUT, PART, TRAINING, VALIDATION
+from pipelines.data.training import Rows
 from pipelines.params.features import FeatureParams
 from pipelines.params.params import Data, Gates, Params, inputs_of
 from pipelines.params.split import GroupedSplit, Split
@@ -27,12 +28,11 @@ def run(params: Params) -> str:
         DataRejectedError: a feature predicts too much alone, is the target in disguise or is made of an identifier; rows are
             duplicates; or an entity is on both sides of the split. With the evidence.
     """
-    table = tables.read(paths.FEATURES / "train.parquet")
-    outcomes = table[tables.LABEL].to_numpy()
+    rows = Rows(paths.TRAINING_ROWS)
     features = {
         name: {
             key: round(value, 6)
-            for key, value in leaks.measure(table[name].to_numpy(), outcomes, params.target.task).items()
+            for key, value in leaks.measure(rows.column(name), rows.outcomes, params.target.task).items()
         }
         for name in params.features
     }

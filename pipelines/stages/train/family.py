@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from contract.schema.schema import FeatureSchema
-
-Matrix = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Rows:
-    """The rows before the hold-out.
-
-    Attributes:
-        matrix: float32, rows × features, NaN for missing.
-        outcomes: of each row the index of the label, or the number.
-        is_validation: rows for early stopping; the model is then trained on all rows.
-    """
-
-    matrix: Matrix
-    outcomes: NDArray[Any]
-    is_validation: NDArray[np.bool_]
+from pipelines.data.training import Matrix as Matrix
+from pipelines.data.training import Rows as Rows
 
 
 class Family(Protocol):
@@ -38,7 +21,7 @@ class Family(Protocol):
     TOLERANCE: float
 
     def train(self, rows: Rows, settings: Any, schema: FeatureSchema) -> tuple[Any, dict[str, Any]]:
-        """Return the model, and its entries in `training.json`. The same input gives the same model.
+        """Return the model, and its entries in `training.json`. The same rows before the hold-out give the same model.
 
         Other code reads `rounds`, `validation_…` with the name of a measure, and `splits`: 0 is a model that learned nothing.
 

@@ -15,7 +15,6 @@ from contract.schema import schema as feature_schema
 from contract.schema.schema import FeatureSchema
 from contract.schema.tasks import TASKS
 from pipelines import paths
-from pipelines.data import tables
 from pipelines.params.params import Params
 from pipelines.stages.train import export
 from pipelines.stages.train.families import linear
@@ -31,9 +30,8 @@ def run(params: Params) -> str:
     baseline.
     """
     schema = FeatureSchema.from_bytes((paths.FEATURES / feature_schema.FILE_NAME).read_bytes())
-    table = tables.read(paths.FEATURES / "train.parquet")
-    matrix = np.ascontiguousarray(table.select(schema.feature_names).to_numpy(), dtype=np.float32)
-    rows = Rows(matrix, table[tables.LABEL].to_numpy(), table[tables.VALIDATION].to_numpy())
+    rows = Rows(paths.TRAINING_ROWS)
+    matrix = rows.matrix
 
     family = FAMILIES[params.train.family]
     model, training = family.train(rows, params.train, schema)

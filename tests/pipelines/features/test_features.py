@@ -11,7 +11,8 @@ import pytest
 from contract.errors import ConfigurationError, DataRejectedError
 from contract.schema.schema import FeatureSchema
 from pipelines import paths
-from pipelines.data import tables
+from pipelines.data import training
+from pipelines.data.training import Rows
 from pipelines.params.features import CategoryFeature, LookupFeature
 from pipelines.params.params import Params
 from pipelines.stages.features import fit, stage
@@ -93,13 +94,13 @@ def test_lookup_table_leaves_out_a_mean_of_few_numbers() -> None:
 def test_features_encode_each_row_as_declared(workspace: Path, params: Params) -> None:
     write_months(workspace)
     stage.run(params)
-    encoded = pl.read_parquet(paths.FEATURES / "train.parquet")
+    encoded = pl.read_parquet(paths.TRAINING_ROWS / "*.parquet")
     months = [pl.read_parquet(paths.accepted(month)) for month in ("2024-01", "2024-02")]
     rows = pl.concat(months).drop_nulls("outcome")
     assert encoded.height == rows.height
     assert encoded["hour"].to_list() == [float(at.hour) for at in rows["promised"]]
     assert encoded["depot"].to_list() == [0.0 if depot == "north" else 1.0 for depot in rows["depot"]]
-    assert encoded[tables.LABEL].to_list() == [1 if outcome == "broken" else 0 for outcome in rows["outcome"]]
+    assert encoded[training.LABEL].to_list() == [1 if outcome == "broken" else 0 for outcome in rows["outcome"]]
     weight = rows["weight"][1]
     assert encoded["weight"][1] == pytest.approx(math.log(1 + weight), rel=1e-6)
     assert math.isnan(encoded["weight"][rows["weight"].is_null().arg_max()])
@@ -108,14 +109,27 @@ def test_features_encode_each_row_as_declared(workspace: Path, params: Params) -
 def test_features_learn_nothing_from_the_holdout(workspace: Path, params: Params) -> None:
     write_months(workspace)
     stage.run(params)
-    before = {name: (paths.FEATURES / name).read_bytes() for name in ("schema.json", "train.parquet")}
+    before = _learned()
     path = paths.accepted("2024-03")
     changed = pl.read_parquet(path).with_columns(
         depot=pl.lit("south"), distance=pl.lit(99.0), outcome=pl.lit("broken"), weight=pl.lit(1000.0)
     )
     changed.write_parquet(path)
     stage.run(params)
-    assert {name: (paths.FEATURES / name).read_bytes() for name in before} == before
+    assert _learned() == before
+
+
+def _learned() -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (paths.FEATURES / "schema.json", *Rows(paths.TRAINING_ROWS).files)}
+
+
+def test_features_write_a_file_for_each_listed_partition_with_rows(workspace: Path, params: Params) -> None:
+    write_months(workspace)
+    stale = paths.TRAINING_ROWS / "2023-12.parquet"
+    stale.parent.mkdir(parents=True)
+    stale.write_bytes(b"of a month that was listed before")
+    stage.run(params)
+    assert [path.name for path in Rows(paths.TRAINING_ROWS).files] == ["2024-01.parquet", "2024-02.parquet"]
 
 
 def test_features_count_rows_without_a_label(workspace: Path, params: Params) -> None:

@@ -171,7 +171,7 @@ def _numbers(answer: dict[str, Any]) -> list[float]:
 
 def test_golden_rows_cover_the_schema_and_are_no_rows_of_the_data(trained: Path, predictor: Predictor) -> None:
     rows = [case["row"] for case in golden.golden_cases(predictor)]
-    learned = pl.read_parquet(trained / paths.FEATURES / "train.parquet").select(list(FEATURES)).to_numpy()
+    learned = pl.read_parquet(trained / paths.TRAINING_ROWS / "*.parquet").select(list(FEATURES)).to_numpy()
     matrix, fallbacks = Encoder(predictor.schema).encode_rows(rows)
     assert not {row.tobytes() for row in learned.astype(np.float32)} & {row.tobytes() for row in matrix}
     for field in predictor.schema.fields:

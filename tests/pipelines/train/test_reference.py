@@ -111,7 +111,7 @@ def test_train_writes_the_reference_of_its_rows_and_its_model(workspace: Path, r
     schema = FeatureSchema.from_bytes((paths.BOOSTED / "schema.json").read_bytes())
     made = Reference.from_bytes((paths.BOOSTED / "reference.json").read_bytes(), schema)
     assert list(made.features) == ["depot", "distance", "hour", "depot_share"]
-    table = pl.read_parquet(paths.FEATURES / "train.parquet")
+    table = pl.read_parquet(paths.TRAINING_ROWS / "*.parquet")
     for name, bins in made.features.items():
         assert Counter([bins]).count(table[name].to_numpy().astype(np.float32)[np.newaxis]).tolist() == list(
             bins.rows

@@ -1,0 +1,142 @@
+"""The encoded training table: one Parquet file a partition, read in batches, by column, or whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from contract.errors import DataRejectedError
+from pipelines.data import tables
+
+BATCH_ROWS = 65_536
+# Columns beside the features: the outcome, whether the row is for validation, and optionally its weight, float32.
+LABEL = "__label__"
+VALIDATION = "__validation__"
+WEIGHT = "__weight__"
+_OTHERS = (LABEL, VALIDATION, WEIGHT)
+Matrix = NDArray[np.float32]
+
+
+class Part(Enum):
+    """The rows of a batch: all of them, those for training, or those for early stopping."""
+
+    ALL = None
+    TRAINING = False
+    VALIDATION = True
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Neighbouring rows; those that `Rows` yields are at most `BATCH_ROWS`.
+
+    Attributes:
+        matrix: float32, rows × features, C-contiguous, NaN for missing.
+        outcomes: of each row the index of the label, or the number.
+        is_validation: rows for early stopping; the model is then trained on all rows.
+        weights: float32, or None if every row counts the same.
+    """
+
+    matrix: Matrix
+    outcomes: NDArray[Any]
+    is_validation: NDArray[np.bool_]
+    weights: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows before the hold-out, in the order of their partitions.
+
+    Attributes:
+        directory: holds a Parquet file a partition, in row groups of at most `BATCH_ROWS` rows.
+    """
+
+    directory: Path
+
+    @cached_property
+    def files(self) -> tuple[Path, ...]:
+        """The files, in the order of their rows."""
+        if found := tuple(sorted(self.directory.glob("*.parquet"))):
+            return found
+        raise DataRejectedError(f"{self.directory} contains no training rows; run `dvc repro features` to encode them")
+
+    @cached_property
+    def heights(self) -> tuple[int, ...]:
+        """The number of rows of each file."""
+        return tuple(tables.height(path) for path in self.files)
+
+    @property
+    def height(self) -> int:
+        """The number of rows."""
+        return sum(self.heights)
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The names of all columns."""
+        return tuple(tables.columns_in(self.files[0]))
+
+    @property
+    def feature_names(self) -> list[str]:
+        """The names of the features, in the order of the matrix."""
+        return [name for name in self.columns if name not in _OTHERS]
+
+    def batches(self, part: Part = Part.ALL) -> Iterator[Batch]:
+        """Yield the rows of a part in order, in one read of the files."""
+        for path, height in zip(self.files, self.heights, strict=True):
+            for start in range(0, height, BATCH_ROWS):
+                table = tables.read_slice(path, start, BATCH_ROWS)
+                if part is not Part.ALL:
+                    table = table.filter(pl.col(VALIDATION) == part.value)
+                if table.height:
+                    yield self._batch(table)
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Return one column of all rows."""
+        return np.concatenate([tables.read(path, [name])[name].to_numpy() for path in self.files])
+
+    @cached_property
+    def outcomes(self) -> NDArray[Any]:
+        """The outcomes of all rows; see `Batch`."""
+        return self.column(LABEL)
+
+    @cached_property
+    def is_validation(self) -> NDArray[np.bool_]:
+        """Whether each row is for validation."""
+        return self.column(VALIDATION)
+
+    @cached_property
+    def weights(self) -> NDArray[np.float32] | None:
+        """The weights of all rows, or None."""
+        return self.column(WEIGHT) if WEIGHT in self.columns else None
+
+    @property
+    def matrix(self) -> Matrix:
+        """The features of all rows, read anew at each access: the one call here that holds the whole table in memory."""
+        matrix, start = np.empty((self.height, len(self.feature_names)), np.float32), 0
+        for batch in self.batches():
+            matrix[start : start + len(batch.matrix)] = batch.matrix
+            start += len(batch.matrix)
+        return matrix
+
+    def _batch(self, table: pl.DataFrame) -> Batch:
+        return Batch(
+            table.select(self.feature_names).to_numpy(order="c"),
+            table[LABEL].to_numpy(),
+            table[VALIDATION].to_numpy(),
+            table[WEIGHT].to_numpy() if WEIGHT in self.columns else None,
+        )
+
+
+def write(path: Path, names: Sequence[str], rows: Batch) -> None:
+    """Write the rows of one partition, however many, as `Rows` reads them; `names` are those of the features."""
+    others = {LABEL: rows.outcomes, VALIDATION: rows.is_validation, WEIGHT: rows.weights}
+    columns = [pl.Series(name, values) for name, values in others.items() if values is not None]
+    table = pl.DataFrame(rows.matrix, schema=list(names), orient="row").with_columns(columns)
+    tables.write(table, path, rows_in_group=BATCH_ROWS)
