@@ -15,7 +15,7 @@ from contract import command_line
 from pipelines.commands.draft import cli as draft
 from pipelines.commands.predictions import cli as predictions
 from pipelines.commands.quarantine import cli as quarantine
-from pipelines.integrity.inputs import check_inputs
+from pipelines.data.integrity.inputs import check_inputs
 from pipelines.machine.settings import rotate_key
 from pipelines.params import file as params_file
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from contract.errors import ConfigurationError
 from contract.files import atomic_path
 from pipelines import paths
-from pipelines.integrity.check import cache_of
-from pipelines.integrity.objects import Object, md5_of, outputs
+from pipelines.data.integrity.check import cache_of
+from pipelines.data.integrity.objects import Object, md5_of, outputs
 
 
 def withdraw(partition: Path) -> None:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pipelines.integrity.check import check
+from pipelines.data.integrity.check import check
 from pipelines.runs.processes import run_group
 from pipelines.runs.workspace import Workspace
 

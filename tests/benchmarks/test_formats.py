@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.peers.bench import model_formats
-from pipelines.stages.train.families.trees import booster_to_onnx
+from pipelines.models.families.trees import booster_to_onnx
 
 
 def test_installed_size_holds_what_a_package_asks_for() -> None:

@@ -34,6 +34,7 @@ from harness import PROJECT, interpreter
 from harness.waiting import until
 from pipelines import paths
 from pipelines.commands.publish import command as publish
+from pipelines.models.families import trees
 from pipelines.params.params import Params
 from pipelines.stages.bundle import stage as bundle
 from pipelines.stages.champion import stage as champion
@@ -42,7 +43,6 @@ from pipelines.stages.evaluate import stage as evaluate
 from pipelines.stages.features import stage as features
 from pipelines.stages.screen import stage as screen
 from pipelines.stages.train import stage as train
-from pipelines.stages.train.families import trees
 from pipelines.stages.validate import stage as validate
 from tests.bentos.running import Server, start_server
 from tests.faults.canaries import Search, draw_numbers, draw_texts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from contract.errors import DataRejectedError
-from pipelines.integrity.check import check
+from pipelines.data.integrity.check import check
 from pipelines.params.params import Params
 
 

@@ -15,11 +15,11 @@ from contract.schema import schema as feature_schema
 from contract.schema.schema import FeatureSchema
 from contract.schema.tasks import TASKS
 from pipelines import paths
+from pipelines.models import export
+from pipelines.models.families import linear
+from pipelines.models.families.registry import FAMILIES
+from pipelines.models.family import Family, Matrix, Rows
 from pipelines.params.params import Params
-from pipelines.stages.train import export
-from pipelines.stages.train.families import linear
-from pipelines.stages.train.families.registry import FAMILIES
-from pipelines.stages.train.family import Family, Matrix, Rows
 from pipelines.stages.train.reference import reference
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from contract.schema.tasks import TASKS
-from pipelines.stages.train.families.trees import OBJECTIVES
+from pipelines.models.families.trees import OBJECTIVES
 from pipelines.statistics import measures
 from pipelines.statistics.tasks import JUDGEMENTS
 

@@ -21,13 +21,13 @@ from contract.files import write_atomically
 from contract.schema.schema import Feature, FeatureSchema, Field, Target
 from pipelines import paths
 from pipelines.data import tables
+from pipelines.models.families import linear
 from pipelines.params.params import Params
 from pipelines.stages.champion import stage as champion
 from pipelines.stages.evaluate import stage as evaluate
 from pipelines.stages.features import stage as features
 from pipelines.stages.screen import stage as screen
 from pipelines.stages.train import stage as train
-from pipelines.stages.train.families import linear
 from tests.pipelines.conftest import RAW
 
 ROWS = 3_000

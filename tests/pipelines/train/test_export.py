@@ -11,8 +11,8 @@ import hashlib
 import numpy as np
 from xgboost import DMatrix, train
 from contract.schema.schema import Feature, FeatureSchema, Field, Target
-from pipelines.stages.train.families import linear
-from pipelines.stages.train.families.trees import booster_to_onnx
+from pipelines.models.families import linear
+from pipelines.models.families.trees import booster_to_onnx
 
 schema = FeatureSchema(
     "m", "binary", Target("y", ("no", "yes")), (Field("a", "category"), Field("b", "number")),

@@ -13,12 +13,12 @@ from contract.errors import ConfigurationError
 from contract.files import canonical_json, write_atomically
 from pipelines import paths
 from pipelines.data import tables
+from pipelines.models.families.registry import FAMILIES
 from pipelines.params import file, train
 from pipelines.params.params import Params
 from pipelines.stages.evaluate import stage as evaluate
 from pipelines.stages.features import stage as features
 from pipelines.stages.train import stage as training
-from pipelines.stages.train.families.registry import FAMILIES
 from tests.pipelines.conftest import write_months
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from contract.model.predictor import Predictor
 from contract.schema.schema import Feature, FeatureSchema, Field, Target
-from pipelines.stages.train.families import linear
+from pipelines.models.families import linear
 
 ROWS = 4_000
 TARGETS = {

@@ -28,6 +28,7 @@ from pipelines import paths
 from pipelines.commands.monitor import command as monitor
 from pipelines.commands.publish import command as publish
 from pipelines.data import tables
+from pipelines.models import export
 from pipelines.params.params import Params
 from pipelines.stages.bundle import golden
 from pipelines.stages.bundle import stage as bundle
@@ -35,7 +36,6 @@ from pipelines.stages.champion import stage as champion
 from pipelines.stages.evaluate import stage as evaluate
 from pipelines.stages.features import stage as features
 from pipelines.stages.screen import stage as screen
-from pipelines.stages.train import export
 from pipelines.stages.train import stage as train
 from pipelines.stages.validate import stage as validate
 from tests.pipelines.conftest import write_months

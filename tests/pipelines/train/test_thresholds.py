@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pipelines.data.cuts import moved
-from pipelines.stages.train.families.thresholds import between_rows
+from pipelines.models.families.thresholds import between_rows
 
 OBJECTIVES = [
     {"objective": "binary:logistic"},

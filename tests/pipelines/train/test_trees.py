@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from contract.errors import ConfigurationError
 from contract.model.predictor import Predictor
 from contract.schema.schema import Feature, FeatureSchema, Field, Target
-from pipelines.stages.train.export import TOLERANCE
-from pipelines.stages.train.families.trees import booster_to_onnx
+from pipelines.models.export import TOLERANCE
+from pipelines.models.families.trees import booster_to_onnx
 
 ROWS = 20_000
 TASKS = {

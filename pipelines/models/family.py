@@ -1,4 +1,4 @@
-"""The interface of a family of models: a module with these functions, listed in `pipelines.stages.train.families.registry`."""
+"""The interface of a family of models: a module with these functions, listed in `pipelines.models.families.registry`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Family(Protocol):
     """A family of models. A model is whatever `train` returns; the other functions take it back.
 
     Attributes:
-        TOLERANCE: largest difference between export and library (`pipelines.stages.train.export`).
+        TOLERANCE: largest difference between export and library (`pipelines.models.export`).
     """
 
     TOLERANCE: float

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from contract.schema.schema import FeatureSchema
 from contract.schema.tasks import TASKS
+from pipelines.models.export import TOLERANCE as TOLERANCE
+from pipelines.models.families.thresholds import between_rows
+from pipelines.models.families.trees import OBJECTIVES, booster_to_onnx
+from pipelines.models.family import Matrix, Rows
 from pipelines.params.train import BoostedParams
-from pipelines.stages.train.export import TOLERANCE as TOLERANCE
-from pipelines.stages.train.families.thresholds import between_rows
-from pipelines.stages.train.families.trees import OBJECTIVES, booster_to_onnx
-from pipelines.stages.train.family import Matrix, Rows
 
 Outcomes = NDArray[Any]
 
@@ -70,7 +70,7 @@ def objective(schema: FeatureSchema) -> dict[str, Any]:
 
 
 def to_onnx(booster: Any, schema: FeatureSchema) -> bytes:
-    """Return the bytes of the ONNX model; see `pipelines.stages.train.families.trees`."""
+    """Return the bytes of the ONNX model; see `pipelines.models.families.trees`."""
     return booster_to_onnx(booster, len(schema.features))
 
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from contract.model import transforms
 from contract.schema.schema import FeatureSchema
 from contract.schema.tasks import TASKS, Form
+from pipelines.models.family import Matrix, Rows
+from pipelines.models.graph import FEATURES, MARGINS, Link, model_bytes, tensor
 from pipelines.params.train import FamilyParams
-from pipelines.stages.train.family import Matrix, Rows
-from pipelines.stages.train.graph import FEATURES, MARGINS, Link, model_bytes, tensor
 
 TOLERANCE = 1e-4  # the export is in single precision, the fit in double
 _MISSING = -1.0

@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from contract.errors import Problem, UnavailableError
-from pipelines.integrity.objects import DIRECTORY, list_of, md5, md5_of, outputs
+from pipelines.data.integrity.objects import DIRECTORY, list_of, md5, md5_of, outputs
 
 
 def check_inputs(root: Path, stage: str) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pipelines.stages.train.families import boosting, linear
-from pipelines.stages.train.family import Family
+from pipelines.models.families import boosting, linear
+from pipelines.models.family import Family
 
 FAMILIES: dict[str, Family] = {
     "boosted": boosting,

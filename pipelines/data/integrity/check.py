@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from contract.errors import Problem
-from pipelines.integrity.objects import DIRECTORY, Object, Place, list_of, listed, md5_of, outputs
+from pipelines.data.integrity.objects import DIRECTORY, Object, Place, list_of, listed, md5_of, outputs
 
 
 @dataclass

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import ConfigurationError
-from pipelines.stages.train.graph import FEATURES, MARGINS, Link, model_bytes, tensor
+from pipelines.models.graph import FEATURES, MARGINS, Link, model_bytes, tensor
 
 _LESS, _MEMBER = 1, 6  # modes of a node: BRANCH_LT, as XGBoost compares, and BRANCH_MEMBER
 _SUM = 1
