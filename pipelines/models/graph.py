@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 FEATURES, MARGINS, SCORES = "features", "margins", "scores"
+SMALLEST_SHARE = 1e-6  # of a label, so that not all of them can be 0
 # The oldest versions with all operators used here: an upgrade of `onnx` does not change the bytes.
 _IR, _OPSET, _ML_OPSET = 10, 21, 5
-Link = Literal["identity", "logistic", "softmax"]
+Link = Literal["identity", "logistic", "softmax", "share", "shares"]
 
 
 def model_bytes(nodes: Sequence[Any], constants: Sequence[Any], features: int, outputs: int, link: Link) -> bytes:
@@ -30,8 +31,8 @@ def model_bytes(nodes: Sequence[Any], constants: Sequence[Any], features: int, o
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows", columns])
         for name, columns in ((FEATURES, features), (SCORES, outputs))
     )
-    one = [tensor("one", np.ones(1, np.float32))] if link == "logistic" else []
-    graph = helper.make_graph([*nodes, *_linked(link)], "model", [given], [made], [*constants, *one])
+    constants = [*constants, *(tensor(name, values) for name, values in _CONSTANTS.get(link, {}).items())]
+    graph = helper.make_graph([*nodes, *_linked(link)], "model", [given], [made], constants)
     operators = [helper.make_opsetid("", _OPSET), helper.make_opsetid("ai.onnx.ml", _ML_OPSET)]
     model = helper.make_model(graph, opset_imports=operators, ir_version=_IR)
     checker.check_model(model)
@@ -47,18 +48,37 @@ def tensor(name: str, values: NDArray[Any]) -> Any:
 
 
 def _linked(link: Link) -> list[Any]:
-    """Return the nodes from the margins to the scores.
-
-    The logistic function is 1 / (1 + exp(−x)), as in XGBoost: ONNX Runtime's `Sigmoid` is off by some 1e-7, which gives 0 for a
-    probability of 1e-8, and 1.0000001 for others.
-    """
+    """Return the nodes from the margins to the scores."""
     from onnx import helper
 
-    if link != "logistic":
-        return [helper.make_node({"identity": "Identity", "softmax": "Softmax"}[link], [MARGINS], [SCORES])]
     return [
-        helper.make_node("Neg", [MARGINS], ["negated"]),
-        helper.make_node("Exp", ["negated"], ["odds_against"]),
-        helper.make_node("Add", ["odds_against", "one"], ["one_and_odds"]),
-        helper.make_node("Reciprocal", ["one_and_odds"], [SCORES]),
+        helper.make_node(operator, inputs, [output], **options) for operator, inputs, output, options in _LINKS[link]
     ]
+
+
+# Operator, inputs, output and attributes of the nodes of each link.
+_LINKS: dict[Link, list[tuple[str, list[str], str, dict[str, Any]]]] = {
+    "identity": [("Identity", [MARGINS], SCORES, {})],
+    # 1 / (1 + exp(−x)), as in XGBoost: ONNX Runtime's `Sigmoid` is off by some 1e-7, which gives 0 for a probability of 1e-8, and
+    # 1.0000001 for others.
+    "logistic": [
+        ("Neg", [MARGINS], "negated", {}),
+        ("Exp", ["negated"], "odds_against", {}),
+        ("Add", ["odds_against", "one"], "one_and_odds", {}),
+        ("Reciprocal", ["one_and_odds"], SCORES, {}),
+    ],
+    "softmax": [("Softmax", [MARGINS], SCORES, {})],
+    # Means of 0 and 1, rounded, may lie a little outside.
+    "share": [("Clip", [MARGINS, "zero", "one"], SCORES, {})],
+    # The mean of each label against the rest, as shares of their sum.
+    "shares": [
+        ("Max", [MARGINS, "tiny"], "positive", {}),
+        ("ReduceSum", ["positive", "last_axis"], "total", {"keepdims": 1}),
+        ("Div", ["positive", "total"], SCORES, {}),
+    ],
+}
+_CONSTANTS: dict[Link, dict[str, NDArray[Any]]] = {
+    "logistic": {"one": np.ones(1, np.float32)},
+    "share": {"zero": np.zeros((), np.float32), "one": np.ones((), np.float32)},
+    "shares": {"tiny": np.array([SMALLEST_SHARE], np.float32), "last_axis": np.array([1])},
+}

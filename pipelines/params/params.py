@@ -199,6 +199,7 @@ class Params(Model):
         check_features(self.features, columns)
         for entry in self.evaluate.slices:
             require_columns("evaluate.slices", (entry.column,), columns)
+        self.train.check(self.features, self.target)
         self._check_split()
         self._check_gates()
         self._check_deprecated()

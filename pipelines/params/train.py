@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field
 
+from contract.schema.tasks import TASKS
+from pipelines.params.features import FeatureParams
+from pipelines.params.target import TargetParams
 from pipelines.params.types import Model
 
-_DEFAULT = "boosted"
+_DEFAULT = "gbtree"
 
 
 class FamilyParams(Model):
@@ -23,14 +26,48 @@ class FamilyParams(Model):
 
     seed: int = Field(description="Seed of random choices in training, and of the resamples for confidence bounds.")
 
+    def check(self, features: Mapping[str, FeatureParams], target: TargetParams) -> None:
+        """Raise ValueError if the settings do not suit the features or the target."""
 
-class BoostedParams(FamilyParams):
-    """Settings of XGBoost, under its own names; `threads` changes the time, not the model."""
+
+class TreeParams(FamilyParams):
+    """Settings of trees; `threads` changes the time, not the model."""
 
     importance_of = "gain"
 
-    family: Literal["boosted"] = Field(default="boosted", description="Boosted trees by XGBoost. The default.")
     max_depth: int = Field(default=6, ge=1, le=20, description="Largest depth of a tree.")
+    monotone: dict[str, Literal["increasing", "decreasing"]] = Field(
+        default={},
+        description="By feature, the direction in which the prediction may change with its value, all others equal. Of a binary "
+        "target it is the probability of the positive label.",
+    )
+    interactions: tuple[Annotated[tuple[str, ...], Field(min_length=1)], ...] = Field(
+        default=(),
+        description="Groups of features that may meet on one path of a tree, such as `[[origin, dest], [temp, dewp]]`. Features in no "
+        "group form one more. Empty: all may meet.",
+    )
+    threads: int = Field(default=2, ge=1, description="Threads. Changes the time, not the model.")
+
+    def check(self, features: Mapping[str, FeatureParams], target: TargetParams) -> None:
+        """Raise ValueError for a constraint on an unknown feature, or one that would not hold."""
+        for key, names in (
+            ("monotone", tuple(self.monotone)),
+            *(("interactions", group) for group in self.interactions),
+        ):
+            if unknown := [name for name in names if name not in features]:
+                raise ValueError(f"train.{key} names {unknown[0]!r}, which is no feature: {', '.join(features)}")
+        if coded := [name for name in self.monotone if features[name].transform == "category"]:
+            raise ValueError(f"train.monotone names {coded[0]!r}, whose transform is category: its codes have no order")
+        if self.monotone and TASKS[target.task].has_many_labels:
+            raise ValueError(
+                f"train.monotone names {next(iter(self.monotone))!r}, but target.task is {target.task}: probabilities of several labels "
+                "have no one direction; allowed with two labels or a number"
+            )
+
+
+class BoostingParams(TreeParams):
+    """Settings of boosted trees by XGBoost, under its own names."""
+
     learning_rate: float = Field(default=0.1, gt=0, le=1, description="Factor that shrinks each tree's contribution.")
     min_child_weight: float = Field(default=1.0, ge=0, description="Smallest sum of hessians in a leaf.")
     subsample: float = Field(default=1.0, gt=0, le=1, description="Share of the rows that each tree sees.")
@@ -39,7 +76,41 @@ class BoostedParams(FamilyParams):
     early_stopping_rounds: int = Field(
         default=50, ge=1, description="Rounds without improvement on the validation part after which boosting stops."
     )
-    threads: int = Field(default=2, ge=1, description="Threads. Changes the time, not the model.")
+
+
+class GbtreeParams(BoostingParams):
+    """Settings of gradient boosting by XGBoost, under its own names."""
+
+    booster: ClassVar[str] = "gbtree"
+
+    family: Literal["gbtree"] = Field(default="gbtree", description="Boosted trees by XGBoost. The default.")
+
+
+class DartParams(BoostingParams):
+    """Settings of boosting with dropout by XGBoost: a round leaves earlier trees out at random, then weighs all anew."""
+
+    booster: ClassVar[str] = "dart"
+
+    family: Literal["dart"] = Field(
+        description="Boosted trees by XGBoost with dropout. Training scores all trees in every round: its time grows with the "
+        "square of the rounds."
+    )
+    max_rounds: int = Field(default=200, ge=1, description="Largest number of boosting rounds.")
+    rate_drop: float = Field(default=0.1, ge=0, le=1, description="Share of the trees that a round leaves out.")
+    skip_drop: float = Field(default=0.5, ge=0, le=1, description="Probability that a round leaves no tree out.")
+
+
+class ForestParams(TreeParams):
+    """Settings of a random forest by XGBoost."""
+
+    family: Literal["forest"] = Field(description="Trees by XGBoost, grown apart and averaged.")
+    trees: int = Field(default=200, ge=1, le=10_000, description="Number of trees.")
+    max_depth: int = Field(default=12, ge=1, le=20, description="Largest depth of a tree.")
+    min_child_weight: float = Field(
+        default=5.0, ge=0, description="Fewest rows in a leaf, or their smallest sum of weights."
+    )
+    subsample: float = Field(default=0.6, gt=0, le=1, description="Share of the rows that each tree sees.")
+    colsample_bynode: float = Field(default=0.5, gt=0, le=1, description="Share of the features that each split sees.")
 
 
 class LinearParams(FamilyParams):
@@ -50,7 +121,7 @@ class LinearParams(FamilyParams):
     family: Literal["linear"] = Field(description="Logistic or ridge regression, by scikit-learn.")
 
 
-Train = BoostedParams | LinearParams
+Train = GbtreeParams | DartParams | ForestParams | LinearParams
 FAMILIES: dict[str, type[FamilyParams]] = {
     get_args(each.model_fields["family"].annotation)[0]: each for each in get_args(Train)
 }

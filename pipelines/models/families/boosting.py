@@ -13,12 +13,18 @@ from pipelines.models.export import TOLERANCE as TOLERANCE
 from pipelines.models.families.thresholds import between_rows
 from pipelines.models.families.trees import OBJECTIVES, booster_to_onnx
 from pipelines.models.family import Matrix, Rows
-from pipelines.params.train import BoostedParams
+from pipelines.params.train import BoostingParams, TreeParams
 
 Outcomes = NDArray[Any]
+_DIRECTIONS = {"increasing": 1, "decreasing": -1, None: 0}
+# Settings that have XGBoost's own names.
+_OWN = (
+    "seed", "max_depth", "learning_rate", "min_child_weight", "subsample", "colsample_bytree", "colsample_bynode", "rate_drop",
+    "skip_drop", "booster",
+)  # fmt: skip
 
 
-def train(rows: Rows, settings: BoostedParams, schema: FeatureSchema) -> tuple[Any, dict[str, Any]]:
+def train(rows: Rows, settings: BoostingParams, schema: FeatureSchema) -> tuple[Any, dict[str, Any]]:
     """Return the booster, and its rounds, splits, and log loss or RMSE on the validation rows.
 
     The same input gives the same bytes, whatever `threads` is. No threshold of the booster is a value of the matrix.
@@ -26,17 +32,7 @@ def train(rows: Rows, settings: BoostedParams, schema: FeatureSchema) -> tuple[A
     import xgboost
 
     matrix, outcomes, is_validation = rows.matrix, rows.outcomes, rows.is_validation
-    target = objective(schema)
-    asked = target | {
-        "tree_method": "hist",
-        "seed": settings.seed,
-        "max_depth": settings.max_depth,
-        "learning_rate": settings.learning_rate,
-        "min_child_weight": settings.min_child_weight,
-        "subsample": settings.subsample,
-        "colsample_bytree": settings.colsample_bytree,
-        "nthread": settings.threads,
-    }
+    asked = asked_of(settings, schema)
     learned = _quantised(matrix[~is_validation], outcomes[~is_validation], settings)
     held = xgboost.QuantileDMatrix(
         matrix[is_validation], outcomes[is_validation], ref=learned
@@ -54,12 +50,33 @@ def train(rows: Rows, settings: BoostedParams, schema: FeatureSchema) -> tuple[A
     rounds = stopped.best_iteration + 1  # it counts from 0
     booster = xgboost.train(asked, _quantised(matrix, outcomes, settings), num_boost_round=rounds)
     moved = between_rows(booster, matrix)
-    loss = log["validation"][target["eval_metric"]][rounds - 1]
+    loss = log["validation"][asked["eval_metric"]][rounds - 1]
     return moved, {
         "rounds": rounds,
         "splits": splits(moved),
         f"validation_{OBJECTIVES[schema.task].measure}": loss,
     }
+
+
+def asked_of(settings: TreeParams, schema: FeatureSchema) -> dict[str, Any]:
+    """Return the settings of XGBoost: objective, parameters of trees and boosting, and constraints by position."""
+    own = {name: getattr(settings, name) for name in _OWN if hasattr(settings, name)}
+    always = {"tree_method": "hist", "nthread": settings.threads}
+    return always | objective(schema) | own | constraints(settings, schema)
+
+
+def constraints(settings: TreeParams, schema: FeatureSchema) -> dict[str, Any]:
+    """Return the monotone and interaction constraints of XGBoost, which goes by the positions of features."""
+    names = schema.feature_names
+    found: dict[str, Any] = {}
+    if settings.monotone:
+        found["monotone_constraints"] = tuple(_DIRECTIONS[settings.monotone.get(name)] for name in names)
+    if settings.interactions:
+        grouped = {name for group in settings.interactions for name in group}
+        groups = [*settings.interactions, [name for name in names if name not in grouped]]
+        # As text: XGBoost takes the entries of a list for names, and its matrix has none here.
+        found["interaction_constraints"] = str([[names.index(name) for name in group] for group in groups if group])
+    return found
 
 
 def objective(schema: FeatureSchema) -> dict[str, Any]:
@@ -97,7 +114,7 @@ def splits(booster: Any) -> int:
     return sum(line.count("split_condition") for line in booster.get_dump(dump_format="json"))
 
 
-def _quantised(matrix: Matrix, outcomes: Outcomes, settings: BoostedParams) -> Any:
+def _quantised(matrix: Matrix, outcomes: Outcomes, settings: BoostingParams) -> Any:
     import xgboost
 
     return xgboost.QuantileDMatrix(matrix, outcomes, nthread=settings.threads)

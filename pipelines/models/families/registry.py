@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from pipelines.models.families import boosting, linear
+from pipelines.models.families import boosting, forest, linear
 from pipelines.models.family import Family
 
 FAMILIES: dict[str, Family] = {
-    "boosted": boosting,
+    "gbtree": boosting,
+    "dart": boosting,
+    "forest": forest,
     "linear": linear,
 }

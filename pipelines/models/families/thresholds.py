@@ -21,7 +21,8 @@ def between_rows(booster: Any, matrix: NDArray[np.float32]) -> Any:
     Every row of the matrix is scored as before. Where two neighbours have no float32 between them the threshold stays.
     """
     model = json.loads(booster.save_raw("json"))
-    trees = model["learner"]["gradient_booster"]["model"]["trees"]
+    boosted = model["learner"]["gradient_booster"]
+    trees = boosted.get("gbtree", boosted)["model"]["trees"]  # DART holds them a level further down
     is_split = np.concatenate([np.array(tree["left_children"]) >= 0 for tree in trees])
     features = np.concatenate([tree["split_indices"] for tree in trees])
     conditions = np.concatenate([tree["split_conditions"] for tree in trees])

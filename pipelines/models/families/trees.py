@@ -72,10 +72,13 @@ class _Tree:
         return self.left < 0
 
 
-def booster_to_onnx(booster: Any, features: int) -> bytes:
+def booster_to_onnx(booster: Any, features: int, link: Link | None = None) -> bytes:
     """Return the ONNX model of a booster: float32 rows × `features`, NaN for missing, to float32 rows × outputs.
 
     The same booster gives the same bytes. The sums are those of XGBoost to the bit: the base score first, then tree by tree.
+
+    Args:
+        link: function from the sums to the scores; None is that of the objective.
 
     Raises:
         ConfigurationError: the objective, or the form of the trees, is unsupported.
@@ -89,7 +92,7 @@ def booster_to_onnx(booster: Any, features: int) -> bytes:
     outputs = max(1, int(model["num_class"]), int(model["num_target"]))
     base = np.broadcast_to(objective.to_margin(_numbers(model["base_score"])), outputs)
     trees = [_leaf(float(value), target) for target, value in enumerate(base)] + list(_trees(learner))
-    return model_bytes([_ensemble(trees, outputs)], [], features, outputs, objective.link)
+    return model_bytes([_ensemble(trees, outputs)], [], features, outputs, link or objective.link)
 
 
 def _numbers(text: str) -> Floats:

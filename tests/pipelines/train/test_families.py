@@ -26,17 +26,17 @@ def test_every_family_of_the_params_can_be_trained() -> None:
     assert FAMILIES.keys() == train.FAMILIES.keys()
 
 
-def test_family_is_boosted_where_none_is_named(raw: dict[str, Any]) -> None:
+def test_family_is_gbtree_where_none_is_named(raw: dict[str, Any]) -> None:
     assert (
         Params.model_validate(raw).train
-        == Params.model_validate(raw | {"train": raw["train"] | {"family": "boosted"}}).train
+        == Params.model_validate(raw | {"train": raw["train"] | {"family": "gbtree"}}).train
     )
 
 
 @pytest.mark.parametrize(
     ("section", "words"),
     [
-        ({"family": "forest", "seed": 1}, ["'forest'", "'boosted', 'linear'"]),
+        ({"family": "boosted", "seed": 1}, ["'boosted'", "'gbtree', 'dart', 'forest', 'linear'"]),
         ({"family": "linear", "seed": 1, "max_depth": 3}, ["'train.max_depth'", "seed, family"]),
     ],
 )
