@@ -89,13 +89,19 @@ class Rows:
 
     def batches(self, part: Part = Part.ALL) -> Iterator[Batch]:
         """Yield the rows of a part in order, in one read of the files."""
-        for path, height in zip(self.files, self.heights, strict=True):
-            for start in range(0, height, BATCH_ROWS):
-                table = tables.read_slice(path, start, BATCH_ROWS)
-                if part is not Part.ALL:
-                    table = table.filter(pl.col(VALIDATION) == part.value)
-                if table.height:
-                    yield self._batch(table)
+        for table in self._tables():
+            chosen = table if part is Part.ALL else table.filter(pl.col(VALIDATION) == part.value)
+            if chosen.height:
+                yield self._batch(chosen)
+
+    def sample(self, most: int) -> Batch:
+        """Return all rows, or of more than `most` rows so many, evenly spaced and in order."""
+        count = min(self.height, most)
+        chosen, parts, start = np.arange(count, dtype=np.int64) * self.height // count, [], 0
+        for table in self._tables():
+            parts.append(table[chosen[(start <= chosen) & (chosen < start + table.height)] - start])
+            start += table.height
+        return self._batch(pl.concat(parts))
 
     def column(self, name: str) -> NDArray[Any]:
         """Return one column of all rows."""
@@ -124,6 +130,11 @@ class Rows:
             matrix[start : start + len(batch.matrix)] = batch.matrix
             start += len(batch.matrix)
         return matrix
+
+    def _tables(self) -> Iterator[pl.DataFrame]:
+        for path, height in zip(self.files, self.heights, strict=True):
+            for start in range(0, height, BATCH_ROWS):
+                yield tables.read_slice(path, start, BATCH_ROWS)
 
     def _batch(self, table: pl.DataFrame) -> Batch:
         return Batch(

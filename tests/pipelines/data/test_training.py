@@ -66,3 +66,13 @@ def test_files_have_small_row_groups_and_equal_bytes_when_written_again(tmp_path
 def test_a_directory_without_rows_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataRejectedError, match="run `dvc repro features`"):
         list(Rows(tmp_path).batches())
+
+
+def test_a_sample_is_the_whole_table_or_evenly_spaced_rows(tmp_path: Path) -> None:
+    rows = _written(tmp_path, weights=True)
+    whole = rows.sample(HEIGHT)
+    assert whole.matrix.tobytes() == MATRIX.tobytes()
+    sample = rows.sample(HEIGHT // 3)
+    assert sample.matrix[:, 0].tolist() == [MATRIX[index * HEIGHT // (HEIGHT // 3), 0] for index in range(HEIGHT // 3)]
+    assert sample.weights is not None
+    assert sample.weights.tolist() == WEIGHTS[(sample.matrix[:, 0] / 2).astype(int)].tolist()
