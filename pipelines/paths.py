@@ -20,6 +20,7 @@ REPORTS = Path("reports")
 VALIDATION = REPORTS / "validation.json"
 SCREENING = REPORTS / "screening.json"
 DATA_DOCS = REPORTS / "data_docs"
+CURVE = REPORTS / "training"
 PLOTS = REPORTS / "plots"
 EVALUATION = REPORTS / "evaluation.html"
 REHEARSAL = REPORTS / "rehearsal.json"

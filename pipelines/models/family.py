@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from contract.schema.schema import FeatureSchema
 from pipelines.data.training import Matrix as Matrix
 from pipelines.data.training import Rows as Rows
+from pipelines.models.rounds import Watch
 
 
 class Family(Protocol):
@@ -20,13 +21,16 @@ class Family(Protocol):
 
     TOLERANCE: float
 
-    def train(self, rows: Rows, settings: Any, schema: FeatureSchema) -> tuple[Any, dict[str, Any]]:
+    def train(
+        self, rows: Rows, settings: Any, schema: FeatureSchema, watch: Watch = ..., /
+    ) -> tuple[Any, dict[str, Any]]:
         """Return the model, and its entries in `training.json`. The same rows before the hold-out give the same model.
 
         Other code reads `rounds`, `validation_…` with the name of a measure, and `splits`: 0 is a model that learned nothing.
 
         Args:
             settings: `train` of `params.yaml`, the family's own model of `pipelines.params.train`.
+            watch: is told of each round, if the family has rounds.
         """
 
     def to_onnx(self, model: Any, schema: FeatureSchema) -> bytes:

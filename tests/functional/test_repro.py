@@ -74,7 +74,13 @@ def test_metrics_and_plots_show(project: Path) -> None:
     plots = _dvc(project, "plots", "show", "--out", "plots")
     assert plots.returncode == 0, plots.stderr
     page = (project / "plots" / "index.html").read_text()
-    for title in ("ROC curve", "Precision and recall", "Calibration", "Importance of features"):
+    for title in (
+        "Validation loss by round",
+        "ROC curve",
+        "Precision and recall",
+        "Calibration",
+        "Importance of features",
+    ):
         assert title in page
 
 

@@ -13,6 +13,7 @@ from pipelines.models.export import TOLERANCE as TOLERANCE
 from pipelines.models.families.thresholds import between_rows
 from pipelines.models.families.trees import OBJECTIVES, booster_to_onnx
 from pipelines.models.family import Matrix, Rows
+from pipelines.models.rounds import Watch, ignored, reported
 from pipelines.params.train import BoostingParams, TreeParams
 
 Outcomes = NDArray[Any]
@@ -24,7 +25,9 @@ _OWN = (
 )  # fmt: skip
 
 
-def train(rows: Rows, settings: BoostingParams, schema: FeatureSchema) -> tuple[Any, dict[str, Any]]:
+def train(
+    rows: Rows, settings: BoostingParams, schema: FeatureSchema, watch: Watch = ignored
+) -> tuple[Any, dict[str, Any]]:
     """Return the booster, and its rounds, splits, and log loss or RMSE on the validation rows.
 
     The same input gives the same bytes, whatever `threads` is. No threshold of the booster is a value of the matrix.
@@ -46,9 +49,15 @@ def train(rows: Rows, settings: BoostingParams, schema: FeatureSchema) -> tuple[
         early_stopping_rounds=settings.early_stopping_rounds,
         evals_result=log,
         verbose_eval=False,
+        callbacks=[reported(watch, "rounds by validation", settings.max_rounds)],
     )
     rounds = stopped.best_iteration + 1  # it counts from 0
-    booster = xgboost.train(asked, _quantised(matrix, outcomes, settings), num_boost_round=rounds)
+    booster = xgboost.train(
+        asked,
+        _quantised(matrix, outcomes, settings),
+        num_boost_round=rounds,
+        callbacks=[reported(watch, "training on all rows", rounds)],
+    )
     moved = between_rows(booster, matrix)
     loss = log["validation"][asked["eval_metric"]][rounds - 1]
     return moved, {

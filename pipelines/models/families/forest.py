@@ -20,6 +20,7 @@ from pipelines.models.families.thresholds import between_rows
 from pipelines.models.families.trees import booster_to_onnx
 from pipelines.models.family import Matrix, Rows
 from pipelines.models.graph import SMALLEST_SHARE, Link
+from pipelines.models.rounds import Watch, ignored
 from pipelines.params.train import ForestParams
 
 __all__ = ["TOLERANCE", "files", "importance", "scores", "to_onnx", "train"]
@@ -27,8 +28,13 @@ __all__ = ["TOLERANCE", "files", "importance", "scores", "to_onnx", "train"]
 _LINKS: dict[Form, Link] = {"probability": "share", "probabilities": "shares", "value": "identity"}
 
 
-def train(rows: Rows, settings: ForestParams, schema: FeatureSchema) -> tuple[Any, dict[str, Any]]:
-    """Return the forest, and the splits of its trees. The same input gives the same bytes, whatever `threads` is."""
+def train(
+    rows: Rows, settings: ForestParams, schema: FeatureSchema, _watch: Watch = ignored
+) -> tuple[Any, dict[str, Any]]:
+    """Return the forest, and the splits of its trees; it has no rounds to report.
+
+    The same input gives the same bytes, whatever `threads` is.
+    """
     import xgboost
 
     asked = boosting.asked_of(settings, schema) | {

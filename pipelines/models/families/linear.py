@@ -12,6 +12,7 @@ from contract.schema.schema import FeatureSchema
 from contract.schema.tasks import TASKS, Form
 from pipelines.models.family import Matrix, Rows
 from pipelines.models.graph import FEATURES, MARGINS, Link, model_bytes, tensor
+from pipelines.models.rounds import Watch, ignored
 from pipelines.params.train import FamilyParams
 
 TOLERANCE = 1e-4  # the export is in single precision, the fit in double
@@ -24,7 +25,9 @@ _LINKS: dict[Form, Link] = {"probability": "logistic", "probabilities": "softmax
 Numbers = NDArray[np.float64]
 
 
-def train(rows: Rows, _settings: FamilyParams, schema: FeatureSchema) -> tuple[Any, dict[str, Any]]:
+def train(
+    rows: Rows, _settings: FamilyParams, schema: FeatureSchema, _watch: Watch = ignored
+) -> tuple[Any, dict[str, Any]]:
     """Return the fitted pipeline, without entries in `training.json`; of a large table it fits `_ROWS` rows, evenly spaced.
 
     So many fix some hundred coefficients to three digits, and scikit-learn fits no logistic regression by batches to convergence.

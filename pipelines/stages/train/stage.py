@@ -15,26 +15,30 @@ from contract.schema import schema as feature_schema
 from contract.schema.schema import FeatureSchema
 from contract.schema.tasks import TASKS
 from pipelines import paths
-from pipelines.models import export
+from pipelines.models import export, progress
 from pipelines.models.families import linear
 from pipelines.models.families.registry import FAMILIES
 from pipelines.models.family import Family, Matrix, Rows
+from pipelines.models.rounds import each
 from pipelines.params.params import Params
+from pipelines.stages.train.curve import Curve
 from pipelines.stages.train.reference import reference
 
 
 def run(params: Params) -> str:
-    """Write `models/boosted`, `models/linear` (each `model.onnx` and `schema.json`), and `training.json`.
+    """Write `models/boosted`, `models/linear` (each `model.onnx` and `schema.json`), `training.json` and `reports/training`.
 
     `models/boosted` is the model, of any family; it also has `reference.json` and the files of the library. `models/linear` is its
-    baseline.
+    baseline. `reports/training` has the validation loss by round.
     """
     schema = FeatureSchema.from_bytes((paths.FEATURES / feature_schema.FILE_NAME).read_bytes())
     rows = Rows(paths.TRAINING_ROWS)
     matrix = rows.matrix
 
     family = FAMILIES[params.train.family]
-    model, training = family.train(rows, params.train, schema)
+    curve = Curve(paths.CURVE)
+    with progress.shown() as bar:
+        model, training = family.train(rows, params.train, schema, each(curve, bar))
     baseline, _ = linear.train(rows, params.train, schema)
     exported, difference = _export(family, model, paths.BOOSTED, matrix, schema)
     for name, content in family.files(model).items():

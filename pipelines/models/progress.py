@@ -1,0 +1,67 @@
+"""The progress of a training: a bar on a terminal, a few plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+from pipelines.models.rounds import Round, Watch
+
+_LINES = 10  # for each training, in a log
+
+
+@contextmanager
+def shown(stream: TextIO | None = None) -> Iterator[Watch]:
+    """Give a watch that shows rounds, time left and validation loss on `stream`, by default stderr."""
+    stream = stream or sys.stderr
+    progress = _Bar(stream) if stream.isatty() else _Lines(stream)
+    try:
+        yield progress
+    finally:
+        progress.close()
+
+
+class _Lines:
+    """Every tenth of the rounds a line, and none before the first tenth is over."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __call__(self, at: Round) -> None:
+        if at.number % max(1, at.most // _LINES) == 0:
+            print(f"{at.title}: round {at.number} of at most {at.most}{_loss(at)}", file=self._stream, flush=True)
+
+    def close(self) -> None:
+        """Say nothing more."""
+
+
+class _Bar:
+    """A bar for each training."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._title = ""
+        self._bar: Any = None
+
+    def __call__(self, at: Round) -> None:
+        if at.title != self._title:
+            self.close()
+            self._title, self._bar = at.title, self._opened(at)
+        self._bar.set_postfix_str(_loss(at).removeprefix(", "), refresh=False)
+        self._bar.update(at.number - self._bar.n)
+
+    def _opened(self, at: Round) -> Any:
+        from tqdm import tqdm
+
+        return tqdm(desc=at.title, total=at.most, unit="round", file=self._stream, dynamic_ncols=True)
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _loss(at: Round) -> str:
+    return "" if at.loss is None else f", validation loss {at.loss:.5f}"
