@@ -12,6 +12,7 @@ PARTS = FEATURES / "parts.parquet"
 COUNTS = FEATURES / "counts.json"
 MODELS = Path("models")
 BOOSTED = MODELS / "boosted"
+UNCALIBRATED = BOOSTED / "uncalibrated.onnx"
 LINEAR = MODELS / "linear"
 CHAMPION = MODELS / "champion"
 TRAINING = MODELS / "training.json"

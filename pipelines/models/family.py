@@ -44,3 +44,13 @@ class Family(Protocol):
 
     def files(self, model: Any) -> dict[str, bytes]:
         """Return the files that the library itself can read, by name; no pickle is among them."""
+
+
+class CalibratableFamily(Family, Protocol):
+    """A family whose models `pipelines.models.calibrated` can calibrate."""
+
+    def unseen(self, rows: Rows, settings: Any, schema: FeatureSchema) -> Any:
+        """Return the model of `train` before the validation rows join: they have stopped it, and it has not learned from them."""
+
+    def margins(self, model: Any, matrix: Matrix, schema: FeatureSchema) -> NDArray[Any]:
+        """Return `MARGINS` of the ONNX model by the library itself, in the shape of the scores."""

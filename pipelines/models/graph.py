@@ -8,18 +8,20 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-FEATURES, MARGINS, SCORES = "features", "margins", "scores"
+FEATURES, MARGINS, CALIBRATED, SCORES = "features", "margins", "calibrated", "scores"
 SMALLEST_SHARE = 1e-6  # of a label, so that not all of them can be 0
 # The oldest versions with all operators used here: an upgrade of `onnx` does not change the bytes.
 _IR, _OPSET, _ML_OPSET = 10, 21, 5
 Link = Literal["identity", "logistic", "softmax", "share", "shares"]
 
 
-def model_bytes(nodes: Sequence[Any], constants: Sequence[Any], features: int, outputs: int, link: Link) -> bytes:
+def model_bytes(
+    nodes: Sequence[Any], constants: Sequence[Any], features: int, outputs: int, link: Link, margins: str = MARGINS
+) -> bytes:
     """Return the bytes of a model from `FEATURES`, float32 rows × `features`, to `SCORES`, float32 rows × `outputs`.
 
     Args:
-        nodes: compute `MARGINS`, rows × `outputs`, from the features and the constants.
+        nodes: compute `margins`, rows × `outputs`, from the features and the constants.
         link: function from margins to scores.
 
     Raises:
@@ -32,12 +34,30 @@ def model_bytes(nodes: Sequence[Any], constants: Sequence[Any], features: int, o
         for name, columns in ((FEATURES, features), (SCORES, outputs))
     )
     constants = [*constants, *(tensor(name, values) for name, values in _CONSTANTS.get(link, {}).items())]
-    graph = helper.make_graph([*nodes, *_linked(link)], "model", [given], [made], constants)
+    graph = helper.make_graph([*nodes, *_linked(link, margins)], "model", [given], [made], constants)
     operators = [helper.make_opsetid("", _OPSET), helper.make_opsetid("ai.onnx.ml", _ML_OPSET)]
     model = helper.make_model(graph, opset_imports=operators, ir_version=_IR)
     checker.check_model(model)
     content: bytes = model.SerializeToString(deterministic=True)
     return content
+
+
+def with_calibrator(model: bytes, nodes: Sequence[Any], constants: Sequence[Any], link: Link) -> bytes:
+    """Return a model of `model_bytes` with other nodes behind its margins.
+
+    Args:
+        nodes: compute `CALIBRATED` from `MARGINS` and the constants.
+        link: function from these to the scores, in place of the model's own.
+    """
+    from onnx import load_from_string
+
+    graph = load_from_string(model).graph
+    own = list(graph.node)
+    before = own[: next(index for index, node in enumerate(own) if MARGINS in node.input)]
+    needed = {name for node in before for name in node.input}
+    kept = [constant for constant in graph.initializer if constant.name in needed]
+    features, outputs = (end[0].type.tensor_type.shape.dim[1].dim_value for end in (graph.input, graph.output))
+    return model_bytes([*before, *nodes], [*kept, *constants], features, outputs, link, margins=CALIBRATED)
 
 
 def tensor(name: str, values: NDArray[Any]) -> Any:
@@ -47,12 +67,13 @@ def tensor(name: str, values: NDArray[Any]) -> Any:
     return numpy_helper.from_array(values, name)
 
 
-def _linked(link: Link) -> list[Any]:
+def _linked(link: Link, margins: str) -> list[Any]:
     """Return the nodes from the margins to the scores."""
     from onnx import helper
 
     return [
-        helper.make_node(operator, inputs, [output], **options) for operator, inputs, output, options in _LINKS[link]
+        helper.make_node(operator, [margins if name == MARGINS else name for name in inputs], [output], **options)
+        for operator, inputs, output, options in _LINKS[link]
     ]
 
 

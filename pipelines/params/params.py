@@ -140,6 +140,12 @@ class Gates(Model):
     linear_margin: float = Field(
         default=0.0, ge=0, le=0.5, description="Largest loss of a new model against the linear baseline."
     )
+    calibration_margin: float = Field(
+        default=0.01,
+        ge=0,
+        le=0.5,
+        description="Largest rise of the log loss through `train.calibration`, as a share, with 95 % confidence.",
+    )
     feature_auc: float = Field(
         default=0.99, ge=0.5, le=1, description="Largest ROC-AUC of one feature alone. More counts as a leak."
     )

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field
 
-from contract.schema.tasks import TASKS
+from contract.schema.tasks import TASKS, Form
 from pipelines.params.features import FeatureParams
 from pipelines.params.target import TargetParams
 from pipelines.params.types import Model
@@ -20,14 +20,32 @@ class FamilyParams(Model):
 
     Attributes:
         importance_of: the quantity of which the importance of a feature is a share, in a word.
+        calibrations: the values of `calibration` by form of answer. Of many labels one factor keeps the order of labels; functions for
+            one label each would not.
     """
 
     importance_of: ClassVar[str]
+    calibrations: ClassVar[Mapping[Form, tuple[str, ...]]] = {
+        "probability": ("none", "sigmoid", "isotonic", "temperature"),
+        "probabilities": ("none", "temperature"),
+        "value": ("none",),
+    }
 
     seed: int = Field(description="Seed of random choices in training, and of the resamples for confidence bounds.")
+    calibration: Literal["none", "sigmoid", "isotonic", "temperature"] = Field(
+        default="none",
+        description="Function from the model's scores to its probabilities, fitted on the validation rows: `sigmoid` (Platt), `isotonic` "
+        "(non-decreasing, linear between its knots), `temperature` (one factor). Multiclass: `temperature` only. Regression: none.",
+    )
 
     def check(self, features: Mapping[str, FeatureParams], target: TargetParams) -> None:
         """Raise ValueError if the settings do not suit the features or the target."""
+        del features  # constraints of other families name them
+        allowed = self.calibrations[TASKS[target.task].form]
+        if self.calibration not in allowed:
+            raise ValueError(
+                f"train.calibration {self.calibration} does not fit a {target.task} target; allowed: {', '.join(allowed)}"
+            )
 
 
 class TreeParams(FamilyParams):
@@ -50,6 +68,7 @@ class TreeParams(FamilyParams):
 
     def check(self, features: Mapping[str, FeatureParams], target: TargetParams) -> None:
         """Raise ValueError for a constraint on an unknown feature, or one that would not hold."""
+        super().check(features, target)
         for key, names in (
             ("monotone", tuple(self.monotone)),
             *(("interactions", group) for group in self.interactions),
@@ -102,6 +121,13 @@ class DartParams(BoostingParams):
 
 class ForestParams(TreeParams):
     """Settings of a random forest by XGBoost."""
+
+    # Its margins are shares already: a factor of them means nothing.
+    calibrations: ClassVar = {
+        "probability": ("none", "sigmoid", "isotonic"),
+        "probabilities": ("none",),
+        "value": ("none",),
+    }
 
     family: Literal["forest"] = Field(description="Trees by XGBoost, grown apart and averaged.")
     trees: int = Field(default=200, ge=1, le=10_000, description="Number of trees.")

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from contract.schema.tasks import TASKS
 from pipelines.params.params import GroupedSplit
 from pipelines.params.split import Split
 from pipelines.statistics import measures
@@ -28,9 +29,7 @@ def difference(
     task: str, outcomes: Outcomes, scores: Scores, others: Scores, clusters: Clusters, *, resamples: int, seed: int
 ) -> dict[str, float]:
     """Return the `difference` of `scores` from `others`, above 0 where they are better, and its one-sided 95 % `lower_bound`."""
-    values = differences(task, outcomes, scores, others, clusters, resamples=resamples, seed=seed)
-    # NaN: a resampling that drew one class alone has no ROC-AUC.
-    return {"difference": float(values[0]), "lower_bound": float(np.nanpercentile(values[1:], 5))}
+    return _bounded(differences(task, outcomes, scores, others, clusters, resamples=resamples, seed=seed))
 
 
 def differences(
@@ -40,10 +39,32 @@ def differences(
     judgement = JUDGEMENTS[task]
     if judgement.by_auc:
         return areas(outcomes, scores, clusters, resamples=resamples, seed=seed, others=others)
-    other_losses = judgement.losses(outcomes, others)
-    gains = other_losses - judgement.losses(outcomes, scores)
+    losses, other_losses = judgement.losses(outcomes, scores), judgement.losses(outcomes, others)
+    return _saved(losses, other_losses, clusters, resamples=resamples, seed=seed)
+
+
+def log_loss_difference(
+    task: str, outcomes: Outcomes, scores: Scores, others: Scores, clusters: Clusters, *, resamples: int, seed: int
+) -> dict[str, float]:
+    """Return `difference` and `lower_bound` as `difference` does, of the log loss, whichever measure the task is judged by."""
+    losses, other_losses = (
+        measures.log_losses(outcomes, chances if TASKS[task].has_many_labels else np.stack([1 - chances, chances], 1))
+        for chances in (scores, others)
+    )
+    return _bounded(_saved(losses, other_losses, clusters, resamples=resamples, seed=seed))
+
+
+def _saved(
+    losses: Scores, other_losses: Scores, clusters: Clusters, *, resamples: int, seed: int
+) -> NDArray[np.float64]:
+    """Return the share of the other losses that is saved, as measured, then once for each resampling."""
     share_of = float(other_losses.mean()) or 1.0  # a perfect other model leaves nothing to save
-    return resampled_means(gains, clusters, resamples=resamples, seed=seed) / share_of
+    return resampled_means(other_losses - losses, clusters, resamples=resamples, seed=seed) / share_of
+
+
+def _bounded(values: NDArray[np.float64]) -> dict[str, float]:
+    # NaN: a resampling that drew one class alone has no ROC-AUC.
+    return {"difference": float(values[0]), "lower_bound": float(np.nanpercentile(values[1:], 5))}
 
 
 def areas(

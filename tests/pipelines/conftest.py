@@ -69,14 +69,18 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     os.chdir(before)
 
 
-def deliveries(start: datetime, days: int, *, learnable: bool = True) -> pl.DataFrame:
-    """Twenty deliveries a day. Long distances are late on even days' hours, so that a tree can see what a line cannot."""
+def deliveries(start: datetime, days: int, *, learnable: bool = True, noise: float = 0.0) -> pl.DataFrame:
+    """Twenty deliveries a day. Long distances are late on even days' hours, so that a tree can see what a line cannot.
+
+    The outcomes of the share `noise` are turned round.
+    """
     rows = []
     for index in range(days * 20):
         at = start + timedelta(days=index // 20, minutes=index % 20 * 61)
         distance = float((index * 37) % 100)
         far, odd = distance > 50, at.hour % 2 == 1
-        late = (far != odd) if learnable else sha256(str(at).encode()).digest()[0] < 100
+        drawn = sha256(str(at).encode()).digest()
+        late = (far != odd) != (drawn[1] < 256 * noise) if learnable else drawn[0] < 100
         rows.append(
             {
                 "promised": at,
@@ -90,10 +94,10 @@ def deliveries(start: datetime, days: int, *, learnable: bool = True) -> pl.Data
     return pl.DataFrame(rows, schema_overrides={"promised": pl.Datetime("us"), "weight": pl.Float64})
 
 
-def write_months(directory: Path, *, learnable: bool = True) -> None:
+def write_months(directory: Path, *, learnable: bool = True, noise: float = 0.0) -> None:
     """The partitions of the three months, as `collect` writes them, all of their rows accepted."""
     for month, days in (("2024-01", 31), ("2024-02", 29), ("2024-03", 31)):
         for kind in ("partitions", "accepted"):
             path = directory / "data" / kind / f"{month}.parquet"
             path.parent.mkdir(parents=True, exist_ok=True)
-            deliveries(datetime.strptime(month, "%Y-%m"), days, learnable=learnable).write_parquet(path)
+            deliveries(datetime.strptime(month, "%Y-%m"), days, learnable=learnable, noise=noise).write_parquet(path)

@@ -34,6 +34,32 @@ def train(
     """
     import xgboost
 
+    stopped, loss = _searched(rows, settings, schema, watch)
+    rounds = stopped.num_boosted_rounds()
+    matrix = rows.matrix
+    booster = xgboost.train(
+        asked_of(settings, schema),
+        _quantised(matrix, rows.outcomes, settings),
+        num_boost_round=rounds,
+        callbacks=[reported(watch, "training on all rows", rounds)],
+    )
+    moved = between_rows(booster, matrix)
+    return moved, {
+        "rounds": rounds,
+        "splits": splits(moved),
+        f"validation_{OBJECTIVES[schema.task].measure}": loss,
+    }
+
+
+def unseen(rows: Rows, settings: BoostingParams, schema: FeatureSchema) -> Any:
+    """Return the booster of the training rows, up to its best round on the validation rows."""
+    return _searched(rows, settings, schema, ignored)[0]
+
+
+def _searched(rows: Rows, settings: BoostingParams, schema: FeatureSchema, watch: Watch) -> tuple[Any, float]:
+    """Return the booster of the training rows up to its best round, and its loss on the validation rows."""
+    import xgboost
+
     matrix, outcomes, is_validation = rows.matrix, rows.outcomes, rows.is_validation
     asked = asked_of(settings, schema)
     learned = _quantised(matrix[~is_validation], outcomes[~is_validation], settings)
@@ -52,19 +78,7 @@ def train(
         callbacks=[reported(watch, "rounds by validation", settings.max_rounds)],
     )
     rounds = stopped.best_iteration + 1  # it counts from 0
-    booster = xgboost.train(
-        asked,
-        _quantised(matrix, outcomes, settings),
-        num_boost_round=rounds,
-        callbacks=[reported(watch, "training on all rows", rounds)],
-    )
-    moved = between_rows(booster, matrix)
-    loss = log["validation"][asked["eval_metric"]][rounds - 1]
-    return moved, {
-        "rounds": rounds,
-        "splits": splits(moved),
-        f"validation_{OBJECTIVES[schema.task].measure}": loss,
-    }
+    return stopped[:rounds], log["validation"][asked["eval_metric"]][rounds - 1]
 
 
 def asked_of(settings: TreeParams, schema: FeatureSchema) -> dict[str, Any]:
@@ -103,6 +117,12 @@ def to_onnx(booster: Any, schema: FeatureSchema) -> bytes:
 def scores(booster: Any, matrix: Matrix, _schema: FeatureSchema) -> NDArray[np.float32]:
     """Return the scores of XGBoost."""
     predicted: NDArray[np.float32] = booster.inplace_predict(matrix)
+    return predicted
+
+
+def margins(booster: Any, matrix: Matrix, _schema: FeatureSchema) -> NDArray[np.float32]:
+    """Return the sums of the trees."""
+    predicted: NDArray[np.float32] = booster.inplace_predict(matrix, predict_type="margin")
     return predicted
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from contract.schema.schema import FeatureSchema
 from contract.schema.tasks import TASKS, Form
 from pipelines.models.families import boosting
-from pipelines.models.families.boosting import TOLERANCE, files, importance
+from pipelines.models.families.boosting import TOLERANCE, files, importance, margins
 from pipelines.models.families.thresholds import between_rows
 from pipelines.models.families.trees import booster_to_onnx
 from pipelines.models.family import Matrix, Rows
@@ -23,7 +23,7 @@ from pipelines.models.graph import SMALLEST_SHARE, Link
 from pipelines.models.rounds import Watch, ignored
 from pipelines.params.train import ForestParams
 
-__all__ = ["TOLERANCE", "files", "importance", "scores", "to_onnx", "train"]
+__all__ = ["TOLERANCE", "files", "importance", "margins", "scores", "to_onnx", "train", "unseen"]
 
 _LINKS: dict[Form, Link] = {"probability": "share", "probabilities": "shares", "value": "identity"}
 
@@ -35,6 +35,18 @@ def train(
 
     The same input gives the same bytes, whatever `threads` is.
     """
+    matrix = rows.matrix
+    forest = between_rows(_grown(matrix, rows.outcomes, settings, schema), matrix)
+    return forest, {"splits": boosting.splits(forest)}
+
+
+def unseen(rows: Rows, settings: ForestParams, schema: FeatureSchema) -> Any:
+    """Return the forest of the training rows alone."""
+    is_training = ~rows.is_validation
+    return _grown(rows.matrix[is_training], rows.outcomes[is_training], settings, schema)
+
+
+def _grown(matrix: Matrix, outcomes: NDArray[Any], settings: ForestParams, schema: FeatureSchema) -> Any:
     import xgboost
 
     asked = boosting.asked_of(settings, schema) | {
@@ -44,10 +56,8 @@ def train(
     }
     asked |= {"objective": "reg:squarederror", "eval_metric": "rmse"}
     asked.pop("num_class", None)
-    matrix = rows.matrix
-    learned = xgboost.QuantileDMatrix(matrix, _numbers(rows.outcomes, schema), nthread=settings.threads)
-    forest = between_rows(xgboost.train(asked, learned, num_boost_round=1), matrix)
-    return forest, {"splits": boosting.splits(forest)}
+    learned = xgboost.QuantileDMatrix(matrix, _numbers(outcomes, schema), nthread=settings.threads)
+    return xgboost.train(asked, learned, num_boost_round=1)
 
 
 def to_onnx(forest: Any, schema: FeatureSchema) -> bytes:

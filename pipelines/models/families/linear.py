@@ -86,6 +86,18 @@ def rounded(numbers: Numbers) -> Numbers:
     return np.where(np.abs(numbers) < _NOISE * np.abs(numbers).max(initial=0.0), 0.0, exact)
 
 
+def unseen(rows: Rows, _settings: FamilyParams, schema: FeatureSchema) -> Any:
+    """Return the pipeline that is fitted on the training rows alone."""
+    is_training = ~rows.is_validation
+    return fit(rows.matrix[is_training], rows.outcomes[is_training], schema)
+
+
+def margins(model: Any, matrix: Matrix, _schema: FeatureSchema) -> Numbers:
+    """Return the decision values of the fitted pipeline."""
+    found: Numbers = model.decision_function(matrix)
+    return found
+
+
 def scores(model: Any, matrix: Matrix, schema: FeatureSchema) -> Numbers:
     """Return the scores of the fitted pipeline, in the shapes of `contract.model.predictor.Predictor.score_matrix`."""
     if TASKS[schema.task].is_number:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pipelines.models.families import boosting, forest, linear
-from pipelines.models.family import Family
+from pipelines.models.family import CalibratableFamily
 
-FAMILIES: dict[str, Family] = {
+FAMILIES: dict[str, CalibratableFamily] = {
     "gbtree": boosting,
     "dart": boosting,
     "forest": forest,

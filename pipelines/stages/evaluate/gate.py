@@ -66,8 +66,8 @@ def reason(check: Check, task: str) -> str:
     judgement = JUDGEMENTS[task]
     compared = (
         f"difference in {judgement.compared}"
-        if judgement.by_auc
-        else f"share of the other's {judgement.compared} saved"
+        if judgement.by_auc and "compared" not in check
+        else f"share of the other's {check.get('compared', judgement.compared)} saved"
     )
     bound = (
         f"95 % lower bound {check['lower_bound']:+.4f} {over}"

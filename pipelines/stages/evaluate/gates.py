@@ -23,6 +23,7 @@ class Evidence:
         live: that from the live model; None where it is not compared, or nothing is live.
         not_compared: digest of the live model and reasons, where it is not compared.
         splits: of all trees of the model; None where it is not made of trees.
+        uncalibrated: the paired difference in log loss from the model without its calibration; None where it has none.
     """
 
     measured: Mapping[str, float]
@@ -30,6 +31,7 @@ class Evidence:
     live: Comparison | None
     not_compared: tuple[str, tuple[str, ...]] | None
     splits: int | None
+    uncalibrated: Comparison | None = None
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,21 @@ def not_worse_than_live(evidence: Evidence, margin: float, fewest: int, replaces
     return gate.bounded(f"a lower bound above {-margin:g}", passed, evidence.live, fewest)
 
 
+def not_worse_than_uncalibrated(evidence: Evidence, margin: float, fewest: int) -> Check | None:
+    """Check with 95 % confidence that calibration raises the log loss by less than `margin`, as a share.
+
+    A calibration fitted on one month can be wrong for the next, and no measure of ranks would show it.
+    """
+    if evidence.uncalibrated is None:
+        return None
+    passed = evidence.uncalibrated["lower_bound"] > -margin
+    check = gate.bounded(f"a lower bound above {-margin:g}", passed, evidence.uncalibrated, fewest)
+    return {**check, "compared": "log loss"}
+
+
 GATES = (
     Gate(gate.PRIOR, ("clusters",), better_than_prior),
     Gate("better than the linear baseline", ("linear_margin", "clusters"), better_than_linear),
+    Gate("not worse than uncalibrated", ("calibration_margin", "clusters"), not_worse_than_uncalibrated),
     Gate(gate.LIVE, ("regression_margin", "clusters", "replaces"), not_worse_than_live),
 )

@@ -95,10 +95,16 @@ def load(
 
 
 def scores(rows: Labelled, prior: Any) -> dict[str, Scores]:
-    """Return the scores by the models that this run has trained: `model`, `linear` and `prior`."""
+    """Return the scores by the models that this run has trained: `model`, `linear`, `prior`, `uncalibrated` if it is calibrated."""
     shape = (len(rows.outcomes), len(prior)) if isinstance(prior, list) else (len(rows.outcomes),)
+    model = Predictor.load(paths.BOOSTED)
     return {
-        "model": score(Predictor.load(paths.BOOSTED), rows),
+        "model": score(model, rows),
+        **(
+            {"uncalibrated": score(Predictor(paths.UNCALIBRATED, model.schema), rows)}
+            if paths.UNCALIBRATED.exists()
+            else {}
+        ),
         "linear": score(Predictor.load(paths.LINEAR), rows),
         "prior": np.broadcast_to(np.asarray(prior, np.float64), shape),
     }

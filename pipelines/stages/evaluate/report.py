@@ -23,7 +23,7 @@ _UNITS = {
 }
 _TITLES = {"approved": "Approved", "held": "Held until a person decides", "rejected": "Rejected"}
 _MARKS = {gate.PASSED: "✓", gate.FAILED: "✗", gate.UNDECIDED: "?", gate.NOT_COMPARED: "?"}
-_NAMES = {"champion": "live model", "linear": "linear baseline", "prior": "prior"}
+_NAMES = {"champion": "live model", "uncalibrated": "uncalibrated", "linear": "linear baseline", "prior": "prior"}
 
 
 def render(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -80,24 +81,36 @@ def _evidence(
 ) -> Evidence:
     everything = np.ones(len(scores["model"]), np.bool_)
     against = {name: compare(scores["model"], scores[name], everything) for name in ("prior", "linear")}
+    uncalibrated = (
+        compare(scores["model"], scores["uncalibrated"], everything, by=comparisons.log_loss_difference)
+        if "uncalibrated" in scores
+        else None
+    )
+    alone = Evidence(measured, against, None, None, splits, uncalibrated)
     if beside is None:
-        return Evidence(measured, against, None, None, splits)
+        return alone
     if beside.scores is None or beside.unseen is None:
-        return Evidence(measured, against, None, (beside.digest, beside.because), splits)
+        return replace(alone, not_compared=(beside.digest, beside.because))
     found = compare(scores["model"], beside.scores, beside.unseen)
     if not beside.unseen.all():
         found["unseen"] = float(beside.unseen.mean())
-    return Evidence(measured, against, found, None, splits)
+    return replace(alone, live=found)
 
 
 def _compared(
-    held: Holdout, task: str, scores: Scores, others: Scores, rows: NDArray[np.bool_], *, resamples: int, seed: int
+    held: Holdout,
+    task: str,
+    scores: Scores,
+    others: Scores,
+    rows: NDArray[np.bool_],
+    *,
+    resamples: int,
+    seed: int,
+    by: Callable[..., dict[str, float]] = comparisons.difference,
 ) -> dict[str, Any]:
     """Return the paired difference on these rows of the hold-out, and the number of clusters behind its bound."""
     clusters = np.unique(held.clusters[rows], return_inverse=True)[1]
-    found = comparisons.difference(
-        task, held.outcomes[rows], scores[rows], others[rows], clusters, resamples=resamples, seed=seed
-    )
+    found = by(task, held.outcomes[rows], scores[rows], others[rows], clusters, resamples=resamples, seed=seed)
     return {**found, held.unit: int(clusters.max()) + 1}
 
 

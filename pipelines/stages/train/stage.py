@@ -16,6 +16,7 @@ from contract.schema.schema import FeatureSchema
 from contract.schema.tasks import TASKS
 from pipelines import paths
 from pipelines.models import export, progress
+from pipelines.models.calibrated import calibrated
 from pipelines.models.families import linear
 from pipelines.models.families.registry import FAMILIES
 from pipelines.models.family import Family, Matrix, Rows
@@ -35,7 +36,7 @@ def run(params: Params) -> str:
     rows = Rows(paths.TRAINING_ROWS)
     matrix = rows.matrix
 
-    family = FAMILIES[params.train.family]
+    family = calibrated(FAMILIES[params.train.family], params.train.calibration)
     curve = Curve(paths.CURVE)
     with progress.shown() as bar:
         model, training = family.train(rows, params.train, schema, each(curve, bar))

@@ -89,6 +89,19 @@ def test_gate_holds_a_model_that_was_not_compared_until_a_person_names_the_live_
     assert gate.verdict([failed, check]) == "rejected"
 
 
+@pytest.mark.parametrize(("bound", "verdict"), [(-0.009, "approved"), (-0.011, "rejected")])
+def test_gate_stops_a_calibration_that_raises_the_log_loss(bound: float, verdict: str) -> None:
+    found = {"difference": 0.002, "lower_bound": bound, "days": 30}
+    checks = gates.checks(replace(EVIDENCE, uncalibrated=found), Gates())
+    assert gate.verdict(checks) == verdict
+    said = gate.reason(next(check for check in checks if check["name"] == "not worse than uncalibrated"), "binary")
+    assert said.startswith("not worse than uncalibrated: share of the other's log loss saved +0.0020, 95 % lower bound")
+
+
+def test_gate_asks_nothing_of_a_model_without_calibration() -> None:
+    assert len(gates.checks(EVIDENCE, Gates())) == 2
+
+
 def test_every_parameter_of_a_gate_is_a_key_of_the_params() -> None:
     for entry in gates.GATES:
         assert set(entry.parameters) <= Gates.model_fields.keys(), entry.name

@@ -37,7 +37,7 @@ def test_family_is_gbtree_where_none_is_named(raw: dict[str, Any]) -> None:
     ("section", "words"),
     [
         ({"family": "boosted", "seed": 1}, ["'boosted'", "'gbtree', 'dart', 'forest', 'linear'"]),
-        ({"family": "linear", "seed": 1, "max_depth": 3}, ["'train.max_depth'", "seed, family"]),
+        ({"family": "linear", "seed": 1, "max_depth": 3}, ["'train.max_depth'", "allowed are: seed, ", "family"]),
     ],
 )
 def test_key_of_another_family_is_refused_by_its_name(
