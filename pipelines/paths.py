@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+PARAMS = Path("params.yaml")
+DECLARED = Path("data/declared.json")
 PARTITIONS = Path("data/partitions")
 ACCEPTED = Path("data/accepted")
 QUARANTINED = Path("data/quarantine")

@@ -13,11 +13,12 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from contract.errors import ConfigurationError, Problem
+from pipelines import paths
 from pipelines.params import params
 from pipelines.params.source import SOURCES
 from pipelines.params.train import FAMILIES
 
-FILE_NAME = "params.yaml"
+FILE_NAME = str(paths.PARAMS)
 
 # Parts of an error's location that lead into one of several models, or into the entries of a mapping or list.
 _NESTED: dict[str, Any] = {

@@ -99,6 +99,13 @@ def test_months_are_those_of_utc(backfilled: Path) -> None:
         assert partition["order"].to_list() == sorted(month_of_orders(month)["order"])
 
 
+def test_the_first_process_of_a_run_collects_every_month(backfilled: Path) -> None:
+    (ahead,) = (backfilled / ".dvc/tmp/ahead").iterdir()
+    assert sorted(path.name for path in ahead.iterdir()) == [
+        f"{month}.txt" for month in MONTHS[1:]
+    ]  # the tables were taken
+
+
 def test_a_backfill_equals_months_that_came_one_by_one_late_and_twice(backfilled: Path, tmp_path: Path) -> None:
     live, wanted = empty_project(tmp_path / "live"), digests(backfilled)
     march, late = month_of_orders("2026-03"), pl.int_range(pl.len()) % 7 == 0

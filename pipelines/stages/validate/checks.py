@@ -5,19 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import math
-import sys
 import tempfile
-import warnings
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pipelines.data import tables
 from pipelines.params.params import WHOLE, Data, TargetParams, Validate
-from pipelines.stages.validate import duckdb_views, suite
+from pipelines.stages.validate import duckdb_views, library, suite
 
 # Expectations that observe counts, rates or names of columns and types; the values of others could quote a row.
 _OBSERVED = {
@@ -29,7 +26,6 @@ _OBSERVED = {
     "unexpected_rows_expectation",
 }
 _WHOLE_TIME = datetime(1970, 1, 1, tzinfo=UTC)
-_UNUSED = ("azure.identity", "azure.storage.blob", "boto3", "google.cloud", "google.oauth2")
 _COUNTS = ("element_count", "unexpected_count", "missing_count")
 
 
@@ -49,7 +45,7 @@ def check_months(
 
     An outcome holds `type`, `column`, `success`, the arguments (`kwargs`) and counts of rows, and no value of any row.
     """
-    with _quiet(), tempfile.TemporaryDirectory() as directory, ThreadPoolExecutor(1) as beside:
+    with library.quiet(), tempfile.TemporaryDirectory() as directory, ThreadPoolExecutor(1) as beside:
         database = Path(directory) / "partitions.duckdb"
         views = beside.submit(duckdb_views.create_views, database, files, target, data.key)
         context = _context()
@@ -65,25 +61,8 @@ def check_months(
     return outcomes
 
 
-def load() -> None:
-    """Import Great Expectations, which takes seconds of one core; call it in a thread beside other work.
-
-    Its imports of the clients of three clouds, an eighth of that time, are blocked: they are unused here.
-    """
-    hidden = {name: sys.modules.pop(name, None) for name in _UNUSED}
-    sys.modules.update(dict.fromkeys(_UNUSED))  # type: ignore[arg-type]  # None: not to be imported
-    try:
-        with _quiet():
-            import great_expectations  # noqa: F401
-    finally:
-        for name, module in hidden.items():
-            del sys.modules[name]
-            if module is not None:
-                sys.modules[name] = module
-
-
 def _context() -> Any:
-    load()
+    library.load()
     import great_expectations as gx
 
     for name in ("great_expectations", "great_expectations.data_context.types.base"):
@@ -150,11 +129,3 @@ def _build_docs(context: Any, directory: Path) -> None:
     from pipelines.stages.validate import docs
 
     docs.build(context, directory)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Suppress the deprecation warnings of Great Expectations and its imports, which users cannot fix."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

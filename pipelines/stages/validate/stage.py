@@ -13,7 +13,7 @@ from pipelines import paths
 from pipelines.data.ledger import Batch, batch_id, inputs_digest, project_ledger, refuse_dropped
 from pipelines.data.refused import remove_others, withdraw
 from pipelines.params.params import Column, Data, Params, TargetParams, Validate
-from pipelines.stages.validate import checks, drift
+from pipelines.stages.validate import checks, drift, library
 from pipelines.stages.validate.delivery import Month, deliver
 
 _SHOWN = 10
@@ -37,7 +37,7 @@ def run(params: Params) -> str:
     for directory in (paths.DATA_DOCS, paths.ACCEPTED, paths.QUARANTINED):
         shutil.rmtree(directory, ignore_errors=True)
     with ThreadPoolExecutor(1) as beside:
-        beside.submit(checks.load)  # a failure is raised again below, in this thread
+        beside.submit(library.load)  # a failure is raised again below, in this thread
         delivered = {month: deliver(data, target, declared.budget, month) for month in months}
     outcomes = _outcomes(data, target, declared, delivered)
     report = _report(outcomes, digests, delivered, inputs_digest(data, target, declared, digests))

@@ -22,6 +22,12 @@ def test_items_of_a_stage_are_folded_into_one(project: Path) -> None:
     assert stages["evaluate"] == {"dag": "train_and_evaluate", "upstream": ["validate"]}
 
 
+def test_what_runs_with_its_next_stage_has_no_task() -> None:
+    stages = graph.compile_graph(PROJECT, open_ended=False)["stages"]
+    assert "declare" not in stages
+    assert stages["collect"] == {"dag": "collect_and_validate", "upstream": []}
+
+
 def test_the_schedule_ends_with_the_last_month_unless_told_otherwise(project: Path) -> None:
     assert graph.compile_graph(project, open_ended=False)["months"] == {"first": "2013-01", "last": "2013-02"}
     assert graph.compile_graph(project, open_ended=True)["months"] == {"first": "2013-01", "last": None}
