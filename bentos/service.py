@@ -7,6 +7,7 @@ model runtime, and a worker 60 MB smaller without BentoML.
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import signal
 import sys
@@ -128,6 +129,8 @@ class Predictor:
     @staticmethod
     def prepare() -> None:
         """Check bundle and settings; BentoML calls this in the supervisor before it starts a worker."""
+        gc.freeze()  # else the collector would look at all that is imported as soon as it is on
+        gc.enable()  # a serving environment turns it off for the start (`contract.environment.pruning`)
         check_bundle()
         _check_settings()
         _end_with_worker()

@@ -1,7 +1,8 @@
-"""`python -m contract.environment.pruning ENVIRONMENT`: delete the files that no prediction opens from a serving environment.
+"""`python -m contract.environment.pruning ENVIRONMENT`: make a serving environment smaller, and servers in it start faster.
 
-A quarter of the installed bytes serves development only. Files are deleted, never packages, so the environment still agrees with lock,
-SBOM and installers. Every build of a serving environment runs it, so that tests run in the same environment as production.
+A quarter of the installed bytes serves development only, and no prediction opens it. Files are deleted, never packages, so the environment
+still agrees with lock, SBOM and installers. Every build of a serving environment runs it, so that tests run in the same environment as
+production.
 """
 
 from __future__ import annotations
@@ -27,10 +28,14 @@ UNUSED = (
     "*/**/*.p[xy][dx]",  # sources for Cython
     "*/**/*.[ach]",  # and for C
 )
+# Python runs the lines of such a file when it starts (see `site`), before BentoML's imports. Nearly all objects that these make stay,
+# and looking for garbage among them takes a tenth of a server's start. `bentos` turns the collector on again as soon as it has loaded.
+START = "serving.pth"
+_NO_COLLECTOR = 'import gc, sys; {"serve", "bentos.worker"} & {*sys.orig_argv[2:4]} and gc.disable()\n'
 
 
 def prune(environment: Path) -> None:
-    """Delete the files that match `UNUSED`; a second run does nothing."""
+    """Delete the files that match `UNUSED`, and write `START`; a second run changes nothing."""
     for packages in environment.glob("lib/python3*/site-packages"):
         for pattern in UNUSED:
             for path in sorted(packages.glob(pattern)):
@@ -38,6 +43,7 @@ def prune(environment: Path) -> None:
                     shutil.rmtree(path)
                 else:
                     path.unlink(missing_ok=True)
+        (packages / START).write_text(_NO_COLLECTOR)
 
 
 if __name__ == "__main__":

@@ -55,12 +55,24 @@ def build(context: Path, name: str, version: str, target: Path) -> None:
             raise BundleError(f"bentoml build failed:\n{done.stdout}{done.stderr}")
         shutil.copytree(Path(home) / "bentos" / name / version, target)
     _normalise(target)
+    _compile(target / "src")
 
 
 def _normalise(bento: Path) -> None:
     path = bento / "bento.yaml"
     description = yaml.safe_load(path.read_text())
     description["creation_time"] = _BUILT_AT
+    # A copy of `env/python/requirements.txt`: 200 kB of YAML, which `bentoml serve` would parse twice in 80 ms and never use.
+    description["image"]["python_requirements"] = ""
     path.write_text(yaml.safe_dump(description, sort_keys=True))
     for cache in bento.rglob("__pycache__"):
         shutil.rmtree(cache)
+
+
+def _compile(sources: Path) -> None:
+    """Add bytecode, which saves a server a quarter of its start; Python compares it with its source, and another version ignores it."""
+    command = [sys.executable, "-I", "-m", "compileall", "-q", "--invalidation-mode", "checked-hash"]
+    # Paths and times would differ between runs. `bentos/__init__.py` removes the bytecode that Python writes for it, so it has none.
+    command += ["-p", sources.name, "-x", r"bentos/__init__\.py$", "bentos", "contract"]
+    # In a process of its own: the bytes depend on what else a process has loaded.
+    subprocess.run(command, cwd=sources, check=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from importlib import metadata
+from importlib import metadata, util
 from pathlib import Path
 
 import pytest
 
-from contract.environment.pruning import UNUSED
+from contract.environment.pruning import START, UNUSED
 from harness import PROJECT
 
 FORBIDDEN = (
@@ -39,6 +39,32 @@ def test_nothing_of_training_is_installed() -> None:
 def test_these_tests_run_in_a_pruned_environment() -> None:
     (packages,) = Path(sys.prefix).glob("lib/python3*/site-packages")
     assert not [path for pattern in UNUSED for path in packages.glob(pattern)]
+    assert (packages / START).is_file()
+
+
+def test_every_module_of_a_bundle_has_the_bytecode_of_its_source(bundle: Path) -> None:
+    modules = [path for path in (bundle / "src").rglob("*.py") if path != bundle / "src" / "bentos" / "__init__.py"]
+    assert len(modules) > 100
+    for module in modules:
+        # Source: PEP 552; flags 0b11 are a hash of the source, which Python checks.
+        head = Path(util.cache_from_source(str(module))).read_bytes()[:16]
+        assert head == util.MAGIC_NUMBER + b"\x03\0\0\0" + util.source_hash(module.read_bytes()), module
+
+
+@pytest.mark.parametrize(
+    "turns_on", ["worker._settle()", "service.Predictor.inner.prepare()"], ids=["worker", "supervisor"]
+)
+def test_server_collects_garbage_once_it_has_started(turns_on: str) -> None:
+    program = f"""
+import contextlib, gc
+from bentos import {turns_on.partition(".")[0]}
+gc.disable()
+with contextlib.suppress(Exception):  # here is no bundle
+    {turns_on}
+print(gc.isenabled())
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.relative_to(PACKAGE).as_posix())

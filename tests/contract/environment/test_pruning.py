@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import gc
+import sys
 from pathlib import Path
 
-from contract.environment.pruning import prune
+import pytest
+
+from contract.environment.pruning import START, prune
 
 PACKAGES = Path("lib/python3.11/site-packages")
 
@@ -37,6 +41,29 @@ def test_only_what_nothing_imports_is_deleted(tmp_path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     prune(tmp_path)
-    assert files(tmp_path) == kept
+    assert files(tmp_path) == kept | {START}
     prune(tmp_path)
-    assert files(tmp_path) == kept
+    assert files(tmp_path) == kept | {START}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "collects"),
+    [
+        (("-m", "bentoml", "serve", "."), False),
+        (("bin/bentoml", "serve", "."), False),
+        (("-m", "bentos.worker", "."), False),
+        (("-m", "bentos.rehearsal", "."), True),
+        (("-c", "pass"), True),
+    ],
+)
+def test_only_a_server_starts_without_the_garbage_collector(
+    arguments: tuple[str, ...], collects: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / PACKAGES).mkdir(parents=True)
+    prune(tmp_path)
+    monkeypatch.setattr(sys, "orig_argv", ["python", *arguments])
+    try:
+        exec((tmp_path / PACKAGES / START).read_text(), {})  # as Python does at its start
+        assert gc.isenabled() == collects
+    finally:
+        gc.enable()
