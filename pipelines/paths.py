@@ -10,6 +10,7 @@ ACCEPTED = Path("data/accepted")
 QUARANTINED = Path("data/quarantine")
 FEATURES = Path("data/features")
 TRAINING_ROWS = FEATURES / "train"
+HISTORY = FEATURES / "history"
 PARTS = FEATURES / "parts.parquet"
 COUNTS = FEATURES / "counts.json"
 MODELS = Path("models")
@@ -40,6 +41,11 @@ def partition(month: str) -> Path:
 def accepted(month: str) -> Path:
     """Return the file with the accepted rows of a month, which every later stage reads."""
     return ACCEPTED / f"{month}.parquet"
+
+
+def history(month: str) -> Path:
+    """Return the file with the history of a month's accepted rows, in their order."""
+    return HISTORY / f"{month}.parquet"
 
 
 def project() -> Path:

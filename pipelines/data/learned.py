@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pipelines.data import splits, tables
 from pipelines.data.splits import Draws
 from pipelines.params.column import Column
-from pipelines.params.features import FeatureParams
+from pipelines.params.features.transforms import FeatureParams
 from pipelines.params.params import Data, TargetParams
 from pipelines.params.split import GroupedSplit, PredefinedSplit, Split, TemporalSplit
 

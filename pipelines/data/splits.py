@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from contract.errors import ConfigurationError
 from contract.schema.tasks import TASKS
 from pipelines.data import tables
-from pipelines.params.features import FeatureParams, inputs_of
+from pipelines.params.features.transforms import FeatureParams, columns_read
 from pipelines.params.params import Data, TargetParams
 from pipelines.params.split import GroupedSplit, PredefinedSplit, Split, StratifiedSplit, TemporalSplit
 
@@ -79,8 +79,7 @@ def identity(key: Sequence[str], features: Mapping[str, FeatureParams]) -> list[
 
     Other columns may be added or removed without moving a row to another part.
     """
-    used = (column for name, feature in features.items() for column in inputs_of(name, feature))
-    return sorted(set(key or used))
+    return sorted(set(key) or columns_read(features))
 
 
 def boundaries(months: Sequence[str], split: TemporalSplit) -> Boundaries:

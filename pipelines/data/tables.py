@@ -59,6 +59,12 @@ def read(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
         return pl.read_parquet(path, columns=None if columns is None else list(columns), memory_map=False)
 
 
+def read_where(path: Path, columns: Sequence[str], condition: pl.Expr) -> pl.DataFrame:
+    """Read the rows of one Parquet file that meet a condition, or some of their columns; raises as `read` does."""
+    with _readable(path):
+        return pl.scan_parquet(path).filter(condition).select(columns).collect()
+
+
 def read_slice(path: Path, start: int, rows: int) -> pl.DataFrame:
     """Read up to `rows` rows of one Parquet file, of the row groups that hold them; raises as `read` does."""
     with _readable(path):

@@ -20,7 +20,7 @@ from contract.errors import DataRejectedError, ModelRejectedError
 from contract.schema.schema import Target
 from pipelines.data.cuts import quantile_edges
 from pipelines.models.graph import CALIBRATED, MARGINS, Link, tensor
-from pipelines.params.features import MINIMUM_COUNT
+from pipelines.params.features.transforms import MINIMUM_COUNT
 
 # Enough for every bend that a month can show; each bin's share of a month's rows is then a hundredth.
 _BINS = 100

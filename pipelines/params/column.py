@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -15,6 +15,16 @@ class Column(Model):
     """One column of the table."""
 
     kind: Kind = Field(description=f"{'; '.join(f'`{name}`: {kind.meaning}' for name, kind in KINDS.items())}.")
+    known: Literal["before", "later"] = Field(
+        default="before",
+        description="`later`: known only after the prediction, such as the time at which something really happened. No request carries "
+        "it, and only features of the transform `history` may read it.",
+    )
+    utc_of: str | None = Field(
+        default=None,
+        description="Of a timestamp with an offset: the local timestamp that is the same moment. Histories order rows by it in place of "
+        "`data.time`, since local times repeat when clocks change.",
+    )
     required: bool = Field(default=True, description="If true, a request must carry it.")
     unit: str | None = Field(
         default=None,
@@ -26,7 +36,8 @@ class Column(Model):
     maximum: float | None = Field(default=None, description="Largest value of a number. A request above it is refused.")
     values: tuple[Text, ...] | None = Field(default=None, description="Allowed values of a category. Null: any.")
     missing: Share | None = Field(
-        default=None, description="Largest share of missing values in a month. Null: 0 if `required`, else 1."
+        default=None,
+        description="Largest share of missing values in a month. Null: 0 if `required` and not `known: later`, else 1.",
     )
     missing_values: tuple[Text, ...] = Field(
         default=(),
@@ -57,6 +68,10 @@ class Column(Model):
             raise ValueError(
                 "values of a column that is marked pii would enter the bundle with params.yaml; leave them out"
             )
+        if self.is_later and "required" in self.model_fields_set:
+            raise ValueError("required is about requests, and none carries a column that is known: later; remove it")
+        if self.utc_of is not None and self.kind != "timestamp":
+            raise ValueError(f"utc_of goes with a timestamp only (the kind is {self.kind})")
         units = KINDS[self.kind].units
         if units is not None and self.unit not in (None, *units):
             raise ValueError(
@@ -70,11 +85,21 @@ class Column(Model):
         return KINDS[self.kind].canonical is float
 
     @property
+    def is_later(self) -> bool:
+        """True if it is known only after the prediction."""
+        return self.known == "later"
+
+    @property
+    def must_be_there(self) -> bool:
+        """True if a row without it, above the budget of its month, is refused."""
+        return self.required and not self.is_later
+
+    @property
     def missing_budget(self) -> float:
         """Largest share of nulls in a month: by default none for a required column, and any for another."""
         if self.missing is not None:
             return self.missing
-        return 0.0 if self.required else 1.0
+        return 0.0 if self.must_be_there else 1.0
 
 
 def require_columns(key: str, names: tuple[str, ...], columns: Mapping[str, Column]) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from pipelines.params.column import Column, require_columns
-from pipelines.params.features import FEATURES, FeatureParams, check_features, inputs_of
+from pipelines.params.features.transforms import FEATURES, FeatureParams, check_features, histories, inputs_of
 from pipelines.params.serving import Serving
 from pipelines.params.source import Combined, Source
 from pipelines.params.split import SPLITS, GroupedSplit, PredefinedSplit, Split, StratifiedSplit, TemporalSplit
@@ -48,6 +48,9 @@ class Data(Model):
         if list(self.months) != sorted(set(self.months)):
             raise ValueError("months must ascend, without repeats")
         require_columns("key", self.key, self.columns)
+        for name, column in self.columns.items():
+            if column.utc_of is not None:
+                require_columns(f"columns.{name}.utc_of", (column.utc_of,), self.columns)
         if self.time is None:
             if self.months != (WHOLE,):
                 raise ValueError(f"months must be [{WHOLE}] without a time: the table is one partition")
@@ -57,8 +60,16 @@ class Data(Model):
         require_columns("time", (self.time,), self.columns)
         if self.columns[self.time].kind != "timestamp":
             raise ValueError(f"time names the column {self.time!r}, whose kind is not timestamp")
+        for name in (self.time, self.clock):
+            if self.columns[name].is_later:
+                raise ValueError(f"the time {name!r} is known: later, but a prediction is asked for by its time")
         self.source.check_time(self.time)
         return self
+
+    @property
+    def clock(self) -> str:
+        """The column by which histories order rows: the time, or the same moment in UTC."""
+        return next((name for name, column in self.columns.items() if column.utc_of == self.time), str(self.time))
 
 
 class Expectation(Model):
@@ -203,6 +214,8 @@ class Params(Model):
             raise ValueError(f"data.columns must not list the target {self.target.column!r}, which no request carries")
         _refuse_twins([*columns, self.target.column])
         check_features(self.features, columns)
+        for name, feature in histories(self.features).items():
+            feature.check_table(name, columns, self.data.time, self.target)
         for entry in self.evaluate.slices:
             require_columns("evaluate.slices", (entry.column,), columns)
         self.train.check(self.features, self.target)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import Field
 
 from contract.schema.tasks import TASKS, Form
-from pipelines.params.features import FeatureParams
+from pipelines.params.features.transforms import FeatureParams
 from pipelines.params.target import TargetParams
 from pipelines.params.types import Model
 

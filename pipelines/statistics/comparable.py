@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from contract.errors import Problem
 from contract.model.compatibility import meant_otherwise, misread
 from contract.schema.schema import FeatureSchema
-from contract.schema.timestamps import UTC_ZONE
-from pipelines.columns.declared import field_of, target_of
+from pipelines.columns.declared import fields_of, target_of
+from pipelines.params.features.transforms import FeatureParams, histories
 from pipelines.params.params import Data, TargetParams
 
 # How a source writes a column changes nothing in what a partition holds.
 _OF_THE_SOURCE = frozenset({"decimal", "source", "format"})
 
 
-def obstacles(live: FeatureSchema, data: Data, target: TargetParams, in_utc: Collection[str] = ()) -> list[Problem]:
+def obstacles(
+    live: FeatureSchema,
+    data: Data,
+    target: TargetParams,
+    features: Mapping[str, FeatureParams],
+    in_utc: Collection[str] = (),
+) -> list[Problem]:
     """Return the reasons not to judge the live model on this table; empty if it knows all values and outcomes.
 
     A value that it refuses would reach it as missing, and one of another unit would be misread: a comparison would handicap it.
@@ -29,14 +35,18 @@ def obstacles(live: FeatureSchema, data: Data, target: TargetParams, in_utc: Col
         Problem(None, None, f"its target has the {what} {theirs!r}, that of params.yaml {ours!r}")
         for what, (ours, theirs) in meant_otherwise(target_of(target), live.target).items()
     ]
+    declared, computed = fields_of(data, target, features, in_utc), histories(features)
     for field in live.fields:
-        if field.name not in data.columns:
-            problems.append(Problem(None, field.name, "it reads this field, which data.columns no longer has"))
+        if field.name not in declared:
+            problems.append(Problem(None, field.name, "it reads this field, which params.yaml no longer has"))
             continue
-        zone = UTC_ZONE if field.name in in_utc else None
-        changes = misread(field_of(field.name, data, zone), field)
+        ours = declared[field.name]
+        changes = misread(ours, field)
+        if field.name in computed and ours.description != field.description:
+            changes["description"] = (ours.description, field.description)  # which defines a history
+        where = f"features.{field.name}" if field.name in computed else "data.columns"
         problems += [
-            Problem(None, field.name, f"its {what} is {theirs!r}, that of data.columns {ours!r}")
+            Problem(None, field.name, f"its {what} is {theirs!r}, that of {where} {ours!r}")
             for what, (ours, theirs) in changes.items()
             if what not in _OF_THE_SOURCE
         ]

@@ -14,9 +14,11 @@ from contract.model.predictor import Predictor
 from contract.schema.tasks import TASKS
 from pipelines import paths
 from pipelines.data import tables
+from pipelines.data.history import partitions
 from pipelines.machine import live
 from pipelines.machine.settings import open_store
-from pipelines.params.params import Params, TargetParams
+from pipelines.params.features.transforms import histories
+from pipelines.params.params import Params
 from pipelines.statistics import comparisons, measures
 from pipelines.statistics.comparable import obstacles
 from pipelines.statistics.comparisons import Clusters
@@ -54,7 +56,7 @@ def run(params: Params) -> str:
     claims = manifest.verify(store.path(digest), digest)
     predictor = Predictor.load(store.path(digest) / manifest.ARTIFACT)
     in_utc = tables.columns_in_utc(paths.accepted(params.data.months[-1]))
-    if problems := obstacles(predictor.schema, params.data, params.target, in_utc):
+    if problems := obstacles(predictor.schema, params.data, params.target, params.features, in_utc):
         raise ConfigurationError(
             f"the live model {digest[:12]} cannot be monitored with this params.yaml, which declares other inputs than it reads; "
             "monitor it with its own params.yaml until a model of this one is live",
@@ -64,7 +66,7 @@ def run(params: Params) -> str:
     promised = claims.metrics[key]
     month = params.data.months[-1]
     seen = month in claims.inputs["partitions"]
-    judged = _judged(month, params.target, predictor)
+    judged = _judged(month, params, predictor)
     clusters, unit = comparisons.clusters(judged.table, params.data.time, params.split)
     measured = {**_measures(params.target.task, judged), "clusters": int(clusters.max()) + 1, "unit": unit}
     resampled = {"resamples": params.evaluate.bootstrap, "seed": params.train.seed}
@@ -85,13 +87,15 @@ def run(params: Params) -> str:
     return summary
 
 
-def _judged(month: str, target: TargetParams, predictor: Predictor) -> Judged:
-    """Score the rows of the month that have a label.
+def _judged(month: str, params: Params, predictor: Predictor) -> Judged:
+    """Score the rows of the month that have a label, with their history as of now.
 
     Raises:
         DataRejectedError: there are none, or a label of a binary target has none.
     """
+    target = params.target
     table = tables.read(paths.accepted(month))
+    table = table.hstack(partitions.of_month(month, histories(params.features), params.data, target))
     table = table.filter(tables.outcomes(table, target).is_not_null())
     outcomes = tables.outcomes(table, target).to_numpy()
     if not len(outcomes) or (TASKS[target.task].has_positive and not 0 < outcomes.sum() < len(outcomes)):

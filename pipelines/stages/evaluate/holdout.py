@@ -15,8 +15,9 @@ from contract.model.predictor import Predictor
 from contract.schema.tasks import TASKS
 from pipelines import paths
 from pipelines.data import learned, splits, tables
+from pipelines.data.history import accepted
 from pipelines.data.learned import UnknownRowsError
-from pipelines.params.features import FeatureParams
+from pipelines.params.features.transforms import FeatureParams
 from pipelines.params.params import Data, TargetParams
 from pipelines.params.split import Split
 from pipelines.statistics import comparisons
@@ -68,7 +69,7 @@ def load(
     Raises:
         DataRejectedError: the hold-out lacks a label of a binary target.
     """
-    table, parts = tables.read_partitions(data.months), tables.read(paths.PARTS)[splits.PART]
+    table, parts = accepted.read(data.months), tables.read(paths.PARTS)[splits.PART]
     outcomes = tables.outcomes(table, target)
     is_held, is_labelled = parts == splits.HOLDOUT, outcomes.is_not_null()
     is_judged = is_held & is_labelled

@@ -20,6 +20,7 @@ from pipelines import paths
 from pipelines.columns.declared import served
 from pipelines.data import tables
 from pipelines.data.learned import UnknownRowsError
+from pipelines.params.features.transforms import FeatureParams
 from pipelines.params.params import Data, TargetParams
 from pipelines.stages.evaluate.holdout import Holdout, score
 from pipelines.statistics.comparable import obstacles
@@ -54,7 +55,12 @@ def champion() -> dict[str, Any]:
 
 
 def judge(
-    digest: str | None, data: Data, target: TargetParams, deprecated: Mapping[str, str], held: Holdout
+    digest: str | None,
+    data: Data,
+    target: TargetParams,
+    features: Mapping[str, FeatureParams],
+    deprecated: Mapping[str, str],
+    held: Holdout,
 ) -> Live | None:
     """Return the live model, scored where it can be compared; None where nothing is live."""
     if digest is None:
@@ -67,7 +73,7 @@ def judge(
     new = served(trained, deprecated)
     found = Live(digest, tuple(map(str, compatibility.breaks(predictor.schema, new))))
     in_utc = tables.columns_in_utc(*map(paths.accepted, data.months))
-    if because := tuple(map(str, obstacles(predictor.schema, data, target, in_utc))):
+    if because := tuple(map(str, obstacles(predictor.schema, data, target, features, in_utc))):
         return replace(found, because=because)
     if isinstance(held.unseen_by_live, UnknownRowsError):
         return replace(found, because=(str(held.unseen_by_live),))

@@ -36,7 +36,7 @@ def run(params: Params) -> str:
     data, target = params.data, params.target
     held, members = holdout.load(data, target, params.split, params.features, champion["learned"], params.train.seed)
     scores = holdout.scores(held, training["prior"])
-    beside = live.judge(champion["digest"], data, target, params.serving.deprecated, held)
+    beside = live.judge(champion["digest"], data, target, params.features, params.serving.deprecated, held)
     if beside and beside.scores is not None and beside.unseen is not None and beside.unseen.all():
         scores["champion"] = beside.scores
     metrics = _metrics(target, data.time, held, scores)

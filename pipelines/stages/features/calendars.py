@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from contract.errors import ConfigurationError
-from pipelines.params.features import HolidayFeature
+from pipelines.params.features.transforms import HolidayFeature
 
 _YEARS_AHEAD = 5  # beyond the last training row, for a model that is served that long
 

@@ -10,14 +10,14 @@ import polars as pl
 
 from contract.errors import ConfigurationError
 from contract.schema.schema import Feature, FeatureSchema
-from contract.schema.timestamps import UTC_ZONE
-from pipelines.columns.declared import field_of, target_of
+from pipelines.columns.declared import fields_of, target_of
 from pipelines.data import cuts
-from pipelines.params.features import (
+from pipelines.params.features.base import FeatureModel
+from pipelines.params.features.history import HistoryFeature
+from pipelines.params.features.transforms import (
     MINIMUM_COUNT,
     BinnedFeature,
     CategoryFeature,
-    FeatureModel,
     FeatureParams,
     HolidayFeature,
     LookupFeature,
@@ -44,15 +44,14 @@ def fit_schema(
     Args:
         in_utc: timestamps that had an offset, and are in UTC now.
     """
-    zones = dict.fromkeys(in_utc, UTC_ZONE)
-    _check_zones(features, zones)
+    _check_zones(features, data, in_utc)
     fitted = tuple(_feature(each, feature, training) for each, feature in features.items())
     used = {column for feature in fitted for column in feature.inputs}
     return FeatureSchema(
         name=name,
         task=target.task,
         target=target_of(target),
-        fields=tuple(field_of(column, data, zones.get(column)) for column in data.columns if column in used),
+        fields=tuple(field for name, field in fields_of(data, target, features, in_utc).items() if name in used),
         features=fitted,
     )
 
@@ -66,22 +65,24 @@ def fitted_columns(target: str, features: Mapping[str, FeatureParams]) -> list[s
     return list(dict.fromkeys(needed))
 
 
-def _check_zones(features: Mapping[str, Any], zones: Mapping[str, str]) -> None:
+def _check_zones(features: Mapping[str, Any], data: Data, in_utc: Collection[str]) -> None:
     """Raise ConfigurationError for a feature that combines a local timestamp with one in UTC."""
     for name, feature in features.items():
-        inputs = inputs_of(name, feature)
-        if len({zones.get(column) for column in inputs}) > 1:
-            (local,) = [column for column in inputs if column not in zones]
+        is_history = isinstance(feature, HistoryFeature)
+        combined = (data.clock, feature.known_at) if is_history else inputs_of(name, feature)
+        local = [column for column in combined if column not in in_utc]
+        if 0 < len(local) < len(combined):
+            instant = ", or declare a column that is utc_of it" if local[0] == data.clock and is_history else ""
             raise ConfigurationError(
-                f"features.{name}: {local!r} has local times, the other column has offsets; the time between them is unknown. "
-                "Give both an offset at the source, or neither"
+                f"features.{name}: {local[0]!r} has local times, the other column has offsets; the time between them is unknown. "
+                f"Give both an offset at the source, or neither{instant}"
             )
 
 
 def _feature(name: str, feature: Any, training: pl.DataFrame) -> Feature:
     fit = FITS.get(type(feature))
     options = fit(training, feature, name) if fit else feature.declared()
-    return Feature(name, feature.transform, inputs_of(name, feature), options)
+    return Feature(name, feature.encoded_as, inputs_of(name, feature), options)
 
 
 def categories(column: pl.Series, feature: CategoryFeature, name: str) -> list[str]:

@@ -14,6 +14,8 @@ from contract.model.encoder import Encoder
 from contract.schema import schema as feature_schema
 from pipelines import paths
 from pipelines.data import splits, tables, training
+from pipelines.data.history import accepted, partitions
+from pipelines.params.features.transforms import histories
 from pipelines.params.params import Params, TargetParams
 from pipelines.stages.features.fit import fit_schema, fitted_columns
 
@@ -21,8 +23,9 @@ _ROWS_AT_ONCE = 50_000  # the encoder works on Python values
 
 
 def run(params: Params) -> str:
-    """Write to `data/features`: `schema.json`, `train/<partition>.parquet`, `parts.parquet` and `counts.json`.
+    """Write to `data/features`: `schema.json`, `history` and `train` (a file a partition), `parts.parquet` and `counts.json`.
 
+    `history` holds the features that are computed from other rows, of every row (`pipelines.data.history`).
     `train` holds the training and validation rows of each partition that has some, as `pipelines.data.training` reads them,
     `parts.parquet` the part of every row of the table. Rows without an outcome are only counted, by month. The whole table is never
     in memory: first the columns that the split needs, then the fitted ones, then one month after another.
@@ -39,9 +42,13 @@ def run(params: Params) -> str:
     schema = fit_schema(params.name, data, target, features, fitted, in_utc)
     del fitted
     write_atomically(paths.FEATURES / feature_schema.FILE_NAME, schema.to_bytes())
-    shutil.rmtree(paths.TRAINING_ROWS, ignore_errors=True)  # partitions that are no longer listed
+    for directory in (paths.HISTORY, paths.TRAINING_ROWS):
+        shutil.rmtree(directory, ignore_errors=True)  # partitions that are no longer listed
     start = 0
     for month in months:
+        history = partitions.of_month(month, histories(features), data, target)
+        if history.width:
+            tables.write(history, paths.history(month))
         start += _write_month(month, schema, is_used, parts, outcomes, start)
     tables.write(parts.to_frame(), paths.PARTS)
     write_atomically(paths.COUNTS, canonical_json(_counts(months, target.column)))
@@ -74,15 +81,15 @@ def _write_month(
     start: int,
 ) -> int:
     """Write the used rows of a month, the first of which is row `start` of the table; return the number of all its rows."""
-    table = tables.read_partitions([month], [field.name for field in schema.fields])
+    table = accepted.read([month], [field.name for field in schema.fields])
     used, part, outcome = (series.slice(start, table.height) for series in (is_used, parts, outcomes))
     if used.any():
-        rows = training.Batch(
+        batch = training.Batch(
             _encoded(table.filter(used), schema),
             outcome.filter(used).to_numpy(),
             (part.filter(used) == splits.VALIDATION).to_numpy(),
         )
-        training.write(paths.TRAINING_ROWS / f"{month}.parquet", schema.feature_names, rows)
+        training.write(paths.TRAINING_ROWS / f"{month}.parquet", schema.feature_names, batch)
     return table.height
 
 

@@ -15,7 +15,7 @@ from pipelines.columns import identifiers
 from pipelines.data import tables
 from pipelines.data.splits import HOLDOUT, PART, TRAINING, VALIDATION
 from pipelines.data.training import Rows
-from pipelines.params.features import FeatureParams
+from pipelines.params.features.transforms import FeatureParams
 from pipelines.params.params import Data, Gates, Params, inputs_of
 from pipelines.params.split import GroupedSplit, Split
 from pipelines.stages.screen import leaks
@@ -99,7 +99,7 @@ def _identifiers(features: Mapping[str, FeatureParams], data: Data) -> dict[str,
     reasons: dict[str, str | None] = {}
     for name, feature in features.items():
         for column in inputs_of(name, feature):
-            if data.columns[column].is_number:
+            if column in data.columns and data.columns[column].is_number:
                 if column not in reasons:
                     reasons[column] = identifiers.reason(column, _column(data.months, column).to_numpy())
                 if reason := reasons[column]:

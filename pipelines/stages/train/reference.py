@@ -12,7 +12,7 @@ from contract.model.reference import MISSING, Bins, Counter, Reference, predicte
 from contract.schema.schema import Feature, FeatureSchema
 from contract.schema.tasks import TASKS
 from pipelines.data.cuts import moved
-from pipelines.params.features import MINIMUM_COUNT
+from pipelines.params.features.transforms import MINIMUM_COUNT
 
 # Source: ten bins as in Siddiqi, Credit Risk Scorecards, 2006. More or smaller bins raise more false alarms.
 _BINS = 10

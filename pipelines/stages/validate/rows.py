@@ -78,7 +78,7 @@ def _column(name: str, column: Column, values: pl.Series, unread: pl.Series) -> 
     if (count := int(unread.sum())) > column.tolerance * (values.count() + count):
         yield f"type:{name}", unread
     absent = values.is_null() & ~unread
-    if column.required and absent.sum() > column.missing_budget * len(values):
+    if column.must_be_there and absent.sum() > column.missing_budget * len(values):
         yield f"missing:{name}", absent
     for reason, outside in _outside(column, values):
         if outside.sum() > column.tolerance * values.count():

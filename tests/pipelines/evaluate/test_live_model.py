@@ -145,7 +145,7 @@ def _number(raw: Raw) -> None:
         (_column("distance", maximum=200), "field 'distance': its maximum is 100.0, that of data.columns 200.0"),
         (_column("weight", minimum=None), "field 'weight': its minimum is 0.0, that of data.columns None"),
         (_column("depot", required=False, missing=0.0), "field 'depot': its required is True"),
-        (_gone, "field 'weight': it reads this field, which data.columns no longer has"),
+        (_gone, "field 'weight': it reads this field, which params.yaml no longer has"),
         (_swapped, "its target has the labels ('kept', 'broken'), that of params.yaml ('broken', 'kept')"),
         (_renamed, "its target has the name 'outcome', that of params.yaml 'result'"),
         (_number, "its task is binary, that of params.yaml regression"),
@@ -156,10 +156,10 @@ def test_live_model_cannot_be_judged_on_what_it_reads_otherwise(
 ) -> None:
     live = FeatureSchema.from_bytes((by_time / paths.CHAMPION / "schema.json").read_bytes())
     params = Params.model_validate(raw)
-    assert obstacles(live, params.data, params.target) == []
+    assert obstacles(live, params.data, params.target, params.features) == []
     change(raw)
     params = Params.model_validate(raw)
-    assert reason in str(obstacles(live, params.data, params.target)[0])
+    assert reason in str(obstacles(live, params.data, params.target, params.features)[0])
 
 
 def test_attribute_of_a_field_counts_whatever_it_stands_for() -> None:

@@ -13,7 +13,7 @@ from contract.schema.schema import FeatureSchema
 from pipelines import paths
 from pipelines.data import training
 from pipelines.data.training import Rows
-from pipelines.params.features import CategoryFeature, LookupFeature
+from pipelines.params.features.transforms import CategoryFeature, LookupFeature
 from pipelines.params.params import Params
 from pipelines.stages.features import fit, stage
 from tests.pipelines.conftest import write_months

@@ -20,7 +20,7 @@ from pipelines.models import calibration
 from pipelines.models.calibration import Calibrator, Isotonic
 from pipelines.models.graph import FEATURES, MARGINS, model_bytes, with_calibrator
 from pipelines.params import file
-from pipelines.params.features import MINIMUM_COUNT
+from pipelines.params.features.transforms import MINIMUM_COUNT
 from pipelines.params.params import Params
 from pipelines.stages.evaluate import stage as evaluate
 from pipelines.stages.features import stage as features

@@ -15,7 +15,7 @@ from contract.model.predictor import Predictor
 from contract.model.reference import Counter, Reference, stability_index
 from contract.schema.schema import Feature, FeatureSchema, Field, Target
 from pipelines import paths
-from pipelines.params.features import MINIMUM_COUNT
+from pipelines.params.features.transforms import MINIMUM_COUNT
 from pipelines.params.params import Params
 from pipelines.stages.features import stage as features
 from pipelines.stages.train import stage as train

@@ -1,15 +1,17 @@
-"""`features` of `params.yaml`: a model for the parameters of each transform."""
+"""The models of the transforms, and the checks of a table's features."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, FiniteFloat, model_validator
 
 from contract.model.transforms import TRANSFORMS, kinds_of
 from pipelines.params.column import Column, require_columns
-from pipelines.params.types import Model, Part
+from pipelines.params.features.base import FeatureModel
+from pipelines.params.features.history import HistoryFeature
+from pipelines.params.types import Part
 
 # Fewest rows of a value in the bundle, since a rarer value could identify a person.
 # Source: the threshold rule of statistical disclosure control; 10 as in Handbook on Statistical Disclosure Control for Outputs, 2019.
@@ -20,27 +22,6 @@ Year = Annotated[int, Field(ge=1900, le=2200)]
 
 Own = Annotated[str | None, Field(description="Column that it reads. Null: the column of the feature's own name.")]
 Input = Annotated[str, Field(description="Column that it reads.")]
-
-
-class FeatureModel(Model):
-    """The base of the models of all transforms."""
-
-    @property
-    def is_fitted(self) -> bool:
-        """True if it is fitted to the training rows, by `pipelines.stages.features.fit.FITS`."""
-        return False
-
-    @property
-    def also_fitted(self) -> tuple[str, ...]:
-        """The columns it is fitted to besides its own."""
-        return ()
-
-    def check(self, name: str, columns: Mapping[str, Column]) -> None:
-        """Raise ValueError if the columns of the feature `name`, which are declared and of its kinds, do not suit it."""
-
-    def declared(self) -> dict[str, Any]:
-        """Return the options of its transform if nothing is fitted."""
-        return self.model_dump(exclude={"transform", "input", "inputs"})
 
 
 class ValueFeature(FeatureModel):
@@ -223,7 +204,8 @@ FeatureParams = Annotated[
     | ElapsedFeature
     | PlainFeature
     | BinnedFeature
-    | HolidayFeature,
+    | HolidayFeature
+    | HistoryFeature,
     Field(discriminator="transform"),
 ]
 
@@ -237,18 +219,46 @@ FEATURES: dict[str, type[FeatureModel]] = {
 
 
 def inputs_of(name: str, feature: Any) -> tuple[str, ...]:
-    """Return the columns that a feature reads, by default the column of its own name."""
+    """Return the fields of a request that a feature reads, by default the one of its own name; all but histories are columns."""
     inputs: tuple[str, ...] = getattr(feature, "inputs", None) or (feature.input or name,)
     return inputs
 
 
+def histories(features: Mapping[str, Any]) -> dict[str, HistoryFeature]:
+    """Return the features that are computed from other rows."""
+    return {name: feature for name, feature in features.items() if isinstance(feature, HistoryFeature)}
+
+
+def columns_read(features: Mapping[str, Any]) -> set[str]:
+    """Return the columns of the table that features read; of histories not the values, which may be the target."""
+    return {
+        column
+        for name, feature in features.items()
+        for column in (
+            (*feature.by, feature.known_at) if isinstance(feature, HistoryFeature) else inputs_of(name, feature)
+        )
+    }
+
+
 def check_features(features: Mapping[str, Any], columns: Mapping[str, Column]) -> None:
-    """Raise ValueError if a feature reads a missing or unsuitable column."""
+    """Raise ValueError if a feature reads a missing or unsuitable column; histories have a check of their own."""
     for name, feature in features.items():
+        if isinstance(feature, HistoryFeature):
+            continue
         for column in inputs_of(name, feature):
             require_columns(f"features.{name}", (column,), columns)
             _check_column(name, feature.transform, columns[column], column)
+        _refuse_later(name, (*inputs_of(name, feature), *feature.also_fitted), columns)
         feature.check(name, columns)
+
+
+def _refuse_later(name: str, read: Sequence[str], columns: Mapping[str, Column]) -> None:
+    for column in read:
+        if column in columns and columns[column].is_later:
+            raise ValueError(
+                f"features.{name}: {column!r} is known: later, after the prediction, so this would be a leak; only the transform "
+                "history may read it"
+            )
 
 
 def _check_column(name: str, transform: str, column: Column, column_name: str) -> None:

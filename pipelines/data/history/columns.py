@@ -1,0 +1,110 @@
+"""The history of a partition's rows, one column a feature: a pure function of them and the rows of earlier partitions.
+
+A row is known at its `known_at`, but not before its own time. So a row never counts in its own history, nor a row of a later partition
+in that of an earlier one: a partition's history needs no partition after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from contract.schema.kinds import LARGEST
+from pipelines.data import tables
+from pipelines.data.history.windows import STATISTICS, Floats, Integers, Known, Rows, pending, windows
+from pipelines.params.features.history import HistoryFeature, period
+from pipelines.params.params import Data, TargetParams
+
+_MICROSECOND = timedelta(microseconds=1)
+Mask = NDArray[np.bool_]
+
+
+class _Times(NamedTuple):
+    """Microseconds since 1970 of each row; those of a row without one are meaningless."""
+
+    at: Integers
+    is_known: Mask
+
+
+def needed(features: Mapping[str, HistoryFeature], data: Data) -> list[str]:
+    """Return the columns that the features read, in a fixed order."""
+    return sorted({data.clock, *(column for feature in features.values() for column in feature.columns())})
+
+
+def reach(features: Mapping[str, HistoryFeature], first: datetime) -> datetime:
+    """Return the time from which on rows may be in a window of a row at `first`."""
+    return first - max(period(feature.window) + period(feature.horizon) for feature in features.values())
+
+
+def compute(
+    rows: pl.DataFrame,
+    earlier: pl.DataFrame,
+    features: Mapping[str, HistoryFeature],
+    data: Data,
+    target: TargetParams,
+) -> pl.DataFrame:
+    """Return the history of the rows, in their order: Float64, null where missing.
+
+    Args:
+        earlier: the rows of earlier partitions that are in reach; more of them change nothing.
+    """
+    table = pl.concat([earlier.select(needed(features, data)), rows.select(needed(features, data))])
+    return pl.DataFrame(
+        [
+            pl.Series(name, _column(table, earlier.height, feature, data, target), dtype=pl.Float64).fill_nan(None)
+            for name, feature in features.items()
+        ]
+    )
+
+
+def _column(table: pl.DataFrame, start: int, feature: HistoryFeature, data: Data, target: TargetParams) -> Floats:
+    """Return the history of the rows from `start` on."""
+    groups, has_group = _groups(table, feature.by)
+    clock, known_at = _times(table[data.clock]), _times(table[feature.known_at])
+    usable = has_group & clock.is_known
+    length, horizon = (period(text) // _MICROSECOND for text in (feature.window, feature.horizon))
+    moments = Rows(groups[start:], clock.at[start:] - horizon)
+    entered = np.maximum(known_at.at, clock.at)
+    if feature.statistic == "pending":
+        closed = np.where(known_at.is_known, np.minimum(entered, clock.at + length), clock.at + length)
+        opened = Rows(groups[usable], clock.at[usable])
+        found = pending(opened, Rows(groups[usable], closed[usable]), moments)
+    else:
+        values = _values(table, feature.value, data, target)
+        counts = usable & known_at.is_known & ~np.isnan(values)
+        known = Known.of(Rows(groups[counts], entered[counts]), values[counts])
+        found = STATISTICS[feature.statistic](windows(known, moments, length))
+    # A float32, which the model reads, would be infinite beyond.
+    return np.where(usable[start:] & (np.abs(found) <= LARGEST), found, np.nan)
+
+
+def _groups(table: pl.DataFrame, by: tuple[str, ...]) -> tuple[Integers, Mask]:
+    """Return the number of each row's group, and whether it has one."""
+    if not by:
+        return np.zeros(table.height, np.int64), np.ones(table.height, np.bool_)
+    numbers = table.select(by).unique(maintain_order=True).with_row_index("__group__")
+    found = table.select(by).join(numbers, on=by, how="left", nulls_equal=True, maintain_order="left")
+    has_group = table.select(pl.all_horizontal(pl.col(by).is_not_null())).to_series().to_numpy()
+    return found["__group__"].cast(pl.Int64).to_numpy(), has_group
+
+
+def _times(column: pl.Series) -> _Times:
+    microseconds = column.cast(pl.Datetime("us")).to_physical()
+    return _Times(microseconds.fill_null(0).to_numpy(), column.is_not_null().to_numpy())
+
+
+def _values(table: pl.DataFrame, name: str | None, data: Data, target: TargetParams) -> Floats:
+    """Return the values, NaN where missing; one that a request would be refused for is missing, as in all features."""
+    if name is None:
+        return np.zeros(table.height)
+    if name == target.column:
+        return tables.outcomes(table, target).cast(pl.Float64).fill_null(np.nan).to_numpy()
+    column, values = data.columns[name], table[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
+    low, high = column.minimum, column.maximum
+    within = (values >= (-LARGEST if low is None else low)) & (values <= (LARGEST if high is None else high))
+    return np.where(within, values, np.nan)

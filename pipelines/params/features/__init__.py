@@ -1,0 +1,1 @@
+"""`features` of `params.yaml`: a model for the parameters of each transform."""
