@@ -8,7 +8,9 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 UV := .venv/uv/bin/uv
 EXCLUDES := --excludes requirements/excludes
-PIPELINE := env PATH="$$PWD/.venv/pipeline/bin:$$PATH"
+# GPU=1: the pipeline's environment with the full wheel of XGBoost (train.device: cuda), beside the other.
+TRAINING := pipeline$(if $(GPU),-gpu)
+PIPELINE := env PATH="$$PWD/.venv/$(TRAINING)/bin:$$PATH"
 export UV_COMPILE_BYTECODE := 1
 export UV_LINK_MODE := hardlink
 export BENTOML_DO_NOT_TRACK := true
@@ -31,7 +33,7 @@ help:  ## this list
 
 # ── the main job ──
 .PHONY: up
-up: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt  ## set up, run the pipeline, publish, start the fleet, ask it
+up: | .venv/$(TRAINING)/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt  ## set up, run the pipeline, publish, start the fleet, ask it
 	@$(PRIVATE)
 	$(step) "integrity: what DVC keeps" $(VERIFY)
 	$(step) "pipeline: dvc repro" $(REPRO)
@@ -53,7 +55,7 @@ example: | $(and $(NAME),$(DATA),.venv/pipeline/installed.txt .venv/serving/inst
 	@examples/run "$(NAME)" "$(DATA)"
 
 .PHONY: repro
-repro: | .venv/pipeline/installed.txt  ## the pipeline alone
+repro: | .venv/$(TRAINING)/installed.txt  ## the pipeline alone
 	$(PRIVATE)
 	$(VERIFY)
 	$(REPRO)
@@ -178,7 +180,8 @@ $(UV): | place
 .PHONY: lock
 lock: | $(UV)  ## resolve requirements/*.in again, with hashes
 	for source in requirements/*.in; do
-	  $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header $(EXCLUDES) $$source -o $${source%.in}.txt
+	  name=$${source%.in}
+	  $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header $(EXCLUDES) $$(ls $$name.excludes 2>/dev/null | sed 's/^/--excludes /') $$source -o $$name.txt
 	done
 
 .PHONY: clean

@@ -38,6 +38,11 @@ class FamilyParams(Model):
         "(non-decreasing, linear between its knots), `temperature` (one factor). Multiclass: `temperature` only. Regression: none.",
     )
 
+    @property
+    def lock(self) -> str:
+        """The lock of the environment that trains, relative to the project."""
+        return "requirements/pipeline.txt"
+
     def check(self, features: Mapping[str, FeatureParams], target: TargetParams) -> None:
         """Raise ValueError if the settings do not suit the features or the target."""
         del features  # constraints of other families name them
@@ -65,6 +70,15 @@ class TreeParams(FamilyParams):
         "group form one more. Empty: all may meet.",
     )
     threads: int = Field(default=2, ge=1, description="Threads. Changes the time, not the model.")
+    device: Literal["cpu", "cuda"] = Field(
+        default="cpu",
+        description="Where trees are grown. `cuda`: on an NVIDIA GPU, by the environment of `make … GPU=1`; another model than the CPU's.",
+    )
+
+    @property
+    def lock(self) -> str:
+        """The lock of the environment that trains."""
+        return "requirements/pipeline-gpu.txt" if self.device == "cuda" else super().lock
 
     def check(self, features: Mapping[str, FeatureParams], target: TargetParams) -> None:
         """Raise ValueError for a constraint on an unknown feature, or one that would not hold."""

@@ -91,6 +91,15 @@ def test_every_param_of_the_table_invalidates_some_stage() -> None:
     assert set(params) == listed
 
 
+def test_lock_for_gpus_differs_from_the_pipelines_by_xgboosts_wheel_alone() -> None:
+    cpu, gpu = (
+        set(re.findall(r"^(\S+==\S+)", (PROJECT / "requirements" / name).read_text(), re.MULTILINE))
+        for name in ("pipeline.txt", "pipeline-gpu.txt")
+    )
+    assert [name.split("==")[0] for name in cpu - gpu] == ["xgboost-cpu"]
+    assert [name.split("==")[0] for name in gpu - cpu] == ["nvidia-nccl-cu12"]
+
+
 @pytest.mark.parametrize("lock", sorted((PROJECT / "requirements").glob("*.txt")), ids=lambda path: path.stem)
 def test_locks_have_hashes_and_name_no_host(lock: Path) -> None:
     text = lock.read_text()

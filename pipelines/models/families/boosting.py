@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from contract.schema.schema import FeatureSchema
 from contract.schema.tasks import TASKS
+from pipelines.models.device import available
 from pipelines.models.export import TOLERANCE as TOLERANCE
 from pipelines.models.families.thresholds import between_rows
 from pipelines.models.families.trees import OBJECTIVES, booster_to_onnx
@@ -82,9 +83,13 @@ def _searched(rows: Rows, settings: BoostingParams, schema: FeatureSchema, watch
 
 
 def asked_of(settings: TreeParams, schema: FeatureSchema) -> dict[str, Any]:
-    """Return the settings of XGBoost: objective, parameters of trees and boosting, and constraints by position."""
+    """Return the settings of XGBoost: objective, parameters of trees and boosting, and constraints by position.
+
+    Raises:
+        ConfigurationError: as `available` does.
+    """
     own = {name: getattr(settings, name) for name in _OWN if hasattr(settings, name)}
-    always = {"tree_method": "hist", "nthread": settings.threads}
+    always = {"tree_method": "hist", "nthread": settings.threads, "device": available(settings.device)}
     return always | objective(schema) | own | constraints(settings, schema)
 
 

@@ -30,12 +30,13 @@ def sbom(python: Path) -> bytes:
     return canonical_json(json.loads(done.stdout))
 
 
-def provenance(files: dict[str, str], inputs: Mapping[str, Any]) -> bytes:
+def provenance(files: dict[str, str], inputs: Mapping[str, Any], lock: str) -> bytes:
     """Return an in-toto statement with SLSA provenance: the params, data, code and builder of these files.
 
     Args:
         files: SHA-256 of the bundle's files by path.
         inputs: those of the manifest.
+        lock: path of the lock of the environment that trained, in the project.
 
     Source: SLSA specification v1.0, provenance.
     """
@@ -54,7 +55,7 @@ def provenance(files: dict[str, str], inputs: Mapping[str, Any]) -> bytes:
                         for month, sha in inputs["partitions"].items()
                     ),
                     *(_resource(path, sha) for path, sha in inputs["pipeline_code"].items()),
-                    _resource("requirements/pipeline.txt", inputs["pipeline_environment"]),
+                    _resource(lock, inputs["pipeline_environment"]),
                 ],
             },
             "runDetails": {

@@ -48,7 +48,7 @@ def run(params: Params) -> str:
         bento.stage_sources(_PROJECT, artifact, context)
         bento.build(context, params.name.lower(), sha256(artifact / MODEL_FILE_NAME)[:16], built)
         inputs = _inputs(params)
-        _write_evidence(built, inputs)
+        _write_evidence(built, inputs, params.train.lock)
         write_atomically(
             built / manifest.FILE_NAME, _manifest(params.name, params.target.task, approval, inputs, built).to_bytes()
         )
@@ -76,17 +76,19 @@ def _inputs(params: Params) -> dict[str, Any]:
     return {
         "partitions": {month: validated[month]["partition_sha256"] for month in params.data.months},
         "params": params.model_dump(mode="json", by_alias=True),
-        "pipeline_environment": sha256(_PROJECT / "requirements" / "pipeline.txt"),
+        "pipeline_environment": sha256(_PROJECT / params.train.lock),
         "pipeline_code": _code_digests(_PROJECT / "pipelines"),
     }
 
 
-def _write_evidence(built: Path, inputs: dict[str, Any]) -> None:
+def _write_evidence(built: Path, inputs: dict[str, Any], pipeline_lock: str) -> None:
     """Write the SBOM, and then the provenance, which lists the SBOM too."""
     lock = built / _LOCK
     python = environments.python_for(lock, sha256(lock), var_directory() / "environments")
     write_atomically(built / evidence.SBOM, making.sbom(python))
-    write_atomically(built / evidence.PROVENANCE, making.provenance(manifest.tree_digests(built), inputs))
+    write_atomically(
+        built / evidence.PROVENANCE, making.provenance(manifest.tree_digests(built), inputs, pipeline_lock)
+    )
 
 
 def _manifest(name: str, task: str, approval: dict[str, Any], inputs: dict[str, Any], built: Path) -> Manifest:
