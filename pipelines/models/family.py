@@ -47,9 +47,9 @@ class Family(Protocol):
 
 
 class CalibratableFamily(Family, Protocol):
-    """A family whose models `pipelines.models.calibrated` can calibrate."""
+    """A family whose models `pipelines.models.calibrated` can calibrate, and the stage `tune` compare."""
 
-    def unseen(self, rows: Rows, settings: Any, schema: FeatureSchema) -> Any:
+    def unseen(self, rows: Rows, settings: Any, schema: FeatureSchema, watch: Watch = ..., /) -> Any:
         """Return the model of `train` before the validation rows join: they have stopped it, and it has not learned from them."""
 
     def margins(self, model: Any, matrix: Matrix, schema: FeatureSchema) -> NDArray[Any]:

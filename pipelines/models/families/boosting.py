@@ -52,9 +52,9 @@ def train(
     }
 
 
-def unseen(rows: Rows, settings: BoostingParams, schema: FeatureSchema) -> Any:
+def unseen(rows: Rows, settings: BoostingParams, schema: FeatureSchema, watch: Watch = ignored) -> Any:
     """Return the booster of the training rows, up to its best round on the validation rows."""
-    return _searched(rows, settings, schema, ignored)[0]
+    return _searched(rows, settings, schema, watch)[0]
 
 
 def _searched(rows: Rows, settings: BoostingParams, schema: FeatureSchema, watch: Watch) -> tuple[Any, float]:
@@ -64,9 +64,10 @@ def _searched(rows: Rows, settings: BoostingParams, schema: FeatureSchema, watch
     matrix, outcomes, is_validation = rows.matrix, rows.outcomes, rows.is_validation
     asked = asked_of(settings, schema)
     learned = _quantised(matrix[~is_validation], outcomes[~is_validation], settings)
+    # The bins of the training rows.
     held = xgboost.QuantileDMatrix(
-        matrix[is_validation], outcomes[is_validation], ref=learned
-    )  # the bins of the training rows
+        matrix[is_validation], outcomes[is_validation], ref=learned, nthread=settings.threads
+    )
     log: dict[str, Any] = {}
     stopped = xgboost.train(
         asked,

@@ -40,7 +40,7 @@ def train(
     return forest, {"splits": boosting.splits(forest)}
 
 
-def unseen(rows: Rows, settings: ForestParams, schema: FeatureSchema) -> Any:
+def unseen(rows: Rows, settings: ForestParams, schema: FeatureSchema, _watch: Watch = ignored) -> Any:
     """Return the forest of the training rows alone."""
     is_training = ~rows.is_validation
     return _grown(rows.matrix[is_training], rows.outcomes[is_training], settings, schema)

@@ -36,6 +36,13 @@ def train(
     return fit(sample.matrix, sample.outcomes, schema), {}
 
 
+def unseen(rows: Rows, _settings: FamilyParams, schema: FeatureSchema, _watch: Watch = ignored) -> Any:
+    """Return the pipeline that is fitted on the training rows alone, as `train` fits it on all."""
+    sample = rows.sample(_ROWS)
+    is_training = ~sample.is_validation
+    return fit(sample.matrix[is_training], sample.outcomes[is_training], schema)
+
+
 def fit(matrix: Matrix, outcomes: NDArray[Any], schema: FeatureSchema) -> Any:
     """Return the fitted scikit-learn pipeline; it takes float32 rows × features, NaN for missing.
 
@@ -84,12 +91,6 @@ def rounded(numbers: Numbers) -> Numbers:
     """Return the numbers to six significant digits; 0 for those below the rounding error of the largest."""
     exact = np.array([float(f"{number:.{_DIGITS}g}") for number in numbers.ravel()]).reshape(numbers.shape)
     return np.where(np.abs(numbers) < _NOISE * np.abs(numbers).max(initial=0.0), 0.0, exact)
-
-
-def unseen(rows: Rows, _settings: FamilyParams, schema: FeatureSchema) -> Any:
-    """Return the pipeline that is fitted on the training rows alone."""
-    is_training = ~rows.is_validation
-    return fit(rows.matrix[is_training], rows.outcomes[is_training], schema)
 
 
 def margins(model: Any, matrix: Matrix, _schema: FeatureSchema) -> Numbers:

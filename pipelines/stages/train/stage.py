@@ -15,7 +15,7 @@ from contract.schema import schema as feature_schema
 from contract.schema.schema import FeatureSchema
 from contract.schema.tasks import TASKS
 from pipelines import paths
-from pipelines.models import export, progress
+from pipelines.models import export, progress, tuning
 from pipelines.models.calibrated import calibrated
 from pipelines.models.families import linear
 from pipelines.models.families.registry import FAMILIES
@@ -36,16 +36,17 @@ def run(params: Params) -> str:
     rows = Rows(paths.TRAINING_ROWS)
     matrix = rows.matrix
 
-    family = calibrated(FAMILIES[params.train.family], params.train.calibration)
+    family, tuned = calibrated(FAMILIES[params.train.family], params.train.calibration), tuning.parameters()
     curve = Curve(paths.CURVE)
     with progress.shown() as bar:
-        model, training = family.train(rows, params.train, schema, each(curve, bar))
+        model, training = family.train(rows, tuning.applied(params.train, tuned), schema, each(curve, bar))
     baseline, _ = linear.train(rows, params.train, schema)
     exported, difference = _export(family, model, paths.BOOSTED, matrix, schema)
     for name, content in family.files(model).items():
         write_atomically(paths.BOOSTED / name, content)
     bins = reference(matrix, exported.score_matrix(matrix), schema)
     write_atomically(paths.BOOSTED / training_reference.FILE_NAME, bins.to_bytes())
+    training |= {"tuned": tuned} if tuned else {}
     training |= {
         "rows": len(matrix),
         "prior": _prior(rows.outcomes, schema),
@@ -65,6 +66,8 @@ def _told(training: dict[str, Any]) -> str:
         if "rounds" in training
         else f"{training['rows']:,} rows"
     ]
+    if "tuned" in training:
+        told.append(f"tuned {tuning.shown(training['tuned'])}")
     told += [f"{key.replace('_', ' ')} {value:.4f}" for key, value in training.items() if key.startswith("validation_")]
     return ", ".join(told)
 
