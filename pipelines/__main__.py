@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from contract import command_line
 
@@ -24,7 +24,6 @@ STAGES = {
     "validate": "check every partition with Great Expectations",
     "features": "fit the feature schema and encode the training table",
     "screen": "refuse leaks, repeated rows and entities on both sides of the split",
-    "tune": "search better settings for the model, if params.yaml asks for trials",
     "train": "train XGBoost and the linear baseline, export both to ONNX",
     "champion": "fetch the live model from the bundle store, for the comparison",
     "evaluate": "score the exported model on the hold-out, and gate it",
@@ -124,7 +123,23 @@ def _run(options: argparse.Namespace) -> str:
     name = options.command
     module = f"pipelines.stages.{name}.stage" if name in STAGES else f"pipelines.commands.{name}.command"
     run: Callable[..., str] = importlib.import_module(module).run
+    if name == "train":
+        return _train(run, params_file.load())
     return run(params_file.load(), **{name: getattr(options, name) for name in ("month", "fleet") if name in options})
+
+
+def _train(run: Callable[..., str], settings: Any) -> str:
+    """Run the stage with this machine's checkpoints, which go once its outputs are written."""
+    from pipelines.machine import scratch
+    from pipelines.machine.settings import open_checkpoints
+    from pipelines.models.engines.checkpoints import Checkpoints
+    from pipelines.models.family import Session
+    from pipelines.paths import var_directory
+
+    checkpoints = Checkpoints(open_checkpoints())
+    summary = run(settings, Session(checkpoints, scratch=lambda: scratch.directory(var_directory() / "scratch")))
+    checkpoints.clear()
+    return summary
 
 
 def _end(code: int) -> NoReturn:

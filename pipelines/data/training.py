@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -14,17 +15,15 @@ import polars as pl
 from numpy.typing import NDArray
 
 from contract.errors import DataRejectedError
+from contract.files import sha256
 from pipelines.data import tables
-from pipelines.data.clusters import Clusters
 
 BATCH_ROWS = 65_536
-# Columns beside the features: the outcome, whether the row is for validation, and optionally its weight, float32, and its cluster
-# (`pipelines.data.clusters`), without which each row is one.
+# Columns beside the features: the outcome, whether the row is for validation, and optionally its weight, float32.
 LABEL = "__label__"
 VALIDATION = "__validation__"
 WEIGHT = "__weight__"
-CLUSTER = "__cluster__"
-_OTHERS = (LABEL, VALIDATION, WEIGHT, CLUSTER)
+_OTHERS = (LABEL, VALIDATION, WEIGHT)
 Matrix = NDArray[np.float32]
 
 
@@ -38,21 +37,19 @@ class Part(Enum):
 
 @dataclass(frozen=True)
 class Batch:
-    """Neighbouring rows; those that `Rows` yields are at most `BATCH_ROWS`.
+    """Neighbouring rows.
 
     Attributes:
         matrix: float32, rows × features, C-contiguous, NaN for missing.
         outcomes: of each row the index of the label, or the number.
         is_validation: rows for early stopping; the model is then trained on all rows.
         weights: float32, or None if every row counts the same.
-        clusters: the numbers of their clusters, or None where each row is one.
     """
 
     matrix: Matrix
     outcomes: NDArray[Any]
     is_validation: NDArray[np.bool_]
     weights: NDArray[np.float32] | None = None
-    clusters: Clusters | None = None
 
 
 @dataclass(frozen=True)
@@ -92,9 +89,14 @@ class Rows:
         """The names of the features, in the order of the matrix."""
         return [name for name in self.columns if name not in _OTHERS]
 
-    def batches(self, part: Part = Part.ALL) -> Iterator[Batch]:
-        """Yield the rows of a part in order, in one read of the files."""
-        for table in self._tables():
+    @cached_property
+    def digest(self) -> str:
+        """The SHA-256 of the files' own SHA-256, in hex."""
+        return hashlib.sha256("\n".join(map(sha256, self.files)).encode()).hexdigest()
+
+    def batches(self, part: Part = Part.ALL, at_once: int = BATCH_ROWS) -> Iterator[Batch]:
+        """Yield the rows of a part in order, in one read of the files; a batch has at most `at_once` rows, of one file."""
+        for table in self._tables(at_once):
             chosen = table if part is Part.ALL else table.filter(pl.col(VALIDATION) == part.value)
             if chosen.height:
                 yield self._batch(chosen)
@@ -103,7 +105,7 @@ class Rows:
         """Return all rows, or of more than `most` rows so many, evenly spaced and in order."""
         count = min(self.height, most)
         chosen, parts, start = np.arange(count, dtype=np.int64) * self.height // count, [], 0
-        for table in self._tables():
+        for table in self._tables(BATCH_ROWS):
             parts.append(table[chosen[(start <= chosen) & (chosen < start + table.height)] - start])
             start += table.height
         return self._batch(pl.concat(parts))
@@ -111,6 +113,10 @@ class Rows:
     def column(self, name: str) -> NDArray[Any]:
         """Return one column of all rows."""
         return np.concatenate([tables.read(path, [name])[name].to_numpy() for path in self.files])
+
+    def feature(self, index: int) -> Matrix:
+        """Return one feature of all rows, by its position."""
+        return self.column(self.feature_names[index])
 
     @cached_property
     def outcomes(self) -> NDArray[Any]:
@@ -127,11 +133,6 @@ class Rows:
         """The weights of all rows, or None."""
         return self.column(WEIGHT) if WEIGHT in self.columns else None
 
-    @cached_property
-    def clusters(self) -> Clusters:
-        """The cluster of each row; where the files have none, each row is one."""
-        return self.column(CLUSTER) if CLUSTER in self.columns else np.arange(self.height)
-
     @property
     def matrix(self) -> Matrix:
         """The features of all rows, read anew at each access: the one call here that holds the whole table in memory."""
@@ -141,10 +142,10 @@ class Rows:
             start += len(batch.matrix)
         return matrix
 
-    def _tables(self) -> Iterator[pl.DataFrame]:
+    def _tables(self, at_once: int) -> Iterator[pl.DataFrame]:
         for path, height in zip(self.files, self.heights, strict=True):
-            for start in range(0, height, BATCH_ROWS):
-                yield tables.read_slice(path, start, BATCH_ROWS)
+            for start in range(0, height, at_once):
+                yield tables.read_slice(path, start, at_once)
 
     def _batch(self, table: pl.DataFrame) -> Batch:
         return Batch(
@@ -152,13 +153,12 @@ class Rows:
             table[LABEL].to_numpy(),
             table[VALIDATION].to_numpy(),
             table[WEIGHT].to_numpy() if WEIGHT in self.columns else None,
-            table[CLUSTER].to_numpy() if CLUSTER in self.columns else None,
         )
 
 
 def write(path: Path, names: Sequence[str], rows: Batch) -> None:
     """Write the rows of one partition, however many, as `Rows` reads them; `names` are those of the features."""
-    others = {LABEL: rows.outcomes, VALIDATION: rows.is_validation, WEIGHT: rows.weights, CLUSTER: rows.clusters}
+    others = {LABEL: rows.outcomes, VALIDATION: rows.is_validation, WEIGHT: rows.weights}
     columns = [pl.Series(name, values) for name, values in others.items() if values is not None]
     table = pl.DataFrame(rows.matrix, schema=list(names), orient="row").with_columns(columns)
     tables.write(table, path, rows_in_group=BATCH_ROWS)

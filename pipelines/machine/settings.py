@@ -9,7 +9,7 @@ from pathlib import Path
 from contract.bundle import trusted_keys
 from contract.errors import ConfigurationError
 from contract.store.store import Store
-from pipelines.machine import own_keys
+from pipelines.machine import blobs, own_keys
 from pipelines.paths import project, var_directory
 
 SIGNING_KEY = "BULKHEAD_SIGNING_KEY"
@@ -21,6 +21,14 @@ def open_store(private_key: bytes | None = None, trusted: Sequence[bytes] | None
     location = location if "://" in location else str(project() / location)
     keys = None if trusted is None else lambda: trusted
     return Store(location, private_key=private_key, trusted=keys, cache=var_directory() / "bundles")
+
+
+def open_checkpoints() -> blobs.Directory | blobs.Objects:
+    """Return the place in `BULKHEAD_CHECKPOINTS`, a directory or a URL; by default one that all runs of the project share."""
+    location = os.environ.get("BULKHEAD_CHECKPOINTS")
+    if location is None:
+        return blobs.open_blobs(str(var_directory() / "checkpoints"))
+    return blobs.open_blobs(location if "://" in location else str(project() / location))
 
 
 def source_root() -> Path:

@@ -11,9 +11,8 @@ from contract.schema.schema import FeatureSchema
 from pipelines import paths
 from pipelines.data.training import Part
 from pipelines.models.calibration import Calibrator, fit
-from pipelines.models.family import CalibratableFamily, Family, Matrix, Rows
+from pipelines.models.family import ALONE, CalibratableFamily, Family, Matrix, Rows, Session
 from pipelines.models.graph import with_calibrator
-from pipelines.models.rounds import Watch, ignored
 
 
 def calibrated(family: CalibratableFamily, method: str) -> Family:
@@ -34,11 +33,11 @@ class _CalibratedFamily:
         self._method = method
 
     def train(
-        self, rows: Rows, settings: Any, schema: FeatureSchema, watch: Watch = ignored
+        self, rows: Rows, settings: Any, schema: FeatureSchema, session: Session = ALONE
     ) -> tuple[_Calibrated, dict[str, Any]]:
         """Return the model of all rows with the calibrator of the unseen one; see `pipelines.models.calibration`."""
-        model, entries = self._family.train(rows, settings, schema, watch)
-        unseen = self._family.unseen(rows, settings, schema)
+        model, entries = self._family.train(rows, settings, schema, session)
+        unseen = self._family.unseen(rows, settings, schema, session)
         held = [
             (self._family.margins(unseen, batch.matrix, schema), batch.outcomes)
             for batch in rows.batches(Part.VALIDATION)

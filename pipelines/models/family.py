@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -9,7 +14,32 @@ from numpy.typing import NDArray
 from contract.schema.schema import FeatureSchema
 from pipelines.data.training import Matrix as Matrix
 from pipelines.data.training import Rows as Rows
-from pipelines.models.rounds import Watch
+from pipelines.models.engines.checkpoints import Checkpoints
+from pipelines.models.rounds import Watch, ignored
+
+
+@contextmanager
+def _temporary() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as path:
+        yield Path(path)
+
+
+@dataclass(frozen=True)
+class Session:
+    """What a training has besides its rows and settings. None of it changes the model.
+
+    Attributes:
+        checkpoints: keeps what is reached, for a training that goes on after an interruption.
+        watch: is told of each round, if the family has rounds.
+        scratch: makes an empty directory until the end of a block, on a disk with room for the training table.
+    """
+
+    checkpoints: Checkpoints = field(default_factory=Checkpoints)
+    watch: Watch = ignored
+    scratch: Callable[[], AbstractContextManager[Path]] = _temporary
+
+
+ALONE = Session()
 
 
 class Family(Protocol):
@@ -22,7 +52,7 @@ class Family(Protocol):
     TOLERANCE: float
 
     def train(
-        self, rows: Rows, settings: Any, schema: FeatureSchema, watch: Watch = ..., /
+        self, rows: Rows, settings: Any, schema: FeatureSchema, session: Session = ALONE
     ) -> tuple[Any, dict[str, Any]]:
         """Return the model, and its entries in `training.json`. The same rows before the hold-out give the same model.
 
@@ -30,7 +60,6 @@ class Family(Protocol):
 
         Args:
             settings: `train` of `params.yaml`, the family's own model of `pipelines.params.train`.
-            watch: is told of each round, if the family has rounds.
         """
 
     def to_onnx(self, model: Any, schema: FeatureSchema) -> bytes:
@@ -47,9 +76,9 @@ class Family(Protocol):
 
 
 class CalibratableFamily(Family, Protocol):
-    """A family whose models `pipelines.models.calibrated` can calibrate, and the stage `tune` compare."""
+    """A family whose models `pipelines.models.calibrated` can calibrate."""
 
-    def unseen(self, rows: Rows, settings: Any, schema: FeatureSchema, watch: Watch = ..., /) -> Any:
+    def unseen(self, rows: Rows, settings: Any, schema: FeatureSchema, session: Session = ALONE) -> Any:
         """Return the model of `train` before the validation rows join: they have stopped it, and it has not learned from them."""
 
     def margins(self, model: Any, matrix: Matrix, schema: FeatureSchema) -> NDArray[Any]:

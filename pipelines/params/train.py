@@ -10,7 +10,6 @@ from pydantic import Field
 from contract.schema.tasks import TASKS, Form
 from pipelines.params.features.transforms import FeatureParams
 from pipelines.params.target import TargetParams
-from pipelines.params.tune import Range
 from pipelines.params.types import Model
 
 _DEFAULT = "gbtree"
@@ -21,13 +20,11 @@ class FamilyParams(Model):
 
     Attributes:
         importance_of: the quantity of which the importance of a feature is a share, in a word.
-        space: the settings that `tune` may search, with the values that it does by default.
         calibrations: the values of `calibration` by form of answer. Of many labels one factor keeps the order of labels; functions for
             one label each would not.
     """
 
     importance_of: ClassVar[str]
-    space: ClassVar[Mapping[str, Range]] = {}
     calibrations: ClassVar[Mapping[Form, tuple[str, ...]]] = {
         "probability": ("none", "sigmoid", "isotonic", "temperature"),
         "probabilities": ("none", "temperature"),
@@ -77,6 +74,11 @@ class TreeParams(FamilyParams):
         default="cpu",
         description="Where trees are grown. `cuda`: on an NVIDIA GPU, by the environment of `make … GPU=1`; another model than the CPU's.",
     )
+    memory: Literal["internal", "external"] = Field(
+        default="internal",
+        description="Where the quantised training table lies: in memory, or in pages on the disk below `var/scratch`, which takes longer. "
+        "Changes time and memory, not the model.",
+    )
 
     @property
     def lock(self) -> str:
@@ -104,14 +106,6 @@ class TreeParams(FamilyParams):
 class BoostingParams(TreeParams):
     """Settings of boosted trees by XGBoost, under its own names."""
 
-    space = {  # noqa: RUF012
-        "max_depth": Range(low=3, high=10),
-        "learning_rate": Range(low=0.02, high=0.3, log=True),
-        "min_child_weight": Range(low=1, high=200, log=True),
-        "subsample": Range(low=0.5, high=1),
-        "colsample_bytree": Range(low=0.3, high=1),
-    }
-
     learning_rate: float = Field(default=0.1, gt=0, le=1, description="Factor that shrinks each tree's contribution.")
     min_child_weight: float = Field(default=1.0, ge=0, description="Smallest sum of hessians in a leaf.")
     subsample: float = Field(default=1.0, gt=0, le=1, description="Share of the rows that each tree sees.")
@@ -119,6 +113,11 @@ class BoostingParams(TreeParams):
     max_rounds: int = Field(default=1000, ge=1, description="Largest number of boosting rounds.")
     early_stopping_rounds: int = Field(
         default=50, ge=1, description="Rounds without improvement on the validation part after which boosting stops."
+    )
+    checkpoint_rounds: int = Field(
+        default=100,
+        ge=1,
+        description="Rounds from one checkpoint to the next, each with a seed of its own: part of the model's identity.",
     )
 
 
@@ -134,7 +133,6 @@ class DartParams(BoostingParams):
     """Settings of boosting with dropout by XGBoost: a round leaves earlier trees out at random, then weighs all anew."""
 
     booster: ClassVar[str] = "dart"
-    space = BoostingParams.space | {"rate_drop": Range(low=0.02, high=0.5, log=True)}
 
     family: Literal["dart"] = Field(
         description="Boosted trees by XGBoost with dropout. Training scores all trees in every round: its time grows with the "
@@ -153,12 +151,6 @@ class ForestParams(TreeParams):
         "probability": ("none", "sigmoid", "isotonic"),
         "probabilities": ("none",),
         "value": ("none",),
-    }
-    space = {  # noqa: RUF012
-        "max_depth": Range(low=6, high=18),
-        "min_child_weight": Range(low=1, high=100, log=True),
-        "subsample": Range(low=0.3, high=0.9),
-        "colsample_bynode": Range(low=0.2, high=1),
     }
 
     family: Literal["forest"] = Field(description="Trees by XGBoost, grown apart and averaged.")

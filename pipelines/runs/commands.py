@@ -12,7 +12,12 @@ from pipelines.runs.processes import run_group
 from pipelines.runs.workspace import Workspace
 
 # Variables that may name a file, by a path relative to the project.
-_FILES = ("BULKHEAD_SIGNING_KEY", "BULKHEAD_VERIFY_KEY", "SSL_CERT_FILE", "GOOGLE_APPLICATION_CREDENTIALS")
+_FILES = (
+    "BULKHEAD_SIGNING_KEY",
+    "BULKHEAD_VERIFY_KEY",
+    "SSL_CERT_FILE",
+    "GOOGLE_APPLICATION_CREDENTIALS",
+)
 _STAGE_SHELL = Path(__file__).with_name("stage-shell")
 
 
@@ -50,7 +55,6 @@ def environment_of(project: Path, var: Path) -> dict[str, str]:
     programs = Path(
         sys.executable
     ).parent  # not resolved: the link lies in the virtual environment, its target does not
-    store = os.environ.get("BULKHEAD_STORE", "store")
     # This variable would override the workspace's own site cache, in .dvc/config.local.
     inherited = {name: value for name, value in os.environ.items() if name != "DVC_SITE_CACHE_DIR"}
     files = {name: project / inherited[name] for name in _FILES if "\n" not in inherited.get(name, "\n")}
@@ -58,10 +62,17 @@ def environment_of(project: Path, var: Path) -> dict[str, str]:
         **inherited,
         **{name: str(path) for name, path in files.items() if path.exists()},
         "PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-        "BULKHEAD_STORE": store if "://" in store else str(project / store),
+        "BULKHEAD_STORE": _place("BULKHEAD_STORE", project, Path("store")),
+        "BULKHEAD_CHECKPOINTS": _place("BULKHEAD_CHECKPOINTS", project, var / "checkpoints"),
         "BULKHEAD_VAR": str(var),
         "BULKHEAD_SOURCE_ROOT": str(source_root_of(project)),
     }
+
+
+def _place(variable: str, project: Path, default: Path) -> str:
+    """Return the variable's directory as an absolute path, or its URL."""
+    location = os.environ.get(variable, str(default))
+    return location if "://" in location else str(project / location)
 
 
 def source_root_of(project: Path) -> Path:

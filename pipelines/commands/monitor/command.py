@@ -14,7 +14,6 @@ from contract.model.predictor import Predictor
 from contract.schema.tasks import TASKS
 from pipelines import paths
 from pipelines.data import tables
-from pipelines.data.clusters import Clusters, clusters_of
 from pipelines.data.history import partitions
 from pipelines.machine import live
 from pipelines.machine.settings import open_store
@@ -22,6 +21,7 @@ from pipelines.params.features.transforms import histories
 from pipelines.params.params import Params
 from pipelines.statistics import comparisons, measures
 from pipelines.statistics.comparable import obstacles
+from pipelines.statistics.comparisons import Clusters
 from pipelines.statistics.measures import Outcomes, Scores
 from pipelines.statistics.tasks import JUDGEMENTS
 
@@ -67,7 +67,7 @@ def run(params: Params) -> str:
     month = params.data.months[-1]
     seen = month in claims.inputs["partitions"]
     judged = _judged(month, params, predictor)
-    clusters, unit = clusters_of(judged.table, params.data.time, params.split)
+    clusters, unit = comparisons.clusters(judged.table, params.data.time, params.split)
     measured = {**_measures(params.target.task, judged), "clusters": int(clusters.max()) + 1, "unit": unit}
     resampled = {"resamples": params.evaluate.bootstrap, "seed": params.train.seed}
     bound, worse = _bound(params.target.task, judged, clusters, promised, params.gates.regression_margin, **resampled)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -9,15 +10,17 @@ from numpy.typing import NDArray
 
 from contract.schema.schema import FeatureSchema
 from contract.schema.tasks import TASKS
+from pipelines.data.training import Part
 from pipelines.models.device import available
+from pipelines.models.engines.checkpoints import Checkpoint
+from pipelines.models.engines.chunks import Engine, Plan, best, boost
+from pipelines.models.engines.local import LocalEngine, matrices
 from pipelines.models.export import TOLERANCE as TOLERANCE
 from pipelines.models.families.thresholds import between_rows
 from pipelines.models.families.trees import OBJECTIVES, booster_to_onnx
-from pipelines.models.family import Matrix, Rows
-from pipelines.models.rounds import Watch, ignored, reported
+from pipelines.models.family import ALONE, Matrix, Rows, Session
 from pipelines.params.train import BoostingParams, TreeParams
 
-Outcomes = NDArray[Any]
 _DIRECTIONS = {"increasing": 1, "decreasing": -1, None: 0}
 # Settings that have XGBoost's own names.
 _OWN = (
@@ -27,60 +30,62 @@ _OWN = (
 
 
 def train(
-    rows: Rows, settings: BoostingParams, schema: FeatureSchema, watch: Watch = ignored
+    rows: Rows, settings: BoostingParams, schema: FeatureSchema, session: Session = ALONE
 ) -> tuple[Any, dict[str, Any]]:
     """Return the booster, and its rounds, splits, and log loss or RMSE on the validation rows.
 
-    The same input gives the same bytes, whatever `threads` is. No threshold of the booster is a value of the matrix.
+    The same input gives the same bytes, whatever `threads` and `memory` are, and wherever an earlier training was interrupted. No
+    threshold of the booster is a value of a row.
     """
-    import xgboost
-
-    stopped, loss = _searched(rows, settings, schema, watch)
-    rounds = stopped.num_boosted_rounds()
-    matrix = rows.matrix
-    booster = xgboost.train(
-        asked_of(settings, schema),
-        _quantised(matrix, rows.outcomes, settings),
-        num_boost_round=rounds,
-        callbacks=[reported(watch, "training on all rows", rounds)],
-    )
-    moved = between_rows(booster, matrix)
-    return moved, {
+    losses = search(rows, settings, schema, session).losses
+    rounds = best(losses) + 1
+    asked = asked_of(settings, schema)
+    plan = Plan("training on all rows", rounds, None, settings.checkpoint_rounds, settings.seed)
+    with matrices(settings, session) as matrix:
+        fitted = _pass(LocalEngine(asked, lambda: (matrix.make(rows, Part.ALL), None)), plan, rows, asked, session)
+    booster = between_rows(_booster(asked, fitted), rows.feature)
+    return booster, {
         "rounds": rounds,
-        "splits": splits(moved),
-        f"validation_{OBJECTIVES[schema.task].measure}": loss,
+        "splits": splits(booster),
+        f"validation_{OBJECTIVES[schema.task].measure}": losses[rounds - 1],
     }
 
 
-def unseen(rows: Rows, settings: BoostingParams, schema: FeatureSchema, watch: Watch = ignored) -> Any:
+def unseen(rows: Rows, settings: BoostingParams, schema: FeatureSchema, session: Session = ALONE) -> Any:
     """Return the booster of the training rows, up to its best round on the validation rows."""
-    return _searched(rows, settings, schema, watch)[0]
+    searched = search(rows, settings, schema, session)
+    return _booster(asked_of(settings, schema), searched)[: best(searched.losses) + 1]
 
 
-def _searched(rows: Rows, settings: BoostingParams, schema: FeatureSchema, watch: Watch) -> tuple[Any, float]:
-    """Return the booster of the training rows up to its best round, and its loss on the validation rows."""
+def search(rows: Rows, settings: BoostingParams, schema: FeatureSchema, session: Session) -> Checkpoint:
+    """Return the booster of the training rows after the round at which early stopping ended, with its losses."""
+    asked, most, patience = asked_of(settings, schema), settings.max_rounds, settings.early_stopping_rounds
+    plan = Plan("rounds by validation", most, patience, settings.checkpoint_rounds, settings.seed)
+    with matrices(settings, session) as matrix:
+
+        def both() -> tuple[Any, Any]:
+            learned = matrix.make(rows, Part.TRAINING)
+            return learned, matrix.make(rows, Part.VALIDATION, like=learned)
+
+        return _pass(LocalEngine(asked, both), plan, rows, asked, session)
+
+
+def _booster(asked: dict[str, Any], checkpoint: Checkpoint) -> Any:
     import xgboost
 
-    matrix, outcomes, is_validation = rows.matrix, rows.outcomes, rows.is_validation
-    asked = asked_of(settings, schema)
-    learned = _quantised(matrix[~is_validation], outcomes[~is_validation], settings)
-    # The bins of the training rows.
-    held = xgboost.QuantileDMatrix(
-        matrix[is_validation], outcomes[is_validation], ref=learned, nthread=settings.threads
-    )
-    log: dict[str, Any] = {}
-    stopped = xgboost.train(
-        asked,
-        learned,
-        num_boost_round=settings.max_rounds,
-        evals=[(held, "validation")],
-        early_stopping_rounds=settings.early_stopping_rounds,
-        evals_result=log,
-        verbose_eval=False,
-        callbacks=[reported(watch, "rounds by validation", settings.max_rounds)],
-    )
-    rounds = stopped.best_iteration + 1  # it counts from 0
-    return stopped[:rounds], log["validation"][asked["eval_metric"]][rounds - 1]
+    return xgboost.Booster(asked, model_file=bytearray(checkpoint.model))
+
+
+def _pass(engine: Engine, plan: Plan, rows: Rows, asked: dict[str, Any], session: Session) -> Checkpoint:
+    import xgboost
+
+    identity = {
+        "settings": {key: value for key, value in asked.items() if key != "nthread"},
+        "plan": asdict(plan),
+        "rows": rows.digest,
+        "xgboost": xgboost.__version__,
+    }
+    return boost(engine, plan, session.checkpoints.of(identity), session.watch)
 
 
 def asked_of(settings: TreeParams, schema: FeatureSchema) -> dict[str, Any]:
@@ -147,9 +152,3 @@ def files(booster: Any) -> dict[str, bytes]:
 def splits(booster: Any) -> int:
     """Return the splits of all trees; with 0 the model learned nothing, and every row gets the same score."""
     return sum(line.count("split_condition") for line in booster.get_dump(dump_format="json"))
-
-
-def _quantised(matrix: Matrix, outcomes: Outcomes, settings: BoostingParams) -> Any:
-    import xgboost
-
-    return xgboost.QuantileDMatrix(matrix, outcomes, nthread=settings.threads)

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from contract.schema.schema import FeatureSchema
 from contract.schema.tasks import TASKS, Form
+from pipelines.data.training import Part
+from pipelines.models.engines.local import matrices
 from pipelines.models.families import boosting
 from pipelines.models.families.boosting import TOLERANCE, files, importance, margins
 from pipelines.models.families.thresholds import between_rows
 from pipelines.models.families.trees import booster_to_onnx
-from pipelines.models.family import Matrix, Rows
+from pipelines.models.family import ALONE, Matrix, Rows, Session
 from pipelines.models.graph import SMALLEST_SHARE, Link
-from pipelines.models.rounds import Watch, ignored
 from pipelines.params.train import ForestParams
 
 __all__ = ["TOLERANCE", "files", "importance", "margins", "scores", "to_onnx", "train", "unseen"]
@@ -29,24 +30,22 @@ _LINKS: dict[Form, Link] = {"probability": "share", "probabilities": "shares", "
 
 
 def train(
-    rows: Rows, settings: ForestParams, schema: FeatureSchema, _watch: Watch = ignored
+    rows: Rows, settings: ForestParams, schema: FeatureSchema, session: Session = ALONE
 ) -> tuple[Any, dict[str, Any]]:
     """Return the forest, and the splits of its trees; it has no rounds to report.
 
     The same input gives the same bytes, whatever `threads` is.
     """
-    matrix = rows.matrix
-    forest = between_rows(_grown(matrix, rows.outcomes, settings, schema), matrix)
+    forest = between_rows(_grown(rows, Part.ALL, settings, schema, session), rows.feature)
     return forest, {"splits": boosting.splits(forest)}
 
 
-def unseen(rows: Rows, settings: ForestParams, schema: FeatureSchema, _watch: Watch = ignored) -> Any:
+def unseen(rows: Rows, settings: ForestParams, schema: FeatureSchema, session: Session = ALONE) -> Any:
     """Return the forest of the training rows alone."""
-    is_training = ~rows.is_validation
-    return _grown(rows.matrix[is_training], rows.outcomes[is_training], settings, schema)
+    return _grown(rows, Part.TRAINING, settings, schema, session)
 
 
-def _grown(matrix: Matrix, outcomes: NDArray[Any], settings: ForestParams, schema: FeatureSchema) -> Any:
+def _grown(rows: Rows, part: Part, settings: ForestParams, schema: FeatureSchema, session: Session) -> Any:
     import xgboost
 
     asked = boosting.asked_of(settings, schema) | {
@@ -56,8 +55,8 @@ def _grown(matrix: Matrix, outcomes: NDArray[Any], settings: ForestParams, schem
     }
     asked |= {"objective": "reg:squarederror", "eval_metric": "rmse"}
     asked.pop("num_class", None)
-    learned = xgboost.QuantileDMatrix(matrix, _numbers(outcomes, schema), nthread=settings.threads)
-    return xgboost.train(asked, learned, num_boost_round=1)
+    with matrices(settings, session, lambda outcomes: _numbers(outcomes, schema)) as matrix:
+        return xgboost.train(asked, matrix.make(rows, part), num_boost_round=1)
 
 
 def to_onnx(forest: Any, schema: FeatureSchema) -> bytes:

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from contract.model import transforms
 from contract.schema.schema import FeatureSchema
 from contract.schema.tasks import TASKS, Form
-from pipelines.models.family import Matrix, Rows
+from pipelines.models.family import ALONE, Matrix, Rows, Session
 from pipelines.models.graph import FEATURES, MARGINS, Link, model_bytes, tensor
-from pipelines.models.rounds import Watch, ignored
 from pipelines.params.train import FamilyParams
 
 TOLERANCE = 1e-4  # the export is in single precision, the fit in double
@@ -26,7 +25,7 @@ Numbers = NDArray[np.float64]
 
 
 def train(
-    rows: Rows, _settings: FamilyParams, schema: FeatureSchema, _watch: Watch = ignored
+    rows: Rows, _settings: FamilyParams, schema: FeatureSchema, _session: Session = ALONE
 ) -> tuple[Any, dict[str, Any]]:
     """Return the fitted pipeline, without entries in `training.json`; of a large table it fits `_ROWS` rows, evenly spaced.
 
@@ -34,13 +33,6 @@ def train(
     """
     sample = rows.sample(_ROWS)
     return fit(sample.matrix, sample.outcomes, schema), {}
-
-
-def unseen(rows: Rows, _settings: FamilyParams, schema: FeatureSchema, _watch: Watch = ignored) -> Any:
-    """Return the pipeline that is fitted on the training rows alone, as `train` fits it on all."""
-    sample = rows.sample(_ROWS)
-    is_training = ~sample.is_validation
-    return fit(sample.matrix[is_training], sample.outcomes[is_training], schema)
 
 
 def fit(matrix: Matrix, outcomes: NDArray[Any], schema: FeatureSchema) -> Any:
@@ -91,6 +83,12 @@ def rounded(numbers: Numbers) -> Numbers:
     """Return the numbers to six significant digits; 0 for those below the rounding error of the largest."""
     exact = np.array([float(f"{number:.{_DIGITS}g}") for number in numbers.ravel()]).reshape(numbers.shape)
     return np.where(np.abs(numbers) < _NOISE * np.abs(numbers).max(initial=0.0), 0.0, exact)
+
+
+def unseen(rows: Rows, _settings: FamilyParams, schema: FeatureSchema, _session: Session = ALONE) -> Any:
+    """Return the pipeline that is fitted on the training rows alone."""
+    is_training = ~rows.is_validation
+    return fit(rows.matrix[is_training], rows.outcomes[is_training], schema)
 
 
 def margins(model: Any, matrix: Matrix, _schema: FeatureSchema) -> Numbers:

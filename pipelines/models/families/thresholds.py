@@ -7,6 +7,7 @@ into the gap below that number, a threshold sends every training row the same wa
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,13 @@ from numpy.typing import NDArray
 from pipelines.data.cuts import moved
 
 
-def between_rows(booster: Any, matrix: NDArray[np.float32]) -> Any:
-    """Return the same booster with every threshold moved between two neighbouring values of `matrix`, rows × features.
+def between_rows(booster: Any, feature: Callable[[int], NDArray[np.float32]]) -> Any:
+    """Return the same booster with every threshold moved between two neighbouring values of the rows.
 
-    Every row of the matrix is scored as before. Where two neighbours have no float32 between them the threshold stays.
+    Args:
+        feature: returns the values of all rows of a feature, by its position.
+
+    Every row is scored as before. Where two neighbours have no float32 between them the threshold stays.
     """
     model = json.loads(booster.save_raw("json"))
     boosted = model["learner"]["gradient_booster"]
@@ -26,9 +30,9 @@ def between_rows(booster: Any, matrix: NDArray[np.float32]) -> Any:
     is_split = np.concatenate([np.array(tree["left_children"]) >= 0 for tree in trees])
     features = np.concatenate([tree["split_indices"] for tree in trees])
     conditions = np.concatenate([tree["split_conditions"] for tree in trees])
-    for feature in np.unique(features[is_split]):
-        chosen = is_split & (features == feature)
-        values = np.unique(matrix[:, feature])
+    for index in np.unique(features[is_split]).tolist():
+        chosen = is_split & (features == index)
+        values = np.unique(feature(index))
         conditions[chosen] = moved(conditions[chosen].astype(np.float32), values[~np.isnan(values)])
     start = 0
     for tree in trees:

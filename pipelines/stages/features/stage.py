@@ -14,7 +14,6 @@ from contract.model.encoder import Encoder
 from contract.schema import schema as feature_schema
 from pipelines import paths
 from pipelines.data import splits, tables, training
-from pipelines.data.clusters import Clusters, clusters_of
 from pipelines.data.history import accepted, partitions
 from pipelines.params.features.transforms import histories
 from pipelines.params.params import Params, TargetParams
@@ -32,11 +31,9 @@ def run(params: Params) -> str:
     in memory: first the columns that the split needs, then the fitted ones, then one month after another.
     """
     data, target, features, months = params.data, params.target, params.features, params.data.months
-    needed = {*splits.columns(params.split, data, target, features), *filter(None, [data.time])}
-    deciding = tables.read_partitions(months, sorted(needed))
+    deciding = tables.read_partitions(months, splits.columns(params.split, data, target, features))
     parts = splits.assign(deciding, params.split, data, target, features)
     outcomes = tables.outcomes(deciding, target)
-    clusters, unit = clusters_of(deciding, data.time, params.split)
     del deciding  # frees its memory before the next table is read
     _check_parts(target, parts, outcomes)
     is_used = parts.is_in([splits.TRAINING, splits.VALIDATION]) & outcomes.is_not_null()
@@ -52,7 +49,7 @@ def run(params: Params) -> str:
         history = partitions.of_month(month, histories(features), data, target)
         if history.width:
             tables.write(history, paths.history(month))
-        start += _write_month(month, schema, is_used, parts, outcomes, None if unit == "rows" else clusters, start)
+        start += _write_month(month, schema, is_used, parts, outcomes, start)
     tables.write(parts.to_frame(), paths.PARTS)
     write_atomically(paths.COUNTS, canonical_json(_counts(months, target.column)))
     return f"{is_used.sum():,} training rows × {len(schema.features)} features"
@@ -81,7 +78,6 @@ def _write_month(
     is_used: pl.Series,
     parts: pl.Series,
     outcomes: pl.Series,
-    clusters: Clusters | None,
     start: int,
 ) -> int:
     """Write the used rows of a month, the first of which is row `start` of the table; return the number of all its rows."""
@@ -92,7 +88,6 @@ def _write_month(
             _encoded(table.filter(used), schema),
             outcome.filter(used).to_numpy(),
             (part.filter(used) == splits.VALIDATION).to_numpy(),
-            clusters=None if clusters is None else clusters[start : start + table.height][used.to_numpy()],
         )
         training.write(paths.TRAINING_ROWS / f"{month}.parquet", schema.feature_names, batch)
     return table.height

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from contract.model import transforms
-from contract.model.reference import MISSING, Bins, Counter, Reference, predicted
+from contract.model.reference import MISSING, Bins, Counter, Reference
 from contract.schema.schema import Feature, FeatureSchema
 from contract.schema.tasks import TASKS
 from pipelines.data.cuts import moved
@@ -22,23 +22,23 @@ _LARGE = 0.01  # smallest share of the rows of such a category
 Column = NDArray[np.float32]
 
 
-def reference(matrix: NDArray[np.float32], scores: NDArray[np.float32], schema: FeatureSchema) -> Reference:
+def reference(column: Callable[[str], Column], predictions: Column, schema: FeatureSchema) -> Reference:
     """Return the bins of the predictions, and of every feature that reads no PII field.
 
     Args:
-        matrix: the training table as the model reads it, rows × features, NaN for missing.
-        scores: those of the exported model for it.
+        column: returns a feature of the training table by name, float32, NaN for missing.
+        predictions: the `predicted` of the exported model's scores, by row.
 
-    No edge is a value of the matrix or a score. A bin with fewer rows than `MINIMUM_COUNT` counts none.
+    No edge is a value of the table or a prediction. A bin with fewer rows than `MINIMUM_COUNT` counts none.
     """
     is_open = set(schema.open_features)
     return Reference(
         {
-            feature.name: _feature_bins(feature, matrix[:, index])
-            for index, feature in enumerate(schema.features)
+            feature.name: _feature_bins(feature, column(feature.name))
+            for feature in schema.features
             if feature.name in is_open
         },
-        _prediction_bins(predicted(schema.task, scores), schema),
+        _prediction_bins(predictions, schema),
     )
 
 

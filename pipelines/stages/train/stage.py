@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contract.files import canonical_json, write_atomically
 from contract.model import reference as training_reference
@@ -15,45 +17,44 @@ from contract.schema import schema as feature_schema
 from contract.schema.schema import FeatureSchema
 from contract.schema.tasks import TASKS
 from pipelines import paths
-from pipelines.models import export, progress, tuning
+from pipelines.models import export, progress
 from pipelines.models.calibrated import calibrated
 from pipelines.models.families import linear
 from pipelines.models.families.registry import FAMILIES
-from pipelines.models.family import Family, Matrix, Rows
+from pipelines.models.family import ALONE, Family, Rows, Session
 from pipelines.models.rounds import each
 from pipelines.params.params import Params
 from pipelines.stages.train.curve import Curve
 from pipelines.stages.train.reference import reference
 
 
-def run(params: Params) -> str:
-    """Write `models/boosted`, `models/linear` (each `model.onnx` and `schema.json`), `training.json` and `reports/training`.
+def run(params: Params, session: Session = ALONE) -> str:
+    """Write `models/boosted`, `models/linear` (each `model.onnx` and `schema.json`), and `training.json` and `reports/training`.
 
     `models/boosted` is the model, of any family; it also has `reference.json` and the files of the library. `models/linear` is its
-    baseline. `reports/training` has the validation loss by round.
+    baseline. `reports/training` has the validation loss by round. The table is read in batches and by column: nothing here holds it whole.
     """
     schema = FeatureSchema.from_bytes((paths.FEATURES / feature_schema.FILE_NAME).read_bytes())
     rows = Rows(paths.TRAINING_ROWS)
-    matrix = rows.matrix
 
-    family, tuned = calibrated(FAMILIES[params.train.family], params.train.calibration), tuning.parameters()
+    family = calibrated(FAMILIES[params.train.family], params.train.calibration)
     curve = Curve(paths.CURVE)
     with progress.shown() as bar:
-        model, training = family.train(rows, tuning.applied(params.train, tuned), schema, each(curve, bar))
+        watched = replace(session, watch=each(session.watch, curve, bar))
+        model, training = family.train(rows, params.train, schema, watched)
     baseline, _ = linear.train(rows, params.train, schema)
-    exported, difference = _export(family, model, paths.BOOSTED, matrix, schema)
+    difference, predictions = _export(family, model, paths.BOOSTED, rows, schema)
     for name, content in family.files(model).items():
         write_atomically(paths.BOOSTED / name, content)
-    bins = reference(matrix, exported.score_matrix(matrix), schema)
+    bins = reference(rows.column, predictions, schema)
     write_atomically(paths.BOOSTED / training_reference.FILE_NAME, bins.to_bytes())
-    training |= {"tuned": tuned} if tuned else {}
     training |= {
-        "rows": len(matrix),
+        "rows": rows.height,
         "prior": _prior(rows.outcomes, schema),
         "importance": family.importance(model, rows, schema),
         "export_difference": {
             paths.BOOSTED.name: difference,
-            paths.LINEAR.name: _export(linear, baseline, paths.LINEAR, matrix, schema)[1],
+            paths.LINEAR.name: _export(linear, baseline, paths.LINEAR, rows, schema)[0],
         },
     }
     write_atomically(paths.TRAINING, canonical_json(training))
@@ -66,8 +67,6 @@ def _told(training: dict[str, Any]) -> str:
         if "rounds" in training
         else f"{training['rows']:,} rows"
     ]
-    if "tuned" in training:
-        told.append(f"tuned {tuning.shown(training['tuned'])}")
     told += [f"{key.replace('_', ' ')} {value:.4f}" for key, value in training.items() if key.startswith("validation_")]
     return ", ".join(told)
 
@@ -81,13 +80,16 @@ def _prior(outcomes: Any, schema: FeatureSchema) -> float | list[float]:
 
 
 def _export(
-    family: Family, model: Any, directory: Path, matrix: Matrix, schema: FeatureSchema
-) -> tuple[Predictor, float]:
-    """Write the exported model; return it and its difference from the library, or raise as `check_parity` does."""
-    exported = _save(directory, family.to_onnx(model, schema), schema)
-    expected, scores = family.scores(model, matrix, schema), exported.score_matrix(matrix)
+    family: Family, model: Any, directory: Path, rows: Rows, schema: FeatureSchema
+) -> tuple[float, NDArray[np.float32]]:
+    """Write the exported model; return its difference from the library and its predictions, or raise as `Parity.check` does."""
+    exported, parity, predictions = _save(directory, family.to_onnx(model, schema), schema), export.Parity(), []
+    for batch in rows.batches():
+        scores = exported.score_matrix(batch.matrix)
+        parity.add(family.scores(model, batch.matrix, schema), scores)
+        predictions.append(training_reference.predicted(schema.task, scores))
     relative = TASKS[schema.task].is_number
-    return exported, export.check_parity(directory.name, expected, scores, family.TOLERANCE, relative=relative)
+    return parity.check(directory.name, family.TOLERANCE, relative=relative), np.concatenate(predictions)
 
 
 def _save(directory: Path, model: bytes, schema: FeatureSchema) -> Predictor:

@@ -1,0 +1,124 @@
+"""XGBoost on this machine: matrices that are filled batch by batch, and the engine that grows trees on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from pipelines.data.training import BATCH_ROWS, Batch, Part, Rows
+from pipelines.models.engines.checkpoints import Checkpoint
+from pipelines.models.family import Session
+from pipelines.params.train import TreeParams
+
+_PAGE_ROWS = 8 * BATCH_ROWS  # a page of external memory; smaller ones take longer, each round reads all of them
+Outcomes = Callable[[NDArray[Any]], NDArray[Any]]
+
+
+@contextmanager
+def matrices(settings: TreeParams, session: Session, outcomes: Outcomes = lambda given: given) -> Iterator[Matrices]:
+    """Yield the maker of matrices; the pages of external memory are deleted at the end.
+
+    Args:
+        outcomes: function from the outcomes of rows to the labels of XGBoost.
+    """
+    with session.scratch() if settings.memory == "external" else nullcontext() as pages:
+        yield Matrices(settings.threads, pages, outcomes)
+
+
+class Matrices:
+    """Makes quantised matrices; those in memory and those in pages on the disk give the same trees."""
+
+    def __init__(self, threads: int, pages: Path | None, outcomes: Outcomes) -> None:
+        self._threads, self._pages, self._outcomes = threads, pages, outcomes
+        self._made = 0
+
+    def make(self, rows: Rows, part: Part, like: Any = None) -> Any:
+        """Return the matrix of a part of the rows, with the bins of the matrix `like`, if given."""
+        import xgboost
+
+        if self._pages is None:
+            return xgboost.QuantileDMatrix(self._iterator(rows, part, BATCH_ROWS), ref=like, nthread=self._threads)
+        return xgboost.ExtMemQuantileDMatrix(self._iterator(rows, part, _PAGE_ROWS), ref=like, nthread=self._threads)
+
+    def _iterator(self, rows: Rows, part: Part, at_once: int) -> Any:
+        import xgboost
+
+        outcomes = self._outcomes
+
+        class Batches(xgboost.DataIter):  # type: ignore[misc]
+            """The rows, as XGBoost asks for them: several times, from the beginning."""
+
+            def reset(self) -> None:
+                self._left = rows.batches(part, at_once)
+
+            def next(self, input_data: Callable[..., None]) -> bool:
+                batch: Batch | None = next(self._left, None)
+                if batch is None:
+                    return False
+                input_data(data=batch.matrix, label=outcomes(batch.outcomes), weight=batch.weights)
+                return True
+
+        self._made += 1
+        iterator = Batches(cache_prefix=None if self._pages is None else str(self._pages / str(self._made)))
+        iterator.reset()
+        return iterator
+
+
+class LocalEngine:
+    """Grows trees in this process; see `pipelines.models.engines.chunks.Engine`.
+
+    Args:
+        asked: the settings of XGBoost.
+        make: returns the matrix of the training rows, and that of the validation rows or None; a pass that is complete needs neither.
+    """
+
+    def __init__(self, asked: Mapping[str, Any], make: Callable[[], tuple[Any, Any]]) -> None:
+        self._asked, self._make = dict(asked), make
+        self._booster: Any = None
+        self._model: bytes | None = None
+
+    def grow(
+        self, checkpoint: Checkpoint, rounds: int, seed: int, goes_on: Callable[[float | None], bool]
+    ) -> Checkpoint:
+        """Return the checkpoint after that many further rounds, or after the first for which `goes_on` is false."""
+        booster, losses = self._seeded(checkpoint.model, seed), list(checkpoint.losses)
+        for index in range(checkpoint.rounds, checkpoint.rounds + rounds):
+            booster.update(self._matrices[0], index)
+            losses.append(self._loss(booster, index))
+            if not goes_on(losses[-1]):
+                break
+        self._model = bytes(booster.save_raw("ubj"))
+        return Checkpoint(tuple(losses), self._model)
+
+    @cached_property
+    def _matrices(self) -> tuple[Any, Any]:
+        return self._make()
+
+    def _seeded(self, model: bytes, seed: int) -> Any:
+        """Return the booster of a model, its random numbers at the beginning of the seed.
+
+        After loading its own configuration the present booster has new updaters with new random numbers, as a booster that was read
+        from the model has. But it keeps its predictions of the training rows, which a new one computes again from all trees.
+        """
+        import xgboost
+
+        if self._booster is not None and model == self._model:
+            self._booster.load_config(self._booster.save_config())
+            self._booster.set_param({"seed": seed})
+        else:
+            cache = [matrix for matrix in self._matrices if matrix is not None]
+            given = bytearray(model) if model else None
+            self._booster = xgboost.Booster(self._asked | {"seed": seed}, cache=cache, model_file=given)
+        return self._booster
+
+    def _loss(self, booster: Any, index: int) -> float | None:
+        held = self._matrices[1]
+        if held is None:
+            return None
+        told: str = booster.eval_set([(held, "validation")], index)
+        return float(told.rpartition(":")[2])
