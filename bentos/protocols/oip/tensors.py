@@ -29,8 +29,8 @@ import numpy as np
 
 from bentos.protocols.oip.kinds import ANY, FLOATS, NUMBERS, wire_of
 from contract.errors import InvalidRowsError, Problem, RequestError
-from contract.model.columns.program import Columns
-from contract.model.columns.readers import Column
+from contract.model.columns.program import Columns, block_fields
+from contract.model.columns.readers import Array, Column
 from contract.model.predictor import Outputs
 from contract.model.row_program import Row
 from contract.schema.schema import FeatureSchema
@@ -44,11 +44,13 @@ _WIRE_TYPES = {"BOOL": "?", "FP32": "f", "FP64": "d", "INT8": "b", "INT16": "h",
     "UINT64": "Q",
 }
 _LENGTH = struct.Struct("<I")
+_FP64 = np.dtype("<f8")
 REMEMBERED = 64  # tables and readers, since callers repeat the same heads
 FEW = 15  # rows; up to this number, encoding by row costs no more than by column
 ValueReader = Callable[[bytes], Sequence[Any]]
 Given = list[Row] | Columns
 WireReader = Callable[[Sequence[bytes]], Given]
+NumberReader = Callable[[Sequence[bytes]], tuple[dict[str, Column], Array | None]]
 Head = tuple[str, str, int]  # of an input: name, datatype and number of rows
 # Of inputs, in their order: the name, and the function that replaces the datatype's own missing value (NaN) by None, if it has one.
 Table = list[tuple[str, Callable[[Sequence[Any]], Sequence[Any]] | None]]
@@ -91,6 +93,7 @@ class TensorReader:
         # A field that may be made of other columns is checked when rows are made of them.
         self._required = [field.name for field in schema.fields if field.required and not field.source]
         self._read = {field.name: field for field in schema.fields}
+        self._block = block_fields(schema)
         self._known_table = lru_cache(maxsize=REMEMBERED)(self._table)
 
     def check(self, name: str, datatype: str, shape: Sequence[int]) -> int:
@@ -141,18 +144,47 @@ class TensorReader:
 
         def read_columns(contents: Sequence[bytes]) -> Given:
             try:
-                values = {name: reader(content) for (name, reader), content in zip(columns, contents, strict=True)}
+                values, block = read_numbers(contents)
+                for place, name, column in others:
+                    values[name] = column(contents[place])
             except InvalidRowsError:
                 return read(contents)  # raises with the exact problem of the first bad tensor
-            return Columns(values, size, lambda: read(contents))
+            return Columns(values, size, lambda: read(contents), block)
 
         if size <= FEW:
             return _one_row_reader(heads, table, read) if size == 1 else read
-        columns = [
-            (head[0], _column_reader(*head) if head[0] in self._read else reader)
-            for head, reader in zip(heads, readers, strict=True)
+        read_numbers, joined = self._block_reader(heads)
+        others = [
+            (place, head[0], _column_reader(*head) if head[0] in self._read else reader)
+            for place, (head, reader) in enumerate(zip(heads, readers, strict=True))
+            if head[0] not in joined
         ]
         return read_columns
+
+    def _block_reader(self, heads: tuple[Head, ...]) -> tuple[NumberReader, frozenset[str]]:
+        """Return a reader of `Columns.block`, with its rows by name, and the names.
+
+        It reads nothing if a boolean is among the inputs, or a number of another datatype than FP64, which have no such block.
+        """
+        size, names = _size(heads), {name for name, _, _ in heads}
+        joined = {field.name: None for field in self._block if field.name in names}
+        is_block = all(datatype == "FP64" for name, datatype, _ in heads if name in joined)
+        if not joined or not is_block or any(self._read[name].kind == "boolean" for name in joined):
+            return lambda _: ({}, None), frozenset()
+        places = {name: place for place, (name, _, _) in enumerate(heads)}
+        sent = [places.get(field.name) for field in self._block]
+        indices = [index for index, place in enumerate(sent) if place is not None]
+        length, absent = size * _FP64.itemsize, np.full(size, np.nan, _FP64).tobytes()
+
+        def read(contents: Sequence[bytes]) -> tuple[dict[str, Column], Array]:
+            parts = [absent if place is None else contents[place] for place in sent]
+            if {*map(len, parts)} != {length}:
+                raise InvalidRowsError("the bytes of an input do not match its shape", [])
+            # Of a bytearray, since the encoder changes the block; an array over bytes is read-only.
+            block = np.frombuffer(bytearray().join(parts), _FP64).reshape(len(parts), size)
+            return {name: block[index] for name, index in zip(joined, indices, strict=True)}, block
+
+        return read, frozenset(joined)
 
     def _array(self, name: str, datatype: str, values: Sequence[Any]) -> Column:
         """Return numbers of a number field as an array; other values unchanged, for the field's own parser."""

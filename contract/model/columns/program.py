@@ -32,11 +32,18 @@ class Columns:
         values: the sent columns, by field.
         size: number of rows.
         rows: returns the same as rows, which name their problems; raises RequestError if they cannot be made.
+        block: all columns of `block_fields` in one array that may be changed, float64, fields × rows, NaN for missing, if they came so.
     """
 
     values: Mapping[str, Column]
     size: int
     rows: Callable[[], list[Row]]
+    block: Array | None = None
+
+
+def block_fields(schema: FeatureSchema) -> list[Field]:
+    """Return the numbers and booleans, which are checked and encoded together."""
+    return [field for field in schema.fields if KINDS[field.kind].canonical in (float, bool)]
 
 
 class ColumnProgram:
@@ -57,13 +64,15 @@ class ColumnProgram:
         known = {name: sorted(categories) for name, categories in closed.items()}
         place = {field.name: index for index, field in enumerate(schema.fields)}
         self._readers = [
-            (field.name, field.required, reader(field, parse, known.get(field.name, ())))
+            (place[field.name], field.name, field.required, reader(field, parse, known.get(field.name, ())))
             for field, parse in zip(schema.fields, parsers, strict=True)
         ]
         self._missing = [{"field": field.name, "problem": "missing"} for field in schema.fields]
         self._unknown = [(place[name], {"field": name, "problem": "unknown category"}) for name in closed]
-        self._numbers = _Numbers(schema.fields, bounds)
+        self._numbers = _Numbers([place[field.name] for field in block_fields(schema)], schema.fields, bounds)
         self._others = [place for place in range(len(schema.fields)) if place not in self._numbers.places]
+        self._other_readers = [self._readers[place] for place in self._others]
+        self._without_numbers: list[Parsed] = [[]] * len(schema.fields)
         self._width = len(schema.features)
         # Numbers that are features unchanged are copied from the block to the matrix all at once.
         plain: list[tuple[int, int]] = []
@@ -84,11 +93,13 @@ class ColumnProgram:
             ValueError: a value violates the schema.
         """
         values, size = columns.values, columns.size
-        parsed = [
-            read(column) if (column := values.get(name)) is not None else _absent(size, required, read)
-            for name, required, read in self._readers
-        ]
-        block = self._numbers.block(parsed, size)
+        block, parsed = columns.block, self._without_numbers[:]
+        for place, name, required, read in self._readers if block is None else self._other_readers:
+            column = values.get(name)
+            parsed[place] = _absent(size, required, read) if column is None else read(column)
+        if block is None:
+            block = self._numbers.joined(parsed, size)
+        self._numbers.spread(block, parsed)
         missing = self._numbers.checked(block)
         for place in self._others:
             if rows := _missing(parsed[place]):
@@ -106,7 +117,9 @@ class ColumnProgram:
         parsed: list[Parsed] = list(values)
         for place in self._numbers.places:
             parsed[place] = np.array(values[place], np.float64)
-        return self._matrix(parsed, self._numbers.block(parsed, size))
+        block = self._numbers.joined(parsed, size)
+        self._numbers.spread(block, parsed)
+        return self._matrix(parsed, block)
 
     def _matrix(self, parsed: Sequence[Parsed], block: Array) -> Matrix:
         columns = np.empty((self._width, block.shape[1]), np.float32)
@@ -117,27 +130,35 @@ class ColumnProgram:
 
 
 class _Numbers:
-    """The numbers and booleans, checked and encoded together as one block."""
+    """The numbers and booleans, checked and encoded together as one block.
 
-    def __init__(self, fields: Sequence[Field], bounds: Mapping[str, tuple[float, float]]) -> None:
-        self.places = [place for place, field in enumerate(fields) if KINDS[field.kind].canonical in (float, bool)]
-        of_block = [fields[place] for place in self.places]
+    Args:
+        places: those of these fields among all fields.
+    """
+
+    def __init__(
+        self, places: Sequence[int], fields: Sequence[Field], bounds: Mapping[str, tuple[float, float]]
+    ) -> None:
+        self.places = places
+        of_block = [fields[place] for place in places]
         limits = [bounds.get(field.name, (0.0, 1.0)) for field in of_block]
         self._low, self._high = np.array(limits, np.float64).reshape(-1, 2, 1).swapaxes(0, 1)
-        self._required = {index for index, field in enumerate(of_block) if field.required}
+        self._required = {place for place in places if fields[place].required}
         self._sentinels = [
             (index, sorted(numbers))
             for index, field in enumerate(of_block)
             if field.name in bounds and (numbers := missing_numbers(field))
         ]
 
-    def block(self, parsed: list[Parsed], size: int) -> Array:
-        """Return the numbers as float64, fields × rows; its rows take the places of the parsed columns."""
+    def joined(self, parsed: Sequence[Parsed], size: int) -> Array:
+        """Return the parsed numbers as float64, fields × rows."""
         arrays: list[Any] = [parsed[place] for place in self.places]
-        block = np.concatenate([np.empty(0), *arrays], dtype=np.float64).reshape(len(arrays), size)
+        return np.concatenate([np.empty(0), *arrays], dtype=np.float64).reshape(len(arrays), size)
+
+    def spread(self, block: Array, parsed: list[Parsed]) -> None:
+        """Put the rows of the block in the places of the parsed columns."""
         for place, column in zip(self.places, block, strict=True):
             parsed[place] = column
-        return block
 
     def checked(self, block: Array) -> dict[int, list[int]]:
         """Return the rows with missing values, by the place of the field; raises ValueError for values out of bounds."""
@@ -147,17 +168,18 @@ class _Numbers:
         if ((block < self._low) | (block > self._high)).any():
             raise ValueError("a number is out of bounds")
         missing = np.isnan(block)
-        fields, rows = missing.nonzero()
-        if not len(rows):
+        fields, nonzero = missing.nonzero()
+        if not len(nonzero):
             return {}
         np.putmask(block, missing, np.nan)  # there are many of them
-        found: dict[int, list[int]] = {}
-        until = np.bincount(fields, minlength=len(block)).cumsum().tolist()
-        for index, (first, end) in enumerate(pairwise((0, *until))):
-            if first != end:
-                found[self.places[index]] = rows[first:end].tolist()
-                if index in self._required:
-                    raise ValueError("a required number is missing")
+        rows, ends = nonzero.tolist(), np.bincount(fields, minlength=len(block)).cumsum().tolist()
+        found = {
+            place: rows[first:end]
+            for place, (first, end) in zip(self.places, pairwise((0, *ends)), strict=True)
+            if first != end
+        }
+        if not self._required.isdisjoint(found):
+            raise ValueError("a required number is missing")
         return found
 
 
