@@ -84,6 +84,7 @@ class Core:
             raise BundleError(
                 f"{GOLDEN_FILE_NAME} holds no request, so it cannot be checked that this is the judged model"
             )
+        # The first golden request is the complete one.
         example: dict[str, Any] = json.loads((directory / GOLDEN_FILE_NAME).read_bytes())[0]["row"]
         version = manifest.digest_of(bundle)
         return cls(

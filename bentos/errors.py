@@ -204,5 +204,6 @@ def one_line(error: RequestError) -> str:
 
 def log_defect(error: BaseException) -> None:
     """Log a defect of the server: the exception's type and traceback, not its text, which may quote a value."""
+    # `format_tb`, not `format_exception`: exceptions of parsers and of NumPy quote what they could not read.
     where = "".join(traceback.format_tb(error.__traceback__))
     logger.error("a request failed because of a server defect: %s\n%s", type(error).__name__, where)

@@ -36,6 +36,7 @@ def read(path: Path) -> list[str]:
     for number, line in enumerate(lines, 1):
         if not line or line.startswith("#"):
             continue
+        # What a header can carry unchanged; a space would end the key there.
         if len(line) < _SHORTEST or not line.isascii() or not line.isprintable() or " " in line:
             raise ConfigurationError(
                 f"line {number} of {path} is not an API key: a key has {_SHORTEST} or more ASCII characters and no space, as "

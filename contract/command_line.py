@@ -27,6 +27,7 @@ def run(command: Callable[[], int], *, stopped: str, as_json: bool = False, in_o
             return command()
     except BulkheadError as error:
         if as_json:
+            # On stdout even though it is an error: a program that asked for JSON reads that, whatever the exit code.
             print(json.dumps({"error": {"code": error.exit_code, "message": str(error)}}))
         message = " ".join(str(error).split()) if in_one_line else str(error)
         print(f"{stopped}: {message}", file=sys.stderr)
@@ -54,6 +55,7 @@ def _failure(error: BaseException) -> BulkheadError | None:
     for cause in _causes(error):
         text = " ".join(str(cause).split())
         for number in (*_TRANSIENT, *_REFUSED):
+            # Libraries written in C, C++ and Rust raise types of their own, with the operating system's text but without its number.
             if getattr(cause, "errno", None) == number or os.strerror(number) in text:
                 place = getattr(cause, "filename2", None) or getattr(cause, "filename", None)
                 where = f"{place}: {os.strerror(number)}" if place else text[:300]
@@ -71,4 +73,5 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     """Yield the error and its causes."""
     while error is not None:
         yield error
+        # As a traceback shows them: `from None` hides the context.
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

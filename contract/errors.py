@@ -24,8 +24,10 @@ EXIT_USAGE = 64
 EXIT_DATA = 65
 EXIT_RETRY = 75
 EXIT_CONFIGURATION = 78
+# What Airflow must not retry: the same input fails again.
 FINAL_EXIT_CODES = frozenset({EXIT_USAGE, EXIT_DATA, EXIT_CONFIGURATION})
 
+# A request of a thousand bad rows has thousands of problems; a message is for a person, or a log.
 _SHOWN = 10
 
 

@@ -38,6 +38,7 @@ def private_directory(path: Path) -> None:
     An existing directory and its parent, if they are this user's, lose the write permission of group and others: with write access to
     the parent, another user could replace the directory.
     """
+    # One by one: `mkdir(parents=True)` would make the parents by the umask, for others to read.
     for missing in reversed([place for place in (path, *path.parents) if not place.exists()]):
         missing.mkdir(mode=0o700, exist_ok=True)
     for place in (path, path.parent):
@@ -65,12 +66,14 @@ def fsync_directory(path: Path) -> None:
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, to be fsynced and renamed on success, removed on failure."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    # In the same directory, since a rename is atomic within one file system only; by process, since two may write at once.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield temporary
         with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())
         temporary.replace(path)
+        # The rename itself is in the directory: without this a power cut may bring the old file back.
         fsync_directory(path.parent)
     finally:
         temporary.unlink(missing_ok=True)

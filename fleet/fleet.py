@@ -30,9 +30,11 @@ from fleet.store.installed import Installed
 from fleet.supervisor.lock import exclusive
 from fleet.supervisor.supervision import Supervisor
 
+# Nothing else of the caller's environment reaches supervisord, and so the replicas: it may hold credentials.
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
 _MOST_REPLICAS = 64
 _SETTLE_S = 5.0
+# Shorter than a command's: `status` must also come back while supervisord hangs.
 _STATUS_LIMIT_S = 2.0
 _PORT_TRIES = 3
 
@@ -135,6 +137,7 @@ class Fleet:
         for digest in wanted.counts:
             self._installed.bundle(digest)  # the source of later starts, too, was verified by today's keys
         self._clear_away(saved)
+        # Before Envoy is started, which reads these files; a killed command may have left others.
         self._proxy.write(saved)
         self._balancer.ensure()
         saved = replace(saved, unfit=self._unfit(saved))
@@ -144,17 +147,20 @@ class Fleet:
             for digest, count in replace(wanted, replicas=saved.replicas, unfit=saved.unfit).missing.items():
                 fresh += self._start_replicas(digest, count, replace(saved, replicas=(*saved.replicas, *fresh)))
             serving = replace(wanted, replicas=(*saved.replicas, *fresh), unfit=saved.unfit)
+            # New endpoints under the old weights: Envoy checks their health before they get a request.
             self._proxy.route(replace(saved, replicas=serving.replicas))
             self._proxy.wait_until_healthy(fresh)
             if by and wanted.live and (channel is None or channel.digest != wanted.live):
                 # If this process is killed before the state is saved, `fleet up` finds the moved channel and serves it.
                 self._store.move("live", wanted.live, expected=channel, by=by)
+        # SIGTERM and Ctrl-C too: replicas that no state names would run on, unseen.
         except BaseException:
             try:
                 self._proxy.write(saved)
             finally:
                 self._supervisor.remove([replica.name for replica in fresh])
             raise
+        # Saved before the routes change: a command that is killed in between is completed by the next one, not undone.
         fleet_state.save(self._state_path, serving)
         self._proxy.route(serving)
         self._proxy.wait_until_healthy(self._retire(serving).replicas)
@@ -179,6 +185,7 @@ class Fleet:
             if not self._proxy.wait_until_idle(surplus):
                 self._tell("some requests did not finish draining in time; their callers get an error")
         remaining = draining.without(surplus)
+        # Before they are stopped: programs that no state names are cleared away by the next command.
         fleet_state.save(self._state_path, remaining)
         self._proxy.route(remaining)
         self._supervisor.remove([replica.name for replica in surplus])
@@ -193,6 +200,7 @@ class Fleet:
             self._tell(f"starting {count} × {manifest.read(bundle).name} {digest[:12]}: {_names(planned)}")
             try:
                 self._run(planned, bundle, python)
+            # A planned port is not reserved; another program may take it before the replica starts.
             except replicas.PortTakenError as error:
                 self._tell(str(error))
                 continue
@@ -203,6 +211,7 @@ class Fleet:
 
     def _run(self, planned: list[Replica], bundle: Path, python: Path) -> None:
         try:
+            # All are started before the first is waited for, so that they load at the same time.
             for replica in planned:
                 self._supervisor.add(replicas.program(replica, bundle, python, sys.executable, self._settings))
             for replica in planned:

@@ -71,6 +71,7 @@ class Settings:
             admin_port=_port(environment, "BULKHEAD_ADMIN_PORT", cls.admin_port),
             start_limit_s=_seconds(environment, "BULKHEAD_START_LIMIT_S", cls.start_limit_s),
             passed_on=_passed_on(environment, project),
+            # The watchdog starts `fleet` commands of its own with these.
             environment={name: text for name, text in environment.items() if _is_ours(name)},
         )
 
@@ -88,6 +89,7 @@ def _passed_on(environment: Mapping[str, str], project: Path) -> Mapping[str, st
     cors.read(environment)
     others = (log_settings.LIMIT_VARIABLE, cors.VARIABLE)
     found = {name: text for name, text in environment.items() if name in others or name.startswith("OTEL_")}
+    # Absolute, since a replica runs in a directory of its own.
     paths = (api_keys.VARIABLE, log_settings.VARIABLE, *(name for name in found if name.endswith(_OTEL_PATHS)))
     return found | {name: str(project / environment[name]) for name in paths if environment.get(name)}
 

@@ -127,6 +127,7 @@ def load(path: Path) -> State:
 def save(path: Path, state: State) -> None:
     """Save the state, and beside it the replicas as Prometheus discovers them."""
     plain = asdict(state)
+    # What one command was doing with them; the next one looks for itself.
     del plain["draining"], plain["unfit"]
     write_atomically(path, canonical_json(plain))
     write_atomically(path.with_name(TARGETS_FILE_NAME), canonical_json(scrape_targets(state)))

@@ -35,6 +35,7 @@ def of(
     """
     programs, hosts, problems = _running(settings, state, supervisor, proxy)
     entries = [_entry(settings, replica, programs or {}, proxy, hosts) for replica in state.replicas]
+    # What is said of the replicas would only repeat it then.
     is_down = problems == [DOWN]
     problems += _of_store(settings, state, channel)
     if not is_down:
@@ -67,6 +68,7 @@ def _running(
         programs = supervisor.states() if supervisor.is_running() else None
         strays = supervisor.strays()
         if programs is None and not strays:
+            # Down only if no program has outlived a killed supervisord: those still serve.
             return None, {}, [DOWN]
         problems += [_UNSUPERVISED if programs is None else _LEFT] * bool(strays)
     except UnavailableError as error:
@@ -100,6 +102,7 @@ def _canary(state: State, proxy: Proxy, hosts: Hosts) -> dict[str, Any] | None:
     if state.canary is None:
         return None
     served = {}
+    # By Envoy's own counts, since a request that a canary failed and a live replica then answered is a success to its caller.
     for name, digest in (("live", state.live), ("canary", state.canary.digest)):
         found = [host for replica in state.of(str(digest)) for host in proxy.of(replica, hosts) if host]
         served[name] = {"requests": sum(each.requests for each in found), "errors": sum(each.errors for each in found)}

@@ -73,6 +73,7 @@ class GrpcChannel:
                 body += payload
             elif kind in (frames.RST_STREAM, frames.GOAWAY):
                 raise ConnectionError("the server ended the call")
+            # RFC 9113, 6.5.3 and 6.7: a server may close a connection that does not acknowledge them.
             elif kind in (frames.SETTINGS, frames.PING) and not flags & frames.ACK:
                 self._socket.sendall(frames.frame(kind, frames.ACK, 0, payload if kind == frames.PING else b""))
             if stream == self._stream and flags & frames.END_STREAM:

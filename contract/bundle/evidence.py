@@ -52,6 +52,7 @@ def _check_sbom(sbom: dict[str, Any], lock: str) -> None:
         raise BundleError(f"{SBOM} is not a CycloneDX SBOM")
     pinned = {(name, version) for name, versions in packages(lock).items() for version in versions}
     found = {(_normal(entry["name"]), entry.get("version", "")) for entry in sbom["components"]}
+    # Not the other way round: a lock also pins packages of other platforms.
     if unpinned := sorted(found - pinned):
         problems = [Problem(None, name, f"version {version} is not in the lock") for name, version in unpinned]
         raise BundleError(f"{SBOM} names packages that are not in the bundle's lock", problems)

@@ -80,6 +80,7 @@ def digest_of(bundle: Path) -> str:
 
 def read(bundle: Path) -> Manifest:
     """Return the parsed manifest; its claims are not verified."""
+    # For its checks: a manifest that is a link could lie outside of the bundle.
     digest_of(bundle)
     return _parsed((bundle / FILE_NAME).read_bytes(), str(bundle / FILE_NAME))
 

@@ -30,6 +30,7 @@ def sign(bundle: Path, private_key: bytes, target: Path | None = None) -> None:
     Raises:
         ConfigurationError: the key is not a private key on an elliptic curve.
     """
+    # Imported where it is used, as below: a server's environment lacks it, and the import takes half a second.
     from model_signing import signing
 
     with _file(private_key) as path:
@@ -124,6 +125,7 @@ def _signer(content: bytes, public_keys: Sequence[bytes]) -> bytes:
 
 
 def _spelled(text: str) -> str:
+    # Several texts decode to the same bytes; only the canonical one is accepted, so a signature has one spelling.
     return base64.b64encode(base64.b64decode(text, validate=True)).decode()
 
 

@@ -30,6 +30,7 @@ def read(environment: Mapping[str, str], own: Path, project: Path) -> tuple[byte
         raise ConfigurationError(
             f"{VARIABLE} is empty: set it to a public key, or to a file or directory of public keys, or unset it"
         )
+    # The key itself, as secrets of containers come in variables.
     if named.lstrip().startswith("-----BEGIN"):
         return parse(named.encode(), VARIABLE)
     path = project / named
@@ -65,5 +66,6 @@ def _checked(block: bytes, where: str) -> bytes:
         ) from error
     if not isinstance(key, ec.EllipticCurvePublicKey):
         raise ConfigurationError(f"a key to verify bundles with is not on an elliptic curve, in {where}")
+    # Written anew: the signature names the SHA-256 of this spelling, whatever line ends the file has.
     spelled: bytes = key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     return spelled

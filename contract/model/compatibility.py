@@ -49,6 +49,7 @@ def breaks(live: FeatureSchema, new: FeatureSchema) -> list[Problem]:
     for name, field in known.items():
         if name not in accepted:
             problems.append(Problem(None, name, "is removed: a request with it is refused"))
+        # A deprecated field takes any value, so only those that are read are compared.
         elif name in read:
             problems += [
                 Problem(None, name, f"{what}: {_text(before)} before, {_text(after)} now")
@@ -82,6 +83,7 @@ def _is_wider(name: str, sent: Any, read: Any) -> bool:
         return _bound(read, -math.inf) <= _bound(sent, -math.inf)
     if name == "maximum":
         return _bound(read, math.inf) >= _bound(sent, math.inf)
+    # New names besides the field's own: what callers send today is still read. Changed names are a break.
     return name in ("source", "format") and not sent
 
 

@@ -55,6 +55,7 @@ class Encoder:
         encoded: list[float] = []
         if self._sources:
             rows = [self._sources.declared(row) for row in rows]
+        # The compiled function stops at the first bad value, without saying which: valid rows do not pay for messages.
         try:
             fallbacks = [self._encode(row, encoded) for row in rows]
         except (ValueError, AttributeError):
@@ -91,9 +92,11 @@ class Encoder:
         problems: list[Problem] = []
         for index, row in enumerate(rows):
             if not isinstance(row, Mapping):
+                # Callers' JSON may hold anything in place of a row.
                 problems.append(Problem(index, None, "is not an object of field names and values"))
                 continue
             unknown = sorted(str(name) for name in row.keys() - self._accepted)
+            # Cut, since a caller chooses the length of a name that comes back in the error and in logs.
             problems += [Problem(index, name[:100], "unknown field") for name in unknown]
             for name, parse in self._parsers:
                 value = row.get(name)
@@ -128,6 +131,7 @@ def _known(schema: FeatureSchema) -> dict[str, frozenset[str]]:
 
 
 def _parse_leniently(parse: Parser, column: Sequence[Any]) -> list[Any]:
+    # Tables repeat few values, and parsing one costs far more than a look into a dictionary.
     known: dict[Any, Any] = {None: None}
     parsed = []
     for value in column:

@@ -98,6 +98,7 @@ class Predictor:
         labels, values = self.schema.target.labels, scores.tolist()
         if self._form == "probabilities":
             _check_finite(sum(map(sum, values)))
+            # The first of equal ones, as `argmax` has it.
             return {"probabilities": values, "label": [labels[row.index(max(row))] for row in values]}
         _check_finite(sum(values))
         if self._form == "value":
@@ -152,6 +153,7 @@ class Predictor:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BundleError(f"{golden} has no valid golden requests: {error}") from error
         answers = self.predict(rows)
+        # Equal to the last bit, without a tolerance: another processor or library is found here, before it answers.
         if differing := [index for index, answer in enumerate(answers) if answer != expected[index]]:
             problems = [Problem(index, None, "the answer differs from the recorded one") for index in differing]
             raise BundleError(f"{len(differing)} of {len(cases)} golden answers differ", problems)
@@ -168,6 +170,7 @@ def _session(model: Path) -> onnxruntime.InferenceSession:
     if not model.is_file():
         raise BundleError(f"no model at {model}")
     options = onnxruntime.SessionOptions()
+    # With more threads ONNX Runtime gives a row other last bits in a batch of more than 50 rows than alone.
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.enable_cpu_mem_arena = False  # a run allocates little, and the arena would keep a megabyte

@@ -30,6 +30,7 @@ class Sources:
         self._declared = frozenset(field.name for field in fields)
         self._fields = [field for field in fields if field.source not in ((), (field.name,))]
         self._readers = {field.name: timestamps.in_format(field) for field in self._fields if field.format is not None}
+        # A column that is a field itself is read as that field; what is made of it takes it from there.
         self.names = frozenset(name for field in self._fields for name in field.source) - self._declared
 
     def __bool__(self) -> bool:
@@ -56,6 +57,7 @@ class Sources:
         """Return whether a row has columns for this field only, or all of its columns if each is a field itself."""
         own = [name for name in field.source if name not in self._declared]
         if own:
+            # One is enough; then the others count as missing, as in the table.
             return any(name in row for name in own)
         return field.name not in row and all(name in row for name in field.source)
 

@@ -47,6 +47,7 @@ def value() -> Function:
 def category(categories: list[str]) -> Function:
     """Return the function for the position of a known category; an unknown one gets their count."""
     codes: dict[str | None, float] = {name: float(code) for code, name in enumerate(categories)}
+    # Missing is not unknown: trees learn a way for each.
     codes[None] = NAN
     other = float(len(categories))
     return lambda x: codes.get(x, other)
@@ -68,6 +69,7 @@ def cyclic_table(part: str, function: str) -> list[float]:
     """Return the sine or cosine of every possible value of the part."""
     period = CALENDAR_PARTS[part][1]
     wave = {"sin": math.sin, "cos": math.cos}[function]
+    # One more than the period, since days, weeks and months count from 1. Rows and columns share it, and so the last bits.
     return [wave(2 * math.pi * number / period) for number in range(period + 1)]
 
 
@@ -125,6 +127,7 @@ def holiday(dates: Sequence[str], first_year: int, last_year: int) -> Function:
 
 def log() -> Function:
     """Return the function for the natural logarithm of 1 + x; NaN where undefined."""
+    # Of 1 + x, since counts and amounts have zeros.
     return lambda x: NAN if x is None or x <= -1 else math.log1p(x)
 
 

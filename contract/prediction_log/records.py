@@ -149,6 +149,7 @@ class Reader:
         self._path = path
         self.unreadable_bytes = 0
         with path.open("rb") as stream:
+            # Bounded: a file that is no log may be one line of gigabytes.
             line = stream.readline(_HEADER_LIMIT_BYTES)
         self.header = Header.from_bytes(line) if line.endswith(b"\n") else None
         self._start = len(line)
@@ -161,6 +162,7 @@ class Reader:
         with self._path.open("rb") as stream:
             stream.seek(self._start)
             while (found := stream.tell()) < size:
+                # Up to `size` and not to the end: what the server appends meanwhile is the next run's.
                 payload = _next_payload(stream, size)
                 if payload is None:
                     self.unreadable_bytes += size - found
@@ -181,6 +183,7 @@ def _next_payload(stream: BinaryIO, size: int) -> bytes | None:
     if magic != _MAGIC or stream.tell() + length > size:
         return None
     payload = stream.read(length)
+    # A corrupt frame costs its own rows only: its length still says where the next one begins.
     return payload if zlib.crc32(payload) == checksum else b""
 
 
@@ -196,6 +199,7 @@ def _batch(payload: bytes, header: Header) -> Batch | None:
     total, features, scores = int(rows.sum()), len(header.features), header.scores
     if ends[-1] + 4 * total * (features + scores) != len(payload):
         return None
+    # Callers choose these bytes; a bad one must not cost the batch.
     identifiers = [payload[start:end].decode(errors="replace") for start, end in pairwise(ends)]
     numbers = np.frombuffer(payload, "<f4", offset=ends[-1])
     of_row = np.repeat(np.arange(count), rows)

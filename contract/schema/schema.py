@@ -58,6 +58,7 @@ class Target:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the attributes that the task has."""
+        # Left out instead of null, so that a task that gains an attribute leaves the bytes of the others' schemas alone.
         return {key: value for key, value in asdict(self).items() if value not in (None, ())}
 
 
@@ -116,6 +117,7 @@ class FeatureSchema:
                 features=tuple(_feature(entry) for entry in raw.pop("features")),
                 deprecated=tuple(_field(entry) for entry in raw.pop("deprecated", ())),
             )
+            # A key that this version ignored could change what an answer means.
             if raw:
                 raise ValueError(f"unknown keys {sorted(raw)}")
             _check(schema)
@@ -138,6 +140,7 @@ def _target(raw: Mapping[str, Any]) -> Target:
 
 
 def _field(raw: Mapping[str, Any]) -> Field:
+    # JSON has lists only; tuples keep a field hashable, and equal to the one that was written.
     lists = {key: tuple(raw[key]) for key in ("missing", "source") if key in raw}
     return Field(**{**raw, **lists})
 
@@ -169,5 +172,6 @@ def _check_target(task: str, target: Target) -> None:
     count = len(target.labels)
     if not TASKS[task].takes(count):
         raise ValueError(f"{count} labels do not fit the task {task}")
+    # Both ways: a threshold without a positive label would be ignored in silence.
     if (target.threshold is None) == TASKS[task].has_positive:
         raise ValueError(f"a task with a positive label needs a threshold, and no other has one (the task is {task})")

@@ -26,11 +26,13 @@ def text_of(value: Any) -> str:
         return value.strip()
     if value is None or value != value:
         return ""
+    # Before int, which a bool is to Python.
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
         return str(value)
     if isinstance(value, (float, Decimal)) and math.isfinite(value):
+        # Parquet stores a code as 5 or 5.0 depending on whether the column has gaps; both are the category 5.
         if value == int(value):
             return str(int(value))
         return text_of(float(value)) if isinstance(value, Decimal) else repr(value)  # JSON carries the float

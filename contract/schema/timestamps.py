@@ -159,6 +159,7 @@ def _parse_iso(text: str) -> datetime:
     if match is None:
         raise ValueError("must be a timestamp")
     day, clock, offset = match.groups()
+    # Python 3.11 refuses a lower-case z, which RFC 3339 allows.
     return datetime.fromisoformat(f"{day}T{clock}{offset.upper()}" if offset else f"{day}T{clock}" if clock else day)
 
 

@@ -80,11 +80,13 @@ class Objects:
         return False
 
     def freshen(self, digest: str) -> None:
+        # Object stores have no `touch`; the same bytes, written again, get a new time.
         self.bucket.write(_key(digest), self.read_manifest(digest))
 
     def fetch(self, digest: str, check: Callable[[Path], object]) -> Path:
         """Return the cached copy of the present objects, or download them."""
         listing = self._existing(digest)
+        # A new signature is a new name: a cached copy with the old one may still be in use.
         target = self._cache.absolute() / f"{digest}-{_fingerprint(listing)}"
         try:
             if target.is_dir():

@@ -54,8 +54,10 @@ class Directory:
 
     def add(self, bundle: Path, digest: str, prepare: Callable[[Path], None]) -> bool:
         with hidden(self._bundles) as incoming:
+            # Links are copied as links, so that the check refuses them; followed, they could bring in any file.
             shutil.copytree(bundle, incoming, symlinks=True)
             prepare(incoming)
+            # Fsynced before the rename: a name must never stand for bytes that a power cut took.
             seal(incoming)
             return rename_unless_there(incoming, self._bundles / digest)
 

@@ -133,6 +133,7 @@ def remove_tree(tree: Path) -> None:
     if not tree.exists():
         return
     for path in (tree, *tree.rglob("*")):
+        # Sealed directories first need write permission to be emptied; chmod would follow a link out of the tree.
         if path.is_dir() and not path.is_symlink():
             path.chmod(0o755)
     shutil.rmtree(tree)

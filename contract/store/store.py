@@ -97,7 +97,7 @@ class Store:
         digest = manifest.digest_of(bundle)
         with self.place.explained("put a bundle"):
             if self.place.holds(digest, manifest.read(bundle).files):
-                self.place.freshen(digest)
+                self.place.freshen(digest)  # `gc` spares the young, and a channel is about to move to this one
             elif self.place.add(bundle, digest, lambda copy: self._prepare(copy, digest)):
                 if self._is_own_trusted():
                     self._verified.add(digest)
@@ -125,6 +125,7 @@ class Store:
                 self._check(copy, digest)
                 self._verified.add(digest)
                 seal(copy, 0o400)
+                # Renamed, not deleted, out of the way: a replica that starts meanwhile must not run half of it.
                 if target.exists():
                     target.rename(spoiled)
                 rename_unless_there(copy, target)
@@ -185,6 +186,7 @@ class Store:
         """Return the digest for a channel's name, a digest, or its first eight or more characters."""
         if _DIGEST.fullmatch(reference):
             matches = [digest for digest in self.digests() if digest.startswith(reference)]
+            # Only a unique prefix: a second bundle must not change what a script means.
             if len(matches) == 1:
                 return matches[0]
             raise BundleError(
@@ -222,6 +224,7 @@ class Store:
 
     def _check(self, path: Path, digest: str) -> None:
         if self._trusted is not None:
+            # Keys are read at each use: one that was withdrawn must not count until a restart.
             signature.verify(path, self._trusted())
         manifest.verify(path, digest)
 

@@ -65,6 +65,7 @@ class Proxy:
         files = config.resources(self._settings, state)
         for name, content in files.items():
             _write_if_changed(self._directory / name, content)
+        # After the routes are written, which no longer name the clusters of these files.
         for path in (self._directory / "eds").glob("*.json"):
             if f"eds/{path.name}" not in files:
                 path.unlink()
@@ -136,6 +137,7 @@ class Proxy:
 
     def _serves(self, epoch: int) -> bool:
         info = json.loads(self._get("/server_info"))
+        # In a hot restart the old Envoy answers at this socket until the new one takes it.
         return bool(info["state"] == "LIVE" and info["command_line_options"].get("restart_epoch", 0) == epoch)
 
     def _hosts_of(self, replicas: Sequence[Replica]) -> list[Host | None]:
@@ -153,6 +155,7 @@ class Proxy:
         """Return every endpoint, by cluster and path."""
         hosts = {}
         for cluster in json.loads(self._get("/clusters?format=json")).get("cluster_statuses", []):
+            # An aggregate of two other clusters, whose endpoints are listed there.
             if cluster["name"].endswith(config.OR_LIVE):
                 continue
             for status in cluster.get("host_statuses", []):
@@ -173,6 +176,7 @@ def _versions(files: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 
 def _host(status: dict[str, Any]) -> Host:
     health = dict(status["health_status"])
+    # The only entry that is present in health: all others are flags that are true when something is wrong.
     from_eds = health.pop("eds_health_status", "HEALTHY")
     stats = {stat["name"]: int(stat.get("value", 0)) for stat in status["stats"]}
     return Host(

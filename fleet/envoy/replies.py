@@ -22,6 +22,7 @@ def of(protocol: str) -> dict[str, Any]:
 
 def _http() -> dict[str, Any]:
     later = [_header("retry-after", "1")]
+    # The first match wins, so the reasons stand before the statuses that several of them share.
     refusals: tuple[tuple[dict[str, Any], str, str, list[dict[str, Any]]], ...] = (
         (_OVERFLOW, "overloaded", _BUSY, later),
         (_both(_FLAGGED, _status(503)), "unavailable", _UNREACHABLE, later),

@@ -62,6 +62,7 @@ def _path(store: Store, _settings: Settings, options: argparse.Namespace) -> tup
 
 def _gc(store: Store, settings: Settings, options: argparse.Namespace) -> tuple[Any, str]:
     kept = state.load(settings.root / "state.json")
+    # The fleet's state besides the store's channels: a fleet may be behind a channel, or serve from another store.
     in_use = {entry.digest for entry in kept.replicas} | set(kept.counts)
     rule = retention.Rule(datetime.now(UTC), options.grace_hours, frozenset(in_use))
     garbage = retention.find(store, rule)
@@ -73,6 +74,7 @@ def _gc(store: Store, settings: Settings, options: argparse.Namespace) -> tuple[
 
 def _swept(store: Store, settings: Settings, rule: retention.Rule, delete: bool) -> list[Entry]:
     has_fleet = settings.root.is_dir()
+    # Under the fleet's lock: a command may be installing what would be deleted here.
     with exclusive(settings.root, lambda line: print(line, file=sys.stderr)) if has_fleet else nullcontext():
         installed = Installed(settings.root, store)
         found = [entry for entry in installed.unneeded(store.needed() | rule.in_use) if not rule.spares(entry)]

@@ -40,6 +40,7 @@ def verdict(bundle: Path, public_keys: Sequence[bytes]) -> str:
     Raises:
         BundleError: the first check that fails.
     """
+    # First, so that nothing is parsed that somebody else may have written.
     key = signature.verify(bundle, public_keys)
     digest = manifest.digest_of(bundle)
     claims = manifest.verify(bundle, digest)

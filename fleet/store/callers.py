@@ -38,6 +38,7 @@ def breaks(live: str, new: str, bundle_of: BundleOf) -> list[Problem]:
     after = read_schema(bundle_of(new))
     try:
         before = read_schema(bundle_of(live))
+    # An unknown answer counts as a break, which the operator may overrule; a silent yes could not be.
     except BundleError as error:
         return [
             Problem(

@@ -19,6 +19,7 @@ def side(store: Store, digest: str) -> dict[str, Any]:
     """Return everything compared of one bundle."""
     bundle = store.path(digest)
     claims = store.claims(digest)
+    # Of the lock: the SBOM lists the packages of one platform.
     pinned = evidence.packages((bundle / claims.environment["lock"]).read_text())
     packages = {name: ", ".join(versions) for name, versions in pinned.items()}
     schema = callers.read_schema(bundle)

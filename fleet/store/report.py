@@ -80,6 +80,7 @@ def describe(found: Mapping[str, Any]) -> str:
 
 def _row(store: Store, entry: Entry, channels: Sequence[Channel]) -> dict[str, Any]:
     claims, problem = _claims(store, entry.name)
+    # Its first move to a channel, if any: `stored_at` is that of the copy, and new in a mirrored store.
     moves = [move["at"] for channel in channels for move in channel.history if move["digest"] == entry.name]
     stored_at = entry.stored_at.isoformat(timespec="seconds")
     return {

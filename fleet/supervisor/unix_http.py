@@ -14,11 +14,13 @@ class UnixConnection(HTTPConnection):
     """A connection to the socket at `path`; waits at most `limit_s` for it, and for each part of an answer."""
 
     def __init__(self, path: Path | str, limit_s: float) -> None:
+        # Goes into the Host header only, which HTTP/1.1 requires (RFC 9112, 3.2).
         super().__init__("localhost", timeout=limit_s)
         self._path, self._limit_s = str(path), limit_s
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
+        # Before connect(), which waits while the backlog of a stopped process is full.
         self.sock.settimeout(self._limit_s)
         self.sock.connect(self._path)
 

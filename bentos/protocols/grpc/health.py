@@ -38,6 +38,7 @@ class Health:
     def stop(self) -> None:
         """Report NOT_SERVING, and end the calls of the watchers with UNAVAILABLE."""
         self._set(_Response.NOT_SERVING)
+        # A copy: to end a call takes it off the set.
         for call in list(self._watching):
             call.finish(StoppingError())
 

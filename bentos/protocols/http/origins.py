@@ -28,6 +28,7 @@ def shared(response: Response, request: Request, origins: frozenset[bytes]) -> R
     origin = request.headers.get(b"origin")
     if origin is None or origin not in origins:
         return response
+    # `Vary`, or a cache on the way could give one origin the answer that names another (Fetch, CORS protocol and HTTP caches).
     headers = [(b"access-control-allow-origin", origin), (b"vary", b"Origin"), _EXPOSED]
     allowed = dict(response.headers).get(b"allow")
     if request.method == "OPTIONS" and allowed:

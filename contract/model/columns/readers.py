@@ -22,6 +22,7 @@ Array = NDArray[Any]
 Column = Array | Sequence[Any]
 
 _MOMENT = np.dtype("M8[us]")
+# Any digit to 0, by which all timestamps of one form become equal.
 _ZEROS = bytes.maketrans(b"123456789", b"000000000")
 _MINUTES, _SECONDS = b"1970-01-01T00:00", b"1970-01-01T00:00:00"
 
@@ -103,6 +104,7 @@ def _categories(one: Parser, known: Sequence[str]) -> Reader:
     by_text = {name: code for code, name in enumerate(known)}
     by_bytes = {}
     for name, code in by_text.items():
+        # JSON can carry a lone surrogate, which has no bytes, so no tensor sends it.
         with suppress(UnicodeEncodeError):
             by_bytes[name.encode()] = code
 
@@ -111,6 +113,7 @@ def _categories(one: Parser, known: Sequence[str]) -> Reader:
         codes = list(map((by_bytes if type(items[0]) is bytes else by_text).get, items))
         others = {}
         if None in codes:
+            # Unknown texts repeat too, and only the field's parser knows which of them stand for a missing value.
             canonical: dict[Any, Any] = {}
             for row in [row for row, code in enumerate(codes) if code is None]:
                 item = items[row]
@@ -131,6 +134,7 @@ def _timestamps(one: Parser, zone: bytes) -> Reader:
     def read(column: Column) -> Moments:
         content, length, others = _of_one_length(column, plain)
         shape = plain[length]
+        # Rare; the few that do not fit are replaced by a placeholder, so that the rest is still read at once.
         if not shape.fits(content):
             texts = [content[first : first + length] for first in range(0, len(content), length)]
             others = [row for row, text in enumerate(texts) if row in others or not shape.fits(text)]

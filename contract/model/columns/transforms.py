@@ -103,6 +103,7 @@ def _since(at: Array, unit: np.dtype[Any]) -> Array:
 
 
 def _weekday(at: Array) -> Array:
+    # 1970 began on a Thursday, day 3 of a week from Monday.
     return (_days(at) + 3) % 7
 
 
@@ -114,6 +115,7 @@ def _week(at: Array) -> Array:
 
 # Each of `contract.model.transforms.CALENDAR_PARTS`.
 _PARTS: dict[str, Callable[[Array], Array]] = {
+    # NumPy's // rounds down and its % is never negative, so these hold before 1970, too.
     "minute_of_day": lambda at: at.view(_WHOLE) // _US["minute"] % 1440,
     "hour": lambda at: at.view(_WHOLE) // _US["hour"] % 24,
     "weekday": _weekday,
