@@ -24,6 +24,7 @@ from pathlib import Path
 from contract.errors import ConfigurationError
 from contract.files import canonical_json, private_directory, sha256, write_atomically
 from pipelines.runs import months
+from pipelines.runs.holding import held
 
 KEPT_FAILED = 5
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
@@ -95,10 +96,8 @@ class Workspace:
 
     @contextmanager
     def guard(self) -> Iterator[None]:
-        """Lock the workspace, so that two attempts of one task never mix their files."""
-        self._guard.parent.mkdir(parents=True, exist_ok=True)
-        with self._guard.open("w") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
+        """Lock the workspace, so that two attempts of one task never mix their files; a frozen attempt is ended."""
+        with held(self._guard):
             yield
 
     @property

@@ -1,0 +1,111 @@
+"""The lock of a workspace: one attempt holds it at a time, and one that is frozen loses it, with its processes, to the next.
+
+A frozen process (SIGSTOP, a paused container) keeps its lock, and would go on writing when it is woken, perhaps hours after its task was
+given up and tried again. So a holder beats: it touches the lock file. The next attempt ends one that has stopped beating, and goes on.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TextIO
+
+import psutil
+
+from contract.errors import UnavailableError
+
+FROZEN_S = 60.0  # without a beat; far longer than a busy machine delays one
+_BEAT_S = 2.0
+_POLL_S = 0.2
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Hold the lock in this file until the block ends; wait for another holder, or end a frozen one.
+
+    Raises:
+        UnavailableError: the frozen holder is on another machine, or in another container, where it cannot be ended from here.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as stream:
+        _acquire(stream)
+        stream.truncate(0)
+        stream.write(json.dumps(_own()))
+        stream.flush()
+        over = threading.Event()
+        beating = threading.Thread(target=_beat, args=(stream, over), daemon=True)
+        beating.start()
+        try:
+            yield
+        finally:
+            over.set()
+            beating.join()
+
+
+def _beat(stream: TextIO, over: threading.Event) -> None:
+    while not over.wait(_BEAT_S):
+        os.utime(stream.fileno())
+
+
+def _acquire(stream: TextIO) -> None:
+    # By changes that are seen and not by their age: a clock may jump, and a suspended machine stands still with its holder.
+    seen, since = None, time.monotonic()
+    while not _locked(stream):
+        beat = os.fstat(stream.fileno()).st_mtime_ns
+        if beat != seen:
+            seen, since = beat, time.monotonic()
+        elif time.monotonic() - since >= FROZEN_S:
+            stream.seek(0)
+            _end(json.loads(stream.read() or "{}"), stream.name)
+        time.sleep(_POLL_S)
+
+
+def _locked(stream: TextIO) -> bool:
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _own() -> dict[str, Any]:
+    return {"machine": _machine(), "pid": os.getpid(), "started": psutil.Process().create_time()}
+
+
+def _machine() -> str:
+    """Return a text that only processes have in common that see each other's numbers: one boot, and one namespace of processes."""
+    with suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    return os.uname().nodename
+
+
+def _end(holder: dict[str, Any], lock: str) -> None:
+    """Kill a frozen holder and all that it started, so that none of them writes once it is woken."""
+    if holder.get("machine", _machine()) != _machine():
+        raise UnavailableError(
+            f"{lock} is held by process {holder['pid']} on another machine or in another container, which has given no sign of life for "
+            f"{FROZEN_S:g} s: end it there, for it would go on writing"
+        )
+    with suppress(psutil.NoSuchProcess, KeyError):
+        process = psutil.Process(holder["pid"])
+        if process.create_time() == holder["started"]:
+            doomed = [process, *process.children(recursive=True)]  # the holder first: it starts no more
+            for each in doomed:
+                with suppress(psutil.NoSuchProcess):
+                    each.kill()
+            while any(map(_lives, doomed)):
+                time.sleep(_POLL_S)
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
