@@ -1,7 +1,8 @@
-"""`python -m tests.pipelines.train.another_processor DIRECTORY`: the stages from `features` to `evaluate`, for each task.
+"""`python -m tests.pipelines.train.another_processor DIRECTORY THREADS`: the stages from `features` to `evaluate`.
 
-They run in DIRECTORY/TASK; DIRECTORY/hard has linear models of numbers that nearly repeat each other and of rare categories, which a
-solver takes long for. Prints the kernels of the BLAS libraries that are loaded in the end.
+They run for each task in DIRECTORY/TASK, and for each other family of models in DIRECTORY/FAMILY; DIRECTORY/hard has linear models of
+numbers that nearly repeat each other and of rare categories, which a solver takes long for. Prints the kernels of the BLAS libraries that
+are loaded in the end.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy._core._multiarray_umath import __cpu_features__
 from threadpoolctl import threadpool_info
 
 from contract.errors import ModelRejectedError
@@ -23,6 +25,7 @@ from pipelines import paths
 from pipelines.data import tables
 from pipelines.models.families import linear
 from pipelines.params.params import Params
+from pipelines.params.train import FAMILIES
 from pipelines.stages.champion import stage as champion
 from pipelines.stages.evaluate import stage as evaluate
 from pipelines.stages.features import stage as features
@@ -46,7 +49,7 @@ COLUMNS = {
 }
 
 
-def main(directory: Path) -> None:
+def main(directory: Path, threads: int) -> None:
     draw = np.random.default_rng(5)
     width, height, shop = draw.uniform(0, 100, ROWS), draw.gamma(2, 30, ROWS), draw.integers(0, 30, ROWS)
     effect = 0.03 * width + 3.0 * ((width > 50) == (height > 60)) + shop % 3 + draw.normal(0, 1, ROWS)
@@ -63,21 +66,39 @@ def main(directory: Path) -> None:
             "price": 300 * effect,
         }
     )
-    for task, target in TARGETS.items():
-        place = directory / task
+    settings = RAW["train"] | {"threads": threads}
+    runs = {task: (target, settings) for task, target in TARGETS.items()}
+    runs |= {name: (TARGETS["binary"], {"family": name, **_allowed(settings, name)}) for name in FAMILIES}
+    for name, (target, train_settings) in runs.items():
+        place = directory / name
         place.mkdir(parents=True)
         with chdir(place):
-            _run(table, target)
+            _run(table, target, train_settings)
     _hard_linear_models(directory / "hard")
     print(sorted({str(library.get("architecture")) for library in threadpool_info()}))
 
 
-def _run(table: pl.DataFrame, target: dict[str, Any]) -> None:
+def has_avx512() -> bool:
+    """Return whether this processor has the instructions of OpenBLAS's widest kernel."""
+    return "X86_V4" in [name for name, found in __cpu_features__.items() if found]
+
+
+def _allowed(settings: dict[str, Any], family: str) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if key in FAMILIES[family].model_fields}
+
+
+def _run(table: pl.DataFrame, target: dict[str, Any], train_settings: dict[str, Any]) -> None:
     data = {"source": RAW["data"]["source"], "months": ["all"], "columns": COLUMNS}
     used = {name: {"transform": "category" if name == "shop" else "value"} for name in COLUMNS}
     if target["task"] == "regression":
         del used["shop"]  # numbers alone take another way through scikit-learn
-    changes = {"data": data, "target": target, "features": used, "split": {"kind": "stratified"}}
+    changes = {
+        "data": data,
+        "target": target,
+        "features": used,
+        "split": {"kind": "stratified"},
+        "train": train_settings,
+    }
     params = Params.model_validate(RAW | changes | {"evaluate": {"bootstrap": 500, "slices": [{"column": "shop"}]}})
     os.environ["BULKHEAD_STORE"] = str(Path("store").resolve())
     tables.write(table.select([*COLUMNS, target["column"]]), paths.accepted("all"))
@@ -106,4 +127,4 @@ def _hard_linear_models(directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), int(sys.argv[2]))
