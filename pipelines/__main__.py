@@ -42,6 +42,11 @@ WITH_ARGUMENTS = {
     "rotate-key": ("make a new signing key; bundles signed with the previous one stay trusted", None, ""),
     "draft": ("draft a params.yaml from a table, for a person to review", "draft", "add_arguments"),
     "quarantine": ("list, show, release or drop batches of data", "quarantine", "add_commands"),
+    "reproduce": (
+        "rebuild a published bundle from what its manifest names, and compare the digests",
+        "reproduce",
+        "add_arguments",
+    ),
     "predictions": ("convert the servers' prediction logs to tables", "predictions", "add_arguments"),
 }
 

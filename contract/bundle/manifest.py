@@ -21,6 +21,7 @@ FILE_NAME = "manifest.json"
 FORMAT = 1
 ARTIFACT = "src/bundle"  # directory of model, schema, reference, golden requests and limits
 GOLDEN_FILE_NAME = "golden.json"
+PARAMS_FILE_NAME = "params.yaml"  # at the root: the params as they were parsed, in their order
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Manifest:
         task: one of `contract.schema.tasks`.
         files: SHA-256 of every file but manifest and signature, by relative POSIX path.
         environment: `lock` (path within the bundle) and `lock_sha256` of the serving environment.
-        inputs: digests of data partitions, params and code.
+        inputs: digests of data partitions (`objects`: those of DVC), params and code.
         metrics: the hold-out metrics in `metrics.json`.
         gate: the evidence for the model's approval.
     """

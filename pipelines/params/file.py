@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import date
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,13 @@ def parse(content: bytes, name: str) -> params.Params:
         return params.Params.model_validate(raw)
     except ValidationError as error:
         raise ConfigurationError(f"{name} is not valid", [_problem(entry) for entry in error.errors()]) from error
+
+
+def text(parsed: params.Params) -> bytes:
+    """Return a file that parses to the same parameters in the same order; only what was declared is in it."""
+    stream = BytesIO()
+    YAML().dump(parsed.model_dump(mode="json", by_alias=True, exclude_unset=True), stream)
+    return stream.getvalue()
 
 
 def _dates(value: Any, key: str) -> Iterator[Problem]:

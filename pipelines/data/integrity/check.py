@@ -39,7 +39,7 @@ def check(root: Path) -> Findings:
     Raises:
         UnavailableError: the remote does not answer; no file counts as lost.
     """
-    places = _places(root)
+    places = places_of(root)
     findings, stale = Findings(), []
     for path, oid in outputs(root / "dvc.lock").items():
         for entry in _objects(Object(oid, root / path), places):
@@ -60,11 +60,11 @@ def check(root: Path) -> Findings:
 
 def cache_of(root: Path) -> Place:
     """Return the cache of the DVC project in `root`."""
-    return _places(root)[0]
+    return places_of(root)[0]
 
 
-def _places(root: Path) -> list[Place]:
-    """Return the cache, and the default remote if there is one."""
+def places_of(root: Path) -> list[Place]:
+    """Return the cache of the DVC project in `root`, and its default remote if there is one."""
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 

@@ -19,6 +19,7 @@ from contract.schema import schema
 from contract.schema.schema import FeatureSchema
 from pipelines import paths
 from pipelines.columns.declared import served
+from pipelines.params import file as params_file
 from pipelines.params.params import Params
 from pipelines.params.serving import Serving
 from pipelines.paths import var_directory
@@ -48,6 +49,7 @@ def run(params: Params) -> str:
         bento.stage_sources(_PROJECT, artifact, context)
         bento.build(context, params.name.lower(), sha256(artifact / MODEL_FILE_NAME)[:16], built)
         inputs = _inputs(params)
+        write_atomically(built / manifest.PARAMS_FILE_NAME, params_file.text(params))
         _write_evidence(built, inputs, params.train.lock)
         write_atomically(
             built / manifest.FILE_NAME, _manifest(params.name, params.target.task, approval, inputs, built).to_bytes()
@@ -75,7 +77,9 @@ def _inputs(params: Params) -> dict[str, Any]:
     validated = json.loads(paths.VALIDATION.read_bytes())
     return {
         "partitions": {month: validated[month]["partition_sha256"] for month in params.data.months},
+        "objects": {month: validated[month]["partition_md5"] for month in params.data.months},
         "params": params.model_dump(mode="json", by_alias=True),
+        "pipeline_lock": params.train.lock,
         "pipeline_environment": sha256(_PROJECT / params.train.lock),
         "pipeline_code": _code_digests(_PROJECT / "pipelines"),
     }

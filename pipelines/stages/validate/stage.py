@@ -10,6 +10,7 @@ from typing import Any
 from contract.errors import DataRejectedError, Problem
 from contract.files import canonical_json, sha256, write_atomically
 from pipelines import paths
+from pipelines.data.integrity.objects import md5_of
 from pipelines.data.ledger import Batch, batch_id, inputs_digest, project_ledger, refuse_dropped
 from pipelines.data.refused import remove_others, withdraw
 from pipelines.params.params import Column, Data, Params, TargetParams, Validate
@@ -169,6 +170,7 @@ def _report(
             "success": all(outcome["success"] for outcome in entries),
             "batch": batch_id(month, digests[month]),
             "partition_sha256": digests[month],
+            "partition_md5": md5_of(paths.partition(month)),  # its name in DVC
             "inputs": inputs,
             "rows": delivered[month].rows,
             "split": delivered[month].split,

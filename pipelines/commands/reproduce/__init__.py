@@ -1,0 +1,1 @@
+"""Rebuild a published bundle from what its manifest names."""
