@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipelines.data.integrity.check import check
+from pipelines.runs.holding import MARK
 from pipelines.runs.processes import run_group
 from pipelines.runs.workspace import Workspace
 
@@ -82,7 +83,7 @@ def source_root_of(project: Path) -> Path:
 
 def _run(workspace: Workspace, command: Sequence[str], environment: Mapping[str, str], *, name: str) -> int:
     workspace.mark(failed=name)  # until it succeeds: a kill -9 must not look like a success
-    code = run_group(command, cwd=workspace.path, env=environment)
+    code = run_group(command, cwd=workspace.path, env={**environment, MARK: str(workspace.guard_file)})
     if code == 0:
         workspace.mark(failed=None)
     return code

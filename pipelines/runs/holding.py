@@ -1,7 +1,9 @@
-"""The lock of a workspace: one attempt holds it at a time, and one that is frozen loses it, with its processes, to the next.
+"""The lock of a workspace: one attempt holds it at a time, and the next one ends what is left of those before it.
 
 A frozen process (SIGSTOP, a paused container) keeps its lock, and would go on writing when it is woken, perhaps hours after its task was
-given up and tried again. So a holder beats: it touches the lock file. The next attempt ends one that has stopped beating, and goes on.
+given up and tried again. So a holder beats: it touches the lock file, and the next attempt ends one that has stopped beating.
+
+A killed one leaves its stages writing. Every process of an attempt has the lock's path in its environment, by which the next one finds it.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import psutil
 
 from contract.errors import UnavailableError
 
+MARK = "BULKHEAD_HELD"  # in the environment of all that an attempt starts
 FROZEN_S = 60.0  # without a beat; far longer than a busy machine delays one
 _BEAT_S = 2.0
 _POLL_S = 0.2
@@ -27,7 +30,7 @@ _POLL_S = 0.2
 
 @contextmanager
 def held(path: Path) -> Iterator[None]:
-    """Hold the lock in this file until the block ends; wait for another holder, or end a frozen one.
+    """Hold the lock in this file until the block ends; wait for another holder, or end a frozen one, and end orphans.
 
     Raises:
         UnavailableError: the frozen holder is on another machine, or in another container, where it cannot be ended from here.
@@ -35,6 +38,7 @@ def held(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as stream:
         _acquire(stream)
+        _end_orphans(str(path))
         stream.truncate(0)
         stream.write(json.dumps(_own()))
         stream.flush()
@@ -87,7 +91,7 @@ def _machine() -> str:
 
 
 def _end(holder: dict[str, Any], lock: str) -> None:
-    """Kill a frozen holder and all that it started, so that none of them writes once it is woken."""
+    """Kill a frozen holder, which loses its lock by that; what it started are orphans then."""
     if holder.get("machine", _machine()) != _machine():
         raise UnavailableError(
             f"{lock} is held by process {holder['pid']} on another machine or in another container, which has given no sign of life for "
@@ -96,16 +100,20 @@ def _end(holder: dict[str, Any], lock: str) -> None:
     with suppress(psutil.NoSuchProcess, KeyError):
         process = psutil.Process(holder["pid"])
         if process.create_time() == holder["started"]:
-            doomed = [process, *process.children(recursive=True)]  # the holder first: it starts no more
-            for each in doomed:
-                with suppress(psutil.NoSuchProcess):
-                    each.kill()
-            while any(map(_lives, doomed)):
-                time.sleep(_POLL_S)
+            process.kill()
 
 
-def _lives(process: psutil.Process) -> bool:
+def _end_orphans(lock: str) -> None:
+    """Kill all that earlier holders of this lock have started, frozen or not, before they write once more."""
+    while orphans := [process for process in psutil.process_iter() if _is_marked(process, lock)]:
+        for orphan in orphans:
+            with suppress(psutil.NoSuchProcess):
+                orphan.kill()
+        time.sleep(_POLL_S)
+
+
+def _is_marked(process: psutil.Process, lock: str) -> bool:
     try:
-        return bool(process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
+        return bool(process.environ().get(MARK) == lock and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:  # it has ended, or is another user's
         return False

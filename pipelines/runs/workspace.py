@@ -97,14 +97,14 @@ class Workspace:
     @contextmanager
     def guard(self) -> Iterator[None]:
         """Lock the workspace, so that two attempts of one task never mix their files; a frozen attempt is ended."""
-        with held(self._guard):
+        with held(self.guard_file):
             yield
 
     @property
     def is_busy(self) -> bool:
         """True while a command runs in this workspace."""
         try:
-            with self._guard.open() as stream:
+            with self.guard_file.open() as stream:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except FileNotFoundError:
             return False
@@ -113,7 +113,8 @@ class Workspace:
         return False
 
     @property
-    def _guard(self) -> Path:
+    def guard_file(self) -> Path:
+        """The lock of the workspace."""
         return self.var / "runs" / ".guards" / self.name
 
 

@@ -39,7 +39,8 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(holding, "FROZEN_S", 1.0)
 
 
-def test_late_write_of_a_frozen_attempt_is_refused_when_it_is_woken(project: Path, workspace: Workspace) -> None:
+def _first_attempt(project: Path, workspace: Workspace) -> subprocess.Popen[bytes]:
+    """Start an attempt in another process, and wait until its stage is at work."""
     (project / "check.py").write_text(CHECK)
     commit(project)
     open_workspace(workspace)
@@ -47,6 +48,11 @@ def test_late_write_of_a_frozen_attempt_is_refused_when_it_is_woken(project: Pat
     environment = environment_of(project, workspace.var) | {"PYTHONPATH": os.pathsep.join([str(PROJECT), *sys.path])}
     first = subprocess.Popen(command, cwd=project, env=environment)
     until((project / "var" / "attempts.txt").exists, "the first attempt", limit_s=60)
+    return first
+
+
+def test_late_write_of_a_frozen_attempt_is_refused_when_it_is_woken(project: Path, workspace: Workspace) -> None:
+    first = _first_attempt(project, workspace)
     frozen = [psutil.Process(first.pid), *psutil.Process(first.pid).children(recursive=True)]
     for process in frozen:
         process.suspend()
@@ -62,6 +68,15 @@ def test_late_write_of_a_frozen_attempt_is_refused_when_it_is_woken(project: Pat
     assert report.read_text() == "in time"
     stages = yaml.safe_load((workspace.path / "dvc.lock").read_text())["stages"]
     assert stages["validate"]["outs"][0]["md5"] == md5_of(report)
+
+
+def test_stage_of_a_killed_attempt_is_ended_before_the_next_one_works(project: Path, workspace: Workspace) -> None:
+    first = _first_attempt(project, workspace)
+    started = psutil.Process(first.pid).children(recursive=True)
+    first.kill()
+    assert repro(workspace, ["validate"], environment_of(project, workspace.var)) == 0
+    until(lambda: not any(process.is_running() for process in started), "the end of its processes")
+    assert (workspace.path / "report.txt").read_text() == "in time"
 
 
 def test_a_holder_that_beats_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
