@@ -115,7 +115,9 @@ class Sketches:
         sketch = self._prediction
         if not self._task.has_many_labels:
             values = Family(
-                "bulkhead_prediction", "histogram", "Predicted probabilities of the positive label, or values"
+                "bulkhead_prediction",
+                "histogram",
+                "Predicted probabilities of the positive label, values, or middle quantiles",
             )
             values.add_histogram(self._version, sketch.bins[0].edges, sketch.totals(0)[:-1], self._sum)
             yield values

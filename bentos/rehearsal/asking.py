@@ -10,6 +10,7 @@ from typing import Any
 from bentos.protocols.oip.kinds import DATATYPES
 from bentos.protos import oip_pb2 as oip
 from bentos.rehearsal.channel import GrpcChannel
+from contract.schema.schema import QUANTILE
 
 Prediction = dict[str, Any]
 Headers = Mapping[str, str]
@@ -57,6 +58,9 @@ def over_grpc(
     for output in answer.outputs:
         if output.datatype == "BYTES":
             prediction[output.name] = output.contents.bytes_contents[0].decode()
+        elif output.name.startswith(QUANTILE):
+            levels = prediction.setdefault("quantiles", {})
+            levels[output.name.removeprefix(QUANTILE)] = output.contents.fp64_contents[0]
         elif len(output.shape) == 2:
             chances = output.contents.fp64_contents
             prediction[output.name] = dict(zip(schema["target"]["labels"], chances, strict=True))

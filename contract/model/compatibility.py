@@ -16,6 +16,8 @@ from contract.schema.schema import FeatureSchema, Field, Target
 Change = tuple[Any, Any]
 # Attributes without influence on values and answers.
 _OF_NO_MATTER = frozenset({"name", "description", "pii"})
+# Attributes of a target by which a model is trained, or its answer is read, while the quantity stays.
+_OF_THE_MODEL = frozenset({"threshold", "objective", "slope", "power"})
 
 
 def misread(sent: Field, read: Field) -> dict[str, Change]:
@@ -27,8 +29,8 @@ def misread(sent: Field, read: Field) -> dict[str, Change]:
 
 
 def meant_otherwise(one: Target, other: Target) -> dict[str, Change]:
-    """Return the attributes that change the meaning of an answer; the order of labels does, the threshold does not."""
-    return {name: change for name, change in _differing(one, other).items() if name != "threshold"} | (
+    """Return the attributes that change the meaning of an answer; the order of labels does, threshold and objective do not."""
+    return {name: change for name, change in _differing(one, other).items() if name not in _OF_THE_MODEL} | (
         {"name": (one.name, other.name)} if one.name != other.name else {}
     )
 

@@ -92,10 +92,17 @@ class Predictor:
     def outputs(self, scores: NDArray[np.float32]) -> Outputs:
         """Return the outputs by name, a value for each row; of `probabilities` a list in the order of the labels.
 
+        Each quantile is an output of its own, named as in `Target.quantile_outputs`.
+
         Raises:
             ArithmeticError: the model gave NaN or infinity, which never gets out.
         """
-        labels, values = self.schema.target.labels, scores.tolist()
+        target = self.schema.target
+        if self._form == "quantiles":
+            columns = scores.T.tolist()
+            _check_finite(sum(map(sum, columns)))
+            return dict(zip(target.quantile_outputs, columns, strict=True))
+        labels, values = target.labels, scores.tolist()
         if self._form == "probabilities":
             _check_finite(sum(map(sum, values)))
             # The first of equal ones, as `argmax` has it.
@@ -119,6 +126,9 @@ class Predictor:
             answers = [
                 {"probabilities": dict(zip(labels, chances, strict=True)), "label": label} for chances, label in pairs
             ]
+        elif self._form == "quantiles":
+            levels, by_row = self.schema.target.scored, zip(*outputs.values(), strict=True)
+            answers = [{"quantiles": dict(zip(levels, values, strict=True))} for values in by_row]
         else:
             answers = [{"value": value} for value in outputs["value"]]
         if any(fallbacks):
@@ -131,7 +141,7 @@ class Predictor:
         """Return the float32 scores of encoded rows (float32, rows × features, NaN for missing).
 
         Shape (rows,) for the probability of the positive label, or the value of a regression; (rows, labels) for the
-        probabilities of a multiclass target.
+        probabilities of a multiclass target, (rows, levels) for quantiles, ascending in each row.
         """
         if len(matrix) == 1:
             scores = self._score_one(matrix)
@@ -139,7 +149,7 @@ class Predictor:
             (scores,) = self._session.run([self._output], {self._input: matrix})
         if self._form == "probability":
             return scores[:, -1].copy()  # older models also output the other label's probability
-        return scores.copy() if self._form == "probabilities" else scores.reshape(-1).copy()
+        return scores.reshape(-1).copy() if self._form == "value" else scores.copy()
 
     def check_golden(self, golden: Path) -> int:
         """Compare the answers to golden requests with the recorded ones, and return their number.

@@ -119,12 +119,17 @@ class Reference:
 
 
 def predicted(task: str, scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the values for the bins of the predictions: the score, or of several labels the index of the most probable one.
+    """Return the values for the bins of the predictions: the score; of several labels the index of the most probable one; of quantiles
+    the middle one.
 
     Args:
         scores: of `contract.model.predictor.Predictor.score_matrix`.
     """
-    return scores.argmax(axis=1).astype(np.float32) if TASKS[task].has_many_labels else scores
+    if TASKS[task].has_many_labels:
+        scores = scores.argmax(axis=1).astype(np.float32)
+    elif TASKS[task].has_quantiles:
+        scores = np.ascontiguousarray(scores[:, scores.shape[1] // 2])
+    return scores
 
 
 def stability_index(counts: Sequence[Sequence[float] | NDArray[Any]] | NDArray[Any]) -> float:

@@ -35,7 +35,6 @@ from numpy.typing import NDArray
 
 from contract.errors import DataRejectedError
 from contract.schema.schema import FeatureSchema
-from contract.schema.tasks import TASKS
 
 SUFFIX = ".predictions"
 FORMAT = 1
@@ -55,9 +54,9 @@ class Header:
     Attributes:
         name, version: of the model; the version is the bundle's digest.
         task: one of `contract.schema.tasks`.
-        labels, threshold: of the schema's target; they turn scores into answers.
+        labels, threshold: of the schema's target, or its quantiles as labels; they turn scores into answers.
         features: names of the columns, without those made from personal data.
-        scores: number of score columns: one, or one per label of a multiclass target.
+        scores: number of score columns: one, or one for each label of a multiclass target, or quantile.
     """
 
     name: str
@@ -73,10 +72,8 @@ class Header:
     def of(cls, schema: FeatureSchema, version: str) -> Header:
         """Return the header for a model's schema and its bundle's digest."""
         target = schema.target
-        scores = TASKS[schema.task].scores(len(target.labels))
-        return cls(
-            schema.name, version, schema.task, target.labels, target.threshold, tuple(schema.open_features), scores
-        )
+        features = tuple(schema.open_features)
+        return cls(schema.name, version, schema.task, target.scored, target.threshold, features, schema.scores)
 
     def to_bytes(self) -> bytes:
         """Return the first line of a file, its newline included."""

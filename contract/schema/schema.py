@@ -16,12 +16,13 @@ from contract.errors import BundleError
 from contract.files import canonical_json
 from contract.schema.fields import Field
 from contract.schema.kinds import REQUESTED
-from contract.schema.tasks import TASKS
+from contract.schema.tasks import TASKS, Objective
 
 __all__ = ["FILE_NAME", "FORMAT", "Feature", "FeatureSchema", "Field", "Target"]
 
 FILE_NAME = "schema.json"
 FORMAT = 1
+QUANTILE = "quantile_"  # before the level, the name of a tensor
 
 
 @dataclass(frozen=True)
@@ -48,13 +49,31 @@ class Target:
         labels: binary: the negative and the positive one; multiclass: three or more, in the order of the model's probabilities;
             regression: none.
         threshold: binary: the lowest probability of the positive label.
-        unit: unit of a regression's value, for people.
+        unit: unit of a number, for people.
+        objective: name of the objective of training; None is the task's default.
+        slope: Huber: error from which the loss grows linearly.
+        power: Tweedie: power of the mean that the variance grows with, between 1 and 2.
+        quantiles: the levels of the predicted quantiles, ascending, between 0 and 1.
     """
 
     name: str
     labels: tuple[str, ...] = ()
     threshold: float | None = None
     unit: str | None = None
+    objective: str | None = None
+    slope: float | None = None
+    power: float | None = None
+    quantiles: tuple[float, ...] = ()
+
+    @property
+    def scored(self) -> tuple[str, ...]:
+        """The names of a row's scores where it has several: its labels, or its quantiles, such as `0.9`."""
+        return self.labels or tuple(f"{level:g}" for level in self.quantiles)
+
+    @property
+    def quantile_outputs(self) -> tuple[str, ...]:
+        """The names of the quantiles as tensors of their own, such as `quantile_0.9`."""
+        return tuple(f"{QUANTILE}{level:g}" for level in self.quantiles)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the attributes that the task has."""
@@ -77,6 +96,16 @@ class FeatureSchema:
     features: tuple[Feature, ...]
     deprecated: tuple[Field, ...] = ()
     format: int = FORMAT
+
+    @property
+    def objective(self) -> Objective:
+        """The objective of training."""
+        return TASKS[self.task].objective(self.target.objective)
+
+    @property
+    def scores(self) -> int:
+        """The number of scores of a row."""
+        return 1 if TASKS[self.task].has_positive else max(1, len(self.target.scored))
 
     @property
     def accepted(self) -> tuple[Field, ...]:
@@ -130,12 +159,14 @@ def _target(raw: Mapping[str, Any]) -> Target:
     known = {entry.name for entry in fields(Target)}
     if raw.keys() - known:
         raise ValueError(f"unknown keys {sorted(raw.keys() - known)} in target")
-    threshold = raw.get("threshold")
+    numbers = {key: float(raw[key]) for key in ("threshold", "slope", "power") if raw.get(key) is not None}
     return Target(
         raw["name"],
         tuple(raw.get("labels", ())),
-        None if threshold is None else float(threshold),
-        raw.get("unit"),
+        unit=raw.get("unit"),
+        objective=raw.get("objective"),
+        quantiles=tuple(map(float, raw.get("quantiles", ()))),
+        **numbers,
     )
 
 
@@ -175,3 +206,9 @@ def _check_target(task: str, target: Target) -> None:
     # Both ways: a threshold without a positive label would be ignored in silence.
     if (target.threshold is None) == TASKS[task].has_positive:
         raise ValueError(f"a task with a positive label needs a threshold, and no other has one (the task is {task})")
+    for parameter in ("slope", "power", "quantiles"):
+        is_read = parameter in TASKS[task].objective(target.objective).parameters
+        if is_read != bool(getattr(target, parameter)):
+            raise ValueError(f"{parameter} {'is missing' if is_read else 'does not fit the objective'}")
+    if list(target.quantiles) != sorted(set(target.quantiles)) or not all(0 < level < 1 for level in target.quantiles):
+        raise ValueError("quantiles must ascend, between 0 and 1")

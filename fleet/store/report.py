@@ -103,7 +103,8 @@ def _claims(store: Store, digest: str) -> tuple[Manifest | None, str | None]:
 
 
 def _headline(claims: Manifest) -> dict[str, float]:
-    name = TASKS[claims.task].headline if claims.task in TASKS else ""
+    # Before it named its headline, a bundle had that of its task.
+    name = claims.gate.get("headline") or (TASKS[claims.task].headline if claims.task in TASKS else "")
     return {name: claims.metrics[name]} if name in claims.metrics else {}
 
 

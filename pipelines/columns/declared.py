@@ -106,4 +106,5 @@ def served(schema: FeatureSchema, deprecated: Mapping[str, str]) -> FeatureSchem
 def target_of(target: TargetParams) -> Target:
     """Return the schema's target; only one with a positive label has a threshold."""
     threshold = target.threshold if TASKS[target.task].has_positive else None
-    return Target(target.column, target.labels, threshold, target.unit)
+    learned = (target.objective, target.slope, target.power, target.quantiles)
+    return Target(target.column, target.labels, threshold, target.unit, *learned)

@@ -12,7 +12,7 @@ FEATURES, MARGINS, CALIBRATED, SCORES = "features", "margins", "calibrated", "sc
 SMALLEST_SHARE = 1e-6  # of a label, so that not all of them can be 0
 # The oldest versions with all operators used here: an upgrade of `onnx` does not change the bytes.
 _IR, _OPSET, _ML_OPSET = 10, 21, 5
-Link = Literal["identity", "logistic", "softmax", "share", "shares"]
+Link = Literal["identity", "logistic", "softmax", "exponential", "ascending", "share", "shares"]
 
 
 def model_bytes(
@@ -71,10 +71,12 @@ def _linked(link: Link, margins: str) -> list[Any]:
     """Return the nodes from the margins to the scores."""
     from onnx import helper
 
-    return [
-        helper.make_node(operator, [margins if name == MARGINS else name for name in inputs], [output], **options)
-        for operator, inputs, output, options in _LINKS[link]
-    ]
+    nodes = []
+    for operator, inputs, output, options in _LINKS[link]:
+        unread = ["positions"] if operator == "TopK" else []
+        read = [margins if name == MARGINS else name for name in inputs]
+        nodes.append(helper.make_node(operator, read, [output, *unread], **options))
+    return nodes
 
 
 # Operator, inputs, output and attributes of the nodes of each link.
@@ -89,6 +91,12 @@ _LINKS: dict[Link, list[tuple[str, list[str], str, dict[str, Any]]]] = {
         ("Reciprocal", ["one_and_odds"], SCORES, {}),
     ],
     "softmax": [("Softmax", [MARGINS], SCORES, {})],
+    "exponential": [("Exp", [MARGINS], SCORES, {})],
+    # Each row in ascending order: all of its scores are its smallest ones.
+    "ascending": [
+        ("Shape", [MARGINS], "width", {"start": 1}),
+        ("TopK", [MARGINS, "width"], SCORES, {"largest": 0, "sorted": 1}),
+    ],
     # Means of 0 and 1, rounded, may lie a little outside.
     "share": [("Clip", [MARGINS, "zero", "one"], SCORES, {})],
     # The mean of each label against the rest, as shares of their sum.

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from contract.schema.tasks import TASKS
+from contract.errors import ConfigurationError
+from contract.schema.tasks import TASKS, Objective, Task
 from pipelines.params.types import Model, Name, Share, Text
 
 if TYPE_CHECKING:
     TaskName = str
+    ObjectiveName = str
 else:
     TaskName = Literal[tuple(TASKS)]
+    ObjectiveName = Literal[tuple(each.name for task in TASKS.values() for each in task.objectives)]
+_MEANT = [f"`{each.name}` ({each.statistic})" for each in TASKS["regression"].objectives]
 _TASKS = [f"`{task.name}` ({task.meaning})" for task in TASKS.values()]
 
 
@@ -28,7 +32,24 @@ class TargetParams(Model):
         description="Binary: the two values, the negative one first. Multiclass: three or more, in the order of responses. Regression: "
         "none.",
     )
-    unit: str | None = Field(default=None, description="Regression: unit of the value, for people.")
+    unit: str | None = Field(default=None, description="Regression and quantiles: unit of the number, for people.")
+    objective: ObjectiveName | None = Field(
+        default=None,
+        description=f"Regression: loss that training minimises and evaluation measures, one of {', '.join(_MEANT)}. Null: "
+        f"`{TASKS['regression'].objectives[0].name}`.",
+    )
+    slope: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
+        default=None,
+        description="Of `huber`: error, in the unit of the target, from which the loss grows linearly.",
+    )
+    power: Annotated[float, Field(gt=1, lt=2)] | None = Field(
+        default=None,
+        description="Of `tweedie`: power of the mean with which the variance grows; 1.5 is usual, less is nearer to `poisson`, more to "
+        "`gamma`.",
+    )
+    quantiles: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
+        default=(), description="Task `quantiles`: the levels, ascending, such as `[0.1, 0.5, 0.9]`."
+    )
     missing: Share = Field(
         default=0.0, description="Largest share of rows without a label in a month. They are counted, not learned from."
     )
@@ -48,4 +69,31 @@ class TargetParams(Model):
             raise ValueError(f"threshold goes with two labels only (the task is {self.task})")
         if not task.is_number and self.unit is not None:
             raise ValueError(f"unit goes with a number only (the task is {self.task})")
+        self._check_objective(task)
         return self
+
+    def _check_objective(self, task: Task) -> None:
+        objective = task.objective(self.objective)
+        given = {name for name in ("slope", "power", "quantiles") if getattr(self, name)}
+        if unread := given - set(objective.parameters):
+            raise ValueError(f"{min(unread)} does not go with the objective {objective.name} (the task is {self.task})")
+        for name in objective.parameters:
+            if name not in given:
+                raise ValueError(f"{name} is required by the objective {objective.name}")
+        if list(self.quantiles) != sorted(set(self.quantiles)):
+            raise ValueError(f"quantiles must ascend, without repeats (they are {', '.join(map(str, self.quantiles))})")
+
+    @property
+    def judged_by(self) -> Objective:
+        """The objective, where none is named the task's default."""
+        return TASKS[self.task].objective(self.objective)
+
+    def check_outcomes(self, smallest: float) -> None:
+        """Raise ConfigurationError if the objective does not allow the smallest outcome of the table."""
+        objective = self.judged_by
+        if not objective.allows(smallest):
+            other = ", ".join(each.name for each in TASKS[self.task].objectives if each.allows(smallest))
+            raise ConfigurationError(
+                f"target.objective is {objective.name}, which takes {objective.outcomes}, but the smallest {self.column!r} is "
+                f"{smallest:g}; allowed for these outcomes: {other}"
+            )

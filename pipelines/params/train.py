@@ -20,16 +20,17 @@ class FamilyParams(Model):
 
     Attributes:
         importance_of: the quantity of which the importance of a feature is a share, in a word.
-        calibrations: the values of `calibration` by form of answer. Of many labels one factor keeps the order of labels; functions for
-            one label each would not.
+        calibrations: the values of `calibration` by form of answer, but for numbers. Of many labels one factor keeps the order of
+            labels; functions for one label each would not.
+        objectives: those that it can learn (`contract.schema.tasks`); None for all.
     """
 
     importance_of: ClassVar[str]
     calibrations: ClassVar[Mapping[Form, tuple[str, ...]]] = {
         "probability": ("none", "sigmoid", "isotonic", "temperature"),
         "probabilities": ("none", "temperature"),
-        "value": ("none",),
     }
+    objectives: ClassVar[frozenset[str] | None] = None
 
     seed: int = Field(description="Seed of random choices in training, and of the resamples for confidence bounds.")
     calibration: Literal["none", "sigmoid", "isotonic", "temperature"] = Field(
@@ -46,7 +47,14 @@ class FamilyParams(Model):
     def check(self, features: Mapping[str, FeatureParams], target: TargetParams) -> None:
         """Raise ValueError if the settings do not suit the features or the target."""
         del features  # constraints of other families name them
-        allowed = self.calibrations[TASKS[target.task].form]
+        objective, task = target.judged_by.name, TASKS[target.task]
+        if self.objectives is not None and objective not in self.objectives:
+            known = [each.name for other in TASKS.values() for each in other.objectives if each.name in self.objectives]
+            family = getattr(self, "family", "")
+            raise ValueError(
+                f"train.family {family} cannot learn the objective {objective}; allowed: {', '.join(known)}"
+            )
+        allowed = self.calibrations.get(task.form, ("none",))
         if self.calibration not in allowed:
             raise ValueError(
                 f"train.calibration {self.calibration} does not fit a {target.task} target; allowed: {', '.join(allowed)}"
@@ -147,11 +155,8 @@ class ForestParams(TreeParams):
     """Settings of a random forest by XGBoost."""
 
     # Its margins are shares already: a factor of them means nothing.
-    calibrations: ClassVar = {
-        "probability": ("none", "sigmoid", "isotonic"),
-        "probabilities": ("none",),
-        "value": ("none",),
-    }
+    calibrations: ClassVar = {"probability": ("none", "sigmoid", "isotonic")}
+    objectives = frozenset({"logistic", "softmax", "squared_error", "absolute_error", "pinball"})
 
     family: Literal["forest"] = Field(description="Trees by XGBoost, grown apart and averaged.")
     trees: int = Field(default=200, ge=1, le=10_000, description="Number of trees.")

@@ -1,6 +1,6 @@
 """The paired comparison of two models on the same rows, with a bound from resampling clusters of rows; pure functions.
 
-The measure is that of the task (`pipelines.statistics.tasks`). A difference above 0 means that the first model is better.
+The measure is that of the objective (`pipelines.statistics.tasks`). A difference above 0 means that the first model is better.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from contract.schema.tasks import TASKS
 from pipelines.params.params import GroupedSplit
 from pipelines.params.split import Split
 from pipelines.statistics import measures
+from pipelines.statistics.losses import log_losses
 from pipelines.statistics.measures import Outcomes, Scores
-from pipelines.statistics.tasks import JUDGEMENTS
+from pipelines.statistics.tasks import Judgement
 
 Clusters = NDArray[np.int64]
 Unit = Literal["days", "entities", "rows"]
@@ -26,17 +26,30 @@ _CHUNK = 4_000_000  # weights drawn at a time
 
 
 def difference(
-    task: str, outcomes: Outcomes, scores: Scores, others: Scores, clusters: Clusters, *, resamples: int, seed: int
+    judgement: Judgement,
+    outcomes: Outcomes,
+    scores: Scores,
+    others: Scores,
+    clusters: Clusters,
+    *,
+    resamples: int,
+    seed: int,
 ) -> dict[str, float]:
     """Return the `difference` of `scores` from `others`, above 0 where they are better, and its one-sided 95 % `lower_bound`."""
-    return _bounded(differences(task, outcomes, scores, others, clusters, resamples=resamples, seed=seed))
+    return _bounded(differences(judgement, outcomes, scores, others, clusters, resamples=resamples, seed=seed))
 
 
 def differences(
-    task: str, outcomes: Outcomes, scores: Scores, others: Scores, clusters: Clusters, *, resamples: int, seed: int
+    judgement: Judgement,
+    outcomes: Outcomes,
+    scores: Scores,
+    others: Scores,
+    clusters: Clusters,
+    *,
+    resamples: int,
+    seed: int,
 ) -> NDArray[np.float64]:
     """Return the difference as measured, then once for each resampling of whole clusters, paired."""
-    judgement = JUDGEMENTS[task]
     if judgement.by_auc:
         return areas(outcomes, scores, clusters, resamples=resamples, seed=seed, others=others)
     losses, other_losses = judgement.losses(outcomes, scores), judgement.losses(outcomes, others)
@@ -44,11 +57,18 @@ def differences(
 
 
 def log_loss_difference(
-    task: str, outcomes: Outcomes, scores: Scores, others: Scores, clusters: Clusters, *, resamples: int, seed: int
+    judgement: Judgement,
+    outcomes: Outcomes,
+    scores: Scores,
+    others: Scores,
+    clusters: Clusters,
+    *,
+    resamples: int,
+    seed: int,
 ) -> dict[str, float]:
-    """Return `difference` and `lower_bound` as `difference` does, of the log loss, whichever measure the task is judged by."""
+    """Return `difference` and `lower_bound` as `difference` does, of the log loss, whichever measure the model is judged by."""
     losses, other_losses = (
-        measures.log_losses(outcomes, chances if TASKS[task].has_many_labels else np.stack([1 - chances, chances], 1))
+        log_losses(outcomes, chances if judgement.form == "probabilities" else np.stack([1 - chances, chances], 1))
         for chances in (scores, others)
     )
     return _bounded(_saved(losses, other_losses, clusters, resamples=resamples, seed=seed))

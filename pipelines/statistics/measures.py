@@ -5,18 +5,20 @@
 | probability   | 0 or 1 (also `labels`)       | probabilities of 1, of shape (rows,)              |
 | probabilities | the index of the label       | probabilities of each, of shape (rows, labels)    |
 | value         | the number                   | the predicted number, of shape (rows,)            |
+| quantiles     | the number                   | ascending quantiles, of shape (rows, levels)      |
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.schema.tasks import TASKS, Form
+from contract.schema.tasks import Form
+from pipelines.statistics.losses import absolute_errors, log_losses, pinball_losses, squared_errors
 
 Outcomes = NDArray[Any]
 Labels = NDArray[np.int8]
@@ -31,7 +33,8 @@ class Measure:
 
     Attributes:
         title: its name in reports.
-        of: by form of answer, the function from outcomes and scores to the figure; None where it has no meaning on these rows.
+        of: by form of answer, the function from outcomes and scores to the figure; None where it has no meaning on these rows. Empty
+            for the mean loss of an objective with parameters (`pipelines.statistics.tasks`).
         note: a reference value or a unit, for readers.
         is_summarised: whether the lines at the end of `make up` show it.
     """
@@ -49,9 +52,8 @@ class Measure:
         return f"{better}; {self.note}" if self.note else better
 
 
-def measure(task: str, outcomes: Outcomes, scores: Scores) -> dict[str, float]:
-    """Return the measures of the task, by name; those that have no meaning on these rows are left out."""
-    form = TASKS[task].form
+def measure(form: Form, outcomes: Outcomes, scores: Scores) -> dict[str, float]:
+    """Return the measures of the form, by name; those that have no meaning on these rows are left out."""
     figures = {name: entry.of[form](outcomes, scores) for name, entry in MEASURES.items() if form in entry.of}
     return {name: figure for name, figure in figures.items() if figure is not None}
 
@@ -110,26 +112,22 @@ def r2(values: Outcomes, scores: Scores) -> float | None:
     return 1 - float(squared_errors(values, scores).mean()) / spread if spread > 0 else None
 
 
-def describe(task: str, outcomes: Outcomes) -> dict[str, float]:
+def of_quantiles(levels: Sequence[float], outcomes: Outcomes, scores: Scores) -> dict[str, dict[str, float]]:
+    """Return by level the `coverage`, which is the share of outcomes up to the quantile, and its `pinball_loss`."""
+    return {
+        f"{level:g}": {
+            "coverage": float((outcomes <= column).mean()),
+            "pinball_loss": float(pinball_losses(outcomes, column[:, None], quantiles=(level,)).mean()),
+        }
+        for level, column in zip(levels, scores.T, strict=True)
+    }
+
+
+def describe(form: Form, outcomes: Outcomes) -> dict[str, float]:
     """Return the positive share of the outcomes, or the mean of numbers; nothing for three or more labels."""
-    if TASKS[task].has_many_labels:
+    if form == "probabilities":
         return {}
-    return {"positive_rate" if TASKS[task].has_positive else "mean": float(outcomes.mean())}
-
-
-def log_losses(codes: Outcomes, scores: Scores) -> Scores:
-    """Return the log loss of each row in nats, of probabilities from the smallest float64 step up."""
-    from scipy.special import xlogy  # NumPy's logarithm has other last bits on another processor
-
-    chances = scores[np.arange(len(codes)), codes]
-    losses: Scores = -xlogy(1.0, np.clip(chances, np.finfo(np.float64).eps, 1.0))
-    return losses
-
-
-def squared_errors(outcomes: Outcomes, scores: Scores) -> Scores:
-    """Return the squared error of each row."""
-    squared: Scores = (outcomes - scores) ** 2
-    return squared
+    return {"positive_rate" if form == "probability" else "mean": float(outcomes.mean())}
 
 
 def calibration_error(labels: Labels, scores: Scores, bins: int = _BINS) -> float:
@@ -206,6 +204,9 @@ MEASURES = {
         False,
     ),
     "brier": Measure("Brier score", {"probability": brier}, False),
+    "deviance": Measure("deviance", {}, False, "0 is perfect"),
+    "huber_loss": Measure("Huber loss", {}, False),
+    "pinball_loss": Measure("pinball loss", {}, False, "in the unit of the target"),
     "rmse": Measure(
         "RMSE",
         {"value": lambda values, scores: float(np.sqrt(squared_errors(values, scores).mean()))},
@@ -214,7 +215,7 @@ MEASURES = {
     ),
     "mae": Measure(
         "MAE",
-        {"value": lambda values, scores: float(np.abs(values - scores).mean())},
+        {"value": lambda values, scores: float(absolute_errors(values, scores).mean())},
         False,
         "in the unit of the target",
     ),

@@ -1,4 +1,4 @@
-"""Judgement and comparison of models by task; `contract.schema.tasks` defines the tasks.
+"""Judgement and comparison of models by their objective; `contract.schema.tasks` defines tasks and objectives.
 
 Two models are compared by ROC-AUC where the answer is the probability of a positive label, else by their mean losses, as a share of
 the other model's.
@@ -7,35 +7,78 @@ the other model's.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
-from pipelines.statistics.measures import Outcomes, Scores, log_losses, squared_errors
+from contract.schema.tasks import Form
+from pipelines.params.target import TargetParams
+from pipelines.statistics.losses import (
+    absolute_errors,
+    deviances,
+    huber_losses,
+    log_losses,
+    pinball_losses,
+    squared_errors,
+)
+from pipelines.statistics.measures import Outcomes, Scores, measure
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """The losses and measures by which models of a task are judged.
+    """The losses and measures by which models of an objective are judged.
 
     Attributes:
-        losses: the loss of each row, smaller where the model is better.
+        losses: the loss of each row, smaller where the model is better; attributes of the target are its keywords.
         compared: name of the measure by which two models are compared.
-        by_auc: whether this measure is ROC-AUC; else it is the mean loss.
-        is_root: whether the task's headline measure is the root of the mean loss; else it is the mean.
         medium: a medium effect, as the difference of a model from the prior: R² 0.13, and d = 0.5, which is ROC-AUC 0.64 (0.5 is
-            the prior's). Source: Cohen 1988, Statistical Power Analysis for the Behavioral Sciences.
-        sliced: names of the measures shown for each slice.
+            the prior's). Of absolute errors it is 1 − √(1 − R²), as of normal ones.
+            Source: Cohen 1988, Statistical Power Analysis for the Behavioral Sciences.
+        sliced: names of the measures shown for each slice, the headline first.
+        by_auc: whether the compared measure is ROC-AUC; else it is the mean loss.
+        is_root: whether the headline is the root of the mean loss; else, but for ROC-AUC, it is the mean.
+        form: that of the answers.
     """
 
-    losses: Callable[[Outcomes, Scores], Scores]
+    losses: Callable[..., Scores]
     compared: str
     medium: float
     sliced: tuple[str, ...]
     by_auc: bool = False
     is_root: bool = False
+    form: Form = "value"
+
+    @property
+    def headline(self) -> str:
+        """The one measure in summaries of a model."""
+        return self.sliced[0]
+
+    def measure(self, outcomes: Outcomes, scores: Scores) -> dict[str, float]:
+        """Return the measures by name: those of the form, and the headline."""
+        found = measure(self.form, outcomes, scores)
+        if self.by_auc or self.headline in found:
+            return found
+        return {self.headline: float(self.losses(outcomes, scores).mean()), **found}
 
 
+def judgement(target: TargetParams) -> Judgement:
+    """Return the judgement by the target's objective."""
+    entry, objective = JUDGEMENTS[target.judged_by.name], target.judged_by
+    losses = partial(entry.losses, **{name: getattr(target, name) for name in objective.parameters})
+    return replace(entry, losses=losses)
+
+
+_BY_DEVIANCE = ("deviance", "rmse", "mae")
+# By objective.
 JUDGEMENTS = {
-    "binary": Judgement(squared_errors, "ROC-AUC", 0.14, ("roc_auc", "calibration_error"), by_auc=True),
-    "multiclass": Judgement(log_losses, "log loss", 0.13, ("log_loss", "accuracy")),
-    "regression": Judgement(squared_errors, "mean squared error", 0.13, ("rmse", "mae", "r2"), is_root=True),
+    "logistic": Judgement(
+        squared_errors, "ROC-AUC", 0.14, ("roc_auc", "calibration_error"), by_auc=True, form="probability"
+    ),
+    "softmax": Judgement(log_losses, "log loss", 0.13, ("log_loss", "accuracy"), form="probabilities"),
+    "squared_error": Judgement(squared_errors, "mean squared error", 0.13, ("rmse", "mae", "r2"), is_root=True),
+    "absolute_error": Judgement(absolute_errors, "mean absolute error", 0.07, ("mae", "rmse")),
+    "huber": Judgement(huber_losses, "mean Huber loss", 0.07, ("huber_loss", "mae", "rmse")),
+    "poisson": Judgement(partial(deviances, power=1.0), "mean Poisson deviance", 0.13, _BY_DEVIANCE),
+    "gamma": Judgement(partial(deviances, power=2.0), "mean gamma deviance", 0.13, _BY_DEVIANCE),
+    "tweedie": Judgement(deviances, "mean Tweedie deviance", 0.13, _BY_DEVIANCE),
+    "pinball": Judgement(pinball_losses, "mean pinball loss", 0.07, ("pinball_loss",), form="quantiles"),
 }

@@ -59,6 +59,7 @@ Table = list[tuple[str, Callable[[Sequence[Any]], Sequence[Any]] | None]]
 _MISSING: dict[str, Callable[[Sequence[Any]], Sequence[Any]]] = dict.fromkeys(
     FLOATS, lambda values: [value if value == value else None for value in values]
 )
+# By form; of quantiles each is an output of its own (`Target.quantile_outputs`), for a tensor does not name its columns.
 OUTPUTS: dict[Form, dict[str, str]] = {
     "probability": {"probability": "FP64", "label": "BYTES"},
     "probabilities": {"probabilities": "FP64", "label": "BYTES"},
@@ -351,7 +352,8 @@ class TensorWriter:
     """A writer of the output tensors of a task."""
 
     def __init__(self, schema: FeatureSchema) -> None:
-        self._outputs = OUTPUTS[TASKS[schema.task].form]
+        own = dict.fromkeys(schema.target.quantile_outputs, "FP64")
+        self._outputs = own or OUTPUTS[TASKS[schema.task].form]
         self._labels = schema.target.labels
 
     def requested(self, names: Sequence[str]) -> Sequence[str]:

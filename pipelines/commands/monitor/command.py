@@ -23,7 +23,7 @@ from pipelines.statistics import comparisons, measures
 from pipelines.statistics.comparable import obstacles
 from pipelines.statistics.comparisons import Clusters
 from pipelines.statistics.measures import Outcomes, Scores
-from pipelines.statistics.tasks import JUDGEMENTS
+from pipelines.statistics.tasks import Judgement, judgement
 
 
 class Judged(NamedTuple):
@@ -37,7 +37,7 @@ class Judged(NamedTuple):
 def run(params: Params) -> str:
     """Write `reports/monitor.json`.
 
-    The alarm is raised if the favourable bound (95 %, resampled) of the month's ROC-AUC, log loss or RMSE is worse than the measure at
+    The alarm is raised if the favourable bound (95 %, resampled) of the month's headline measure is worse than the measure at
     approval by more than `gates.regression_margin`.
 
     Over fewer days, entities or rows than `gates.clusters` the bound is too narrow to decide, and the report says `undecided`.
@@ -62,15 +62,20 @@ def run(params: Params) -> str:
             "monitor it with its own params.yaml until a model of this one is live",
             problems,
         )
-    key = TASKS[claims.task].headline
+    judged, key = judgement(params.target), claims.gate.get("headline", TASKS[claims.task].headline)
+    if key != judged.headline:
+        raise ConfigurationError(
+            f"the live model {digest[:12]} was approved by {measures.MEASURES[key].title}, and target.objective asks for "
+            f"{measures.MEASURES[judged.headline].title}; monitor it with its own params.yaml until a model of this one is live"
+        )
     promised = claims.metrics[key]
     month = params.data.months[-1]
     seen = month in claims.inputs["partitions"]
-    judged = _judged(month, params, predictor)
-    clusters, unit = comparisons.clusters(judged.table, params.data.time, params.split)
-    measured = {**_measures(params.target.task, judged), "clusters": int(clusters.max()) + 1, "unit": unit}
+    rows = _judged(month, params, predictor)
+    clusters, unit = comparisons.clusters(rows.table, params.data.time, params.split)
+    measured = {**_measures(judged, rows), "clusters": int(clusters.max()) + 1, "unit": unit}
     resampled = {"resamples": params.evaluate.bootstrap, "seed": params.train.seed}
-    bound, worse = _bound(params.target.task, judged, clusters, promised, params.gates.regression_margin, **resampled)
+    bound, worse = _bound(judged, rows, clusters, promised, params.gates.regression_margin, **resampled)
     undecided = worse and measured["clusters"] < params.gates.clusters
     report = {"model": digest, "month": month, "seen": seen, f"promised_{key}": promised, **measured, **bound}
     report |= {"alarm": worse and not undecided, "undecided": undecided}
@@ -104,29 +109,29 @@ def _judged(month: str, params: Params, predictor: Predictor) -> Judged:
     return Judged(table, outcomes, predictor.score_table(tables.columns_of(table, fields)).astype(np.float64))
 
 
-def _measures(task: str, judged: Judged) -> dict[str, Any]:
+def _measures(by: Judgement, judged: Judged) -> dict[str, Any]:
     measured: dict[str, Any] = {
-        **measures.measure(task, judged.outcomes, judged.scores),
+        **by.measure(judged.outcomes, judged.scores),
         "rows": judged.table.height,
-        **measures.describe(task, judged.outcomes),
+        **measures.describe(by.form, judged.outcomes),
     }
-    if not TASKS[task].has_many_labels:
+    if by.form in ("probability", "value"):
         measured["mean_score"] = float(judged.scores.mean())
     return measured
 
 
 def _bound(
-    task: str, judged: Judged, clusters: Clusters, promised: float, margin: float, *, resamples: int, seed: int
+    by: Judgement, judged: Judged, clusters: Clusters, promised: float, margin: float, *, resamples: int, seed: int
 ) -> tuple[dict[str, float], bool]:
     """Return the favourable bound, and whether even that is too bad."""
     outcomes, scores = judged.outcomes, judged.scores
-    judgement, headline = JUDGEMENTS[task], TASKS[task].headline
-    if judgement.by_auc:
+    headline = by.headline
+    if by.by_auc:
         areas = comparisons.areas(outcomes, scores, clusters, resamples=resamples, seed=seed)
         upper = float(np.nanpercentile(areas[1:], 95))
         return {f"{headline}_upper_bound": upper}, upper < promised - margin
-    losses = comparisons.resampled_means(judgement.losses(outcomes, scores), clusters, resamples=resamples, seed=seed)
+    losses = comparisons.resampled_means(by.losses(outcomes, scores), clusters, resamples=resamples, seed=seed)
     lower = float(np.percentile(losses[1:], 5))
-    if judgement.is_root:
+    if by.is_root:
         return {f"{headline}_lower_bound": float(np.sqrt(lower))}, lower > promised**2 * (1 + margin)
     return {f"{headline}_lower_bound": lower}, lower > promised * (1 + margin)

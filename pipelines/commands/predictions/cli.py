@@ -67,7 +67,8 @@ def _table(header: Header, batch: Batch) -> pl.DataFrame:
     """Return the rows with `__time__` (UTC), `__request_id__` (null without one), `__row__` in the request, and `__model__`.
 
     The features are the model's inputs: float32, NaN for missing. The answer equals the caller's, to the last bit:
-    `__probability__` and `__predicted_label__`; `__probability__:LABEL` for each label where each has one; or `__value__`.
+    `__probability__` and `__predicted_label__`; `__probability__:LABEL` for each label where each has one; `__value__`; or
+    `__quantile__:LEVEL`.
     """
     known = {
         "__time__": pl.Series(batch.times).cast(pl.Datetime("ns", "UTC")),
@@ -81,6 +82,8 @@ def _table(header: Header, batch: Batch) -> pl.DataFrame:
 
 def _answers(header: Header, scores: Any) -> dict[str, Any]:
     task = TASKS[header.task]
+    if task.has_quantiles:
+        return {f"__quantile__:{level}": scores[:, at].copy() for at, level in enumerate(header.labels)}
     if task.is_number:
         return {"__value__": scores[:, 0].copy()}
     if task.has_positive:

@@ -39,7 +39,7 @@ def train(
     """
     losses = search(rows, settings, schema, session).losses
     rounds = best(losses) + 1
-    asked = asked_of(settings, schema)
+    asked = asked_of(settings, schema) | start(rows, schema)
     plan = Plan("training on all rows", rounds, None, settings.checkpoint_rounds, settings.seed)
     with matrices(settings, session) as matrix:
         fitted = _pass(LocalEngine(asked, lambda: (matrix.make(rows, Part.ALL), None)), plan, rows, asked, session)
@@ -47,7 +47,7 @@ def train(
     return booster, {
         "rounds": rounds,
         "splits": splits(booster),
-        f"validation_{OBJECTIVES[schema.task].measure}": losses[rounds - 1],
+        f"validation_{OBJECTIVES[schema.objective.name].measure}": losses[rounds - 1],
     }
 
 
@@ -59,7 +59,8 @@ def unseen(rows: Rows, settings: BoostingParams, schema: FeatureSchema, session:
 
 def search(rows: Rows, settings: BoostingParams, schema: FeatureSchema, session: Session) -> Checkpoint:
     """Return the booster of the training rows after the round at which early stopping ended, with its losses."""
-    asked, most, patience = asked_of(settings, schema), settings.max_rounds, settings.early_stopping_rounds
+    asked = asked_of(settings, schema) | start(rows, schema)
+    most, patience = settings.max_rounds, settings.early_stopping_rounds
     plan = Plan("rounds by validation", most, patience, settings.checkpoint_rounds, settings.seed)
     with matrices(settings, session) as matrix:
 
@@ -114,10 +115,22 @@ def constraints(settings: TreeParams, schema: FeatureSchema) -> dict[str, Any]:
 
 
 def objective(schema: FeatureSchema) -> dict[str, Any]:
-    """Return objective, metric and number of classes, as settings of XGBoost."""
-    classes = {"num_class": len(schema.target.labels)} if TASKS[schema.task].has_many_labels else {}
-    found = OBJECTIVES[schema.task]
-    return classes | {"objective": found.name, "eval_metric": found.metric}
+    """Return objective, its parameters, metric and number of classes, as settings of XGBoost."""
+    target, found = schema.target, OBJECTIVES[schema.objective.name]
+    own = {name: getattr(target, attribute) for name, attribute in found.settings.items()}
+    classes = {"num_class": len(target.labels)} if TASKS[schema.task].has_many_labels else {}
+    return classes | own | {"objective": found.name, "eval_metric": found.metric.format(power=target.power)}
+
+
+def start(rows: Rows, schema: FeatureSchema) -> dict[str, Any]:
+    """Return settings that let the Huber loss converge; none for other objectives.
+
+    A Newton step overshoots an error by its square in units of the slope. XGBoost's own start is such a step from 0, so it begins far
+    away and never comes back. Here it starts at the median, and no leaf moves a row by more than the slope in a round.
+    """
+    if schema.objective.name != "huber":
+        return {}
+    return {"base_score": float(np.median(rows.outcomes)), "max_delta_step": schema.target.slope}
 
 
 def to_onnx(booster: Any, schema: FeatureSchema) -> bytes:
@@ -125,10 +138,10 @@ def to_onnx(booster: Any, schema: FeatureSchema) -> bytes:
     return booster_to_onnx(booster, len(schema.features))
 
 
-def scores(booster: Any, matrix: Matrix, _schema: FeatureSchema) -> NDArray[np.float32]:
-    """Return the scores of XGBoost."""
+def scores(booster: Any, matrix: Matrix, schema: FeatureSchema) -> NDArray[np.float32]:
+    """Return the scores of XGBoost; quantiles, which its trees may let cross, in ascending order."""
     predicted: NDArray[np.float32] = booster.inplace_predict(matrix)
-    return predicted
+    return np.sort(predicted, axis=1) if TASKS[schema.task].has_quantiles else predicted
 
 
 def margins(booster: Any, matrix: Matrix, _schema: FeatureSchema) -> NDArray[np.float32]:

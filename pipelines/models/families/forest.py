@@ -26,7 +26,12 @@ from pipelines.params.train import ForestParams
 
 __all__ = ["TOLERANCE", "files", "importance", "margins", "scores", "to_onnx", "train", "unseen"]
 
-_LINKS: dict[Form, Link] = {"probability": "share", "probabilities": "shares", "value": "identity"}
+_LINKS: dict[Form, Link] = {
+    "probability": "share",
+    "probabilities": "shares",
+    "value": "identity",
+    "quantiles": "ascending",
+}
 
 
 def train(
@@ -53,8 +58,8 @@ def _grown(rows: Rows, part: Part, settings: ForestParams, schema: FeatureSchema
         "reg_lambda": 0,  # a leaf is the mean of its rows
         "num_parallel_tree": settings.trees,
     }
-    asked |= {"objective": "reg:squarederror", "eval_metric": "rmse"}
-    asked.pop("num_class", None)
+    if not TASKS[schema.task].is_number:
+        asked = {**asked, "objective": "reg:squarederror", "num_class": 0}
     with matrices(settings, session, lambda outcomes: _numbers(outcomes, schema)) as matrix:
         return xgboost.train(asked, matrix.make(rows, part), num_boost_round=1)
 
@@ -73,7 +78,7 @@ def scores(forest: Any, matrix: Matrix, schema: FeatureSchema) -> NDArray[np.flo
         positive = np.maximum(means, np.float32(SMALLEST_SHARE))
         shares: NDArray[np.float32] = positive / positive.sum(axis=1, keepdims=True)
         return shares
-    return means
+    return np.sort(means, axis=1) if TASKS[schema.task].has_quantiles else means
 
 
 def _numbers(outcomes: NDArray[Any], schema: FeatureSchema) -> NDArray[Any]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from contract.model import transforms
 from contract.schema.schema import FeatureSchema
-from contract.schema.tasks import TASKS, Form
+from contract.schema.tasks import TASKS
 from pipelines.models.family import ALONE, Matrix, Rows, Session
 from pipelines.models.graph import FEATURES, MARGINS, Link, model_bytes, tensor
 from pipelines.params.train import FamilyParams
@@ -20,7 +20,14 @@ _DIGITS = 6
 _NOISE = 1e-9  # share of the largest coefficient below which a coefficient is zero
 _ROWS = 500_000  # largest table that is fitted whole: 0.4 GB in double precision with its copies
 _HESSIAN = 4_000  # columns of the largest Hessian of newton-cholesky: 128 MB
-_LINKS: dict[Form, Link] = {"probability": "logistic", "probabilities": "softmax", "value": "identity"}
+_LINKS: dict[str, Link] = {
+    "logistic": "logistic",
+    "softmax": "softmax",
+    "pinball": "ascending",
+    "poisson": "exponential",
+    "gamma": "exponential",
+    "tweedie": "exponential",
+}
 Numbers = NDArray[np.float64]
 
 
@@ -51,11 +58,22 @@ def fit(matrix: Matrix, outcomes: NDArray[Any], schema: FeatureSchema) -> Any:
     encode = make_pipeline(SimpleImputer(strategy="constant", fill_value=_MISSING), OneHotEncoder(categories=codes))
     scale = make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler())
     columns = ColumnTransformer([("coded", encode, coded), ("numeric", scale, numeric)], sparse_threshold=1.0)
-    model = make_pipeline(columns, _estimator(schema, sum(map(len, codes)) + len(numeric)))
+    model = make_pipeline(columns, _estimator(schema, len(outcomes), sum(map(len, codes)) + len(numeric)))
     model.fit(matrix.astype(np.float64), outcomes)  # in single precision no solver converges to six digits
     estimator = model.steps[-1][1]
-    estimator.coef_, estimator.intercept_ = rounded(estimator.coef_), rounded(estimator.intercept_)
+    estimator.coef_ = rounded(estimator.coef_)
+    if levels := _levels(schema):
+        # The quantiles of the residuals, for every row the same ones: a linear quantile regression takes minutes.
+        shifts = np.quantile(outcomes - model.predict(matrix), levels)
+        estimator.coef_ = np.tile(estimator.coef_, (len(levels), 1))
+        estimator.intercept_ = estimator.intercept_ + shifts
+    estimator.intercept_ = rounded(np.asarray(estimator.intercept_))
     return model
+
+
+def _levels(schema: FeatureSchema) -> tuple[float, ...]:
+    """Return the levels of the quantiles that the objective estimates; the median stands for a robust mean."""
+    return (0.5,) if schema.objective.name in ("absolute_error", "huber") else schema.target.quantiles
 
 
 def _parts(schema: FeatureSchema) -> tuple[list[int], list[int]]:
@@ -69,9 +87,13 @@ def _codes(schema: FeatureSchema, index: int) -> NDArray[np.float32]:
     return np.arange(_MISSING, len(transforms.codes(schema.features[index]) or ()) + 1, dtype=np.float32)
 
 
-def _estimator(schema: FeatureSchema, columns: int) -> Any:
-    from sklearn.linear_model import LogisticRegression, Ridge
+def _estimator(schema: FeatureSchema, rows: int, columns: int) -> Any:
+    from sklearn.linear_model import LogisticRegression, Ridge, TweedieRegressor
 
+    if power := {"poisson": 1.0, "gamma": 2.0, "tweedie": schema.target.power}.get(schema.objective.name):
+        solver = "newton-cholesky" if columns <= _HESSIAN else "lbfgs"
+        # The penalty of the others, which do not divide the loss by the rows.
+        return TweedieRegressor(power=power, link="log", alpha=1 / rows, solver=solver, tol=1e-8, max_iter=300)
     if TASKS[schema.task].is_number:
         return Ridge(solver="lsqr", tol=1e-12)
     if columns * max(1, len(schema.target.labels) - 1) > _HESSIAN:
@@ -101,7 +123,7 @@ def scores(model: Any, matrix: Matrix, schema: FeatureSchema) -> Numbers:
     """Return the scores of the fitted pipeline, in the shapes of `contract.model.predictor.Predictor.score_matrix`."""
     if TASKS[schema.task].is_number:
         predicted: Numbers = model.predict(matrix)
-        return predicted
+        return np.sort(predicted, axis=1) if TASKS[schema.task].has_quantiles else predicted.reshape(-1)
     probabilities: Numbers = model.predict_proba(matrix)
     return probabilities[:, 1] if TASKS[schema.task].has_positive else probabilities
 
@@ -151,7 +173,9 @@ def to_onnx(model: Any, schema: FeatureSchema) -> bytes:
         helper.make_node("MatMul", ["columns", "weights"], ["products"]),
         helper.make_node("Add", ["products", "intercept"], [MARGINS]),
     ]
-    return model_bytes(nodes, constants, len(schema.features), weights.shape[1], _LINKS[TASKS[schema.task].form])
+    return model_bytes(
+        nodes, constants, len(schema.features), weights.shape[1], _LINKS.get(schema.objective.name, "identity")
+    )
 
 
 def _one_hot(nodes: list[Any], constants: list[Any], coded: list[int], codes: list[NDArray[np.float32]]) -> str:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
 
@@ -30,6 +30,14 @@ def _logit(chances: Floats) -> Floats:
     return np.array([-math.log(1 / chance - 1) for chance in chances.tolist()], np.float32)
 
 
+def _log(means: Floats) -> Floats:
+    return np.array([math.log(mean) for mean in means.tolist()], np.float32)
+
+
+def _same(scores: Floats) -> Floats:
+    return scores
+
+
 @dataclass(frozen=True)
 class Objective:
     """An objective of XGBoost.
@@ -38,6 +46,7 @@ class Objective:
         metric: XGBoost's name of the measure on the validation part, which is `measure` here.
         to_margin: function from the base score to the first summand.
         link: function from the sums to the scores.
+        settings: by XGBoost's names of further settings, the attribute of the target.
     """
 
     name: str
@@ -45,13 +54,29 @@ class Objective:
     measure: str
     to_margin: Callable[[Floats], Floats]
     link: Link
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
-# By task.
+# By the name of the objective in `contract.schema.tasks`.
 OBJECTIVES = {
-    "binary": Objective("binary:logistic", "logloss", "log_loss", _logit, "logistic"),
-    "multiclass": Objective("multi:softprob", "mlogloss", "log_loss", lambda score: score, "softmax"),
-    "regression": Objective("reg:squarederror", "rmse", "rmse", lambda score: score, "identity"),
+    "logistic": Objective("binary:logistic", "logloss", "log_loss", _logit, "logistic"),
+    "softmax": Objective("multi:softprob", "mlogloss", "log_loss", _same, "softmax"),
+    "squared_error": Objective("reg:squarederror", "rmse", "rmse", _same, "identity"),
+    "absolute_error": Objective("reg:absoluteerror", "mae", "mae", _same, "identity"),
+    "huber": Objective("reg:pseudohubererror", "mphe", "huber_loss", _same, "identity", {"huber_slope": "slope"}),
+    "poisson": Objective("count:poisson", "poisson-nloglik", "poisson_log_loss", _log, "exponential"),
+    "gamma": Objective("reg:gamma", "gamma-deviance", "deviance", _log, "exponential"),
+    "tweedie": Objective(
+        "reg:tweedie",
+        "tweedie-nloglik@{power}",
+        "tweedie_log_loss",
+        _log,
+        "exponential",
+        {"tweedie_variance_power": "power"},
+    ),
+    "pinball": Objective(
+        "reg:quantileerror", "quantile", "pinball_loss", _same, "ascending", {"quantile_alpha": "quantiles"}
+    ),
 }
 
 

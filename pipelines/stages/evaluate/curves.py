@@ -46,7 +46,7 @@ def precision_recall(labels: Outcomes, scores: Scores) -> list[dict[str, float]]
 def curves(
     target: TargetParams, outcomes: Outcomes, scores: Scores, importance: dict[str, float]
 ) -> dict[str, list[dict[str, Any]]]:
-    """Return the rows of each curve of the task, by name (see `FIELDS`).
+    """Return the rows of each curve of the task, by name (see `FIELDS`); of quantiles the middle one is drawn.
 
     Every task has `calibration` and `importance`; labels have `roc`, `pr` and `confusion` too, numbers `predicted` and
     `residuals`. With three or more labels, ROC and precision-recall pool every label against the rest.
@@ -55,10 +55,13 @@ def curves(
     importances = [{"feature": name, "importance": share} for name, share in ranked]
     task = TASKS[target.task]
     if task.is_number:
+        middle = scores[:, scores.shape[1] // 2] if task.has_quantiles else scores
         return {
-            "predicted": _thin({"actual": np.sort(outcomes), "predicted": scores[np.argsort(outcomes, kind="stable")]}),
-            "residuals": residuals(outcomes, scores),
-            "calibration": calibration(outcomes, scores),
+            "predicted": _thin({"actual": np.sort(outcomes), "predicted": middle[np.argsort(outcomes, kind="stable")]}),
+            "residuals": residuals(outcomes, middle),
+            "calibration": coverage(target.quantiles, outcomes, scores)
+            if task.has_quantiles
+            else calibration(outcomes, scores),
             "importance": importances,
         }
     if task.has_positive:
@@ -88,6 +91,12 @@ def residuals(values: Outcomes, scores: Scores) -> list[dict[str, float]]:
     counts, edges = np.histogram(values - scores, bins=_RESIDUAL_BINS)
     middles = (edges[:-1] + edges[1:]) / 2
     return [{"residual": float(middle), "rows": int(count)} for middle, count in zip(middles, counts, strict=True)]
+
+
+def coverage(levels: Sequence[float], outcomes: Outcomes, scores: Scores) -> list[dict[str, float]]:
+    """Return for each quantile its level, as `score`, and the share of outcomes up to it, as `rate`."""
+    shares = (outcomes[:, None] <= scores).mean(axis=0).tolist()
+    return [{"score": level, "rate": share, "rows": len(outcomes)} for level, share in zip(levels, shares, strict=True)]
 
 
 def to_csv(name: str, rows: Sequence[dict[str, Any]]) -> bytes:

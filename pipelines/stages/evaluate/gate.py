@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from pipelines.statistics.tasks import JUDGEMENTS
+from pipelines.statistics.tasks import Judgement
 
 Check = dict[str, Any]
 Verdict = Literal["approved", "held", "rejected"]
@@ -22,10 +22,9 @@ PRIOR, LIVE = "better than the prior", "not worse than the live model"
 _UNITS = ("days", "entities", "rows")
 
 
-def weakness(checks: Sequence[Check], task: str) -> list[str]:
+def weakness(checks: Sequence[Check], judgement: Judgement) -> list[str]:
     """Return a warning if the model beats the prior by less than a medium effect; no check requires more."""
     better = next((check for check in checks if check["name"] == PRIOR and check["verdict"] != FAILED), None)
-    judgement = JUDGEMENTS[task]
     if better is None or better["difference"] >= judgement.medium:
         return []
     told = (
@@ -49,7 +48,7 @@ def counts(checks: Sequence[Check]) -> dict[str, int]:
     return {name.replace(" ", "_"): found.count(name) for name in (PASSED, FAILED, UNDECIDED, NOT_COMPARED)}
 
 
-def reason(check: Check, task: str) -> str:
+def reason(check: Check, judgement: Judgement) -> str:
     """Return a check as text: the measured figure, its bound, and the condition."""
     if check["verdict"] == NOT_COMPARED:
         accepted = "; accepted by gates.replaces" if check["accepted"] else ""
@@ -63,7 +62,6 @@ def reason(check: Check, task: str) -> str:
         )
     unit = next(unit for unit in _UNITS if unit in check)
     over = f"over {check[unit]} {unit}"
-    judgement = JUDGEMENTS[task]
     compared = (
         f"difference in {judgement.compared}"
         if judgement.by_auc and "compared" not in check

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from pipelines.statistics.measures import Outcomes, Scores
-from pipelines.statistics.tasks import JUDGEMENTS
+from pipelines.statistics.tasks import Judgement
 
 
 def inference(
-    task: str, members: tuple[Outcomes, dict[str, Scores]], others: tuple[Outcomes, dict[str, Scores]]
+    judgement: Judgement, members: tuple[Outcomes, dict[str, Scores]], others: tuple[Outcomes, dict[str, Scores]]
 ) -> dict[str, Any]:
     """Return the ROC-AUC of the attack on each model: training rows told from hold-out rows by their losses.
 
@@ -22,7 +22,7 @@ def inference(
     Returns:
         `roc_auc` of the model, that of the baselines as `against`, and the number of `members`.
     """
-    losses = JUDGEMENTS[task].losses
+    losses = judgement.losses
     areas = {
         name: attack_auc(losses(members[0], members[1][name]), losses(others[0], others[1][name]))
         for name in ("model", "linear", "prior")

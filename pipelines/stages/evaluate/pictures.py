@@ -24,13 +24,19 @@ def pictures(curves: dict[str, Rows], task: str, positive_rate: float | None, im
     ):
         importance = {"Importance of features": _bars(curves["importance"][:15], f"share of the total {importance_of}")}
         form = TASKS[task].form
-        if form == "value":
-            return {
-                "Predicted and actual": _scatter(curves["predicted"]),
-                "Residuals: actual less predicted": _histogram(curves["residuals"]),
-                "Calibration, ten bins of equal count": _calibration(
-                    curves["calibration"], "mean predicted", "mean actual"
+        if form in ("value", "quantiles"):
+            predicted, caption, axes = {
+                "value": ("Predicted", "Calibration, ten bins of equal count", ("mean predicted", "mean actual")),
+                "quantiles": (
+                    "Middle quantile",
+                    "Calibration of the quantiles",
+                    ("level", "share of outcomes up to it"),
                 ),
+            }[form]
+            return {
+                f"{predicted} and actual": _scatter(curves["predicted"]),
+                "Residuals: actual less predicted": _histogram(curves["residuals"]),
+                caption: _calibration(curves["calibration"], *axes),
             } | importance
         calibrated = {
             "probability": ("mean predicted probability", "share of positives"),

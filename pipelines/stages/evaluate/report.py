@@ -14,7 +14,7 @@ from pipelines.params.split import GroupedSplit, PredefinedSplit, Split, Tempora
 from pipelines.stages.evaluate import gate
 from pipelines.stages.evaluate.pictures import pictures
 from pipelines.statistics.measures import MEASURES
-from pipelines.statistics.tasks import JUDGEMENTS
+from pipelines.statistics.tasks import judgement
 
 _UNITS = {
     "days": "whole days, paired: rows of one day are not independent",
@@ -46,6 +46,7 @@ def render(
     models = {"this model": metrics} | {
         _NAMES[name]: metrics["against"][name] for name in _NAMES if name in metrics["against"]
     }
+    judged = judgement(params.target)
     breakdown = ({"month": metrics["by_month"]} if "by_month" in metrics else {}) | slices
     return environment.get_template("report.html.j2").render(
         params=params,
@@ -57,11 +58,11 @@ def render(
         held_out=held_out(params.split, params.data.months),
         unit=_UNITS[next(unit for check in approval["checks"] for unit in _UNITS if unit in check)],
         approval=approval,
-        reasons=[(_MARKS[check["verdict"]], gate.reason(check, params.target.task)) for check in approval["checks"]],
+        reasons=[(_MARKS[check["verdict"]], gate.reason(check, judged)) for check in approval["checks"]],
         title=_TITLES[approval["verdict"]],
         compared=gate.summary(approval["checks"], approval["champion"]),
         slices=breakdown,
-        sliced={key: MEASURES[key].title for key in JUDGEMENTS[params.target.task].sliced},
+        sliced={key: MEASURES[key].title for key in judged.sliced},
         counts=counts,
         training=training,
         pictures=pictures(
@@ -76,7 +77,10 @@ def _question(target: TargetParams) -> str:
         return f"will “{target.column}” be “{target.labels[1]}”?"
     if task.has_many_labels:
         return f"which “{target.column}” is it: {', '.join(target.labels)}?"
-    return f"how much is “{target.column}”{f' ({target.unit})' if target.unit else ''}?"
+    unit = f" ({target.unit})" if target.unit else ""
+    if task.has_quantiles:
+        return f"which numbers does “{target.column}”{unit} stay below in {', '.join(map(_percent, target.quantiles))} of cases?"
+    return f"how much is “{target.column}”{unit}?"
 
 
 def _described(target: TargetParams, holdout: dict[str, Any]) -> str:
@@ -87,6 +91,10 @@ def _described(target: TargetParams, holdout: dict[str, Any]) -> str:
         shares = (f"“{label}” {share:.1%}" for label, share in holdout["shares"].items())
         return f"Their labels: {', '.join(shares)}."
     return f"Their mean is {holdout['mean']:,.6g}{f' {target.unit}' if target.unit else ''}."
+
+
+def _percent(level: float) -> str:
+    return f"{100 * level:g} %"
 
 
 def held_out(split: Split, months: Sequence[str]) -> str:

@@ -10,22 +10,23 @@ import polars as pl
 
 from contract.model.transforms import CALENDAR_PARTS
 from pipelines.params.params import Slice
-from pipelines.statistics.measures import Outcomes, Scores, describe, measure
+from pipelines.statistics.measures import Outcomes, Scores, describe
+from pipelines.statistics.tasks import Judgement
 
 # Fewer rows say little; such a slice is left out of the tables.
 _FEWEST_ROWS = 30
 
 
-def by_month(task: str, times: pl.Series, outcomes: Outcomes, scores: Scores) -> dict[str, dict[str, float]]:
+def by_month(judgement: Judgement, times: pl.Series, outcomes: Outcomes, scores: Scores) -> dict[str, dict[str, float]]:
     """Return the measures by month, such as `2013-01`, as `by_slice` does by value."""
-    return _by(task, times.dt.strftime("%Y-%m").to_list(), outcomes, scores)
+    return _by(judgement, times.dt.strftime("%Y-%m").to_list(), outcomes, scores)
 
 
 def by_slice(
-    task: str, table: pl.DataFrame, slices: Sequence[Slice], outcomes: Outcomes, scores: Scores
+    judgement: Judgement, table: pl.DataFrame, slices: Sequence[Slice], outcomes: Outcomes, scores: Scores
 ) -> dict[str, dict[str, Any]]:
     """Return slice name -> value -> measures, with the number of rows and the positive share or the mean."""
-    return {entry.name: _by(task, _values(table[entry.column], entry), outcomes, scores) for entry in slices}
+    return {entry.name: _by(judgement, _values(table[entry.column], entry), outcomes, scores) for entry in slices}
 
 
 def _values(column: pl.Series, entry: Slice) -> list[str]:
@@ -35,12 +36,12 @@ def _values(column: pl.Series, entry: Slice) -> list[str]:
     return ["" if at is None else f"{read(at):02d}" for at in column.to_list()]
 
 
-def _by(task: str, values: list[str], outcomes: Outcomes, scores: Scores) -> dict[str, dict[str, float]]:
+def _by(judgement: Judgement, values: list[str], outcomes: Outcomes, scores: Scores) -> dict[str, dict[str, float]]:
     keys = np.array(values)
     measured = {}
     for value in sorted(set(values)):
         rows = keys == value
         if (count := int(rows.sum())) >= _FEWEST_ROWS:
-            described = describe(task, outcomes[rows])
-            measured[value] = {"rows": count, **described, **measure(task, outcomes[rows], scores[rows])}
+            described = describe(judgement.form, outcomes[rows])
+            measured[value] = {"rows": count, **described, **judgement.measure(outcomes[rows], scores[rows])}
     return measured

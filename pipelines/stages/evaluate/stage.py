@@ -23,6 +23,7 @@ from pipelines.stages.evaluate.holdout import Holdout
 from pipelines.stages.evaluate.live import Live
 from pipelines.statistics import comparisons, measures
 from pipelines.statistics.measures import Scores
+from pipelines.statistics.tasks import Judgement, judgement
 
 
 def run(params: Params) -> str:
@@ -33,32 +34,33 @@ def run(params: Params) -> str:
     """
     training = json.loads(paths.TRAINING.read_bytes())
     champion, suspects = live.champion(), json.loads(paths.SCREENING.read_bytes())["suspects"]
-    data, target = params.data, params.target
+    data, target, judged = params.data, params.target, judgement(params.target)
     held, members = holdout.load(data, target, params.split, params.features, champion["learned"], params.train.seed)
     scores = holdout.scores(held, training["prior"])
     beside = live.judge(champion["digest"], data, target, params.features, params.serving.deprecated, held)
     if beside and beside.scores is not None and beside.unseen is not None and beside.unseen.all():
         scores["champion"] = beside.scores
     metrics = _metrics(target, data.time, held, scores)
-    compare = partial(_compared, held, target.task, resamples=params.evaluate.bootstrap, seed=params.train.seed)
+    compare = partial(_compared, held, judged, resamples=params.evaluate.bootstrap, seed=params.train.seed)
     checks = gates.checks(_evidence(compare, scores, beside, metrics, training.get("splits")), params.gates)
     approval = {
         "verdict": gate.verdict(checks),
         "approved": gate.verdict(checks) == "approved",
         "checks": checks,
         "champion": champion["digest"],
+        "headline": judged.headline,
         "learned": held.rule,
         "breaks": list(beside.breaks) if beside else [],
-        "weak": gate.weakness(checks, target.task),
+        "weak": gate.weakness(checks, judged),
         "suspects": {name: evidence for name, evidence in suspects.items() if name not in params.gates.reviewed},
     }
     metrics["checks"] = gate.counts(checks)
     metrics["membership_inference"] = membership.inference(
-        target.task,
+        judged,
         (members.outcomes, holdout.scores(members, training["prior"])),
         (held.outcomes, scores),
     )
-    breakdown = slices.by_slice(target.task, held.table, params.evaluate.slices, held.outcomes, scores["model"])
+    breakdown = slices.by_slice(judged, held.table, params.evaluate.slices, held.outcomes, scores["model"])
     drawn = curves.curves(target, held.outcomes, scores["model"], training["importance"])
     shutil.rmtree(paths.PLOTS, ignore_errors=True)
     for name in curves.FIELDS:  # DVC warns of a missing file that dvc.yaml names
@@ -69,7 +71,7 @@ def run(params: Params) -> str:
     counts = json.loads(paths.COUNTS.read_bytes())
     page = report.render(params, metrics, approval, breakdown, drawn, counts, training)
     write_atomically(paths.EVALUATION, page.encode())
-    return _verdict(target.task, metrics, approval)
+    return _verdict(judged, metrics, approval)
 
 
 def _evidence(
@@ -99,7 +101,7 @@ def _evidence(
 
 def _compared(
     held: Holdout,
-    task: str,
+    judged: Judgement,
     scores: Scores,
     others: Scores,
     rows: NDArray[np.bool_],
@@ -110,37 +112,40 @@ def _compared(
 ) -> dict[str, Any]:
     """Return the paired difference on these rows of the hold-out, and the number of clusters behind its bound."""
     clusters = np.unique(held.clusters[rows], return_inverse=True)[1]
-    found = by(task, held.outcomes[rows], scores[rows], others[rows], clusters, resamples=resamples, seed=seed)
+    found = by(judged, held.outcomes[rows], scores[rows], others[rows], clusters, resamples=resamples, seed=seed)
     return {**found, held.unit: int(clusters.max()) + 1}
 
 
 def _metrics(target: TargetParams, time: str | None, held: Holdout, scores: dict[str, Scores]) -> dict[str, Any]:
-    measured = {name: measures.measure(target.task, held.outcomes, values) for name, values in scores.items()}
+    judged = judgement(target)
+    measured = {name: judged.measure(held.outcomes, values) for name, values in scores.items()}
     metrics: dict[str, Any] = {
         **measured.pop("model"),
         "holdout": {
             "rows": len(held.outcomes),
             "unlabelled": held.unlabelled,
-            **measures.describe(target.task, held.outcomes),
+            **measures.describe(judged.form, held.outcomes),
         },
         "against": measured,
     }
     if TASKS[target.task].has_many_labels:
         shares = np.bincount(held.outcomes, minlength=len(target.labels)) / len(held.outcomes)
         metrics["holdout"]["shares"] = dict(zip(target.labels, shares.tolist(), strict=True))
+    if TASKS[target.task].has_quantiles:
+        metrics["quantiles"] = measures.of_quantiles(target.quantiles, held.outcomes, scores["model"])
     if time is not None:
-        metrics["by_month"] = slices.by_month(target.task, held.table[time], held.outcomes, scores["model"])
+        metrics["by_month"] = slices.by_month(judged, held.table[time], held.outcomes, scores["model"])
     return metrics
 
 
-def _verdict(task: str, metrics: dict[str, Any], approval: dict[str, Any]) -> str:
+def _verdict(judged: Judgement, metrics: dict[str, Any], approval: dict[str, Any]) -> str:
     checks, digest = approval["checks"], approval["champion"]
     if approval["verdict"] == "rejected":
         failed = [check for check in checks if check["verdict"] == gate.FAILED]
         raise ModelRejectedError(
             f"the model is rejected: {len(failed)} of {len(checks)} checks failed; the live model stays. "
             f"Evidence: {paths.EVALUATION}{_said(approval)}",
-            [Problem(None, None, gate.reason(check, task)) for check in failed],
+            [Problem(None, None, gate.reason(check, judged)) for check in failed],
         )
     if approval["verdict"] == "held":
         open_ = [check for check in checks if check["verdict"] != gate.PASSED and not check.get("accepted")]
@@ -148,11 +153,11 @@ def _verdict(task: str, metrics: dict[str, Any], approval: dict[str, Any]) -> st
             f"the model is held until a person decides: {len(open_)} of {len(checks)} checks did not decide; the live model stays. "
             f"Evidence: {paths.EVALUATION}{_said(approval)}",
             [
-                Problem(None, None, f"{gate.reason(check, task)}. To go on: {gate.remedy(check, digest)}")
+                Problem(None, None, f"{gate.reason(check, judged)}. To go on: {gate.remedy(check, digest)}")
                 for check in open_
             ],
         )
-    key = TASKS[task].headline
+    key = judged.headline
     linear, prior = (metrics["against"][name][key] for name in ("linear", "prior"))
     return (
         f"{measures.MEASURES[key].title} {metrics[key]:.4f} (linear baseline {linear:.4f}, prior {prior:.4g}), "

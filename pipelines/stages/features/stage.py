@@ -12,6 +12,7 @@ from contract.errors import DataRejectedError
 from contract.files import canonical_json, write_atomically
 from contract.model.encoder import Encoder
 from contract.schema import schema as feature_schema
+from contract.schema.tasks import TASKS
 from pipelines import paths
 from pipelines.data import splits, tables, training
 from pipelines.data.history import accepted, partitions
@@ -36,6 +37,8 @@ def run(params: Params) -> str:
     outcomes = tables.outcomes(deciding, target)
     del deciding  # frees its memory before the next table is read
     _check_parts(target, parts, outcomes)
+    if TASKS[target.task].is_number:
+        target.check_outcomes(float(np.nanmin(outcomes.to_numpy())))
     is_used = parts.is_in([splits.TRAINING, splits.VALIDATION]) & outcomes.is_not_null()
     fitted = tables.read_partitions(months, fitted_columns(target.column, features)).filter(is_used)
     in_utc = tables.columns_in_utc(*map(paths.accepted, months))

@@ -72,7 +72,11 @@ def _told(training: dict[str, Any]) -> str:
 
 
 def _prior(outcomes: Any, schema: FeatureSchema) -> float | list[float]:
-    """Return the prediction without features: the positive share, the share of every label, or the mean."""
+    """Return the prediction without features: the share of the positive label or of each, the mean, median or quantiles."""
+    if schema.objective.name == "absolute_error":
+        return float(np.median(outcomes))
+    if quantiles := schema.target.quantiles:
+        return [float(np.quantile(outcomes, level)) for level in quantiles]
     if TASKS[schema.task].has_many_labels:
         shares: list[float] = (np.bincount(outcomes, minlength=len(schema.target.labels)) / len(outcomes)).tolist()
         return shares

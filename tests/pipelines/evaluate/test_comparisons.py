@@ -8,6 +8,7 @@ import pytest
 
 from pipelines.params.params import GroupedSplit, StratifiedSplit
 from pipelines.statistics import comparisons
+from pipelines.statistics.tasks import JUDGEMENTS
 
 RESAMPLING = {"resamples": 500, "seed": 1}
 
@@ -20,7 +21,7 @@ def test_auc_difference_resamples_whole_days_in_pairs() -> None:
     labels = (random.random(600) < 0.4).astype(np.int8)
     good = labels * 0.5 + random.random(600)
     bad = random.random(600)
-    found = comparisons.difference("binary", labels, good, bad, days, **RESAMPLING)
+    found = comparisons.difference(JUDGEMENTS["logistic"], labels, good, bad, days, **RESAMPLING)
     assert found["difference"] == pytest.approx(roc_auc_score(labels, good) - roc_auc_score(labels, bad))
     # the same bound by brute force: whole days drawn, both areas measured on the same rows
     brute = []
@@ -44,19 +45,19 @@ def test_many_clusters_give_the_bound_that_few_ones_give(monkeypatch: pytest.Mon
     random = np.random.default_rng(7)
     clusters, labels = np.repeat(np.arange(50), 10), random.integers(0, 2, 500).astype(np.int8)
     good, bad = labels * 0.3 + random.random(500), random.random(500)
-    few = comparisons.difference("binary", labels, good, bad, clusters, resamples=2000, seed=1)
+    few = comparisons.difference(JUDGEMENTS["logistic"], labels, good, bad, clusters, resamples=2000, seed=1)
     monkeypatch.setattr(comparisons, "_FEW_CLUSTERS", 0)
-    many = comparisons.difference("binary", labels, good, bad, clusters, resamples=2000, seed=1)
+    many = comparisons.difference(JUDGEMENTS["logistic"], labels, good, bad, clusters, resamples=2000, seed=1)
     assert many["difference"] == pytest.approx(few["difference"])
     assert many["lower_bound"] == pytest.approx(few["lower_bound"], abs=0.01)
 
 
-@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
-def test_difference_of_a_model_with_itself_is_nothing(task: str) -> None:
+@pytest.mark.parametrize("objective", ["logistic", "softmax", "squared_error", "poisson"])
+def test_difference_of_a_model_with_itself_is_nothing(objective: str) -> None:
     random = np.random.default_rng(8)
     outcomes = random.integers(0, 2, 40)
-    scores = random.dirichlet([1, 1, 1], 40) if task == "multiclass" else random.random(40)
-    found = comparisons.difference(task, outcomes, scores, scores, np.arange(40), **RESAMPLING)
+    scores = random.dirichlet([1, 1, 1], 40) if objective == "softmax" else random.random(40)
+    found = comparisons.difference(JUDGEMENTS[objective], outcomes, scores, scores, np.arange(40), **RESAMPLING)
     assert found == {"difference": 0, "lower_bound": 0}
 
 
@@ -64,7 +65,9 @@ def test_loss_is_compared_as_a_share_of_the_other_one_over_whole_clusters() -> N
     values = np.zeros(6)
     clusters = np.array([0, 0, 0, 0, 1, 2])
     scores, others = np.full(6, 1.0), np.array([2.0, 2.0, 2.0, 2.0, 1.0, 0.0])
-    found = comparisons.differences("regression", values, scores, others, clusters, resamples=1000, seed=1)
+    found = comparisons.differences(
+        JUDGEMENTS["squared_error"], values, scores, others, clusters, resamples=1000, seed=1
+    )
     gains, other = np.array([3, 3, 3, 3, 0, -1.0]), 17 / 6
     assert found[0] == pytest.approx(gains.mean() / other)
     # three clusters are drawn from three: all ways to do that, by hand

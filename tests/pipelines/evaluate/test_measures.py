@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
 
 from contract.schema.tasks import TASKS
 from pipelines.models.families.trees import OBJECTIVES
-from pipelines.statistics import measures
-from pipelines.statistics.tasks import JUDGEMENTS
+from pipelines.params.params import TargetParams
+from pipelines.statistics import losses, measures
+from pipelines.statistics.tasks import JUDGEMENTS, judgement
 
 LABELS = np.array([1, 0, 1, 0, 0, 1, 0, 1], np.int8)
 SCORES = np.array([0.9, 0.2, 0.4, 0.4, 0.1, 0.7, 0.8, 0.3])
@@ -21,7 +23,7 @@ def _auc_by_pairs(labels: np.ndarray, scores: np.ndarray) -> float:
 
 
 def test_measure_agrees_with_the_formulas() -> None:
-    measured = measures.measure("binary", LABELS, SCORES)
+    measured = measures.measure("probability", LABELS, SCORES)
     assert measured["roc_auc"] == pytest.approx(_auc_by_pairs(LABELS, SCORES))
     assert measured["brier"] == pytest.approx(np.mean((SCORES - LABELS) ** 2))
     expected = -np.mean(np.where(LABELS == 1, np.log(SCORES), np.log(1 - SCORES)))
@@ -29,7 +31,7 @@ def test_measure_agrees_with_the_formulas() -> None:
 
 
 def test_measure_leaves_areas_out_when_one_class_is_missing() -> None:
-    assert "roc_auc" not in measures.measure("binary", np.zeros(4, np.int8), SCORES[:4])
+    assert "roc_auc" not in measures.measure("probability", np.zeros(4, np.int8), SCORES[:4])
 
 
 def test_calibration_error_is_the_weighted_gap_of_the_bins() -> None:
@@ -51,7 +53,7 @@ def test_measure_of_many_labels_agrees_with_scikit_learn() -> None:
 
     random = np.random.default_rng(3)
     codes, scores = random.integers(0, 3, 200).astype(np.int16), random.dirichlet([1, 2, 3], 200)
-    measured = measures.measure("multiclass", codes, scores)
+    measured = measures.measure("probabilities", codes, scores)
     assert measured["log_loss"] == pytest.approx(metrics.log_loss(codes, scores))
     assert measured["roc_auc"] == pytest.approx(
         metrics.roc_auc_score(codes, scores, multi_class="ovr", average="macro")
@@ -59,18 +61,18 @@ def test_measure_of_many_labels_agrees_with_scikit_learn() -> None:
     assert measured["accuracy"] == np.mean(
         [scores[row].tolist().index(max(scores[row])) == codes[row] for row in range(200)]
     )
-    assert "roc_auc" not in measures.measure("multiclass", codes[codes < 2], scores[codes < 2])
+    assert "roc_auc" not in measures.measure("probabilities", codes[codes < 2], scores[codes < 2])
 
 
 def test_calibration_of_many_labels_is_that_of_the_most_probable_one() -> None:
     scores = np.tile([0.7, 0.2, 0.1], (10, 1))
     codes = np.array([0] * 6 + [1, 1, 2, 2])  # right in six of ten, at a confidence of 0.7; ten bins of one row
     expected = (6 * abs(0.7 - 1) + 4 * 0.7) / 10
-    assert measures.measure("multiclass", codes, scores)["calibration_error"] == pytest.approx(expected)
+    assert measures.measure("probabilities", codes, scores)["calibration_error"] == pytest.approx(expected)
 
 
 def test_log_loss_is_finite_when_a_label_was_given_no_chance() -> None:
-    assert 30 < measures.log_losses(np.array([0]), np.array([[0.0, 1.0]]))[0] < 40
+    assert 30 < losses.log_losses(np.array([0]), np.array([[0.0, 1.0]]))[0] < 40
 
 
 def test_measure_of_numbers_agrees_with_scikit_learn() -> None:
@@ -79,15 +81,65 @@ def test_measure_of_numbers_agrees_with_scikit_learn() -> None:
     random = np.random.default_rng(4)
     values = random.normal(50, 10, 300)
     scores = values + random.normal(1, 3, 300)
-    measured = measures.measure("regression", values, scores)
+    measured = measures.measure("value", values, scores)
     assert measured["rmse"] == pytest.approx(metrics.root_mean_squared_error(values, scores))
     assert measured["mae"] == pytest.approx(metrics.mean_absolute_error(values, scores))
     assert measured["r2"] == pytest.approx(metrics.r2_score(values, scores))
-    assert "r2" not in measures.measure("regression", np.ones(4), np.zeros(4))
+    assert "r2" not in measures.measure("value", np.ones(4), np.zeros(4))
 
 
-def test_every_task_is_judged_by_measures_of_its_form_and_has_an_objective() -> None:
-    assert TASKS.keys() == JUDGEMENTS.keys() == OBJECTIVES.keys()
-    for name, task in TASKS.items():
-        for figure in (task.headline, *JUDGEMENTS[name].sliced):
+def test_every_objective_can_be_learned_and_judged_by_measures_of_its_form() -> None:
+    by_name = {objective.name: task for task in TASKS.values() for objective in task.objectives}
+    assert by_name.keys() == JUDGEMENTS.keys() == OBJECTIVES.keys()
+    for name, task in by_name.items():
+        found = JUDGEMENTS[name]
+        assert found.form == task.form
+        assert found.headline in measures.MEASURES
+        for figure in found.sliced[1:]:
             assert task.form in measures.MEASURES[figure].of, (name, figure)
+    for task in TASKS.values():
+        assert JUDGEMENTS[task.objective(None).name].headline == task.headline
+
+
+@pytest.mark.parametrize(
+    ("target", "headline", "peer"),
+    [
+        ({"objective": "absolute_error"}, "mae", "mean_absolute_error"),
+        ({"objective": "poisson"}, "deviance", "mean_poisson_deviance"),
+        ({"objective": "gamma"}, "deviance", "mean_gamma_deviance"),
+        ({"objective": "tweedie", "power": 1.3}, "deviance", "mean_tweedie_deviance"),
+    ],
+)
+def test_headline_of_an_objective_agrees_with_scikit_learn(target: dict[str, Any], headline: str, peer: str) -> None:
+    from sklearn import metrics
+
+    random = np.random.default_rng(4)
+    values, scores = random.gamma(2, 3, 300) + 0.1, random.gamma(2, 3, 300) + 0.1
+    judged = judgement(TargetParams(column="y", task="regression", **target))
+    more = {"power": target["power"]} if "power" in target else {}
+    assert judged.headline == headline
+    assert judged.measure(values, scores)[headline] == pytest.approx(getattr(metrics, peer)(values, scores, **more))
+    if target["objective"] in ("poisson", "tweedie"):
+        assert np.isfinite(judged.losses(np.zeros(2), np.array([-1.0, 3.0]))).all()
+
+
+def test_huber_loss_is_half_the_square_of_small_errors_and_grows_with_the_slope() -> None:
+    judged = judgement(TargetParams(column="y", task="regression", objective="huber", slope=2.0))
+    small, large, larger = judged.losses(np.zeros(3), np.array([0.01, 1000.0, 1001.0])).tolist()
+    assert small == pytest.approx(0.01**2 / 2, rel=1e-4)
+    assert larger - large == pytest.approx(2.0, rel=1e-4)
+
+
+def test_pinball_loss_and_coverage_are_those_of_every_quantile() -> None:
+    from sklearn import metrics
+
+    random = np.random.default_rng(4)
+    values, levels = random.normal(0, 1, 500), (0.1, 0.5, 0.9)
+    scores = np.sort(random.normal(0, 1, (500, 3)), axis=1)
+    expected = [metrics.mean_pinball_loss(values, scores[:, index], alpha=level) for index, level in enumerate(levels)]
+    judged = judgement(TargetParams(column="y", task="quantiles", quantiles=levels))
+    assert judged.measure(values, scores) == {"pinball_loss": pytest.approx(np.mean(expected))}
+    found = measures.of_quantiles(levels, values, scores)
+    assert [entry["pinball_loss"] for entry in found.values()] == pytest.approx(expected)
+    assert list(found) == ["0.1", "0.5", "0.9"]
+    assert found["0.9"]["coverage"] == np.mean([value <= row[2] for value, row in zip(values, scores, strict=True)])

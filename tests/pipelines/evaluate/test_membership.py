@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from contract.errors import DataRejectedError
+from contract.schema.tasks import TASKS
 from pipelines import paths
 from pipelines.data import splits, tables
 from pipelines.params.params import Params
@@ -19,6 +20,7 @@ from pipelines.stages.evaluate import stage as evaluate
 from pipelines.stages.features import stage as features
 from pipelines.stages.screen import stage as screen
 from pipelines.stages.train import stage as train
+from pipelines.statistics.tasks import JUDGEMENTS
 from tests.pipelines.conftest import write_months
 
 OBJECTIVES: dict[str, dict[str, Any]] = {
@@ -54,7 +56,7 @@ def test_model_that_remembers_noise_is_told_from_baselines_that_cannot(task: str
         model = booster.inplace_predict(matrix[part]).astype(np.float64)
         return outcomes[part], {"model": model, "linear": prior[part], "prior": prior[part]}
 
-    found = membership.inference(task, scored(learned), scored(held))
+    found = membership.inference(JUDGEMENTS[TASKS[task].objective(None).name], scored(learned), scored(held))
     assert found["members"] == 1000
     assert found["roc_auc"] > 0.85
     assert found["against"] == {name: pytest.approx(0.5, abs=0.05) for name in ("linear", "prior")}

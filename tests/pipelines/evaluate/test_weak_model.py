@@ -20,6 +20,7 @@ from pipelines.stages.evaluate.gates import Evidence
 from pipelines.stages.features import stage as features
 from pipelines.stages.screen import stage as screen
 from pipelines.stages.train import stage as train
+from pipelines.statistics.tasks import JUDGEMENTS
 
 
 def _price(noise: float) -> pl.DataFrame:
@@ -71,20 +72,20 @@ def _checks(comparison: dict[str, Any]) -> list[gate.Check]:
 
 
 @pytest.mark.parametrize(
-    ("task", "difference", "is_weak"),
+    ("objective", "difference", "is_weak"),
     [
-        ("binary", 0.05, True),
-        ("binary", 0.2, False),
-        ("regression", 0.114, True),  # an RMSE of 3,805 beside one of 4,043
-        ("regression", 0.4, False),
-        ("multiclass", 0.05, True),
+        ("logistic", 0.05, True),
+        ("logistic", 0.2, False),
+        ("squared_error", 0.114, True),  # an RMSE of 3,805 beside one of 4,043
+        ("squared_error", 0.4, False),
+        ("softmax", 0.05, True),
     ],
 )
-def test_weakness_is_less_than_a_medium_effect(task: str, difference: float, is_weak: bool) -> None:
+def test_weakness_is_less_than_a_medium_effect(objective: str, difference: float, is_weak: bool) -> None:
     comparison = {"difference": difference, "lower_bound": difference / 2, "rows": 900}
-    assert bool(gate.weakness(_checks(comparison), task)) == is_weak
+    assert bool(gate.weakness(_checks(comparison), JUDGEMENTS[objective])) == is_weak
 
 
 def test_model_that_is_no_better_is_rejected_for_that_alone() -> None:
     comparison = {"difference": 0.01, "lower_bound": -0.01, "rows": 900}
-    assert gate.weakness(_checks(comparison), "binary") == []
+    assert gate.weakness(_checks(comparison), JUDGEMENTS["logistic"]) == []

@@ -1,4 +1,4 @@
-"""From a table without time to the answers of its bundle, for a multiclass target and for a regression."""
+"""From a table without time to the answers of its bundle: several labels, a number, and quantiles."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ GROUPED = {"kind": "grouped", "column": "forest", "holdout": 0.3, "validation": 
 TARGETS = {
     "multiclass": ({"column": "kind", "task": "multiclass", "labels": LABELS}, STRATIFIED),
     "regression": ({"column": "price", "task": "regression", "unit": "EUR"}, GROUPED),
+    "quantiles": ({"column": "price", "task": "quantiles", "quantiles": [0.1, 0.5, 0.9], "unit": "EUR"}, GROUPED),
 }
+LEVELS = ["0.1", "0.5", "0.9"]
 
 
 def trees() -> pl.DataFrame:
@@ -101,7 +103,7 @@ def params(request: pytest.FixtureRequest) -> Params:
 @pytest.fixture(scope="module")
 def bundled(params: Params, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace in which everything up to `bundle` has run."""
-    directory = tmp_path_factory.mktemp(params.target.task)
+    directory = tmp_path_factory.mktemp(params.target.judged_by.name)
     with chdir(directory), pytest.MonkeyPatch.context() as patch:
         patch.setenv("BULKHEAD_STORE", str(directory / "store"))
         table = trees().drop({"kind", "price"} - {params.target.column})
@@ -140,6 +142,14 @@ def test_model_is_judged_by_the_measures_of_its_task(judged: Path, params: Param
         assert measured["roc_auc"] > 0.9
         assert against["prior"]["roc_auc"] == 0.5
         drawn = {"roc", "pr", "confusion", "calibration", "importance"}
+    elif params.target.task == "quantiles":
+        losses = [found["pinball_loss"] for found in (measured, against["linear"], against["prior"])]
+        assert losses == sorted(losses)
+        assert losses[0] < losses[1] / 2
+        covered = {level: found["coverage"] for level, found in measured["quantiles"].items()}
+        assert covered == {level: pytest.approx(float(level), abs=0.15) for level in LEVELS}
+        drawn = {"predicted", "residuals", "calibration", "importance"}
+        assert "outcomes up to it" in paths.EVALUATION.read_text()
     else:
         assert measured["rmse"] < 150 < against["linear"]["rmse"] < against["prior"]["rmse"]
         assert against["prior"]["r2"] == pytest.approx(0, abs=0.05)
@@ -158,9 +168,7 @@ def test_gate_resamples_entities_where_the_split_has_them_else_rows(judged: Path
     checks = json.loads(paths.APPROVAL.read_bytes())["checks"]
     held = tables.read_partitions(["all"]).filter(tables.read(paths.PARTS)[splits.PART] == splits.HOLDOUT)
     held = held.drop_nulls(params.target.column)
-    unit, count = (
-        ("entities", held["forest"].n_unique()) if params.target.task == "regression" else ("rows", held.height)
-    )
+    unit, count = ("entities", held["forest"].n_unique()) if params.split.kind == "grouped" else ("rows", held.height)
     assert [check[unit] for check in checks] == [count, count]
     assert all(check["lower_bound"] < check["difference"] < 1 for check in checks)
 
@@ -198,6 +206,12 @@ def test_bundle_gives_its_golden_answers_over_both_protocols(judged: Path, param
         assert all(
             max(answer["probabilities"], key=answer["probabilities"].get) == answer["label"] for answer in answers
         )
+    elif params.target.task == "quantiles":
+        assert [output.name for output in response.outputs] == [f"quantile_{level}" for level in LEVELS]
+        for level, output in zip(LEVELS, response.outputs, strict=True):
+            expected = [answer["quantiles"][level] for answer in answers]
+            assert named[f"quantile_{level}"] == list(output.contents.fp64_contents) == expected
+        assert all(list(answer["quantiles"].values()) == sorted(answer["quantiles"].values()) for answer in answers)
     else:
         assert named == {"value": [answer["value"] for answer in answers]}
         assert list(response.outputs[0].contents.fp64_contents) == named["value"]
@@ -211,9 +225,13 @@ def test_answers_are_as_the_openapi_document_says(judged: Path, params: Params) 
         assert answer["required"] == ["probabilities", "label"]
         assert answer["properties"]["probabilities"]["required"] == LABELS
         assert answer["properties"]["label"]["enum"] == LABELS
+    elif params.target.task == "quantiles":
+        assert answer["required"] == ["quantiles"]
+        assert answer["properties"]["quantiles"]["required"] == LEVELS
+        assert answer["properties"]["quantiles"]["properties"]["0.9"] == {"type": "number", "description": "unit: EUR"}
     else:
         assert answer["required"] == ["value"]
-        assert answer["properties"]["value"] == {"type": "number", "description": "unit: EUR"}
+        assert answer["properties"]["value"] == {"type": "number", "description": "the mean; unit: EUR"}
 
 
 def test_answer_is_the_same_alone_and_in_the_table(judged: Path, params: Params) -> None:
@@ -223,7 +241,8 @@ def test_answer_is_the_same_alone_and_in_the_table(judged: Path, params: Params)
     scored = predictor.score_table(tables.columns_of(table, names)).tolist()
     for row, score in list(zip(table.to_dicts(), scored, strict=True))[:150]:
         (answer,) = predictor.predict([row])
-        assert (list(answer["probabilities"].values()) if "probabilities" in answer else answer["value"]) == score
+        (given, *_) = answer.values()
+        assert (list(given.values()) if isinstance(given, dict) else given) == score
 
 
 def test_worse_model_loses_against_the_live_one_and_a_spoiled_month_raises_the_alarm(

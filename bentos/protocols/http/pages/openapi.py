@@ -153,8 +153,13 @@ def answer_schema(schema: FeatureSchema) -> dict[str, Any]:
     elif task.has_many_labels:
         answer = {"probabilities": _object(dict.fromkeys(schema.target.labels, chance)), "label": label}
     else:
-        unit = {"description": f"unit: {schema.target.unit}"} if schema.target.unit else {}
-        answer = {"value": {"type": "number"} | unit}
+        parts = [schema.objective.statistic, f"unit: {schema.target.unit}" if schema.target.unit else None]
+        number = {"type": "number", "description": "; ".join(part for part in parts if part)}
+        answer = {"value": number}
+        if task.has_quantiles:
+            unit = {"description": parts[1]} if parts[1] else {}
+            levels = {level: {"type": "number"} | unit for level in schema.target.scored}
+            answer = {"quantiles": _object(levels) | {"description": "by level, ascending"}}
     fallback = _object({"field": _string(), "problem": _string()})
     return _object(answer | {"fallbacks": {"type": "array", "items": fallback}}, optional=("fallbacks",))
 

@@ -13,7 +13,7 @@ from contract.schema.tasks import TASKS
 from pipelines.models.export import check_parity
 from pipelines.models.families.registry import FAMILIES
 from pipelines.params.train import FAMILIES as SETTINGS
-from tests.pipelines.train import toy
+from tests.pipelines.models import toy
 
 ROWS = 100_000
 TRAINED = 1_500
@@ -24,12 +24,18 @@ SIZES: dict[str, dict[str, Any]] = {
     "forest": {"trees": 12, "max_depth": 6},
     "linear": {},
 }
-CASES = [(family, task) for family in FAMILIES for task in toy.TARGETS]
+CASES = [
+    (family, objective)
+    for family in FAMILIES
+    for objective in toy.OBJECTIVES
+    if objective in (SETTINGS[family].objectives or toy.OBJECTIVES)
+]
 
 
-@pytest.mark.parametrize(("family", "task"), CASES)
-def test_export_answers_as_the_library_whatever_the_threads(family: str, task: str, tmp_path: Path) -> None:
-    schema, values = toy.schema(task), toy.matrix(TRAINED, 1)
+@pytest.mark.parametrize(("family", "objective"), CASES)
+def test_export_answers_as_the_library_whatever_the_threads(family: str, objective: str, tmp_path: Path) -> None:
+    task, target = toy.OBJECTIVES[objective]
+    schema, values = toy.schema(task, **target), toy.matrix(TRAINED, 1)
     rows, module = toy.table(tmp_path / "rows", values, toy.outcomes(task, values)), FAMILIES[family]
     settings = SETTINGS[family].model_validate({"family": family, "seed": 1, **SIZES[family]})
     model, told = module.train(rows, settings, schema)
@@ -50,3 +56,10 @@ def test_export_answers_as_the_library_whatever_the_threads(family: str, task: s
     if not TASKS[task].is_number:
         assert scores.min() >= 0
         assert scores.max() <= 1 + 1e-6
+    if task == "quantiles":
+        assert (np.diff(scores, axis=1) >= 0).all()
+        assert (np.diff(scores, axis=1) > 0).mean() > 0.5
+
+
+def test_every_objective_is_compared() -> None:
+    assert toy.OBJECTIVES.keys() == {objective.name for task in TASKS.values() for objective in task.objectives}

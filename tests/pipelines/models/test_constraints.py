@@ -13,7 +13,7 @@ from contract.errors import ConfigurationError
 from pipelines.models.families.registry import FAMILIES
 from pipelines.params import file
 from pipelines.params.train import FAMILIES as SETTINGS
-from tests.pipelines.train import toy
+from tests.pipelines.models import toy
 
 CONSTRAINED = ["gbtree", "dart", "forest"]
 SMALL: dict[str, dict[str, Any]] = {"gbtree": {"max_rounds": 12}, "dart": {"max_rounds": 6}, "forest": {"trees": 12}}

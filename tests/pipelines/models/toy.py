@@ -18,6 +18,19 @@ TARGETS: dict[str, Target] = {
     "binary": Target("tall", ("no", "yes"), 0.5),
     "multiclass": Target("size", ("small", "medium", "large")),
     "regression": Target("price"),
+    "quantiles": Target("price"),
+}
+# Objectives by name, with their attributes of the target; each goes with one task.
+OBJECTIVES: dict[str, tuple[str, dict[str, Any]]] = {
+    "logistic": ("binary", {}),
+    "softmax": ("multiclass", {}),
+    "squared_error": ("regression", {}),
+    "absolute_error": ("regression", {"objective": "absolute_error"}),
+    "huber": ("regression", {"objective": "huber", "slope": 2.0}),
+    "poisson": ("regression", {"objective": "poisson"}),
+    "gamma": ("regression", {"objective": "gamma"}),
+    "tweedie": ("regression", {"objective": "tweedie", "power": 1.4}),
+    "pinball": ("quantiles", {"quantiles": (0.1, 0.5, 0.9)}),
 }
 
 
