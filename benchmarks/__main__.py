@@ -21,13 +21,14 @@ from benchmarks.serving import (
 from benchmarks.serving import (
     replica as serving,
 )
-from benchmarks.training import pipeline, scale, validation
+from benchmarks.training import pipeline, scale, search, validation
 from harness.bundles import find
 
 BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "repro": pipeline.repro,
     "noop": pipeline.noop,
     "airflow": pipeline.airflow,
+    "search": search.search,
     "incremental": scale.incremental,
     "scale": scale.scale,
     "validation": validation.validation,

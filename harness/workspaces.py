@@ -117,7 +117,7 @@ def copied(name: str, changes: Mapping[str, Mapping[str, Any]] | None = None) ->
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(PROJECT / file, target)
     if changes:
-        _change(workspace.path / "params.yaml", changes)
+        change(workspace.path / "params.yaml", changes)
     identity = ("-c", "user.name=bench", "-c", "user.email=bench@localhost")
     workspace.run("git", "init", "--quiet", "--initial-branch=main")
     workspace.run("git", "add", "--all")
@@ -125,7 +125,8 @@ def copied(name: str, changes: Mapping[str, Mapping[str, Any]] | None = None) ->
     return workspace
 
 
-def _change(path: Path, changes: Mapping[str, Mapping[str, Any]]) -> None:
+def change(path: Path, changes: Mapping[str, Mapping[str, Any]]) -> None:
+    """Change some params of a file, by section."""
     params = yaml.safe_load(path.read_text())
     for section, values in changes.items():
         params[section] |= values

@@ -22,6 +22,7 @@ _BLOCK = re.compile(r"(<!-- (figures|summary|scores):? ?([\w, ]*)-->\n).*?(<!-- 
 _MEANINGS = {
     "repro": "`dvc repro` from nothing, twelve months",
     "noop_over_status": "`dvc repro` when nothing changed",
+    "search": "a search of 20 trials and its training, two months",
     "airflow": "the same pipeline in Airflow, two months",
     "http_p50": "one row over HTTP, p50",
     "http_p99": "one row over HTTP, p99",
