@@ -24,6 +24,7 @@ STAGES = {
     "validate": "check every partition with Great Expectations",
     "features": "fit the feature schema and encode the training table",
     "screen": "refuse leaks, repeated rows and entities on both sides of the split",
+    "tune": "search better settings for the model, if params.yaml asks for trials",
     "train": "train XGBoost and the linear baseline, export both to ONNX",
     "champion": "fetch the live model from the bundle store, for the comparison",
     "evaluate": "score the exported model on the hold-out, and gate it",

@@ -18,6 +18,7 @@ BOOSTED = MODELS / "boosted"
 UNCALIBRATED = BOOSTED / "uncalibrated.onnx"
 LINEAR = MODELS / "linear"
 CHAMPION = MODELS / "champion"
+TUNING = MODELS / "tuning.json"
 TRAINING = MODELS / "training.json"
 APPROVAL = MODELS / "approval.json"
 REPORTS = Path("reports")

@@ -11,6 +11,7 @@ from harness import PROJECT
 
 PAGES: dict[str, Callable[[str], str]] = {
     "README.md": figures.filled,
+    "docs/how-to/tune.md": params.with_spaces,
     "docs/reference/benchmarks.md": figures.filled,
     "docs/reference/commands.md": lambda _: commands.page(),
     "docs/reference/faults.md": lambda _: faults.page(),

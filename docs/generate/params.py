@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import types
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -12,6 +13,7 @@ from pydantic_core import PydanticUndefined
 
 from docs.generate.markdown import NOTICE, table
 from pipelines.params.params import Params
+from pipelines.params.train import FAMILIES
 from pipelines.params.types import Model
 
 _INTRODUCTION = """# params.yaml
@@ -40,6 +42,22 @@ def page() -> str:
     for name, field in _fields(Params):
         parts += list(_section(name, field.annotation))
     return "\n\n".join(parts) + "\n"
+
+
+def with_spaces(text: str) -> str:
+    """Return a page with the table of the families' spaces made anew."""
+    rows = [
+        (f"`{family}`", f"`{name}`", f"{found.low:g} to {found.high:g}", "ratios" if found.log else "differences")
+        for family, settings in FAMILIES.items()
+        for name, found in settings.space.items()
+    ]
+    made = table(("family", "setting", "values", "steps by"), rows)
+    return re.sub(
+        r"(<!-- spaces -->\n).*?(<!-- end -->)",
+        lambda found: f"{found[1]}\n{made}\n\n{found[2]}",
+        text,
+        flags=re.DOTALL,
+    )
 
 
 def models() -> list[type[Model]]:

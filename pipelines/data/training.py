@@ -17,13 +17,16 @@ from numpy.typing import NDArray
 from contract.errors import DataRejectedError
 from contract.files import sha256
 from pipelines.data import tables
+from pipelines.data.clusters import Clusters
 
 BATCH_ROWS = 65_536
-# Columns beside the features: the outcome, whether the row is for validation, and optionally its weight, float32.
+# Columns beside the features: the outcome, whether the row is for validation, and optionally its weight, float32, and its cluster
+# (`pipelines.data.clusters`), without which each row is one.
 LABEL = "__label__"
 VALIDATION = "__validation__"
 WEIGHT = "__weight__"
-_OTHERS = (LABEL, VALIDATION, WEIGHT)
+CLUSTER = "__cluster__"
+_OTHERS = (LABEL, VALIDATION, WEIGHT, CLUSTER)
 Matrix = NDArray[np.float32]
 
 
@@ -44,12 +47,14 @@ class Batch:
         outcomes: of each row the index of the label, or the number.
         is_validation: rows for early stopping; the model is then trained on all rows.
         weights: float32, or None if every row counts the same.
+        clusters: the numbers of their clusters, or None where each row is one.
     """
 
     matrix: Matrix
     outcomes: NDArray[Any]
     is_validation: NDArray[np.bool_]
     weights: NDArray[np.float32] | None = None
+    clusters: Clusters | None = None
 
 
 @dataclass(frozen=True)
@@ -133,6 +138,11 @@ class Rows:
         """The weights of all rows, or None."""
         return self.column(WEIGHT) if WEIGHT in self.columns else None
 
+    @cached_property
+    def clusters(self) -> Clusters:
+        """The cluster of each row; where the files have none, each row is one."""
+        return self.column(CLUSTER) if CLUSTER in self.columns else np.arange(self.height)
+
     @property
     def matrix(self) -> Matrix:
         """The features of all rows, read anew at each access: the one call here that holds the whole table in memory."""
@@ -153,12 +163,13 @@ class Rows:
             table[LABEL].to_numpy(),
             table[VALIDATION].to_numpy(),
             table[WEIGHT].to_numpy() if WEIGHT in self.columns else None,
+            table[CLUSTER].to_numpy() if CLUSTER in self.columns else None,
         )
 
 
 def write(path: Path, names: Sequence[str], rows: Batch) -> None:
     """Write the rows of one partition, however many, as `Rows` reads them; `names` are those of the features."""
-    others = {LABEL: rows.outcomes, VALIDATION: rows.is_validation, WEIGHT: rows.weights}
+    others = {LABEL: rows.outcomes, VALIDATION: rows.is_validation, WEIGHT: rows.weights, CLUSTER: rows.clusters}
     columns = [pl.Series(name, values) for name, values in others.items() if values is not None]
     table = pl.DataFrame(rows.matrix, schema=list(names), orient="row").with_columns(columns)
     tables.write(table, path, rows_in_group=BATCH_ROWS)

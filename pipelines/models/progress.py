@@ -31,7 +31,7 @@ class _Lines:
 
     def __call__(self, at: Round) -> None:
         if at.number % max(1, at.most // _LINES) == 0:
-            print(f"{at.title}: round {at.number} of at most {at.most}{_loss(at)}", file=self._stream, flush=True)
+            print(f"{at.title}: {at.unit} {at.number} of at most {at.most}{_loss(at)}", file=self._stream, flush=True)
 
     def close(self) -> None:
         """Say nothing more."""
@@ -55,7 +55,7 @@ class _Bar:
     def _opened(self, at: Round) -> Any:
         from tqdm import tqdm
 
-        return tqdm(desc=at.title, total=at.most, unit="round", file=self._stream, dynamic_ncols=True)
+        return tqdm(desc=at.title, total=at.most, unit=at.unit, file=self._stream, dynamic_ncols=True)
 
     def close(self) -> None:
         """Leave the bar as it is."""

@@ -14,12 +14,14 @@ class Round(NamedTuple):
         number: of the round, from 1.
         most: the largest number of rounds.
         loss: the measure on the validation rows; None if none is watched.
+        unit: `round`, or what else is counted.
     """
 
     title: str
     number: int
     most: int
     loss: float | None = None
+    unit: str = "round"
 
 
 Watch = Callable[[Round], None]  # an exception that it raises ends the training

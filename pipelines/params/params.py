@@ -14,6 +14,7 @@ from pipelines.params.source import Combined, Source
 from pipelines.params.split import SPLITS, GroupedSplit, PredefinedSplit, Split, StratifiedSplit, TemporalSplit
 from pipelines.params.target import TargetParams
 from pipelines.params.train import Train, with_family
+from pipelines.params.tune import Tune
 from pipelines.params.types import WHOLE, Model, Month, Name, Part, Period, Share
 
 __all__ = [
@@ -203,6 +204,7 @@ class Params(Model):
     train: Annotated[Train, Field(discriminator="family"), BeforeValidator(with_family)] = Field(
         description="The family of models, and its settings."
     )
+    tune: Tune = Field(description="The search for better settings of the family.")
     evaluate: Evaluate = Field(description="Settings of the evaluation.")
     gates: Gates = Field(description="Conditions of approval.")
     serving: Serving = Field(description="Limits of a server, and budgets of a bundle.")
@@ -219,6 +221,7 @@ class Params(Model):
         for entry in self.evaluate.slices:
             require_columns("evaluate.slices", (entry.column,), columns)
         self.train.check(self.features, self.target)
+        self.tune.check(self.train.family, self.train, self.train.space)
         self._check_split()
         self._check_gates()
         self._check_deprecated()

@@ -10,6 +10,7 @@ from pydantic import Field
 from contract.schema.tasks import TASKS, Form
 from pipelines.params.features.transforms import FeatureParams
 from pipelines.params.target import TargetParams
+from pipelines.params.tune import Range
 from pipelines.params.types import Model
 
 _DEFAULT = "gbtree"
@@ -20,12 +21,14 @@ class FamilyParams(Model):
 
     Attributes:
         importance_of: the quantity of which the importance of a feature is a share, in a word.
+        space: the settings that `tune` may search, with the values that it does by default.
         calibrations: the values of `calibration` by form of answer, but for numbers. Of many labels one factor keeps the order of
             labels; functions for one label each would not.
         objectives: those that it can learn (`contract.schema.tasks`); None for all.
     """
 
     importance_of: ClassVar[str]
+    space: ClassVar[Mapping[str, Range]] = {}
     calibrations: ClassVar[Mapping[Form, tuple[str, ...]]] = {
         "probability": ("none", "sigmoid", "isotonic", "temperature"),
         "probabilities": ("none", "temperature"),
@@ -114,6 +117,14 @@ class TreeParams(FamilyParams):
 class BoostingParams(TreeParams):
     """Settings of boosted trees by XGBoost, under its own names."""
 
+    space = {  # noqa: RUF012
+        "max_depth": Range(low=3, high=10),
+        "learning_rate": Range(low=0.02, high=0.3, log=True),
+        "min_child_weight": Range(low=1, high=200, log=True),
+        "subsample": Range(low=0.5, high=1),
+        "colsample_bytree": Range(low=0.3, high=1),
+    }
+
     learning_rate: float = Field(default=0.1, gt=0, le=1, description="Factor that shrinks each tree's contribution.")
     min_child_weight: float = Field(default=1.0, ge=0, description="Smallest sum of hessians in a leaf.")
     subsample: float = Field(default=1.0, gt=0, le=1, description="Share of the rows that each tree sees.")
@@ -141,6 +152,7 @@ class DartParams(BoostingParams):
     """Settings of boosting with dropout by XGBoost: a round leaves earlier trees out at random, then weighs all anew."""
 
     booster: ClassVar[str] = "dart"
+    space = BoostingParams.space | {"rate_drop": Range(low=0.02, high=0.5, log=True)}
 
     family: Literal["dart"] = Field(
         description="Boosted trees by XGBoost with dropout. Training scores all trees in every round: its time grows with the "
@@ -157,6 +169,12 @@ class ForestParams(TreeParams):
     # Its margins are shares already: a factor of them means nothing.
     calibrations: ClassVar = {"probability": ("none", "sigmoid", "isotonic")}
     objectives = frozenset({"logistic", "softmax", "squared_error", "absolute_error", "pinball"})
+    space = {  # noqa: RUF012
+        "max_depth": Range(low=6, high=18),
+        "min_child_weight": Range(low=1, high=100, log=True),
+        "subsample": Range(low=0.3, high=0.9),
+        "colsample_bynode": Range(low=0.2, high=1),
+    }
 
     family: Literal["forest"] = Field(description="Trees by XGBoost, grown apart and averaged.")
     trees: int = Field(default=200, ge=1, le=10_000, description="Number of trees.")

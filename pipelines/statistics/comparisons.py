@@ -6,21 +6,17 @@ The measure is that of the objective (`pipelines.statistics.tasks`). A differenc
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
-from pipelines.params.params import GroupedSplit
-from pipelines.params.split import Split
+from pipelines.data.clusters import Clusters
 from pipelines.statistics import measures
 from pipelines.statistics.losses import log_losses
 from pipelines.statistics.measures import Outcomes, Scores
 from pipelines.statistics.tasks import Judgement
 
-Clusters = NDArray[np.int64]
-Unit = Literal["days", "entities", "rows"]
 _FEW_CLUSTERS = 400  # for so many, the pairs between clusters fit into a small matrix
 _CHUNK = 4_000_000  # weights drawn at a time
 
@@ -133,27 +129,19 @@ def resampled_means(values: Scores, clusters: Clusters, *, resamples: int, seed:
     """Return the mean of `values` as measured, then once for each resampling of whole clusters."""
     size = int(clusters.max()) + 1
     sums, counts = np.bincount(clusters, values, size), np.bincount(clusters, minlength=size)
+    return resampled_ratios(sums, counts, resamples=resamples, seed=seed)
+
+
+def resampled_ratios(sums: NDArray[Any], counts: NDArray[Any], *, resamples: int, seed: int) -> NDArray[np.float64]:
+    """Return the sum over clusters of `sums` divided by that of `counts` as measured, then once for each resampling of clusters.
+
+    Equal seeds draw the same clusters.
+    """
+    size = len(counts)
     # Not `weights @ sums`: the last bits of a product of matrices depend on the processor.
     return np.concatenate(
         [(weights * sums).sum(axis=1) / (weights * counts).sum(axis=1) for weights in _weights(size, resamples, seed)]
     )
-
-
-def clusters(table: pl.DataFrame, time: str | None, split: Split) -> tuple[Clusters, Unit]:
-    """Return the cluster of each row, numbered from 0 without gaps, and the unit of resampling.
-
-    With a time, clusters are calendar days: rows of one day share what happened on it. Else they are the entities by which the
-    table is split, else single rows.
-    """
-    if time is not None:
-        return _number(table[time].dt.date().to_physical().to_numpy()), "days"
-    if isinstance(split, GroupedSplit):
-        return _number(table[split.column].cast(pl.String).fill_null("").to_numpy()), "entities"
-    return np.arange(table.height), "rows"
-
-
-def _number(values: NDArray[Any]) -> Clusters:
-    return np.unique(values, return_inverse=True)[1].astype(np.int64)
 
 
 def _weights(size: int, resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:

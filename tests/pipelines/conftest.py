@@ -42,6 +42,7 @@ RAW: dict[str, Any] = {
         "depot_share": {"transform": "lookup", "input": "depot", "statistic": "share"},
     },
     "train": {"seed": 1, "max_depth": 3, "max_rounds": 60, "early_stopping_rounds": 10},
+    "tune": {},
     "evaluate": {"slices": [{"column": "depot"}, {"column": "promised", "part": "hour"}], "bootstrap": 200},
     "gates": {},
     "serving": {},

@@ -65,6 +65,35 @@ def test_params_of_the_project_are_valid() -> None:
             ),
             ["features.depot_share.of", "'weight'", "marked pii"],
         ),
+        (lambda raw: raw["tune"].update(trials=-1), ["'tune.trials'", "-1", "greater than or equal to 0"]),
+        (lambda raw: raw["tune"].update(trails=9), ["'tune.trails'", "trials, processes, space, start"]),
+        (
+            lambda raw: raw["tune"].update(space={"depth": [2, 4]}),
+            ["tune.space names 'depth'", "family gbtree: max_depth, learning_rate"],
+        ),
+        (
+            lambda raw: raw["tune"].update(space={"max_depth": [9, 4]}),
+            ["'tune.space.max_depth'", "low is 9, high is 4"],
+        ),
+        (
+            lambda raw: raw["tune"].update(space={"max_depth": [4, 99]}),
+            ["tune.space.max_depth", "less than or equal to 20", "99"],
+        ),
+        (lambda raw: raw["tune"].update(space={"max_depth": [4.5, 9]}), ["tune.space.max_depth", "integer", "4.5"]),
+        (
+            lambda raw: raw["tune"].update(space={"learning_rate": {"low": 0, "high": 1, "log": True}}),
+            ["'tune.space.learning_rate'", "low must be above 0"],
+        ),
+        (lambda raw: raw["tune"].update(space={"max_depth": "deep"}), ["'tune.space.max_depth'", "'deep'"]),
+        (lambda raw: raw["tune"].update(start="first"), ["'tune.start", "'last'", "'first'"]),
+        (
+            lambda raw: raw["tune"].update(start={"max_depth": 0}),
+            ["tune.start.max_depth", "greater than or equal", "0"],
+        ),
+        (
+            lambda raw: raw.update(train={"family": "linear", "seed": 1}, tune={"trials": 5}),
+            ["tune.trials is 5", "family linear", "allowed: 0"],
+        ),
         (lambda raw: raw["split"].update(holdout="a while"), ["'split.holdout'", "'a while'"]),
         (lambda raw: raw["target"].update(labels=["kept"]), ["'target'", "two, the negative one first", "there are 1"]),
         (lambda raw: raw["target"].update(task="multiclass"), ["'target'", "three or more", "there are 2"]),

@@ -55,6 +55,8 @@ def render(draft: Draft) -> str:
         "",
         "train: {seed: 1, max_depth: 6, learning_rate: 0.1, max_rounds: 500, early_stopping_rounds: 30}",
         "",
+        "tune: {}",
+        "",
         "evaluate: {}",
         "",
         "gates: {}",

@@ -14,6 +14,7 @@ from contract.model.predictor import Predictor
 from contract.schema.tasks import TASKS
 from pipelines import paths
 from pipelines.data import tables
+from pipelines.data.clusters import Clusters, clusters_of
 from pipelines.data.history import partitions
 from pipelines.machine import live
 from pipelines.machine.settings import open_store
@@ -21,7 +22,6 @@ from pipelines.params.features.transforms import histories
 from pipelines.params.params import Params
 from pipelines.statistics import comparisons, measures
 from pipelines.statistics.comparable import obstacles
-from pipelines.statistics.comparisons import Clusters
 from pipelines.statistics.measures import Outcomes, Scores
 from pipelines.statistics.tasks import Judgement, judgement
 
@@ -72,7 +72,7 @@ def run(params: Params) -> str:
     month = params.data.months[-1]
     seen = month in claims.inputs["partitions"]
     rows = _judged(month, params, predictor)
-    clusters, unit = comparisons.clusters(rows.table, params.data.time, params.split)
+    clusters, unit = clusters_of(rows.table, params.data.time, params.split)
     measured = {**_measures(judged, rows), "clusters": int(clusters.max()) + 1, "unit": unit}
     resampled = {"resamples": params.evaluate.bootstrap, "seed": params.train.seed}
     bound, worse = _bound(judged, rows, clusters, promised, params.gates.regression_margin, **resampled)

@@ -15,13 +15,12 @@ from contract.model.predictor import Predictor
 from contract.schema.tasks import TASKS
 from pipelines import paths
 from pipelines.data import learned, splits, tables
+from pipelines.data.clusters import Clusters, clusters_of
 from pipelines.data.history import accepted
 from pipelines.data.learned import UnknownRowsError
 from pipelines.params.features.transforms import FeatureParams
 from pipelines.params.params import Data, TargetParams
 from pipelines.params.split import Split
-from pipelines.statistics import comparisons
-from pipelines.statistics.comparisons import Clusters
 from pipelines.statistics.measures import Outcomes, Scores
 
 _MEMBERS = 50_000  # so many give an AUC a standard error of 0.002, and take a second or two to encode
@@ -79,7 +78,7 @@ def load(
             f"the hold-out has {len(known)} labelled rows, {int(known.sum())} of them positive; "
             "judging a binary model takes both labels: hold out more rows (split.holdout)"
         )
-    clusters, unit = comparisons.clusters(rows, data.time, split)
+    clusters, unit = clusters_of(rows, data.time, split)
     trained = (parts.is_in([splits.TRAINING, splits.VALIDATION]) & is_labelled).arg_true().to_numpy()
     if len(trained) > _MEMBERS:
         trained = np.sort(np.random.default_rng(seed).choice(trained, _MEMBERS, replace=False))

@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from contract.schema.tasks import TASKS
+from pipelines.models import tuning
 from pipelines.params.params import Params, TargetParams
 from pipelines.params.split import GroupedSplit, PredefinedSplit, Split, TemporalSplit
 from pipelines.stages.evaluate import gate
@@ -65,6 +66,7 @@ def render(
         sliced={key: MEASURES[key].title for key in judged.sliced},
         counts=counts,
         training=training,
+        tuned=tuning.shown(training.get("tuned", {})),
         pictures=pictures(
             curves, params.target.task, metrics["holdout"].get("positive_rate"), params.train.importance_of
         ),

@@ -15,6 +15,7 @@ from contract.schema import schema as feature_schema
 from contract.schema.tasks import TASKS
 from pipelines import paths
 from pipelines.data import splits, tables, training
+from pipelines.data.clusters import Clusters, clusters_of
 from pipelines.data.history import accepted, partitions
 from pipelines.params.features.transforms import histories
 from pipelines.params.params import Params, TargetParams
@@ -32,9 +33,11 @@ def run(params: Params) -> str:
     in memory: first the columns that the split needs, then the fitted ones, then one month after another.
     """
     data, target, features, months = params.data, params.target, params.features, params.data.months
-    deciding = tables.read_partitions(months, splits.columns(params.split, data, target, features))
+    needed = {*splits.columns(params.split, data, target, features), *filter(None, [data.time])}
+    deciding = tables.read_partitions(months, sorted(needed))
     parts = splits.assign(deciding, params.split, data, target, features)
     outcomes = tables.outcomes(deciding, target)
+    clusters, unit = clusters_of(deciding, data.time, params.split)
     del deciding  # frees its memory before the next table is read
     _check_parts(target, parts, outcomes)
     if TASKS[target.task].is_number:
@@ -52,7 +55,7 @@ def run(params: Params) -> str:
         history = partitions.of_month(month, histories(features), data, target)
         if history.width:
             tables.write(history, paths.history(month))
-        start += _write_month(month, schema, is_used, parts, outcomes, start)
+        start += _write_month(month, schema, is_used, parts, outcomes, None if unit == "rows" else clusters, start)
     tables.write(parts.to_frame(), paths.PARTS)
     write_atomically(paths.COUNTS, canonical_json(_counts(months, target.column)))
     return f"{is_used.sum():,} training rows × {len(schema.features)} features"
@@ -81,6 +84,7 @@ def _write_month(
     is_used: pl.Series,
     parts: pl.Series,
     outcomes: pl.Series,
+    clusters: Clusters | None,
     start: int,
 ) -> int:
     """Write the used rows of a month, the first of which is row `start` of the table; return the number of all its rows."""
@@ -91,6 +95,7 @@ def _write_month(
             _encoded(table.filter(used), schema),
             outcome.filter(used).to_numpy(),
             (part.filter(used) == splits.VALIDATION).to_numpy(),
+            clusters=None if clusters is None else clusters[start : start + table.height][used.to_numpy()],
         )
         training.write(paths.TRAINING_ROWS / f"{month}.parquet", schema.feature_names, batch)
     return table.height

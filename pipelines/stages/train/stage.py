@@ -17,7 +17,7 @@ from contract.schema import schema as feature_schema
 from contract.schema.schema import FeatureSchema
 from contract.schema.tasks import TASKS
 from pipelines import paths
-from pipelines.models import export, progress
+from pipelines.models import export, progress, tuning
 from pipelines.models.calibrated import calibrated
 from pipelines.models.families import linear
 from pipelines.models.families.registry import FAMILIES
@@ -37,17 +37,18 @@ def run(params: Params, session: Session = ALONE) -> str:
     schema = FeatureSchema.from_bytes((paths.FEATURES / feature_schema.FILE_NAME).read_bytes())
     rows = Rows(paths.TRAINING_ROWS)
 
-    family = calibrated(FAMILIES[params.train.family], params.train.calibration)
+    family, tuned = calibrated(FAMILIES[params.train.family], params.train.calibration), tuning.parameters()
     curve = Curve(paths.CURVE)
     with progress.shown() as bar:
         watched = replace(session, watch=each(session.watch, curve, bar))
-        model, training = family.train(rows, params.train, schema, watched)
+        model, training = family.train(rows, tuning.applied(params.train, tuned), schema, watched)
     baseline, _ = linear.train(rows, params.train, schema)
     difference, predictions = _export(family, model, paths.BOOSTED, rows, schema)
     for name, content in family.files(model).items():
         write_atomically(paths.BOOSTED / name, content)
     bins = reference(rows.column, predictions, schema)
     write_atomically(paths.BOOSTED / training_reference.FILE_NAME, bins.to_bytes())
+    training |= {"tuned": tuned} if tuned else {}
     training |= {
         "rows": rows.height,
         "prior": _prior(rows.outcomes, schema),
@@ -67,6 +68,8 @@ def _told(training: dict[str, Any]) -> str:
         if "rounds" in training
         else f"{training['rows']:,} rows"
     ]
+    if "tuned" in training:
+        told.append(f"tuned {tuning.shown(training['tuned'])}")
     told += [f"{key.replace('_', ' ')} {value:.4f}" for key, value in training.items() if key.startswith("validation_")]
     return ", ".join(told)
 

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from pipelines.data.clusters import clusters_of
 from pipelines.params.params import GroupedSplit, StratifiedSplit
 from pipelines.statistics import comparisons
 from pipelines.statistics.tasks import JUDGEMENTS
@@ -85,9 +86,9 @@ def test_clusters_are_days_or_entities_or_rows() -> None:
     numbered = {
         unit: clusters.tolist()
         for clusters, unit in (
-            comparisons.clusters(table, "at", grouped),
-            comparisons.clusters(table, None, grouped),
-            comparisons.clusters(table, None, StratifiedSplit(kind="stratified")),
+            clusters_of(table, "at", grouped),
+            clusters_of(table, None, grouped),
+            clusters_of(table, None, StratifiedSplit(kind="stratified")),
         )
     }
     assert numbered == {"days": [0, 1, 0], "entities": [1, 0, 0], "rows": [0, 1, 2]}
