@@ -7,15 +7,12 @@ import signal
 import sys
 from collections.abc import Callable
 
-from drills import (
-    floods,
-    overload,
-    results,
-    stops,
-)
+from drills import overload, results, stops
 from drills.answers import one_answer
+from drills.callers import floods
 from drills.fleet import faults
 from drills.hostile import drill, fuzzing
+from drills.training import kills
 from harness.bundles import Bundle, find
 
 _DRILLS: dict[str, Callable[[Bundle, argparse.Namespace], list[results.Result]]] = {
@@ -27,6 +24,7 @@ _DRILLS: dict[str, Callable[[Bundle, argparse.Namespace], list[results.Result]]]
     "stop": lambda bundle, _: stops.stops(bundle),
     "one_answer": lambda bundle, asked: one_answer.one_answer(bundle, asked.seed),
     "fleet": lambda bundle, _: faults.fleet(bundle),
+    "kills": lambda _, asked: kills.kills(asked.seed),
 }
 
 
@@ -35,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m drills", description=__doc__)
     parser.add_argument("drill", nargs="*", help=f"{', '.join(_DRILLS)} (default: all)")
     parser.add_argument("--requests", type=int, default=100_000, help="number of hostile requests (default: 100,000)")
-    parser.add_argument("--seed", type=int, default=1, help="seed of the hostile requests (default: 1)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of hostile requests and of moments (default: 1)")
     asked = parser.parse_args(arguments)
     if unknown := [name for name in asked.drill if name not in _DRILLS]:
         parser.error(f"there is no drill {unknown[0]!r}; there are {', '.join(_DRILLS)}")

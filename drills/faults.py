@@ -34,6 +34,8 @@ class Fault:
     tests: tuple[str, ...] = ()
 
 
+_KILLS = "functional/faults/test_kills.py"
+_FROZEN = "pipelines/runs/test_frozen.py"
 _COLLECT = "pipelines/collect/test_sources_files.py"
 _STORE = "fleet/store/test_store_faults.py"
 _VALIDATE = "pipelines/validate"
@@ -46,13 +48,22 @@ PIPELINE = (
         1,
         "kill -9 inside a stage",
         "L1, L2, L4",
-        tests=(
+        ("kills",),
+        (
+            f"{_KILLS}::test_killed_runs_end_with_the_digests_of_an_undisturbed_one",
+            f"{_FROZEN}::test_stage_of_a_killed_attempt_is_ended_before_the_next_one_works",
             f"{_COLLECT}::test_collect_gives_the_same_bytes_when_it_was_killed_before",
             f"{_STORE}::test_killed_put_leaves_nothing_under_a_final_name_and_gc_clears_the_rest",
             "pipelines/commands/test_scratch.py::test_what_a_killed_command_left_is_removed_by_the_next_one_and_nothing_else",
         ),
     ),
-    Fault(2, "kill -9 in the middle of boosting", "L4; at most one checkpoint is repeated"),
+    Fault(
+        2,
+        "kill -9 in the middle of boosting",
+        "L4; at most one checkpoint is repeated",
+        ("kills",),
+        (f"{_KILLS}::test_killed_runs_end_with_the_digests_of_an_undisturbed_one",),
+    ),
     Fault(
         3,
         "a full disk",
@@ -110,7 +121,8 @@ PIPELINE = (
         10,
         "a clock that is off by an hour or a year",
         "the same partitions",
-        tests=("functional/test_incremental.py::test_a_wrong_clock_changes_no_partition",),
+        ("kills",),
+        ("functional/test_incremental.py::test_a_wrong_clock_changes_no_partition",),
     ),
     Fault(
         11,
@@ -127,7 +139,12 @@ PIPELINE = (
         "L3; L1 after it is rebuilt",
         tests=(f"{_SCHEDULER}::test_serving_goes_on_and_nothing_is_there_twice_when_the_database_is_lost",),
     ),
-    Fault(13, "a stage frozen past its heartbeat, then woken", "its late write is refused"),
+    Fault(
+        13,
+        "a stage frozen past its heartbeat, then woken",
+        "its late write is refused",
+        tests=(f"{_FROZEN}::test_late_write_of_a_frozen_attempt_is_refused_when_it_is_woken",),
+    ),
     Fault(
         14,
         "schema drift: a column missing, renamed, retyped, new",

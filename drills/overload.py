@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from drills.callers.floods import limits_of
 from drills.callers.good import Answers
-from drills.floods import limits_of
 from drills.results import Result
 from drills.under_load import repeated
 from harness import PROJECT, processes, servers

@@ -135,7 +135,7 @@ def _run(options: argparse.Namespace) -> str:
 
 
 def _train(run: Callable[..., str], settings: Any) -> str:
-    """Run the stage with this machine's checkpoints, which go once its outputs are written."""
+    """Run the stage with this machine's checkpoints, most of which go once its outputs are written."""
     from pipelines.machine import scratch
     from pipelines.machine.settings import open_checkpoints
     from pipelines.models.engines.checkpoints import Checkpoints

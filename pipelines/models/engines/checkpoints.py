@@ -145,7 +145,10 @@ class Checkpoints:
         return series
 
     def clear(self) -> None:
-        """Delete the checkpoints of all passes, for the training is complete, and those that others abandoned a week ago."""
+        """Delete all but the newest checkpoint of each pass, for the training is complete, and those that others abandoned a week ago.
+
+        The newest stays: the stage may still be killed before DVC has recorded it, and is repeated then.
+        """
         if self.place is None:
             return
         try:
@@ -157,4 +160,6 @@ class Checkpoints:
 
 def _outlived(written_at: Mapping[str, datetime], folders: Collection[str]) -> list[str]:
     oldest = datetime.now(UTC) - _ABANDONED
-    return [key for key, at in written_at.items() if key.partition("/")[0] in folders or at < oldest]
+    newest = {key.partition("/")[0]: key for key in sorted(written_at)}  # the last one of a folder wins
+    passed = {key for key in written_at if key.partition("/")[0] in folders} - set(newest.values())
+    return [key for key, at in written_at.items() if key in passed or at < oldest]
