@@ -277,7 +277,11 @@ def test_killed_training_is_resumed_in_another_workspace_to_the_same_bytes(
     assert _train(two, "never", checkpoints) == 0
     assert _outputs(two) == _outputs(whole)
     assert len((two / "rounds").read_bytes()) == rounds - searched - CHUNK  # the worker before lost three rounds
-    assert not [path for path in checkpoints.rglob("*") if path.is_file()]
+    assert len([path for path in checkpoints.rglob("*") if path.is_file()]) == 2  # one for each pass
+    (two / "rounds").unlink()
+    assert _train(two, "never", checkpoints) == 0  # as after a kill before DVC has recorded the stage
+    assert not (two / "rounds").exists()
+    assert _outputs(two) == _outputs(whole)
 
 
 def test_checkpoints_of_other_rows_settings_and_libraries_are_others(
