@@ -81,20 +81,6 @@ class TreeParams(FamilyParams):
         "group form one more. Empty: all may meet.",
     )
     threads: int = Field(default=2, ge=1, description="Threads. Changes the time, not the model.")
-    device: Literal["cpu", "cuda"] = Field(
-        default="cpu",
-        description="Where trees are grown. `cuda`: on an NVIDIA GPU, by the environment of `make … GPU=1`; another model than the CPU's.",
-    )
-    memory: Literal["internal", "external"] = Field(
-        default="internal",
-        description="Where the quantised training table lies: in memory, or in pages on the disk below `var/scratch`, which takes longer. "
-        "Changes time and memory, not the model.",
-    )
-
-    @property
-    def lock(self) -> str:
-        """The lock of the environment that trains."""
-        return "requirements/pipeline-gpu.txt" if self.device == "cuda" else super().lock
 
     def check(self, features: Mapping[str, FeatureParams], target: TargetParams) -> None:
         """Raise ValueError for a constraint on an unknown feature, or one that would not hold."""
@@ -112,9 +98,33 @@ class TreeParams(FamilyParams):
                 f"train.monotone names {next(iter(self.monotone))!r}, but target.task is {target.task}: probabilities of several labels "
                 "have no one direction; allowed with two labels or a number"
             )
+        if self.monotone and target.judged_by.name in ("absolute_error", "pinball"):
+            raise ValueError(
+                f"train.monotone names {next(iter(self.monotone))!r}, but leaves of the objective {target.judged_by.name} are quantiles of "
+                "their rows, whatever their order; allowed with the other objectives of a number"
+            )
 
 
-class BoostingParams(TreeParams):
+class XgboostParams(TreeParams):
+    """Settings of trees by XGBoost."""
+
+    device: Literal["cpu", "cuda"] = Field(
+        default="cpu",
+        description="Where trees are grown. `cuda`: on an NVIDIA GPU, by the environment of `make … GPU=1`; another model than the CPU's.",
+    )
+    memory: Literal["internal", "external"] = Field(
+        default="internal",
+        description="Where the quantised training table lies: in memory, or in pages on the disk below `var/scratch`, which takes longer. "
+        "Changes time and memory, not the model.",
+    )
+
+    @property
+    def lock(self) -> str:
+        """The lock of the environment that trains."""
+        return "requirements/pipeline-gpu.txt" if self.device == "cuda" else super().lock
+
+
+class BoostingParams(XgboostParams):
     """Settings of boosted trees by XGBoost, under its own names."""
 
     space = {  # noqa: RUF012
@@ -163,7 +173,7 @@ class DartParams(BoostingParams):
     skip_drop: float = Field(default=0.5, ge=0, le=1, description="Probability that a round leaves no tree out.")
 
 
-class ForestParams(TreeParams):
+class ForestParams(XgboostParams):
     """Settings of a random forest by XGBoost."""
 
     # Its margins are shares already: a factor of them means nothing.
@@ -186,6 +196,24 @@ class ForestParams(TreeParams):
     colsample_bynode: float = Field(default=0.5, gt=0, le=1, description="Share of the features that each split sees.")
 
 
+class HistogramParams(TreeParams):
+    """Settings of scikit-learn's histogram gradient boosting."""
+
+    objectives = frozenset({"logistic", "softmax", "squared_error", "absolute_error", "poisson", "gamma", "pinball"})
+
+    family: Literal["histogram"] = Field(
+        description="Boosted trees by scikit-learn, which split categories into sets; of quantiles a model each."
+    )
+    learning_rate: float = Field(default=0.1, gt=0, le=1, description="Factor that shrinks each tree's contribution.")
+    max_leaf_nodes: int = Field(default=31, ge=2, description="Most leaves of a tree.")
+    min_samples_leaf: int = Field(default=20, ge=1, description="Fewest rows of a leaf.")
+    l2_regularization: float = Field(default=0.0, ge=0, description="Penalty of large leaf values.")
+    max_rounds: int = Field(default=1000, ge=1, description="Largest number of boosting rounds.")
+    early_stopping_rounds: int = Field(
+        default=50, ge=1, description="Rounds without improvement on the validation part after which boosting stops."
+    )
+
+
 class LinearParams(FamilyParams):
     """Settings of the linear baseline; to serve it as the model, `gates.linear_margin` must be above 0."""
 
@@ -194,7 +222,7 @@ class LinearParams(FamilyParams):
     family: Literal["linear"] = Field(description="Logistic or ridge regression, by scikit-learn.")
 
 
-Train = GbtreeParams | DartParams | ForestParams | LinearParams
+Train = GbtreeParams | DartParams | ForestParams | HistogramParams | LinearParams
 FAMILIES: dict[str, type[FamilyParams]] = {
     get_args(each.model_fields["family"].annotation)[0]: each for each in get_args(Train)
 }

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from pipelines.data.training import BATCH_ROWS, Batch, Part, Rows
 from pipelines.models.engines.checkpoints import Checkpoint
 from pipelines.models.family import Session
-from pipelines.params.train import TreeParams
+from pipelines.params.train import XgboostParams
 
 _PAGE_ROWS = 8 * BATCH_ROWS  # a page of external memory; smaller ones take longer, each round reads all of them
 Outcomes = Callable[[NDArray[Any]], NDArray[Any]]
 
 
 @contextmanager
-def matrices(settings: TreeParams, session: Session, outcomes: Outcomes = lambda given: given) -> Iterator[Matrices]:
+def matrices(settings: XgboostParams, session: Session, outcomes: Outcomes = lambda given: given) -> Iterator[Matrices]:
     """Yield the maker of matrices; the pages of external memory are deleted at the end.
 
     Args:

@@ -19,7 +19,7 @@ from pipelines.models.export import TOLERANCE as TOLERANCE
 from pipelines.models.families.thresholds import between_rows
 from pipelines.models.families.trees import OBJECTIVES, booster_to_onnx
 from pipelines.models.family import ALONE, Matrix, Rows, Session
-from pipelines.params.train import BoostingParams, TreeParams
+from pipelines.params.train import BoostingParams, TreeParams, XgboostParams
 
 _DIRECTIONS = {"increasing": 1, "decreasing": -1, None: 0}
 # Settings that have XGBoost's own names.
@@ -89,7 +89,7 @@ def _pass(engine: Engine, plan: Plan, rows: Rows, asked: dict[str, Any], session
     return boost(engine, plan, session.checkpoints.of(identity), session.watch)
 
 
-def asked_of(settings: TreeParams, schema: FeatureSchema) -> dict[str, Any]:
+def asked_of(settings: XgboostParams, schema: FeatureSchema) -> dict[str, Any]:
     """Return the settings of XGBoost: objective, parameters of trees and boosting, and constraints by position.
 
     Raises:

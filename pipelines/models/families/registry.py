@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from pipelines.models.families import boosting, forest, linear
+from pipelines.models.families import boosting, forest, histogram, linear
 from pipelines.models.family import CalibratableFamily
 
 FAMILIES: dict[str, CalibratableFamily] = {
     "gbtree": boosting,
     "dart": boosting,
     "forest": forest,
+    "histogram": histogram,
     "linear": linear,
 }

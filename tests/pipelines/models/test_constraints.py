@@ -15,8 +15,13 @@ from pipelines.params import file
 from pipelines.params.train import FAMILIES as SETTINGS
 from tests.pipelines.models import toy
 
-CONSTRAINED = ["gbtree", "dart", "forest"]
-SMALL: dict[str, dict[str, Any]] = {"gbtree": {"max_rounds": 12}, "dart": {"max_rounds": 6}, "forest": {"trees": 12}}
+CONSTRAINED = ["gbtree", "dart", "forest", "histogram"]
+SMALL: dict[str, dict[str, Any]] = {
+    "gbtree": {"max_rounds": 12},
+    "dart": {"max_rounds": 6},
+    "forest": {"trees": 12},
+    "histogram": {"max_rounds": 12},
+}
 
 
 def _trained(directory: Path, family: str, **settings: Any) -> tuple[Any, Any]:
@@ -46,23 +51,28 @@ def test_prediction_goes_one_way_with_a_monotone_feature(family: str, tmp_path: 
     assert _steps(family, *_trained(tmp_path, family, monotone={"width": "decreasing"})).max() <= 0
 
 
-def _paths(model: Any) -> set[frozenset[int]]:
-    """The features that meet on the paths of a booster's trees."""
+def _paths(content: bytes) -> set[frozenset[int]]:
+    """The features that meet on the paths of an ONNX model's trees."""
+    import onnx
 
-    def walk(node: dict[str, Any], above: frozenset[int]) -> set[frozenset[int]]:
-        if "leaf" in node:
-            return {above}
-        met = above | {int(node["split"][1:])}
-        return set().union(*(walk(child, met) for child in node["children"]))
+    node = next(node for node in onnx.load_from_string(content).graph.node if node.op_type == "TreeEnsemble")
+    trees = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
 
-    return set().union(*(walk(json.loads(tree), frozenset()) for tree in model.get_dump(dump_format="json")))
+    def walk(split: int, above: frozenset[int]) -> set[frozenset[int]]:
+        met, found = above | {trees["nodes_featureids"][split]}, set()
+        for side in ("true", "false"):
+            child = trees[f"nodes_{side}nodeids"][split]
+            found |= {met} if trees[f"nodes_{side}leafs"][split] else walk(child, met)
+        return found
+
+    return set().union(*(walk(root, frozenset()) for root in trees["tree_roots"]))
 
 
 @pytest.mark.parametrize("family", CONSTRAINED)
 def test_features_meet_only_within_their_group(family: str, tmp_path: Path) -> None:
     def meetings(**settings: Any) -> set[frozenset[str]]:
-        model, _ = _trained(tmp_path, family, **settings)
-        return {frozenset(toy.NAMES[index] for index in path) for path in _paths(model)}
+        content = FAMILIES[family].to_onnx(*_trained(tmp_path, family, **settings))
+        return {frozenset(toy.NAMES[index] for index in path) for path in _paths(content)}
 
     groups = [{"height", "kind"}, {"width", "noise"}]  # the second one: those of no group
     assert any(not any(path <= group for group in groups) for path in meetings())
@@ -71,6 +81,7 @@ def test_features_meet_only_within_their_group(family: str, tmp_path: Path) -> N
     assert any(len(path) == 2 for path in found)
 
 
+NUMBER = {"column": "outcome", "task": "regression"}
 MULTICLASS = {"column": "outcome", "task": "multiclass", "labels": ["a", "b", "c"]}
 
 
@@ -82,6 +93,11 @@ MULTICLASS = {"column": "outcome", "task": "multiclass", "labels": ["a", "b", "c
         ({"monotone": {"distance": "up"}}, {}, ["train.monotone.distance", "'increasing' or 'decreasing'", "'up'"]),
         ({"monotone": {"distance": "increasing"}}, MULTICLASS, ["train.monotone names 'distance'", "multiclass"]),
         ({"interactions": [["distance", "length"]]}, {}, ["train.interactions names 'length'", "depot, distance"]),
+        (
+            {"monotone": {"distance": "increasing"}},
+            NUMBER | {"objective": "absolute_error"},
+            ["absolute_error", "quantiles"],
+        ),
         ({"family": "linear", "monotone": {}}, {}, ["'train.monotone'", "unknown key"]),
     ],
 )

@@ -22,6 +22,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "gbtree": {"max_rounds": 15, "subsample": 0.8, "max_depth": 4},
     "dart": {"max_rounds": 6, "max_depth": 4, "rate_drop": 0.5},
     "forest": {"trees": 12, "max_depth": 6},
+    "histogram": {"max_rounds": 15, "max_depth": 4},
     "linear": {},
 }
 CASES = [

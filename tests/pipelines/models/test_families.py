@@ -36,7 +36,7 @@ def test_family_is_gbtree_where_none_is_named(raw: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("section", "words"),
     [
-        ({"family": "boosted", "seed": 1}, ["'boosted'", "'gbtree', 'dart', 'forest', 'linear'"]),
+        ({"family": "boosted", "seed": 1}, ["'boosted'", "'gbtree', 'dart', 'forest', 'histogram', 'linear'"]),
         ({"family": "linear", "seed": 1, "max_depth": 3}, ["'train.max_depth'", "allowed are: seed, ", "family"]),
     ],
 )
