@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from contract import command_line
+from pipelines.machine import usage
 
 _GARBAGE = 50_000  # new objects between two collections; Python's default is 700
 # The libraries of a command take longer to import than some commands run, so each imports its own, below.
@@ -40,6 +41,7 @@ COMMANDS = {
 
 # With arguments of their own, which the function of a module adds.
 WITH_ARGUMENTS = {
+    "costs": ("compare what runs cost, and what the cache saved", "costs", "add_arguments"),
     "rotate-key": ("make a new signing key; bundles signed with the previous one stay trusted", None, ""),
     "draft": ("draft a params.yaml from a table, for a person to review", "draft", "add_arguments"),
     "quarantine": ("list, show, release or drop batches of data", "quarantine", "add_commands"),
@@ -59,7 +61,11 @@ def main(arguments: list[str] | None = None) -> int:
     # XGBoost's threads spin while they wait; on a busy machine that triples the CPU time, and multiplies the time by five.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     logging.basicConfig(level=os.environ.get("BULKHEAD_LOG", "WARNING"), format="%(levelname)s %(name)s: %(message)s")
-    return command_line.run(lambda: options.run(options), stopped=f"\n{options.command} stopped")
+
+    def run() -> int:
+        return command_line.run(lambda: options.run(options), stopped=f"\n{options.command} stopped")
+
+    return usage.recorded(options.command, run) if options.command in {*STAGES, "publish"} else run()
 
 
 def _parser(named: Sequence[str]) -> argparse.ArgumentParser:

@@ -29,6 +29,7 @@ CURVE = REPORTS / "training"
 PLOTS = REPORTS / "plots"
 EVALUATION = REPORTS / "evaluation.html"
 REHEARSAL = REPORTS / "rehearsal.json"
+COSTS = REPORTS / "costs.html"
 MONITOR = REPORTS / "monitor.json"
 METRICS = Path("metrics.json")
 BUNDLE = Path("build/bundle")

@@ -21,7 +21,8 @@ _INTRODUCTION = """# params.yaml
 Everything that is particular to a table stands in `params.yaml`. The file is read once, at the start of every command. An unknown key, a
 wrong value or an unknown column stops the command with exit code 78; the message names the key, the value and what is allowed.
 
-Every top-level section is required; one with nothing but defaults is `{}`. Write dates in quotes, such as `"2026-01-31"`: YAML reads an
+Every top-level section but `costs` is required; one with nothing but defaults is `{}`. Write dates in quotes, such as
+`"2026-01-31"`: YAML reads an
 unquoted one as something other than text, and every command of DVC stops at it. How values of a table are read is in
 [Tables](tables.md)."""
 _WORDS = {

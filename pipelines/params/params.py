@@ -188,8 +188,16 @@ class Gates(Model):
     )
 
 
+class Costs(Model):
+    """Prices, for `python -m pipelines costs`. No stage depends on them, and no bundle holds them."""
+
+    cpu_hour: float = Field(default=0.04, ge=0, description="Price of one CPU for an hour.")
+    gb_hour: float = Field(default=0.005, ge=0, description="Price of 1 GB of memory for an hour.")
+    currency: str = Field(default="USD", min_length=1, description="Name of the currency, for people.")
+
+
 class Params(Model):
-    """The whole file; every section must be there, if only as `{}`, since stages in dvc.yaml depend on them."""
+    """The whole file; every section but `costs` must be there, if only as `{}`, since stages in dvc.yaml depend on them."""
 
     name: Name = Field(description="Name of the model in responses and in the Open Inference Protocol.")
     data: Data = Field(description="The table: source, months, columns.")
@@ -208,6 +216,7 @@ class Params(Model):
     evaluate: Evaluate = Field(description="Settings of the evaluation.")
     gates: Gates = Field(description="Conditions of approval.")
     serving: Serving = Field(description="Limits of a server, and budgets of a bundle.")
+    costs: Costs = Field(default=Costs(), description="Prices of CPU time and memory.")
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipelines.data.integrity.check import check
+from pipelines.machine import usage
 from pipelines.runs.holding import MARK
 from pipelines.runs.processes import run_group
 from pipelines.runs.workspace import Workspace
@@ -32,7 +33,8 @@ def repro(workspace: Workspace, stages: Sequence[str], environment: Mapping[str,
         code_file = workspace.path / ".git" / "stage-exit-code"
         code_file.unlink(missing_ok=True)
         _verify(workspace)
-        extra = {"SHELL": str(_STAGE_SHELL), "BULKHEAD_STAGE_EXIT_CODE": str(code_file)}
+        # The costs of all tasks of a run are one run's.
+        extra = {"SHELL": str(_STAGE_SHELL), "BULKHEAD_STAGE_EXIT_CODE": str(code_file), usage.RUN: workspace.name}
         command = ["dvc", "--wait-for-lock", "repro", *stages]
         code = _run(workspace, command, {**environment, **extra}, name=" ".join(stages))
         return int(code_file.read_text()) if code and code_file.is_file() else code

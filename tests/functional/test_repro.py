@@ -39,11 +39,21 @@ def test_repro_does_nothing_but_ask_for_the_champion_when_nothing_changed(projec
 def test_repro_gives_the_same_digests_in_another_place_time_zone_and_setting(project: Path, tmp_path: Path) -> None:
     copy = tmp_path / ODD / "elsewhere"
     sliced.copy_project(copy)
+    params = copy / "params.yaml"
+    params.write_text(
+        params.read_text().replace("cpu_hour: 0.04", "cpu_hour: 4")
+    )  # prices, and what a run costs, change nothing
     command = ["sh", "-c", 'umask 077 && exec "$@"', "sh", *_another_host(), "dvc", "--wait-for-lock", "repro"]
     done = run(copy, *command, TZ="Pacific/Chatham", LC_ALL="C", PYTHONHASHSEED="7", USER="somebody", COLUMNS="40")
     assert done.returncode == 0, done.stderr
     assert _digests(copy) == _digests(project)
     assert manifest.digest_of(copy / "build" / "bundle") == manifest.digest_of(project / "build" / "bundle")
+    runs = [
+        json.loads(run(place, "python", "-m", "pipelines", "costs", "--json").stdout)["runs"]
+        for place in (copy, project)
+    ]
+    assert runs[0][0]["total"] != runs[1][0]["total"]
+    assert set(runs[0][0]["stages"]) == set(yaml.safe_load((copy / "dvc.lock").read_text())["stages"])
 
 
 def test_nothing_can_be_written_by_others_when_make_has_run_the_pipeline(project: Path, tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_every_param_of_the_table_invalidates_some_stage() -> None:
     params = yaml.safe_load((PROJECT / "params.yaml").read_text())
     stages = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
     listed = {key.split(".")[0] for stage in stages.values() for key in stage.get("do", stage).get("params", [])}
-    assert set(params) == listed
+    assert set(params) - {"costs"} == listed  # prices change no result
 
 
 def test_lock_for_gpus_differs_from_the_pipelines_by_xgboosts_wheel_alone() -> None:

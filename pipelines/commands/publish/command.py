@@ -8,6 +8,7 @@ from __future__ import annotations
 from contract.bundle import manifest, signature
 from contract.files import canonical_json, write_atomically
 from pipelines import paths
+from pipelines.commands.costs import cli as costs
 from pipelines.commands.publish.rehearsal import describe, rehearse
 from pipelines.data.ledger import batch_id, project_ledger, refuse_dropped
 from pipelines.machine.settings import known_keys, open_store, signing_key
@@ -18,7 +19,8 @@ from pipelines.paths import var_directory
 def run(params: Params) -> str:
     """Put `build/bundle` into the store, signed, and move the channel `candidate` to it; repeating it changes nothing.
 
-    A bundle new to the store is rehearsed first; the result is in `reports/rehearsal.json`.
+    A bundle new to the store is rehearsed first; the result is in `reports/rehearsal.json`. What it cost, to make and to ask, is in
+    `var/costs/bundles/<digest>.json`: beside the bundle, for equal inputs give an equal digest and never equal seconds.
 
     Raises:
         BundleError: the bundle failed its rehearsal.
@@ -34,6 +36,9 @@ def run(params: Params) -> str:
         found = rehearse(paths.BUNDLE, params.serving.budget, var_directory())
         write_atomically(paths.REHEARSAL, canonical_json(found))
         print(describe(found))
+        write_atomically(
+            var_directory() / "costs/bundles" / f"{digest}.json", canonical_json(costs.of_bundle(params, paths.BUNDLE))
+        )
     store.put(paths.BUNDLE)
     if before and before.digest == digest:
         return f"{digest} is the candidate already"

@@ -78,7 +78,7 @@ def _inputs(params: Params) -> dict[str, Any]:
     return {
         "partitions": {month: validated[month]["partition_sha256"] for month in params.data.months},
         "objects": {month: validated[month]["partition_md5"] for month in params.data.months},
-        "params": params.model_dump(mode="json", by_alias=True),
+        "params": params.model_dump(mode="json", by_alias=True, exclude={"costs"}),
         "pipeline_lock": params.train.lock,
         "tuning": {name: value for name, value in json.loads(paths.TUNING.read_bytes()).items() if name != "trials"},
         "pipeline_environment": sha256(_PROJECT / params.train.lock),

@@ -9,7 +9,6 @@ This module is imported by a process that does nothing else, so it imports no li
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from contextlib import suppress
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from contract.files import fsync_directory
 from pipelines import paths
+from pipelines.machine import usage
 
 _AHEAD = Path(".dvc/tmp/ahead")
 
@@ -56,10 +56,5 @@ def directory(month: str) -> Path | None:
     root = os.environ.get("DVC_ROOT")
     if root is None or os.environ.get("DVC_STAGE") != f"collect@{month}":
         return None
-    # DVC's own lock names the process that is writing this output.
-    with suppress(OSError, ValueError, LookupError, TypeError):
-        locks = json.loads(Path(root, ".dvc/tmp/rwlock").read_bytes())["write"]
-        pid = int(locks[str(Path(root, paths.partition(month)))]["pid"])
-        started = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-        return Path(root) / _AHEAD / f"{pid}-{started}"
-    return None
+    process = usage.dvc_process()
+    return Path(root) / _AHEAD / usage.process_name(process) if process else None

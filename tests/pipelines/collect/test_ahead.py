@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 
 from pipelines import paths
+from pipelines.machine import usage
 from pipelines.params.params import Params
 from pipelines.stages.collect import ahead, stage
 from tests.pipelines.collect.collecting import ROWS, collect, write_csv
@@ -25,11 +25,9 @@ def deliveries(raw: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPa
     return Params.model_validate(raw)
 
 
-def below_dvc(monkeypatch: pytest.MonkeyPatch, month: str, pid: int) -> None:
+def below_dvc(monkeypatch: pytest.MonkeyPatch, month: str, process: int) -> None:
     """Pretend to be the process of a month's stage below the DVC with this process id."""
-    lock = {str(Path.cwd() / paths.partition(month)): {"pid": pid, "cmd": "dvc repro"}}
-    Path(".dvc/tmp").mkdir(parents=True, exist_ok=True)
-    Path(".dvc/tmp/rwlock").write_text(json.dumps({"read": {}, "write": lock}))
+    monkeypatch.setattr(usage, "dvc_process", lambda: process)
     monkeypatch.setenv("DVC_ROOT", str(Path.cwd()))
     monkeypatch.setenv("DVC_STAGE", f"collect@{month}")
 

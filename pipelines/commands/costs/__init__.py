@@ -1,0 +1,1 @@
+"""`costs`: what runs cost, and what the cache saved."""
