@@ -64,9 +64,9 @@ def parse(content: bytes, name: str) -> params.Params:
 
 
 def text(parsed: params.Params) -> bytes:
-    """Return a file that parses to the same parameters in the same order; only what was declared is in it."""
+    """Return a file that parses to the same parameters in the same order; only what was declared is in it, and no prices."""
     stream = BytesIO()
-    YAML().dump(parsed.model_dump(mode="json", by_alias=True, exclude_unset=True), stream)
+    YAML().dump(parsed.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude={"costs"}), stream)
     return stream.getvalue()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -32,6 +33,7 @@ def run(params: Params) -> str:
     Raises:
         ModelRejectedError: a check failed, or a person has to decide; with the reasons.
     """
+    threading.Thread(target=_import_libraries).start()  # a second of one core, beside the scoring
     training = json.loads(paths.TRAINING.read_bytes())
     champion, suspects = live.champion(), json.loads(paths.SCREENING.read_bytes())["suspects"]
     data, target, judged = params.data, params.target, judgement(params.target)
@@ -72,6 +74,11 @@ def run(params: Params) -> str:
     page = report.render(params, metrics, approval, breakdown, drawn, counts, training)
     write_atomically(paths.EVALUATION, page.encode())
     return _verdict(judged, metrics, approval)
+
+
+def _import_libraries() -> None:
+    import matplotlib.backends.backend_svg  # noqa: F401
+    import sklearn.metrics  # noqa: F401
 
 
 def _evidence(
