@@ -21,7 +21,7 @@ from benchmarks.serving import (
 from benchmarks.serving import (
     replica as serving,
 )
-from benchmarks.training import pipeline, scale, search, validation
+from benchmarks.training import history, pipeline, scale, search, validation
 from harness.bundles import find
 
 BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
@@ -32,6 +32,7 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "incremental": scale.incremental,
     "scale": scale.scale,
     "validation": validation.validation,
+    "history": history.history,
     "http": lambda: serving.over_http(find()),
     "batch": lambda: serving.batch(find()),
     "grpc": lambda: serving.over_grpc(find()),

@@ -132,16 +132,12 @@ def _known(schema: FeatureSchema) -> dict[str, frozenset[str]]:
 
 def _parse_leniently(parse: Parser, column: Sequence[Any]) -> list[Any]:
     # Tables repeat few values, and parsing one costs far more than a look into a dictionary.
-    known: dict[Any, Any] = {None: None}
-    parsed = []
-    for value in column:
-        if value not in known:
-            try:
+    known: dict[Any, Any] = dict.fromkeys(column)
+    for value in known:
+        if value is not None:
+            with suppress(ValueError):
                 known[value] = parse(value)
-            except ValueError:
-                known[value] = None
-        parsed.append(known[value])
-    return parsed
+    return list(map(known.__getitem__, column))
 
 
 def _parser(field: Field) -> Parser:

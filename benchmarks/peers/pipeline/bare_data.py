@@ -30,6 +30,8 @@ COLUMNS: dict[str, Any] = PARAMS["data"]["columns"]
 FEATURES: dict[str, Any] = PARAMS["features"]
 TIME: str = PARAMS["data"]["time"]
 TARGET: str = PARAMS["target"]["column"]
+CLOCK = "departure_utc"
+ATLANTIC = dict.fromkeys(("BQN", "PSE", "SJU", "STT"), "America/Puerto_Rico")
 WEATHER = ("temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib")
 
 
@@ -52,6 +54,19 @@ def collect() -> Step:
         pl.col(name) // 100 * 60 + pl.col(name) % 100 for name in ("sched_dep_time", "sched_arr_time")
     )
     date, overnight = pl.datetime("year", "month", "day"), pl.when(arrival < departure).then(1440).otherwise(0)
+    zones = dict(airports.drop_nulls("tzone").select("faa", "tzone").iter_rows()) | ATLANTIC
+    clock = hour + pl.duration(minutes=pl.col("sched_dep_time") % 100)
+    zone = pl.col("dest").replace_strict(zones, default=None, return_dtype=pl.String)
+    landing = pl.coalesce(
+        pl.when(zone == name).then(
+            (date + pl.duration(minutes=arrival))
+            .dt.replace_time_zone(name, ambiguous="earliest", non_existent="null")
+            .dt.convert_time_zone("UTC")
+            .dt.replace_time_zone(None)
+        )
+        for name in set(zones.values())
+    )
+    landing = pl.when(landing < clock).then(landing.dt.offset_by("1d")).otherwise(landing)
     table = (
         flights.with_columns(hour=hour.dt.offset_by("-1h"), distance=pl.col("distance").cast(pl.Float64))
         .join(observed.unique(["origin", "hour"], keep="first"), on=["origin", "hour"], how="left")
@@ -60,6 +75,11 @@ def collect() -> Step:
         .with_columns(
             scheduled_departure=date + pl.duration(minutes=departure),
             scheduled_arrival=date + pl.duration(minutes=arrival + overnight),
+            departure_utc=clock,
+            actual_departure=clock + pl.duration(minutes=pl.col("dep_delay")),
+            actual_arrival=landing + pl.duration(minutes=pl.col("arr_delay")),
+            departure_delay=pl.col("dep_delay").cast(pl.Float64),
+            arrival_delay=pl.col("arr_delay").cast(pl.Float64),
             flight=pl.col("flight").cast(pl.String),
             arrival=pl.when(pl.col("arr_delay") >= 15)
             .then(pl.lit("late"))
@@ -143,7 +163,10 @@ def _expectations(month: str) -> list[dict[str, Any]]:
 
 def features() -> Step:
     """Learn categories before the hold-out, and write every feature as one expression."""
-    table = pl.concat([pl.read_parquet(f"{month}.parquet") for month in MONTHS]).filter(pl.col(TARGET).is_not_null())
+    table = pl.concat([pl.read_parquet(f"{month}.parquet") for month in MONTHS])
+    past = {name: feature for name, feature in FEATURES.items() if feature["transform"] == "history"}
+    table = table.with_columns([_history(table, feature).alias(name) for name, feature in past.items()])
+    table = table.filter(pl.col(TARGET).is_not_null())
     holdout, validation = _split()
     training = table.filter(pl.col(TIME) < holdout)
     label = (pl.col(TARGET) == PARAMS["target"]["labels"][1]).cast(pl.Int8).alias("label")
@@ -157,6 +180,8 @@ def features() -> Step:
 def _feature(name: str, training: pl.DataFrame) -> pl.Expr:
     feature = FEATURES[name]
     column = pl.col(feature.get("input", name))
+    if feature["transform"] == "history":
+        return column
     if feature["transform"] == "category":
         counts = training.drop_nulls(name).group_by(name).len()
         known = sorted(counts.filter(pl.col("len") >= feature.get("minimum_count", 1))[name])
@@ -170,6 +195,56 @@ def _feature(name: str, training: pl.DataFrame) -> pl.Expr:
         return parts[feature["part"]].alias(name)
     declared = COLUMNS[name]
     return pl.when(column.is_between(declared["minimum"], declared["maximum"])).then(column).alias(name)
+
+
+def _history(table: pl.DataFrame, feature: dict[str, Any]) -> pl.Series:
+    """Return a history as the difference of two running totals, at the moment and at the start of its window."""
+    by, clock, window = feature.get("by", []), pl.col(CLOCK), feature["window"]
+    known = pl.when(pl.col(feature["known_at"]).is_not_null()).then(pl.max_horizontal(feature["known_at"], clock))
+    value = pl.col(feature.get("value", CLOCK))
+    if feature.get("value") == TARGET:
+        value = (value == PARAMS["target"]["labels"][1]).cast(pl.Float64)
+    moments = table.select(*by, moment=clock.dt.offset_by("-60m")).with_row_index("row").sort("moment")
+    if feature["statistic"] == "pending":
+        closed = pl.min_horizontal(known, clock.dt.offset_by(window))
+        opened, ended = (_totals(table, by, at, pl.lit(0)) for at in (clock, closed))
+        found = _before(moments, opened, by).select("row", found=pl.col("rows") - _before(moments, ended, by)["rows"])
+        return found.sort("row")["found"]
+    totals = _totals(table, by, known, value)
+    now, then = (
+        _before(moments.with_columns(pl.col("moment").dt.offset_by(back)), totals, by) for back in ("0m", f"-{window}")
+    )
+    rows, total = (now[name] - then[name] for name in ("rows", "total"))
+    age = (now["moment"] - now["at"]).dt.total_seconds() / 60
+    if feature["statistic"] == "count":
+        return now.select("row", found=rows).sort("row")["found"]
+    values = {"mean": total / rows, "last": now["value"], "age": age}[feature["statistic"]]
+    found = now.select("row", found=pl.when(rows.alias("rows") > 0).then(values.alias("values")))
+    return found.sort("row")["found"]
+
+
+def _totals(table: pl.DataFrame, by: list[str], at: pl.Expr, value: pl.Expr) -> pl.DataFrame:
+    events = table.select(*by, at=at, value=value).drop_nulls().sort("at", "value")
+    over = by or pl.lit(1)
+    total = (
+        pl.col("value").cast(pl.Float64, strict=False).cum_sum().over(over)
+        if events["value"].dtype.is_numeric()
+        else 0.0
+    )
+    return events.with_columns(rows=pl.int_range(1, pl.len() + 1).over(over), total=total)
+
+
+def _before(moments: pl.DataFrame, events: pl.DataFrame, by: list[str]) -> pl.DataFrame:
+    found = moments.join_asof(
+        events,
+        left_on="moment",
+        right_on="at",
+        by=by or None,
+        allow_exact_matches=False,
+        coalesce=False,
+        check_sortedness=False,
+    )
+    return found.with_columns(pl.col("rows", "total").fill_null(0))
 
 
 def _split() -> tuple[datetime, datetime]:

@@ -21,13 +21,21 @@ from pipelines.params.features.history import HistoryFeature, period
 from pipelines.params.params import Data, TargetParams
 
 _MICROSECOND = timedelta(microseconds=1)
+_NEVER = 1 << 61  # microseconds; the year 9999 is at 2^58
 Mask = NDArray[np.bool_]
 
 
 class _Times(NamedTuple):
-    """Microseconds since 1970 of each row; those of a row without one are meaningless."""
+    """Microseconds since 1970 of each row; those of a row without a time mean nothing."""
 
     at: Integers
+    is_known: Mask
+
+
+class _Groups(NamedTuple):
+    """The number of each row's group; that of a row without one means nothing."""
+
+    of: Integers
     is_known: Mask
 
 
@@ -54,43 +62,47 @@ def compute(
         earlier: the rows of earlier partitions that are in reach; more of them change nothing.
     """
     table = pl.concat([earlier.select(needed(features, data)), rows.select(needed(features, data))])
-    return pl.DataFrame(
-        [
-            pl.Series(name, _column(table, earlier.height, feature, data, target), dtype=pl.Float64).fill_nan(None)
-            for name, feature in features.items()
-        ]
-    )
-
-
-def _column(table: pl.DataFrame, start: int, feature: HistoryFeature, data: Data, target: TargetParams) -> Floats:
-    """Return the history of the rows from `start` on."""
-    groups, has_group = _groups(table, feature.by)
-    clock, known_at = _times(table[data.clock]), _times(table[feature.known_at])
-    usable = has_group & clock.is_known
-    length, horizon = (period(text) // _MICROSECOND for text in (feature.window, feature.horizon))
-    moments = Rows(groups[start:], clock.at[start:] - horizon)
-    entered = np.maximum(known_at.at, clock.at)
-    if feature.statistic == "pending":
-        closed = np.where(known_at.is_known, np.minimum(entered, clock.at + length), clock.at + length)
-        opened = Rows(groups[usable], clock.at[usable])
-        found = pending(opened, Rows(groups[usable], closed[usable]), moments)
-    else:
+    clock = _times(table[data.clock])
+    groups = {by: _groups(table, by) for by in {feature.by for feature in features.values()}}
+    found = []
+    for name, feature in features.items():
         values = _values(table, feature.value, data, target)
-        counts = usable & known_at.is_known & ~np.isnan(values)
-        known = Known.of(Rows(groups[counts], entered[counts]), values[counts])
-        found = STATISTICS[feature.statistic](windows(known, moments, length))
+        history = _column(feature, groups[feature.by], clock, _times(table[feature.known_at]), values, earlier.height)
+        found.append(pl.Series(name, history, dtype=pl.Float64).fill_nan(None))
+    return pl.DataFrame(found)
+
+
+def _column(
+    feature: HistoryFeature, groups: _Groups, clock: _Times, known_at: _Times, values: Floats, start: int
+) -> Floats:
+    """Return the history of the rows from `start` on; all arrays have an entry for each row."""
+    length, horizon = (period(text) // _MICROSECOND for text in (feature.window, feature.horizon))
+    is_placed = groups.is_known & clock.is_known
+    moments = Rows(groups.of[start:], clock.at[start:] - horizon)
+    known = np.where(known_at.is_known, np.maximum(known_at.at, clock.at), _NEVER)
+    # Rows that no window reaches are left out, which is faster.
+    oldest = moments.times.min(initial=_NEVER) - length
+    if feature.statistic == "pending":
+        counts = is_placed & (clock.at >= oldest)
+        closed = np.minimum(known, clock.at + length)
+        opened = Rows(groups.of[counts], clock.at[counts])
+        found = pending(opened, Rows(groups.of[counts], closed[counts]), moments)
+    else:
+        counts = is_placed & (known >= oldest) & (known < _NEVER) & ~np.isnan(values)
+        entered = Known.of(Rows(groups.of[counts], known[counts]), values[counts])
+        found = STATISTICS[feature.statistic](windows(entered, moments, length))
     # A float32, which the model reads, would be infinite beyond.
-    return np.where(usable[start:] & (np.abs(found) <= LARGEST), found, np.nan)
+    return np.where(is_placed[start:] & (np.abs(found) <= LARGEST), found, np.nan)
 
 
-def _groups(table: pl.DataFrame, by: tuple[str, ...]) -> tuple[Integers, Mask]:
-    """Return the number of each row's group, and whether it has one."""
+def _groups(table: pl.DataFrame, by: tuple[str, ...]) -> _Groups:
+    """Return the groups of rows that share their values in the columns `by`."""
     if not by:
-        return np.zeros(table.height, np.int64), np.ones(table.height, np.bool_)
+        return _Groups(np.zeros(table.height, np.int64), np.ones(table.height, np.bool_))
     numbers = table.select(by).unique(maintain_order=True).with_row_index("__group__")
     found = table.select(by).join(numbers, on=by, how="left", nulls_equal=True, maintain_order="left")
-    has_group = table.select(pl.all_horizontal(pl.col(by).is_not_null())).to_series().to_numpy()
-    return found["__group__"].cast(pl.Int64).to_numpy(), has_group
+    has_all = table.select(pl.all_horizontal(pl.col(by).is_not_null())).to_series()
+    return _Groups(found["__group__"].cast(pl.Int64).to_numpy(), has_all.to_numpy())
 
 
 def _times(column: pl.Series) -> _Times:

@@ -37,17 +37,27 @@ class Known:
     """Rows that are known at a time, in the order of group, time and value.
 
     Attributes:
+        times: of each row.
         values: of each row; without NaN.
     """
 
-    rows: Rows
+    times: Integers
     values: Floats
+    _distinct: Integers
+    _keys: Integers
 
     @classmethod
     def of(cls, rows: Rows, values: Floats) -> Known:
         """Return the rows in order."""
-        order = np.lexsort((values, rows.times, rows.groups))
-        return cls(Rows(rows.groups[order], rows.times[order]), values[order])
+        distinct, ranks = np.unique(rows.times, return_inverse=True)
+        keys = rows.groups * (len(distinct) + 1) + ranks
+        order = np.lexsort((values, keys))
+        return cls(rows.times[order], values[order], distinct, keys[order])
+
+    def before(self, moments: Rows) -> Integers:
+        """Return for each moment the number of rows in lower groups, and in its own group strictly before it."""
+        ranks = np.searchsorted(self._distinct, moments.times)
+        return np.searchsorted(self._keys, moments.groups * (len(self._distinct) + 1) + ranks)
 
 
 @dataclass(frozen=True)
@@ -69,24 +79,16 @@ class Windows:
         return self.end - self.first
 
 
-def before(rows: Rows, moments: Rows) -> Integers:
-    """Return for each moment the number of rows in lower groups, and in its own group strictly before it; `rows` are in order."""
-    times, ranks = np.unique(rows.times, return_inverse=True)
-    base = len(times) + 1
-    keys = rows.groups * base + ranks
-    return np.searchsorted(keys, moments.groups * base + np.searchsorted(times, moments.times))
-
-
 def windows(known: Known, moments: Rows, length: int) -> Windows:
     """Return the windows of `length` microseconds: from their start on, and strictly before the moment."""
     starts = Rows(moments.groups, moments.times - length)
-    return Windows(known, moments.times, before(known.rows, starts), before(known.rows, moments))
+    return Windows(known, moments.times, known.before(starts), known.before(moments))
 
 
 def pending(opened: Rows, closed: Rows, moments: Rows) -> Floats:
     """Return for each moment the number of rows that were opened strictly before it, and not closed by then."""
-    opened, closed = (Known.of(rows, np.zeros(len(rows.times))).rows for rows in (opened, closed))
-    return (before(opened, moments) - before(closed, moments)).astype(np.float64)
+    counts = (Known.of(rows, np.zeros(len(rows.times))).before(moments) for rows in (opened, closed))
+    return np.subtract(*counts).astype(np.float64)
 
 
 def count(windows: Windows) -> Floats:
@@ -130,7 +132,7 @@ def last(windows: Windows) -> Floats:
 
 def age(windows: Windows) -> Floats:
     """Return the minutes since a row became known last; NaN of an empty window."""
-    return (windows.moments - _of_last(windows, windows.known.rows.times)) / _MINUTE
+    return (windows.moments - _of_last(windows, windows.known.times)) / _MINUTE
 
 
 # `params.features.history.STATISTICS` describes them, and `pending`, which has no window of known rows.

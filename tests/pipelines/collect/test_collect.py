@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +8,10 @@ import polars as pl
 import pytest
 
 from contract.errors import EXIT_RETRY, DataRejectedError, UnavailableError
+from harness import PROJECT
 from pipelines import paths
 from pipelines.data import tables
+from pipelines.params import file as params_file
 from pipelines.params.params import Params
 from pipelines.stages.collect import flights, stage
 from tests.pipelines.conftest import deliveries
@@ -17,7 +19,7 @@ from tests.pipelines.conftest import deliveries
 FLIGHT = {
     "year": 2013, "month": 1, "day": 2, "sched_dep_time": 2355, "sched_arr_time": 105, "arr_delay": 15, "carrier": "UA",
     "flight": 7, "tailnum": "N1", "origin": "EWR", "dest": "BOS", "distance": 200, "time_hour": "2013-01-03T04:00:00Z",
-    # known only after the flight:
+    # known only after the departure:
     "dep_time": 2359, "dep_delay": 4, "arr_time": 120, "air_time": 50,
 }  # fmt: skip
 WEATHER = dict.fromkeys(flights._WEATHER, 1.0) | {"origin": "EWR"}
@@ -28,7 +30,7 @@ def _joined(changes: list[dict[str, Any]], weather: list[dict[str, Any]]) -> pl.
         pl.DataFrame([FLIGHT | change for change in changes]),
         pl.DataFrame([WEATHER | entry for entry in weather]),
         pl.DataFrame([{"tailnum": "N1", "year": 1999, "seats": 150}]),
-        pl.DataFrame([{"faa": "BOS", "lat": 42.4, "lon": -71.0}]),
+        pl.DataFrame([{"faa": "BOS", "lat": 42.4, "lon": -71.0, "tzone": "America/New_York"}]),
     )
 
 
@@ -61,9 +63,57 @@ def test_join_moves_arrival_to_the_next_day_when_flight_lands_after_midnight() -
     assert table["scheduled_arrival"].to_list() == [datetime(2013, 1, 3, 1, 5), datetime(2013, 1, 2, 7, 30)]
 
 
-def test_join_drops_what_is_known_only_after_departure() -> None:
+def test_column_of_flights_is_declared_as_known_later_when_it_is_known_only_after_departure() -> None:
+    known_later = {"actual_departure", "actual_arrival", "departure_delay", "arrival_delay"}
     table = _joined([{}], [{"time_hour": "2013-01-03T03:00:00Z"}])
     assert not {"dep_time", "dep_delay", "arr_time", "arr_delay", "air_time"} & set(table.columns)
+    params = params_file.load(PROJECT / "params.yaml")
+    assert set(table.columns) == {*params.data.columns, params.target.column}
+    assert {name for name, column in params.data.columns.items() if column.is_later} == known_later
+
+
+@pytest.mark.parametrize(
+    ("change", "departed", "landed"),
+    [
+        ({}, "2013-01-03T04:59", "2013-01-03T06:20"),
+        ({"dep_delay": None, "arr_delay": None}, None, None),
+        # 02:30 in Denver is 04:30 in New York.
+        ({"dest": "DEN", "sched_arr_time": 230}, "2013-01-03T04:59", "2013-01-03T09:45"),
+        ({"dest": "SJU", "sched_arr_time": 455}, "2013-01-03T04:59", "2013-01-03T09:10"),
+        # The local time of landing is earlier than that of the departure, on the same day.
+        (
+            {"dest": "DEN", "sched_dep_time": 1200, "sched_arr_time": 1155, "time_hour": "2013-01-02T17:00:00Z"},
+            "2013-01-02T17:04",
+            "2013-01-02T19:10",
+        ),
+        ({"dest": "XXX"}, "2013-01-03T04:59", None),
+    ],
+)
+def test_actual_times_of_flights_are_in_utc(change: dict[str, Any], departed: str | None, landed: str | None) -> None:
+    table = flights.join(
+        pl.DataFrame([FLIGHT | change], schema_overrides={"dep_delay": pl.Int64, "arr_delay": pl.Int64}),
+        pl.DataFrame([WEATHER | {"time_hour": "2013-01-03T03:00:00Z"}]),
+        pl.DataFrame([{"tailnum": "N1", "year": 1999, "seats": 150}]),
+        pl.DataFrame(
+            [
+                {"faa": "BOS", "lat": 42.4, "lon": -71.0, "tzone": "America/New_York"},
+                {"faa": "DEN", "lat": 39.9, "lon": -104.7, "tzone": "America/Denver"},
+            ]
+        ),
+    )
+    for name, expected in (("actual_departure", departed), ("actual_arrival", landed)):
+        at = None if expected is None else datetime.fromisoformat(expected).replace(tzinfo=UTC)
+        assert table[name].to_list() == [at]
+
+
+def test_actual_times_are_an_hour_apart_when_the_clock_shows_the_same_twice() -> None:
+    # 3 November 2013, 01:30 in New York: first at 05:30, then at 06:30 UTC.
+    hours = [
+        {"day": 3, "month": 11, "sched_dep_time": 130, "time_hour": f"2013-11-03T0{hour}:00:00Z"} for hour in (5, 6)
+    ]
+    table = _joined(hours, [{"time_hour": "2013-11-03T03:00:00Z"}])
+    assert table["scheduled_departure"].n_unique() == 1
+    assert table["departure_utc"].diff().to_list() == [None, timedelta(hours=1)]
 
 
 def test_month_of_flights_has_the_published_counts() -> None:

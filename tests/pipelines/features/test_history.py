@@ -236,7 +236,7 @@ def test_history_has_the_same_bits_in_any_order_and_with_any_past(raw: Raw, stat
 def test_sum_is_exact_whatever_the_order(values: list[float]) -> None:
     for order in (values, values[::-1]):
         rows = Rows(np.zeros(len(values), np.int64), np.arange(len(values), dtype=np.int64))
-        all_of_them = Windows(Known(rows, np.array(order)), np.array([9]), np.array([0]), np.array([len(values)]))
+        all_of_them = Windows(Known.of(rows, np.array(order)), np.array([9]), np.array([0]), np.array([len(values)]))
         assert windows.total(all_of_them)[0] == pytest.approx(math.fsum(values), rel=1e-15, abs=0)
 
 
