@@ -76,7 +76,11 @@ class Runs:
         bundle = self._run.path / "build" / "bundle"
         if bundle.is_dir():
             outputs["digest of the bundle"] = manifest.digest_of(bundle)
-        return Outcome(outputs, self._rounds.stat().st_size if self._rounds.exists() else 0)
+        return Outcome(outputs, self.rounds())
+
+    def rounds(self) -> int:
+        """Return the rounds of boosting that were begun in the present run."""
+        return self._rounds.stat().st_size if self._rounds.exists() else 0
 
     @property
     def _run(self) -> Workspace:

@@ -20,6 +20,7 @@ CHANGES: Mapping[str, Mapping[str, Any]] = {
     **TWO_MONTHS,
     "train": {"learning_rate": 0.04, "checkpoint_rounds": _CHUNK},
 }
+_POLL_S, _EDGE_S = 0.02, 1.0
 _FINAL = (64, 65, 78)  # exit codes after which nobody tries again
 _CLOCKS = ("-1h", "+1h", "-366d", "+366d")
 
@@ -52,15 +53,10 @@ def kills(seed: int, count: int = _KILLS, in_train: int = _IN_TRAIN) -> list[Res
     started = time.monotonic()
     _complete(runs.attempt("screen"))
     runs.put_aside()
-    training = runs.attempt("train")
-    training.reaches("train")
-    begun = time.monotonic()
-    _complete(training)
-    train_s = time.monotonic() - begun
     _complete(runs.attempt("bundle"))
     undisturbed, whole_s = runs.outcome(), time.monotonic() - started
     while tally.in_train < in_train:
-        _train(runs, random, tally, undisturbed, train_s, in_train)
+        _train(runs, random, tally, undisturbed, in_train)
     while tally.kills < count:
         _pipeline(runs, random, tally, undisturbed, whole_s, count)
     print(
@@ -76,17 +72,33 @@ def kills(seed: int, count: int = _KILLS, in_train: int = _IN_TRAIN) -> list[Res
     ]
 
 
-def _train(runs: Runs, random: Random, tally: Tally, undisturbed: Outcome, train_s: float, most: int) -> None:
+def _train(runs: Runs, random: Random, tally: Tally, undisturbed: Outcome, most: int) -> None:
     """Kill one run inside of `train` until it is through."""
     runs.begin(with_results=True)
     _complete(runs.attempt("screen"))
     killed = 0
     while True:
         attempt = runs.attempt("train")
-        if attempt.reaches("train") and tally.in_train < most and attempt.lasts(random.uniform(0, train_s)):
+        if (
+            attempt.reaches("train")
+            and tally.in_train < most
+            and _works_until(attempt, runs, random, undisturbed.rounds)
+        ):
             killed += _kill(attempt, random, tally)
         elif attempt.wait() == 0:
             return _judge(runs, tally, undisturbed, killed)
+
+
+def _works_until(attempt: Attempt, runs: Runs, random: Random, rounds: int) -> bool:
+    """Wait for a random moment of `train`, and return whether the attempt is still at work.
+
+    Moments are numbers of rounds, since a busy machine takes any time for them; some are before the first and after the last one.
+    """
+    last = runs.rounds() + random.randint(-rounds // 20, rounds // 4)
+    while runs.rounds() < min(last, rounds):
+        if not attempt.lasts(_POLL_S):
+            return False
+    return attempt.lasts(random.uniform(0, _EDGE_S))
 
 
 def _pipeline(runs: Runs, random: Random, tally: Tally, undisturbed: Outcome, whole_s: float, most: int) -> None:
