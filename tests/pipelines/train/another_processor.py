@@ -1,8 +1,8 @@
 """`python -m tests.pipelines.train.another_processor DIRECTORY THREADS`: the stages from `features` to `evaluate`.
 
-They run for each task in DIRECTORY/TASK, and for each other family of models in DIRECTORY/FAMILY; DIRECTORY/hard has linear models of
-numbers that nearly repeat each other and of rare categories, which a solver takes long for. Prints the kernels of the BLAS libraries that
-are loaded in the end.
+They run for each task, for each family of models and for each calibration, in a directory of that name; DIRECTORY/hard has linear models
+of numbers that nearly repeat each other and of rare categories, which a solver takes long for. Prints the kernels of the BLAS libraries
+that are loaded in the end.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ TARGETS: dict[str, dict[str, Any]] = {
     "multiclass": {"column": "colour", "task": "multiclass", "labels": ["red", "green", "blue"]},
     "regression": {"column": "price", "task": "regression"},
 }
+CALIBRATIONS = ("sigmoid", "isotonic", "temperature")
 COLUMNS = {
     "shop": {"kind": "category"},
     "width": {"kind": "number"},
@@ -69,6 +70,7 @@ def main(directory: Path, threads: int) -> None:
     settings = RAW["train"] | {"threads": threads}
     runs = {task: (target, settings) for task, target in TARGETS.items()}
     runs |= {name: (TARGETS["binary"], {"family": name, **_allowed(settings, name)}) for name in FAMILIES}
+    runs |= {name: (TARGETS["binary"], settings | {"calibration": name}) for name in CALIBRATIONS}
     for name, (target, train_settings) in runs.items():
         place = directory / name
         place.mkdir(parents=True)

@@ -12,7 +12,7 @@ import pytest
 
 from harness import PROJECT
 from pipelines.params.train import FAMILIES
-from tests.pipelines.train.another_processor import TARGETS, has_avx512
+from tests.pipelines.train.another_processor import CALIBRATIONS, TARGETS, has_avx512
 
 ARM = platform.machine() in ("aarch64", "arm64")
 KERNELS = ("ARMV8", "NEOVERSEN1") if ARM else ("Prescott", "SkylakeX" if has_avx512() else "Haswell")
@@ -37,7 +37,7 @@ def test_stages_give_the_same_bytes_on_another_processor_with_other_threads(tmp_
     second, others = _outputs(tmp_path / "second", 4, OPENBLAS_CORETYPE=KERNELS[1])
     if kernels == others:
         pytest.skip(f"this BLAS library takes no other kernel when asked: {kernels.strip()}")
-    runs = len(TARGETS) + len(FAMILIES)
+    runs = len(TARGETS) + len(FAMILIES) + len(CALIBRATIONS)
     assert sum(name.endswith("metrics.json") for name in first) == runs
     assert sum(name.endswith("linear/model.onnx") for name in first) == runs
     assert sum(name.startswith("hard/") for name in first) == len(TARGETS)
