@@ -230,11 +230,23 @@ class Params(Model):
         for entry in self.evaluate.slices:
             require_columns("evaluate.slices", (entry.column,), columns)
         self.train.check(self.features, self.target)
+        self._check_weight()
         self.tune.check(self.train.family, self.train, self.train.space)
         self._check_split()
         self._check_gates()
         self._check_deprecated()
         return self
+
+    def _check_weight(self) -> None:
+        if (weight := self.target.weight) is None:
+            return
+        require_columns("target.weight", (weight,), self.data.columns)
+        if (kind := self.data.columns[weight].kind) != "number":
+            raise ValueError(f"target.weight names the column {weight!r}, whose kind is {kind}; allowed: number")
+        if readers := [name for name, feature in self.features.items() if weight in inputs_of(name, feature)]:
+            raise ValueError(
+                f"target.weight names the column {weight!r}, which the feature {readers[0]!r} reads; allowed: a column of no feature"
+            )
 
     def _check_split(self) -> None:
         if isinstance(self.split, TemporalSplit) and self.data.time is None:

@@ -47,6 +47,16 @@ class TargetParams(Model):
         description="Of `tweedie`: power of the mean with which the variance grows; 1.5 is usual, less is nearer to `poisson`, more to "
         "`gamma`.",
     )
+    weight: Name | None = Field(
+        default=None,
+        description="Column of kind number in `data.columns` that says how much a row counts in training and early stopping, from 0. "
+        "No feature may read it, so no request carries it. Null: all count the same. Evaluation weighs no row.",
+    )
+    class_weight: Literal["balanced"] | dict[Text, Annotated[float, Field(gt=0, allow_inf_nan=False)]] | None = Field(
+        default=None,
+        description="How much the rows of a label count in training, times their `weight`: by label, 1 for others, or `balanced`, "
+        "which gives all labels the same sum. It moves the predicted probabilities; `train.calibration` moves them back.",
+    )
     quantiles: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
         default=(), description="Task `quantiles`: the levels, ascending, such as `[0.1, 0.5, 0.9]`."
     )
@@ -70,6 +80,10 @@ class TargetParams(Model):
         if not task.is_number and self.unit is not None:
             raise ValueError(f"unit goes with a number only (the task is {self.task})")
         self._check_objective(task)
+        if self.class_weight is not None and task.is_number:
+            raise ValueError(f"class_weight goes with labels only (the task is {self.task})")
+        if isinstance(self.class_weight, dict) and (unknown := self.class_weight.keys() - set(self.labels)):
+            raise ValueError(f"class_weight names {min(unknown)!r}, which is no label: {', '.join(self.labels)}")
         return self
 
     def _check_objective(self, task: Task) -> None:

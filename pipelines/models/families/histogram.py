@@ -52,7 +52,7 @@ def train(
     """
     with _limited(settings.threads):
         rounds, losses = _stopped(rows, settings, schema)
-        fitted = _fitted(rows.matrix, rows.outcomes, rounds, settings, schema)
+        fitted = _fitted(rows, np.ones(rows.height, np.bool_), rounds, settings, schema)
     for estimator in fitted:
         _move_thresholds(estimator, rows, schema)
     nodes = [tree.nodes for estimator in fitted for tree in _predictors(estimator)]
@@ -65,10 +65,9 @@ def train(
 
 def unseen(rows: Rows, settings: HistogramParams, schema: FeatureSchema, _session: Session = ALONE) -> Fitted:
     """Return the estimators of the training rows, up to their best rounds on the validation rows."""
-    is_training = ~rows.is_validation
     with _limited(settings.threads):
         rounds, _ = _stopped(rows, settings, schema)
-        return _fitted(rows.matrix[is_training], rows.outcomes[is_training], rounds, settings, schema)
+        return _fitted(rows, ~rows.is_validation, rounds, settings, schema)
 
 
 def _limited(threads: int) -> Any:
@@ -79,24 +78,30 @@ def _limited(threads: int) -> Any:
 
 def _stopped(rows: Rows, settings: HistogramParams, schema: FeatureSchema) -> tuple[list[int], list[float]]:
     """Return the best rounds on the validation rows, and their loss, for each estimator."""
-    matrix, outcomes, is_held = rows.matrix, rows.outcomes, rows.is_validation
+    given = _given(rows, ~rows.is_validation)
+    matrix, outcomes, weights = _given(rows, rows.is_validation)
+    held = {"X_val": matrix, "y_val": outcomes, "sample_weight_val": weights}
     rounds, losses = [], []
     for level in schema.target.quantiles or (None,):
-        stopped = _estimator(settings, schema, level, settings.max_rounds, stops=True).fit(
-            matrix[~is_held], outcomes[~is_held], X_val=matrix[is_held], y_val=outcomes[is_held]
-        )
+        stopped = _estimator(settings, schema, level, settings.max_rounds, stops=True).fit(*given, **held)
         gains = stopped.validation_score_[1:]  # the first one is that of no tree
         rounds.append(int(np.argmax(gains)) + 1)
         losses.append(-float(gains.max()))
     return rounds, losses
 
 
+def _given(rows: Rows, chosen: NDArray[np.bool_]) -> tuple[Matrix, NDArray[Any], NDArray[np.float32] | None]:
+    """Return matrix, outcomes and weights of the chosen rows."""
+    weights = rows.weights
+    return rows.matrix[chosen], rows.outcomes[chosen], None if weights is None else weights[chosen]
+
+
 def _fitted(
-    matrix: Matrix, outcomes: NDArray[Any], rounds: list[int], settings: HistogramParams, schema: FeatureSchema
+    rows: Rows, chosen: NDArray[np.bool_], rounds: list[int], settings: HistogramParams, schema: FeatureSchema
 ) -> Fitted:
-    levels = schema.target.quantiles or (None,)
+    levels, given = schema.target.quantiles or (None,), _given(rows, chosen)
     return tuple(
-        _estimator(settings, schema, level, count, stops=False).fit(matrix, outcomes)
+        _estimator(settings, schema, level, count, stops=False).fit(*given)
         for level, count in zip(levels, rounds, strict=True)
     )
 

@@ -39,10 +39,12 @@ def train(
     So many fix some hundred coefficients to three digits, and scikit-learn fits no logistic regression by batches to convergence.
     """
     sample = rows.sample(_ROWS)
-    return fit(sample.matrix, sample.outcomes, schema), {}
+    return fit(sample.matrix, sample.outcomes, schema, sample.weights), {}
 
 
-def fit(matrix: Matrix, outcomes: NDArray[Any], schema: FeatureSchema) -> Any:
+def fit(
+    matrix: Matrix, outcomes: NDArray[Any], schema: FeatureSchema, weights: NDArray[np.float32] | None = None
+) -> Any:
     """Return the fitted scikit-learn pipeline; it takes float32 rows × features, NaN for missing.
 
     Its coefficients are rounded to six significant digits, the same ones on every processor: the solvers converge to some ten
@@ -59,7 +61,8 @@ def fit(matrix: Matrix, outcomes: NDArray[Any], schema: FeatureSchema) -> Any:
     scale = make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler())
     columns = ColumnTransformer([("coded", encode, coded), ("numeric", scale, numeric)], sparse_threshold=1.0)
     model = make_pipeline(columns, _estimator(schema, len(outcomes), sum(map(len, codes)) + len(numeric)))
-    model.fit(matrix.astype(np.float64), outcomes)  # in single precision no solver converges to six digits
+    weighed = {} if weights is None else {f"{model.steps[-1][0]}__sample_weight": weights.astype(np.float64)}
+    model.fit(matrix.astype(np.float64), outcomes, **weighed)  # in single precision no solver converges to six digits
     estimator = model.steps[-1][1]
     estimator.coef_ = rounded(estimator.coef_)
     if levels := _levels(schema):

@@ -20,6 +20,8 @@ from pipelines.data.history import accepted, partitions
 from pipelines.params.features.transforms import histories
 from pipelines.params.params import Params, TargetParams
 from pipelines.stages.features.fit import fit_schema, fitted_columns
+from pipelines.stages.features.weights import Weights
+from pipelines.stages.features.weights import weights as weights_of
 
 _ROWS_AT_ONCE = 50_000  # the encoder works on Python values
 
@@ -33,16 +35,18 @@ def run(params: Params) -> str:
     in memory: first the columns that the split needs, then the fitted ones, then one month after another.
     """
     data, target, features, months = params.data, params.target, params.features, params.data.months
-    needed = {*splits.columns(params.split, data, target, features), *filter(None, [data.time])}
+    needed = {*splits.columns(params.split, data, target, features), *filter(None, [data.time, target.weight])}
     deciding = tables.read_partitions(months, sorted(needed))
     parts = splits.assign(deciding, params.split, data, target, features)
     outcomes = tables.outcomes(deciding, target)
     clusters, unit = clusters_of(deciding, data.time, params.split)
+    given = None if target.weight is None else deciding[target.weight]
     del deciding  # frees its memory before the next table is read
     _check_parts(target, parts, outcomes)
     if TASKS[target.task].is_number:
         target.check_outcomes(float(np.nanmin(outcomes.to_numpy())))
     is_used = parts.is_in([splits.TRAINING, splits.VALIDATION]) & outcomes.is_not_null()
+    weights = weights_of(target, given, outcomes, is_used)
     fitted = tables.read_partitions(months, fitted_columns(target.column, features)).filter(is_used)
     in_utc = tables.columns_in_utc(*map(paths.accepted, months))
     schema = fit_schema(params.name, data, target, features, fitted, in_utc)
@@ -55,7 +59,9 @@ def run(params: Params) -> str:
         history = partitions.of_month(month, histories(features), data, target)
         if history.width:
             tables.write(history, paths.history(month))
-        start += _write_month(month, schema, is_used, parts, outcomes, None if unit == "rows" else clusters, start)
+        start += _write_month(
+            month, schema, is_used, parts, outcomes, weights, None if unit == "rows" else clusters, start
+        )
     tables.write(parts.to_frame(), paths.PARTS)
     write_atomically(paths.COUNTS, canonical_json(_counts(months, target.column)))
     return f"{is_used.sum():,} training rows × {len(schema.features)} features"
@@ -84,6 +90,7 @@ def _write_month(
     is_used: pl.Series,
     parts: pl.Series,
     outcomes: pl.Series,
+    weights: Weights | None,
     clusters: Clusters | None,
     start: int,
 ) -> int:
@@ -91,11 +98,13 @@ def _write_month(
     table = accepted.read([month], [field.name for field in schema.fields])
     used, part, outcome = (series.slice(start, table.height) for series in (is_used, parts, outcomes))
     if used.any():
+        rows = slice(start, start + table.height)
         batch = training.Batch(
             _encoded(table.filter(used), schema),
             outcome.filter(used).to_numpy(),
             (part.filter(used) == splits.VALIDATION).to_numpy(),
-            clusters=None if clusters is None else clusters[start : start + table.height][used.to_numpy()],
+            None if weights is None else weights[rows][used.to_numpy()],
+            None if clusters is None else clusters[rows][used.to_numpy()],
         )
         training.write(paths.TRAINING_ROWS / f"{month}.parquet", schema.feature_names, batch)
     return table.height
