@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measures import median
-from benchmarks.results import Figure, figure
+from benchmarks.results import Bar, Figure, figure
 from benchmarks.training.airflow import Airflow
 from harness import PROJECT, interpreter, workspaces
 from harness.workspaces import TWO_MONTHS, Cost, Workspace
@@ -23,7 +23,7 @@ BARE_STEPS = (
     ("bare_model.py", "train", str(interpreter("bench"))),  # the environment with the converters to ONNX
     *(("bare_model.py", step, sys.executable) for step in ("evaluate", "bundle")),
 )
-_TOLERANCE = 1e-3  # of ROC-AUC: equal trees, but our thresholds are moved off the rows' values
+_TOLERANCE = 5e-3  # of ROC-AUC: as many trees of other random numbers
 
 
 class OtherWorkError(Exception):
@@ -34,10 +34,10 @@ def repro() -> list[Figure]:
     """Measure a cold `dvc repro` of all months beside the library calls that it needs, each step of those in a process of its own."""
     workspace = workspaces.empty("repro")
     ours = workspace.run(*REPRO)
-    bare, evidence = _bare(workspace.path / "params.yaml")
+    bare, evidence = _bare(workspace.path)
     _check_same_work(workspace, evidence)
     return [
-        figure("repro", ours.wall_s, "s", peer=BARE, peer_value=bare.wall_s, benchmark="repro"),
+        figure("repro", ours.wall_s, "s", peer=BARE, peer_value=bare.wall_s, benchmark="repro", bar=Bar("≤", 1.15)),
         figure("repro_cpu", ours.cpu_s, "CPU s", peer=BARE, peer_value=bare.cpu_s, benchmark="repro"),
     ]
 
@@ -85,12 +85,14 @@ def airflow() -> list[Figure]:
     return [figure("airflow", wall_s, "s", peer="dvc repro evaluate", peer_value=alone.wall_s, benchmark="airflow")]
 
 
-def _bare(params: Path) -> tuple[Cost, dict[str, Any]]:
+def _bare(workspace: Path) -> tuple[Cost, dict[str, Any]]:
     """Return the sum over all steps, and the evidence of their work that they print."""
     total = Cost(0.0, 0.0)
     evidence: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="bulkhead-bench-") as scratch:
-        shutil.copyfile(params, Path(scratch, "params.yaml"))
+        shutil.copyfile(workspace / "params.yaml", Path(scratch, "params.yaml"))
+        rounds = json.loads((workspace / "models/training.json").read_bytes())["rounds"]
+        Path(scratch, "rounds.json").write_text(json.dumps(rounds))
         shutil.copyfile(PROJECT / "requirements/serving.txt", Path(scratch, "serving.txt"))
         environment = workspaces.environment() | {"BENTOML_HOME": str(Path(scratch, "home"))}
         for script, step, python in BARE_STEPS:

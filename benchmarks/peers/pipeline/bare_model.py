@@ -1,6 +1,6 @@
 """The model work of `dvc repro` as bare calls, without DVC and without us; follows bare_data.py, and is run like it.
 
-python benchmarks/peers/pipeline/bare_model.py train | evaluate | bundle      (where serving.txt, the lock of the bento, lies too)
+python benchmarks/peers/pipeline/bare_model.py train | evaluate | bundle   (where serving.txt, the lock of the bento, and rounds.json lie)
 """
 
 from __future__ import annotations
@@ -22,7 +22,11 @@ OPSET = 15
 
 
 def train() -> Step:
-    """Train XGBoost with early stopping on the validation period and again on all rows, the linear baseline, and export both to ONNX."""
+    """Train XGBoost, watching the validation period, and again on all rows, the linear baseline, and export both to ONNX.
+
+    The rounds are those of the pipeline, whose random numbers are others, for it begins them anew with each chunk of rounds: stopped
+    by its own loss, this side would train another number.
+    """
     import numpy as np
     import xgboost
     from onnxmltools import convert_xgboost
@@ -41,15 +45,14 @@ def train() -> Step:
     settings |= {name: asked[name] for name in ("seed", "max_depth", "learning_rate", "min_child_weight")}
     settings |= {name: asked[name] for name in ("subsample", "colsample_bytree")}
     learned = xgboost.QuantileDMatrix(matrix[~held], labels[~held], nthread=asked["threads"])
-    stopped = xgboost.train(
+    rounds = json.loads(Path("rounds.json").read_text())
+    xgboost.train(
         settings,
         learned,
-        asked["max_rounds"],
+        min(rounds + asked["early_stopping_rounds"], asked["max_rounds"]),
         evals=[(xgboost.QuantileDMatrix(matrix[held], labels[held], ref=learned), "validation")],
-        early_stopping_rounds=asked["early_stopping_rounds"],
         verbose_eval=False,
     )
-    rounds = stopped.best_iteration + 1
     booster = xgboost.train(settings, xgboost.QuantileDMatrix(matrix, labels, nthread=asked["threads"]), rounds)
     shape = [("features", FloatTensorType([None, len(FEATURES)]))]
     Path("model.onnx").write_bytes(
