@@ -42,6 +42,9 @@ def _trained(workspace: Workspace, trial: dict[str, Any]) -> Cost:
     """
     changes = {"tune": {"trials": 0}, "train": trial["parameters"]}
     workspaces.copied("search", {**TWO_MONTHS, **changes})
+    shutil.rmtree(
+        workspace.path / "var/checkpoints", ignore_errors=True
+    )  # the search's own training may have left some
     cost = workspace.run(*REPRO, "train")
     rounds = json.loads((workspace.path / "models/training.json").read_bytes())["rounds"]
     if trial["loss"] is not None and rounds != trial["rounds"]:

@@ -29,7 +29,7 @@ def _lines(containing: str) -> list[list[str]]:
 
 
 def _do(project: Path, command: list[str]) -> str:
-    done = run(project, *command, VISUAL="true")
+    done = run(project, *command, COLUMNS="500")
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
