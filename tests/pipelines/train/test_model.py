@@ -37,6 +37,7 @@ from pipelines.stages.evaluate import stage as evaluate
 from pipelines.stages.features import stage as features
 from pipelines.stages.screen import stage as screen
 from pipelines.stages.train import stage as train
+from pipelines.stages.tune import stage as tune
 from pipelines.stages.validate import stage as validate
 from tests.pipelines.conftest import write_months
 
@@ -46,6 +47,7 @@ def _train(params: Params, *, learnable: bool = True) -> None:
     features.run(params)
     with suppress(DataRejectedError):  # the distance tells all; the report is written whatever the outcome
         screen.run(params)
+    tune.run(params)
     train.run(params)
     champion.run(params)
 

@@ -36,6 +36,7 @@ from pipelines.stages.evaluate import stage as evaluate
 from pipelines.stages.features import stage as features
 from pipelines.stages.screen import stage as screen
 from pipelines.stages.train import stage as train
+from pipelines.stages.tune import stage as tune
 from tests.bentos.caller import Caller
 from tests.pipelines.conftest import RAW
 
@@ -122,7 +123,7 @@ def judged(bundled: Path, workspace: Path) -> Path:
 
 
 def _judge(params: Params) -> str:
-    for stage in (features, screen, train, champion):
+    for stage in (features, screen, tune, train, champion):
         stage.run(params)
     return evaluate.run(params)
 
