@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -158,7 +159,8 @@ def _end(code: int) -> NoReturn:
     """End the process without taking its modules apart, which takes up to a second once libraries are loaded."""
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+        with suppress(BrokenPipeError):  # the reader of a pipe has seen enough
+            stream.flush()
     os._exit(code)
 
 

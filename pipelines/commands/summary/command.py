@@ -34,6 +34,7 @@ where      HTTP     http://127.0.0.1:{http}      (OpenAPI page at /, POST /predi
 next       bin/fleet status                    the replicas
            source .venv/pipeline/bin/activate; dvc metrics show; dvc exp run -S train.max_depth=6
                                                -S rewrites params.yaml; `git restore params.yaml` restores its layout
+           python -m pipelines costs           what the runs cost, and what the cache saved
            make airflow                        the same pipeline on a schedule, with a UI
            docs/tutorial/own-table.md          your own table
            make down                           stop the fleet

@@ -11,6 +11,7 @@ import pytest
 
 from contract.errors import ConfigurationError
 from harness import PROJECT
+from pipelines.commands.costs import ledger
 from pipelines.runs import months
 from pipelines.runs.commands import environment_of, execute, repro
 from pipelines.runs.workspace import (
@@ -153,6 +154,26 @@ def test_repro_gives_the_exit_code_of_the_stage(workspace: Workspace) -> None:
 def test_repro_gives_the_exit_code_of_dvc_when_no_stage_failed(workspace: Workspace) -> None:
     open_workspace(workspace)
     assert repro_in(workspace, "no-such-stage") == DVC_FAILED
+
+
+def test_the_costs_of_all_tasks_count_for_one_run(workspace: Workspace) -> None:
+    open_workspace(workspace)
+    script = workspace.path / "check.py"
+    script.write_text(f"""
+import sys
+sys.path.insert(0, {str(PROJECT)!r})
+from pipelines.machine import usage
+from pathlib import Path
+usage.recorded("validate", lambda: Path("report.txt").write_text("checked") and 0)
+""")
+    assert repro_in(workspace, "validate") == 0
+    (found,) = ledger.read(workspace.var / "costs/ledger.jsonl")
+    assert (found.run, found.stage, found.targets, found.outcome) == (
+        workspace.name,
+        "validate",
+        ("validate",),
+        "succeeded",
+    )
 
 
 def test_two_runs_work_at_once(project: Path) -> None:
