@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.model import transforms
-from contract.model.reference import MISSING, Bins, Counter, Reference
+from contract.model.reference import MISSING, Bins, Counter, Reference, predicted
 from contract.schema.schema import Feature, FeatureSchema
 from contract.schema.tasks import TASKS
 from pipelines.data.cuts import moved
@@ -22,14 +22,14 @@ _LARGE = 0.01  # smallest share of the rows of such a category
 Column = NDArray[np.float32]
 
 
-def reference(column: Callable[[str], Column], predictions: Column, schema: FeatureSchema) -> Reference:
+def reference(column: Callable[[str], Column], scores: NDArray[np.float32], schema: FeatureSchema) -> Reference:
     """Return the bins of the predictions, and of every feature that reads no PII field.
 
     Args:
         column: returns a feature of the training table by name, float32, NaN for missing.
-        predictions: the `predicted` of the exported model's scores, by row.
+        scores: those of the exported model, for all rows or a sample of them.
 
-    No edge is a value of the table or a prediction. A bin with fewer rows than `MINIMUM_COUNT` counts none.
+    No edge is a value of the table or a score. A bin with fewer rows than `MINIMUM_COUNT` counts none.
     """
     is_open = set(schema.open_features)
     return Reference(
@@ -38,7 +38,7 @@ def reference(column: Callable[[str], Column], predictions: Column, schema: Feat
             for feature in schema.features
             if feature.name in is_open
         },
-        _prediction_bins(predictions, schema),
+        _prediction_bins(predicted(schema.task, scores), schema),
     )
 
 

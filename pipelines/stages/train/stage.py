@@ -21,18 +21,22 @@ from pipelines.models import export, progress, tuning
 from pipelines.models.calibrated import calibrated
 from pipelines.models.families import linear
 from pipelines.models.families.registry import FAMILIES
-from pipelines.models.family import ALONE, Family, Rows, Session
+from pipelines.models.family import ALONE, Family, Matrix, Rows, Session
 from pipelines.models.rounds import each
 from pipelines.params.params import Params
 from pipelines.stages.train.curve import Curve
 from pipelines.stages.train.reference import reference
+
+_SCORED = 100_000  # largest table whose rows are all scored, for the check of an export and the bins of the predictions
 
 
 def run(params: Params, session: Session = ALONE) -> str:
     """Write `models/boosted`, `models/linear` (each `model.onnx` and `schema.json`), and `training.json` and `reports/training`.
 
     `models/boosted` is the model, of any family; it also has `reference.json` and the files of the library. `models/linear` is its
-    baseline. `reports/training` has the validation loss by round. The table is read in batches and by column: nothing here holds it whole.
+    baseline. `reports/training` has the validation loss by round.
+
+    The table is read in batches and by column: nothing here holds it whole. Of a large one `_SCORED` rows, evenly spaced, are scored.
     """
     schema = FeatureSchema.from_bytes((paths.FEATURES / feature_schema.FILE_NAME).read_bytes())
     rows = Rows(paths.TRAINING_ROWS)
@@ -43,10 +47,11 @@ def run(params: Params, session: Session = ALONE) -> str:
         watched = replace(session, watch=each(session.watch, curve, bar))
         model, training = family.train(rows, tuning.applied(params.train, tuned), schema, watched)
     baseline, _ = linear.train(rows, params.train, schema)
-    difference, predictions = _export(family, model, paths.BOOSTED, rows, schema)
+    sample = rows.sample(_SCORED).matrix
+    difference, scores = _export(family, model, paths.BOOSTED, sample, schema)
     for name, content in family.files(model).items():
         write_atomically(paths.BOOSTED / name, content)
-    bins = reference(rows.column, predictions, schema)
+    bins = reference(rows.column, scores, schema)
     write_atomically(paths.BOOSTED / training_reference.FILE_NAME, bins.to_bytes())
     training |= {"tuned": tuned} if tuned else {}
     training |= {
@@ -55,7 +60,7 @@ def run(params: Params, session: Session = ALONE) -> str:
         "importance": family.importance(model, rows, schema),
         "export_difference": {
             paths.BOOSTED.name: difference,
-            paths.LINEAR.name: _export(linear, baseline, paths.LINEAR, rows, schema)[0],
+            paths.LINEAR.name: _export(linear, baseline, paths.LINEAR, sample, schema)[0],
         },
     }
     write_atomically(paths.TRAINING, canonical_json(training))
@@ -87,16 +92,13 @@ def _prior(outcomes: Any, schema: FeatureSchema) -> float | list[float]:
 
 
 def _export(
-    family: Family, model: Any, directory: Path, rows: Rows, schema: FeatureSchema
+    family: Family, model: Any, directory: Path, sample: Matrix, schema: FeatureSchema
 ) -> tuple[float, NDArray[np.float32]]:
-    """Write the exported model; return its difference from the library and its predictions, or raise as `Parity.check` does."""
-    exported, parity, predictions = _save(directory, family.to_onnx(model, schema), schema), export.Parity(), []
-    for batch in rows.batches():
-        scores = exported.score_matrix(batch.matrix)
-        parity.add(family.scores(model, batch.matrix, schema), scores)
-        predictions.append(training_reference.predicted(schema.task, scores))
+    """Write the exported model; return its difference from the library and its scores, or raise as `check_parity` does."""
+    exported = _save(directory, family.to_onnx(model, schema), schema)
+    expected, scores = family.scores(model, sample, schema), exported.score_matrix(sample)
     relative = TASKS[schema.task].is_number
-    return parity.check(directory.name, family.TOLERANCE, relative=relative), np.concatenate(predictions)
+    return export.check_parity(directory.name, expected, scores, family.TOLERANCE, relative=relative), scores
 
 
 def _save(directory: Path, model: bytes, schema: FeatureSchema) -> Predictor:
