@@ -21,7 +21,7 @@ from benchmarks.serving import (
 from benchmarks.serving import (
     replica as serving,
 )
-from benchmarks.training import history, pipeline, scale, search, validation
+from benchmarks.training import boosting, history, pipeline, scale, search, validation
 from harness.bundles import find
 
 BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
@@ -31,6 +31,9 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "search": search.search,
     "incremental": scale.incremental,
     "scale": scale.scale,
+    "train-memory": boosting.memory,
+    "train-checkpoints": boosting.checkpoints,
+    "train-contention": boosting.contention,
     "validation": validation.validation,
     "history": history.history,
     "http": lambda: serving.over_http(find()),

@@ -1,11 +1,14 @@
-"""What `train` stands for, as plain calls: the table in memory, `xgboost.train` with early stopping, and again on all rows.
+"""What `train` stands for, as plain calls: the table in memory, and `xgboost.train` with validation rows and again on all rows.
 
-python benchmarks/peers/pipeline/plain_xgboost.py        (where params.yaml and data/features are)
+python benchmarks/peers/pipeline/plain_xgboost.py DMatrix|QuantileDMatrix SEARCHED FITTED
+
+with the rounds of each, where params.yaml and data/features are.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,16 @@ import yaml
 PARAMS: dict[str, Any] = yaml.safe_load(Path("params.yaml").read_text())["train"]
 OWN = ("seed", "max_depth", "learning_rate", "min_child_weight", "subsample", "colsample_bytree")
 
+searched, fitted = map(int, sys.argv[2:])
+
+
+def made(values: Any, outcomes: Any, like: Any = None) -> Any:
+    """Return a matrix of XGBoost, of the kind that is asked for."""
+    if sys.argv[1] == "DMatrix":
+        return xgboost.DMatrix(values, outcomes, nthread=threads)
+    return xgboost.QuantileDMatrix(values, outcomes, ref=like, nthread=threads)
+
+
 table = pl.read_parquet("data/features/train/*.parquet")
 matrix = np.ascontiguousarray(table.drop("__label__", "__validation__").to_numpy(), dtype=np.float32)
 labels, held = table["__label__"].to_numpy(), table["__validation__"].to_numpy()
@@ -27,17 +40,14 @@ del table
 threads = PARAMS["threads"]
 settings = {name: PARAMS[name] for name in OWN}
 settings |= {"objective": "binary:logistic", "eval_metric": "logloss", "tree_method": "hist", "nthread": threads}
-learned = xgboost.QuantileDMatrix(matrix[~held], labels[~held], nthread=threads)
-stopped = xgboost.train(
+learned = made(matrix[~held], labels[~held])
+xgboost.train(
     settings,
     learned,
-    PARAMS["max_rounds"],
-    evals=[(xgboost.QuantileDMatrix(matrix[held], labels[held], ref=learned), "validation")],
-    early_stopping_rounds=PARAMS["early_stopping_rounds"],
+    searched,
+    evals=[(made(matrix[held], labels[held], learned), "validation")],
     verbose_eval=False,
 )
-rounds = stopped.best_iteration + 1
 del learned
-booster = xgboost.train(settings, xgboost.QuantileDMatrix(matrix, labels, nthread=threads), rounds)
+booster = xgboost.train(settings, made(matrix, labels), fitted)
 booster.save_model("plain.ubj")
-print(f"{rounds} rounds on {len(matrix)} rows")
