@@ -20,7 +20,7 @@ COPIES = (1, 10, 30)
 ROUNDS = 40  # of each pass at every size: few, so that thirty times the flights take minutes
 REPEATS = 3
 BUSY_LOOPS = 2
-# The plain calls on each kind of matrix. Memory is held against that of the plainest call, time against the faster one.
+# Bars: of memory against the plainest call, of time against the call on the kind of matrix that the stage uses. Both are reported.
 _PEERS = {"peak": "DMatrix", "cpu": "QuantileDMatrix"}
 _BARS = {"internal": {"peak": 0.5, "cpu": 1.1}, "external": {"peak": 0.25, "cpu": 4.0}}
 
