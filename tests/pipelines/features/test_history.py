@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from contract.files import sha256
 from contract.model.encoder import Encoder
 from contract.schema.schema import FeatureSchema
 from pipelines import paths
+from pipelines.commands.monitor import command as monitor
 from pipelines.data import tables
 from pipelines.data.history import accepted, columns, partitions, windows
 from pipelines.data.history.windows import Known, Rows, Windows
@@ -456,3 +459,20 @@ def test_live_model_is_not_compared_when_a_history_is_defined_otherwise(raw: Raw
     assert "that of features.lateness_2h" in told(raw)
     del raw["features"]["lateness_2h"]
     assert "'lateness_2h': it reads this field, which params.yaml no longer has" in told(raw)
+
+
+def test_monitor_computes_the_history_of_the_month_that_it_scores(raw: Raw, workspace: Path) -> None:
+    params = _write(raw)
+    stage.run(params)
+    schema = FeatureSchema.from_bytes((paths.FEATURES / "schema.json").read_bytes())
+    expected = accepted.read(["2024-03"]).drop_nulls("outcome")
+    shutil.rmtree(paths.FEATURES)  # the month is newer than the run of the stage
+    seen: dict[str, list[Any]] = {}
+
+    def score_table(columns: dict[str, list[Any]]) -> Any:
+        seen.update(columns)
+        return np.zeros(len(columns["distance"]))
+
+    monitor._judged("2024-03", params, SimpleNamespace(schema=schema, score_table=score_table))
+    assert seen["lateness_2h"] == expected["lateness_2h"].to_list()
+    assert seen["broken_28d"] == expected["broken_28d"].to_list()
