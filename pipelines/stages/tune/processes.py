@@ -27,19 +27,27 @@ class Processes:
         Raises:
             UnavailableError: a process was killed.
         """
-        for connection, task in zip(self._connections, tasks, strict=False):
-            connection.send(task)
-        for connection in self._connections[: len(tasks)]:
-            try:
+        used = self._connections[: len(tasks)]
+        for connection, task in zip(used, tasks, strict=True):
+            with _explained():
+                connection.send(task)
+        for connection in used:
+            with _explained():
                 outcome = connection.recv()
-            except (EOFError, ConnectionResetError) as error:
-                raise UnavailableError(
-                    "a process of the search was killed; run it again: it goes on after the finished trials. If the kernel killed "
-                    "it for memory, lower tune.processes"
-                ) from error
             if isinstance(outcome, BulkheadError):
                 raise outcome
             yield outcome
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, ConnectionError) as error:
+        raise UnavailableError(
+            "a process of the search was killed; run it again: it goes on after the finished trials. If the kernel killed it for "
+            "memory, lower tune.processes"
+        ) from error
 
 
 @contextmanager
