@@ -101,19 +101,19 @@ class Rows:
 
     def batches(self, part: Part = Part.ALL, at_once: int = BATCH_ROWS) -> Iterator[Batch]:
         """Yield the rows of a part in order, in one read of the files; a batch has at most `at_once` rows, of one file."""
-        for table in self._tables(at_once):
+        for table in self.slices(at_once):
             chosen = table if part is Part.ALL else table.filter(pl.col(VALIDATION) == part.value)
             if chosen.height:
-                yield self._batch(chosen)
+                yield self.batch(chosen)
 
     def sample(self, most: int) -> Batch:
         """Return all rows, or of more than `most` rows so many, evenly spaced and in order."""
         count = min(self.height, most)
         chosen, parts, start = np.arange(count, dtype=np.int64) * self.height // count, [], 0
-        for table in self._tables(BATCH_ROWS):
+        for table in self.slices(BATCH_ROWS):
             parts.append(table[chosen[(start <= chosen) & (chosen < start + table.height)] - start])
             start += table.height
-        return self._batch(pl.concat(parts))
+        return self.batch(pl.concat(parts))
 
     def column(self, name: str) -> NDArray[Any]:
         """Return one column of all rows."""
@@ -152,12 +152,14 @@ class Rows:
             start += len(batch.matrix)
         return matrix
 
-    def _tables(self, at_once: int) -> Iterator[pl.DataFrame]:
+    def slices(self, at_once: int) -> Iterator[pl.DataFrame]:
+        """Yield the rows as tables, as `batches` cuts them."""
         for path, height in zip(self.files, self.heights, strict=True):
             for start in range(0, height, at_once):
                 yield tables.read_slice(path, start, at_once)
 
-    def _batch(self, table: pl.DataFrame) -> Batch:
+    def batch(self, table: pl.DataFrame) -> Batch:
+        """Return the rows of a table as arrays."""
         return Batch(
             table.select(self.feature_names).to_numpy(order="c"),
             table[LABEL].to_numpy(),

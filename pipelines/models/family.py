@@ -31,11 +31,13 @@ class Session:
     Attributes:
         checkpoints: keeps what is reached, for a training that goes on after an interruption.
         watch: is told of each round, if the family has rounds.
+        client: of a Dask cluster, for settings whose engine is `dask`; None: each pass starts or joins one.
         scratch: makes an empty directory until the end of a block, on a disk with room for the training table.
     """
 
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
     watch: Watch = ignored
+    client: Any = None
     scratch: Callable[[], AbstractContextManager[Path]] = _temporary
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args
 
 from pydantic import Field
 
@@ -14,6 +14,13 @@ from pipelines.params.tune import Range
 from pipelines.params.types import Model
 
 _DEFAULT = "gbtree"
+
+
+class ClusterParams(NamedTuple):
+    """A Dask cluster: the number of its processes on this machine, or the address of its scheduler."""
+
+    workers: int
+    scheduler: str | None
 
 
 class FamilyParams(Model):
@@ -46,6 +53,11 @@ class FamilyParams(Model):
     def lock(self) -> str:
         """The lock of the environment that trains, relative to the project."""
         return "requirements/pipeline.txt"
+
+    @property
+    def cluster(self) -> ClusterParams | None:
+        """The Dask cluster that trains; None: this process does."""
+        return None
 
     def check(self, features: Mapping[str, FeatureParams], target: TargetParams) -> None:
         """Raise ValueError if the settings do not suit the features or the target."""
@@ -148,6 +160,32 @@ class BoostingParams(XgboostParams):
         ge=1,
         description="Rounds from one checkpoint to the next, each with a seed of its own: part of the model's identity.",
     )
+    engine: Literal["local", "dask"] = Field(
+        default="local",
+        description="`local`: this process. `dask`: processes of a Dask cluster, another model.",
+    )
+    workers: int = Field(
+        default=2,
+        ge=1,
+        le=1000,
+        description="`engine: dask`: shares of the training rows, which as many workers learn from together: part of the model's identity.",
+    )
+    scheduler: Annotated[str, Field(pattern=r"^(tcp|tls)://\S+:\d+$")] | None = Field(
+        default=None,
+        description="`engine: dask`: address of a scheduler, such as `tcp://10.0.0.5:8786`, whose workers have this environment, this code "
+        "and these files. Null: a cluster of `workers` processes on this machine, for the time of the stage.",
+    )
+
+    @property
+    def cluster(self) -> ClusterParams | None:
+        """The cluster of `engine: dask`."""
+        return ClusterParams(self.workers, self.scheduler) if self.engine == "dask" else None
+
+    def check(self, features: Mapping[str, FeatureParams], target: TargetParams) -> None:
+        """Raise ValueError for settings of another engine."""
+        super().check(features, target)
+        if self.engine == "local" and self.scheduler is not None:
+            raise ValueError("train.scheduler goes with train.engine dask only (it is local)")
 
 
 class GbtreeParams(BoostingParams):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,8 @@ from pipelines.models.family import Session
 from pipelines.params.train import XgboostParams
 
 _PAGE_ROWS = 8 * BATCH_ROWS  # a page of external memory; smaller ones take longer, each round reads all of them
+# The rows that are learned, and those that stop the rounds.
+Parts = tuple[Part, Part | None]
 Outcomes = Callable[[NDArray[Any]], NDArray[Any]]
 
 
@@ -44,6 +45,12 @@ class Matrices:
         if self._pages is None:
             return xgboost.QuantileDMatrix(self._iterator(rows, part, BATCH_ROWS), ref=like, nthread=self._threads)
         return xgboost.ExtMemQuantileDMatrix(self._iterator(rows, part, _PAGE_ROWS), ref=like, nthread=self._threads)
+
+    def pair(self, rows: Rows, parts: Parts) -> tuple[Any, Any]:
+        """Return the matrix of each part, the second one with the bins of the first; None for no part."""
+        learned, held = parts
+        first = self.make(rows, learned)
+        return first, None if held is None else self.make(rows, held, like=first)
 
     def _iterator(self, rows: Rows, part: Part, at_once: int) -> Any:
         import xgboost
@@ -79,8 +86,14 @@ class LocalEngine:
 
     def __init__(self, asked: Mapping[str, Any], make: Callable[[], tuple[Any, Any]]) -> None:
         self._asked, self._make = dict(asked), make
+        self._made: tuple[Any, Any] | None = None
         self._booster: Any = None
         self._model: bytes | None = None
+
+    @property
+    def model(self) -> bytes:
+        """The model that it grew last; empty before the first."""
+        return self._model or b""
 
     def grow(
         self, checkpoint: Checkpoint, rounds: int, seed: int, goes_on: Callable[[float | None], bool]
@@ -95,9 +108,12 @@ class LocalEngine:
         self._model = bytes(booster.save_raw("ubj"))
         return Checkpoint(tuple(losses), self._model)
 
-    @cached_property
+    @property
     def _matrices(self) -> tuple[Any, Any]:
-        return self._make()
+        # No cached_property: Python 3.11 locks one for all instances, and the ranks of one process make theirs together.
+        if self._made is None:
+            self._made = self._make()
+        return self._made
 
     def _seeded(self, model: bytes, seed: int) -> Any:
         """Return the booster of a model, its random numbers at the beginning of the seed.

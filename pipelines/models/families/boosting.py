@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +14,12 @@ from numpy.typing import NDArray
 from contract.schema.schema import FeatureSchema
 from contract.schema.tasks import TASKS
 from pipelines.data.training import Part
+from pipelines.machine.cluster import connected
 from pipelines.models.device import available
 from pipelines.models.engines.checkpoints import Checkpoint
 from pipelines.models.engines.chunks import Engine, Plan, best, boost
-from pipelines.models.engines.local import LocalEngine, matrices
+from pipelines.models.engines.cluster import Job, cluster_engine
+from pipelines.models.engines.local import LocalEngine, Parts, matrices
 from pipelines.models.export import TOLERANCE as TOLERANCE
 from pipelines.models.families.thresholds import between_rows
 from pipelines.models.families.trees import OBJECTIVES, booster_to_onnx
@@ -41,8 +46,7 @@ def train(
     rounds = best(losses) + 1
     asked = asked_of(settings, schema) | start(rows, schema)
     plan = Plan("training on all rows", rounds, None, settings.checkpoint_rounds, settings.seed)
-    with matrices(settings, session) as matrix:
-        fitted = _pass(LocalEngine(asked, lambda: (matrix.make(rows, Part.ALL), None)), plan, rows, asked, session)
+    fitted = _pass((Part.ALL, None), plan, rows, settings, asked, session)
     booster = between_rows(_booster(asked, fitted), rows.feature)
     return booster, {
         "rounds": rounds,
@@ -62,13 +66,7 @@ def search(rows: Rows, settings: BoostingParams, schema: FeatureSchema, session:
     asked = asked_of(settings, schema) | start(rows, schema)
     most, patience = settings.max_rounds, settings.early_stopping_rounds
     plan = Plan("rounds by validation", most, patience, settings.checkpoint_rounds, settings.seed)
-    with matrices(settings, session) as matrix:
-
-        def both() -> tuple[Any, Any]:
-            learned = matrix.make(rows, Part.TRAINING)
-            return learned, matrix.make(rows, Part.VALIDATION, like=learned)
-
-        return _pass(LocalEngine(asked, both), plan, rows, asked, session)
+    return _pass((Part.TRAINING, Part.VALIDATION), plan, rows, settings, asked, session)
 
 
 def _booster(asked: dict[str, Any], checkpoint: Checkpoint) -> Any:
@@ -77,7 +75,9 @@ def _booster(asked: dict[str, Any], checkpoint: Checkpoint) -> Any:
     return xgboost.Booster(asked, model_file=bytearray(checkpoint.model))
 
 
-def _pass(engine: Engine, plan: Plan, rows: Rows, asked: dict[str, Any], session: Session) -> Checkpoint:
+def _pass(
+    parts: Parts, plan: Plan, rows: Rows, settings: BoostingParams, asked: dict[str, Any], session: Session
+) -> Checkpoint:
     import xgboost
 
     identity = {
@@ -86,7 +86,28 @@ def _pass(engine: Engine, plan: Plan, rows: Rows, asked: dict[str, Any], session
         "rows": rows.digest,
         "xgboost": xgboost.__version__,
     }
-    return boost(engine, plan, session.checkpoints.of(identity), session.watch)
+    if settings.cluster is not None:
+        identity["ranks"] = settings.workers
+    with _engine(parts, plan, rows, settings, asked, session) as engine:
+        return boost(engine, plan, session.checkpoints.of(identity), session.watch)
+
+
+@contextmanager
+def _engine(
+    parts: Parts, plan: Plan, rows: Rows, settings: BoostingParams, asked: dict[str, Any], session: Session
+) -> Iterator[Engine]:
+    """Yield the engine of the settings, on the matrices of the rows that are learned and of those that stop the rounds."""
+    if settings.cluster is None:
+        with matrices(settings, session) as matrix:
+            yield LocalEngine(asked, lambda: matrix.pair(rows, parts))
+        return
+    is_external = settings.memory == "external"
+    job = Job(uuid4().hex, rows.directory.absolute(), settings.workers, asked, parts, plan.patience, is_external)
+    with (
+        nullcontext(session.client) if session.client is not None else connected(*settings.cluster) as client,
+        cluster_engine(client, job) as engine,
+    ):
+        yield engine
 
 
 def asked_of(settings: XgboostParams, schema: FeatureSchema) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from contract.schema import schema as feature_schema
 from contract.schema.schema import FeatureSchema
 from contract.schema.tasks import TASKS
 from pipelines import paths
+from pipelines.machine import cluster
 from pipelines.models import export, progress, tuning
 from pipelines.models.calibrated import calibrated
 from pipelines.models.families import linear
@@ -43,8 +44,8 @@ def run(params: Params, session: Session = ALONE) -> str:
 
     family, tuned = calibrated(FAMILIES[params.train.family], params.train.calibration), tuning.parameters()
     curve = Curve(paths.CURVE)
-    with progress.shown() as bar:
-        watched = replace(session, watch=each(session.watch, curve, bar))
+    with progress.shown() as bar, cluster.client_of(params.train.cluster) as client:
+        watched = replace(session, watch=each(session.watch, curve, bar), client=client)
         model, training = family.train(rows, tuning.applied(params.train, tuned), schema, watched)
     baseline, _ = linear.train(rows, params.train, schema)
     sample = rows.sample(_SCORED).matrix
