@@ -81,6 +81,7 @@ def declared(source: str, rows: int) -> dict[str, Any]:
         "split": {"kind": "stratified"},
         "features": FEATURES,
         "train": {"seed": 1, "max_depth": 5, "learning_rate": 0.3, "max_rounds": 60, "early_stopping_rounds": 30},
+        "tune": {},
         "evaluate": {},
         "gates": {},
         "serving": {},

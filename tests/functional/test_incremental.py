@@ -36,6 +36,7 @@ PARAMS: dict[str, Any] = {
     "split": {"kind": "temporal"},
     "features": {"depot": {"transform": "category"}, "weight": {"transform": "value"}},
     "train": {"seed": 1},
+    "tune": {},
     "evaluate": {},
     "gates": {},
     "serving": {},

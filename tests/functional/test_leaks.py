@@ -90,6 +90,7 @@ PARAMS: dict[str, Any] = {
         "early_stopping_rounds": 20,
         "threads": 1,
     },
+    "tune": {},
     "evaluate": {"slices": [{"column": "note"}, {"column": "agent"}], "bootstrap": 200},
     "gates": {},
     "serving": {"budget": {"p99_ms": 5000}},  # however busy the machine is

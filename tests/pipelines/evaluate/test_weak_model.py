@@ -51,6 +51,7 @@ def test_weak_model_is_approved_with_a_word_in_evidence_report_and_log(
         "split": {"kind": "stratified"},
         "features": {name: {"transform": "value"} for name in names},
         "train": {"seed": 1, "max_depth": 3, "max_rounds": 60, "early_stopping_rounds": 10},
+        "tune": {},
         "evaluate": {"bootstrap": 200},
         "gates": {},
         "serving": {},
