@@ -68,12 +68,12 @@ class Target:
     @property
     def scored(self) -> tuple[str, ...]:
         """The names of a row's scores where it has several: its labels, or its quantiles, such as `0.9`."""
-        return self.labels or tuple(f"{level:g}" for level in self.quantiles)
+        return self.labels or tuple(map(str, self.quantiles))
 
     @property
     def quantile_outputs(self) -> tuple[str, ...]:
         """The names of the quantiles as tensors of their own, such as `quantile_0.9`."""
-        return tuple(f"{QUANTILE}{level:g}" for level in self.quantiles)
+        return tuple(f"{QUANTILE}{level}" for level in self.quantiles)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the attributes that the task has."""

@@ -115,7 +115,7 @@ def r2(values: Outcomes, scores: Scores) -> float | None:
 def of_quantiles(levels: Sequence[float], outcomes: Outcomes, scores: Scores) -> dict[str, dict[str, float]]:
     """Return by level the `coverage`, which is the share of outcomes up to the quantile, and its `pinball_loss`."""
     return {
-        f"{level:g}": {
+        str(level): {
             "coverage": float((outcomes <= column).mean()),
             "pinball_loss": float(pinball_losses(outcomes, column[:, None], quantiles=(level,)).mean()),
         }
