@@ -92,8 +92,11 @@ def _stopped(rows: Rows, settings: HistogramParams, schema: FeatureSchema) -> tu
 
 def _given(rows: Rows, chosen: NDArray[np.bool_]) -> tuple[Matrix, NDArray[Any], NDArray[np.float32] | None]:
     """Return matrix, outcomes and weights of the chosen rows."""
-    weights = rows.weights
-    return rows.matrix[chosen], rows.outcomes[chosen], None if weights is None else weights[chosen]
+    matrix, weights = rows.matrix[chosen], rows.weights
+    matrix[:, np.isnan(matrix).all(axis=0)] = (
+        0  # scikit-learn's binning fails for a column without a value; no tree uses it
+    )
+    return matrix, rows.outcomes[chosen], None if weights is None else weights[chosen]
 
 
 def _fitted(
