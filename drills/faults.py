@@ -62,7 +62,10 @@ PIPELINE = (
         "kill -9 in the middle of boosting",
         "L4; at most one checkpoint is repeated",
         ("kills",),
-        (f"{_KILLS}::test_killed_runs_end_with_the_digests_of_an_undisturbed_one",),
+        (
+            f"{_KILLS}::test_killed_runs_end_with_the_digests_of_an_undisturbed_one",
+            "pipelines/models/engines/test_checkpoints.py::test_killed_training_is_resumed_in_another_workspace_to_the_same_bytes",
+        ),
     ),
     Fault(
         3,
