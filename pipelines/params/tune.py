@@ -81,6 +81,11 @@ class Tune(Model):
             raise ValueError(
                 f"tune.trials is {self.trials}, but the family {family} has no setting to search; allowed: 0"
             )
+        if self.trials and getattr(settings, "engine", "local") != "local":
+            raise ValueError(
+                f"tune.trials is {self.trials}, but train.engine is dask, and trials run on this machine; allowed: 0, or "
+                "train.engine local"
+            )
         given: dict[str, Mapping[str, Any]] = {
             "space": self.space,
             "start": self.start if isinstance(self.start, dict) else {},

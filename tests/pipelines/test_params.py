@@ -65,6 +65,10 @@ def test_params_of_the_project_are_valid() -> None:
             ),
             ["features.depot_share.of", "'weight'", "marked pii"],
         ),
+        (
+            lambda raw: (raw["tune"].update(trials=5), raw["train"].update(engine="dask")),
+            ["tune.trials is 5", "train.engine is dask", "allowed: 0"],
+        ),
         (lambda raw: raw["tune"].update(trials=-1), ["'tune.trials'", "-1", "greater than or equal to 0"]),
         (lambda raw: raw["tune"].update(trails=9), ["'tune.trails'", "trials, processes, space, start"]),
         (
