@@ -46,7 +46,9 @@ def recorded(command: str, run: Callable[[], int]) -> int:
         code = run()
     finally:
         stop.set()
-        _append(identity | {"state": "ended", "exit": code})
+        problem = _append(identity | {"state": "ended", "exit": code})
+    if problem and code == 0:  # a stage that fails names its own reason, in one line
+        print(f"costs: {ledger()} cannot be written ({problem}); the cost of {command} is unknown", file=sys.stderr)
     return code
 
 
@@ -84,7 +86,8 @@ def _targets(arguments: list[str]) -> list[str] | None:
     return [argument for argument in arguments[arguments.index("repro") + 1 :] if not argument.startswith("-")]
 
 
-def _append(entry: dict[str, object]) -> None:
+def _append(entry: dict[str, object]) -> str | None:
+    """Append a line; return the reason why it cannot be written, for which no stage fails."""
     line = json.dumps(entry | {"at": datetime.now(UTC).isoformat(timespec="seconds")} | _used()) + "\n"
     path = ledger()
     try:
@@ -94,8 +97,9 @@ def _append(entry: dict[str, object]) -> None:
             os.write(descriptor, line.encode())
         finally:
             os.close(descriptor)
-    except OSError as error:  # a stage does not fail because its cost cannot be written down
-        print(f"costs: {path} cannot be written ({error.strerror}); this stage's cost is unknown", file=sys.stderr)
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
 
 
 def _used() -> dict[str, float]:
