@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from copy import deepcopy
 from datetime import datetime, timedelta
@@ -13,6 +14,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from harness import PROJECT
 from pipelines.params.params import Params
 
 RAW: dict[str, Any] = {
@@ -62,9 +64,10 @@ def params(raw: dict[str, Any]) -> Params:
 
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty working directory, with a bundle store of its own."""
+    """A working directory with the definition of the stages alone, and a bundle store of its own."""
     before = Path.cwd()
     os.chdir(tmp_path)
+    shutil.copyfile(PROJECT / "dvc.yaml", "dvc.yaml")
     monkeypatch.setenv("BULKHEAD_STORE", str(tmp_path / "store"))
     yield tmp_path
     os.chdir(before)
