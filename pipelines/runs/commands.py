@@ -32,6 +32,8 @@ def repro(workspace: Workspace, stages: Sequence[str], environment: Mapping[str,
     with workspace.guard():
         code_file = workspace.path / ".git" / "stage-exit-code"
         code_file.unlink(missing_ok=True)
+        # DVC takes the number of an attempt that was killed, and that no parent has waited for yet, for a running process's.
+        (workspace.path / ".dvc" / "tmp" / "rwlock").unlink(missing_ok=True)
         _verify(workspace)
         # The costs of all tasks of a run are one run's.
         extra = {"SHELL": str(_STAGE_SHELL), "BULKHEAD_STAGE_EXIT_CODE": str(code_file), usage.RUN: workspace.name}

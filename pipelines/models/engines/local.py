@@ -90,6 +90,10 @@ class LocalEngine:
         self._booster: Any = None
         self._model: bytes | None = None
 
+    def close(self) -> None:
+        """Free booster and matrices, which delete their pages; their directory goes after them."""
+        self._booster = self._made = None
+
     @property
     def model(self) -> bytes:
         """The model that it grew last; empty before the first."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict
 from typing import Any
 from uuid import uuid4
@@ -98,8 +98,11 @@ def _engine(
 ) -> Iterator[Engine]:
     """Yield the engine of the settings, on the matrices of the rows that are learned and of those that stop the rounds."""
     if settings.cluster is None:
-        with matrices(settings, session) as matrix:
-            yield LocalEngine(asked, lambda: matrix.pair(rows, parts))
+        with (
+            matrices(settings, session) as matrix,
+            closing(LocalEngine(asked, lambda: matrix.pair(rows, parts))) as engine,
+        ):
+            yield engine
         return
     is_external = settings.memory == "external"
     job = Job(uuid4().hex, rows.directory.absolute(), settings.workers, asked, parts, plan.patience, is_external)

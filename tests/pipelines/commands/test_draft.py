@@ -134,7 +134,9 @@ def test_columns_may_be_called_as_anything_is_called_inside(workspace: Path, has
     features.run(params)
     screen.run(params)
     assert len(params.features) >= len(names) - 10  # some are the names of identifiers
-    assert pl.read_parquet(paths.TRAINING_ROWS / "*.parquet").width == len(params.features) + 2
+    assert (
+        pl.read_parquet(paths.TRAINING_ROWS / "*.parquet").width == len(params.features) + 2 + has_time
+    )  # the label, the part, and the day
 
 
 def test_no_column_gets_the_name_of_another_one(workspace: Path) -> None:

@@ -74,6 +74,7 @@ def test_stage_of_a_killed_attempt_is_ended_before_the_next_one_works(project: P
     first = _first_attempt(project, workspace)
     started = psutil.Process(first.pid).children(recursive=True)
     first.kill()
+    first.wait()
     assert repro(workspace, ["validate"], environment_of(project, workspace.var)) == 0
     until(lambda: not any(process.is_running() for process in started), "the end of its processes")
     assert (workspace.path / "report.txt").read_text() == "in time"
