@@ -59,7 +59,7 @@ def test_request_is_answered_when_it_comes_in_pieces(door: FrontDoor, case: Case
 
 @pytest.mark.parametrize("size", [1, 50, 4096])
 def test_request_is_answered_when_its_body_is_chunked(door: FrontDoor, case: Case, size: int) -> None:
-    rows, answers = (case.rows, case.answers) if size == 1 else (case.rows * 4, case.answers * 4)
+    rows, answers = (case.rows[:1], case.answers[:1]) if size == 1 else (case.rows * 4, case.answers * 4)
     body = json.dumps({"rows": rows}).encode()
     chunks = [body[start : start + size] for start in range(0, len(body), size)]
     coded = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks)

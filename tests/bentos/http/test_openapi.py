@@ -13,6 +13,7 @@ from bentos import errors
 from bentos.protocols.http.pages import openapi
 from bentos.protocols.http.pages.openapi import field_schema
 from contract.errors import InvalidRowsError, RequestError, TooLargeError, UnsupportedTypeError
+from contract.schema.kinds import LARGEST
 from contract.schema.schema import Feature, Field
 from tests.bentos.caller import Caller
 from tests.bentos.conftest import Case
@@ -99,6 +100,8 @@ def test_field_says_what_is_allowed() -> None:
     assert schema["description"].startswith("known: C0, C1, ")
     assert schema["description"].endswith("C29 and 2 more; any other counts as unknown")
     assert field_schema(Field("night", "boolean"), ()) == {"type": "boolean"}
+    any_number = field_schema(Field("score", "number"), ())
+    assert (any_number["minimum"], any_number["maximum"]) == (-LARGEST, LARGEST)
 
 
 def test_page_escapes_the_name(http: Caller, monkeypatch: Any) -> None:

@@ -136,7 +136,7 @@ def test_refusal_is_made_without_the_parser_where_the_request_is_as_clients_send
         "the first one": request("/predict", body),
         "curl": request("/predict", body, "User-Agent: curl/8.5.0", "Accept: */*"),
         "httpx": request("/predict", body, "Accept-Encoding: gzip, deflate", "Connection: keep-alive"),
-        "many rows": request("/predict", body * 100),
+        "many rows": request("/predict", body * 40),
     }
     with door.connect() as connection:
         for name, whole in asked.items():

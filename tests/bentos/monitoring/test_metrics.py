@@ -138,7 +138,8 @@ def test_drift_is_small_for_rows_like_those_of_the_training_and_large_for_others
     content = (case.bundle / manifest.ARTIFACT / "reference.json").read_bytes()
     reference = Reference.from_bytes(content, case.schema)
     draw, rows = Random(3), 4000
-    columns = {name: np.array(_drawn(bins, rows, draw), np.float32) for name, bins in reference.features.items()}
+    columns = dict.fromkeys(case.schema.feature_names, np.zeros(rows, np.float32))  # those of PII have no bins
+    columns |= {name: np.array(_drawn(bins, rows, draw), np.float32) for name, bins in reference.features.items()}
     scores = np.array(_drawn(reference.prediction, rows, draw), np.float32)
     like = Sketches(case.schema, reference, "v1")
     like.add(np.stack([columns[name] for name in case.schema.feature_names], axis=1), scores)

@@ -139,7 +139,9 @@ def with_pii(bundle: Path, target: Path, schema: FeatureSchema, name: str) -> Pa
     """The bundle as it would be if the column had been marked."""
     shutil.copytree(bundle, target)
     artifact = target / manifest.ARTIFACT
-    marked = replace(schema, fields=tuple(replace(field, pii=field.name == name) for field in schema.fields))
+    marked = replace(
+        schema, fields=tuple(replace(field, pii=field.pii or field.name == name) for field in schema.fields)
+    )
     reference = json.loads((artifact / "reference.json").read_bytes())
     reference["features"] = {key: bins for key, bins in reference["features"].items() if key in marked.open_features}
     (artifact / "schema.json").write_bytes(marked.to_bytes())

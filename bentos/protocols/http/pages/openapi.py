@@ -169,8 +169,9 @@ def field_schema(field: Field, features: tuple[Feature, ...]) -> dict[str, Any]:
     # One form, from which clients are generated; the server also reads values as the table has them (docs/reference/http.md).
     schema = dict(wire_of(field).json)
     if kinds.is_bounded(field) and schema["type"] == "number":
-        bounds = {"minimum": field.minimum, "maximum": field.maximum}
-        schema |= {key: bound for key, bound in bounds.items() if bound is not None}
+        # Without a bound of its own, a number has those of float32.
+        schema["minimum"] = -kinds.LARGEST if field.minimum is None else field.minimum
+        schema["maximum"] = kinds.LARGEST if field.maximum is None else field.maximum
     if not field.required:
         schema["nullable"] = True
     parts = [
