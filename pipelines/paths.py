@@ -50,6 +50,11 @@ def history(month: str) -> Path:
     return HISTORY / f"{month}.parquet"
 
 
+def training_rows(month: str) -> Path:
+    """Return the file with a month's encoded rows for training and validation."""
+    return TRAINING_ROWS / f"{month}.parquet"
+
+
 def project() -> Path:
     """Return the base of relative paths: the working directory, or the project of an experiment that DVC runs in a copy."""
     copies = (parent for parent in Path.cwd().parents if parent.parts[-3:] == (".dvc", "tmp", "exps"))

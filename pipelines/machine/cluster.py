@@ -5,15 +5,18 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
 
 from contract.errors import ConfigurationError, UnavailableError
 
+Item = TypeVar("Item")
 _LOOPBACK = "127.0.0.1"
 _ANSWER_S = 10
-_START_S = 60
+_WORKERS_S = 60.0
 
 
 @contextmanager
@@ -83,6 +86,9 @@ def _own(workers: int) -> Iterator[Any]:
             protocol="tls://",
             security=True,
             dashboard_address=None,
+            scheduler_kwargs={
+                "dashboard_address": f"{_LOOPBACK}:0"
+            },  # its HTTP server listens even so, by default on a fixed port
             memory_limit=None,
             local_directory=directory,
             silence_logs=logging.CRITICAL,
@@ -108,3 +114,73 @@ def alive(client: Any) -> dict[str, int]:
     found = threads(client)
     answered = client.run(os.getpid, workers=list(found), on_error="ignore") if found else {}
     return {address: count for address, count in found.items() if address in answered}
+
+
+def each(function: Callable[[Item], None], items: Iterable[Item], client: Any) -> None:
+    """Call a function with each item: in turn here, or, with a client, on its workers, in this directory, one for each worker at a time.
+
+    Another worker does again what a dead one had. After a failure no further item is started, and the failure of the first item is
+    raised, as where they are called in turn.
+
+    Raises:
+        UnavailableError: the scheduler is gone, there was no worker for a minute, or several died of one item.
+    """
+    if client is None:
+        for item in items:
+            function(item)
+        return
+    from concurrent.futures import CancelledError
+
+    from distributed import KilledWorker
+    from distributed.comm import CommClosedError
+
+    try:
+        _each_on_workers(function, items, client)
+    except KilledWorker as error:
+        raise UnavailableError(
+            "train.engine: dask lost several workers over one partition; see their logs, and whether they have the memory for it"
+        ) from error
+    except (CancelledError, CommClosedError) as error:
+        raise UnavailableError(
+            "train.engine: dask lost its scheduler; see its logs, and run the stage again"
+        ) from error
+
+
+def _each_on_workers(function: Callable[[Item], None], items: Iterable[Item], client: Any) -> None:
+    from distributed import wait
+
+    waiting = enumerate(items)
+    running: dict[Any, int] = {}  # the place of each future's item
+    failed: dict[int, Any] = {}
+    while True:
+        free = 0 if failed else max(1, len(threads(client))) - len(running)
+        for place, item in islice(waiting, max(0, free)):
+            running[client.submit(_call, Path.cwd(), function, item, pure=False)] = place
+        if not running:
+            break
+        try:
+            done = wait(list(running), timeout=_WORKERS_S, return_when="FIRST_COMPLETED").done
+        except TimeoutError as error:
+            if not threads(client):
+                raise UnavailableError(
+                    f"train.engine: dask has no worker since {_WORKERS_S:.0f} s; start one"
+                ) from error
+            continue
+        for future in done:
+            place = running.pop(future)
+            if future.status != "finished":
+                failed[place] = future
+    if failed:
+        failed[min(failed)].result()
+
+
+def _call(directory: Path, function: Callable[[Item], None], item: Item) -> None:
+    """Call the function in a worker; all paths of ours are relative."""
+    try:
+        os.chdir(directory)
+    except OSError as error:
+        raise ConfigurationError(
+            f"train.scheduler: a worker has no directory {directory} ({error.strerror}); give the workers this directory, on a file "
+            "system that all machines share"
+        ) from error
+    function(item)

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import polars as pl
 
-from contract.errors import DataRejectedError
+from contract.errors import ConfigurationError, DataRejectedError
 from contract.files import canonical_json, write_atomically
-from contract.model.encoder import Encoder
 from contract.schema import schema as feature_schema
 from contract.schema.tasks import TASKS
 from pipelines import paths
-from pipelines.data import splits, tables, training
-from pipelines.data.clusters import Clusters, clusters_of
-from pipelines.data.history import accepted, partitions
+from pipelines.data import splits, tables
+from pipelines.data.clusters import clusters_of
+from pipelines.machine import cluster
 from pipelines.params.features.transforms import histories
 from pipelines.params.params import Params, TargetParams
 from pipelines.stages.features.fit import fit_schema, fitted_columns
-from pipelines.stages.features.weights import Weights
+from pipelines.stages.features.partition import Marks, Recipe
 from pipelines.stages.features.weights import weights as weights_of
-
-_ROWS_AT_ONCE = 50_000  # the encoder works on Python values
 
 
 def run(params: Params) -> str:
@@ -32,7 +29,8 @@ def run(params: Params) -> str:
     `history` holds the features that are computed from other rows, of every row (`pipelines.data.history`).
     `train` holds the training and validation rows of each partition that has some, as `pipelines.data.training` reads them,
     `parts.parquet` the part of every row of the table. Rows without an outcome are only counted, by month. The whole table is never
-    in memory: first the columns that the split needs, then the fitted ones, then one month after another.
+    in memory: first the columns that the split needs, then the fitted ones, then one month after another, or one on each worker of a
+    Dask cluster.
     """
     data, target, features, months = params.data, params.target, params.features, params.data.months
     needed = {*splits.columns(params.split, data, target, features), *filter(None, [data.time, target.weight])}
@@ -54,14 +52,11 @@ def run(params: Params) -> str:
     write_atomically(paths.FEATURES / feature_schema.FILE_NAME, schema.to_bytes())
     for directory in (paths.HISTORY, paths.TRAINING_ROWS):
         shutil.rmtree(directory, ignore_errors=True)  # partitions that are no longer listed
-    start = 0
-    for month in months:
-        history = partitions.of_month(month, histories(features), data, target)
-        if history.width:
-            tables.write(history, paths.history(month))
-        start += _write_month(
-            month, schema, is_used, parts, outcomes, weights, None if unit == "rows" else clusters, start
-        )
+    marks = Marks(is_used, parts, outcomes, weights, None if unit == "rows" else clusters)
+    # dvc.yaml does not name `train` here: where a partition is encoded changes no byte.
+    with cluster.client_of(params.train.cluster) as client:
+        cluster.each(Recipe(histories(features), data, target, schema).write, _partitions(months, marks), client)
+    _check_written(months, marks)
     tables.write(parts.to_frame(), paths.PARTS)
     write_atomically(paths.COUNTS, canonical_json(_counts(months, target.column)))
     return f"{is_used.sum():,} training rows × {len(schema.features)} features"
@@ -84,37 +79,24 @@ def _check_parts(target: TargetParams, parts: pl.Series, outcomes: pl.Series) ->
         )
 
 
-def _write_month(
-    month: str,
-    schema: feature_schema.FeatureSchema,
-    is_used: pl.Series,
-    parts: pl.Series,
-    outcomes: pl.Series,
-    weights: Weights | None,
-    clusters: Clusters | None,
-    start: int,
-) -> int:
-    """Write the used rows of a month, the first of which is row `start` of the table; return the number of all its rows."""
-    table = accepted.read([month], [field.name for field in schema.fields])
-    used, part, outcome = (series.slice(start, table.height) for series in (is_used, parts, outcomes))
-    if used.any():
-        rows = slice(start, start + table.height)
-        batch = training.Batch(
-            _encoded(table.filter(used), schema),
-            outcome.filter(used).to_numpy(),
-            (part.filter(used) == splits.VALIDATION).to_numpy(),
-            None if weights is None else weights[rows][used.to_numpy()],
-            None if clusters is None else clusters[rows][used.to_numpy()],
-        )
-        training.write(paths.TRAINING_ROWS / f"{month}.parquet", schema.feature_names, batch)
-    return table.height
+def _partitions(months: Sequence[str], marks: Marks) -> Iterator[tuple[str, Marks]]:
+    start = 0
+    for month in months:
+        height = tables.height(paths.accepted(month))
+        yield month, marks.slice(start, height)
+        start += height
 
 
-def _encoded(table: pl.DataFrame, schema: feature_schema.FeatureSchema) -> training.Matrix:
-    encoder = Encoder(schema)
-    return np.concatenate(
-        [encoder.encode_table(tables.columns_of(rows, table.columns)) for rows in table.iter_slices(_ROWS_AT_ONCE)]
-    )
+def _check_written(months: Sequence[str], marks: Marks) -> None:
+    """Raise ConfigurationError for files that a worker wrote elsewhere; remove what a killed one left."""
+    for month, of_month in _partitions(months, marks):
+        if of_month.is_used.any() and not paths.training_rows(month).is_file():
+            raise ConfigurationError(
+                f"train.scheduler: a worker wrote {paths.training_rows(month)}, and it is not here; give the workers this directory, "
+                "on a file system that all machines share"
+            )
+    for left in paths.FEATURES.rglob(".*.part"):
+        left.unlink(missing_ok=True)
 
 
 def _counts(months: Sequence[str], target: str) -> dict[str, dict[str, int]]:
