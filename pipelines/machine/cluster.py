@@ -46,7 +46,8 @@ def connected(workers: int, scheduler: str | None) -> Iterator[Any]:
     import dask
     from distributed import Client
 
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # a dead worker is told by whoever goes on without it
+    for name in ("distributed", "distributed.client"):  # a dead worker is told by whoever goes on without it
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     # A model goes to the workers with the task that grows it further.
     with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1GB"}):
         yield from _connected(Client, workers, scheduler)

@@ -162,7 +162,8 @@ class BoostingParams(XgboostParams):
     )
     engine: Literal["local", "dask"] = Field(
         default="local",
-        description="`local`: this process. `dask`: processes of a Dask cluster, another model.",
+        description="`local`: this process. `dask`: processes of a Dask cluster, another model. They encode the partitions too, to the "
+        "same bytes.",
     )
     workers: int = Field(
         default=2,
@@ -173,7 +174,7 @@ class BoostingParams(XgboostParams):
     scheduler: Annotated[str, Field(pattern=r"^(tcp|tls)://\S+:\d+$")] | None = Field(
         default=None,
         description="`engine: dask`: address of a scheduler, such as `tcp://10.0.0.5:8786`, whose workers have this environment, this code "
-        "and these files. Null: a cluster of `workers` processes on this machine, for the time of the stage.",
+        "and these files. Null: a cluster of `workers` processes on this machine, for the time of a stage.",
     )
 
     @property
