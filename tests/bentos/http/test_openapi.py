@@ -125,6 +125,8 @@ def test_page_escapes_the_name(http: Caller, monkeypatch: Any) -> None:
             Field("pdays", "number", required=False, missing=("-1",), source=("PDays",)),
             {
                 "type": "number",
+                "minimum": -LARGEST,
+                "maximum": LARGEST,
                 "nullable": True,
                 "description": "missing: -1; may be sent as PDays instead, as in the table",
             },
