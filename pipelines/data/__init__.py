@@ -1,1 +1,1 @@
-"""The tables between the stages: partitions, splits, and the ledger of batches."""
+"""The tables between the stages: partitions, splits, and the ledger of batches; pages for people."""

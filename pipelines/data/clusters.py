@@ -15,7 +15,7 @@ Unit = Literal["days", "entities", "rows"]
 
 
 def clusters_of(table: pl.DataFrame, time: str | None, split: Split) -> tuple[Clusters, Unit]:
-    """Return the cluster of each row, _numbered from 0 without gaps, and the unit of resampling.
+    """Return the cluster of each row, numbered from 0 without gaps, and the unit of resampling.
 
     With a time, clusters are calendar days: rows of one day share what happened on it. Else they are the entities by which the
     table is split, else single rows.

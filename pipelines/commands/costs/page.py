@@ -6,24 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from pipelines.commands.costs import text
 from pipelines.commands.costs.prices import money
 from pipelines.commands.costs.runs import Graph, Run, names, total
+from pipelines.data import pages
 from pipelines.params.params import Params
 
 
 def render(params: Params, found: Sequence[Run], stages: Graph, predictions: dict[str, Any] | None) -> str:
     """Return the page; the same input gives the same bytes."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html.j2").render(
+    return pages.render(
+        Path(__file__).with_name("page.html.j2"),
         name=params.name,
         prices=params.costs,
         runs=list(found),

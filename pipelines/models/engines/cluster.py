@@ -8,12 +8,11 @@ order of their addresses, and each learns from what happens to lie on it.
 
 from __future__ import annotations
 
-import io
 import logging
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -240,8 +239,7 @@ def _grow_rank(
     """
     from xgboost.collective import CommunicatorContext
 
-    # XGBoost prints the rank.
-    with redirect_stdout(io.StringIO()), CommunicatorContext(**communicator, dmlc_task_id=f"{rank:06d}"):
+    with CommunicatorContext(**communicator, dmlc_task_id=f"{rank:06d}"):
         engine = _engine(job, rank, attempt)
         losses = list(given.losses)
 

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from contract.schema.tasks import TASKS
+from pipelines.data import pages
 from pipelines.models import tuning
 from pipelines.params.params import Params, TargetParams
 from pipelines.params.split import GroupedSplit, PredefinedSplit, Split, TemporalSplit
@@ -37,19 +36,13 @@ def render(
     training: dict[str, Any],
 ) -> str:
     """Return the page; the same input gives the same bytes."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     models = {"this model": metrics} | {
         _NAMES[name]: metrics["against"][name] for name in _NAMES if name in metrics["against"]
     }
     judged = judgement(params.target)
     breakdown = ({"month": metrics["by_month"]} if "by_month" in metrics else {}) | slices
-    return environment.get_template("report.html.j2").render(
+    return pages.render(
+        Path(__file__).with_name("report.html.j2"),
         params=params,
         metrics=metrics,
         models=models,
