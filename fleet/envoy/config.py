@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from contract.files import canonical_json
+from fleet.configuration.settings import Settings
+from fleet.configuration.state import State, socket_of
 from fleet.envoy import replies
-from fleet.settings import Settings
-from fleet.state import State, socket_of
 
 PROTOCOLS = ("http", "grpc")
 # The server rejects bodies over its own limit (1 MiB by default); Envoy buffers a body up to this size, to be able to send it again.

@@ -13,10 +13,10 @@ from typing import Any
 
 from contract.errors import UnavailableError
 from contract.files import canonical_json, write_atomically
+from fleet.configuration.settings import Settings
+from fleet.configuration.state import Replica, State, socket_of
 from fleet.envoy import config
 from fleet.envoy.config import PROTOCOLS, cluster_name
-from fleet.settings import Settings
-from fleet.state import Replica, State, socket_of
 from fleet.supervisor import unix_http
 
 _APPLY_LIMIT_S = 20.0

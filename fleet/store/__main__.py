@@ -15,8 +15,8 @@ from typing import Any
 from contract import command_line
 from contract.store.place import Entry
 from contract.store.store import Store
-from fleet import state
-from fleet.settings import Settings
+from fleet.configuration import state
+from fleet.configuration.settings import Settings
 from fleet.store import diff as bundle_diff
 from fleet.store import report, retention, users
 from fleet.store.installed import Installed

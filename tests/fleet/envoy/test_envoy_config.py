@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from fleet.configuration.settings import Settings
+from fleet.configuration.state import Canary, Replica, State
 from fleet.envoy import config
-from fleet.settings import Settings
-from fleet.state import Canary, Replica, State
 
 SETTINGS = Settings(store="store", verify_keys=tuple, root=Path("/var/fleet"), http_port=8080, grpc_port=8081)
 OLD, NEW = "a" * 64, "b" * 64

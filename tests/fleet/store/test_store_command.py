@@ -14,7 +14,7 @@ from contract.bundle import manifest, signature
 from contract.errors import ConfigurationError
 from contract.files import canonical_json
 from contract.store.store import Store
-from fleet import state
+from fleet.configuration import state
 from fleet.store import callers
 from fleet.store.__main__ import main
 from fleet.store.diff import changes, flat

@@ -7,12 +7,11 @@ from typing import Any
 
 from contract.errors import UnavailableError
 from contract.store.store import Channel
-from fleet import watchdog
+from fleet.configuration.settings import Settings
+from fleet.configuration.state import Replica, State, socket_of
 from fleet.envoy.proxy import Hosts, Proxy
-from fleet.replicas import refusals
-from fleet.settings import Settings
-from fleet.state import Replica, State, socket_of
-from fleet.supervisor import unix_http
+from fleet.supervisor import heartbeat, unix_http
+from fleet.supervisor.replicas import refusals
 from fleet.supervisor.supervision import ProcessState, Supervisor
 
 DOWN = "the fleet is down; `fleet up` starts it"
@@ -73,7 +72,7 @@ def _running(
         problems += [_UNSUPERVISED if programs is None else _LEFT] * bool(strays)
     except UnavailableError as error:
         problems.append(str(error))
-    if not watchdog.looks(settings.root):
+    if not heartbeat.looks(settings.root):
         problems.append(_NO_WATCHDOG)
     try:
         hosts = proxy.hosts()

@@ -15,7 +15,7 @@ from contract.errors import ConfigurationError
 from contract.prediction_log import settings as log_settings
 from contract.store.store import Store
 
-PROJECT = Path(__file__).resolve().parents[1]
+PROJECT = Path(__file__).resolve().parents[2]
 _OTEL_PATHS = ("_CERTIFICATE", "_CLIENT_KEY")  # of OpenTelemetry's exporters
 
 

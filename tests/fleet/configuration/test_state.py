@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from contract.errors import ConfigurationError, UnavailableError
-from fleet import replicas
-from fleet import state as fleet_state
-from fleet.state import Canary, Replica, State
+from fleet.configuration import state as fleet_state
+from fleet.configuration.state import Canary, Replica, State
+from fleet.supervisor import replicas
 from tests.fleet.conftest import listening
 
 OLD, NEW = "a" * 64, "b" * 64

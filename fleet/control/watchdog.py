@@ -1,4 +1,4 @@
-"""`python -m fleet.watchdog ROOT`: kill hung processes, so that supervisord restarts them.
+"""`python -m fleet.control.watchdog ROOT`: kill hung processes, so that supervisord restarts them.
 
 supervisord restarts processes that end; the watchdog kills those that hang: Envoy and replicas. Where supervisord itself hangs or is
 gone, it runs `fleet up`. It is one of supervisord's programs, so each restarts the other. A process hangs if it did not answer within a
@@ -22,10 +22,10 @@ from xmlrpc.client import Fault
 
 from contract.errors import UnavailableError
 from contract.files import canonical_json
+from fleet.configuration.settings import PROJECT, Settings
+from fleet.configuration.state import socket_of
 from fleet.envoy import balancer
-from fleet.settings import PROJECT, Settings
-from fleet.state import socket_of
-from fleet.supervisor import unix_http
+from fleet.supervisor import heartbeat, unix_http
 from fleet.supervisor.supervision import ProcessState, Program, Supervisor, write_privately
 
 NAME = "watchdog"
@@ -36,8 +36,7 @@ _SUPERVISOR_LIMIT_S = 2.0
 _UP_LIMIT_S = 300.0
 # supervisord restarts what has ended when it next wakes up: at a call, or once a second.
 _WAKES = 2
-_SILENT_S = 10.0
-_SETTINGS, _HEARTBEAT = "watchdog.json", "watchdog.alive"
+_SETTINGS = "watchdog.json"
 
 
 @dataclass
@@ -117,21 +116,8 @@ def program(settings: Settings) -> Program:
     """Return the watchdog as a program; it keeps today's settings of the environment, for `fleet up`."""
     kept = {"environment": dict(settings.environment), "start_limit_s": settings.start_limit_s}
     write_privately(settings.root / _SETTINGS, canonical_json(kept))
-    command = [sys.executable, "-m", "fleet.watchdog", str(settings.root)]
+    command = [sys.executable, "-m", "fleet.control.watchdog", str(settings.root)]
     return Program(NAME, command, settings.root, {"PYTHONPATH": str(PROJECT), "PYTHONDONTWRITEBYTECODE": "1"})
-
-
-def begin(root: Path) -> None:
-    """Count a watchdog that is being started as running, for some time."""
-    (root / _HEARTBEAT).touch()
-
-
-def looks(root: Path) -> bool:
-    """Tell whether a watchdog has looked lately."""
-    try:
-        return time.time() - (root / _HEARTBEAT).stat().st_mtime < _SILENT_S
-    except FileNotFoundError:
-        return False
 
 
 def _settings(root: Path) -> dict[str, Any]:
@@ -152,7 +138,7 @@ def main(root: Path) -> None:
         os.dup2(log.fileno(), sys.stderr.fileno())
     watchdog = Watchdog(root)
     while True:
-        begin(root)
+        heartbeat.begin(root)
         watchdog.look()
         for _ in range(_WAKES):
             time.sleep(_ROUND_S / _WAKES)

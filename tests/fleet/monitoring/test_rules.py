@@ -12,7 +12,10 @@ from harness import PROJECT
 
 @pytest.mark.parametrize(
     "arguments",
-    [["check", "rules", "fleet/grafana/rules.yaml"], ["test", "rules", "tests/fleet/envoy/rules_test.yaml"]],
+    [
+        ["check", "rules", "fleet/monitoring/grafana/rules.yaml"],
+        ["test", "rules", "tests/fleet/monitoring/rules_test.yaml"],
+    ],
 )
 def test_rules_are_what_prometheus_takes_and_do_what_they_are_to(arguments: list[str]) -> None:
     if not shutil.which("promtool"):

@@ -17,16 +17,17 @@ from typing import Any
 from contract.bundle import manifest
 from contract.errors import ConfigurationError, UnavailableError
 from contract.files import private_directory
-from fleet import replicas, watchdog
-from fleet import state as fleet_state
-from fleet import status as fleet_status
+from fleet.configuration import state as fleet_state
+from fleet.configuration.settings import Settings
+from fleet.configuration.state import Canary, Replica, State
+from fleet.control import watchdog
 from fleet.envoy import balancer
 from fleet.envoy.balancer import Balancer
 from fleet.envoy.proxy import Proxy
-from fleet.settings import Settings
-from fleet.state import Canary, Replica, State
+from fleet.monitoring import status as fleet_status
 from fleet.store import callers
 from fleet.store.installed import Installed
+from fleet.supervisor import heartbeat, replicas
 from fleet.supervisor.lock import exclusive
 from fleet.supervisor.supervision import Supervisor
 
@@ -115,7 +116,7 @@ class Fleet:
             fleet_state.save(self._state_path, replace(self._load(), replicas=()))
 
     def status(self) -> dict[str, Any]:
-        """Return what runs and serves, and the problems: see `fleet.status`."""
+        """Return what runs and serves, and the problems: see `fleet.monitoring.status`."""
         supervisor = Supervisor(self._settings.root, _STATUS_LIMIT_S)
         return fleet_status.of(self._settings, self._load(), self._store.read("live"), supervisor, self._proxy)
 
@@ -248,11 +249,11 @@ class Fleet:
         if not self._supervisor.runs(program):
             self._supervisor.remove([program.name])
             self._supervisor.add(program)
-        elif not watchdog.looks(self._settings.root):
+        elif not heartbeat.looks(self._settings.root):
             self._supervisor.kill(program.name)
         else:
             return
-        watchdog.begin(self._settings.root)
+        heartbeat.begin(self._settings.root)
 
     def _clear_away(self, state: State) -> None:
         """Remove what an interrupted command left behind: half-made installations and programs."""

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from fleet import watchdog
-from fleet.settings import Settings
-from fleet.watchdog import Seen
+from fleet.configuration.settings import Settings
+from fleet.control import watchdog
+from fleet.control.watchdog import Seen
+from fleet.supervisor import heartbeat
 
 START_LIMIT_S = 60.0
 
@@ -29,12 +30,12 @@ def test_process_has_the_start_limit_when_it_has_not_answered_yet() -> None:
 
 
 def test_watchdog_does_not_look_when_its_heartbeat_is_old_or_missing(tmp_path: Path) -> None:
-    assert not watchdog.looks(tmp_path)
-    watchdog.begin(tmp_path)
-    assert watchdog.looks(tmp_path)
+    assert not heartbeat.looks(tmp_path)
+    heartbeat.begin(tmp_path)
+    assert heartbeat.looks(tmp_path)
     old = time.time() - 60
     os.utime(tmp_path / "watchdog.alive", (old, old))
-    assert not watchdog.looks(tmp_path)
+    assert not heartbeat.looks(tmp_path)
 
 
 def test_watchdog_goes_on_when_the_disk_of_its_log_is_full(monkeypatch: pytest.MonkeyPatch) -> None:

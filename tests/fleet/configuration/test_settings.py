@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from contract.errors import ConfigurationError
-from fleet.settings import Settings
+from fleet.configuration.settings import Settings
 
 PROJECT = Path("/project")
 

@@ -20,10 +20,10 @@ import pytest
 
 from contract.files import canonical_json
 from contract.store.store import Store
-from fleet import replicas
 from fleet.__main__ import describe
-from fleet.fleet import Fleet
-from fleet.settings import Settings
+from fleet.configuration.settings import Settings
+from fleet.control.fleet import Fleet
+from fleet.supervisor import replicas
 from fleet.supervisor.processes import send
 from fleet.supervisor.unix_http import answers
 from harness import PROJECT, interpreter

@@ -20,8 +20,8 @@ from contract.errors import (
     ConfigurationError,
     UnavailableError,
 )
-from fleet.settings import PROJECT, Settings
-from fleet.state import Replica, State, socket_of
+from fleet.configuration.settings import PROJECT, Settings
+from fleet.configuration.state import Replica, State, socket_of
 from fleet.supervisor import launch, unix_http
 from fleet.supervisor.supervision import ProcessState, Program
 

@@ -1,0 +1,1 @@
+"""A fleet as people and Prometheus see it."""
