@@ -24,7 +24,7 @@ from pipelines.runs.workspace import Workspace
 
 _COUNTING = Path(__file__).with_name("counting")
 _POLL_S = 0.02
-_LIMIT_S = 900.0
+_LIMIT_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,9 @@ class Runs:
 
     def __init__(self, name: str, changes: Mapping[str, Mapping[str, Any]]) -> None:
         self._project = workspaces.empty(name, changes)
-        self._rounds, self._aside = (self._project.path / "var" / name for name in ("rounds", "aside"))
+        self._rounds, self._aside, self._output = (
+            self._project.path / "var" / name for name in ("rounds", "aside", "output")
+        )
         self._count = 0
         private_directory(self._project.path / "var")
 
@@ -57,9 +59,9 @@ class Runs:
             shutil.copytree(self._aside, self._project.path / ".dvc" / "cache")
         self._rounds.unlink(missing_ok=True)
         self._count += 1
-        done = self._start("open").wait(_LIMIT_S)
-        if done:
-            raise workspaces.CommandFailedError(f"`pipelines.runs open` ended with {done}")
+        opening = Attempt(self._start("open"), str(self._run.guard_file), self._output)
+        if opening.wait():
+            raise opening.failure("`pipelines.runs open`")
 
     def put_aside(self) -> None:
         """Put the results of the present run aside, as DVC keeps them."""
@@ -67,7 +69,7 @@ class Runs:
 
     def attempt(self, *stages: str, clock: Sequence[str] = ()) -> Attempt:
         """Start an attempt to complete these stages; `clock` is a command before it, such as `faketime`."""
-        return Attempt(self._start("repro", *stages, before=clock), str(self._run.guard_file))
+        return Attempt(self._start("repro", *stages, before=clock), str(self._run.guard_file), self._output)
 
     def outcome(self) -> Outcome:
         """Return the results of the present run, which is complete."""
@@ -93,21 +95,35 @@ class Runs:
             "DRILL_ROUNDS": str(self._rounds),
         }
         command = [*before, sys.executable, "-m", "pipelines.runs", verb, "--run", self._run.run, *stages]
-        return subprocess.Popen(
-            command, cwd=self._project.path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        with self._output.open("wb") as output:
+            return subprocess.Popen(
+                command, cwd=self._project.path, env=environment, stdout=output, stderr=subprocess.STDOUT
+            )
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One attempt: a process, and all that it started."""
+    """One attempt: a process, and all that it started; they write to the file `output`."""
 
     process: subprocess.Popen[bytes]
     lock: str
+    output: Path
 
     def wait(self) -> int:
-        """Return its exit code."""
-        return self.process.wait(_LIMIT_S)
+        """Return its exit code.
+
+        Raises:
+            CommandFailedError: it hangs.
+        """
+        try:
+            return self.process.wait(_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            raise self.failure(f"an attempt that has not ended within {_LIMIT_S:g} s") from None
+
+    def failure(self, what: str) -> workspaces.CommandFailedError:
+        """Return the error of a command that ended, or did not, with the end of its output."""
+        said = self.output.read_text(errors="replace")[-3000:]
+        return workspaces.CommandFailedError(f"{what} failed with {self.process.poll()}:\n{said}")
 
     def lasts(self, seconds: float) -> bool:
         """Wait, and return whether it is still at work."""
@@ -117,7 +133,8 @@ class Attempt:
 
     def reaches(self, stage: str) -> bool:
         """Wait for a stage to begin, and return whether it has; else the attempt is over."""
-        while self.process.poll() is None:
+        deadline = time.monotonic() + _LIMIT_S
+        while self.process.poll() is None and time.monotonic() < deadline:
             if self.is_in(stage):
                 return True
             time.sleep(_POLL_S)

@@ -85,7 +85,8 @@ def _train(runs: Runs, random: Random, tally: Tally, undisturbed: Outcome, most:
             and _works_until(attempt, runs, random, undisturbed.rounds)
         ):
             killed += _kill(attempt, random, tally)
-        elif attempt.wait() == 0:
+        else:
+            _complete(attempt)
             return _judge(runs, tally, undisturbed, killed)
 
 
@@ -111,7 +112,8 @@ def _pipeline(runs: Runs, random: Random, tally: Tally, undisturbed: Outcome, wh
         attempt = runs.attempt("bundle", clock=["faketime", "-f", clock] if clock else [])
         if tally.kills < most and attempt.lasts(random.uniform(0, whole_s)):
             killed += _kill(attempt, random, tally)
-        elif attempt.wait() == 0:
+        else:
+            _complete(attempt)
             return _judge(runs, tally, undisturbed, killed)
 
 
@@ -139,5 +141,5 @@ def _judge(runs: Runs, tally: Tally, undisturbed: Outcome, killed: int) -> None:
 
 
 def _complete(attempt: Attempt) -> None:
-    if code := attempt.wait():
-        raise RuntimeError(f"an undisturbed attempt ended with {code}")
+    if attempt.wait():
+        raise attempt.failure("an attempt that nobody killed")

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tests.fleet.test_fleet import SMOKE
+from tests.fleet.control.test_fleet import SMOKE
 
 from contract.store.providers import Bucket
 from contract.store.store import Store

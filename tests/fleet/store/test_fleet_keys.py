@@ -9,7 +9,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
-from tests.fleet.test_fleet import SMOKE, ask
+from tests.fleet.control.test_fleet import SMOKE, ask
 
 from harness.ports import free_ports
 from tests.fleet.conftest import FleetCommand

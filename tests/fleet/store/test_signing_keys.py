@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.fleet.test_refused_bundles import raise_body_limit
+from tests.fleet.control.test_refused_bundles import raise_body_limit
 
 from contract.bundle import signature
 from contract.store.store import Store
