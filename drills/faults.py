@@ -39,7 +39,7 @@ _FROZEN = "pipelines/runs/test_frozen.py"
 _COLLECT = "pipelines/collect/test_sources_files.py"
 _STORE = "fleet/store/test_store_faults.py"
 _VALIDATE = "pipelines/validate"
-_FLEET = "fleet/test_fleet.py"
+_FLEET = "fleet/control/test_fleet.py"
 _SCHEDULER = "dags/test_real_scheduler.py"
 _PREDICT = "bentos/http/test_http_predict.py"
 
@@ -74,7 +74,7 @@ PIPELINE = (
         tests=(
             "functional/faults/test_full_disk.py::test_another_try_is_asked_for_when_the_disk_is_full",
             f"{_STORE}::test_put_fails_cleanly_when_the_disk_is_full_and_succeeds_once_there_is_room",
-            "fleet/test_full_disk.py::test_command_says_so_and_changes_nothing_when_the_disk_is_full",
+            "fleet/control/test_full_disk.py::test_command_says_so_and_changes_nothing_when_the_disk_is_full",
         ),
     ),
     Fault(
@@ -262,7 +262,7 @@ SERVING = (
         "a bundle that crashes, hangs, is unsigned or changed",
         "it never gets a request",
         tests=(
-            "fleet/test_refused_bundles.py::test_live_bundle_serves_on_when_a_bundle_is_refused_with_one_byte_changed_in_its",
+            "fleet/control/test_refused_bundles.py::test_live_bundle_serves_on_when_a_bundle_is_refused_with_one_byte_changed_in_its",
             "fleet/store/test_bundle_verify.py::test_flipped_bytes_are_refused_by_the_command",
         ),
     ),
