@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tests.fleet.control.test_fleet import SMOKE
 
 from contract.store.providers import Bucket
 from contract.store.store import Store
@@ -19,6 +18,7 @@ from harness import PROJECT, object_stores
 from harness.ports import free_ports
 from tests.contract.conftest import write_bundle
 from tests.fleet.conftest import KEY, Bundles, FleetCommand
+from tests.fleet.control.test_fleet import SMOKE
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
-from tests.fleet.control.test_fleet import SMOKE, ask
 
 from harness.ports import free_ports
 from tests.fleet.conftest import FleetCommand
+from tests.fleet.control.test_fleet import SMOKE, ask
 
 KEY = "k" * 40
 

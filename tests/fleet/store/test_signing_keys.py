@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.fleet.control.test_refused_bundles import raise_body_limit
 
 from contract.bundle import signature
 from contract.store.store import Store
 from harness.ports import free_ports
 from tests.fleet.conftest import KEY, FleetCommand, changed
+from tests.fleet.control.test_refused_bundles import raise_body_limit
 
 
 @pytest.fixture
