@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -125,3 +126,15 @@ def test_a_stage_refuses_what_changed_after_the_run_began(kept: Path) -> None:
     assert f"field '{OUTPUT.parent}': changed since it was written" in done.stderr
     assert "repaired: models/boosted/model.onnx (cache" in _verify(kept).stdout
     assert run(kept, "dvc", "repro", "champion").returncode == 0
+
+
+def test_torn_lock_is_put_aside_and_written_again_without_work(kept: Path) -> None:
+    lock = kept / "dvc.lock"
+    whole = lock.read_bytes()
+    lock.write_bytes(whole[: len(whole) // 2])
+    done = _verify(kept)
+    assert (done.returncode, "dvc.lock (torn" in done.stdout) == (0, True)
+    made = run(kept, "dvc", "repro")
+    assert made.returncode == 0, made.stderr
+    assert re.findall("Running stage '(.*)'", made.stdout) == ["champion"]  # which asks the store each time
+    assert yaml.safe_load(lock.read_bytes()) == yaml.safe_load(whole)

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from contract.errors import Problem
+from contract.errors import Problem, UnavailableError
 from pipelines.data.integrity.objects import DIRECTORY, Object, Place, list_of, listed, md5_of, outputs
 
 
@@ -41,7 +41,7 @@ def check(root: Path) -> Findings:
     """
     places = places_of(root)
     findings, stale = Findings(), []
-    for path, oid in outputs(root / "dvc.lock").items():
+    for path, oid in _outputs(root, findings).items():
         for entry in _objects(Object(oid, root / path), places):
             findings.checked += 1
             bad = [place for place in places if place.has(entry) and not place.is_intact(entry)]
@@ -56,6 +56,21 @@ def check(root: Path) -> Findings:
     if stale:
         _check_out(stale, root)
     return findings
+
+
+def _outputs(root: Path, findings: Findings) -> dict[Path, str]:
+    """Return the outputs in `dvc.lock`; put a torn one aside, with which DVC would refuse every command."""
+    lock = root / "dvc.lock"
+    try:
+        return outputs(lock)
+    except UnavailableError:
+        aside = root / ".dvc" / "tmp" / "dvc.lock.torn"
+        aside.parent.mkdir(exist_ok=True)
+        lock.replace(aside)
+        findings.repaired.append(
+            f"dvc.lock (torn; put aside to {aside.relative_to(root)}, and written again by `dvc repro`)"
+        )
+        return {}
 
 
 def cache_of(root: Path) -> Place:

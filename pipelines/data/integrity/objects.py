@@ -114,12 +114,30 @@ class Place:
 
 
 def outputs(lock: Path) -> dict[Path, str]:
-    """Return the object of every output in `dvc.lock`, by path; empty if there is no such file."""
+    """Return the object of every output in `dvc.lock`, by path; empty if there is no such file.
+
+    Raises:
+        UnavailableError: the file is torn. DVC writes it in place, so that a kill leaves its beginning, or nothing.
+    """
     if not lock.is_file():
         return {}
-    content = yaml.load(lock.read_bytes(), Loader=yaml.CSafeLoader)  # in C: the file has thousands of lines
-    stages = content.get("stages", {})
-    return {Path(out["path"]): out["md5"] for stage in stages.values() for out in stage.get("outs", ())}
+    text = lock.read_bytes()
+    try:
+        content = yaml.load(text, Loader=yaml.CSafeLoader)  # in C: the file has thousands of lines
+        found = {
+            Path(out["path"]): out["md5"]
+            for stage in content.get("stages", {}).values()
+            for out in stage.get("outs", ())
+        }
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError):
+        found = None
+    # A value that was cut is a value, too; what DVC has written to the end ends with a line.
+    if found is None or not text.endswith(b"\n"):
+        raise UnavailableError(
+            f"{lock} is torn: its writing was interrupted. Run `python -m pipelines verify`, which puts it aside; "
+            "`dvc repro` then writes it again, with the results from its run cache"
+        )
+    return found
 
 
 def listed(content: bytes, directory: Path) -> Iterator[Object]:

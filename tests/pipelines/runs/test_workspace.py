@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import yaml
 
 from contract.errors import ConfigurationError
 from harness import PROJECT
@@ -143,6 +144,18 @@ def test_repro_takes_from_the_cache_what_another_run_made(project: Path, workspa
     collected = (project / "var" / "collected.txt").read_text().split()
     assert sorted(collected) == ["2013-01", "2013-02", "2013-03"]
     assert (later.path / "evaluated.txt").read_text() == "2013-01 2013-02 2013-03"
+
+
+@pytest.mark.parametrize("left", [0, 1, 0.3, 0.6, 0.99])
+def test_repro_goes_on_when_a_kill_has_torn_the_lock_of_dvc(project: Path, workspace: Workspace, left: float) -> None:
+    open_workspace(workspace)
+    assert repro_in(workspace, "evaluate") == 0
+    lock = workspace.path / "dvc.lock"
+    whole = lock.read_bytes()
+    lock.write_bytes(whole[: left if left == 1 else int(left * len(whole))])
+    assert repro_in(workspace, "evaluate") == 0
+    assert yaml.safe_load(lock.read_bytes())["stages"] == yaml.safe_load(whole)["stages"]
+    assert len((project / "var" / "collected.txt").read_text().split()) == 2  # from the run cache
 
 
 def test_repro_gives_the_exit_code_of_the_stage(workspace: Workspace) -> None:
