@@ -207,7 +207,10 @@ def _routes(protocol: str, state: State) -> dict[str, Any]:
             for digest, percent in state.weights.items()
         ]
         route = {
-            "weighted_clusters": {"clusters": weighted},
+            "weighted_clusters": {"clusters": weighted, **({"use_hash_policy": True} if state.sticky else {})},
+            # Envoy takes the hash modulo the sum of the weights, which is always 100, and the live bundle comes first: a larger share of
+            # the canary moves callers to it, and none away. Requests without the header are shared at random.
+            **({"hash_policy": [{"header": {"header_name": "authorization"}}]} if state.sticky else {}),
             "timeout": f"{_REQUEST_TIMEOUT_S}s",
             "retry_policy": _retry_policy(protocol),
         }
@@ -229,9 +232,11 @@ def _routes(protocol: str, state: State) -> dict[str, Any]:
 
 def _retry_policy(protocol: str) -> dict[str, Any]:
     """Return the retry policy: a failed request goes to another replica, which is safe since a prediction changes nothing."""
-    failures = ",unavailable" if protocol == "grpc" else ""
+    failures = "unavailable,internal" if protocol == "grpc" else "retriable-status-codes"
     return {
-        "retry_on": f"connect-failure,refused-stream,reset{failures}",
+        "retry_on": f"connect-failure,refused-stream,reset,{failures}",
+        # A server answers no valid request with 500, so another replica may be in order; 503 and 504 are its answers to overload.
+        "retriable_status_codes": [500],
         "num_retries": 12,
         "per_try_timeout": f"{_TRY_TIMEOUT_S}s",
         "retry_back_off": {"base_interval": "0.01s", "max_interval": "0.5s"},

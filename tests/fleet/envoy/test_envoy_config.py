@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,16 @@ def test_requests_are_shared_by_weight() -> None:
     assert shares == {f"http-{OLD[:16]}": 90, f"http-{NEW[:16]}-or-live": 10}
 
 
+def test_shares_are_drawn_by_the_callers_key_and_the_sum_of_weights_is_constant_when_it_is_asked_for() -> None:
+    for percent in (1, 50, 99):
+        state = replace(STATE, sticky=True, canary=Canary(NEW, percent))
+        (route,) = resources(state)["rds-http.json"][0]["virtual_hosts"][0]["routes"]
+        weighted = route["route"]["weighted_clusters"]
+        assert weighted["use_hash_policy"] is True
+        # In this order, and with this sum, a caller of the canary stays its caller when the share grows.
+        assert [entry["weight"] for entry in weighted["clusters"]] == [100 - percent, percent]
+
+
 def test_requests_of_a_canary_have_the_live_replicas_behind_its_own() -> None:
     clusters = {entry["name"]: entry for entry in resources(STATE)["cds.json"]}
     behind = clusters[f"http-{NEW[:16]}-or-live"]["cluster_type"]["typed_config"]["clusters"]
@@ -88,8 +99,10 @@ def test_refusals_are_neither_tried_again_nor_held_against_a_replica() -> None:
     files = resources(STATE)
     for protocol, failure in (("http", "500"), ("grpc", "13")):
         for route in files[f"rds-{protocol}.json"][0]["virtual_hosts"][0]["routes"]:
-            retried = set(route["route"]["retry_policy"]["retry_on"].split(","))
-            assert not retried & {"5xx", "gateway-error", "retriable-status-codes", "resource-exhausted"}
+            policy = route["route"]["retry_policy"]
+            retried = set(policy["retry_on"].split(","))
+            assert not retried & {"5xx", "gateway-error", "resource-exhausted"}
+            assert policy["retriable_status_codes"] == [500]
             assert "deadline-exceeded" not in retried
         (cluster, *_) = [entry for entry in files["cds.json"] if entry["name"].startswith(protocol)]
         options = cluster["typed_extension_protocol_options"]["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]

@@ -1,0 +1,96 @@
+"""Stand-ins for replicas: they answer like one, or fail as they are told, on the sockets that a replica has."""
+
+from __future__ import annotations
+
+import socketserver
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import grpc
+
+from fleet.configuration.state import socket_of
+
+INFER = "/inference.GRPCInferenceService/ModelInfer"
+_SERVING = b"\x08\x01"  # a HealthCheckResponse
+_CALLS = 64
+
+
+class StandIn:
+    """One stand-in: it answers with its name. `fails` makes it answer 500, or INTERNAL; `late`, INTERNAL after the initial metadata."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.fails = self.late = False
+        self.requests: Counter[str] = Counter()
+
+    def answer(self) -> tuple[int, bytes]:
+        """Status and body of an answer over HTTP."""
+        self.requests["http"] += 1
+        return (500, b"broken") if self.fails else (200, self.name.encode())
+
+    def infer(self, _: bytes, context: Any) -> bytes:
+        """Answer a call."""
+        self.requests["grpc"] += 1
+        if self.late:
+            context.send_initial_metadata(())
+        if self.fails or self.late:
+            context.abort(grpc.StatusCode.INTERNAL, "broken")
+        return self.name.encode()
+
+
+class _Server(socketserver.ThreadingUnixStreamServer):
+    daemon_threads = True
+
+
+@contextmanager
+def serving(name: str, root: Path) -> Iterator[StandIn]:
+    """Run a stand-in for the replica of that name."""
+    (root / "run").mkdir(exist_ok=True)
+    stand_in = StandIn(name)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self._reply(200, b"ready")
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("content-length", 0)))
+            self._reply(*stand_in.answer())
+
+        def _reply(self, status: int, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    over_grpc = grpc.server(ThreadPoolExecutor(_CALLS))
+    over_grpc.add_generic_rpc_handlers((_Methods(stand_in),))
+    over_grpc.add_insecure_port(f"unix:{socket_of('grpc', name, root)}")
+    over_grpc.start()
+    with _Server(socket_of("http", name, root), Handler) as over_http:
+        Thread(target=over_http.serve_forever, daemon=True).start()
+        try:
+            yield stand_in
+        finally:
+            over_http.shutdown()
+            over_grpc.stop(None).wait()
+
+
+class _Methods(grpc.GenericRpcHandler):
+    def __init__(self, stand_in: StandIn) -> None:
+        self._stand_in = stand_in
+
+    def service(self, call: Any) -> Any:
+        if call.method.startswith("/grpc.health"):
+            return grpc.unary_unary_rpc_method_handler(lambda *_: _SERVING)
+        return grpc.unary_unary_rpc_method_handler(self._stand_in.infer)

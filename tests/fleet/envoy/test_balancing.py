@@ -1,0 +1,151 @@
+"""How Envoy shares requests: around a replica that fails, and by a caller's key beside a canary."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from http.client import HTTPConnection
+from pathlib import Path
+
+import grpc
+import pytest
+
+from fleet.configuration.state import Canary, Replica, State, socket_of
+from fleet.envoy.config import cluster_name
+from fleet.envoy.outliers import Endpoint, Outliers
+from harness.waiting import until
+from tests.fleet.envoy.conftest import Ports, Start, proxy_at
+from tests.fleet.envoy.stand_ins import INFER, StandIn, serving
+
+OLD, NEW = "a" * 64, "b" * 64
+TWO = State(size=2, live=OLD, replicas=(Replica("one", OLD, 0), Replica("two", OLD, 0)))
+REQUESTS = 600
+KEYS = [f"Bearer {number:032x}" for number in range(400)]
+
+
+class Callers:
+    """One connection over each protocol."""
+
+    def __init__(self, ports: Ports) -> None:
+        self._http = HTTPConnection("127.0.0.1", ports[0], timeout=30)
+        self._channel = grpc.insecure_channel(f"127.0.0.1:{ports[1]}")
+
+    def http(self, key: str = "") -> str:
+        """Who answered, or the status of the failure."""
+        self._http.request("POST", "/predict", b"{}", {"authorization": key} if key else {})
+        response = self._http.getresponse()
+        body = response.read().decode()
+        return body if response.status == 200 else str(response.status)
+
+    def grpc(self, key: str = "") -> str:
+        """Who answered, or the status of the failure."""
+        try:
+            metadata = (("authorization", key),) if key else ()
+            return str(self._channel.unary_unary(INFER)(b"", metadata=metadata, timeout=30).decode())
+        except grpc.RpcError as error:
+            return str(error.code().name)
+
+    def close(self) -> None:
+        self._http.close()
+        self._channel.close()
+
+
+def called(start: Start, state: State, root: Path) -> Iterator[tuple[Callers, list[StandIn]]]:
+    with ExitStack() as stack:
+        stand_ins = [stack.enter_context(serving(replica.name, root)) for replica in state.replicas]
+        callers = Callers(start(state, root))
+        stack.callback(callers.close)
+        until(lambda: callers.http() in ("one", "two") and callers.grpc() in ("one", "two"), "Envoy to reach them")
+        yield callers, stand_ins
+
+
+@pytest.fixture
+def two(start: Start, root: Path) -> Iterator[tuple[Callers, list[StandIn]]]:
+    """Callers of two replicas of the live bundle."""
+    yield from called(start, TWO, root)
+
+
+def test_no_request_fails_when_one_of_two_replicas_answers_500_to_all(two: tuple[Callers, list[StandIn]]) -> None:
+    callers, (one, _) = two
+    one.fails = True
+    one.requests.clear()
+    assert Counter(callers.http() for _ in range(REQUESTS)) == {"two": REQUESTS}
+    assert Counter(callers.grpc() for _ in range(REQUESTS)) == {"two": REQUESTS}
+    # Ejected after five failures, for a second each time: it did not get half of the requests.
+    assert 0 < one.requests["http"] < REQUESTS / 4
+    assert 0 < one.requests["grpc"] < REQUESTS / 4
+
+
+def test_replica_that_recovers_is_asked_again(two: tuple[Callers, list[StandIn]]) -> None:
+    callers, (one, _) = two
+    one.fails = True
+    assert Counter(callers.http() for _ in range(50)) == {"two": 50}
+    one.fails = False
+    until(lambda: callers.http() == "one", "the replica to be back")
+
+
+def test_request_that_no_replica_can_answer_takes_none_out_of_rotation(two: tuple[Callers, list[StandIn]]) -> None:
+    callers, both = two
+    for each in both:
+        each.fails = True
+    assert [callers.http(), callers.grpc()] == ["500", "INTERNAL"]
+    for each in both:
+        each.fails = False
+    assert {callers.http() for _ in range(20)} <= {"one", "two"}
+
+
+def test_errors_after_the_first_metadata_are_seen_in_the_replicas_counts(
+    two: tuple[Callers, list[StandIn]], root: Path
+) -> None:
+    callers, (one, _) = two
+    one.late = True
+    # Envoy has passed the metadata on by then, so these calls fail; a replica that goes on so is replaced.
+    assert set(Counter(callers.grpc() for _ in range(REQUESTS))) == {"two", "INTERNAL"}
+    endpoints = [Endpoint(replica.name, 1, OLD, "grpc") for replica in TWO.replicas]
+    outliers = Outliers()
+
+    def found() -> bool:
+        hosts = proxy_at(root, (0, 0)).hosts()
+        seen = {each: hosts[cluster_name("grpc", OLD), socket_of("grpc", each.name, root)] for each in endpoints}
+        names = outliers.look(seen, time.monotonic())
+        assert set(names) <= {"one"}
+        for _ in range(50):
+            callers.grpc()
+        return names == ["one"]
+
+    until(found, "the replica to be named")
+
+
+def sides(ask: Callable[[str], str]) -> dict[str, str]:
+    """Who answers each key."""
+    return {key: ask(key) for key in KEYS}
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_caller_stays_on_one_side_and_moves_one_way_when_the_share_grows(
+    start: Start, root: Path, protocol: str
+) -> None:
+    replicas = (Replica("one", OLD, 0), Replica("two", NEW, 0))
+    state = State(size=1, live=OLD, canary=Canary(NEW, 5), sticky=True, replicas=replicas)
+    before: set[str] = set()
+    with ExitStack() as stack:
+        for replica in replicas:
+            stack.enter_context(serving(replica.name, root))
+        ports = start(state, root)
+        callers = Callers(ports)
+        stack.callback(callers.close)
+        ask = getattr(callers, protocol)
+        until(lambda: {ask() for _ in range(100)} == {"one", "two"}, "requests without a key to reach both")
+        for percent in (5, 25, 60):
+            proxy_at(root, ports).route(replace(state, canary=Canary(NEW, percent)))
+            # Envoy says that it has the routes when its main thread has them; its workers follow.
+            until(lambda: sides(ask) == sides(ask), "every caller to stay where it is")
+            moved = {key for key, side in sides(ask).items() if side == "two"}
+            assert before <= moved
+            # Five standard deviations of the binomial distribution.
+            share = percent / 100
+            assert abs(len(moved) - len(KEYS) * share) < 5 * (len(KEYS) * share * (1 - share)) ** 0.5
+            before = moved
