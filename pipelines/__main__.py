@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from contract import command_line
-from pipelines.machine import usage
+from pipelines.machine import contained, usage
 
 _GARBAGE = 50_000  # new objects between two collections; Python's default is 700
 # The libraries of a command take longer to import than some commands run, so each imports its own, below.
@@ -164,5 +164,17 @@ def _end(code: int) -> NoReturn:
     os._exit(code)
 
 
+def _contain(named: Sequence[str]) -> int:
+    """Put a stage into the cgroup of training; return 0, or the exit code of a setting that is not allowed."""
+    if not {*STAGES, "monitor"}.intersection(named):
+        return 0
+
+    def enter() -> int:
+        contained.enter(named[0])
+        return 0
+
+    return command_line.run(enter, stopped=f"{named[0]} stopped")
+
+
 if __name__ == "__main__":
-    _end(main())
+    _end(_contain(sys.argv[1:2]) or main())

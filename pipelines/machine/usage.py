@@ -18,10 +18,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from contract.files import private_directory
+from pipelines.machine import contained
 from pipelines.paths import var_directory
 
 _BEAT_S = 10
-_SHELLS = {"sh", "bash", "dash", "zsh", "ksh", "fish", "stage-shell"}
+_SHELLS = {"sh", "bash", "dash", "zsh", "ksh", "fish", "stage-shell", contained.GUARD}
 RUN = "BULKHEAD_RUN"
 
 
@@ -53,7 +54,7 @@ def recorded(command: str, run: Callable[[], int]) -> int:
 
 
 def dvc_process() -> int | None:
-    """Return the process id of the DVC that runs this stage, the nearest ancestor that is no shell; None without DVC."""
+    """Return the process id of the DVC that runs this stage, the nearest ancestor that is neither a shell nor a guard; None without DVC."""
     if "DVC_STAGE" not in os.environ:
         return None
     process = os.getppid()

@@ -1,0 +1,206 @@
+"""The cgroup of training: a low share of the CPU and a memory limit, under cgroup v1, v2, or both at once.
+
+<place>/bulkhead-training        has the share and the limit, for all training of this machine together
+<place>/bulkhead-training/<pid>  one process with its children, so that the kernel's count of kills for want of memory is its own
+
+The place is below this process's cgroup under v1, and beside it under v2, where a cgroup that has processes cannot have limited children.
+Source: Linux, admin-guide/cgroup-v1/memory.rst and admin-guide/cgroup-v2.rst, "No Internal Process Constraint".
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+NAME = "bulkhead-training"
+IDLE = 0  # a weight: only the time that nobody else wants
+_PROCESS = Path("/proc/self")
+_NORMAL_SHARES, _LEAST_SHARES = 1024, 2  # of v1; what every cgroup has, and the least there is
+_TRIES = 5
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The limits of training.
+
+    Attributes:
+        weight: share of the CPU beside others, which have 100; `IDLE` for what they leave, None for an equal share.
+        memory_bytes: of all training together; None for no limit.
+    """
+
+    weight: int | None
+    memory_bytes: int | None
+
+
+@dataclass(frozen=True)
+class Place:
+    """The directory in which training's cgroup lies for one controller, and the version of its hierarchy, 1 or 2."""
+
+    version: int
+    directory: Path
+
+
+@dataclass(frozen=True)
+class Membership:
+    """The cgroups made for one process; `missing` has a reason for each of `cpu` and `memory` that cannot be limited."""
+
+    leaves: tuple[Path, ...]
+    missing: Mapping[str, str]
+
+    def join(self, process: int) -> None:
+        """Move a process there; its later children follow it."""
+        for leaf in self.leaves:
+            (leaf / "cgroup.procs").write_text(str(process))
+
+    def killed_for_memory(self) -> bool:
+        """Tell whether the kernel killed one of its processes at the limit."""
+        counts = [leaf / name for leaf in self.leaves for name in ("memory.oom_control", "memory.events")]
+        lines = [line.split() for path in counts if path.exists() for line in path.read_text().splitlines()]
+        return any(name == "oom_kill" and int(count) for name, count in lines)
+
+    def remove(self) -> None:
+        """Remove what is empty: the own cgroups, and the common one unless others train."""
+        for leaf in self.leaves:
+            _remove(leaf)
+            _remove(leaf.parent)
+
+
+def is_inside(process: Path = _PROCESS) -> bool:
+    """Tell whether this process is in a cgroup of training already."""
+    with suppress(FileNotFoundError):
+        return f"/{NAME}/" in (process / "cgroup").read_text()
+    return False
+
+
+def make(limits: Limits, name: str, process: Path = _PROCESS) -> Membership:
+    """Make the cgroups for a process, as far as this machine allows it.
+
+    Args:
+        name: of its own cgroup: the number of a process that lives as long.
+        process: a directory as in /proc.
+    """
+    found = places(process)
+    wanted = [("cpu", limits.weight), ("memory", limits.memory_bytes)]
+    leaves: dict[Path, None] = {}  # in order, once each: under v2 both controllers have one cgroup
+    missing = {}
+    for controller, value in wanted:
+        if value is None:
+            continue
+        place = found.get(controller)
+        if place is None:
+            missing[controller] = f"no cgroup file system with the controller {controller}"
+            continue
+        try:
+            leaves[_made(place, controller, value, name)] = None
+        except OSError as error:
+            missing[controller] = f"{place.directory}: {error.strerror}"
+    return Membership(tuple(leaves), missing)
+
+
+def places(process: Path = _PROCESS) -> dict[str, Place]:
+    """Return the place of training's cgroup by controller, `cpu` and `memory`, where the machine has them."""
+    try:
+        own = [line.split(":", 2) for line in (process / "cgroup").read_text().splitlines()]
+        mounts = [_mount(line) for line in (process / "mountinfo").read_text().splitlines()]
+    except OSError:
+        return {}
+    found: dict[str, Place] = {}
+    for controller in ("cpu", "memory"):
+        for kind, root, point, options in mounts:
+            for _, names, path in own:
+                inside = point / os.path.relpath(path, root)
+                if ".." in inside.parts:  # another mount shows it
+                    continue
+                if kind == "cgroup" and controller in names.split(",") and controller in options:
+                    found[controller] = Place(1, inside)
+                elif kind == "cgroup2" and not names and controller not in found:
+                    beside = inside if inside == point else inside.parent
+                    if controller in _words(beside / "cgroup.controllers"):
+                        found[controller] = Place(2, beside)
+    return found
+
+
+def _mount(line: str) -> tuple[str, str, Path, list[str]]:
+    """Return the file system, its root, the mount point and the options of the superblock. Source: proc_pid_mountinfo(5)."""
+    mounted, _, system = line.partition(" - ")
+    kind, _, options = system.split(" ", 2)
+    root, point = mounted.split(" ")[3:5]
+    return kind, root, Path(point), options.split(",")
+
+
+def _made(place: Place, controller: str, value: int, name: str) -> Path:
+    common = place.directory / NAME
+    leaf = common / name
+    write = {1: _write_v1, 2: _write_v2}[place.version]
+    for left in range(_TRIES - 1, -1, -1):
+        try:
+            if place.version == 2:
+                _require_writable(place.directory / "cgroup.procs")
+                _enable(place.directory, controller)
+            common.mkdir(exist_ok=True)
+            write(common, controller, value)
+            if place.version == 2:
+                _enable(common, controller)
+            for other in common.iterdir():
+                if other.is_dir() and not Path("/proc", other.name).exists():
+                    _remove(other)  # a killed process could not
+            leaf.mkdir(exist_ok=True)
+            return leaf
+        except FileNotFoundError:  # another process that ended has just removed the common one
+            if not left:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _require_writable(path: Path) -> None:
+    """Require what moving a process takes: to write to the cgroup that has both its old and its new one."""
+    if not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def _enable(directory: Path, controller: str) -> None:
+    switches = directory / "cgroup.subtree_control"
+    if controller not in _words(switches):
+        switches.write_text(f"+{controller}")
+
+
+def _write_v1(common: Path, controller: str, value: int) -> None:
+    if controller == "memory":
+        (common / "memory.swappiness").write_text("0")
+        (common / "memory.limit_in_bytes").write_text(str(value))
+        return
+    shares = max(_LEAST_SHARES, value * _NORMAL_SHARES // 100)
+    _write_share(common, value, lambda: (common / "cpu.shares").write_text(str(shares)))
+
+
+def _write_v2(common: Path, controller: str, value: int) -> None:
+    if controller == "memory":
+        (common / "memory.max").write_text(str(value))
+        with suppress(FileNotFoundError, PermissionError):  # a kernel without swap lacks the file
+            (common / "memory.swap.max").write_text("0")
+        return
+    _write_share(common, value, lambda: (common / "cpu.weight").write_text(str(max(1, value))))
+
+
+def _write_share(common: Path, value: int, write_weight: Callable[[], object]) -> None:
+    idle = common / "cpu.idle"  # from Linux 5.15 on; an idle cgroup refuses a weight
+    if idle.exists():
+        idle.write_text("1" if value == IDLE else "0")
+    if value != IDLE or not idle.exists():
+        write_weight()
+
+
+def _words(path: Path) -> list[str]:
+    try:
+        return path.read_text().split()
+    except OSError:
+        return []
+
+
+def _remove(directory: Path) -> None:
+    with suppress(OSError):  # busy, or gone
+        directory.rmdir()
