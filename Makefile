@@ -66,7 +66,8 @@ airflow: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/
 
 # ── checks ──
 SLICE := var/test/slice
-TEST := env PYTHONPATH=.venv/test:. BULKHEAD_TEST_SLICE="$$PWD/$(SLICE)" BULKHEAD_TEST_BUNDLE="$$PWD/$(SLICE)/build/bundle"
+# Stages with an equal share of the CPU: with the least one, tests that run beside them starve them.
+TEST := env PYTHONPATH=.venv/test:. BULKHEAD_TRAINING_WEIGHT=none BULKHEAD_TEST_SLICE="$$PWD/$(SLICE)" BULKHEAD_TEST_BUNDLE="$$PWD/$(SLICE)/build/bundle"
 PYTEST := -m pytest --quiet
 DOCS := .venv/docs/bin/python -m sphinx --quiet --fail-on-warning --doctree-dir var/docs/.doctrees
 

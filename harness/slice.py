@@ -53,6 +53,7 @@ def repro(directory: Path, *targets: str) -> None:
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "BULKHEAD_STORE": str(directory / "store"),
+        "BULKHEAD_TRAINING_WEIGHT": "none",  # others run beside it
         "DVC_SITE_CACHE_DIR": str(directory / "var" / "dvc-site"),
     }
     subprocess.run(["dvc", "--wait-for-lock", "repro", *targets], cwd=directory, env=environment, check=True)

@@ -68,7 +68,8 @@ def environment() -> dict[str, str]:
     ours = ("BULKHEAD", "DVC", "AIRFLOW", "BENTOML", "PYTHON")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     programs = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', os.defpath)}"
-    return kept | {"PATH": programs, "BENTOML_DO_NOT_TRACK": "true"}
+    # An equal share of the CPU, as their peers and the tests beside them have; the least one would starve on a busy machine.
+    return kept | {"PATH": programs, "BENTOML_DO_NOT_TRACK": "true", "BULKHEAD_TRAINING_WEIGHT": "none"}
 
 
 @dataclass(frozen=True)

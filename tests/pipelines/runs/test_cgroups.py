@@ -186,7 +186,7 @@ def _nothing_is_left() -> bool:
 
 
 def run(work: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": str(PROJECT)} | settings
+    environment = os.environ | {"PYTHONPATH": str(PROJECT), contained.WEIGHT: "idle"} | settings
     command = [sys.executable, "-c", STAGE.format(work=work, name=cgroups.NAME)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
