@@ -17,6 +17,7 @@ from benchmarks.serving import (
     half_load,
     overload,
     rivals,
+    scaling,
 )
 from benchmarks.serving import (
     replica as serving,
@@ -46,6 +47,7 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "ready": lambda: serving.ready(find()),
     "lean": lambda: serving.lean(find()),
     "watching": lambda: serving.watching(find()),
+    scaling.NAME: scaling.scaling,
     "formats": lambda: formats.formats(find()),
 }
 

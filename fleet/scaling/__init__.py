@@ -1,0 +1,1 @@
+"""Scaling: how many replicas the load needs, from the requests in flight."""
