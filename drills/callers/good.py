@@ -1,15 +1,16 @@
 """Good callers: golden requests at scheduled times, whether or not the server keeps up, and a check of every answer.
 
-    python -m drills.callers.good BUNDLE PORT --rate R --seconds S [--rows N] [--version DIGEST …]
+    python -m drills.callers.good BUNDLE PORT --rate R --seconds S [--rows N] [--version DIGEST …] [--grpc]
 
-Asks /predict, R times a second, for N rows. Prints JSON: `asked`, `failed` (no answer, or not the right one), `outcomes` (by status, or
-`wrong`), `p50_ms` and `p99_ms` from a request's due time to its answer. Ends with 1 if one failed. Standard library only.
+Asks /predict, or ModelInfer with `--grpc`, R times a second, for N rows. Prints JSON: `asked`, `failed` (no answer, or not the right one),
+`outcomes` (by status, or `wrong`), `p50_ms` and `p99_ms` from a request's due time to its answer, `connections`. Ends with 1 if one failed.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,12 +18,16 @@ from typing import Any
 
 from contract.bundle import manifest
 from harness import processes
+from harness.load import raw_tensors
 from harness.load.closed_loop import request
 from harness.load.open_loop import OpenLoad, arrivals
-from harness.load.wires import HttpConnection
+from harness.load.wires import GrpcConnection, HttpConnection
 
 ROWS = 16
 _RIGHT = "200"
+_REFUSED = b"overloaded"
+_CODE = re.compile(rb'"code": ?"(\w+)"')
+_PREFIX_BYTES = 5  # before a message of gRPC
 _CONNECTIONS = 1000  # at most; a request that finds none free waits for one
 
 
@@ -63,7 +68,7 @@ class Answers:
 
 
 class CheckedConnection(HttpConnection):
-    """A connection whose outcome is the status, `wrong`, or a rejection without Retry-After."""
+    """A connection whose outcome is the status, with the error's code unless the server is overloaded, or `wrong`."""
 
     def __init__(self, port: int, answers: Answers) -> None:
         super().__init__(port)
@@ -80,12 +85,73 @@ class CheckedConnection(HttpConnection):
         status = super().outcome(head, body)
         if status == "503" and b"\r\nretry-after: " not in head.lower():
             return "503 without Retry-After"
-        return status if status != _RIGHT or self._answers.is_right(self._asked, body) else "wrong"
+        if status == _RIGHT:
+            return status if self._answers.is_right(self._asked, body) else "wrong"
+        code = _CODE.search(body)
+        return f"{status} {code[1].decode()}" if code and code[1] != _REFUSED else status
 
 
-def ask(answers: Answers, port: int, rate_per_s: float, seconds: float) -> dict[str, Any]:
+class GrpcAnswers:
+    """Calls of golden rows as raw tensors, and the check of their answers, which are compared byte by byte once they were right."""
+
+    def __init__(self, bundle: Path, rows: int = ROWS, versions: Sequence[str] = ()) -> None:
+        from bentos.protos import oip_pb2
+
+        self._response = oip_pb2.ModelInferResponse
+        schema = json.loads((bundle / manifest.ARTIFACT / "schema.json").read_bytes())
+        kinds = {field["name"]: field["kind"] for field in schema["fields"]}
+        cases = json.loads((bundle / manifest.ARTIFACT / manifest.GOLDEN_FILE_NAME).read_bytes())
+        self._versions = frozenset(versions or [manifest.digest_of(bundle)])
+        self._predictions: dict[bytes, list[raw_tensors.Prediction]] = {}
+        self._known: dict[bytes, bytes] = {}
+        for first in range(len(cases)):
+            turn = [cases[(first + index) % len(cases)] for index in range(rows)]
+            message = oip_pb2.ModelInferRequest(model_name=schema["name"])
+            for name, datatype, content in raw_tensors.of_rows(kinds, [case["row"] for case in turn]):
+                message.inputs.add(name=name, datatype=datatype, shape=[rows])
+                message.raw_input_contents.append(content)
+            self._predictions[message.SerializeToString()] = [case["answer"] for case in turn]
+
+    @property
+    def requests(self) -> list[bytes]:
+        """The distinct messages."""
+        return list(self._predictions)
+
+    def is_right(self, asked: bytes, content: bytes) -> bool:
+        """Tell whether a message holds the right answers to a call."""
+        if content != self._known.get(asked):
+            response = self._response.FromString(content)
+            raw = {output.name: response.raw_output_contents[index] for index, output in enumerate(response.outputs)}
+            found = raw_tensors.predictions(raw["probability"], raw["label"])
+            right = [{name: answer[name] for name in ("probability", "label")} for answer in self._predictions[asked]]
+            if found != right or response.model_version not in self._versions:
+                return False
+            self._known[asked] = content
+        return True
+
+
+class CheckedCalls(GrpcConnection):
+    """A connection whose outcomes are `200`, `refused`, or `wrong`."""
+
+    def __init__(self, port: int, answers: GrpcAnswers) -> None:
+        super().__init__(port)
+        self._expected = answers
+
+    def outcome(self, asked: bytes, answer: bytes) -> str:
+        """Return the outcome of a call."""
+        if not answer:
+            return "refused"
+        return _RIGHT if self._expected.is_right(asked, answer[_PREFIX_BYTES:]) else "wrong"
+
+
+def ask(answers: Answers | GrpcAnswers, port: int, rate_per_s: float, seconds: float) -> dict[str, Any]:
     """Send requests at a rate for so many seconds; return counts by outcome and latencies."""
-    load = OpenLoad(lambda: CheckedConnection(port, answers), answers.requests, _CONNECTIONS)
+
+    def connect() -> CheckedConnection | CheckedCalls:
+        """Open a connection of the answers' protocol."""
+        return CheckedConnection(port, answers) if isinstance(answers, Answers) else CheckedCalls(port, answers)
+
+    load = OpenLoad(connect, answers.requests, _CONNECTIONS)
     times = arrivals(rate_per_s, seconds, seed=1)
     load.run(times)
     latencies = sorted(load.outcomes.get(_RIGHT, [])) or [0.0]
@@ -96,6 +162,7 @@ def ask(answers: Answers, port: int, rate_per_s: float, seconds: float) -> dict[
         "outcomes": outcomes,
         "p50_ms": latencies[len(latencies) // 2],
         "p99_ms": latencies[int(len(latencies) * 0.99)],
+        "connections": load.connections,
     }
 
 
@@ -110,9 +177,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--version", action="append", default=[], help="the digest of a bundle that may answer (default: of BUNDLE)"
     )
+    parser.add_argument("--grpc", action="store_true", help="ask over gRPC")
     asked = parser.parse_args(arguments)
     processes.pin(processes.LOAD_CORE)
-    found = ask(Answers(asked.bundle, asked.rows, asked.version), asked.port, asked.rate, asked.seconds)
+    answers = (GrpcAnswers if asked.grpc else Answers)(asked.bundle, asked.rows, asked.version)
+    found = ask(answers, asked.port, asked.rate, asked.seconds)
     print(json.dumps(found))
     return 1 if found["failed"] else 0
 

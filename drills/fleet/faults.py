@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 from drills.fleet import custody
 from drills.fleet.fleets import DrilledFleet, fleets, waited
-from drills.fleet.injections import counted, kill_and_wait, stopped, under_load
+from drills.fleet.injections import counted, kill_and_wait, over_both, stopped, under_load
 from drills.results import Result
 from fleet.supervisor.processes import send
 from harness.bundles import Bundle
@@ -114,9 +114,9 @@ def rollbacks(one: DrilledFleet) -> list[Result]:
 
 def balancer(one: DrilledFleet) -> list[Result]:
     """Reload Envoy's configuration, and replace it by another Envoy."""
-    one.serve(1)
-    with under_load(one, one.first) as found:
-        for size in ("3", "1"):
+    one.serve(2)
+    with over_both(one, one.first) as found:
+        for size in ("3", "2"):
             one("scale", size)
         for _ in range(2):
             with stopped(one, "watchdog"):

@@ -144,13 +144,17 @@ def another(source: Path, target: Path, rows: int = 1) -> Path:
 
 
 @contextmanager
-def asked(fleet: DrilledFleet, rate_per_s: float, seconds: float, *versions: str) -> Iterator[dict[str, Any]]:
+def asked(
+    fleet: DrilledFleet, rate_per_s: float, seconds: float, *versions: str, over_grpc: bool = False
+) -> Iterator[dict[str, Any]]:
     """Run good callers beside the block, for at least so long; the yielded dictionary holds their counts after it.
 
     Args:
         versions: which may answer.
     """
-    command = [sys.executable, "-m", "drills.callers.good", str(fleet.bundle), str(fleet.ports[0]), "--rows", "1"]
+    port = fleet.ports[1 if over_grpc else 0]
+    command = [sys.executable, "-m", "drills.callers.good", str(fleet.bundle), str(port), "--rows", "1"]
+    command += ["--grpc"] * over_grpc
     command += ["--rate", str(rate_per_s), "--seconds", str(seconds)]
     for version in versions:
         command += ["--version", version]

@@ -22,16 +22,19 @@ _ALL_SERVE = "each has the golden answer"
 
 
 @contextmanager
-def under_load(one: DrilledFleet, *versions: str, share: float = 1.0) -> Iterator[dict[str, Any]]:
+def under_load(
+    one: DrilledFleet, *versions: str, share: float = 1.0, over_grpc: bool = False
+) -> Iterator[dict[str, Any]]:
     """Run good callers beside the block, at a rate that the undisturbed fleet sustains; the yielded dictionary holds their counts."""
     rate_per_s = share * _RATE_PER_S
     while True:
-        with asked(one, rate_per_s, _ALONE_S, *versions) as alone:
+        with asked(one, rate_per_s, _ALONE_S, *versions, over_grpc=over_grpc) as alone:
             pass
         if alone["p99_ms"] < _SUSTAINED_P99_MS and not alone["failed"]:
             break
         rate_per_s *= SHARE
-    with asked(one, rate_per_s, max(_LEAST_S, 1.03 * share * REQUESTS / rate_per_s), *versions) as found:
+    seconds = max(_LEAST_S, 1.03 * share * REQUESTS / rate_per_s)
+    with asked(one, rate_per_s, seconds, *versions, over_grpc=over_grpc) as found:
         yield found
     print(
         f"  asked {rate_per_s:.0f} times a second; p99 {alone['p99_ms']:.0f} ms alone, {found['p99_ms']:.0f} ms beside"
@@ -43,6 +46,19 @@ def counted(fault: int, name: str, injected: str, found: dict[str, Any]) -> Resu
     print(f"  {name}: {found['outcomes']}")
     held = not found["failed"] and found["asked"] >= REQUESTS
     return Result(fault, name, injected, found["asked"], found["failed"], _ALL_SERVE, held)
+
+
+@contextmanager
+def over_both(one: DrilledFleet, *versions: str) -> Iterator[dict[str, Any]]:
+    """Run good callers as `under_load` does, half of them over gRPC; the yielded dictionary holds the counts of both."""
+    found: dict[str, Any] = {}
+    with (
+        under_load(one, *versions, share=0.5) as http,
+        under_load(one, *versions, share=0.5, over_grpc=True) as grpc,
+    ):
+        yield found
+    found.update({key: http[key] + grpc[key] for key in ("asked", "failed")})
+    found["outcomes"] = {"HTTP": http["outcomes"], "gRPC": grpc["outcomes"]}
 
 
 def kill_and_wait(one: DrilledFleet, name: str) -> float:

@@ -39,7 +39,7 @@ class State:
         size: wanted number of replicas of the live bundle.
         live: its digest; None: nothing was ever deployed.
         canary: the bundle on trial beside it.
-        sticky: requests with a caller's API key stay on one side of a canary.
+        sticky: `header`: requests with a caller's API key stay on one side of a canary; `none`: all are shared at random.
         replicas: the running ones; during a change, more than are wanted.
         draining: names of replicas that get no new requests; not saved, since the command after an interrupted one drains anew.
         unfit: names of replicas to replace: they do not answer, or nothing would restart them; not saved.
@@ -48,7 +48,7 @@ class State:
     size: int = 2
     live: str | None = None
     canary: Canary | None = None
-    sticky: bool = False
+    sticky: str = "none"
     replicas: tuple[Replica, ...] = ()
     draining: frozenset[str] = frozenset()
     unfit: frozenset[str] = frozenset()

@@ -206,11 +206,12 @@ def _routes(protocol: str, state: State) -> dict[str, Any]:
             {"name": f"{cluster_name(protocol, digest)}{'' if digest == state.live else OR_LIVE}", "weight": percent}
             for digest, percent in state.weights.items()
         ]
+        is_sticky = state.sticky == "header"
         route = {
-            "weighted_clusters": {"clusters": weighted, **({"use_hash_policy": True} if state.sticky else {})},
+            "weighted_clusters": {"clusters": weighted, **({"use_hash_policy": True} if is_sticky else {})},
             # Envoy takes the hash modulo the sum of the weights, which is always 100, and the live bundle comes first: a larger share of
             # the canary moves callers to it, and none away. Requests without the header are shared at random.
-            **({"hash_policy": [{"header": {"header_name": "authorization"}}]} if state.sticky else {}),
+            **({"hash_policy": [{"header": {"header_name": "authorization"}}]} if is_sticky else {}),
             "timeout": f"{_REQUEST_TIMEOUT_S}s",
             "retry_policy": _retry_policy(protocol),
         }

@@ -194,6 +194,8 @@ class OpenLoad:
             self.outcomes.setdefault(outcome, []).append((now - intended) * 1000)
         if connection.is_free and not was_free:
             self._free.append(connection)
+        elif was_free and not connection.is_free:  # the server ends it
+            self._free.remove(connection)
         return len(done)
 
 

@@ -129,7 +129,7 @@ def test_caller_stays_on_one_side_and_moves_one_way_when_the_share_grows(
     start: Start, root: Path, protocol: str
 ) -> None:
     replicas = (Replica("one", OLD, 0), Replica("two", NEW, 0))
-    state = State(size=1, live=OLD, canary=Canary(NEW, 5), sticky=True, replicas=replicas)
+    state = State(size=1, live=OLD, canary=Canary(NEW, 5), sticky="header", replicas=replicas)
     before: set[str] = set()
     with ExitStack() as stack:
         for replica in replicas:

@@ -64,7 +64,7 @@ def test_requests_are_shared_by_weight() -> None:
 
 def test_shares_are_drawn_by_the_callers_key_and_the_sum_of_weights_is_constant_when_it_is_asked_for() -> None:
     for percent in (1, 50, 99):
-        state = replace(STATE, sticky=True, canary=Canary(NEW, percent))
+        state = replace(STATE, sticky="header", canary=Canary(NEW, percent))
         (route,) = resources(state)["rds-http.json"][0]["virtual_hosts"][0]["routes"]
         weighted = route["route"]["weighted_clusters"]
         assert weighted["use_hash_policy"] is True
