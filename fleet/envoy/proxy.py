@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from contract.errors import UnavailableError
 from contract.files import canonical_json, write_atomically
@@ -23,6 +24,7 @@ _APPLY_LIMIT_S = 20.0
 _DRAIN_LIMIT_S = 12.0  # longer than the route's timeout of a request
 _ANSWER_LIMIT_S = 2.0
 _POLL_S = 0.05
+_COUNTED = "^(http[.](http|grpc)[.]downstream_rq_(total|completed|5xx)|server[.]hot_restart_epoch)$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +163,10 @@ class Proxy:
             for status in cluster.get("host_statuses", []):
                 hosts[cluster["name"], status["address"]["pipe"]["path"]] = _host(status)
         return hosts
+
+    def counters(self) -> str:
+        """Return the counters of callers' requests and Envoy's epoch, a line each, such as `http.http.downstream_rq_total: 12`."""
+        return self._get(f"/stats?filter={quote(_COUNTED)}").decode()
 
     def _route_versions(self) -> dict[str, str]:
         dump = json.loads(self._get("/config_dump?resource=dynamic_route_configs"))

@@ -79,12 +79,14 @@ class Decision:
     Attributes:
         needed: replicas that the last interval needed, before rounding; None: its metrics are missing.
         steady: the same of the stable window; None: it has too few samples.
+        panic: whether two ticks in a row needed far more than there is.
     """
 
     replicas: int
     reason: str
     needed: float | None
     steady: float | None
+    panic: bool = False
 
 
 class Autoscaler:
@@ -111,7 +113,13 @@ class Autoscaler:
             self._last = sample.load / busy_share(self.policy.in_flight)
             self._needed.append((now, self._last))
         _forget(self._needed, now - self.policy.stable_s)
-        wanted, reason = self._recommended(now, before, size)
+        last_two = [need for need in (before, self._last) if need is not None]
+        panic = len(last_two) == 2 and min(last_two) >= self.policy.panic * size
+        if panic:
+            # The greater, since a step may have begun in the middle of the first interval.
+            wanted, reason = math.ceil(max(last_two)), f"panic: the load needs {max(last_two):.1f} replicas now"
+        else:
+            wanted, reason = self._recommended(now, size)
         # A gap in the metrics counts as if the present size had been needed.
         self._wanted.append((now, wanted))
         _forget(self._wanted, now - self.policy.hold_s)
@@ -121,16 +129,12 @@ class Autoscaler:
         bounded = min(max(wanted, self.policy.least), self.policy.most)
         if bounded != wanted:
             reason = f"{reason}; bounds are {self.policy.least} and {self.policy.most}"
-        return Decision(bounded, reason, self._last, steady)
+        return Decision(bounded, reason, self._last, steady, panic)
 
-    def _recommended(self, now: float, before: float | None, size: int) -> tuple[int, str]:
-        """Return what this tick wants, before hold time and bounds."""
+    def _recommended(self, now: float, size: int) -> tuple[int, str]:
+        """Return what a tick without panic wants, before hold time and bounds."""
         if self._last is None:
             return size, "metrics are missing: held"
-        if before is not None and min(before, self._last) >= self.policy.panic * size:
-            # The greater, since a step may have begun in the middle of the first interval.
-            need = max(before, self._last)
-            return math.ceil(need), f"panic: the load needs {need:.1f} replicas now"
         steady = self._steady(now)
         if steady is None:
             return size, "too few samples yet: held"
