@@ -1,4 +1,4 @@
-"""`fleet up | status | deploy | scale | promote | rollback | down`: the serving plane of this machine."""
+"""`fleet up | status | deploy | scale | promote | rollback | history | down`: the serving plane of this machine."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from dataclasses import asdict
+from typing import Any, Literal
 
 from contract import command_line
-from contract.errors import EXIT_RETRY
+from contract.errors import EXIT_RETRY, ConfigurationError
 from fleet.configuration.settings import Settings
+from fleet.configuration.state import Bounds
+from fleet.control import history
 from fleet.control.fleet import Fleet
+from fleet.control.history import Cause
 from fleet.monitoring.status import DOWN, NOTHING
 
 
@@ -29,7 +33,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     started = time.monotonic()
-    fleet = Fleet(Settings.read(os.environ), lambda line: print(line, file=sys.stderr, flush=True))
+    settings = Settings.read(os.environ)
+    if options.command == "history":
+        entries = history.read(settings.root)
+        print(json.dumps([asdict(each) for each in entries]) if options.json else history.described(entries))
+        return 0
+    cause = Cause.person(getattr(options, "why", ""))
+    fleet = Fleet(settings, lambda line: print(line, file=sys.stderr, flush=True), cause)
     options.run(fleet, options)
     status = fleet.status()
     took = (
@@ -62,6 +72,16 @@ def describe(status: dict[str, Any]) -> str:
     return "\n".join([*lines, *(f"problem {problem}" for problem in status["problems"] if problem != NOTHING)])
 
 
+def _percent(text: str) -> int | Literal["auto"]:
+    return "auto" if text == "auto" else int(text)
+
+
+def _replicas(least: int, most: int | None = None, *more: int) -> int | Bounds:
+    if more:
+        raise ConfigurationError("`fleet scale` takes one number, or the least and the most")
+    return least if most is None else Bounds(least, most)
+
+
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--json", action="store_true", help="print the fleet's status, or the error, as JSON")
@@ -74,22 +94,44 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(run=run)
         return added
 
-    up = command("up", "start the fleet; serve the live bundle", lambda fleet, options: fleet.up(options.size))
-    up.add_argument("--size", type=int, help="replicas of the live bundle; default: as before, at first 2")
+    up = command(
+        "up",
+        "start the fleet; serve the live bundle as fleet.yaml says",
+        lambda fleet, options: fleet.up(options.size, keep=options.keep),
+    )
+    up.add_argument("--size", type=int, metavar="N", help="replicas of the live bundle, as `fleet scale N`")
+    up.add_argument(
+        "--keep",
+        action="store_true",
+        help="where fleet.yaml is refused, serve what served before: for the start of a machine",
+    )
     command("status", "print what runs and what it serves", lambda *_: None)
     deploy = command(
         "deploy",
         "serve a bundle: start its replicas, check them, switch to them, drain the old ones",
-        lambda fleet, options: fleet.deploy(options.bundle, options.canary, breaking=options.breaking),
+        lambda fleet, options: fleet.deploy(
+            options.bundle, options.canary, shadow=options.shadow, breaking=options.breaking
+        ),
     )
     deploy.add_argument(
         "bundle", help="a channel such as `candidate`, or a digest or its first eight characters or more"
     )
-    deploy.add_argument(
-        "--canary", type=int, metavar="PERCENT", help="serve it beside the live bundle, with this share of the requests"
+    beside = deploy.add_mutually_exclusive_group()
+    beside.add_argument(
+        "--canary",
+        type=_percent,
+        metavar="PERCENT",
+        help="serve it beside the live bundle, with this share of the requests; `auto`: a judge raises it from 1 to 100, or rolls back",
     )
-    scale = command("scale", "change how many replicas serve", lambda fleet, options: fleet.scale(options.size))
-    scale.add_argument("size", type=int, metavar="N")
+    beside.add_argument(
+        "--shadow", action="store_true", help="send it copies of live requests; no caller sees its answers"
+    )
+    scale = command(
+        "scale", "change how many replicas serve", lambda fleet, options: fleet.scale(_replicas(*options.replicas))
+    )
+    scale.add_argument(
+        "replicas", type=int, nargs="+", metavar="N", help="a number, or two: the autoscaler's least and most"
+    )
     promote = command(
         "promote",
         "make the canary the live bundle",
@@ -102,9 +144,15 @@ def _parser() -> argparse.ArgumentParser:
             default=False,
             help="allow a bundle that rejects or reads differently requests that the live bundle answers",
         )
-    command(
-        "rollback", "remove the canary; without one, return to the previous bundle", lambda fleet, _: fleet.rollback()
+    rollback = command(
+        "rollback",
+        "remove the canary; without one, return to the previous bundle",
+        lambda fleet, options: fleet.rollback(shadow=options.shadow),
     )
+    rollback.add_argument("--shadow", action="store_true", help="remove the shadow instead")
+    for verb in (up, deploy, scale, promote, rollback):
+        verb.add_argument("--why", default="", metavar="TEXT", help="the reason, for `fleet history`")
+    command("history", "print every change: who, why, on what evidence, and how it ended", lambda *_: None)
     command("down", "stop every process of the fleet", lambda fleet, _: fleet.down())
     return parser
 

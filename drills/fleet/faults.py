@@ -71,7 +71,7 @@ def kills(one: DrilledFleet) -> list[Result]:
 
 
 def frozen(one: DrilledFleet) -> list[Result]:
-    """Stop replicas; the watchdog replaces them."""
+    """Stop replicas; the reconciler replaces them."""
     one.serve(3)
     out: list[float] = []
     names = [each["name"] for each in one("status")["replicas"]]
@@ -119,19 +119,19 @@ def balancer(one: DrilledFleet) -> list[Result]:
         for size in ("3", "2"):
             one("scale", size)
         for _ in range(2):
-            with stopped(one, "watchdog"):
+            with stopped(one, "reconciler"):
                 send([one.supervisord], signal.SIGKILL)
                 one("up")
     return [counted(32, "load balancer", "reloaded by scaling, and handed over to another Envoy, twice", found)]
 
 
 def supervisor_killed(one: DrilledFleet) -> list[Result]:
-    """Kill supervisord; the watchdog repairs the fleet."""
+    """Kill supervisord; the reconciler repairs the fleet."""
     return _repaired(one, signal.SIGKILL, "killed")
 
 
 def supervisor_stopped(one: DrilledFleet) -> list[Result]:
-    """Stop supervisord; the watchdog repairs the fleet."""
+    """Stop supervisord; the reconciler repairs the fleet."""
     return _repaired(one, signal.SIGSTOP, "stopped")
 
 
@@ -204,7 +204,7 @@ def two_fleets(one: DrilledFleet, other: DrilledFleet) -> list[Result]:
 
 
 def balancer_stopped(one: DrilledFleet) -> list[Result]:
-    """Stop Envoy: its callers wait or fail, and the watchdog replaces it."""
+    """Stop Envoy: its callers wait or fail, and the reconciler replaces it."""
     one.serve(2)
     (envoy,) = one.root.joinpath("programs").glob("envoy-*.conf")
     send(one.pids(envoy.stem), signal.SIGSTOP)

@@ -28,6 +28,7 @@ class Settings:
         verify_keys: returns the public keys, PEM, one of which must have signed every bundle: those of `BULKHEAD_VERIFY_KEY`, else those
             that `publish` wrote to `keys` below `BULKHEAD_VAR`. They are read at each verification.
         root: the fleet's own state, absolute; `fleet` below `BULKHEAD_VAR`, default `var`.
+        file: the file of the wanted fleet, if it is not `fleet.yaml` in `root`; `BULKHEAD_FLEET_FILE`.
         http_port, grpc_port: where Envoy answers on 127.0.0.1; `BULKHEAD_HTTP_PORT`, `BULKHEAD_GRPC_PORT`.
         replica_port: the first of the replicas' ports for metrics and the other pages around the predictions, one each;
             `BULKHEAD_REPLICA_PORT`.
@@ -47,6 +48,7 @@ class Settings:
     replica_port: int = 8100
     admin_port: int = 0
     start_limit_s: float = 60.0
+    file: Path | None = None
     passed_on: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -70,10 +72,21 @@ class Settings:
             replica_port=_port(environment, "BULKHEAD_REPLICA_PORT", cls.replica_port),
             admin_port=_port(environment, "BULKHEAD_ADMIN_PORT", cls.admin_port),
             start_limit_s=_seconds(environment, "BULKHEAD_START_LIMIT_S", cls.start_limit_s),
+            file=project / environment["BULKHEAD_FLEET_FILE"] if environment.get("BULKHEAD_FLEET_FILE") else None,
             passed_on=_passed_on(environment, project),
-            # The watchdog starts `fleet` commands of its own with these.
+            # The reconciler starts `fleet` commands of its own with these.
             environment={name: text for name, text in environment.items() if _is_ours(name)},
         )
+
+    @property
+    def state(self) -> Path:
+        """The file of what runs."""
+        return self.root / "state.json"
+
+    @property
+    def declaration(self) -> Path:
+        """The file of the wanted fleet."""
+        return self.file or self.root / "fleet.yaml"
 
     def open_store(self) -> Store:
         """Open the store, which caches a bucket's bundles in `bundles` below `BULKHEAD_VAR`, beside the fleet's own state."""

@@ -25,10 +25,19 @@ class Replica:
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """A bundle on trial, which gets `percent` of the requests, 1 to 99."""
+    """A bundle on trial, which gets `percent` of the requests, 1 to 99; `judge`: who ends the trial, `manual` or `auto`."""
 
     digest: str
     percent: int
+    judge: str = "manual"
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The bounds between which the autoscaler chooses the number of replicas."""
+
+    min: int
+    max: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +46,13 @@ class State:
 
     Attributes:
         size: wanted number of replicas of the live bundle.
+        bounds: the bounds of `size`; None: it is fixed.
         live: its digest; None: nothing was ever deployed.
         canary: the bundle on trial beside it.
-        sticky: `header`: requests with a caller's API key stay on one side of a canary; `none`: all are shared at random.
+        shadow: digest of the bundle that gets copies of live requests.
+        isolation: `auto`, `required` or `none`, as `fleet.yaml` has it.
+        memory_mb: limit of each replica's memory, in MiB.
+        sticky: `header` if requests with a caller's API key stay on one side of a canary, else `none`.
         replicas: the running ones; during a change, more than are wanted.
         draining: names of replicas that get no new requests; not saved, since the command after an interrupted one drains anew.
         unfit: names of replicas to replace: they do not answer, or nothing would restart them; not saved.
@@ -48,6 +61,10 @@ class State:
     size: int = 2
     live: str | None = None
     canary: Canary | None = None
+    bounds: Bounds | None = None
+    shadow: str | None = None
+    isolation: str = "auto"
+    memory_mb: int = 1024
     sticky: str = "none"
     replicas: tuple[Replica, ...] = ()
     draining: frozenset[str] = frozenset()
@@ -116,7 +133,10 @@ def load(path: Path) -> State:
             size=saved["size"],
             live=saved["live"],
             canary=Canary(**saved["canary"]) if saved["canary"] else None,
+            bounds=Bounds(**saved["bounds"]) if saved.get("bounds") else None,
             replicas=tuple(Replica(**entry) for entry in saved["replicas"]),
+            # A state of before `fleet.yaml` has none of these.
+            **{name: saved[name] for name in ("shadow", "isolation", "memory_mb", "sticky") if name in saved},
         )
     except FileNotFoundError:
         return State()

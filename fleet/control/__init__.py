@@ -1,1 +1,1 @@
-"""The control of a fleet: its verbs, and the watchdog."""
+"""The control of a fleet: its verbs, and the reconciler."""

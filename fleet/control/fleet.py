@@ -1,236 +1,278 @@
 """The fleet of one machine: replicas under supervisord behind Envoy, brought to a wanted state and kept there.
 
-Every verb changes the wanted state and then calls `_converge`, the only way from one state to another. Fallible steps come first: no
-serving replica is touched before the new ones have given their golden answers and passed Envoy's health checks.
+Every verb changes what is declared in `fleet.yaml`, or the store's channel `live`, and then converges. The file, the channel and the
+state change together, once all that can fail has been done: a command that fails has changed nothing.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
-from contract.bundle import manifest
-from contract.errors import ConfigurationError, UnavailableError
-from contract.files import private_directory
+from contract.errors import BulkheadError, BundleError, ConfigurationError, UnavailableError
+from fleet.configuration import declaration
 from fleet.configuration import state as fleet_state
+from fleet.configuration.declaration import Declaration, Trial
+from fleet.configuration.edit import Edit
 from fleet.configuration.settings import Settings
-from fleet.configuration.state import Canary, Replica, State
-from fleet.control import watchdog
-from fleet.envoy import balancer
-from fleet.envoy.balancer import Balancer
+from fleet.configuration.state import Bounds, Canary, State
+from fleet.control import history
+from fleet.control.convergence import Convergence
+from fleet.control.history import Cause
+from fleet.control.program import program as program_of
 from fleet.envoy.proxy import Proxy
 from fleet.monitoring import status as fleet_status
 from fleet.store import callers
 from fleet.store.installed import Installed
-from fleet.supervisor import heartbeat, replicas
-from fleet.supervisor.lock import exclusive
+from fleet.supervisor import heartbeat
+from fleet.supervisor.lock import LIMIT_S, exclusive
 from fleet.supervisor.supervision import Supervisor
 
 # Nothing else of the caller's environment reaches supervisord, and so the replicas: it may hold credentials.
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
-_MOST_REPLICAS = 64
-_SETTLE_S = 5.0
 # Shorter than a command's: `status` must also come back while supervisord hangs.
 _STATUS_LIMIT_S = 2.0
-_PORT_TRIES = 3
+_FIRST_PERCENT = 1  # of a canary that is judged automatically
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What a verb starts from: the declaration, the bytes that it was read from, and the live bundle of the store.
+
+    `writes` is False where the file is refused and stays as it is.
+    """
+
+    declared: Declaration
+    content: bytes | None
+    live: str | None
+    writes: bool = True
+
+    @property
+    def after_a_move(self) -> Declaration:
+        """The declaration once another bundle is live: a canary is tried against one live bundle, and none is its own shadow."""
+        shadow = self.declared.shadow
+        is_live = bool(shadow and self.live and self.live.startswith(shadow))
+        return replace(self.declared, canary=None, shadow=None if is_live else shadow)
 
 
 class Fleet:
-    """The fleet whose files lie in `settings.root`; `tell` gets a line of progress at every step."""
+    """The fleet whose files lie in `settings.root`.
 
-    def __init__(self, settings: Settings, tell: Callable[[str], None]) -> None:
-        self._settings = settings
+    Args:
+        tell: gets a line of progress at every step.
+        cause: who changes it and why, for the history; default: the user of this process.
+        patience_s: how long to wait for another command.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        tell: Callable[[str], None],
+        cause: Cause | None = None,
+        patience_s: float = LIMIT_S,
+    ) -> None:
+        self._settings, self._tell, self._patience_s = settings, tell, patience_s
+        self._cause = cause or Cause.person()
         self._store = settings.open_store()
         self._installed = Installed(settings.root, self._store)
         self._supervisor = Supervisor(settings.root)
         self._proxy = Proxy(settings)
-        self._balancer = Balancer(settings, self._supervisor, self._proxy, tell)
-        self._state_path = settings.root / "state.json"
-        self._tell = tell
+        self._convergence = Convergence(settings, self._store, self._installed, self._supervisor, self._proxy, tell)
 
-    def up(self, size: int | None = None) -> None:
-        """Start what does not run, and serve the bundle of the channel `live`; do nothing where all that is so already."""
+    def up(self, replicas: int | Bounds | None = None, *, keep: bool = False) -> None:
+        """Start what does not run, and serve what is declared, with the bundle of the channel `live`; do nothing where all that is so.
+
+        Args:
+            replicas: declares another number of replicas.
+            keep: where `fleet.yaml` is refused, serve what served before.
+        """
         with self._exclusive():
-            wanted = self._wanted()
+            wanted = self._wanted(keep=keep)
+            if replicas is not None:
+                wanted = replace(wanted, declared=replace(wanted.declared, replicas=replicas))
             self._start()
-            self._converge(replace(wanted, size=_checked_size(size or wanted.size)))
+            self._change("up", wanted)
 
-    def deploy(self, reference: str, canary_percent: int | None = None, *, breaking: bool = False) -> None:
-        """Serve the bundle of a channel or digest; with `canary_percent`, as a canary beside the live one.
+    def deploy(
+        self,
+        reference: str,
+        canary: int | Literal["auto"] | None = None,
+        *,
+        shadow: bool = False,
+        breaking: bool = False,
+    ) -> None:
+        """Serve the bundle of a channel or digest; as a canary beside the live one, or as its shadow, if asked for.
 
-        A bundle that breaks callers of the live one is rejected unless `breaking` is set.
+        Args:
+            canary: percent of the requests; `auto`: the judge raises it from 1 to 100, or rolls back.
+            breaking: accept a bundle that breaks callers of the live one.
         """
         with self._running():
             digest = self._store.resolve(reference)
-            self._check_callers(digest, breaking=breaking)
-            if canary_percent is None:
-                self._converge(replace(self._load(), live=digest, canary=None), by="fleet deploy")
-                return
-            wanted = self._wanted()
-            if wanted.live in (None, digest):
-                raise ConfigurationError(
-                    f"{digest[:12]} is already live"
-                    if wanted.live
-                    else "nothing is live: deploy without --canary first"
-                )
-            if not 1 <= canary_percent <= 99:
-                raise ConfigurationError(f"--canary is {canary_percent}; it must be 1 to 99 percent of the requests")
-            self._converge(replace(wanted, canary=Canary(digest, canary_percent)))
+            if shadow:
+                wanted = self._wanted()
+                declared = replace(wanted.declared, shadow=digest)
+                self._change("shadow", replace(wanted, declared=declared), digest, breaking=True)
+            elif canary is None:
+                self._check_callers(digest, breaking=breaking)
+                # Not `_wanted`: what a lost store named live before does not matter any more.
+                wanted = self._declared(digest)
+                declared = wanted.after_a_move
+                self._change("deploy", replace(wanted, declared=declared), digest, moved_by="fleet deploy")
+            else:
+                wanted = self._wanted()
+                trial = Trial(digest, _FIRST_PERCENT, "auto") if canary == "auto" else Trial(digest, canary)
+                declared = replace(wanted.declared, canary=trial)
+                self._change("canary", replace(wanted, declared=declared), digest, breaking=breaking)
 
-    def scale(self, size: int) -> None:
-        """Change the number of replicas of the live bundle."""
+    def scale(self, replicas: int | Bounds) -> None:
+        """Declare another number of replicas of the live bundle, or bounds between which the autoscaler chooses it."""
         with self._running():
-            self._converge(replace(self._wanted(), size=_checked_size(size)))
+            wanted = self._wanted()
+            self._change("scale", replace(wanted, declared=replace(wanted.declared, replicas=replicas)))
 
     def promote(self, *, breaking: bool = False) -> None:
         """Make the canary the live bundle; `breaking` as for `deploy`."""
         with self._running():
-            wanted = self._wanted()
-            if wanted.canary is None:
-                raise ConfigurationError("there is no canary to promote; `fleet deploy REF --canary PERCENT` makes one")
-            self._check_callers(wanted.canary.digest, breaking=breaking)
-            self._converge(replace(wanted, live=wanted.canary.digest, canary=None), by="fleet promote")
+            self._promote(self._wanted(), breaking=breaking)
 
-    def rollback(self) -> None:
-        """Remove the canary; without one, return to the bundle that was live before."""
+    def rollback(self, *, shadow: bool = False) -> None:
+        """Remove the canary; without one, return to the bundle that was live before. With `shadow`, remove the shadow."""
         with self._running():
-            wanted = self._wanted()
-            if wanted.canary is not None:
-                self._converge(replace(wanted, canary=None))
+            wanted, saved = self._wanted(), self._load()
+            if shadow:
+                self._change("unshadow", replace(wanted, declared=replace(wanted.declared, shadow=None)), saved.shadow)
+                return
+            if wanted.declared.canary is not None:
+                digest = saved.canary.digest if saved.canary else None
+                self._change("rollback", replace(wanted, declared=replace(wanted.declared, canary=None)), digest)
                 return
             channel = self._store.read("live")
             if channel is None or channel.previous is None:
                 raise ConfigurationError("no other bundle was live before, so there is nothing to roll back to")
-            self._converge(replace(wanted, live=channel.previous), by="fleet rollback")
+            wanted = replace(wanted, live=channel.previous)
+            declared = wanted.after_a_move
+            self._change("rollback", replace(wanted, declared=declared), channel.digest, moved_by="fleet rollback")
+
+    def apply(self, edit: Edit) -> None:
+        """Do what a controller asks for, unless the canary or shadow that it judged has been replaced meanwhile."""
+        with self._running():
+            # A judge's rollback must not wait for a person who edits the file.
+            wanted, saved = self._wanted(keep=True), self._load()
+            declared, trial = wanted.declared, wanted.declared.canary
+            if edit.bundle not in (None, saved.canary and saved.canary.digest, saved.shadow):
+                return
+            if edit.verb == "scale":
+                self._change("scale", wanted, size=edit.value)
+            elif edit.verb == "unshadow":
+                self._change("unshadow", replace(wanted, declared=replace(declared, shadow=None)), edit.bundle)
+            elif trial is None:
+                return
+            elif edit.verb == "promote":
+                self._promote(wanted, breaking=False)
+            elif edit.verb == "rollback":
+                self._change("rollback", replace(wanted, declared=replace(declared, canary=None)), edit.bundle)
+            elif edit.value is not None:
+                declared = replace(declared, canary=replace(trial, weight=edit.value))
+                self._change("weight", replace(wanted, declared=declared), edit.bundle)
+
+    def reconcile(self) -> None:
+        """Apply what was edited in `fleet.yaml` or moved in the store, and replace what does not serve."""
+        with self._running():
+            self._change("apply", self._wanted())
 
     def down(self) -> None:
-        """Stop every process of the fleet; the live bundle and the size are remembered."""
+        """Stop every process of the fleet; what is declared and the live bundle are remembered."""
         with self._exclusive():
             self._supervisor.shut_down()
-            self._balancer.forget()
-            fleet_state.save(self._state_path, replace(self._load(), replicas=()))
+            self._convergence.forget()
+            fleet_state.save(self._settings.state, replace(self._load(), replicas=()))
 
     def status(self) -> dict[str, Any]:
         """Return what runs and serves, and the problems: see `fleet.monitoring.status`."""
         supervisor = Supervisor(self._settings.root, _STATUS_LIMIT_S)
         return fleet_status.of(self._settings, self._load(), self._store.read("live"), supervisor, self._proxy)
 
+    def _promote(self, wanted: _Wanted, *, breaking: bool) -> None:
+        trial = wanted.declared.canary
+        if trial is None:
+            raise ConfigurationError("there is no canary to promote; `fleet deploy REF --canary PERCENT` makes one")
+        digest = self._resolved(trial.bundle)
+        self._check_callers(digest, breaking=breaking)
+        wanted = replace(wanted, live=digest)
+        declared = wanted.after_a_move
+        self._change("promote", replace(wanted, declared=declared), digest, moved_by="fleet promote")
+
+    def _change(
+        self,
+        verb: str,
+        wanted: _Wanted,
+        bundle: str | None = None,
+        *,
+        moved_by: str | None = None,
+        size: int | None = None,
+        breaking: bool = False,
+    ) -> None:
+        """Converge to what is wanted, and tell the history if that changes something."""
+        saved, path = self._load(), self._settings.declaration
+        text = declaration.rendered(wanted.declared, wanted.content, path) if wanted.writes else None
+        state = wanted.declared.applied(
+            replace(saved, live=wanted.live, size=size or saved.size),
+            self._resolved,
+        )
+        self._check_trials(saved, state, breaking=breaking)
+        written = declaration.replaced(path, wanted.content, text) if text else nullcontext()
+        verdict = "stopped before its end"
+        try:
+            self._convergence.converge(state, written, by=moved_by)
+            verdict = "done"
+            (self._settings.root / fleet_status.REFUSAL).unlink(missing_ok=True)
+        except BulkheadError as error:
+            verdict = f"failed: {error}"
+            raise
+        finally:
+            if (changed := _changes(saved, state)) or verdict != "done":
+                cause = replace(self._cause, evidence={**changed, **self._cause.evidence})
+                history.append(self._settings.root, cause, verb, bundle or _subject(saved, state), verdict)
+
+    def _check_trials(self, saved: State, wanted: State, *, breaking: bool) -> None:
+        """Refuse a canary or shadow that cannot be, and one that breaks callers of the live bundle.
+
+        Raises:
+            ConfigurationError: nothing is live, or that bundle is, or it breaks callers.
+        """
+        for digest in (wanted.canary.digest if wanted.canary else None, wanted.shadow):
+            if digest is None:
+                continue
+            if wanted.live is None:
+                raise ConfigurationError(f"nothing is live, so {digest[:12]} cannot run beside it: deploy one first")
+            if digest == wanted.live:
+                raise ConfigurationError(f"{digest[:12]} is already live, so it cannot be the canary or the shadow")
+        before = saved.canary.digest if saved.canary else None
+        if wanted.canary and wanted.canary.digest != before:
+            self._check_callers(wanted.canary.digest, breaking=breaking)
+
     def _check_callers(self, digest: str, *, breaking: bool) -> None:
         live = self._store.read("live")
         callers.check(live.digest if live else None, digest, self._installed.bundle, breaking=breaking)
 
-    def _converge(self, wanted: State, by: str | None = None) -> None:
-        """Bring the fleet from its saved state to the wanted one.
-
-        Args:
-            by: who moves the channel `live` to the wanted bundle; None: it names that bundle already.
+    def _resolved(self, reference: str) -> str:
+        """Return the digest that a reference in `fleet.yaml` names, without the store where that bundle runs already.
 
         Raises:
-            UnavailableError: not all that is wanted serves.
+            ConfigurationError: no bundle of the store, or several, have a digest that begins so.
         """
         saved = self._load()
-        private_directory(self._settings.root / "run")
-        for digest in wanted.counts:
-            self._installed.bundle(digest)  # the source of later starts, too, was verified by today's keys
-        self._clear_away(saved)
-        # Before Envoy is started, which reads these files; a killed command may have left others.
-        self._proxy.write(saved)
-        self._balancer.ensure()
-        saved = replace(saved, unfit=self._unfit(saved))
-        channel = self._store.read("live")
-        fresh: list[Replica] = []
+        known = (saved.canary and saved.canary.digest, saved.shadow)
+        if found := next((digest for digest in known if digest and digest.startswith(reference)), None):
+            return found
         try:
-            for digest, count in replace(wanted, replicas=saved.replicas, unfit=saved.unfit).missing.items():
-                fresh += self._start_replicas(digest, count, replace(saved, replicas=(*saved.replicas, *fresh)))
-            serving = replace(wanted, replicas=(*saved.replicas, *fresh), unfit=saved.unfit)
-            # New endpoints under the old weights: Envoy checks their health before they get a request.
-            self._proxy.route(replace(saved, replicas=serving.replicas))
-            self._proxy.wait_until_healthy(fresh)
-            if by and wanted.live and (channel is None or channel.digest != wanted.live):
-                # If this process is killed before the state is saved, `fleet up` finds the moved channel and serves it.
-                self._store.move("live", wanted.live, expected=channel, by=by)
-        # SIGTERM and Ctrl-C too: replicas that no state names would run on, unseen.
-        except BaseException:
-            try:
-                self._proxy.write(saved)
-            finally:
-                self._supervisor.remove([replica.name for replica in fresh])
-            raise
-        # Saved before the routes change: a command that is killed in between is completed by the next one, not undone.
-        fleet_state.save(self._state_path, serving)
-        self._proxy.route(serving)
-        self._proxy.wait_until_healthy(self._retire(serving).replicas)
-
-    def _unfit(self, state: State) -> frozenset[str]:
-        """Return the replicas that nothing would restart, and those still unhealthy to Envoy after some time."""
-        supervised = self._supervisor.states()
-        kept = [replica for replica in state.replicas if replica.name in supervised]
-        sick = self._proxy.unhealthy(kept, _SETTLE_S)
-        strays = [replica for replica in state.replicas if replica.name not in supervised]
-        if unfit := [*strays, *sick]:
-            self._tell(f"replacing {_names(unfit)}")
-        return frozenset(replica.name for replica in unfit)
-
-    def _retire(self, serving: State) -> State:
-        """Drain and stop the surplus replicas; return the state without them."""
-        surplus = serving.surplus
-        draining = replace(serving, draining=frozenset(replica.name for replica in surplus))
-        if surplus:
-            self._tell(f"draining {_names(surplus)}")
-            self._proxy.route(draining)
-            if not self._proxy.wait_until_idle(surplus):
-                self._tell("some requests did not finish draining in time; their callers get an error")
-        remaining = draining.without(surplus)
-        # Before they are stopped: programs that no state names are cleared away by the next command.
-        fleet_state.save(self._state_path, remaining)
-        self._proxy.route(remaining)
-        self._supervisor.remove([replica.name for replica in surplus])
-        return remaining
-
-    def _start_replicas(self, digest: str, count: int, state: State) -> list[Replica]:
-        """Start replicas and check their golden answers; stop all of them if one fails."""
-        bundle, python = self._installed.bundle(digest), self._installed.python(digest)
-        for _ in range(_PORT_TRIES):
-            first = self._settings.admin_port or self._settings.replica_port
-            planned = replicas.plan(digest, count, first, state)
-            self._tell(f"starting {count} × {manifest.read(bundle).name} {digest[:12]}: {_names(planned)}")
-            try:
-                self._run(planned, bundle, python)
-            # A planned port is not reserved; another program may take it before the replica starts.
-            except replicas.PortTakenError as error:
-                self._tell(str(error))
-                continue
-            return planned
-        raise UnavailableError(
-            f"ports above {first} were taken repeatedly between planning and start; set another BULKHEAD_REPLICA_PORT"
-        )
-
-    def _run(self, planned: list[Replica], bundle: Path, python: Path) -> None:
-        try:
-            # All are started before the first is waited for, so that they load at the same time.
-            for replica in planned:
-                self._supervisor.add(replicas.program(replica, bundle, python, sys.executable, self._settings))
-            for replica in planned:
-                self._await_golden(replica, bundle)
-        except BaseException:
-            self._supervisor.remove([replica.name for replica in planned])
-            raise
-
-    def _await_golden(self, replica: Replica, bundle: Path) -> None:
-        replicas.wait_until_ready(
-            replica,
-            self._settings,
-            state_of=lambda: self._supervisor.states().get(replica.name),
-            end_of=lambda: self._supervisor.end_of(replica.name),
-            log=lambda: self._supervisor.log(replica.name),
-        )
-        count = replicas.check_golden(replica, bundle, self._settings)
-        self._tell(f"{replica.name} is ready: {count} golden answers of {count} are right")
+            return self._store.resolve(reference)
+        except BundleError as error:
+            raise ConfigurationError(f"{self._settings.declaration}: {error}") from error
 
     def _start(self) -> None:
         """Start supervisord unless one runs and answers; programs of an earlier one serve until they are replaced."""
@@ -240,12 +282,12 @@ class Fleet:
             saved = self._load()
             # Replicas of a killed supervisord may have outlived it; the others are gone for good.
             alive = tuple(replica for replica in saved.replicas if replica.name in left)
-            fleet_state.save(self._state_path, replace(saved, replicas=alive))
-        self._watch()
+            fleet_state.save(self._settings.state, replace(saved, replicas=alive))
+        self._ensure_reconciler()
 
-    def _watch(self) -> None:
-        """Start the watchdog unless it runs and looks."""
-        program = watchdog.program(self._settings)
+    def _ensure_reconciler(self) -> None:
+        """Start the reconciler unless it runs and looks."""
+        program = program_of(self._settings)
         if not self._supervisor.runs(program):
             self._supervisor.remove([program.name])
             self._supervisor.add(program)
@@ -255,29 +297,39 @@ class Fleet:
             return
         heartbeat.begin(self._settings.root)
 
-    def _clear_away(self, state: State) -> None:
-        """Remove what an interrupted command left behind: half-made installations and programs."""
-        self._installed.clear_away()
-        programs = {*self._supervisor.states(), *self._supervisor.strays()}
-        known = {watchdog.NAME, *(replica.name for replica in state.replicas)}
-        self._supervisor.remove([name for name in programs - known if not balancer.epochs([name])])
-
-    def _wanted(self) -> State:
-        """Return the saved state with the store's live bundle, which another fleet may have moved.
+    def _wanted(self, *, keep: bool = False) -> _Wanted:
+        """Return what is declared, with the store's live bundle, which another fleet may have moved.
 
         Raises:
-            ConfigurationError: the store names none though a bundle was live. It is another store, or lost; serving goes on.
+            ConfigurationError: `fleet.yaml` is refused; or the store names no bundle though one was live. It is another store, or lost;
+                serving goes on.
         """
         saved, channel = self._load(), self._store.read("live")
         if channel is None and saved.live is not None:
             raise ConfigurationError(
                 f"{fleet_status.silence(self._store.location, saved.live)}; nothing was changed. If that store is gone for good, "
-                f"serve from this one with `fleet deploy`, or where the fleet is down, delete {self._state_path} first"
+                f"serve from this one with `fleet deploy`, or where the fleet is down, delete {self._settings.state} first"
             )
-        return replace(saved, live=channel.digest if channel else None)
+        wanted = self._declared(channel.digest if channel else None, keep=keep)
+        # So a promotion that was killed after it had moved the channel is completed.
+        if saved.live not in (None, wanted.live):
+            return replace(wanted, declared=wanted.after_a_move)
+        return wanted
+
+    def _declared(self, live: str | None, *, keep: bool = False) -> _Wanted:
+        """Return what `fleet.yaml` says; where there is none, what the saved state fulfils."""
+        try:
+            found = declaration.read(self._settings.declaration)
+        except ConfigurationError as error:
+            if not keep:
+                raise
+            self._tell(f"{error}; what served before is served")
+            return _Wanted(Declaration.of(self._load()), None, live, writes=False)
+        declared, content = found or (Declaration.of(self._load()), None)
+        return _Wanted(declared, content, live)
 
     def _load(self) -> State:
-        return fleet_state.load(self._state_path)
+        return fleet_state.load(self._settings.state)
 
     @contextmanager
     def _running(self) -> Iterator[None]:
@@ -288,14 +340,18 @@ class Fleet:
             yield
 
     def _exclusive(self) -> AbstractContextManager[None]:
-        return exclusive(self._settings.root, self._tell)
+        return exclusive(self._settings.root, self._tell, self._patience_s)
 
 
-def _checked_size(size: int) -> int:
-    if not 1 <= size <= _MOST_REPLICAS:
-        raise ConfigurationError(f"the fleet's size is {size}; it must be 1 to {_MOST_REPLICAS}")
-    return size
+def _changes(before: State, after: State) -> dict[str, Any]:
+    """Return what differs in the wanted part of two states, as pairs."""
+    old, new = asdict(before), asdict(after)
+    del new["replicas"], new["draining"], new["unfit"]
+    return {name: [old[name], value] for name, value in new.items() if old[name] != value}
 
 
-def _names(entries: tuple[Replica, ...] | list[Replica]) -> str:
-    return ", ".join(entry.name for entry in entries)
+def _subject(before: State, after: State) -> str | None:
+    """Return the bundle that a change is about: the new live one, else the canary."""
+    if before.live != after.live or before.canary == after.canary:
+        return after.live
+    return (after.canary or before.canary or Canary("", 0)).digest

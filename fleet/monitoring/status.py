@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict
 from typing import Any
 
-from contract.errors import UnavailableError
+from contract.errors import ConfigurationError, UnavailableError
 from contract.store.store import Channel
+from fleet.configuration import declaration
+from fleet.configuration.declaration import Declaration
 from fleet.configuration.settings import Settings
 from fleet.configuration.state import Replica, State, socket_of
 from fleet.envoy.proxy import Hosts, Proxy
@@ -19,7 +24,9 @@ _UNSUPERVISED = "supervisord does not run, so crashed processes stay down: `flee
 _LEFT = "programs of an earlier supervisord still run: `fleet up` replaces them"
 _NO_ENVOY = "Envoy does not answer"
 _OTHER_ROUTES = "Envoy's routes are stale: `fleet up` updates them"
-_NO_WATCHDOG = "the watchdog does not run, so hung processes are not replaced: `fleet up` repairs it"
+_NO_RECONCILER = "the reconciler does not run, so nothing is repaired without you: `fleet up` starts it"
+_NOT_APPLIED = "{} is not applied yet"
+REFUSAL = "refused.json"  # in the fleet's root: the last failure of the reconciler, until it succeeds
 NOTHING = "nothing is live: `fleet deploy candidate`"
 Programs = Mapping[str, ProcessState]
 
@@ -37,6 +44,7 @@ def of(
     # What is said of the replicas would only repeat it then.
     is_down = problems == [DOWN]
     problems += _of_store(settings, state, channel)
+    problems += _of_declaration(settings, state)
     if not is_down:
         problems += [*_of_replicas(state, entries), *refusals(state, settings.root)]
     return {
@@ -46,6 +54,7 @@ def of(
         "http": f"http://127.0.0.1:{settings.http_port}",
         "grpc": f"127.0.0.1:{settings.grpc_port}",
         "size": state.size,
+        "declared": asdict(Declaration.of(state)),
         "live": {"digest": channel.digest, **channel.history[-1]} if channel else None,
         "canary": _canary(state, proxy, hosts),
         "replicas": entries,
@@ -60,7 +69,7 @@ def silence(location: str, live: str) -> str:
 def _running(
     settings: Settings, state: State, supervisor: Supervisor, proxy: Proxy
 ) -> tuple[Programs | None, Hosts, list[str]]:
-    """Return supervisord's programs (None where it does not run), Envoy's endpoints, and the problems of these and of the watchdog."""
+    """Return supervisord's programs (None where it does not run), Envoy's endpoints, and the problems of these and of the reconciler."""
     problems: list[str] = []
     programs: Programs | None = None
     try:
@@ -73,7 +82,7 @@ def _running(
     except UnavailableError as error:
         problems.append(str(error))
     if not heartbeat.looks(settings.root):
-        problems.append(_NO_WATCHDOG)
+        problems.append(_NO_RECONCILER)
     try:
         hosts = proxy.hosts()
         problems += [_OTHER_ROUTES] * (not proxy.routes(state))
@@ -115,6 +124,20 @@ def _of_store(settings: Settings, state: State, channel: Channel | None) -> list
         served = state.live[:12] if state.live else "nothing"
         return [f"live is {channel.digest[:12]}, but {served} is served: `fleet up` changes to it"]
     return []
+
+
+def _of_declaration(settings: Settings, state: State) -> list[str]:
+    path = settings.declaration
+    try:
+        found = declaration.read(path)
+    except ConfigurationError as error:
+        return [f"{error}; what was accepted before is in force"]
+    if found is None or found[0].is_fulfilled_by(state):
+        return []
+    with suppress(OSError, ValueError):
+        failure = json.loads((settings.root / REFUSAL).read_bytes())
+        return [f"{path.name} cannot be applied: {failure['failure']}"]
+    return [_NOT_APPLIED.format(path.name)]
 
 
 def _of_replicas(state: State, entries: list[dict[str, Any]]) -> list[str]:

@@ -1,1 +1,1 @@
-"""supervisord and its programs: replicas, the watchdog."""
+"""supervisord and its programs: replicas, the reconciler."""

@@ -13,28 +13,32 @@ from typing import IO
 from contract.errors import UnavailableError
 from contract.files import private_directory
 
-_LIMIT_S = 600.0  # a command may build an environment, and start many replicas
+LIMIT_S = 600.0  # a command may build an environment, and start many replicas
 _POLL_S = 0.1
 
 
+class BusyError(UnavailableError):
+    """Another command runs."""
+
+
 @contextmanager
-def exclusive(root: Path, tell: Callable[[str], None]) -> Iterator[None]:
+def exclusive(root: Path, tell: Callable[[str], None], limit_s: float = LIMIT_S) -> Iterator[None]:
     """Hold the lock of the fleet in `root`, which is made if need be; `tell` gets a line if that has to wait.
 
     Raises:
-        UnavailableError: another command has held it for ten minutes.
+        BusyError: another command has held it for `limit_s`.
     """
     private_directory(root)
     # Not truncated at the opening: while it waits, a command names the holder by the process id in the file.
     with (root / "lock").open("a+") as stream:
-        _take(stream, tell)
+        _take(stream, tell, limit_s)
         stream.truncate(0)
         print(os.getpid(), file=stream, flush=True)
         yield
 
 
-def _take(lock: IO[str], tell: Callable[[str], None]) -> None:
-    deadline = time.monotonic() + _LIMIT_S
+def _take(lock: IO[str], tell: Callable[[str], None], limit_s: float) -> None:
+    deadline = time.monotonic() + limit_s
     told = False
     while True:
         try:
@@ -42,8 +46,8 @@ def _take(lock: IO[str], tell: Callable[[str], None]) -> None:
         except BlockingIOError as error:
             lock.seek(0)
             other = f"another command of this fleet, process {lock.read().strip()},"
-            if time.monotonic() > deadline:
-                raise UnavailableError(f"{other} did not end within {_LIMIT_S:g} s") from error
+            if time.monotonic() >= deadline:
+                raise BusyError(f"{other} did not end within {limit_s:g} s") from error
         if not told:
             tell(f"waiting for {other} to end")
         told = True

@@ -100,14 +100,14 @@ def test_no_request_fails_when_a_replica_freezes_and_it_is_replaced(fleet: Fleet
     frozen = fleet.serve(fleet.bundles.first, size=2)["replicas"][0]["pid"]
     with fleet.under_load() as load, _stopped([frozen]):
         until(lambda: fleet.run("status").returncode == 75, "Envoy to see it")
-        until(lambda: fleet.run("status").returncode == 0, "the watchdog to replace it")
+        until(lambda: fleet.run("status").returncode == 0, "the reconciler to replace it")
         time.sleep(0.5)
     load.check(fleet.bundles.first)
     assert _first(fleet)["pid"] != frozen
 
 
 def test_what_the_replicas_have_no_time_for_is_refused_by_envoy_and_the_rest_is_answered(fleet: FleetCommand) -> None:
-    frozen = [fleet.serve(fleet.bundles.first, size=1)["replicas"][0]["pid"], *fleet.pids("watchdog")]
+    frozen = [fleet.serve(fleet.bundles.first, size=1)["replicas"][0]["pid"], *fleet.pids("reconciler")]
     with overload.crowd(fleet.http_port, fleet.grpc_port, fleet.bundles.source, count=800) as crowd:
         with _stopped(frozen):
             crowd.ask()
@@ -204,7 +204,7 @@ def test_fleet_is_not_ready_when_a_command_is_cut_short_before_envoy_routes_as_i
 
 def test_no_request_fails_when_supervisord_is_killed_and_up_repairs_it(fleet: FleetCommand) -> None:
     before = fleet.serve(fleet.bundles.first, size=2)
-    with _stopped(fleet.pids("watchdog")), fleet.under_load(pause_s=0.02) as load:
+    with _stopped(fleet.pids("reconciler")), fleet.under_load(pause_s=0.02) as load:
         os.kill(int((fleet.root / "fleet" / "supervisord.pid").read_text()), signal.SIGKILL)
         until(lambda: fleet.run("status").returncode == 75, "status to see it")
         told = json.loads(fleet.run("status").stdout)
@@ -214,7 +214,7 @@ def test_no_request_fails_when_supervisord_is_killed_and_up_repairs_it(fleet: Fl
     load.check(fleet.bundles.first)
     assert after["ready"]
     assert not {each["pid"] for each in after["replicas"]} & {each["pid"] for each in before["replicas"]}
-    until(lambda: len(fleet.processes()) == 6, "the watchdog of before to end")
+    until(lambda: len(fleet.processes()) == 6, "the reconciler of before to end")
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
@@ -224,17 +224,17 @@ def test_nobody_is_needed_when_supervisord_is(fleet: FleetCommand, number: int) 
     with fleet.under_load(pause_s=0.02) as load:
         os.kill(before, number)
         until(lambda: fleet.run("status").returncode == 75, "status to see it")
-        until(lambda: fleet.run("status").returncode == 0, "the watchdog to repair it", limit_s=120)
+        until(lambda: fleet.run("status").returncode == 0, "the reconciler to repair it", limit_s=120)
     load.check(fleet.bundles.first)
     assert int((fleet.root / "fleet" / "supervisord.pid").read_text()) != before
-    until(lambda: len(fleet.processes()) == 5, "the watchdog of before and its `fleet up` to end")
+    until(lambda: len(fleet.processes()) == 5, "the reconciler of before and its `fleet up` to end")
 
 
-def test_up_replaces_what_hangs_when_the_watchdog_does_too(fleet: FleetCommand) -> None:
+def test_up_replaces_what_hangs_when_the_reconciler_does_too(fleet: FleetCommand) -> None:
     before = fleet.serve(fleet.bundles.first, size=2)
     frozen = [before["replicas"][0]["pid"], *fleet.envoy()]
-    with _stopped([*frozen, *fleet.pids("watchdog")]):
-        until(lambda: "the watchdog does not run" in fleet.run("status").stdout, "status to see it")
+    with _stopped([*frozen, *fleet.pids("reconciler")]):
+        until(lambda: "the reconciler does not run" in fleet.run("status").stdout, "status to see it")
         assert "Envoy does not answer" in fleet.run("status").stdout
         after = fleet("up")
     assert after["ready"]
@@ -245,7 +245,7 @@ def test_envoy_is_started_again_when_it_hangs(fleet: FleetCommand) -> None:
     fleet.serve(fleet.bundles.first, size=1)
     with _stopped(fleet.envoy()):
         until(lambda: fleet.run("status").returncode == 75, "status to see it")
-        until(lambda: fleet.run("status").returncode == 0, "the watchdog to replace it")
+        until(lambda: fleet.run("status").returncode == 0, "the reconciler to replace it")
     assert ask(fleet.http_port, body=fleet.golden_request())[0] == 200
 
 
@@ -279,7 +279,7 @@ def test_live_bundle_of_the_store_is_served_when_another_fleet_moved_it(fleet: F
 
 def test_no_process_is_left_when_the_fleet_goes_down(fleet: FleetCommand) -> None:
     before = fleet.serve(fleet.bundles.first, size=2)
-    assert len(fleet.processes()) == 6  # supervisord, the watchdog, Envoy and its shell, and two replicas
+    assert len(fleet.processes()) == 6  # supervisord, the reconciler, Envoy and its shell, and two replicas
     words = Path(f"/proc/{fleet.envoy()[0]}/cmdline").read_text().split("\0")
     memory = Path(f"/dev/shm/envoy_shared_memory_{words[words.index('--base-id') + 1]}0")
     assert memory.exists()

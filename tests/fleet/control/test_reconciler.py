@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from fleet.configuration.settings import Settings
-from fleet.control import watchdog
-from fleet.control.watchdog import Seen
+from fleet.control import program, reconciler
+from fleet.control.watch import Seen
 from fleet.supervisor import heartbeat
 
 START_LIMIT_S = 60.0
@@ -29,25 +29,25 @@ def test_process_has_the_start_limit_when_it_has_not_answered_yet() -> None:
     assert seen.hangs(answers=False, age_s=61, start_limit_s=START_LIMIT_S)
 
 
-def test_watchdog_does_not_look_when_its_heartbeat_is_old_or_missing(tmp_path: Path) -> None:
+def test_reconciler_does_not_look_when_its_heartbeat_is_old_or_missing(tmp_path: Path) -> None:
     assert not heartbeat.looks(tmp_path)
     heartbeat.begin(tmp_path)
     assert heartbeat.looks(tmp_path)
     old = time.time() - 60
-    os.utime(tmp_path / "watchdog.alive", (old, old))
+    os.utime(tmp_path / "reconciler.alive", (old, old))
     assert not heartbeat.looks(tmp_path)
 
 
-def test_watchdog_goes_on_when_the_disk_of_its_log_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reconciler_goes_on_when_the_disk_of_its_log_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
     full = Path("/dev/full").open("w")  # noqa: SIM115  # closing it fails
     with monkeypatch.context() as patched:
         patched.setattr("sys.stdout", full)
-        watchdog._say("envoy-0 does not answer")
+        reconciler._say("envoy-0 does not answer")
     with pytest.raises(OSError, match="No space left"):  # so it was full
         full.close()
 
 
-def test_nobody_else_reads_the_settings_that_the_watchdog_keeps(tmp_path: Path) -> None:
+def test_nobody_else_reads_the_settings_that_the_reconciler_keeps(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
-    watchdog.program(Settings(store="store", verify_keys=tuple, root=tmp_path))
-    assert stat.S_IMODE((tmp_path / "watchdog.json").stat().st_mode) == 0o600
+    program.program(Settings(store="store", verify_keys=tuple, root=tmp_path))
+    assert stat.S_IMODE((tmp_path / "reconciler.json").stat().st_mode) == 0o600

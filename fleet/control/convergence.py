@@ -1,0 +1,174 @@
+"""The convergence of a fleet, the only way from one state to another.
+
+Fallible steps come first: no serving replica is touched before the new ones have given their golden answers and passed Envoy's health
+checks.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+
+from contract.bundle import manifest
+from contract.errors import UnavailableError
+from contract.files import private_directory
+from contract.store.store import Store
+from fleet.configuration import state as fleet_state
+from fleet.configuration.settings import Settings
+from fleet.configuration.state import Replica, State
+from fleet.control.program import NAME
+from fleet.envoy import balancer
+from fleet.envoy.balancer import Balancer
+from fleet.envoy.proxy import Proxy
+from fleet.store.installed import Installed
+from fleet.supervisor import replicas
+from fleet.supervisor.supervision import Supervisor
+
+_SETTLE_S = 5.0
+_PORT_TRIES = 3
+
+
+class Convergence:
+    """The way from the saved state of a fleet to the wanted one; `tell` gets a line of progress at every step."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        installed: Installed,
+        supervisor: Supervisor,
+        proxy: Proxy,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._settings, self._store, self._installed = settings, store, installed
+        self._supervisor, self._proxy, self._tell = supervisor, proxy, tell
+        self._balancer = Balancer(settings, supervisor, proxy, tell)
+
+    def forget(self) -> None:
+        """Remove what Envoys leave behind, once none runs."""
+        self._balancer.forget()
+
+    def converge(self, wanted: State, declared: AbstractContextManager[None], by: str | None = None) -> None:
+        """Bring the fleet from its saved state to the wanted one.
+
+        Args:
+            declared: writes the wanted state's `fleet.yaml` when it ends.
+            by: who moves the channel `live` to the wanted bundle; None: it names that bundle already.
+
+        Raises:
+            UnavailableError: not all that is wanted serves.
+        """
+        saved = fleet_state.load(self._settings.state)
+        private_directory(self._settings.root / "run")
+        for digest in wanted.counts:
+            self._installed.bundle(digest)  # the source of later starts, too, was verified by today's keys
+        self._clear_away(saved)
+        # Before Envoy is started, which reads these files; a killed command may have left others.
+        self._proxy.write(saved)
+        self._balancer.ensure()
+        saved = replace(saved, unfit=self._unfit(saved))
+        channel = self._store.read("live")
+        fresh: list[Replica] = []
+        try:
+            for digest, count in replace(wanted, replicas=saved.replicas, unfit=saved.unfit).missing.items():
+                fresh += self._start_replicas(digest, count, replace(saved, replicas=(*saved.replicas, *fresh)))
+            serving = replace(wanted, replicas=(*saved.replicas, *fresh), unfit=saved.unfit)
+            # New endpoints under the old weights: Envoy checks their health before they get a request.
+            self._proxy.route(replace(saved, replicas=serving.replicas))
+            self._proxy.wait_until_healthy(fresh)
+            # A command killed after the first of these three, channel, fleet.yaml and state, is completed by the reconciler, else undone.
+            with declared:
+                if by and wanted.live and (channel is None or channel.digest != wanted.live):
+                    self._store.move("live", wanted.live, expected=channel, by=by)
+        # SIGTERM and Ctrl-C too: replicas that no state names would run on, unseen.
+        except BaseException:
+            try:
+                self._proxy.write(saved)
+            finally:
+                self._supervisor.remove([replica.name for replica in fresh])
+            raise
+        # Saved before the routes change: a command that is killed in between is completed by the next one, not undone.
+        fleet_state.save(self._settings.state, serving)
+        self._proxy.route(serving)
+        self._proxy.wait_until_healthy(self._retire(serving).replicas)
+
+    def _unfit(self, state: State) -> frozenset[str]:
+        """Return the replicas that nothing would restart, and those still unhealthy to Envoy after some time."""
+        supervised = self._supervisor.states()
+        kept = [replica for replica in state.replicas if replica.name in supervised]
+        sick = self._proxy.unhealthy(kept, _SETTLE_S)
+        strays = [replica for replica in state.replicas if replica.name not in supervised]
+        if unfit := [*strays, *sick]:
+            self._tell(f"replacing {names(unfit)}")
+        return frozenset(replica.name for replica in unfit)
+
+    def _retire(self, serving: State) -> State:
+        """Drain and stop the surplus replicas; return the state without them."""
+        surplus = serving.surplus
+        draining = replace(serving, draining=frozenset(replica.name for replica in surplus))
+        if surplus:
+            self._tell(f"draining {names(surplus)}")
+            self._proxy.route(draining)
+            if not self._proxy.wait_until_idle(surplus):
+                self._tell("some requests did not finish draining in time; their callers get an error")
+        remaining = draining.without(surplus)
+        # Before they are stopped: programs that no state names are cleared away by the next command.
+        fleet_state.save(self._settings.state, remaining)
+        self._proxy.route(remaining)
+        self._supervisor.remove([replica.name for replica in surplus])
+        return remaining
+
+    def _start_replicas(self, digest: str, count: int, state: State) -> list[Replica]:
+        """Start replicas and check their golden answers; stop all of them if one fails."""
+        bundle, python = self._installed.bundle(digest), self._installed.python(digest)
+        for _ in range(_PORT_TRIES):
+            first = self._settings.admin_port or self._settings.replica_port
+            planned = replicas.plan(digest, count, first, state)
+            self._tell(f"starting {count} × {manifest.read(bundle).name} {digest[:12]}: {names(planned)}")
+            try:
+                self._run(planned, bundle, python)
+            # A planned port is not reserved; another program may take it before the replica starts.
+            except replicas.PortTakenError as error:
+                self._tell(str(error))
+                continue
+            return planned
+        raise UnavailableError(
+            f"ports above {first} were taken repeatedly between planning and start; set another BULKHEAD_REPLICA_PORT"
+        )
+
+    def _run(self, planned: list[Replica], bundle: Path, python: Path) -> None:
+        try:
+            # All are started before the first is waited for, so that they load at the same time.
+            for replica in planned:
+                self._supervisor.add(replicas.program(replica, bundle, python, sys.executable, self._settings))
+            for replica in planned:
+                self._await_golden(replica, bundle)
+        except BaseException:
+            self._supervisor.remove([replica.name for replica in planned])
+            raise
+
+    def _await_golden(self, replica: Replica, bundle: Path) -> None:
+        replicas.wait_until_ready(
+            replica,
+            self._settings,
+            state_of=lambda: self._supervisor.states().get(replica.name),
+            end_of=lambda: self._supervisor.end_of(replica.name),
+            log=lambda: self._supervisor.log(replica.name),
+        )
+        count = replicas.check_golden(replica, bundle, self._settings)
+        self._tell(f"{replica.name} is ready: {count} golden answers of {count} are right")
+
+    def _clear_away(self, state: State) -> None:
+        """Remove what an interrupted command left behind: half-made installations and programs."""
+        self._installed.clear_away()
+        programs = {*self._supervisor.states(), *self._supervisor.strays()}
+        known = {NAME, *(replica.name for replica in state.replicas)}
+        self._supervisor.remove([name for name in programs - known if not balancer.epochs([name])])
+
+
+def names(entries: tuple[Replica, ...] | list[Replica]) -> str:
+    """Return the names of replicas for a message."""
+    return ", ".join(entry.name for entry in entries)

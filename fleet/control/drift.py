@@ -1,0 +1,105 @@
+"""The drift of a fleet: what is other than it should be, found by looking, without the fleet's lock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from contract.errors import ConfigurationError
+from fleet.configuration import declaration
+from fleet.configuration.settings import Settings
+from fleet.configuration.state import State
+from fleet.control.history import Cause
+from fleet.control.program import NAME
+from fleet.envoy import balancer
+from fleet.envoy.proxy import Proxy
+from fleet.supervisor import unix_http
+from fleet.supervisor.supervision import ProcessState
+
+_SICK_S = 10.0  # by then a replica that was killed, or is slow to start, is well again
+_BY = NAME
+
+
+@dataclass
+class Drift:
+    """What was seen of a fleet; half-done changes of a command that runs look like drift, so a cause counts when it is seen twice."""
+
+    settings: Settings
+    proxy: Proxy
+    content: bytes | None = None
+    fulfilled: tuple[bytes | None, State] | None = None
+    last: Cause | None = None
+    well_at: dict[str, float] = field(default_factory=dict)
+
+    def found(self, state: State, live: str | None, programs: Mapping[str, ProcessState]) -> Cause | None:
+        """Return why the fleet must converge; None where all is as it should be.
+
+        Args:
+            live: the bundle of the store's channel, as last read.
+        """
+        cause = self._declared(state) or self._moved(state, live) or self._left(state, programs) or self._sick(state)
+        is_seen_twice = cause == self.last
+        self.last = cause
+        return cause if is_seen_twice else None
+
+    def _declared(self, state: State) -> Cause | None:
+        """Compare `fleet.yaml`; an editor may have written only half of it, so it counts once it has stayed the same for a look."""
+        path = self.settings.declaration
+        try:
+            before, self.content = self.content, path.read_bytes() if path.exists() else None
+            if self.content != before or self.fulfilled == (self.content, state):
+                return None
+            if self.content is not None and declaration.parse(self.content, path).is_fulfilled_by(state):
+                self.fulfilled = (self.content, state)
+                return None
+        except ConfigurationError as error:
+            return Cause(self._editor(), str(error))
+        except OSError as error:
+            return Cause(_BY, f"{path} cannot be read ({error.strerror})")
+        if self.content is None:
+            return Cause(_BY, f"{path.name} is gone: writing it again")
+        return Cause(self._editor(), f"{path.name} was edited, or a command was killed")
+
+    def _editor(self) -> str:
+        try:
+            return self.settings.declaration.owner()
+        except (OSError, KeyError):
+            return _BY
+
+    def _moved(self, state: State, live: str | None) -> Cause | None:
+        if live in (None, state.live):
+            return None
+        return Cause(_BY, f"the store's live bundle is {str(live)[:12]}")
+
+    def _left(self, state: State, programs: Mapping[str, ProcessState]) -> Cause | None:
+        """Find what a killed command left, or a killed supervisord."""
+        known = {replica.name for replica in state.replicas}
+        envoys = {name for name in programs if balancer.epochs([name])}
+        if gone := known - set(programs):
+            return Cause(_BY, f"nothing would restart {', '.join(sorted(gone))}")
+        if left := set(programs) - known - envoys - {NAME}:
+            return Cause(_BY, f"{', '.join(sorted(left))} is left of a killed command")
+        if len(envoys) != 1:
+            return Cause(_BY, f"{len(envoys)} Envoys instead of one")
+        if state.missing or state.surplus:
+            return Cause(_BY, f"{sum(state.counts.values())} replicas are wanted, {len(state.replicas)} run")
+        try:
+            return None if self.proxy.routes(state) else Cause(_BY, "Envoy's routes are stale")
+        except (*unix_http.FAILURES, ValueError):
+            return None  # it starts, or hangs and is killed
+
+    def _sick(self, state: State) -> Cause | None:
+        """Find replicas that Envoy has sent no requests for some time."""
+        now = time.monotonic()
+        try:
+            hosts = self.proxy.hosts()
+        except (*unix_http.FAILURES, ValueError):
+            hosts = None
+        for replica in state.replicas:
+            is_well = hosts is None or all(each and each.gets_requests for each in self.proxy.of(replica, hosts))
+            if is_well or replica.name not in self.well_at:
+                self.well_at[replica.name] = now
+        self.well_at = {replica.name: self.well_at[replica.name] for replica in state.replicas}
+        sick = [name for name, well_at in self.well_at.items() if now - well_at > _SICK_S]
+        return Cause(_BY, f"{', '.join(sick)} gets no requests for {_SICK_S:g} s") if sick else None

@@ -1,0 +1,60 @@
+"""The watch over processes that hang: supervisord restarts those that end, but cannot see these."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fleet.configuration.state import socket_of
+from fleet.control.program import NAME
+from fleet.envoy import balancer
+from fleet.supervisor import unix_http
+from fleet.supervisor.supervision import ProcessState
+
+PATIENCE = 4
+_ANSWER_LIMIT_S = 1.0
+
+
+@dataclass
+class Seen:
+    """The history of one process: whether it ever answered, and how often it failed to in a row."""
+
+    answered: bool = False
+    missed: int = 0
+
+    def hangs(self, answers: bool, age_s: float, start_limit_s: float) -> bool:
+        """Record an answer or its lack; tell whether the process hangs."""
+        self.answered = self.answered or answers
+        self.missed = 0 if answers else self.missed + 1
+        return self.missed >= PATIENCE and (self.answered or age_s > start_limit_s)
+
+
+@dataclass
+class Watch:
+    """What was seen of every process of the fleet in `root`."""
+
+    root: Path
+    seen: dict[tuple[str, int], Seen] = field(default_factory=dict)
+
+    def hanging(self, programs: Mapping[str, ProcessState], start_limit_s: float) -> list[str]:
+        """Ask every process once, and return the programs that hang."""
+        running = {name: each for name, each in programs.items() if each.state == "RUNNING" and name != NAME}
+        # Concurrently, since each hung process takes the whole limit.
+        with ThreadPoolExecutor(len(running) or 1) as pool:
+            answers = dict(zip(running, pool.map(self._answers, running), strict=True))
+        # By process id too: a restarted process has no misses.
+        self.seen = {(name, each.pid): self.seen.get((name, each.pid), Seen()) for name, each in running.items()}
+        return [
+            name
+            for (name, _), each in self.seen.items()
+            if each.hangs(answers[name], time.time() - running[name].started_at, start_limit_s)
+        ]
+
+    def _answers(self, name: str) -> bool:
+        if balancer.epochs([name]):
+            return unix_http.answers(self.root / "envoy.sock", "/ready", limit_s=_ANSWER_LIMIT_S)
+        # Not /readyz: a replica that is not ready need not hang.
+        return unix_http.answers(socket_of("http", name, self.root), "/livez", limit_s=_ANSWER_LIMIT_S)
