@@ -29,7 +29,8 @@ _MODULES = (
 )
 _AFTERWORDS = {
     "bin/fleet": """With `--json` each prints the fleet's status as one JSON object: `ready`, `problems`, `running`, `http`, `grpc`, `size`,
-`declared` (`fleet.yaml` as it is in force), `live`, `canary`, `replicas` (each with `name`, `digest`, `http_socket`, `grpc_socket`, `admin_port`, `state`, `pid`, `ready`), or
+`declared` (`fleet.yaml` as it is in force),
+`live`, `canary`, `replicas` (each with `name`, `digest`, `http_socket`, `grpc_socket`, `admin_port`, `state`, `pid`, `ready`), or
 `{"error": {"code", "message"}}`.""",
     "bin/store": 'With `--json` each prints one JSON object, or `{"error": {"code", "message"}}`.',
 }
