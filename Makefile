@@ -123,8 +123,9 @@ test-bentos: slice | .venv/serving/installed.txt .venv/client/installed.txt .ven
 	$(TEST) .venv/serving/bin/python $(PYTEST) tests/bentos
 
 .PHONY: test-fleet
-test-fleet: slice | .venv/fleet/installed.txt .venv/serving/installed.txt .venv/client/installed.txt .venv/servers/installed.txt .venv/test/installed.txt
+test-fleet: slice | .venv/fleet/installed.txt .venv/serving/installed.txt .venv/client/installed.txt .venv/servers/installed.txt .venv/kubernetes/installed.txt .venv/test/installed.txt
 	$(TEST) .venv/fleet/bin/python $(PYTEST) tests/fleet
+	$(TEST) .venv/kubernetes/bin/python $(PYTEST) tests/fleet/kubernetes
 
 .PHONY: test-dags
 test-dags: slice | .venv/orchestrator/installed.txt .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt .venv/client/installed.txt .venv/test/installed.txt
