@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from contract import command_line
 from contract.errors import EXIT_RETRY, ConfigurationError
-from fleet.configuration.settings import Settings
+from fleet.configuration.settings import PROJECT, Settings
 from fleet.configuration.state import Bounds
 from fleet.control import history
 from fleet.control.fleet import Fleet
@@ -24,7 +24,10 @@ from fleet.monitoring.status import DOWN, NOTHING
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code (`contract.errors`); `status` returns 75 while the fleet is not ready."""
-    options = _parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    if given and given[0].partition("=")[0] == "--target":
+        return command_line.run(lambda: _elsewhere(given), stopped="fleet stopped", in_one_line=True)
+    options = _parser().parse_args(given)
     signal.signal(
         signal.SIGTERM, lambda *_: sys.exit(143)
     )  # raises, so that `finally` clauses undo a half-done command
@@ -47,6 +50,19 @@ def _run(options: argparse.Namespace) -> int:
     )
     print(json.dumps(status) if options.json else took + describe(status))
     return EXIT_RETRY if options.command == "status" and not status["ready"] else 0
+
+
+def _elsewhere(given: list[str]) -> int:
+    """Run a command for the target that it names, in that target's environment, in place of this process."""
+    target, rest = (given[0].partition("=")[2], given[1:]) if "=" in given[0] else ("".join(given[1:2]), given[2:])
+    if target == "machine":
+        return main(rest)
+    if target != "kubernetes":
+        raise ConfigurationError(f"--target is {target!r}; it must be machine or kubernetes")
+    python = PROJECT / ".venv" / target / "bin" / "python"
+    if not python.exists():
+        raise ConfigurationError(f"there is no {python}: `make .venv/{target}/installed.txt` makes this environment")
+    return os.execv(python, [str(python), "-m", f"fleet.{target}", *rest])  # noqa: S606
 
 
 def describe(status: dict[str, Any]) -> str:
@@ -86,6 +102,9 @@ def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--json", action="store_true", help="print the fleet's status, or the error, as JSON")
     parser = argparse.ArgumentParser(prog="fleet", description=__doc__)
+    parser.add_argument(
+        "--target", metavar="machine | kubernetes", help="whose fleet; default: of this machine"
+    )  # by `_elsewhere`
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, text: str, run: Callable[[Fleet, argparse.Namespace], object]) -> argparse.ArgumentParser:

@@ -22,6 +22,7 @@ first.
 (`up`, `down`, `status`, `cli ARGUMENT…`) runs Airflow on this machine with any Python from 3.11 on ([Airflow](../how-to/airflow.md))."""
 _SCRIPTS = ("bin/fleet", "bin/store", "bin/bundle")
 _MODULES = (
+    ("bin/fleet --target kubernetes", "fleet", "fleet.kubernetes"),
     ("python -m pipelines", "pipeline", "pipelines"),
     ("python -m pipelines.runs", "pipeline", "pipelines.runs"),
     ("python -m benchmarks", "pipeline", "benchmarks"),
@@ -32,6 +33,9 @@ _AFTERWORDS = {
 `declared` (`fleet.yaml` as it is in force),
 `live`, `canary`, `replicas` (each with `name`, `digest`, `http_socket`, `grpc_socket`, `admin_port`, `state`, `pid`, `ready`), or
 `{"error": {"code", "message"}}`.""",
+    "bin/fleet --target kubernetes": """With `--json` each prints one JSON object: `ready`, `problems`, `cluster`,
+`namespace`, `size`, `most`, `live`, `canary`, `replicas` (each with `name`, `track`, `digest`, `state`,
+`ready`), or `{"error": {"code", "message"}}`.""",
     "bin/store": 'With `--json` each prints one JSON object, or `{"error": {"code", "message"}}`.',
 }
 

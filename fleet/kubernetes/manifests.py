@@ -13,7 +13,6 @@ import yaml
 from contract.errors import ConfigurationError
 
 Object = dict[str, Any]
-OVERLAYS = Path(__file__).resolve().parent / "overlays"
 LIVE, CANARY = "live", "canary"
 _RENDER_LIMIT_S = 60
 # What the verbs change; the rest is `up`'s, and needs an administrator.

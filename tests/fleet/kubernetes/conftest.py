@@ -6,7 +6,6 @@ from importlib.util import find_spec
 
 import pytest
 
-REASON = "runs in the environment kubernetes: make test-kubernetes"
 if not (find_spec("kubernetes") and find_spec("kmock") and find_spec("kubernetes_validate")):
     collect_ignore_glob = ["test_*.py"]
 
@@ -15,5 +14,6 @@ if not (find_spec("kubernetes") and find_spec("kmock") and find_spec("kubernetes
 def rendered() -> dict[str, list[dict[str, object]]]:
     """Overlay -> its objects, as the real kubectl renders them."""
     from fleet.kubernetes import manifests
+    from fleet.kubernetes.__main__ import OVERLAYS
 
-    return {name: manifests.render(manifests.OVERLAYS / name) for name in ("laptop", "production")}
+    return {name: manifests.render(OVERLAYS / name) for name in ("laptop", "production")}
