@@ -34,6 +34,9 @@ from contract.prediction_log.records import ID_LIMIT_BYTES
 from contract.schema.schema import FeatureSchema
 
 
+_SHADOW_METRICS = "bulkhead_shadow_log_rows", "bulkhead_shadow_log_dropped_rows"
+
+
 class Core:
     """A predictor of rows; it exists only for a model whose files match the manifest and whose golden answers agree.
 
@@ -107,6 +110,10 @@ class Core:
         if settings := log_settings.read(environment):
             log = PredictionLog(settings, self.schema, self.version)
             self.observations.start_log(log, loop)
+        if settings := log_settings.read_shadow(environment):
+            self.observations.start_shadow_log(
+                PredictionLog(settings, self.schema, self.version, metrics=_SHADOW_METRICS), loop
+            )
         if sampled := sampling(environment):
             self._tracing = Tracing(sampled, environment, self.name, self.version, loop)
         self.ready = True
@@ -132,11 +139,12 @@ class Core:
         if rows > self.limits.max_rows:
             raise TooLargeError(f"{rows} rows, but one request may hold at most {self.limits.max_rows}")
 
-    def predict(self, rows: Sequence[Row], request_id: bytes = b"") -> list[Answer]:
+    def predict(self, rows: Sequence[Row], request_id: bytes = b"", mirrored: bytes = b"") -> list[Answer]:
         """Return one answer per row, in the form of `contract.model.predictor.Predictor.predict`.
 
         Args:
             request_id: the caller's name of the request, for the prediction log.
+            mirrored: Envoy's name of a request that a shadow gets too, for the comparison.
 
         Raises:
             TooLargeError: too many rows.
@@ -147,10 +155,12 @@ class Core:
             return []
         scored, fallbacks = self._predictor.score_rows(rows)
         answers = self._predictor.answers(scored.scores, fallbacks)
-        self._observe(scored, request_id)
+        self._observe(scored, request_id, mirrored)
         return answers
 
-    def predict_tensors(self, given: list[Row] | Columns, request_id: bytes = b"") -> tuple[Outputs, Assumed]:
+    def predict_tensors(
+        self, given: list[Row] | Columns, request_id: bytes = b"", mirrored: bytes = b""
+    ) -> tuple[Outputs, Assumed]:
         """Return the same answers by output, and the rows that took each fallback.
 
         Args:
@@ -164,12 +174,13 @@ class Core:
         else:
             return self._predictor.outputs(np.empty(0, np.float32)), []
         outputs = self._predictor.outputs(scored.scores)
-        self._observe(scored, request_id)
+        self._observe(scored, request_id, mirrored)
         return outputs, assumed
 
-    def _observe(self, scored: Scored, request_id: bytes) -> None:
+    def _observe(self, scored: Scored, request_id: bytes, mirrored: bytes) -> None:
         self.metrics.count_rows(len(scored.scores))
-        self.observations.add(scored.matrix, scored.scores, request_id[:ID_LIMIT_BYTES])
+        named = request_id[:ID_LIMIT_BYTES], mirrored[:ID_LIMIT_BYTES]
+        self.observations.add(scored.matrix, scored.scores, *named)
 
 
 def _check_files(bundle: Path, claims: manifest.Manifest) -> None:

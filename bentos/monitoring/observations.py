@@ -31,18 +31,29 @@ class Observations:
         self._sketches = sketches
         self._is_due = False
         self._log: PredictionLog | None = None
+        self._shadow_log: PredictionLog | None = None
         self._timer: TimerHandle | None = None
         self._matrices: list[NDArray[np.float32]] = []
         self._scores: list[NDArray[np.float32]] = []
         self._calls: list[Call] = []
         self._rows = 0
+        self._mirrored: list[tuple[Call, NDArray[np.float32], NDArray[np.float32]]] = []
 
-    def add(self, matrix: NDArray[np.float32], scores: NDArray[np.float32], request_id: bytes) -> None:
-        """Gather a request's encoded rows and their scores; the caller must not change either afterwards."""
+    def add(
+        self, matrix: NDArray[np.float32], scores: NDArray[np.float32], request_id: bytes, mirrored: bytes = b""
+    ) -> None:
+        """Gather a request's encoded rows and their scores; the caller must not change either afterwards.
+
+        Args:
+            request_id: the caller's name of the request.
+            mirrored: Envoy's name of a request that a shadow gets too.
+        """
         self._matrices.append(matrix)
         self._scores.append(scores)
         if self._log is not None:
             self._calls.append((time_ns(), len(scores), request_id))
+        if mirrored and self._shadow_log is not None:
+            self._mirrored.append(((time_ns(), len(scores), mirrored), matrix, scores))
         self._rows += len(scores)
         if self._rows >= BATCH_ROWS and not self._is_due:
             self._is_due = True
@@ -59,27 +70,41 @@ class Observations:
         self._sketches.add(matrix, scores)
         if self._log is not None:
             self._log.offer(calls, matrix, scores)
+        if self._mirrored and self._shadow_log is not None:
+            mirrored, matrices, all_scores = zip(*self._mirrored, strict=True)
+            self._shadow_log.offer(list(mirrored), np.concatenate(matrices), np.concatenate(all_scores))
+            self._mirrored = []
 
     def collect(self) -> Iterator[Family]:
         """Yield the metrics of all rows so far."""
         self.flush()
         yield from self._sketches.collect()
-        if self._log is not None:
-            yield from self._log.collect()
+        for log in (self._log, self._shadow_log):
+            if log is not None:
+                yield from log.collect()
 
     def start_log(self, log: PredictionLog, loop: AbstractEventLoop) -> None:
         """Log from now on; rows reach the log within a second."""
         self.flush()
         self._log = log
-        self._tick(loop)
+        self._start(loop)
+
+    def start_shadow_log(self, log: PredictionLog, loop: AbstractEventLoop) -> None:
+        """Log the requests that a shadow gets too, from now on."""
+        self._shadow_log = log
+        self._start(loop)
+
+    def _start(self, loop: AbstractEventLoop) -> None:
+        if self._timer is None:
+            self._tick(loop)
 
     def stop_log(self) -> None:
-        """Write the gathered rows, and close the log."""
-        if self._log is None:
-            return
+        """Write the gathered rows, and close the logs."""
         self.flush()
-        self._log.close()
-        self._log = None
+        for log in (self._log, self._shadow_log):
+            if log is not None:
+                log.close()
+        self._log = self._shadow_log = None
         if self._timer is not None:
             self._timer.cancel()
 

@@ -39,7 +39,15 @@ class _FullError(OSError):
 class PredictionLog:
     """The log of one server; `offer` and `close` are for the event loop's thread, the rest runs on the log's own."""
 
-    def __init__(self, settings: Settings, schema: FeatureSchema, version: str, file_bytes: int = FILE_BYTES) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        schema: FeatureSchema,
+        version: str,
+        file_bytes: int = FILE_BYTES,
+        metrics: tuple[str, str] = ("bulkhead_prediction_log_rows", "bulkhead_prediction_log_dropped_rows"),
+    ) -> None:
+        self._metrics = metrics
         self._files = _Files(settings, Header.of(schema, version), file_bytes)
         self._version = labels({"model_version": version})
         names = schema.feature_names
@@ -70,9 +78,10 @@ class PredictionLog:
 
     def collect(self) -> Iterator[Family]:
         """Yield the counters of written and dropped rows."""
-        written = Family("bulkhead_prediction_log_rows", "counter", "Rows written to the prediction log")
+        rows, dropped_rows = self._metrics
+        written = Family(rows, "counter", "Rows written to the log")
         written.add(self._version, self._written)
-        dropped = Family("bulkhead_prediction_log_dropped_rows", "counter", "Rows that the prediction log dropped")
+        dropped = Family(dropped_rows, "counter", "Rows that the log dropped")
         for cause, rows in {"queue": self._overflowed, **self._lost}.items():
             dropped.add(f"{labels({'cause': cause})},{self._version}", rows)
         yield from (written, dropped)

@@ -18,8 +18,10 @@ from typing import Any, NamedTuple
 
 from bentos.errors import INTERNAL
 from contract.errors import ConfigurationError
+from contract.prediction_log.settings import SHADOW_HEADER
 
 REQUEST_ID = b"x-request-id"
+MIRRORED = SHADOW_HEADER.encode()
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")
 _PROTOCOL = "http/protobuf"

@@ -21,78 +21,29 @@ All little-endian. A file whose writer was killed may end within a frame; a read
 
 from __future__ import annotations
 
-import json
-import struct
-import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from itertools import accumulate, pairwise
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.errors import DataRejectedError
-from contract.schema.schema import FeatureSchema
+from contract.prediction_log.frames import (
+    COUNT,
+    FORMAT,
+    HEADER_LIMIT_BYTES,
+    ID_LIMIT_BYTES,
+    SUFFIX,
+    Header,
+    framed,
+    layout,
+    next_payload,
+)
 
-SUFFIX = ".predictions"
-FORMAT = 1
-ID_LIMIT_BYTES = 128
-_MAGIC = b"BPL1"
-_HEAD = struct.Struct("<4sII")
-_COUNT = struct.Struct("<I")
-_HEADER_LIMIT_BYTES = 1 << 24
+__all__ = ["FORMAT", "ID_LIMIT_BYTES", "SUFFIX", "Batch", "Call", "Header", "Reader", "frame"]
+
 # Answered at (ns), rows, identifier.
 Call = tuple[int, int, bytes]
-
-
-@dataclass(frozen=True)
-class Header:
-    """The header of a file, common to all its rows.
-
-    Attributes:
-        name, version: of the model; the version is the bundle's digest.
-        task: one of `contract.schema.tasks`.
-        labels, threshold: of the schema's target, or its quantiles as labels; they turn scores into answers.
-        features: names of the columns, without those made from personal data.
-        scores: number of score columns: one, or one for each label of a multiclass target, or quantile.
-    """
-
-    name: str
-    version: str
-    task: str
-    labels: tuple[str, ...]
-    threshold: float | None
-    features: tuple[str, ...]
-    scores: int
-    format: int = FORMAT
-
-    @classmethod
-    def of(cls, schema: FeatureSchema, version: str) -> Header:
-        """Return the header for a model's schema and its bundle's digest."""
-        target = schema.target
-        features = tuple(schema.open_features)
-        return cls(schema.name, version, schema.task, target.scored, target.threshold, features, schema.scores)
-
-    def to_bytes(self) -> bytes:
-        """Return the first line of a file, its newline included."""
-        return json.dumps(asdict(self), sort_keys=True, allow_nan=False).encode() + b"\n"
-
-    @classmethod
-    def from_bytes(cls, content: bytes) -> Header:
-        """Return the header that `to_bytes` wrote.
-
-        Raises:
-            DataRejectedError: the content is not a header of this format.
-        """
-        try:
-            raw: dict[str, Any] = json.loads(content)
-            if raw["format"] != FORMAT:
-                raise ValueError(f"its format is {raw['format']}, not {FORMAT}")
-            return cls(**raw | {key: tuple(raw[key]) for key in ("labels", "features")})
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataRejectedError(f"not a prediction log: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -119,7 +70,7 @@ def frame(calls: Sequence[Call], matrix: NDArray[np.float32], scores: NDArray[np
     times, rows, identifiers = zip(*calls, strict=True)
     payload = b"".join(
         (
-            _COUNT.pack(len(calls)),
+            COUNT.pack(len(calls)),
             np.array(times, "<i8").tobytes(),
             np.array(rows, "<u4").tobytes(),
             bytes(map(len, identifiers)),
@@ -128,7 +79,7 @@ def frame(calls: Sequence[Call], matrix: NDArray[np.float32], scores: NDArray[np
             np.asarray(scores, "<f4").tobytes(),
         )
     )
-    return _HEAD.pack(_MAGIC, len(payload), zlib.crc32(payload)) + payload
+    return framed(payload)
 
 
 class Reader:
@@ -147,7 +98,7 @@ class Reader:
         self.unreadable_bytes = 0
         with path.open("rb") as stream:
             # Bounded: a file that is no log may be one line of gigabytes.
-            line = stream.readline(_HEADER_LIMIT_BYTES)
+            line = stream.readline(HEADER_LIMIT_BYTES)
         self.header = Header.from_bytes(line) if line.endswith(b"\n") else None
         self._start = len(line)
 
@@ -160,7 +111,7 @@ class Reader:
             stream.seek(self._start)
             while (found := stream.tell()) < size:
                 # Up to `size` and not to the end: what the server appends meanwhile is the next run's.
-                payload = _next_payload(stream, size)
+                payload = next_payload(stream, size)
                 if payload is None:
                     self.unreadable_bytes += size - found
                     return
@@ -171,35 +122,18 @@ class Reader:
                     yield batch
 
 
-def _next_payload(stream: BinaryIO, size: int) -> bytes | None:
-    """Return the payload of the next frame; empty if it is corrupt, None if it is cut short or no frame begins here."""
-    head = stream.read(_HEAD.size)
-    if len(head) < _HEAD.size:
-        return None
-    magic, length, checksum = _HEAD.unpack(head)
-    if magic != _MAGIC or stream.tell() + length > size:
-        return None
-    payload = stream.read(length)
-    # A corrupt frame costs its own rows only: its length still says where the next one begins.
-    return payload if zlib.crc32(payload) == checksum else b""
-
-
 def _batch(payload: bytes, header: Header) -> Batch | None:
     """Return the rows of a payload, or None if it does not match the header."""
-    count = _COUNT.unpack_from(payload)[0] if len(payload) >= _COUNT.size else 0
-    fixed = _COUNT.size + 13 * count  # of each request: time 8, rows 4, length of its identifier 1
-    if fixed > len(payload):
+    found = layout(payload, header)
+    if found is None:
         return None
-    times = np.frombuffer(payload, "<i8", count, _COUNT.size)
-    rows = np.frombuffer(payload, "<u4", count, _COUNT.size + 8 * count)
-    ends = list(accumulate(payload[fixed - count : fixed], initial=fixed))
-    total, features, scores = int(rows.sum()), len(header.features), header.scores
-    if ends[-1] + 4 * total * (features + scores) != len(payload):
-        return None
+    features, scores, total = len(header.features), header.scores, sum(found.rows)
+    times = np.frombuffer(payload, "<i8", len(found.rows), COUNT.size)
+    rows = np.array(found.rows, np.int64)
     # Callers choose these bytes; a bad one must not cost the batch.
-    identifiers = [payload[start:end].decode(errors="replace") for start, end in pairwise(ends)]
-    numbers = np.frombuffer(payload, "<f4", offset=ends[-1])
-    of_row = np.repeat(np.arange(count), rows)
+    identifiers = [identifier.decode(errors="replace") for identifier in found.identifiers]
+    numbers = np.frombuffer(payload, "<f4", offset=found.numbers)
+    of_row = np.repeat(np.arange(len(rows)), rows)
     first = np.cumsum(rows) - rows
     return Batch(
         times[of_row],

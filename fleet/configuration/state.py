@@ -81,12 +81,14 @@ class State:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Digest -> wanted number of replicas: `size` for the live one; the canary's share of that, at least one."""
+        """Digest -> wanted number of replicas: `size` for the live one, and for the shadow; the canary's share of that, at least one."""
         if self.live is None:
             return {}
         counts = {self.live: self.size}
         if self.canary is not None:
             counts[self.canary.digest] = max(1, math.ceil(self.size * self.canary.percent / 100))
+        if self.shadow is not None:
+            counts.setdefault(self.shadow, self.size)  # it gets as many requests
         return counts
 
     @property
@@ -156,11 +158,15 @@ def save(path: Path, state: State) -> None:
 
 
 def scrape_targets(state: State) -> list[dict[str, Any]]:
-    """Return each replica's metrics endpoint, labelled with its bundle's role: `live`, `canary`, or neither.
+    """Return each replica's metrics endpoint, labelled with its bundle's role: `live`, `canary`, `shadow`, or `none`.
 
     Source: https://prometheus.io/docs/prometheus/latest/configuration/configuration/#file_sd_config
     """
-    roles = {state.live: "live"} | ({state.canary.digest: "canary"} if state.canary else {})
+    roles = (
+        ({state.shadow: "shadow"} if state.shadow else {})
+        | {state.live: "live"}
+        | ({state.canary.digest: "canary"} if state.canary else {})
+    )
     return [
         {
             "targets": [f"127.0.0.1:{entry.admin_port}"],

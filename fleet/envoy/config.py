@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from contract.files import canonical_json
+from contract.prediction_log.settings import SHADOW_HEADER
 from fleet.configuration.settings import Settings
 from fleet.configuration.state import State, socket_of
 from fleet.envoy import replies
@@ -201,6 +202,7 @@ def _is_failure(protocol: str) -> dict[str, Any]:
 
 def _routes(protocol: str, state: State) -> dict[str, Any]:
     target: dict[str, Any]
+    remove = [SHADOW_HEADER]  # a caller's own
     if state.weights:
         weighted = [
             {"name": f"{cluster_name(protocol, digest)}{'' if digest == state.live else OR_LIVE}", "weight": percent}
@@ -216,19 +218,31 @@ def _routes(protocol: str, state: State) -> dict[str, Any]:
             "retry_policy": _retry_policy(protocol),
         }
         target = {"route": route}
+        if state.shadow and state.of(state.shadow):
+            # Without the suffix that Envoy gives a copy's Host. A copy that finds the shadow busy is dropped; the caller never waits.
+            mirror = {"cluster": cluster_name(protocol, state.shadow), "disable_shadow_host_suffix_append": True}
+            route["request_mirror_policies"] = [mirror]
+            target["request_headers_to_add"] = [_name_of_request()]
+            remove = []
     else:
         target = {"direct_response": {"status": 503, "body": {"inline_string": _UNAVAILABLE}}}
-    routes: list[dict[str, Any]] = [{"match": {"prefix": "/"}, **target}]
+    routes: list[dict[str, Any]] = [{"match": {"prefix": "/"}, "request_headers_to_remove": remove, **target}]
     if protocol == "grpc":  # health and reflection are streams, which are never complete
         passed = {_BUFFER: {"@type": f"{_BUFFER_TYPE}PerRoute", "disabled": True}}
         # Envoy gives a buffered request a Content-Length: gRPC ignores it, and HPACK encodes a value that changes with each request anew.
-        whole = {"match": {"prefix": _INFERENCE}, "request_headers_to_remove": ["content-length"], **target}
+        whole = {"match": {"prefix": _INFERENCE}, "request_headers_to_remove": ["content-length", *remove], **target}
         routes = [whole, {**routes[0], "typed_per_filter_config": passed}]
     return {
         "@type": f"{_TYPES}.config.route.v3.RouteConfiguration",
         "name": protocol,
         "virtual_hosts": [{"name": protocol, "domains": ["*"], "routes": routes}],
     }
+
+
+def _name_of_request() -> dict[str, Any]:
+    """Return the header that names a request and its copy alike, in place of a caller's own."""
+    header = {"key": SHADOW_HEADER, "value": "%UNIQUE_ID%"}
+    return {"header": header, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
 
 
 def _retry_policy(protocol: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from bentos.core import Core
 from bentos.errors import DeadlineError, DefectError, OverloadedError, UnimplementedError, log_defect
 from bentos.guards import access
 from bentos.monitoring.metrics import OK
+from bentos.monitoring.tracing import MIRRORED
 from bentos.protocols.connections.compression import inflated
 from bentos.protocols.grpc import health, status
 from bentos.protocols.grpc.call import Call, CallHead, Method
@@ -94,7 +95,7 @@ class GrpcApp:
         """
         self.core.admission.admit(len(packed[0]), started, head.timeout_s)
         try:
-            return self._answer(head.method, packed)
+            return self._answer(head.method, packed, head.headers.get(MIRRORED, b""))
         finally:
             self.core.admission.done()
 
@@ -106,15 +107,15 @@ class GrpcApp:
         """
         if perf_counter() >= started + head.timeout_s:
             raise DeadlineError
-        return self._answer(head.method, packed, call)
+        return self._answer(head.method, packed, *(() if call is None else (call,)))
 
-    def _answer(self, method: Method, packed: Packed, call: Call | None = None) -> bytes:
+    def _answer(self, method: Method, packed: Packed, *given: Call | bytes) -> bytes:
         content, coding = packed
         try:
             if coding:
                 content = inflated(content, coding, self.core.limits.body_limit_bytes)
             request = method.request.FromString(content)
-            message: Message = method.respond(request) if call is None else method.respond(request, call)
+            message: Message = method.respond(request, *given)
             answer: bytes = message.SerializeToString()
         except DecodeError:
             raise RequestError(f"the body is not a {method.request.DESCRIPTOR.name}") from None

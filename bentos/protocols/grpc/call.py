@@ -35,7 +35,8 @@ class Method:
     """A method, answered by plain calls.
 
     Attributes:
-        respond: from a request message, and the call if it has more than one answer, to the response message.
+        respond: from a request message, and the call if it has more than one answer, or Envoy's name of a mirrored prediction, to the
+            response message.
         forget: called with each call that has ended.
         counted: the method predicts, so admission control applies and successes are counted, too.
     """

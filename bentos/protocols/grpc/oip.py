@@ -73,7 +73,7 @@ class InferenceService:
     def repository_index(self, _: Any) -> Message:
         return oip_pb2.RepositoryIndexResponse(models=oip.repository_index(self._core))
 
-    def model_infer(self, request: Any) -> Message:
+    def model_infer(self, request: Any, mirrored: bytes = b"") -> Message:
         """Predict; the answer's tensors come raw if the request's did, else typed."""
         raw, request_id = request.raw_input_contents[:], request.id
         if raw:  # without these two fields, the bytes of the message are the key by which its head is remembered
@@ -87,7 +87,7 @@ class InferenceService:
             asked = self._check_head(request, 0)
             columns = [_typed(entry, size) for entry, (_, _, size) in zip(request.inputs, asked.inputs, strict=True)]
             given = self._reader.given(asked.inputs, columns)
-        outputs, assumed = self._core.predict_tensors(given, request_id.encode(errors="replace"))
+        outputs, assumed = self._core.predict_tensors(given, request_id.encode(errors="replace"), mirrored)
         response = self._response(request_id, self._writer.tensors(outputs, asked.outputs), raw=bool(raw))
         if assumed:
             response.parameters[oip.FALLBACKS].string_param = oip.fallbacks(assumed)

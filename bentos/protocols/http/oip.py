@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from bentos.core import Core
 from bentos.errors import NotFoundError, one_line
-from bentos.monitoring.tracing import REQUEST_ID
+from bentos.monitoring.tracing import MIRRORED, REQUEST_ID
 from bentos.protocols import json_body
 from bentos.protocols.http.exchange import (
     JSON,
@@ -129,7 +129,7 @@ class OipEndpoint:
         if asked.id is not None:
             head["id"] = asked.id
             request_id = asked.id.encode(errors="replace")
-        outputs, assumed = self._core.predict_tensors(given, request_id)
+        outputs, assumed = self._core.predict_tensors(given, request_id, headers.get(MIRRORED, b""))
         if assumed:
             head["parameters"] = {oip.FALLBACKS: oip.fallbacks(assumed)}
         return _response(head, self._writer.tensors(outputs, asked.outputs), asked.binary_outputs)

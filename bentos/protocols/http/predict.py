@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bentos.core import Core
 from bentos.errors import INTERNAL
-from bentos.monitoring.tracing import REQUEST_ID
+from bentos.monitoring.tracing import MIRRORED, REQUEST_ID
 from bentos.protocols import json_body
 from bentos.protocols.http.exchange import JSON, WRITES, Headers, Response, check_encoding, media_type
 from contract.errors import RequestError, UnsupportedTypeError
@@ -43,7 +43,7 @@ class PredictEndpoint:
         rows = request.get("rows")
         if len(request) != 1 or not isinstance(rows, list):
             raise RequestError('the body must be {"rows": [{field: value, …}, …]}, with no other key')
-        answers = self._core.predict(rows, headers.get(REQUEST_ID, b""))
+        answers = self._core.predict(rows, headers.get(REQUEST_ID, b""), headers.get(MIRRORED, b""))
         return Response(200, b"%b%b}" % (self._head, json_body.encode(answers)))
 
     def error(self, error: RequestError) -> tuple[int, bytes]:

@@ -34,6 +34,7 @@ from contract.files import canonical_json, sha256
 from contract.model.encoder import Encoder
 from contract.model.reference import Counter, Reference
 from contract.prediction_log.records import Reader
+from contract.prediction_log.settings import SHADOW_HEADER, SHADOW_VARIABLE
 from contract.schema.schema import FeatureSchema
 from harness import PROJECT, interpreter
 from harness.waiting import until
@@ -234,6 +235,29 @@ def test_log_and_counts_are_what_was_asked_over_every_protocol(watched: Watched,
     assert value(metrics, "bulkhead_requests_in_flight", protocol="http") == 0
 
 
+def test_mirrored_requests_are_logged_for_the_comparison_under_envoys_names(case: Case, tmp_path: Path) -> None:
+    logs, shadow, home = (tmp_path / name for name in ("logs", "shadow", "home"))
+    for each in (logs, shadow, home):
+        each.mkdir()
+    complete = {name: given for name, given in case.row.items() if given is not None}
+    running = serve(case.bundle, home, logs, f"{SHADOW_VARIABLE}={shadow}")
+    try:
+        for name in ("", "http"):
+            headers = {"Content-Type": "application/json", "X-Request-Id": f"{name}-of-caller"}
+            headers |= {SHADOW_HEADER: name} if name else {}
+            with contextlib.closing(HTTPConnection(running.http, timeout=10)) as connection:
+                connection.request("POST", "/predict", json.dumps({"rows": [case.row]}), headers)
+                assert connection.getresponse().status == 200
+        with GrpcChannel(running.grpc) as channel:
+            schema = json.loads((case.bundle / manifest.ARTIFACT / "schema.json").read_bytes())
+            asking.over_grpc(channel, complete, schema, {SHADOW_HEADER: "grpc"})
+    finally:
+        running.stop()
+    found, _ = logged(shadow)
+    assert found.keys() == {("http", 0), ("grpc", 0)}
+    assert logged(logs)[0].keys() == {("-of-caller", 0), ("http-of-caller", 0), ("", 0)}
+
+
 def test_pii_column_is_in_no_metric_and_no_log(watched: Watched) -> None:
     assert watched.pii not in watched.schema.open_features
     labels = {label for _, of in watched.metrics() for label in of}
@@ -353,8 +377,8 @@ def _exprs(value: Any) -> Iterator[str]:
 
 
 def test_dashboard_and_alerts_speak_of_metrics_and_labels_that_there_are(watched: Watched, case: Case) -> None:
-    rules = yaml.safe_load((PROJECT / "fleet" / "grafana" / "rules.yaml").read_text())
-    dashboard = json.loads((PROJECT / "fleet" / "grafana" / "dashboard.json").read_bytes())
+    rules = yaml.safe_load((PROJECT / "fleet" / "monitoring" / "grafana" / "rules.yaml").read_text())
+    dashboard = json.loads((PROJECT / "fleet" / "monitoring" / "grafana" / "dashboard.json").read_bytes())
     recorded = {rule["record"] for group in rules["groups"] for rule in group["rules"] if "record" in rule}
     watched.ask(case.rows * (MINIMUM_ROWS // len(case.rows) + 1), "enough")  # or no PSI is told
     metrics = watched.metrics()

@@ -14,6 +14,7 @@ from typing import Any
 
 import grpc
 
+from contract.prediction_log.settings import SHADOW_HEADER
 from fleet.configuration.state import socket_of
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
@@ -28,15 +29,18 @@ class StandIn:
         self.name = name
         self.fails = self.late = False
         self.requests: Counter[str] = Counter()
+        self.named: list[str] = []  # Envoy's names of mirrored requests
 
-    def answer(self) -> tuple[int, bytes]:
+    def answer(self, name: str | None) -> tuple[int, bytes]:
         """Status and body of an answer over HTTP."""
         self.requests["http"] += 1
+        self.named += [name] if name else []
         return (500, b"broken") if self.fails else (200, self.name.encode())
 
     def infer(self, _: bytes, context: Any) -> bytes:
         """Answer a call."""
         self.requests["grpc"] += 1
+        self.named += [value for key, value in context.invocation_metadata() if key == SHADOW_HEADER]
         if self.late:
             context.send_initial_metadata(())
         if self.fails or self.late:
@@ -62,7 +66,7 @@ def serving(name: str, root: Path) -> Iterator[StandIn]:
 
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers.get("content-length", 0)))
-            self._reply(*stand_in.answer())
+            self._reply(*stand_in.answer(self.headers.get(SHADOW_HEADER)))
 
         def _reply(self, status: int, body: bytes) -> None:
             self.send_response(status)

@@ -119,6 +119,21 @@ def test_errors_after_the_first_metadata_are_seen_in_the_replicas_counts(
     until(found, "the replica to be named")
 
 
+def test_shadow_gets_a_copy_of_each_request_and_its_failures_reach_no_caller(start: Start, root: Path) -> None:
+    replicas = (Replica("one", OLD, 0), Replica("two", NEW, 0))
+    with ExitStack() as stack:
+        live, shadow = (stack.enter_context(serving(replica.name, root)) for replica in replicas)
+        callers = Callers(start(State(size=1, live=OLD, shadow=NEW, replicas=replicas), root))
+        stack.callback(callers.close)
+        until(lambda: (callers.http(), callers.grpc()) == ("one", "one") and len(shadow.named) > 1, "a copy of each")
+        shadow.fails = True
+        for each in (live, shadow):
+            each.named.clear()
+        assert {callers.http() for _ in range(50)} | {callers.grpc() for _ in range(50)} == {"one"}
+        assert len(set(live.named)) == 100  # a name of its own for each, and no caller's
+        until(lambda: sorted(shadow.named) == sorted(live.named), "the copies")
+
+
 def sides(ask: Callable[[str], str]) -> dict[str, str]:
     """Who answers each key."""
     return {key: ask(key) for key in KEYS}

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from contract.prediction_log.settings import SHADOW_HEADER
 from fleet.configuration.settings import Settings
 from fleet.configuration.state import Canary, Replica, State
 from fleet.envoy import config
@@ -76,6 +77,21 @@ def test_requests_of_a_canary_have_the_live_replicas_behind_its_own() -> None:
     clusters = {entry["name"]: entry for entry in resources(STATE)["cds.json"]}
     behind = clusters[f"http-{NEW[:16]}-or-live"]["cluster_type"]["typed_config"]["clusters"]
     assert behind == [f"http-{NEW[:16]}", f"http-{OLD[:16]}"]
+
+
+def test_shadow_gets_copies_and_a_name_for_each_that_no_caller_can_choose() -> None:
+    shadow = "c" * 64
+    state = replace(STATE, shadow=shadow, replicas=(*REPLICAS, Replica("shadow-0", shadow, 8102)))
+    for protocol in ("http", "grpc"):
+        route = resources(state)[f"rds-{protocol}.json"][0]["virtual_hosts"][0]["routes"][0]
+        (mirror,) = route["route"]["request_mirror_policies"]
+        assert mirror["cluster"] == f"{protocol}-{shadow[:16]}"
+        (named,) = route["request_headers_to_add"]
+        assert named["header"]["key"] == SHADOW_HEADER
+        assert named["append_action"] == "OVERWRITE_IF_EXISTS_OR_ADD"
+        without = resources(STATE)[f"rds-{protocol}.json"][0]["virtual_hosts"][0]["routes"]
+        assert all(SHADOW_HEADER in each["request_headers_to_remove"] for each in without)
+        assert not any("request_mirror_policies" in each["route"] for each in without)
 
 
 def test_requests_are_refused_with_a_reason_when_nothing_is_live() -> None:
