@@ -33,7 +33,6 @@ from contract.prediction_log import settings as log_settings
 from contract.prediction_log.records import ID_LIMIT_BYTES
 from contract.schema.schema import FeatureSchema
 
-
 _SHADOW_METRICS = "bulkhead_shadow_log_rows", "bulkhead_shadow_log_dropped_rows"
 
 

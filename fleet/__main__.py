@@ -19,6 +19,7 @@ from fleet.configuration.state import Bounds
 from fleet.control import history
 from fleet.control.fleet import Fleet
 from fleet.control.history import Cause
+from fleet.monitoring import shadow
 from fleet.monitoring.status import DOWN, NOTHING
 
 
@@ -82,6 +83,8 @@ def describe(status: dict[str, Any]) -> str:
         lines.append(
             f"canary  {canary['digest'][:12]} with {canary['percent']} % of the requests; failed {served['canary']}, live {served['live']}"
         )
+    if status["shadow"]:
+        lines.append(f"shadow  {shadow.described(status['shadow'])}")
     for entry in status["replicas"]:
         health = "ready" if entry["ready"] else f"not ready ({entry['state']})"
         lines.append(f"        {entry['name']:<12} {health:<22} pid {entry['pid']:<8} port {entry['admin_port']}")

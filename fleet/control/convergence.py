@@ -23,6 +23,7 @@ from fleet.control.program import NAME
 from fleet.envoy import balancer
 from fleet.envoy.balancer import Balancer
 from fleet.envoy.proxy import Proxy
+from fleet.monitoring import shadow
 from fleet.store.installed import Installed
 from fleet.supervisor import replicas
 from fleet.supervisor.supervision import Supervisor
@@ -62,7 +63,8 @@ class Convergence:
             UnavailableError: not all that is wanted serves.
         """
         saved = fleet_state.load(self._settings.state)
-        private_directory(self._settings.root / "run")
+        for name in ("run", shadow.DIRECTORY):
+            private_directory(self._settings.root / name)
         for digest in wanted.counts:
             self._installed.bundle(digest)  # the source of later starts, too, was verified by today's keys
         self._clear_away(saved)
@@ -94,6 +96,17 @@ class Convergence:
         fleet_state.save(self._settings.state, serving)
         self._proxy.route(serving)
         self._proxy.wait_until_healthy(self._retire(serving).replicas)
+        self._compare(serving)
+
+    def _compare(self, state: State) -> None:
+        """Run the comparison of the shadow with the live bundle; none without a shadow."""
+        program = shadow.program(self._settings, state)
+        if program is None:
+            if shadow.NAME in self._supervisor.states():
+                self._supervisor.remove([shadow.NAME])
+        elif not self._supervisor.runs(program):
+            self._supervisor.remove([shadow.NAME])
+            self._supervisor.add(program)
 
     def _unfit(self, state: State) -> frozenset[str]:
         """Return the replicas that nothing would restart, and those still unhealthy to Envoy after some time."""
@@ -165,7 +178,7 @@ class Convergence:
         """Remove what an interrupted command left behind: half-made installations and programs."""
         self._installed.clear_away()
         programs = {*self._supervisor.states(), *self._supervisor.strays()}
-        known = {NAME, *(replica.name for replica in state.replicas)}
+        known = {NAME, shadow.NAME, *(replica.name for replica in state.replicas)}
         self._supervisor.remove([name for name in programs - known if not balancer.epochs([name])])
 
 

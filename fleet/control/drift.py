@@ -14,6 +14,7 @@ from fleet.control.history import Cause
 from fleet.control.program import NAME
 from fleet.envoy import balancer
 from fleet.envoy.proxy import Proxy
+from fleet.monitoring import shadow
 from fleet.supervisor import unix_http
 from fleet.supervisor.supervision import ProcessState
 
@@ -76,9 +77,10 @@ class Drift:
         """Find what a killed command left, or a killed supervisord."""
         known = {replica.name for replica in state.replicas}
         envoys = {name for name in programs if balancer.epochs([name])}
-        if gone := known - set(programs):
+        if gone := (known | ({shadow.NAME} if state.shadow else set())) - set(programs):
             return Cause(_BY, f"nothing would restart {', '.join(sorted(gone))}")
-        if left := set(programs) - known - envoys - {NAME}:
+        expected = {NAME, shadow.NAME} if state.shadow else {NAME}
+        if left := set(programs) - known - envoys - expected:
             return Cause(_BY, f"{', '.join(sorted(left))} is left of a killed command")
         if len(envoys) != 1:
             return Cause(_BY, f"{len(envoys)} Envoys instead of one")

@@ -4,6 +4,7 @@ Twice a second it
 
 - kills Envoy or replicas that hang; supervisord restarts what ends. A process hangs if it did not answer within a second (supervisord:
   two), four times in a row. One that has not answered since its start has the start limit of a replica;
+- kills replicas that fail half of their requests while others of the same bundle do not;
 - starts the fleet again where supervisord has ended or hangs. It is one of supervisord's programs, so each restarts the other;
 - converges where something is other than it should be (`fleet.control.drift`);
 - asks the controllers, such as the judge of a canary, what they want changed, and does it.
@@ -115,7 +116,11 @@ class Reconciler:
         for name in self.watch.hanging(programs, self.settings.start_limit_s):
             _say(f"{name} does not answer: killing it, supervisord restarts it")
             supervisor.kill(name)
-        self._act(programs)
+        state = fleet_state.load(self.state_path)
+        for name in self.watch.failing(programs, state, self.drift.proxy):
+            _say(f"{name} fails requests that others answer: killing it, supervisord restarts it")
+            supervisor.kill(name)
+        self._act(state, programs)
 
     def start_again(self, why: str) -> None:
         """Start the fleet again in a process of its own, which outlives this one and starts another reconciler."""
@@ -128,9 +133,8 @@ class Reconciler:
         self.up = subprocess.Popen(command, cwd=PROJECT)
         self.up_began = time.monotonic()
 
-    def _act(self, programs: dict[str, ProcessState]) -> None:
+    def _act(self, state: State, programs: dict[str, ProcessState]) -> None:
         """Begin at most one thing; the controllers are asked in every round, since they measure."""
-        state = fleet_state.load(self.state_path)
         edits = [edit for each in self.controllers if (edit := self._asked(each, state))]
         if self.work is not None and not self.work.done():
             return None

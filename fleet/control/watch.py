@@ -1,4 +1,4 @@
-"""The watch over processes that hang: supervisord restarts those that end, but cannot see these."""
+"""The watch over processes that hang or fail: supervisord restarts those that end, but cannot see these."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fleet.configuration.state import socket_of
+from fleet.configuration.state import State, socket_of
 from fleet.control.program import NAME
 from fleet.envoy import balancer
+from fleet.envoy.config import PROTOCOLS
+from fleet.envoy.outliers import Endpoint, Outliers
+from fleet.envoy.proxy import Proxy
+from fleet.monitoring import shadow
 from fleet.supervisor import unix_http
 from fleet.supervisor.supervision import ProcessState
 
@@ -38,10 +42,12 @@ class Watch:
 
     root: Path
     seen: dict[tuple[str, int], Seen] = field(default_factory=dict)
+    outliers: Outliers = field(default_factory=Outliers)
 
     def hanging(self, programs: Mapping[str, ProcessState], start_limit_s: float) -> list[str]:
         """Ask every process once, and return the programs that hang."""
-        running = {name: each for name, each in programs.items() if each.state == "RUNNING" and name != NAME}
+        unasked = (NAME, shadow.NAME)
+        running = {name: each for name, each in programs.items() if each.state == "RUNNING" and name not in unasked}
         # Concurrently, since each hung process takes the whole limit.
         with ThreadPoolExecutor(len(running) or 1) as pool:
             answers = dict(zip(running, pool.map(self._answers, running), strict=True))
@@ -52,6 +58,21 @@ class Watch:
             for (name, _), each in self.seen.items()
             if each.hangs(answers[name], time.time() - running[name].started_at, start_limit_s)
         ]
+
+    def failing(self, programs: Mapping[str, ProcessState], state: State, proxy: Proxy) -> list[str]:
+        """Return the replicas that fail requests which others of the same bundle answer."""
+        try:
+            hosts = proxy.hosts()
+        except (*unix_http.FAILURES, ValueError):
+            return []
+        seen = {
+            Endpoint(replica.name, programs[replica.name].pid, replica.digest, protocol): host
+            for replica in state.replicas
+            if replica.name in programs
+            for protocol, host in zip(PROTOCOLS, proxy.of(replica, hosts), strict=True)
+            if host
+        }
+        return self.outliers.look(seen, time.monotonic())
 
     def _answers(self, name: str) -> bool:
         if balancer.epochs([name]):

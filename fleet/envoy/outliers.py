@@ -45,13 +45,14 @@ class Outliers:
             while now - counts[0][0] > _WINDOW_S:
                 counts.popleft()
         shares = {each: share for each in self._seen if (share := self._share(each)) is not None}
-        return sorted(
-            {
-                each.name
-                for each, share in shares.items()
-                if share >= _FAILS and any(shares[other] <= _IS_WELL for other in shares if _are_siblings(each, other))
-            }
-        )
+        found = [
+            each
+            for each, share in shares.items()
+            if share >= _FAILS and any(shares[other] <= _IS_WELL for other in shares if _are_siblings(each, other))
+        ]
+        for each in found:  # named once: its process is killed
+            del self._seen[each]
+        return sorted({each.name for each in found})
 
     def _share(self, each: Endpoint) -> float | None:
         """Return the share of failed requests; None if there were too few."""

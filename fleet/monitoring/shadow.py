@@ -26,7 +26,7 @@ from fleet.monitoring.comparison import LIVE, SHADOW, Comparison
 from fleet.supervisor.supervision import Program
 
 NAME = "shadow"
-DIRECTORY = "shadow"  # below the root; replicas write there
+DIRECTORY = "shadow"  # below the root; replicas write there (`BULKHEAD_SHADOW_LOG`)
 _REPORT = "shadow.json"
 _ROUND_S = 1.0
 _SETTLED_S = 5.0

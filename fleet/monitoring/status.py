@@ -15,6 +15,7 @@ from fleet.configuration.declaration import Declaration
 from fleet.configuration.settings import Settings
 from fleet.configuration.state import Replica, State, socket_of
 from fleet.envoy.proxy import Hosts, Proxy
+from fleet.monitoring import shadow
 from fleet.supervisor import heartbeat, unix_http
 from fleet.supervisor.replicas import refusals
 from fleet.supervisor.supervision import ProcessState, Supervisor
@@ -57,6 +58,7 @@ def of(
         "declared": asdict(Declaration.of(state)),
         "live": {"digest": channel.digest, **channel.history[-1]} if channel else None,
         "canary": _canary(state, proxy, hosts),
+        "shadow": shadow.report(settings.root, state),
         "replicas": entries,
     }
 

@@ -20,6 +20,7 @@ from contract.errors import (
     ConfigurationError,
     UnavailableError,
 )
+from contract.prediction_log.settings import SHADOW_VARIABLE
 from fleet.configuration.settings import PROJECT, Settings
 from fleet.configuration.state import Replica, State, socket_of
 from fleet.supervisor import launch, unix_http
@@ -84,6 +85,7 @@ def program(replica: Replica, bundle: Path, serving_python: Path, fleet_python: 
             "PYTHONDONTWRITEBYTECODE": "1",
             "OPENBLAS_NUM_THREADS": "1",  # otherwise numpy starts a thread per core, which small products do not need
             **({"BULKHEAD_ADMIN_PORT": str(replica.admin_port)} if settings.admin_port else {}),
+            SHADOW_VARIABLE: str(settings.root / "shadow"),
             **settings.passed_on,
         },
     )
