@@ -261,7 +261,8 @@ SERVING = (
         29,
         "a bundle that crashes, hangs, is unsigned or changed",
         "it never gets a request",
-        tests=(
+        ("fleet",),
+        (
             "fleet/control/test_refused_bundles.py::test_live_bundle_serves_on_when_a_bundle_is_refused_with_one_byte_changed_in_its",
             "fleet/store/test_bundle_verify.py::test_flipped_bytes_are_refused_by_the_command",
         ),

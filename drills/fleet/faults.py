@@ -6,7 +6,7 @@ import signal
 import time
 from contextlib import ExitStack
 
-from drills.fleet import custody
+from drills.fleet import custody, refusals
 from drills.fleet.fleets import DrilledFleet, fleets, waited
 from drills.fleet.injections import counted, kill_and_wait, over_both, stopped, under_load
 from drills.results import Result
@@ -26,6 +26,7 @@ def fleet(bundle: Bundle) -> list[Result]:
         frozen,
         rollbacks,
         balancer,
+        refusals.bad_bundles,
         supervisor_killed,
         supervisor_stopped,
         training_gone,
@@ -49,7 +50,7 @@ def kills(one: DrilledFleet) -> list[Result]:
     one.serve(4)
     names = [each["name"] for each in one("status")["replicas"]]
     took: list[float] = []
-    with under_load(one, one.first) as found:
+    with over_both(one, one.first) as found:
         time.sleep(1)
         for turn in range(60):
             began = time.monotonic()
@@ -75,7 +76,7 @@ def frozen(one: DrilledFleet) -> list[Result]:
     one.serve(3)
     out: list[float] = []
     names = [each["name"] for each in one("status")["replicas"]]
-    with under_load(one, one.first) as found:
+    with over_both(one, one.first) as found:
         for turn in range(4):
             name = names[turn % len(names)]
             send(one.pids(name), signal.SIGSTOP)
@@ -99,7 +100,7 @@ def rollbacks(one: DrilledFleet) -> list[Result]:
     """Deploy another bundle and roll back."""
     one.serve(2)
     took = []
-    with under_load(one, one.first, one.second) as found:
+    with over_both(one, one.first, one.second) as found:
         for _ in range(2):
             one("deploy", one.second)
             began = time.monotonic()

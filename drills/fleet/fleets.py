@@ -41,8 +41,10 @@ class DrilledFleet:
     first: str
     second: str
     public_key: str
+    private_key: bytes
     ports: list[int] = field(default_factory=lambda: free_ports(2))
     replica_port: int = 26100
+    start_limit_s: float = 60.0
     python: Path = field(default_factory=lambda: interpreter("fleet"))
 
     @property
@@ -63,6 +65,7 @@ class DrilledFleet:
             "BULKHEAD_HTTP_PORT": str(self.ports[0]),
             "BULKHEAD_GRPC_PORT": str(self.ports[1]),
             "BULKHEAD_REPLICA_PORT": str(self.replica_port),
+            "BULKHEAD_START_LIMIT_S": str(self.start_limit_s),
             "BULKHEAD_VERIFY_KEY": self.public_key,
         }
         command = [str(self.python), "-m", "fleet", *arguments, "--json"]
@@ -129,18 +132,28 @@ def _fleet(bundle: Bundle, scratch: Path) -> DrilledFleet:
     key = signature.make_key()
     store = Store(str(scratch / "store"), private_key=key)
     first, second = store.put(bundle.path), store.put(another(bundle.path, scratch / "second"))
-    return DrilledFleet(scratch, bundle.path, first, second, signature.public_key_of(key).decode())
+    return DrilledFleet(scratch, bundle.path, first, second, signature.public_key_of(key).decode(), key)
 
 
 def another(source: Path, target: Path, rows: int = 1) -> Path:
     """Make another version of a bundle, which allows `rows` more rows in a request and gives the same answers; return it."""
     shutil.copytree(source, target)
-    limits = target / manifest.ARTIFACT / "limits.json"
-    content = json.loads(limits.read_bytes())
-    limits.write_bytes(canonical_json(content | {"max_rows": content["max_rows"] + rows}))
-    claims = replace(manifest.read(target), files=manifest.tree_digests(target))
-    (target / manifest.FILE_NAME).write_bytes(claims.to_bytes())
-    return target
+
+    def allow(bundle: Path) -> None:
+        """Allow more rows."""
+        limits = bundle / manifest.ARTIFACT / "limits.json"
+        content = json.loads(limits.read_bytes())
+        limits.write_bytes(canonical_json(content | {"max_rows": content["max_rows"] + rows}))
+
+    return changed(target, allow)
+
+
+def changed(bundle: Path, change: Callable[[Path], None]) -> Path:
+    """Change a bundle, correct its manifest, and return it."""
+    change(bundle)
+    claims = replace(manifest.read(bundle), files=manifest.tree_digests(bundle))
+    (bundle / manifest.FILE_NAME).write_bytes(claims.to_bytes())
+    return bundle
 
 
 @contextmanager
