@@ -78,10 +78,10 @@ class PredictionLog:
 
     def collect(self) -> Iterator[Family]:
         """Yield the counters of written and dropped rows."""
-        rows, dropped_rows = self._metrics
-        written = Family(rows, "counter", "Rows written to the log")
+        written_name, dropped_name = self._metrics
+        written = Family(written_name, "counter", "Rows written to the log")
         written.add(self._version, self._written)
-        dropped = Family(dropped_rows, "counter", "Rows that the log dropped")
+        dropped = Family(dropped_name, "counter", "Rows that the log dropped")
         for cause, rows in {"queue": self._overflowed, **self._lost}.items():
             dropped.add(f"{labels({'cause': cause})},{self._version}", rows)
         yield from (written, dropped)
