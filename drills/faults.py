@@ -275,7 +275,15 @@ SERVING = (
     ),
     Fault(31, "deployment and rollback", "done within 10 s, L3", ("fleet",)),
     Fault(32, "the load balancer reloaded and replaced", "L3", ("fleet",)),
-    Fault(33, "training at full tilt at peak traffic", "p99 grows by 10 % at most, L3"),
+    Fault(
+        33,
+        "training at full tilt at peak traffic",
+        "p99 grows by 10 % at most, L3",
+        ("contention",),
+        (
+            "functional/faults/test_contention.py::test_no_request_fails_beside_training_that_gets_what_the_fleet_leaves",
+        ),
+    ),
     Fault(
         34,
         "the training side gone",

@@ -158,15 +158,16 @@ def changed(bundle: Path, change: Callable[[Path], None]) -> Path:
 
 @contextmanager
 def asked(
-    fleet: DrilledFleet, rate_per_s: float, seconds: float, *versions: str, over_grpc: bool = False
+    fleet: DrilledFleet, rate_per_s: float, seconds: float, *versions: str, rows: int = 1, over_grpc: bool = False
 ) -> Iterator[dict[str, Any]]:
     """Run good callers beside the block, for at least so long; the yielded dictionary holds their counts after it.
 
     Args:
         versions: which may answer.
+        rows: of each request.
     """
     port = fleet.ports[1 if over_grpc else 0]
-    command = [sys.executable, "-m", "drills.callers.good", str(fleet.bundle), str(port), "--rows", "1"]
+    command = [sys.executable, "-m", "drills.callers.good", str(fleet.bundle), str(port), "--rows", str(rows)]
     command += ["--grpc"] * over_grpc
     command += ["--rate", str(rate_per_s), "--seconds", str(seconds)]
     for version in versions:
