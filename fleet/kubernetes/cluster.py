@@ -148,8 +148,7 @@ class ClusterFleet:
             raise ConfigurationError("a canary is declared and nothing is live: deploy a bundle first")
         if trial and trial.bundle == wanted.live:
             raise ConfigurationError(f"{trial.bundle[:12]} is declared as the canary and already live")
-        if trial:
-            wanted.with_image(trial.bundle, None)
+        wanted.require_images()
 
     def _converge(self, before: Record, wanted: Record, by: str | None = None) -> None:
         """Bring the cluster to the wanted record: replicas, then the channel `live`, then the weights, then replicas without requests.
@@ -176,10 +175,7 @@ class ClusterFleet:
             self._require_unchanged(wanted)
             if by and wanted.live and (channel is None or channel.digest != wanted.live):
                 self._store.move("live", wanted.live, expected=channel, by=by)
-        except ConflictError:
-            raise  # the other command's cluster is not ours to put back
         except BaseException:
-            self._tell("putting everything back as it was")
             self._put_back(before, version)
             raise
         for each in objects:
@@ -191,7 +187,11 @@ class ClusterFleet:
 
     def _put_back(self, before: Record, version: str) -> None:
         """Apply the record as it was; replicas of it still serve, since none was taken away before its successor was available."""
-        self._api.put(replace(before, version=version).to_object(self._namespace))
+        try:
+            self._api.put(replace(before, version=version).to_object(self._namespace))
+        except ConflictError:
+            return  # another command has changed the fleet, and what is there is its own
+        self._tell("putting everything back as it was")
         for each in manifests.moving(filling.filled(self._objects, before)):
             self._api.apply(each, force=self._force)
 

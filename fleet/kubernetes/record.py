@@ -24,8 +24,13 @@ _DECLARATION, _BUNDLES = "fleet.yaml", "bundles.json"
 _WHERE = Path(f"configmap/{NAME}") / _DECLARATION  # for messages
 _KEPT = 20  # images, for rollbacks
 _PINNED = re.compile(r"[a-z0-9][a-zA-Z0-9._:/-]*@sha256:[0-9a-f]{64}")
-# The limit in the manifests; the default of a fleet of one machine is for replicas without one of the kernel's.
 _DECLARED = Declaration(limits=Limits(512))
+_TEMPLATE = """\
+# The fleet of this cluster. `fleet --target kubernetes` edits it; after an edit by hand, `up` brings the cluster there.
+replicas: 2
+canary: null
+limits: {memory_mb: 512}
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +48,7 @@ class Record:
     declared: Declaration = _DECLARED
     live: str | None = None
     images: Mapping[str, str] = field(default_factory=dict)
-    text: str = ""
+    text: str = _TEMPLATE
     version: str = ""
 
     @property
@@ -69,6 +74,13 @@ class Record:
         newest_last = {**{key: value for key, value in self.images.items() if key != digest}, digest: image}
         return replace(self, images=dict([*newest_last.items()][-_KEPT:]))
 
+    def require_images(self) -> None:
+        """Raise ConfigurationError for a bundle that is to serve and has no image; by hand, a digest is written whole."""
+        trial = self.declared.canary
+        for digest in (self.live, trial.bundle if trial else None):
+            if digest is not None:
+                self.with_image(digest, None)
+
     def require_supported(self) -> None:
         """Raise ConfigurationError for a key of `fleet.yaml` that only a fleet of one machine can fulfil."""
         wanted, trial = self.declared, self.declared.canary
@@ -83,7 +95,7 @@ class Record:
 
     def to_object(self, namespace: str) -> dict[str, Any]:
         """Return the ConfigMap."""
-        text = declaration.rendered(self.declared, self.text.encode() or None, _WHERE).decode()
+        text = declaration.rendered(self.declared, self.text.encode(), _WHERE).decode()
         bundles = canonical_json({"live": self.live, "images": dict(self.images)}).decode()
         metadata = {"name": NAME, "namespace": namespace} | ({"resourceVersion": self.version} if self.version else {})
         data = {_DECLARATION: text, _BUNDLES: bundles}
@@ -105,11 +117,17 @@ def parse(found: Mapping[str, Any] | None) -> Record:
         raise ConfigurationError(
             f"configmap/{NAME} is not a fleet's record ({error!r}): delete it, run `up`, and deploy again"
         ) from error
-    return Record(declaration.parse(text.encode(), _WHERE), live, images, text, version)
+    found_record = Record(declaration.parse(text.encode(), _WHERE), live, images, text, version)
+    found_record.require_images()
+    return found_record
 
 
 def declared_in(path: Path) -> tuple[Declaration, str]:
-    """Return the declaration of a file of this machine, and its text."""
+    """Return the declaration of a file of this machine, and its text.
+
+    Raises:
+        ConfigurationError: there is no such file, or it is no declaration.
+    """
     found = declaration.read(path)
     if found is None:
         raise ConfigurationError(f"{path} is not there; name a fleet.yaml with --file")

@@ -47,7 +47,7 @@ class Cluster(kmock.KubernetesScaffold):
             return web.Response(status=404, text="404 page not found\n")
         plural = str(resource.plural or "namespaces")  # kmock sees no kind in /api/v1/namespaces/NAME
         if plural in self.forbidden:
-            message = f'{plural} is forbidden: User "dev" cannot {request.method} resource "{plural}"'
+            message = f'{plural} is forbidden: User "dev" cannot {request.method.value.lower()} resource "{plural}"'
             raise kmock.KubernetesError(status=403, reason="Forbidden", message=message)
         if request.method == "GET" and request.name is None:
             return web.json_response({"items": self._selected(request)})

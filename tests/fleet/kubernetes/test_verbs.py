@@ -95,6 +95,7 @@ def test_a_bundle_serves_after_up_and_deploy(fleet: Command) -> None:
     status = fleet("deploy", fleet.bundles.first, "--image", image(1))
     assert status["ready"] and [each["ready"] for each in status["replicas"]] == [True, True]
     assert fleet.images("live") == {image(1)}
+    assert fleet.cluster.one(CONFIGS, "fleet")["data"]["fleet.yaml"].startswith("# The fleet of this cluster")
     channel = fleet.store.read("live")
     assert channel is not None and (channel.digest, channel.history[-1]["by"]) == (fleet.bundles.first, "fleet deploy")
     deployment = fleet.cluster.one(DEPLOYMENTS, "predictor-live")
@@ -188,6 +189,37 @@ def test_the_second_of_two_commands_changes_nothing(fleet: Command) -> None:
     assert fleet.weights()["httproutes"] == {"live": 100, "canary": 0}
 
 
+def test_everything_is_as_before_when_the_channel_was_moved_meanwhile(fleet: Command) -> None:
+    fleet("up")
+    fleet("deploy", fleet.bundles.first, "--image", image(1))
+
+    def move() -> None:
+        fleet.store.move("live", fleet.bundles.first, expected=fleet.store.read("live"), by="somebody else")
+
+    fleet.cluster.at_apply["predictor-live"] = move
+    fleet.refused(EXIT_RETRY, "deploy", fleet.bundles.second, "--image", image(2))
+    assert fleet.images("live") == {image(1)}
+    assert fleet("status")["ready"]
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("bundles.json", "{"),
+        ("bundles.json", "{}"),
+        ("fleet.yaml", "replicas: 0\n"),
+        ("fleet.yaml", "canary: {bundle: abcdef01, weight: 5}\n"),
+    ],
+)
+def test_a_record_that_was_edited_wrongly_is_refused(fleet: Command, key: str, text: str) -> None:
+    fleet("up")
+    fleet.cluster.one(CONFIGS, "fleet")["data"][key] = text
+    before = versions(fleet)
+    for verb in (("status",), ("up",), ("scale", "3")):
+        assert fleet.refused(EXIT_CONFIGURATION, *verb)
+    assert versions(fleet) == before
+
+
 def test_a_field_of_another_manager_is_left_alone(fleet: Command) -> None:
     fleet("up")
     fleet("deploy", fleet.bundles.first, "--image", image(1))
@@ -245,7 +277,7 @@ def test_refusals_of_the_cluster_say_what_to_do(fleet: Command, tmp_path: Path) 
     fleet.cluster.unknown.clear()
     fleet("up")
     fleet.cluster.forbidden.add("deployments")
-    assert "cannot PATCH" in fleet.refused(EXIT_CONFIGURATION, *deploy) or True
+    assert "cannot patch" in fleet.refused(EXIT_CONFIGURATION, *deploy)
     fleet.cluster.forbidden.clear()
     fleet.cluster.forbidden.add("configmaps")
     assert "bind the Role" in fleet.refused(EXIT_CONFIGURATION, *deploy)
