@@ -10,7 +10,7 @@ from collections.abc import Callable
 from drills import overload, results, stops
 from drills.answers import one_answer
 from drills.callers import floods
-from drills.fleet import contention, faults
+from drills.fleet import contention, faults, shadows
 from drills.hostile import drill, fuzzing
 from drills.training import kills
 from harness.bundles import Bundle, find
@@ -25,6 +25,7 @@ _DRILLS: dict[str, Callable[[Bundle, argparse.Namespace], list[results.Result]]]
     "one_answer": lambda bundle, asked: one_answer.one_answer(bundle, asked.seed),
     "fleet": lambda bundle, _: faults.fleet(bundle),
     "contention": lambda bundle, _: contention.contention(bundle),
+    "shadow": lambda bundle, _: shadows.shadow(bundle),
     "kills": lambda _, asked: kills.kills(asked.seed),
 }
 

@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 
 from fleet.configuration.settings import Settings
+from fleet.configuration.state import Replica, State
 from fleet.control import program, reconciler
-from fleet.control.watch import Seen
+from fleet.control.watch import Seen, Watch
+from fleet.envoy.proxy import Host
 from fleet.supervisor import heartbeat
+from fleet.supervisor.supervision import ProcessState
 
 START_LIMIT_S = 60.0
 
@@ -51,3 +54,27 @@ def test_nobody_else_reads_the_settings_that_the_reconciler_keeps(tmp_path: Path
     tmp_path.chmod(0o755)
     program.program(Settings(store="store", verify_keys=tuple, root=tmp_path))
     assert stat.S_IMODE((tmp_path / "reconciler.json").stat().st_mode) == 0o600
+
+
+class Counting:
+    """An Envoy whose counts the test makes."""
+
+    def __init__(self) -> None:
+        self.counts = {"one": (0, 0), "two": (0, 0)}
+
+    def hosts(self) -> dict[str, tuple[int, int]]:
+        return self.counts
+
+    def of(self, replica: Replica, hosts: dict[str, tuple[int, int]]) -> list[Host]:
+        requests, errors = hosts[replica.name]
+        return [Host(healthy=True, draining=False, active_requests=0, requests=requests, errors=errors)] * 2
+
+
+def test_replica_is_named_once_when_it_fails_requests_that_its_sibling_answers(tmp_path: Path) -> None:
+    state = State(size=2, live="a" * 64, replicas=(Replica("one", "a" * 64, 1), Replica("two", "a" * 64, 2)))
+    programs = {name: ProcessState("RUNNING", pid, 0) for pid, name in enumerate(("one", "two"), 100)}
+    watch, envoy = Watch(tmp_path), Counting()
+    assert watch.failing(programs, state, envoy) == []  # type: ignore[arg-type]
+    envoy.counts = {"one": (100, 60), "two": (100, 0)}
+    assert watch.failing(programs, state, envoy) == ["one"]  # type: ignore[arg-type]
+    assert watch.failing(programs, state, envoy) == []  # type: ignore[arg-type]
