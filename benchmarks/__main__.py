@@ -47,7 +47,7 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "ready": lambda: serving.ready(find()),
     "lean": lambda: serving.lean(find()),
     "watching": lambda: serving.watching(find()),
-    scaling.NAME: scaling.scaling,
+    scaling.NAME: lambda: scaling.scaling(find()),
     "formats": lambda: formats.formats(find()),
 }
 

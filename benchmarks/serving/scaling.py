@@ -6,6 +6,7 @@ load beforehand and whose replicas start at once: the fewest whose 99th percenti
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,13 +16,16 @@ from benchmarks.results import Bar, Figure, figure
 from benchmarks.serving import days, queues
 from benchmarks.serving.knative import Knative
 from benchmarks.serving.queues import Ran, Scaler, Seen
+from benchmarks.serving.real_step import real_step
 from contract.bundle.limits import Limits
 from fleet.scaling.autoscaler import TICK_S, Autoscaler, Policy, Sample
+from harness.bundles import Bundle
 
 NAME = "scaling"
 _SERVICE_S = 0.01
 _BUDGET_S = Limits.latency_budget_s
 _START_S = 1.5  # of a replica
+_SHORTEST_START_S = 0.5
 _LEAST, _MOST = 2, 16
 _UNLIMITED = 1_000_000  # requests wait, as in Knative's activator
 _BEFORE_S, _AFTER_S = 60, 120
@@ -64,9 +68,20 @@ class Fixed:
         return size
 
 
-def scaling() -> list[Figure]:
-    """Return the figures of the step and of the day."""
-    return [*step(), *day()]
+def scaling(bundle: Bundle) -> list[Figure]:
+    """Return the figures of the real step, of the simulated ones with the start time of the real, and of the day."""
+    real = real_step(bundle, TIMES)
+    start_s = max(real.capacity_s - 2 * TICK_S, _SHORTEST_START_S) if math.isfinite(real.capacity_s) else _START_S
+    rows = [
+        ("scaling_fleet_capacity", real.capacity_s, "s", "Knative's bar of a step", 10.0, Bar("≤", 4, of="value")),
+        ("scaling_fleet_failed", real.failed, "requests", "asked", real.asked, Bar("≤", 0, of="value")),
+        ("scaling_fleet_p99", real.p99_ms, "ms", "the latency budget", 1000 * _BUDGET_S, Bar("≤", 1)),
+    ]
+    figures = [
+        figure(name, value, unit, peer=peer, peer_value=peer_value, benchmark=NAME, bar=bar)
+        for name, value, unit, peer, peer_value, bar in rows
+    ]
+    return [*figures, *step(start_s), *day()]
 
 
 def ours() -> Ours:

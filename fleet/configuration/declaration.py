@@ -18,20 +18,22 @@ from ruamel.yaml.error import YAMLError
 
 from contract.errors import ConfigurationError, ConflictError
 from contract.files import atomic_path, private_directory
-from fleet.configuration.state import Bounds, Canary, State
+from fleet.configuration.state import IN_FLIGHT, Bounds, Canary, State
 
 MOST_REPLICAS = 64
 JUDGES = ("manual", "auto")
 ISOLATIONS = ("auto", "required", "none")
 STICKINESS = ("none", "header")
 _LEAST_MB, _MOST_MB = 64, 1 << 20
+_MOST_IN_FLIGHT = 100
 _DIGEST = re.compile(r"[0-9a-f]{8,64}")
 _COMMENT = re.compile(r"\s#.*$")
 _TEMPLATE = """\
 # The fleet that is wanted. Edit it, or let `fleet scale`, `deploy`, `promote` and `rollback` do so: within about a second the
 # reconciler brings the fleet there, or `fleet status` says why not. Which bundle is live stands in the store.
 
-# Replicas of the live bundle: a number, or {min: 2, max: 8}, and the autoscaler decides between them.
+# Replicas of the live bundle: a number, or {min: 2, max: 8}, and the autoscaler decides between them, by the requests in flight of each
+# (2.5 by default; {min: 2, max: 8, in_flight: 1} has more to spare).
 replicas: 2
 # null, or {bundle: DIGEST, weight: 5, judge: manual}: it gets 5 % of the requests. With `judge: auto` it walks 1, 5, 25, 100 %.
 canary: null
@@ -224,11 +226,20 @@ def _replicas(value: Any, path: Path) -> int | Bounds:
     if not isinstance(value, dict):
         return _whole("replicas", value, 1, MOST_REPLICAS, path)
     _refuse_unknown(value, _names(Bounds), "replicas.", path)
-    _require(value, _names(Bounds), "replicas", path)
+    _require(value, ("min", "max"), "replicas", path)
     least, most = (_whole(f"replicas.{name}", value[name], 1, MOST_REPLICAS, path) for name in ("min", "max"))
     if least > most:
         raise ConfigurationError(f"{path}: replicas.min is {least} and replicas.max {most}: min must not be above max")
-    return Bounds(least, most)
+    return Bounds(least, most, _in_flight(value.get("in_flight", IN_FLIGHT), path))
+
+
+def _in_flight(value: Any, path: Path) -> float:
+    # More than a replica ever gets (Envoy's limit) would never start one.
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value <= _MOST_IN_FLIGHT:
+        raise ConfigurationError(
+            f"{path}: replicas.in_flight is {value!r}; it must be a number above 0, {_MOST_IN_FLIGHT} at most"
+        )
+    return float(value)
 
 
 def _canary(value: Any, path: Path) -> Trial | None:

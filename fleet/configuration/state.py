@@ -12,6 +12,7 @@ from contract.errors import ConfigurationError
 from contract.files import canonical_json, write_atomically
 
 TARGETS_FILE_NAME = "prometheus.json"
+IN_FLIGHT = 2.5  # requests that the autoscaler wants in flight at each replica; docs/explanation/scaling.md says what that means
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +35,11 @@ class Canary:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The bounds between which the autoscaler chooses the number of replicas."""
+    """The bounds between which the autoscaler chooses the number of replicas, and the requests in flight that each is to have."""
 
     min: int
     max: int
+    in_flight: float = IN_FLIGHT
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from fleet.configuration.edit import Controller
 from fleet.configuration.settings import Settings
+from fleet.envoy.proxy import Proxy
+from fleet.scaling.controller import Scaler
 
 
-def of(_settings: Settings) -> list[Controller]:
+def of(settings: Settings) -> list[Controller]:
     """Return the controllers of a fleet; each keeps its own memory, and starts anew with the reconciler."""
-    return []
+    return [Scaler(settings.root, Proxy(settings))]

@@ -132,6 +132,9 @@ class Fleet:
         """Declare another number of replicas of the live bundle, or bounds between which the autoscaler chooses it."""
         with self._running():
             wanted = self._wanted()
+            before = wanted.declared.replicas
+            if isinstance(replicas, Bounds) and isinstance(before, Bounds):
+                replicas = replace(replicas, in_flight=before.in_flight)
             self._change("scale", replace(wanted, declared=replace(wanted.declared, replicas=replicas)))
 
     def promote(self, *, breaking: bool = False) -> None:

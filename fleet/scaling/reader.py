@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -71,8 +72,9 @@ class Reader:
         polled: set once the thread has polled.
     """
 
-    def __init__(self, source: Source) -> None:
-        self._source = source
+    def __init__(self, source: Source, clock: Callable[[], float] = time.monotonic) -> None:
+        self._source, self._clock = source, clock
+        self._taken_at = clock()
         self._clusters: frozenset[str] = frozenset()
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -121,7 +123,8 @@ class Reader:
         with self._lock:
             sums, polls, missed = self._sums, self._polls, self._missed
             self._sums, self._polls, self._missed = {}, {}, False
-        before = self._before
+        before, at, self._taken_at = self._before, self._taken_at, self._clock()
+        seconds = max(self._taken_at - at, POLL_S)
         try:
             self._before = now = Counters.parse(self._source.counters())
         except (*unix_http.FAILURES, ValueError):
@@ -131,7 +134,7 @@ class Reader:
             return None
         answered = (now.completed - now.failed) - (before.completed - before.failed)
         means = tuple(sums[name] / polls[name] for name in sorted(sums))
-        return Sample(means, now.total - before.total, max(answered, 0))
+        return Sample(means, now.total - before.total, max(answered, 0), seconds, max(polls.values(), default=0))
 
     def _run(self) -> None:
         while not self._stop.wait(POLL_S):

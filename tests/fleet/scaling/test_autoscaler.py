@@ -12,9 +12,9 @@ POLICY = Policy(least=2, most=8, in_flight=1.0)  # a replica is to be busy half 
 
 
 def sample(load: float, size: int) -> Sample:
-    """So much load, in busy replicas, on that many replicas; all of it is answered."""
+    """So much load, in busy replicas, on that many replicas; a busy one answers 500 requests in a tick."""
     share = min(load / size, 0.99)
-    return Sample((share / (1 - share),) * size, 100, 100)
+    return Sample((share / (1 - share),) * size, int(500 * load), int(500 * share * size))
 
 
 class Course:
@@ -67,19 +67,42 @@ def test_first_interval_of_a_step_does_not_size_it_when_the_step_began_in_its_mi
 
 
 def test_long_queue_of_one_replica_is_not_counted_as_busy_replicas() -> None:
-    draining = Sample((500.0, 0.5, 0.5, 0.5), arrived=100, answered=300)
-    assert draining.load == pytest.approx(1 + 3 * 0.5 / 1.5, abs=0.01)
+    draining = Sample((500.0, 0.5, 0.5, 0.5), arrived=100, answered=300, polls=1_000_000)
+    assert draining.busy == pytest.approx(1 + 3 * 0.5 / 1.5, abs=0.01)
+    assert draining.certain_load == pytest.approx(draining.busy, rel=0.01)
 
 
 def test_request_longer_than_an_interval_is_no_overload() -> None:
     course = Course(2)
     course.run(60, lambda size: Sample((0.0,) * size, 0, 0))
-    course.run(10, lambda size: Sample((1.0,) + (0.0,) * (size - 1), 1, 0))
-    assert course.size == 2
+    for _ in range(20):
+        for arrived, answered in ((1, 0), (0, 0), (0, 1)):
+            assert course.tick(Sample((1.0, 0.0), arrived, answered)).replicas == 2
+
+
+def test_single_polls_that_meet_a_short_request_are_no_panic_when_the_target_is_low() -> None:
+    course = Course(2, Policy(2, 8, in_flight=0.05))
+    # Fifteen requests of 2 ms in half a second: 0.06 in flight, which most polls do not see.
+    course.run(60, lambda size: Sample((0.06 / size,) * size, 15, 15))
+    assert course.run(5, lambda size: Sample((0.2,) + (0.0,) * (size - 1), 15, 15)) == [2] * 10
+
+
+def test_slower_requests_are_a_panic_when_the_polls_are_certain_of_them() -> None:
+    course = Course(2)
+    course.run(60, lambda size: Sample((0.5,) * size, 100, 100))
+    course.tick(Sample((40.0, 40.0), 100, 95))
+    decision = course.tick(Sample((40.0, 40.0), 100, 95))
+    assert decision.panic
+    assert decision.replicas == 4
 
 
 def test_growth_of_one_decision_is_limited_when_nothing_is_answered() -> None:
-    assert Sample((128.0, 128.0), arrived=5000, answered=0).load == pytest.approx(20, rel=0.01)
+    hung = Sample((128.0, 128.0), arrived=5000, answered=0, polls=1_000_000)
+    assert hung.certain_load == pytest.approx(20, rel=0.01)
+    course = Course(2, Policy(2, 60, in_flight=1.0))
+    course.run(60, lambda size: sample(0.6, size))
+    course.tick(hung)
+    assert course.tick(hung).replicas <= 40
 
 
 def test_single_noisy_tick_changes_nothing() -> None:
@@ -131,7 +154,8 @@ def test_one_missing_tick_between_two_of_panic_does_not_join_them() -> None:
     course.run(60, lambda size: sample(0.6, size))
     overloaded = Sample((60.0, 60.0), arrived=3000, answered=1000)
     sizes = [course.tick(seen).replicas for seen in (overloaded, None, overloaded)]
-    assert sizes == [2, 2, 2]
+    assert sizes[:2] == [2, 2]
+    assert sizes[2] < 8
     assert course.tick(overloaded).replicas == 8
 
 

@@ -37,7 +37,7 @@ class Envoy:
 
 def opened() -> tuple[Envoy, Reader]:
     envoy = Envoy()
-    reader = Reader(envoy)
+    reader = Reader(envoy, iter(range(100)).__next__)  # a second passes between two samples
     reader.watch([LIVE])
     assert reader.take() is None  # nothing to count from yet
     return envoy, reader
@@ -51,7 +51,7 @@ def test_sample_has_the_mean_of_the_polls_and_the_growth_of_the_counters() -> No
     sample = reader.take()
     assert sample is not None
     assert sample.in_flight == (3.0, 0.0)
-    assert (sample.arrived, sample.answered) == (30, 20)
+    assert (sample.arrived, sample.answered, sample.seconds, sample.polls) == (30, 20, 1, 2)
 
 
 def test_replicas_without_requests_of_callers_do_not_count() -> None:
