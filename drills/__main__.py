@@ -10,7 +10,7 @@ from collections.abc import Callable
 from drills import overload, results, stops
 from drills.answers import one_answer
 from drills.callers import floods
-from drills.fleet import contention, faults, shadows
+from drills.fleet import contention, faults, judge, shadows
 from drills.hostile import drill, fuzzing
 from drills.training import kills
 from harness.bundles import Bundle, find
@@ -26,6 +26,7 @@ _DRILLS: dict[str, Callable[[Bundle, argparse.Namespace], list[results.Result]]]
     "fleet": lambda bundle, _: faults.fleet(bundle),
     "contention": lambda bundle, _: contention.contention(bundle),
     "shadow": lambda bundle, _: shadows.shadow(bundle),
+    "judge": lambda bundle, _: judge.judge(bundle),
     "kills": lambda _, asked: kills.kills(asked.seed),
 }
 

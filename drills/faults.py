@@ -270,8 +270,13 @@ SERVING = (
     Fault(
         30,
         "a worse model",
-        "stopped by the gate",
-        tests=("pipelines/train/test_model.py::test_evaluate_rejects_a_model_worse_than_the_live_one",),
+        "stopped by the gate, or by the judge of canaries within its error budget, L3",
+        ("judge",),
+        (
+            "pipelines/train/test_model.py::test_evaluate_rejects_a_model_worse_than_the_live_one",
+            "functional/faults/test_worse_canary.py::test_canary_with_errors_is_rolled_back_and_no_caller_sees_one",
+            "fleet/canary/test_judge.py::test_simulated_rollouts_end_as_they_should",
+        ),
     ),
     Fault(31, "deployment and rollback", "done within 10 s, L3", ("fleet",)),
     Fault(32, "the load balancer reloaded and replaced", "L3", ("fleet",)),

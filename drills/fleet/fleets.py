@@ -57,6 +57,10 @@ class DrilledFleet:
         """The directory of its state."""
         return self.scratch / "var" / "fleet"
 
+    def put(self, bundle: Path) -> str:
+        """Put a bundle into its store, signed; return the digest."""
+        return Store(str(self.store), private_key=self.private_key).put(bundle)
+
     def run(self, *arguments: str) -> tuple[int, dict[str, Any]]:
         """Run a command; return its exit code, and the status or error."""
         environment = clean_environment() | {

@@ -74,6 +74,10 @@ class Block:
 class Judge:
     """The judge of one canary; `canary` and `champion` are digests.
 
+    Attributes:
+        same_traffic: requests go to a side at random. Where callers stay on one side, what they send differs, and so neither predictions
+            nor client errors are evidence.
+
     The control is made of replicas of the live bundle with the canary's number, share of requests and age. Latency is compared with theirs
     alone: a replica that is asked ten times less often is half as fast again, since its caches are cold.
     """
@@ -83,6 +87,7 @@ class Judge:
         self.policy = policy or Policy()
         self.started_at = self.step_at = self.heard_at = now
         self.weight = 0
+        self.same_traffic = True
         self.errors = [Errors(rate) for rate in self.policy.tolerated]
         self.latency = Slowness()
         self.shifts = {
@@ -91,6 +96,7 @@ class Judge:
         }
         self.history: list[list[Any]] = []
         self.verdict = Verdict(WAIT, "no look yet")
+        self.decided_at: float | None = None
         self._block = Block(now)
 
     def look(self, live: Tally, canary: Tally, control: Tally, weight: int, now: float) -> Verdict:
@@ -105,6 +111,8 @@ class Judge:
             self.weight, self.step_at, self._block = weight, now, Block(now)
         self._add(live, canary, control, now)
         self.verdict = self._decide(now)
+        if self.verdict.kind in (PROMOTE, ROLL_BACK):
+            self.decided_at = self.decided_at or now
         self._record(now)
         return self.verdict
 
@@ -126,6 +134,7 @@ class Judge:
             "started_at": self.started_at,
             "deadline": self.step_at + self.policy.step_s,
             "verdict": self.verdict.kind,
+            "decided_at": self.decided_at,
             "why": self.verdict.why,
             "alpha": sum(self.policy.alpha.values()),
             "requests": {"live": self.errors[0].live[0], "canary": self.errors[0].canary[0]},
@@ -146,6 +155,7 @@ class Judge:
         judge = cls(report["bundle"], report["champion"], report["started_at"], policy)
         saved = report["saved"]
         judge.weight, judge.step_at, judge.heard_at = report["weight"], saved["step_at"], saved["heard_at"]
+        judge.decided_at = report["decided_at"]
         judge.errors = [Errors(**each) for each in saved["errors"]]
         judge.latency = Slowness(**saved["latency"])
         judge.shifts = {kind: Shift(**each) for kind, each in saved["shifts"].items()}
@@ -165,7 +175,8 @@ class Judge:
     def _add(self, live: Tally, canary: Tally, control: Tally, now: float) -> None:
         (live_requests, *live_failed), (requests, *failed) = outcomes(live), outcomes(canary)
         for errors, of_live, of_canary in zip(self.errors, live_failed, failed, strict=True):
-            errors.add((live_requests, of_live), (requests, of_canary))
+            if errors is self.errors[0] or self.same_traffic:
+                errors.add((live_requests, of_live), (requests, of_canary))
         if requests:
             self.heard_at = now
         block = self._block
@@ -176,7 +187,7 @@ class Judge:
             self._block = Block(now)
 
     def _close(self, block: Block) -> None:
-        for kind, shift in self.shifts.items():
+        for kind, shift in self.shifts.items() if self.same_traffic else ():
             shift.add(of_kind(block.live, kind), of_kind(block.canary, kind))
         ours, theirs = of_kind(block.canary, "latency"), of_kind(block.control, "latency")
         if min(sum(ours.values()), sum(theirs.values())) >= self.policy.block_requests / 2:
@@ -213,12 +224,13 @@ class Judge:
         lacking = [
             f"{name} errors below {budget * 100 / following:.1%}"
             for name, each, budget in zip(_CLASSES, self.errors, self.policy.budget, strict=True)
-            if each.harmless(budget * 100 / following) < sure
+            if (each is self.errors[0] or self.same_traffic) and each.harmless(budget * 100 / following) < sure
         ]
         if following == 100:
             lacking += ["latency"] * (self.latency.harmless() < sure)
             counted = [each for each in self.shifts.values() if each.live]
-            lacking += ["predictions"] * (not counted or any(each.harmless() < sure for each in counted))
+            if self.same_traffic and (not counted or any(each.harmless() < sure for each in counted)):
+                lacking.append("predictions")
         return f"not shown yet: {', '.join(lacking)}" if lacking else ""
 
     def _words(self, kind: str) -> str:

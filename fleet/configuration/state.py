@@ -83,15 +83,26 @@ class State:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Digest -> wanted number of replicas: `size` for the live one, and for the shadow; the canary's share of that, at least one."""
+        """Digest -> wanted number of replicas: `size` for the live one, and for the shadow; the canary's share of that, at least one.
+
+        A canary that is judged automatically has as many replicas of the live bundle beside it, its control.
+        """
         if self.live is None:
             return {}
         counts = {self.live: self.size}
         if self.canary is not None:
-            counts[self.canary.digest] = max(1, math.ceil(self.size * self.canary.percent / 100))
+            trial = max(1, math.ceil(self.size * self.canary.percent / 100))
+            counts = {self.live: self.size + trial * (self.canary.judge == "auto"), self.canary.digest: trial}
         if self.shadow is not None:
             counts.setdefault(self.shadow, self.size)  # it gets as many requests
         return counts
+
+    @property
+    def control(self) -> tuple[Replica, ...]:
+        """The replicas of the live bundle with the canary's number and share of the requests, with which its latency is compared."""
+        if self.live is None or self.canary is None or self.canary.judge != "auto":
+            return ()
+        return self.fit(self.live)[self.size : self.counts[self.live]]
 
     @property
     def missing(self) -> dict[str, int]:

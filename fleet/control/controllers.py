@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fleet.canary.controller import Judging
 from fleet.configuration.edit import Controller
 from fleet.configuration.settings import Settings
 from fleet.envoy.proxy import Proxy
@@ -10,4 +11,5 @@ from fleet.scaling.controller import Scaler
 
 def of(settings: Settings) -> list[Controller]:
     """Return the controllers of a fleet; each keeps its own memory, and starts anew with the reconciler."""
-    return [Scaler(settings.root, Proxy(settings))]
+    # The judge first: a rollback does not wait for another size.
+    return [Judging(settings), Scaler(settings.root, Proxy(settings))]

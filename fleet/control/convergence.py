@@ -71,7 +71,7 @@ class Convergence:
         # Before Envoy is started, which reads these files; a killed command may have left others.
         self._proxy.write(saved)
         self._balancer.ensure()
-        saved = replace(saved, unfit=self._unfit(saved))
+        saved = replace(saved, unfit=self._unfit(saved, wanted))
         channel = self._store.read("live")
         fresh: list[Replica] = []
         try:
@@ -108,12 +108,14 @@ class Convergence:
             self._supervisor.remove([shadow.NAME])
             self._supervisor.add(program)
 
-    def _unfit(self, state: State) -> frozenset[str]:
-        """Return the replicas that nothing would restart, and those still unhealthy to Envoy after some time."""
+    def _unfit(self, state: State, wanted: State) -> frozenset[str]:
+        """Return the wanted bundles' replicas that nothing would restart, and those still unhealthy to Envoy after some time."""
         supervised = self._supervisor.states()
-        kept = [replica for replica in state.replicas if replica.name in supervised]
+        # The rollback of a canary that crashes does not wait for it to settle.
+        lasting = [replica for replica in state.replicas if replica.digest in wanted.counts]
+        kept = [replica for replica in lasting if replica.name in supervised]
         sick = self._proxy.unhealthy(kept, _SETTLE_S)
-        strays = [replica for replica in state.replicas if replica.name not in supervised]
+        strays = [replica for replica in lasting if replica.name not in supervised]
         if unfit := [*strays, *sick]:
             self._tell(f"replacing {names(unfit)}")
         return frozenset(replica.name for replica in unfit)

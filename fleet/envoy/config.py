@@ -39,6 +39,7 @@ _LIMITS = {
     "max_retries": _UNLIMITED,
 }
 OR_LIVE = "-or-live"
+_MOST_OF_CONTROL = 50  # percent; with more, nothing is left for the other live replicas
 _STREAMS = 128  # per gRPC connection; a replica takes no more
 _TYPES = "type.googleapis.com/envoy"
 # A request costs a replica time only once it is complete, so a slow sender costs none.
@@ -101,6 +102,7 @@ def _response(content: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _endpoints(protocol: str, digest: str, state: State, root: Path) -> dict[str, Any]:
+    weights = _shares(state) if digest == state.live else {}
     return {
         "@type": f"{_TYPES}.config.endpoint.v3.ClusterLoadAssignment",
         "cluster_name": cluster_name(protocol, digest),
@@ -110,12 +112,24 @@ def _endpoints(protocol: str, digest: str, state: State, root: Path) -> dict[str
                     {
                         "endpoint": {"address": {"pipe": {"path": socket_of(protocol, replica.name, root)}}},
                         "health_status": "DRAINING" if replica.name in state.draining else "HEALTHY",
+                        **({"load_balancing_weight": weights[replica.name]} if weights else {}),
                     }
                     for replica in state.of(digest)
                 ]
             }
         ],
     }
+
+
+def _shares(state: State) -> dict[str, int]:
+    """Return the live replicas' weights where some are a canary's control: each of those gets as many requests as one of the canary."""
+    control = {replica.name for replica in state.control}
+    others = len(state.of(str(state.live))) - len(control)
+    if not control or not others or state.canary is None or state.canary.percent >= _MOST_OF_CONTROL:
+        return {}
+    share = state.canary.percent
+    of_control, of_other = share * others, (100 - 2 * share) * len(control)
+    return {entry.name: of_control if entry.name in control else of_other for entry in state.of(str(state.live))}
 
 
 def _cluster(protocol: str, digest: str, directory: Path) -> dict[str, Any]:

@@ -57,6 +57,17 @@ def test_slow_canary_is_rolled_back_by_its_control_and_not_by_all_live_replicas(
     assert busy.verdict.kind == WAIT
 
 
+def test_predictions_and_client_errors_are_no_evidence_when_callers_stay_on_one_side() -> None:
+    judge = Judge("canary", "live", 0.0)
+    judge.same_traffic = False
+    shifted, invalid = {("score", "0.1"): 20, ("score", "+Inf"): 0}, ("outcome", "invalid_rows")
+    for turn in range(60):
+        verdict = judge.look({OK: 60} | SCORES, {OK: 20, invalid: 4} | shifted | LATENCY, LATENCY, 25, 1.0 + turn)
+        if verdict.kind != WAIT:
+            break
+    assert verdict.kind == PROMOTE
+
+
 def test_evidence_goes_on_when_the_process_of_the_judge_was_another() -> None:
     judges = [Judge("canary", "live", 0.0), Judge("canary", "live", 0.0)]
     for turn in range(8):

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,17 @@ def test_canary_has_its_share_of_requests_and_of_replicas_rounded_up() -> None:
     assert State(size=4, live=OLD, canary=Canary(NEW, 30)).weights == {OLD: 70, NEW: 30}
     assert State(size=4, live=OLD, canary=Canary(NEW, 30)).counts == {OLD: 4, NEW: 2}
     assert State(size=2, live=OLD, canary=Canary(NEW, 1)).counts == {OLD: 2, NEW: 1}
+
+
+def test_judged_canary_has_as_many_live_replicas_beside_it_as_its_control() -> None:
+    running = tuple(replica(f"old-{slot}", OLD, slot) for slot in range(4))
+    state = State(size=4, live=OLD, canary=Canary(NEW, 30, "auto"), replicas=running)
+    assert state.counts == {OLD: 6, NEW: 2}
+    assert state.control == ()
+    more = replace(state, replicas=(*running, replica("old-4", OLD, 4), replica("old-5", OLD, 5)))
+    assert [entry.name for entry in more.control] == ["old-4", "old-5"]
+    assert replace(more, canary=Canary(NEW, 30)).control == ()
+    assert [entry.name for entry in replace(more, canary=None).surplus] == ["old-4", "old-5"]
 
 
 def test_nothing_is_wanted_when_nothing_is_live() -> None:

@@ -148,3 +148,19 @@ def test_version_changes_only_when_the_content_does() -> None:
         "rds-http.json",
         "rds-grpc.json",
     }
+
+
+def test_control_of_a_judged_canary_gets_as_many_requests_as_the_canary() -> None:
+    replicas = (*(Replica(f"old-{slot}", OLD, 8100 + slot) for slot in range(3)), Replica("new-0", NEW, 8104))
+    state = State(size=2, live=OLD, canary=Canary(NEW, 5, "auto"), replicas=replicas)
+
+    def weights(of: State) -> list[int | None]:
+        (endpoints,) = resources(of)[f"eds/{config.cluster_name('http', OLD)}.json"]
+        return [each.get("load_balancing_weight") for each in endpoints["endpoints"][0]["lb_endpoints"]]
+
+    *others, control = [weight or 0 for weight in weights(state)]
+    # The live bundle gets 95 % of the requests.
+    assert 95 * control / (sum(others) + control) == 5
+    assert others[0] == others[1]
+    assert weights(replace(state, canary=Canary(NEW, 5))) == [None] * 3
+    assert weights(replace(state, canary=Canary(NEW, 60, "auto"))) == [None] * 3

@@ -1,0 +1,123 @@
+"""Bundles that are worse than the live one in a way that no check before the traffic finds, and traffic that finds it."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from dataclasses import replace
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+from contract.bundle import manifest
+from contract.files import canonical_json
+
+# A replica's golden requests are answered rightly.
+_AFTER = 40
+_PREAMBLE = f"""
+
+import itertools as _itertools
+import random as _random
+import time as _time
+
+_asked = _itertools.count()
+
+
+def _is_worse():
+    return next(_asked) > {_AFTER}
+
+"""
+_ERRORS = """
+_predict = Core.predict
+
+
+def _failing(self, rows, request_id=b""):
+    if _is_worse() and _random.random() < {rate}:
+        raise RuntimeError("a defect of this bundle")
+    return _predict(self, rows, request_id)
+
+
+Core.predict = _failing
+"""
+_SLOW = """
+_answered = HttpApp._count
+
+
+def _slow(self, request, outcome):
+    if _is_worse():
+        until = request.started + {factor} * (_time.perf_counter() - request.started)
+        while _time.perf_counter() < until:
+            pass
+    _answered(self, request, outcome)
+
+
+HttpApp._count = _slow
+"""
+_SCORES = """
+_score_rows = Predictor.score_rows
+
+
+def _other(self, rows):
+    scored, fallbacks = _score_rows(self, rows)
+    if _is_worse():
+        scored = scored._replace(scores=np.clip({scores}, 0, 1).astype(np.float32))
+    return scored, fallbacks
+
+
+Predictor.score_rows = _other
+"""
+_CORE, _APP, _PREDICTOR = "bentos/core.py", "bentos/protocols/http/app.py", "contract/model/predictor.py"
+FAULTS = {
+    "5 % errors": (_CORE, _ERRORS.format(rate=0.05)),
+    "1 % errors": (_CORE, _ERRORS.format(rate=0.01)),
+    "30 % slower": (_APP, _SLOW.format(factor=1.3)),
+    "shifted score": (_PREDICTOR, _SCORES.format(scores="scored.scores + 0.15")),
+    "swapped label": (_PREDICTOR, _SCORES.format(scores="1 - scored.scores")),
+}
+
+
+def worse(source: Path, target: Path, fault: str) -> Path:
+    """Make a bundle with a fault; it begins only after some requests, so every check before the traffic passes."""
+    shutil.copytree(source, target)
+    name, code = FAULTS[fault]
+    path = target / "src" / name
+    path.write_text(path.read_text() + _PREAMBLE + code)
+    claims = replace(manifest.read(target), files=manifest.tree_digests(target))
+    (target / manifest.FILE_NAME).write_bytes(claims.to_bytes())
+    return target
+
+
+def traffic(bundle: Path, port: int, target: Path, count: int = 100) -> Path:
+    """Write requests whose scores are spread, with the answers of the fleet at a port; return their directory, in a bundle's form.
+
+    Golden requests try every category and bound, and most have the same score. These recombine their values.
+    """
+    golden = json.loads((bundle / manifest.ARTIFACT / manifest.GOLDEN_FILE_NAME).read_bytes())
+    draw = random.Random(1)
+    complete = [case["row"] for case in golden if case["row"].keys() == golden[0]["row"].keys()]
+    rows = [{name: draw.choice(complete)[name] for name in complete[0]} for _ in range(1000)]
+    answers = [answer for start in range(0, len(rows), 100) for answer in _asked(port, rows[start : start + 100])]
+    cases = sorted(zip(rows, answers, strict=True), key=lambda case: _score(case[1]))
+    least, most = _score(cases[0][1]), _score(cases[-1][1])
+    wanted = [least + (most - least) * turn / (count - 1) for turn in range(count)]
+    chosen = [min(cases, key=lambda case: abs(_score(case[1]) - score)) for score in wanted]
+    artifact = target / manifest.ARTIFACT
+    artifact.mkdir(parents=True)
+    content = [{"row": row, "answer": answer} for row, answer in chosen]
+    (artifact / manifest.GOLDEN_FILE_NAME).write_bytes(canonical_json(content))
+    return target
+
+
+def _score(answer: dict[str, Any]) -> float:
+    return float(answer["probability"])
+
+
+def _asked(port: int, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    connection = HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("POST", "/predict", json.dumps({"rows": rows}), {"Content-Type": "application/json"})
+        answers: list[dict[str, Any]] = json.loads(connection.getresponse().read())["predictions"]
+    finally:
+        connection.close()
+    return answers

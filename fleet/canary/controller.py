@@ -1,0 +1,123 @@
+"""The judge at work: counts what replicas answer, writes the evidence to `canary.json`, and asks for its verdict's edit."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from http.client import HTTPConnection
+from typing import Any
+
+from contract.files import canonical_json, write_atomically
+from fleet.canary.counts import Ledger, Tally, parse, summed
+from fleet.canary.judge import PROMOTE, ROLL_BACK, STEP, WAIT, Judge, Policy
+from fleet.configuration.edit import Edit
+from fleet.configuration.settings import Settings
+from fleet.configuration.state import Replica, State
+from fleet.envoy.proxy import Proxy
+from fleet.supervisor.unix_http import FAILURES
+
+FILE_NAME = "canary.json"
+NAME = "judge"
+# A page takes some 10 ms; the reconciler looks twice a second.
+_PAGE_LIMIT_S = 0.3
+_AT_ONCE = 16
+_WRITE_S = 1.0
+_VERBS = {PROMOTE: "promote", ROLL_BACK: "rollback", STEP: "weight"}
+
+
+class Judging:
+    """The judge of whatever canary is on trial; it only writes its evidence where a person judges (`judge: manual`)."""
+
+    def __init__(self, settings: Settings, policy: Policy | None = None) -> None:
+        self._settings, self._policy = settings, policy
+        self._path = settings.root / FILE_NAME
+        self._proxy = Proxy(settings)
+        self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="judge")
+        self._ledger = Ledger()
+        self._judge: Judge | None = None
+        self._written_at = 0.0
+
+    def step(self, state: State, now: float) -> Edit | None:
+        """Look once; return the edit of a verdict."""
+        if state.canary is None or state.live is None:
+            self._end(now)
+            return None
+        judge = self._of(state.canary.digest, state.live, now)
+        live, canary, control = self._counted(state)
+        judge.same_traffic = state.sticky == "none"
+        before = judge.verdict.kind
+        verdict = judge.look(live, canary, control, state.canary.percent, now)
+        # Not at every look: each write waits for the disk.
+        if verdict.kind != before or now - self._written_at >= _WRITE_S:
+            self._write(judge.report(now), now)
+        if verdict.kind == WAIT or state.canary.judge != "auto":
+            return None
+        evidence = {"evalues": judge.evidence(), "requests": judge.errors[0].canary[0], "weight": state.canary.percent}
+        verb: Any = _VERBS[verdict.kind]
+        return Edit(verb, NAME, verdict.why, evidence, value=verdict.weight, bundle=state.canary.digest)
+
+    def _of(self, canary: str, champion: str, now: float) -> Judge:
+        """Return the judge of this canary, with what it knew before this process began."""
+        if self._judge and (self._judge.canary, self._judge.champion) == (canary, champion):
+            return self._judge
+        if self._judge is None and (report := self._report()) and "ended_at" not in report:
+            with suppress(KeyError, TypeError):  # written by another version
+                if (report["bundle"], report["champion"]) == (canary, champion):
+                    self._judge = Judge.resumed(report, self._policy)
+                    return self._judge
+        self._judge = Judge(canary, champion, now, self._policy)
+        self._ledger = Ledger()
+        return self._judge
+
+    def _end(self, now: float) -> None:
+        """Keep the last trial's evidence for people, marked so that a later trial of the same bundle begins anew."""
+        self._judge = None
+        if (report := self._report()) and "ended_at" not in report:
+            self._write(report | {"ended_at": now}, now)
+
+    def _counted(self, state: State) -> tuple[Tally, Tally, Tally]:
+        """Return what live replicas, the canary's and the control's have answered since the last look."""
+        try:
+            hosts = self._proxy.hosts()
+        except (*FAILURES, ValueError):
+            hosts = {}
+        pages = dict(zip(state.replicas, self._pool.map(_page, state.replicas), strict=True))
+        tallies: dict[str, Tally] = {}
+        for replica, page in pages.items():
+            found = self._proxy.of(replica, hosts)
+            known = [host for host in found if host is not None]
+            host = (sum(each.requests for each in known), sum(each.errors for each in known))
+            tallies[replica.name] = self._ledger.since(replica.name, page, host if len(known) == len(found) else None)
+        self._ledger.forget_others(tallies)
+
+        def of(replicas: tuple[Replica, ...]) -> Tally:
+            """Return the sum of some replicas' counts."""
+            return summed(tallies[replica.name] for replica in replicas)
+
+        digest = state.canary.digest if state.canary else ""
+        return of(state.of(str(state.live))), of(state.of(digest)), of(state.control)
+
+    def _report(self) -> dict[str, Any] | None:
+        try:
+            found: dict[str, Any] = json.loads(self._path.read_bytes())
+        except (FileNotFoundError, ValueError):
+            return None
+        return found
+
+    def _write(self, report: dict[str, Any], now: float) -> None:
+        self._written_at = now
+        with suppress(OSError):  # with a full disk, the verdict is still acted on
+            write_atomically(self._path, canonical_json(report))
+
+
+def _page(replica: Replica) -> Tally | None:
+    """Return a replica's own counts; None if it does not answer in time."""
+    connection = HTTPConnection("127.0.0.1", replica.admin_port, timeout=_PAGE_LIMIT_S)
+    try:
+        connection.request("GET", "/metrics")
+        return parse(connection.getresponse().read().decode())
+    except (*FAILURES, ValueError, KeyError):
+        return None
+    finally:
+        connection.close()
