@@ -18,8 +18,8 @@ from fleet.supervisor import unix_http
 from harness.bundles import Bundle
 from harness.load.open_loop import OpenLoad, arrivals
 
-_RATE_PER_S = 30.0  # before the step; a machine of two cores carries ten times as many, beside the starts of replicas
-_BEFORE_S, _AFTER_S = 30.0, 30.0
+_RATE_PER_S = 50.0  # before the step; a machine of two cores carries ten times as many, beside the starts of replicas
+_BEFORE_S, _AFTER_S = 25.0, 30.0
 _REPLICAS = "{min: 2, max: 6, in_flight: 0.05}"
 _POLL_S = 0.05
 _CONNECTIONS = 1000
