@@ -22,6 +22,7 @@ _FAMILIES = {
     "bulkhead_prediction_bucket": ("score", "le"),
     "bulkhead_predicted_labels_total": ("label", "label"),
 }
+_PATIENCE = 4  # looks
 _CUMULATIVE = ("latency", "score")
 OK, SERVER = "ok", "internal"
 # They tell about the load or the caller's patience, not about the model; a canary that refuses everything has no data, and its deadline.
@@ -47,40 +48,49 @@ def parse(page: str) -> Tally:
 
 @dataclass
 class Ledger:
-    """The last counts of every replica, by name."""
+    """The last counts of every replica, by name, and how often in a row it has shown no page."""
 
     pages: dict[str, Tally] = field(default_factory=dict)
     hosts: dict[str, tuple[int, int]] = field(default_factory=dict)
+    missed: dict[str, int] = field(default_factory=dict)
 
     def since(self, name: str, page: Tally | None, host: tuple[int, int] | None) -> Tally:
-        """Return what a replica counted since the last look; empty at its first.
+        """Return what a replica counted since the last look that gave something; empty at its first.
 
         Args:
             page: its own counts; None: it does not answer.
-            host: requests and errors as Envoy counts them, which stand in for a page without a predecessor: a crash loses the page's.
+            host: requests and errors as Envoy counts them. They stand in once the replica has restarted, which loses its counts, or has
+                been silent for some time. Not before: among Envoy's errors are refusals for load.
         """
-        before, host_before = self.pages.pop(name, None), self.hosts.pop(name, None)
+        self.missed[name] = 0 if page is not None else self.missed.get(name, 0) + 1
+        before = self.pages.get(name)
+        if page is None and before is not None and self.missed[name] < _PATIENCE:
+            return {}
+        host_before = self.hosts.pop(name, None)
         if host is not None:
             self.hosts[name] = host
-        if page is not None:
+        if page is None:
+            self.pages.pop(name, None)
+        else:
             self.pages[name] = page
             if before is not None and all(page.get(key, -1) >= count for key, count in before.items()):
                 return {key: count - before.get(key, 0) for key, count in page.items()}
-        if (
-            host is None
-            or host_before is None
-            or min(now - then for now, then in zip(host, host_before, strict=True)) < 0
-        ):
-            return {}
-        requests, errors = (now - then for now, then in zip(host, host_before, strict=True))
-        return {("outcome", OK): max(0, requests - errors), ("outcome", SERVER): errors}
+        return _by_envoy(host_before, host)
 
     def forget_others(self, names: Iterable[str]) -> None:
         """Forget all replicas but these."""
         kept = set(names)
-        for of in (self.pages, self.hosts):
-            for name in set(of) - kept:
-                del of[name]
+        for name in {*self.pages, *self.hosts, *self.missed} - kept:
+            for of in (self.pages, self.hosts, self.missed):
+                of.pop(name, None)
+
+
+def _by_envoy(before: tuple[int, int] | None, now: tuple[int, int] | None) -> Tally:
+    """Return the outcomes by Envoy's requests and errors; empty where it does not know, or was itself reset."""
+    if before is None or now is None or min(now[0] - before[0], now[1] - before[1]) < 0:
+        return {}
+    requests, errors = now[0] - before[0], now[1] - before[1]
+    return {("outcome", OK): max(0, requests - errors), ("outcome", SERVER): errors}
 
 
 def summed(tallies: Iterable[Tally]) -> Tally:

@@ -46,15 +46,23 @@ class Errors:
     tolerated: float
     live: list[int] = field(default_factory=lambda: [0, 0])
     canary: list[int] = field(default_factory=lambda: [0, 0])
+    pending: list[int] = field(default_factory=lambda: [0] * 4)
     worse: list[float] = field(default_factory=lambda: [0.0] * len(_WORSE))
     alike: list[float] = field(default_factory=lambda: [0.0] * len(_ALIKE))
 
     def add(self, live: tuple[int, int], canary: tuple[int, int]) -> None:
-        """Add the requests of one interval, and the errors among them."""
+        """Add the requests that were counted since the last look, and the errors among them."""
         for total, new in ((self.live, live), (self.canary, canary)):
             total[0] += new[0]
             total[1] += new[1]
-        if live[0] and canary[0] and live[1] + canary[1]:
+        self.pending = [each + new for each, new in zip(self.pending, (*live, *canary), strict=True)]
+        # A page may be late: what the other side counted meanwhile waits for it.
+        if self.pending[0] and self.pending[2]:
+            self._bet((self.pending[0], self.pending[1]), (self.pending[2], self.pending[3]))
+            self.pending = [0] * 4
+
+    def _bet(self, live: tuple[int, int], canary: tuple[int, int]) -> None:
+        if live[1] + canary[1]:
             weights = _hypergeometric(live, canary)
             like = {odds: _noncentral(weights, canary[1], odds) for odds in {*_WORSE, *_ALIKE, _TOLERATED_ODDS, 1.0}}
             self.worse = [each + like[odds] - like[1.0] for each, odds in zip(self.worse, _WORSE, strict=True)]

@@ -46,29 +46,36 @@ def test_first_look_is_where_counting_begins() -> None:
     }
 
 
-@pytest.mark.parametrize("page", [None, {("outcome", "ok"): 2}, {("outcome", "internal"): 9}])
-def test_envoy_stands_in_when_a_page_is_gone_or_a_counter_was_reset_or_is_missing(
-    page: dict[tuple[str, str], float] | None,
-) -> None:
+@pytest.mark.parametrize("page", [{("outcome", "ok"): 2}, {("outcome", "internal"): 9}])
+def test_envoy_stands_in_when_a_counter_was_reset_or_is_missing(page: dict[tuple[str, str], float]) -> None:
     ledger = Ledger()
     ledger.since("a", {("outcome", "ok"): 7}, (7, 0))
     assert ledger.since("a", page, (17, 3)) == {("outcome", "ok"): 7, ("outcome", "internal"): 3}
 
 
+def test_envoy_stands_in_when_a_replica_is_silent_for_some_time() -> None:
+    ledger = Ledger()
+    ledger.since("a", {("outcome", "ok"): 7}, (7, 0))
+    looks = [ledger.since("a", None, (7 + look, look)) for look in range(1, 6)]
+    assert looks[:3] == [{}] * 3
+    assert looks[3:] == [{("outcome", "ok"): 0, ("outcome", "internal"): count} for count in (4, 1)]
+
+
 def test_nothing_is_counted_when_envoy_was_reset_too_or_does_not_know() -> None:
     ledger = Ledger()
     ledger.since("a", {("outcome", "ok"): 7}, (7, 0))
-    assert ledger.since("a", None, (2, 0)) == {}
-    assert ledger.since("a", None, None) == {}
-    assert ledger.since("a", {("outcome", "ok"): 9}, None) == {}
+    assert ledger.since("a", {("outcome", "ok"): 1}, (2, 0)) == {}
+    assert ledger.since("a", {("outcome", "ok"): 0}, None) == {}
+    assert ledger.since("a", {("outcome", "internal"): 9}, (9, 9)) == {}
 
 
-def test_requests_are_not_counted_twice_when_a_page_returns_unreset() -> None:
-    ledger, seen = Ledger(), 0.0
-    for page, host in ((10, 10), (None, 14), (20, 20), (25, 25)):
-        tally = ledger.since("a", None if page is None else {("outcome", "ok"): page}, (host, 0))
-        seen += sum(tally.values())
-    assert seen == 15
+def test_refusals_that_envoy_counts_are_no_errors_when_a_page_was_only_late() -> None:
+    ledger, seen = Ledger(), []
+    for page, host in ((10, (10, 0)), (None, (14, 3)), (20, (25, 5)), (25, (31, 6))):
+        counted = None if page is None else {("outcome", "ok"): page, ("outcome", "overloaded"): host[0] - page}
+        seen.append(ledger.since("a", counted, host))
+    assert seen[1] == {}
+    assert [outcomes(each) for each in seen[2:]] == [(10, 0, 0), (5, 0, 0)]
 
 
 def test_replica_that_left_and_came_again_starts_anew() -> None:

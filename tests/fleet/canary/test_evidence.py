@@ -109,3 +109,13 @@ def test_block_without_predictions_of_one_side_is_no_evidence() -> None:
     shift.add({}, {"0.1": 3})
     shift.add({"0.1": 3, "+Inf": 0}, {})
     assert shift == Shift(0.1)
+
+
+def test_errors_of_a_late_page_are_compared_with_what_the_other_side_counted_meanwhile() -> None:
+    late, prompt = Errors(0.001), Errors(0.001)
+    for _ in range(3):
+        late.add((330, 0), (0, 0))
+    late.add((0, 0), (51, 4))
+    prompt.add((990, 0), (51, 4))
+    assert late == prompt
+    assert late.harm() > math.log(250)
