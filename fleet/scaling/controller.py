@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ class Scaler:
         self._replica_seconds = 0.0
         self._counted_at: float | None = None
         self._written_at = float("-inf")
+        self._fixed: int | None = None  # the size without bounds that was told
 
     def step(self, state: State, now: float) -> Edit | None:
         """Return the edit that brings the live bundle's replicas to the wanted number, if that is another."""
@@ -45,6 +47,7 @@ class Scaler:
         if state.bounds != self._bounds or self._autoscaler is None:
             # Another target or other bounds: what was seen before was judged by the old ones.
             self._autoscaler, self._bounds = Autoscaler(_policy(state.bounds)), state.bounds
+        self._fixed = None
         self._reader.open(state.weights)
         sample = self._reader.take()
         decision = self._autoscaler.decide(self._clock(), sample, state.size)
@@ -54,11 +57,13 @@ class Scaler:
         return Edit("scale", NAME, decision.reason, _evidence(sample, decision), decision.replicas)
 
     def _rest(self, state: State, now: float) -> None:
-        if self._autoscaler is not None or self._written_at == float("-inf"):
+        if self._autoscaler is not None:
             self._reader.close()
             self._autoscaler = self._bounds = None
             self._history.clear()
+        if state.size != self._fixed:
             self._write({"at": now, "mode": "fixed", "desired": state.size, "why": "fleet.yaml has a fixed number"})
+            self._fixed = state.size
 
     def _count(self, state: State) -> None:
         """Add up what every replica costs, those of a canary too."""
@@ -93,7 +98,8 @@ class Scaler:
 
     def _write(self, content: dict[str, Any]) -> None:
         self._written_at = self._clock()
-        write_atomically(self._path, canonical_json(content | {"replica_seconds": round(self._replica_seconds, 1)}))
+        with suppress(OSError):  # a full disk must not keep replicas from being started
+            write_atomically(self._path, canonical_json(content | {"replica_seconds": round(self._replica_seconds, 1)}))
 
 
 def _policy(bounds: Bounds) -> Policy:

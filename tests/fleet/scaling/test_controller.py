@@ -65,6 +65,18 @@ def test_fixed_number_of_replicas_is_left_alone(one: Fixture) -> None:
     assert [one.step(running(2, None)) for _ in range(10)] == [None] * 10
     assert one.samples.watched is None
     assert one.told()["mode"] == "fixed"
+    one.step(running(3, None))
+    assert one.told()["desired"] == 3
+
+
+def test_decisions_go_on_when_the_disk_is_full(one: Fixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("fleet.scaling.controller.write_atomically", full)
+    one.samples.sample = BUSY
+    one.step(running(2, Bounds(2, 6)))
+    assert one.step(running(2, Bounds(2, 6))).value == 6
 
 
 def test_edit_is_repeated_as_long_as_it_is_wanted(one: Fixture) -> None:
