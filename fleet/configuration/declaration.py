@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -152,11 +152,16 @@ def rendered(declaration: Declaration, content: bytes | None, path: Path) -> byt
         ConfigurationError: the content is no declaration, or is written in a way that cannot be edited.
     """
     before, text = parse(content or _TEMPLATE.encode(), path), (content or _TEMPLATE.encode()).decode()
-    for field in fields(Declaration):
-        value = getattr(declaration, field.name)
-        if value != getattr(before, field.name):
-            text = _with_key(text, field.name, _flow(value), path)
-    if parse(text.encode(), path) != declaration:
+    values = {name: getattr(declaration, name) for name in _names(Declaration)}
+    # The new values are checked by themselves, so that no error of theirs is taken for one of the file.
+    parse("".join(f"{name}: {_flow(value)}\n" for name, value in values.items()).encode(), path)
+    is_done = False
+    with suppress(ConfigurationError):
+        for name, value in values.items():
+            if value != getattr(before, name):
+                text = _with_key(text, name, _flow(value), path)
+        is_done = parse(text.encode(), path) == declaration
+    if not is_done:
         raise ConfigurationError(f"{path} is not written one key a line, so no command can change it: edit it by hand")
     return text.encode()
 

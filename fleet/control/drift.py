@@ -39,7 +39,10 @@ class Drift:
         Args:
             live: the bundle of the store's channel, as last read.
         """
-        cause = self._declared(state) or self._moved(state, live) or self._left(state, programs) or self._sick(state)
+        # A file that has stayed the same was seen twice already.
+        if cause := self._declared(state):
+            return cause
+        cause = self._moved(state, live) or self._left(state, programs) or self._sick(state)
         is_seen_twice = cause == self.last
         self.last = cause
         return cause if is_seen_twice else None

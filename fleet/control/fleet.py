@@ -35,6 +35,7 @@ from fleet.supervisor.supervision import Supervisor
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
 # Shorter than a command's: `status` must also come back while supervisord hangs.
 _STATUS_LIMIT_S = 2.0
+APPLY = "apply"  # the verb of the history for what was edited, moved or repaired
 _FIRST_PERCENT = 1  # of a canary that is judged automatically
 
 
@@ -185,7 +186,7 @@ class Fleet:
     def reconcile(self) -> None:
         """Apply what was edited in `fleet.yaml` or moved in the store, and replace what does not serve."""
         with self._running():
-            self._change("apply", self._wanted())
+            self._change(APPLY, self._wanted())
 
     def down(self) -> None:
         """Stop every process of the fleet; what is declared and the live bundle are remembered."""
@@ -234,7 +235,7 @@ class Fleet:
             verdict = "done"
             (self._settings.root / fleet_status.REFUSAL).unlink(missing_ok=True)
         except BulkheadError as error:
-            verdict = f"failed: {error}"
+            verdict = history.verdict_of(error)
             raise
         finally:
             if (changed := _changes(saved, state)) or verdict != "done":

@@ -12,8 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from contract.errors import BulkheadError, ConfigurationError
+
 FILE_NAME = "history.jsonl"
-_MOST_BYTES = 16 << 20
+_MOST_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -74,12 +76,17 @@ def append(root: Path, cause: Cause, verb: str, bundle: str | None, verdict: str
         os.fsync(stream.fileno())
 
 
+def verdict_of(failure: BulkheadError) -> str:
+    """Return the verdict of a change that was refused or failed."""
+    return f"{'refused' if isinstance(failure, ConfigurationError) else 'failed'}: {failure}"
+
+
 def read(root: Path) -> list[Entry]:
     """Return the entries, oldest first; half-written lines are skipped."""
     try:
         with (root / FILE_NAME).open("rb") as stream:
             stream.seek(max(0, stream.seek(0, os.SEEK_END) - _MOST_BYTES))
-            lines = stream.read().splitlines()
+            lines = stream.read(_MOST_BYTES).splitlines()
     except FileNotFoundError:
         return []
     found = []

@@ -20,7 +20,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ from typing import Never
 from xmlrpc.client import Fault
 
 from contract import command_line
-from contract.errors import BulkheadError, UnavailableError
+from contract.errors import FINAL_EXIT_CODES, BulkheadError, UnavailableError
 from contract.files import canonical_json, write_atomically
 from fleet.configuration import state as fleet_state
 from fleet.configuration.edit import Controller, Edit
@@ -38,7 +38,7 @@ from fleet.configuration.settings import PROJECT
 from fleet.configuration.state import State
 from fleet.control import controllers, history
 from fleet.control.drift import Drift
-from fleet.control.fleet import Fleet
+from fleet.control.fleet import APPLY, Fleet
 from fleet.control.history import Cause
 from fleet.control.program import NAME, kept_settings
 from fleet.control.watch import PATIENCE, Watch
@@ -52,103 +52,117 @@ _ROUND_S = 0.5
 _SUPERVISOR_LIMIT_S = 2.0
 _UP_LIMIT_S = 300.0
 _STORE_S = 3.0
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S, _LONGEST_PAUSE_OF_FINAL_S = 1.0, 60.0, 600.0
 # supervisord restarts what has ended when it next wakes up: at a call, or once a second.
 _WAKES = 2
 
 
 @dataclass
-class Pause:
-    """The growing pause after failures of the same task; another task, or another cause of it, is tried at once."""
+class Pauses:
+    """The growing pauses after failures, by task: what failed is not tried again and again."""
 
-    task: object = None
-    failures: int = 0
-    until: float = 0.0
+    failures: dict[object, tuple[int, float]] = field(default_factory=dict)
 
-    def allows(self, task: object, now: float) -> bool:
+    def allow(self, task: object, now: float) -> bool:
         """Tell whether the task may be tried now."""
-        return task != self.task or now >= self.until
+        return now >= self.failures.get(task, (0, now))[1]
 
-    def failed(self, task: object, now: float) -> None:
-        """Record a failure of the task."""
-        self.failures = self.failures + 1 if task == self.task else 1
-        self.task, self.until = task, now + min(_FIRST_PAUSE_S * 2 ** (self.failures - 1), _LONGEST_PAUSE_S)
+    def failed(self, task: object, now: float, *, can_pass: bool) -> None:
+        """Record a failure of the task; the longest pause depends on whether it can pass by itself."""
+        count = self.failures.get(task, (0, now))[0]
+        pause_s = min(_FIRST_PAUSE_S * 2**count, _LONGEST_PAUSE_S if can_pass else _LONGEST_PAUSE_OF_FINAL_S)
+        self.failures[task] = count + 1, now + pause_s
+
+    def succeeded(self, task: object) -> None:
+        """Forget the failures of the task."""
+        self.failures.pop(task, None)
 
 
-@dataclass
 class Reconciler:
-    """The care for a fleet, round by round."""
+    """The care for the fleet in `root`, round by round."""
 
-    root: Path
-    missed: int = 0
-    work: Future[None] | None = None
-    pause: Pause = field(default_factory=Pause)
-    up: subprocess.Popen[bytes] | None = None
-    up_began: float = 0.0
-    live: str | None = None
-    live_read_at: float = -_STORE_S
+    def __init__(self, root: Path) -> None:
+        self._root, self._settings = root, kept_settings(root)
+        self._watch = Watch(root)
+        self._drift = Drift(self._settings, Proxy(self._settings))
+        self._controllers = controllers.of(self._settings)
+        self._worker = ThreadPoolExecutor(1)
+        self._work: Future[None] | None = None
+        self._pauses = Pauses()
+        self._missed = 0
+        self._starting: subprocess.Popen[bytes] | None = None
+        self._started_at = 0.0
+        # The store's live bundle, and the state's time of change when it was read: a command that has moved it since knows better.
+        self._live: tuple[str | None, int] = None, 0
+        self._live_read_at = -_STORE_S
 
-    def __post_init__(self) -> None:
-        self.settings = kept_settings(self.root)
-        self.state_path = self.settings.state
-        self.watch = Watch(self.root)
-        self.drift = Drift(self.settings, Proxy(self.settings))
-        self.controllers = controllers.of(self.settings)
-        self.worker = ThreadPoolExecutor(1)
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether supervisord answers, so that a call wakes it up."""
+        return not self._missed
 
     def look(self) -> None:
         """Check everything once, and begin what is to be done."""
-        supervisor = Supervisor(self.root, _SUPERVISOR_LIMIT_S)
+        supervisor = Supervisor(self._root, _SUPERVISOR_LIMIT_S)
         try:
             programs = supervisor.states()
         except Fault:  # it is stopping
             return
         except UnavailableError as error:
-            self.missed += 1
-            if self.missed >= PATIENCE:
+            self._missed += 1
+            if self._missed >= PATIENCE:
                 self.start_again(str(error))
             return
-        self.missed = 0
+        self._missed = 0
         own = programs.get(NAME)
-        if own is None or own.pid != os.getpid():
+        if own is None or not own.pid:
+            # Whoever started this supervisord was killed before it could add a reconciler.
+            self.start_again("supervisord has no reconciler")
+            return
+        if own.pid != os.getpid():
             _say("there is another reconciler; this one ends")
             sys.exit(0)
-        for name in self.watch.hanging(programs, self.settings.start_limit_s):
+        for name in self._watch.hanging(programs, self._settings.start_limit_s):
             _say(f"{name} does not answer: killing it, supervisord restarts it")
             supervisor.kill(name)
-        state = fleet_state.load(self.state_path)
-        for name in self.watch.failing(programs, state, self.drift.proxy):
+        state = fleet_state.load(self._settings.state)
+        for name in self._watch.failing(programs, state, self._drift.proxy):
             _say(f"{name} fails requests that others answer: killing it, supervisord restarts it")
             supervisor.kill(name)
         self._act(state, programs)
 
     def start_again(self, why: str) -> None:
         """Start the fleet again in a process of its own, which outlives this one and starts another reconciler."""
-        if self.up is not None and self.up.poll() is None:
-            if time.monotonic() - self.up_began > _UP_LIMIT_S:
-                self.up.terminate()
+        if self._starting is not None and self._starting.poll() is None:
+            if time.monotonic() - self._started_at > _UP_LIMIT_S:
+                self._starting.terminate()
             return
         _say(f"{why}: starting the fleet again")
-        command = [sys.executable, "-m", "fleet.control.reconciler", str(self.root), why]
-        self.up = subprocess.Popen(command, cwd=PROJECT)
-        self.up_began = time.monotonic()
+        command = [sys.executable, "-m", "fleet.control.reconciler", str(self._root), why]
+        self._starting, self._started_at = subprocess.Popen(command, cwd=PROJECT), time.monotonic()
 
-    def _act(self, state: State, programs: dict[str, ProcessState]) -> None:
+    def _act(self, state: State, programs: Mapping[str, ProcessState]) -> None:
         """Begin at most one thing; the controllers are asked in every round, since they measure."""
-        edits = [edit for each in self.controllers if (edit := self._asked(each, state))]
-        if self.work is not None and not self.work.done():
-            return None
+        edits = [edit for each in self._controllers if (edit := self._asked(each, state))]
+        if self._work is not None and not self._work.done():
+            return
         now = time.monotonic()
-        cause = self.drift.found(state, self.live, programs)
+        live, read_at = self._live
+        cause = self._drift.found(state, live if read_at == self._changed_at() else None, programs)
+        if cause is None:
+            (self._root / REFUSAL).unlink(missing_ok=True)
         for edit in edits:
-            if self.pause.allows(edit.verb, now):
-                return self._begin(edit.verb, Cause(edit.by, edit.why, edit.evidence), partial(Fleet.apply, edit=edit))
-        if cause and self.pause.allows(cause, now):
-            return self._begin(cause, cause, Fleet.reconcile)
-        if now - self.live_read_at > _STORE_S:
-            self.live_read_at = now
-            self.work = self.worker.submit(self._read_live)
-        return None
+            task = (edit.verb, edit.bundle, edit.value)
+            if self._pauses.allow(task, now):
+                grounds = Cause(edit.by, edit.why, edit.evidence)
+                self._begin(task, edit.verb, grounds, partial(Fleet.apply, edit=edit))
+                return
+        repair = (cause and cause.why, self._drift.content)
+        if cause and self._pauses.allow(repair, now):
+            self._begin(repair, APPLY, cause, Fleet.reconcile)
+        elif now - self._live_read_at > _STORE_S:
+            self._live_read_at = now
+            self._work = self._worker.submit(self._read_live)
 
     def _asked(self, controller: Controller, state: State) -> Edit | None:
         try:
@@ -157,32 +171,37 @@ class Reconciler:
             _say(f"{type(controller).__name__} failed: {error!r}")
             return None
 
-    def _begin(self, task: object, cause: Cause, act: Callable[[Fleet], None]) -> None:
-        self.work = self.worker.submit(self._do, task, cause, act)
+    def _begin(self, task: object, verb: str, cause: Cause, act: Callable[[Fleet], None]) -> None:
+        self._work = self._worker.submit(self._do, task, verb, cause, act)
 
-    def _do(self, task: object, cause: Cause, act: Callable[[Fleet], None]) -> None:
+    def _do(self, task: object, verb: str, cause: Cause, act: Callable[[Fleet], None]) -> None:
         """Act on the fleet; tell a failure once, and pause before the next try."""
         try:
-            act(Fleet(kept_settings(self.root), _say, cause, patience_s=0))
-            self.pause = Pause()
+            act(Fleet(kept_settings(self._root), _say, cause, patience_s=0))
+            self._pauses.succeeded(task)
         except BusyError:
             pass  # looked at again in the next round
         except Exception as error:  # noqa: BLE001  # whatever it is, the next round must come
             failure = error if isinstance(error, BulkheadError) else UnavailableError(repr(error))
+            can_pass = failure.exit_code not in FINAL_EXIT_CODES
+            self._pauses.failed(task, time.monotonic(), can_pass=can_pass)
+            _say(f"{cause.why}: {failure}")
+            content = {"by": cause.by, "why": cause.why, "failure": " ".join(str(failure).split())}
             with suppress(OSError):
-                self._tell(cause, failure)
-            self.pause.failed(task, time.monotonic())
+                write_atomically(self._root / REFUSAL, canonical_json(content))
+            history.append(self._root, cause, verb, None, history.verdict_of(failure))
 
-    def _tell(self, cause: Cause, failure: BulkheadError) -> None:
-        text = " ".join(str(failure).split())
-        _say(f"{cause.why}: {text}")
-        write_atomically(self.root / REFUSAL, canonical_json({"by": cause.by, "why": cause.why, "failure": text}))
-        history.append(self.root, cause, "apply", None, f"failed: {text}")
+    def _changed_at(self) -> int:
+        try:
+            return self._settings.state.stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
 
     def _read_live(self) -> None:
+        changed_at = self._changed_at()
         with suppress(BulkheadError, OSError):
-            channel = self.settings.open_store().read("live")
-            self.live = channel.digest if channel else None
+            channel = self._settings.open_store().read("live")
+            self._live = (channel.digest if channel else None), changed_at
 
 
 def _say(line: str) -> None:
@@ -215,7 +234,7 @@ def main(root: Path) -> Never:
                 os.close(parent or 0)
                 parent = None
                 reconciler.start_again("supervisord has ended")
-            if not reconciler.missed and reconciler.up is None:
+            if reconciler.is_at_rest:
                 Supervisor(root, _SUPERVISOR_LIMIT_S).answers()
 
 

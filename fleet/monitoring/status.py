@@ -48,6 +48,7 @@ def of(
     problems += _of_declaration(settings, state)
     if not is_down:
         problems += [*_of_replicas(state, entries), *refusals(state, settings.root)]
+        problems += _refusal(settings) if problems else []
     return {
         "ready": not problems,
         "problems": problems,
@@ -136,10 +137,15 @@ def _of_declaration(settings: Settings, state: State) -> list[str]:
         return [f"{error}; what was accepted before is in force"]
     if found is None or found[0].is_fulfilled_by(state):
         return []
-    with suppress(OSError, ValueError):
-        failure = json.loads((settings.root / REFUSAL).read_bytes())
-        return [f"{path.name} cannot be applied: {failure['failure']}"]
     return [_NOT_APPLIED.format(path.name)]
+
+
+def _refusal(settings: Settings) -> list[str]:
+    """Return why the reconciler could not repair what is wrong."""
+    with suppress(OSError, ValueError, KeyError):
+        failure = json.loads((settings.root / REFUSAL).read_bytes())
+        return [f"the reconciler tried ({failure['why']}) and failed: {failure['failure']}"]
+    return []
 
 
 def _of_replicas(state: State, entries: list[dict[str, Any]]) -> list[str]:
