@@ -281,7 +281,9 @@ class Fleet:
     def _start(self) -> None:
         """Start supervisord unless one runs and answers; programs of an earlier one serve until they are replaced."""
         if not self._supervisor.answers():
-            self._supervisor.start({name: os.environ[name] for name in _INHERITED if name in os.environ})
+            heartbeat.begin(self._settings.root)
+            environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+            self._supervisor.start(environment, program_of(self._settings))
             left = self._supervisor.strays()
             saved = self._load()
             # Replicas of a killed supervisord may have outlived it; the others are gone for good.

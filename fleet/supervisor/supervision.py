@@ -112,8 +112,8 @@ class Supervisor:
         except UnavailableError:
             return False
 
-    def start(self, environment: Mapping[str, str]) -> None:
-        """Start supervisord in the background, without a program, in place of one that hangs.
+    def start(self, environment: Mapping[str, str], program: Program) -> None:
+        """Start supervisord in the background, with one program, in place of one that hangs.
 
         The programs of an earlier one run on: see `strays`.
 
@@ -126,6 +126,8 @@ class Supervisor:
             directory.mkdir(parents=True, exist_ok=True)
         for left in self._programs.glob("*.conf"):
             left.unlink()
+        # Already there when supervisord starts: whoever starts it may be killed before the next call.
+        self._write(program)
         configuration = self._root / "supervisord.conf"
         write_atomically(configuration, _MAIN.encode())
         done = subprocess.run(
@@ -171,11 +173,14 @@ class Supervisor:
 
     def add(self, program: Program) -> None:
         """Start a program and keep it alive from now on."""
+        self._write(program)
+        self._call("reloadConfig")
+        self._call("addProcessGroup", program.name)  # reloadConfig only reads the file; this starts the program
+
+    def _write(self, program: Program) -> None:
         program.directory.mkdir(parents=True, exist_ok=True)
         self._log_path(program.name).unlink(missing_ok=True)  # so that `log` holds this program's lines only
         write_privately(self._path(program.name), self._text(program))
-        self._call("reloadConfig")
-        self._call("addProcessGroup", program.name)  # reloadConfig only reads the file; this starts the program
 
     def runs(self, program: Program) -> bool:
         """Tell whether exactly this program runs; its file may be left of an interrupted command."""

@@ -195,10 +195,11 @@ def test_fleet_is_not_ready_when_a_command_is_cut_short_before_envoy_routes_as_i
     fleet.serve(fleet.bundles.first, size=1)
     fleet("deploy", fleet.bundles.second, "--canary", "10")
     state = fleet.root / "fleet" / "state.json"
-    state.write_text(state.read_text().replace('"percent": 10', '"percent": 20'))
-    done = fleet.run("status")
-    assert (done.returncode, "stale" in done.stdout) == (75, True)
-    assert fleet("up")["ready"]
+    with _stopped(fleet.pids("reconciler")):
+        state.write_text(state.read_text().replace('"percent": 10', '"percent": 20'))
+        done = fleet.run("status")
+        assert (done.returncode, "stale" in done.stdout) == (75, True)
+    until(lambda: fleet.run("status").returncode == 0, "the reconciler to make it so")
     fleet("rollback")
 
 
@@ -270,11 +271,13 @@ def test_nothing_changes_when_the_store_says_nothing(fleet: FleetCommand, comman
 def test_live_bundle_of_the_store_is_served_when_another_fleet_moved_it(fleet: FleetCommand) -> None:
     first, second = fleet.bundles.first, fleet.bundles.second
     fleet.serve(first, size=1)
-    fleet.store.move("live", second, expected=fleet.store.read("live"), by="another fleet")
-    told = fleet.run("status")
-    assert (told.returncode, json.loads(told.stdout)["ready"]) == (75, False)
-    assert f"live is {second[:12]}, but {first[:12]} is served" in told.stdout
-    assert [entry["digest"] for entry in fleet("up")["replicas"]] == [second]
+    with _stopped(fleet.pids("reconciler")):
+        fleet.store.move("live", second, expected=fleet.store.read("live"), by="another fleet")
+        told = fleet.run("status")
+        assert (told.returncode, json.loads(told.stdout)["ready"]) == (75, False)
+        assert f"live is {second[:12]}, but {first[:12]} is served" in told.stdout
+    until(lambda: fleet.run("status").returncode == 0, "the reconciler to change to it")
+    assert [entry["digest"] for entry in fleet("status")["replicas"]] == [second]
 
 
 def test_no_process_is_left_when_the_fleet_goes_down(fleet: FleetCommand) -> None:
