@@ -10,7 +10,7 @@ from collections.abc import Callable
 from drills import overload, results, stops
 from drills.answers import one_answer
 from drills.callers import floods
-from drills.fleet import contention, faults, judge, shadows
+from drills.fleet import chaos, contention, faults, judge, shadows
 from drills.hostile import drill, fuzzing
 from drills.training import kills
 from harness.bundles import Bundle, find
@@ -24,6 +24,7 @@ _DRILLS: dict[str, Callable[[Bundle, argparse.Namespace], list[results.Result]]]
     "stop": lambda bundle, _: stops.stops(bundle),
     "one_answer": lambda bundle, asked: one_answer.one_answer(bundle, asked.seed),
     "fleet": lambda bundle, _: faults.fleet(bundle),
+    "chaos": lambda bundle, asked: chaos.chaos(bundle, asked.seed),
     "contention": lambda bundle, _: contention.contention(bundle),
     "shadow": lambda bundle, _: shadows.shadow(bundle),
     "judge": lambda bundle, _: judge.judge(bundle),

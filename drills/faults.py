@@ -40,6 +40,7 @@ _COLLECT = "pipelines/collect/test_sources_files.py"
 _STORE = "fleet/store/test_store_faults.py"
 _VALIDATE = "pipelines/validate"
 _FLEET = "fleet/control/test_fleet.py"
+_HEALING = "fleet/control/test_healing.py"
 _SCHEDULER = "dags/test_real_scheduler.py"
 _PREDICT = "bentos/http/test_http_predict.py"
 
@@ -349,6 +350,20 @@ SERVING = (
         "SIGTERM to a replica without a fleet, with busy connections",
         "no connection is reset",
         ("stop",),
+    ),
+    Fault(
+        43,
+        "any process of the fleet killed at any time, a command and the reconciler too",
+        "L3; declared, live and running agree again without a person",
+        ("chaos",),
+        tuple(
+            f"{_HEALING}::{name}"
+            for name in (
+                "test_no_request_fails_and_all_heals_when_whatever_supervises_is_killed_in_any_order",
+                "test_deployment_that_is_killed_is_completed_or_undone_as_a_whole",
+                "test_up_brings_all_back_when_the_machine_was_restarted",
+            )
+        ),
     ),
 )
 

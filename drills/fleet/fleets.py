@@ -61,9 +61,10 @@ class DrilledFleet:
         """Put a bundle into its store, signed; return the digest."""
         return Store(str(self.store), private_key=self.private_key).put(bundle)
 
-    def run(self, *arguments: str) -> tuple[int, dict[str, Any]]:
-        """Run a command; return its exit code, and the status or error."""
-        environment = clean_environment() | {
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of its commands."""
+        return clean_environment() | {
             "BULKHEAD_STORE": str(self.store),
             "BULKHEAD_VAR": str(self.root.parent),
             "BULKHEAD_HTTP_PORT": str(self.ports[0]),
@@ -72,8 +73,22 @@ class DrilledFleet:
             "BULKHEAD_START_LIMIT_S": str(self.start_limit_s),
             "BULKHEAD_VERIFY_KEY": self.public_key,
         }
+
+    @property
+    def processes(self) -> set[int]:
+        """All its processes."""
+        return marked({FLEET_MARK: str(self.root)})
+
+    def begin(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Begin a command, whatever comes of it."""
+        command = [str(self.python), "-m", "fleet", *arguments]
+        silent = subprocess.DEVNULL
+        return subprocess.Popen(command, cwd=PROJECT, env=self.environment, stdout=silent, stderr=silent)
+
+    def run(self, *arguments: str) -> tuple[int, dict[str, Any]]:
+        """Run a command; return its exit code, and the status or error."""
         command = [str(self.python), "-m", "fleet", *arguments, "--json"]
-        done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=PROJECT, env=self.environment, capture_output=True, text=True, check=False)
         if not done.stdout:
             raise NotAsExpectedError(f"fleet {' '.join(arguments)} ended with {done.returncode}: {done.stderr}")
         return done.returncode, json.loads(done.stdout)

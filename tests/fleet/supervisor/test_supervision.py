@@ -19,7 +19,9 @@ from tests.faults.places import ODD
 def supervisor() -> Iterator[Supervisor]:
     with tempfile.TemporaryDirectory(suffix=ODD) as directory:  # a short path, for its socket
         made = Supervisor(Path(directory))
-        made.start({"PATH": os.environ["PATH"]})
+        first = Program("first", ["/bin/sh", "-c", "exec sleep 1000"], Path(directory))
+        made.start({"PATH": os.environ["PATH"]}, first)
+        until(lambda: made.runs(first), "the program that it is started with")
         yield made
         made.shut_down()
 
