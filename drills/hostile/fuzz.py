@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import socket
 import sys
 import tempfile
@@ -73,8 +74,9 @@ class Http:
                 return "hung", received
             except OSError:
                 pass
-        _, found, last = received.rpartition(b"HTTP/1.1 ")
-        return (last[:3].decode() if found else "closed"), received
+        # A message may name HTTP/1.1, too.
+        statuses = re.findall(rb"HTTP/1\.1 (\d{3}) ", received)
+        return (statuses[-1].decode() if statuses else "closed"), received
 
 
 class Grpc:
