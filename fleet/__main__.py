@@ -85,6 +85,8 @@ def describe(status: dict[str, Any]) -> str:
         )
     if status["shadow"]:
         lines.append(f"shadow  {shadow.described(status['shadow'])}")
+    if status["isolation"]["problem"]:
+        lines.append(f"open    {status['isolation']['problem']}")
     for entry in status["replicas"]:
         health = "ready" if entry["ready"] else f"not ready ({entry['state']})"
         lines.append(f"        {entry['name']:<12} {health:<22} pid {entry['pid']:<8} port {entry['admin_port']}")
@@ -119,13 +121,18 @@ def _parser() -> argparse.ArgumentParser:
     up = command(
         "up",
         "start the fleet; serve the live bundle as fleet.yaml says",
-        lambda fleet, options: fleet.up(options.size, keep=options.keep),
+        lambda fleet, options: fleet.up(options.size, keep=options.keep, isolated=options.require_isolation),
     )
     up.add_argument("--size", type=int, metavar="N", help="replicas of the live bundle, as `fleet scale N`")
     up.add_argument(
         "--keep",
         action="store_true",
         help="where fleet.yaml is refused, serve what served before: for the start of a machine",
+    )
+    up.add_argument(
+        "--require-isolation",
+        action="store_true",
+        help="declare `isolation: required`: refuse to start where replicas cannot be isolated",
     )
     command("status", "print what runs and what it serves", lambda *_: None)
     deploy = command(

@@ -38,6 +38,7 @@ class Settings:
             OpenTelemetry's `OTEL_…`.
         environment: the settings as given, for a later command.
         start_limit_s: the time limit of a new replica to become ready; `BULKHEAD_START_LIMIT_S`.
+        replica_uid: the user that replicas run as where the fleet runs as root; `BULKHEAD_REPLICA_UID`.
     """
 
     store: str
@@ -49,6 +50,7 @@ class Settings:
     admin_port: int = 0
     start_limit_s: float = 60.0
     file: Path | None = None
+    replica_uid: int = 60999  # outside the ranges of people and of systemd's services
     passed_on: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -73,6 +75,7 @@ class Settings:
             admin_port=_port(environment, "BULKHEAD_ADMIN_PORT", cls.admin_port),
             start_limit_s=_seconds(environment, "BULKHEAD_START_LIMIT_S", cls.start_limit_s),
             file=project / environment["BULKHEAD_FLEET_FILE"] if environment.get("BULKHEAD_FLEET_FILE") else None,
+            replica_uid=_uid(environment, "BULKHEAD_REPLICA_UID", cls.replica_uid),
             passed_on=_passed_on(environment, project),
             # The reconciler starts `fleet` commands of its own with these.
             environment={name: text for name, text in environment.items() if _is_ours(name)},
@@ -113,6 +116,15 @@ def _port(environment: Mapping[str, str], name: str, default: int) -> int:
         return default
     if not text.isdecimal() or not 0 < int(text) < 65536:
         raise ConfigurationError(f"{name} is {text!r}; it must be a port, 1 to 65535")
+    return int(text)
+
+
+def _uid(environment: Mapping[str, str], name: str, default: int) -> int:
+    text = environment.get(name, str(default))
+    if not text.isdecimal() or not 0 < int(text) < 2**31:
+        raise ConfigurationError(
+            f"{name} is {text!r}; it must be the number of a user that owns nothing, and not root's, 0"
+        )
     return int(text)
 
 

@@ -17,11 +17,16 @@ IN_FLIGHT = 2.5  # requests that the autoscaler wants in flight at each replica;
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """One server of a bundle, on Unix sockets that no other process can take; its metrics and pages are at a port of 127.0.0.1."""
+    """One server of a bundle, on Unix sockets that no other process can take; its metrics and pages are at a port of 127.0.0.1.
+
+    Attributes:
+        sandbox: what surrounds it, as a text of `fleet.isolation.sandbox.Sandbox`; "": it is of an earlier version, without one.
+    """
 
     name: str
     digest: str
     admin_port: int
+    sandbox: str = ""
 
 
 @dataclass(frozen=True, slots=True)

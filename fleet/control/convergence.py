@@ -23,6 +23,8 @@ from fleet.control.program import NAME
 from fleet.envoy import balancer
 from fleet.envoy.balancer import Balancer
 from fleet.envoy.proxy import Proxy
+from fleet.isolation import files, sandbox
+from fleet.isolation.sandbox import Sandbox
 from fleet.monitoring import shadow
 from fleet.store.installed import Installed
 from fleet.supervisor import replicas
@@ -63,6 +65,7 @@ class Convergence:
             UnavailableError: not all that is wanted serves.
         """
         saved = fleet_state.load(self._settings.state)
+        self._sandbox = self._find_sandbox(wanted)
         for name in ("run", shadow.DIRECTORY):
             private_directory(self._settings.root / name)
         for digest in wanted.counts:
@@ -109,16 +112,27 @@ class Convergence:
             self._supervisor.add(program)
 
     def _unfit(self, state: State, wanted: State) -> frozenset[str]:
-        """Return the wanted bundles' replicas that nothing would restart, and those still unhealthy to Envoy after some time."""
+        """Return the wanted bundles' replicas that nothing would restart, that are unhealthy to Envoy for long, or in another sandbox."""
         supervised = self._supervisor.states()
         # The rollback of a canary that crashes does not wait for it to settle.
         lasting = [replica for replica in state.replicas if replica.digest in wanted.counts]
         kept = [replica for replica in lasting if replica.name in supervised]
         sick = self._proxy.unhealthy(kept, _SETTLE_S)
         strays = [replica for replica in lasting if replica.name not in supervised]
-        if unfit := [*strays, *sick]:
+        # One that is isolated better than is possible today stays.
+        as_wanted = self._sandbox.kind != sandbox.NONE or wanted.isolation == sandbox.NONE
+        other = [each for each in kept if as_wanted and each.sandbox != str(self._sandbox)]
+        if unfit := [*strays, *sick, *(each for each in other if each not in sick)]:
             self._tell(f"replacing {names(unfit)}")
         return frozenset(replica.name for replica in unfit)
+
+    def _find_sandbox(self, wanted: State) -> Sandbox:
+        """Return the sandbox of replicas started from now on, and save what is missing for it."""
+        found = sandbox.find(wanted.isolation, self._settings)
+        if found.problem:
+            self._tell(found.problem)
+        sandbox.save(found, self._settings.root)
+        return Sandbox(found.kind, self._settings.replica_uid, wanted.memory_mb)
 
     def _retire(self, serving: State) -> State:
         """Drain and stop the surplus replicas; return the state without them."""
@@ -139,9 +153,12 @@ class Convergence:
     def _start_replicas(self, digest: str, count: int, state: State) -> list[Replica]:
         """Start replicas and check their golden answers; stop all of them if one fails."""
         bundle, python = self._installed.bundle(digest), self._installed.python(digest)
+        if self._sandbox.kind == sandbox.OTHER_USER:
+            for tree in (bundle, python.parents[1]):
+                files.make_readable(tree)
         for _ in range(_PORT_TRIES):
             first = self._settings.admin_port or self._settings.replica_port
-            planned = replicas.plan(digest, count, first, state)
+            planned = replicas.plan(digest, count, first, state, self._sandbox)
             self._tell(f"starting {count} × {manifest.read(bundle).name} {digest[:12]}: {names(planned)}")
             try:
                 self._run(planned, bundle, python)

@@ -24,6 +24,7 @@ from fleet.control.convergence import Convergence
 from fleet.control.history import Cause
 from fleet.control.program import program as program_of
 from fleet.envoy.proxy import Proxy
+from fleet.isolation import sandbox
 from fleet.monitoring import status as fleet_status
 from fleet.store import callers
 from fleet.store.installed import Installed
@@ -83,17 +84,25 @@ class Fleet:
         self._proxy = Proxy(settings)
         self._convergence = Convergence(settings, self._store, self._installed, self._supervisor, self._proxy, tell)
 
-    def up(self, replicas: int | Bounds | None = None, *, keep: bool = False) -> None:
+    def up(self, replicas: int | Bounds | None = None, *, keep: bool = False, isolated: bool = False) -> None:
         """Start what does not run, and serve what is declared, with the bundle of the channel `live`; do nothing where all that is so.
 
         Args:
             replicas: declares another number of replicas.
             keep: where `fleet.yaml` is refused, serve what served before.
+            isolated: declares that isolation is required.
+
+        Raises:
+            ConfigurationError: isolation is required, and this machine cannot isolate.
         """
         with self._exclusive():
             wanted = self._wanted(keep=keep)
             if replicas is not None:
                 wanted = replace(wanted, declared=replace(wanted.declared, replicas=replicas))
+            if isolated:
+                wanted = replace(wanted, declared=replace(wanted.declared, isolation="required"))
+            # Before anything is started.
+            sandbox.find(wanted.declared.isolation, self._settings)
             self._start()
             self._change("up", wanted)
 

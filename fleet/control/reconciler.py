@@ -43,6 +43,7 @@ from fleet.control.history import Cause
 from fleet.control.program import NAME, kept_settings
 from fleet.control.watch import PATIENCE, Watch
 from fleet.envoy.proxy import Proxy
+from fleet.isolation import files
 from fleet.monitoring.status import REFUSAL
 from fleet.supervisor import heartbeat
 from fleet.supervisor.lock import BusyError
@@ -90,6 +91,7 @@ class Reconciler:
         self._work: Future[None] | None = None
         self._pauses = Pauses()
         self._missed = 0
+        self._stale_files = ""
         self._starting: subprocess.Popen[bytes] | None = None
         self._started_at = 0.0
         # The store's live bundle, and the state's time of change when it was read: a command that has moved it since knows better.
@@ -129,7 +131,19 @@ class Reconciler:
         for name in self._watch.failing(programs, state, self._drift.proxy):
             _say(f"{name} fails requests that others answer: killing it, supervisord restarts it")
             supervisor.kill(name)
+        self._renew_files()
         self._act(state, programs)
+
+    def _renew_files(self) -> None:
+        """Give replicas today's API keys and certificates; tell a failure once."""
+        try:
+            files.renew(self._settings)
+            failure = ""
+        except (BulkheadError, OSError) as error:
+            failure = f"replicas keep their old files: {error}"
+        if failure not in ("", self._stale_files):
+            _say(failure)
+        self._stale_files = failure
 
     def start_again(self, why: str) -> None:
         """Start the fleet again in a process of its own, which outlives this one and starts another reconciler."""

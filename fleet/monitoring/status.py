@@ -15,6 +15,7 @@ from fleet.configuration.declaration import Declaration
 from fleet.configuration.settings import Settings
 from fleet.configuration.state import Replica, State, socket_of
 from fleet.envoy.proxy import Hosts, Proxy
+from fleet.isolation import sandbox
 from fleet.monitoring import shadow
 from fleet.supervisor import heartbeat, unix_http
 from fleet.supervisor.replicas import refusals
@@ -57,6 +58,7 @@ def of(
         "grpc": f"127.0.0.1:{settings.grpc_port}",
         "size": state.size,
         "declared": asdict(Declaration.of(state)),
+        "isolation": asdict(sandbox.saved(settings.root)),
         "live": {"digest": channel.digest, **channel.history[-1]} if channel else None,
         "canary": _canary(state, proxy, hosts),
         "shadow": shadow.report(settings.root, state),

@@ -1,4 +1,4 @@
-"""Become a replica's server: `python -m fleet.supervisor.launch BUNDLE DIGEST OPTION=ADDRESS … -- COMMAND …`.
+"""Become a replica's server: `python -m fleet.supervisor.launch BUNDLE DIGEST SANDBOX OPTION=ADDRESS … -- COMMAND …`.
 
 The server gets its sockets as `OPTION N`, and starts only if the bundle is still the one that was deployed. Every start of a replica
 passes here, supervisord's restarts too. The signature was verified when the bundle was copied; hashing every byte again takes 20 ms.
@@ -19,19 +19,19 @@ from pathlib import Path
 from contract.bundle import manifest
 from contract.errors import EXIT_DATA, EXIT_RETRY, BundleError
 from contract.files import write_atomically
+from fleet.isolation.sandbox import Sandbox, enter
 
 REFUSAL = "refused.txt"  # in a replica's directory: the reason why its bundle was not started
 _PAUSE_S = 1.0
 
 
-def main(bundle: Path, digest: str, arguments: list[str]) -> None:
-    """Become the command; exit where the bundle is refused or a port is taken."""
+def main(bundle: Path, digest: str, sandbox: Sandbox, arguments: list[str]) -> None:
+    """Become the command in its sandbox; exit where the bundle is refused or a port is taken."""
     _require_intact(bundle, digest)
     end = arguments.index("--")
     given = [option for address in arguments[:end] for option in _taken(*address.split("=", 1))]
-    command = [*arguments[end + 1 :], *given]
     # In this process, so that supervisord's signals reach the server.
-    os.execve(command[0], command, {**os.environ, "PYTHONPATH": str(bundle / "src")})  # noqa: S606
+    enter(sandbox, bundle, [*arguments[end + 1 :], *given], os.environ)
 
 
 def _require_intact(bundle: Path, digest: str) -> None:
@@ -77,4 +77,4 @@ def _port(address: str) -> socket.socket:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3:])
+    main(Path(sys.argv[1]), sys.argv[2], Sandbox.parse(sys.argv[3]), sys.argv[4:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import time
 from collections.abc import Callable
@@ -23,19 +24,22 @@ from contract.errors import (
 from contract.prediction_log.settings import SHADOW_VARIABLE
 from fleet.configuration.settings import PROJECT, Settings
 from fleet.configuration.state import Replica, State, socket_of
+from fleet.isolation import files
+from fleet.isolation.sandbox import NONE, Sandbox
 from fleet.supervisor import launch, unix_http
 from fleet.supervisor.supervision import ProcessState, Program
 
 _ANSWER_LIMIT_S = 5.0
 _POLL_S = 0.05
 _MOST = 1000
+_BY_SIGNAL = 128
 
 
 class PortTakenError(UnavailableError):
     """A replica's port, free when it was planned, was taken by another process before the start."""
 
 
-def plan(digest: str, count: int, first_port: int, state: State) -> list[Replica]:
+def plan(digest: str, count: int, first_port: int, state: State, sandbox: Sandbox) -> list[Replica]:
     """Return new replicas of a bundle, with the lowest free numbers and ports.
 
     Raises:
@@ -45,7 +49,9 @@ def plan(digest: str, count: int, first_port: int, state: State) -> list[Replica
     taken = {replica.admin_port for replica in state.replicas}
     names = (name for name in (f"{digest[:8]}-{number}" for number in range(_MOST)) if name not in used)
     ports = (port for port in range(first_port, min(first_port + _MOST, 65536)) if port not in taken and is_free(port))
-    planned = [Replica(name, digest, port) for name, port in zip(names, islice(ports, count), strict=False)]
+    planned = [
+        Replica(name, digest, port, str(sandbox)) for name, port in zip(names, islice(ports, count), strict=False)
+    ]
     if len(planned) < count:
         raise UnavailableError(f"not enough free ports above {first_port} for {count} replicas")
     return planned
@@ -69,24 +75,35 @@ def program(replica: Replica, bundle: Path, serving_python: Path, fleet_python: 
     It is the worker that `bentoml serve` would start, without its supervisor, which checks a worker only every ten seconds.
     """
     home = settings.root / "replicas" / replica.name
+    sandbox = Sandbox.parse(replica.sandbox)
+    given = {**settings.passed_on, SHADOW_VARIABLE: str(settings.root / "shadow")}
     sockets = {
         "--fd": socket_of("http", replica.name, settings.root),
         "--grpc-fd": socket_of("grpc", replica.name, settings.root),
     }
-    given = [f"{option}={address}" for option, address in sockets.items()]
-    given.append(f"--admin-fd=127.0.0.1:{replica.admin_port}")
+    addresses = [f"{option}={address}" for option, address in sockets.items()]
+    addresses.append(f"--admin-fd=127.0.0.1:{replica.admin_port}")
     serve = [str(serving_python), "-m", "bentos.worker", str(bundle)]
     return Program(
         name=replica.name,
-        command=[fleet_python, "-m", "fleet.supervisor.launch", str(bundle), replica.digest, *given, "--", *serve],
+        command=[
+            fleet_python,
+            "-m",
+            "fleet.supervisor.launch",
+            str(bundle),
+            replica.digest,
+            str(sandbox),
+            *addresses,
+            "--",
+            *serve,
+        ],
         directory=home,
         environment={
             "PYTHONPATH": str(PROJECT),  # for the launcher
             "PYTHONDONTWRITEBYTECODE": "1",
             "OPENBLAS_NUM_THREADS": "1",  # otherwise numpy starts a thread per core, which small products do not need
             **({"BULKHEAD_ADMIN_PORT": str(replica.admin_port)} if settings.admin_port else {}),
-            SHADOW_VARIABLE: str(settings.root / "shadow"),
-            **settings.passed_on,
+            **(given if sandbox.kind == NONE else files.hand_over(given, settings)),
         },
     )
 
@@ -134,6 +151,10 @@ def wait_until_ready(
 
 
 def _ended(replica: Replica, how: str, log: str) -> BulkheadError:
+    status = int(how.removeprefix("exit status ")) if how.startswith("exit status ") else 0
+    # Of the sandbox's processes, which end so when the server is ended by a signal.
+    if status - _BY_SIGNAL in set(signal.Signals):
+        how = f"terminated by {signal.Signals(status - _BY_SIGNAL).name}"
     message = f"replica {replica.name} ended while it started ({how}); the end of its log:\n{log}"
     kinds = {f"exit status {EXIT_RETRY}": PortTakenError, f"exit status {EXIT_CONFIGURATION}": ConfigurationError}
     return kinds.get(how, BundleError)(message)

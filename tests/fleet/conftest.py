@@ -95,6 +95,10 @@ class FleetCommand:
     def processes(self) -> set[int]:
         return marked({FLEET_MARK: str(self.root / "fleet")})
 
+    def started(self) -> list[int]:
+        """The processes that supervisord's programs began as, and supervisord itself: without those of sandboxes and of Envoy's shell."""
+        return [pid for pid in self.processes() if is_leader(pid)]
+
     def pids(self, program: str) -> list[int]:
         """The processes of one of its programs."""
         return [*marked({FLEET_MARK: str(self.root / "fleet"), PROGRAM_MARK: program})]
@@ -158,6 +162,14 @@ def changed(source: Path, target: Path, change: Callable[[Path], None]) -> Path:
     claims = replace(manifest.read(target), files=manifest.tree_digests(target))
     (target / manifest.FILE_NAME).write_bytes(claims.to_bytes())
     return target
+
+
+def is_leader(pid: int) -> bool:
+    """Whether a process leads its group; False of one that has just ended."""
+    try:
+        return os.getpgid(pid) == pid
+    except ProcessLookupError:
+        return False
 
 
 @contextmanager

@@ -7,10 +7,12 @@ import pytest
 from contract.errors import ConfigurationError, UnavailableError
 from fleet.configuration import state as fleet_state
 from fleet.configuration.state import Canary, Replica, State
+from fleet.isolation.sandbox import NONE, Sandbox
 from fleet.supervisor import replicas
 from tests.fleet.conftest import listening
 
 OLD, NEW = "a" * 64, "b" * 64
+BARE = Sandbox(NONE, uid=1, memory_mb=1024)
 
 
 def replica(name: str, digest: str, slot: int = 0) -> Replica:
@@ -78,11 +80,11 @@ def test_unfit_replicas_are_replaced_and_do_not_count() -> None:
 def test_replicas_have_the_lowest_numbers_and_ports_that_are_free() -> None:
     with listening() as port:
         running = State(replicas=(Replica(f"{NEW[:8]}-0", NEW, port + 1),))
-        first, second = replicas.plan(NEW, 2, port, running)
+        first, second = replicas.plan(NEW, 2, port, running, BARE)
         assert port + 1 < first.admin_port < second.admin_port
     assert [first.name, second.name] == [f"{NEW[:8]}-1", f"{NEW[:8]}-2"]
     with pytest.raises(UnavailableError, match="65530"):
-        replicas.plan(NEW, 9, 65530, running)
+        replicas.plan(NEW, 9, 65530, running, BARE)
 
 
 def test_damaged_state_is_refused_with_what_to_do(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def test_no_request_fails_and_replica_returns_when_it_is_killed(fleet: FleetComm
 
 def test_no_request_fails_when_a_replica_freezes_and_it_is_replaced(fleet: FleetCommand) -> None:
     frozen = fleet.serve(fleet.bundles.first, size=2)["replicas"][0]["pid"]
-    with fleet.under_load() as load, _stopped([frozen]):
+    with fleet.under_load() as load, _stopped([-frozen]):
         until(lambda: fleet.run("status").returncode == 75, "Envoy to see it")
         until(lambda: fleet.run("status").returncode == 0, "the reconciler to replace it")
         time.sleep(0.5)
@@ -107,7 +107,7 @@ def test_no_request_fails_when_a_replica_freezes_and_it_is_replaced(fleet: Fleet
 
 
 def test_what_the_replicas_have_no_time_for_is_refused_by_envoy_and_the_rest_is_answered(fleet: FleetCommand) -> None:
-    frozen = [fleet.serve(fleet.bundles.first, size=1)["replicas"][0]["pid"], *fleet.pids("reconciler")]
+    frozen = [-fleet.serve(fleet.bundles.first, size=1)["replicas"][0]["pid"], *fleet.pids("reconciler")]
     with overload.crowd(fleet.http_port, fleet.grpc_port, fleet.bundles.source, count=800) as crowd:
         with _stopped(frozen):
             crowd.ask()
@@ -215,7 +215,7 @@ def test_no_request_fails_when_supervisord_is_killed_and_up_repairs_it(fleet: Fl
     load.check(fleet.bundles.first)
     assert after["ready"]
     assert not {each["pid"] for each in after["replicas"]} & {each["pid"] for each in before["replicas"]}
-    until(lambda: len(fleet.processes()) == 6, "the reconciler of before to end")
+    until(lambda: len(fleet.started()) == 5, "the reconciler of before to end")
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
@@ -228,7 +228,7 @@ def test_nobody_is_needed_when_supervisord_is(fleet: FleetCommand, number: int) 
         until(lambda: fleet.run("status").returncode == 0, "the reconciler to repair it", limit_s=120)
     load.check(fleet.bundles.first)
     assert int((fleet.root / "fleet" / "supervisord.pid").read_text()) != before
-    until(lambda: len(fleet.processes()) == 5, "the reconciler of before and its `fleet up` to end")
+    until(lambda: len(fleet.started()) == 4, "the reconciler of before and its `fleet up` to end")
 
 
 def test_up_replaces_what_hangs_when_the_reconciler_does_too(fleet: FleetCommand) -> None:
@@ -239,7 +239,7 @@ def test_up_replaces_what_hangs_when_the_reconciler_does_too(fleet: FleetCommand
         assert "Envoy does not answer" in fleet.run("status").stdout
         after = fleet("up")
     assert after["ready"]
-    assert not {each["pid"] for each in after["replicas"]} & {frozen[0]}
+    assert not {each["pid"] for each in after["replicas"]} & {-frozen[0]}
 
 
 def test_envoy_is_started_again_when_it_hangs(fleet: FleetCommand) -> None:
@@ -282,7 +282,7 @@ def test_live_bundle_of_the_store_is_served_when_another_fleet_moved_it(fleet: F
 
 def test_no_process_is_left_when_the_fleet_goes_down(fleet: FleetCommand) -> None:
     before = fleet.serve(fleet.bundles.first, size=2)
-    assert len(fleet.processes()) == 6  # supervisord, the reconciler, Envoy and its shell, and two replicas
+    assert len(fleet.started()) == 5  # supervisord, the reconciler, Envoy and its shell, and two replicas
     words = Path(f"/proc/{fleet.envoy()[0]}/cmdline").read_text().split("\0")
     memory = Path(f"/dev/shm/envoy_shared_memory_{words[words.index('--base-id') + 1]}0")
     assert memory.exists()
@@ -359,6 +359,7 @@ def _first(fleet: FleetCommand) -> dict[str, Any]:
 
 @contextmanager
 def _stopped(processes: list[int]) -> Iterator[None]:
+    """Freeze processes, or process groups by negative numbers: a replica is one, its sandbox included."""
     send(processes, signal.SIGSTOP)
     try:
         yield

@@ -25,7 +25,15 @@ def bundle(tmp_path: Path) -> Path:
 
 
 def launch(bundle: Path, directory: Path, *addresses: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "fleet.supervisor.launch", str(bundle), manifest.digest_of(bundle), *addresses]
+    command = [
+        sys.executable,
+        "-m",
+        "fleet.supervisor.launch",
+        str(bundle),
+        manifest.digest_of(bundle),
+        "none:1:1024",
+        *addresses,
+    ]
     return subprocess.run(
         [*command, "--", sys.executable, "-c", SHOW],
         cwd=directory,
