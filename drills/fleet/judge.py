@@ -118,8 +118,8 @@ def rolled_out(one: DrilledFleet, digest: str) -> End:
 
     waited(lambda: "ended_at" in report(), "the judge's verdict", _ROLLOUT_LIMIT_S)
     ended = report()
-    left = (one.root / "envoy" / "rds-http.json").stat().st_mtime
     one.wait_until_ready()
+    left = (one.root / "envoy" / "rds-http.json").stat().st_mtime
     end = End(ended["verdict"], ended["why"], ended["decided_at"] - ended["started_at"], left - ended["decided_at"])
     print(
         f"  {digest[:8]} {end.kind} after {end.seconds:.1f} s ({end.why}); routes {end.rollback_s:.1f} s later",
@@ -130,7 +130,7 @@ def rolled_out(one: DrilledFleet, digest: str) -> End:
 
 def _other(one: DrilledFleet) -> str:
     """Return the one of two equal bundles that is not live."""
-    return one.second if one("status")["live"]["digest"] == one.first else one.first
+    return one.second if one.run("status")[1]["live"]["digest"] == one.first else one.first
 
 
 @contextmanager

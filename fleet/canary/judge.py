@@ -110,9 +110,11 @@ class Judge:
         if weight != self.weight:
             self.weight, self.step_at, self._block = weight, now, Block(now)
         self._add(live, canary, control, now)
-        self.verdict = self._decide(now)
-        if self.verdict.kind in (PROMOTE, ROLL_BACK):
-            self.decided_at = self.decided_at or now
+        verdict = self._decide(now)
+        # It takes time to act on an end; meanwhile only harm changes it.
+        if self.decided_at is None or (verdict.kind, self.verdict.kind) == (ROLL_BACK, PROMOTE):
+            self.verdict = verdict
+            self.decided_at = now if verdict.kind in (PROMOTE, ROLL_BACK) else None
         self._record(now)
         return self.verdict
 
@@ -155,7 +157,7 @@ class Judge:
         judge = cls(report["bundle"], report["champion"], report["started_at"], policy)
         saved = report["saved"]
         judge.weight, judge.step_at, judge.heard_at = report["weight"], saved["step_at"], saved["heard_at"]
-        judge.decided_at = report["decided_at"]
+        judge.decided_at, judge.verdict = report["decided_at"], Verdict(report["verdict"], report["why"])
         judge.errors = [Errors(**each) for each in saved["errors"]]
         judge.latency = Slowness(**saved["latency"])
         judge.shifts = {kind: Shift(**each) for kind, each in saved["shifts"].items()}

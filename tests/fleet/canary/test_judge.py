@@ -45,6 +45,11 @@ def test_nothing_is_promoted_without_evidence_about_latency_and_predictions() ->
         if verdict.kind != WAIT:
             break
     assert verdict.kind == PROMOTE
+    # The end stays while it is acted on, but for harm.
+    assert judge.look({OK: 60}, {OK: 19, INTERNAL: 1}, {OK: 20}, 25, 90.0) == verdict
+    assert judge.look({OK: 600}, {OK: 100, INTERNAL: 100}, {OK: 20}, 25, 91.0).kind == ROLL_BACK
+    assert judge.look({OK: 60_000}, {OK: 20_000}, {OK: 20}, 25, 92.0).kind == ROLL_BACK
+    assert judge.decided_at == 91.0
 
 
 def test_slow_canary_is_rolled_back_by_its_control_and_not_by_all_live_replicas() -> None:
