@@ -33,6 +33,7 @@ class Settings:
         replica_port: the first of the replicas' ports for metrics and the other pages around the predictions, one each;
             `BULKHEAD_REPLICA_PORT`.
         admin_port: the same, without a route from Envoy to those pages; `BULKHEAD_ADMIN_PORT`. 0: there is a route.
+        status_port: where the status page answers on 127.0.0.1; `BULKHEAD_STATUS_PORT`. 0: nowhere.
         passed_on: the variables of this environment that every replica gets, where they are set: `BULKHEAD_API_KEYS_FILE` and
             `BULKHEAD_PREDICTION_LOG`, as absolute paths, `BULKHEAD_PREDICTION_LOG_MB`, `BULKHEAD_CORS_ORIGINS`, and
             OpenTelemetry's `OTEL_…`.
@@ -48,6 +49,7 @@ class Settings:
     grpc_port: int = 8081
     replica_port: int = 8100
     admin_port: int = 0
+    status_port: int = 8085
     start_limit_s: float = 60.0
     file: Path | None = None
     replica_uid: int = 60999  # outside the ranges of people and of systemd's services
@@ -73,6 +75,7 @@ class Settings:
             grpc_port=_port(environment, "BULKHEAD_GRPC_PORT", cls.grpc_port),
             replica_port=_port(environment, "BULKHEAD_REPLICA_PORT", cls.replica_port),
             admin_port=_port(environment, "BULKHEAD_ADMIN_PORT", cls.admin_port),
+            status_port=_port(environment, "BULKHEAD_STATUS_PORT", cls.status_port, least=0),
             start_limit_s=_seconds(environment, "BULKHEAD_START_LIMIT_S", cls.start_limit_s),
             file=project / environment["BULKHEAD_FLEET_FILE"] if environment.get("BULKHEAD_FLEET_FILE") else None,
             replica_uid=_uid(environment, "BULKHEAD_REPLICA_UID", cls.replica_uid),
@@ -110,12 +113,12 @@ def _passed_on(environment: Mapping[str, str], project: Path) -> Mapping[str, st
     return found | {name: str(project / environment[name]) for name in paths if environment.get(name)}
 
 
-def _port(environment: Mapping[str, str], name: str, default: int) -> int:
+def _port(environment: Mapping[str, str], name: str, default: int, least: int = 1) -> int:
     text = environment.get(name)
     if text is None:
         return default
-    if not text.isdecimal() or not 0 < int(text) < 65536:
-        raise ConfigurationError(f"{name} is {text!r}; it must be a port, 1 to 65535")
+    if not text.isdecimal() or not least <= int(text) < 65536:
+        raise ConfigurationError(f"{name} is {text!r}; it must be a port, {least} to 65535")
     return int(text)
 
 

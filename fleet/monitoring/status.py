@@ -42,7 +42,8 @@ def of(
         channel: `live`, as the store has it.
     """
     programs, hosts, problems = _running(settings, state, supervisor, proxy)
-    entries = [_entry(settings, replica, programs or {}, proxy, hosts) for replica in state.replicas]
+    restarts = supervisor.restarts()
+    entries = [_entry(settings, replica, programs or {}, proxy, hosts, restarts) for replica in state.replicas]
     # What is said of the replicas would only repeat it then.
     is_down = problems == [DOWN]
     problems += _of_store(settings, state, channel)
@@ -96,8 +97,16 @@ def _running(
     return programs, hosts, problems
 
 
-def _entry(settings: Settings, replica: Replica, programs: Programs, proxy: Proxy, hosts: Hosts) -> dict[str, Any]:
+def _entry(
+    settings: Settings,
+    replica: Replica,
+    programs: Programs,
+    proxy: Proxy,
+    hosts: Hosts,
+    restarts: Mapping[str, int],
+) -> dict[str, Any]:
     process = programs.get(replica.name, ProcessState("STOPPED", 0, 0))
+    found = proxy.of(replica, hosts)
     return {
         "name": replica.name,
         "digest": replica.digest,
@@ -106,7 +115,10 @@ def _entry(settings: Settings, replica: Replica, programs: Programs, proxy: Prox
         "admin_port": replica.admin_port,
         "state": process.state,
         "pid": process.pid,
-        "ready": all(host is not None and host.gets_requests for host in proxy.of(replica, hosts)),
+        "ready": all(host is not None and host.gets_requests for host in found),
+        # Unknown, not none, where Envoy did not tell.
+        "in_flight": sum(host.active_requests for host in found if host) if any(found) else None,
+        "restarts": restarts.get(replica.name, 0),
     }
 
 

@@ -171,6 +171,14 @@ class Supervisor:
         )
         return str(ends[-1]) if ends else ""
 
+    def restarts(self) -> dict[str, int]:
+        """Return how often each program ended and was started again since it was added, as far as supervisord's log reaches back."""
+        found: dict[str, int] = {}
+        for how, name in re.findall(r" (exited|stopped): (\S+) \(", self.log("supervisord", 1 << 20)):
+            # Stopped by us, before its program is removed: a later one of that name begins at 0.
+            found[name] = found.get(name, 0) + 1 if how == "exited" else 0
+        return found
+
     def add(self, program: Program) -> None:
         """Start a program and keep it alive from now on."""
         self._write(program)

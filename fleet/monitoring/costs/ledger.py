@@ -1,0 +1,220 @@
+"""The ledger of a fleet's costs, `costs.jsonl` in its root: a line for every ten minutes, with the counters that the next one begins at.
+
+Pure functions but for `Ledger`. A line holds differences, so days are sums of lines. The counters in the last line let a new process
+continue: what still ran meanwhile is counted for the time in between, and a counter that began anew is counted from its new beginning.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from fleet.monitoring.readings import usage
+from fleet.monitoring.readings.reading import Reading
+from fleet.monitoring.readings.traffic import since
+
+FILE_NAME = "costs.jsonl"
+_LINE_S = 600.0
+_GB = 1e9
+
+
+@dataclass(frozen=True)
+class Use:
+    """What a fleet used in some time.
+
+    Attributes:
+        seconds: the time in which the fleet ran.
+        replica_s: seconds of replicas, added.
+        cpu_s: CPU seconds by part: `replicas`, `envoy`, `control` (supervisord and the fleet's own programs).
+        gb_s: resident memory of all processes times seconds, in GB · s. Shared pages count once for each process.
+        predictions: rows predicted for callers; a shadow's have none.
+        idle_s, idle_cpu_s, idle_gb_s: the part of it in which no row was predicted.
+    """
+
+    seconds: float = 0.0
+    replica_s: float = 0.0
+    cpu_s: Mapping[str, float] = field(default_factory=dict)
+    gb_s: float = 0.0
+    predictions: int = 0
+    idle_s: float = 0.0
+    idle_cpu_s: float = 0.0
+    idle_gb_s: float = 0.0
+
+    @property
+    def total_cpu_s(self) -> float:
+        """CPU seconds of all parts."""
+        return sum(self.cpu_s.values())
+
+    def __add__(self, other: Use) -> Use:
+        cpu_s = {part: self.cpu_s.get(part, 0.0) + other.cpu_s.get(part, 0.0) for part in {**self.cpu_s, **other.cpu_s}}
+        sums = {
+            each.name: getattr(self, each.name) + getattr(other, each.name)
+            for each in fields(self)
+            if each.name != "cpu_s"
+        }
+        return Use(cpu_s=cpu_s, **sums)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Where a difference begins: the counters of a reading that it needs; `rows` by the replica's name."""
+
+    at: float
+    uptime_s: float
+    boot: str
+    processes: usage.Processes
+    rows: Mapping[str, int]
+
+
+def mark(reading: Reading, before: Mark | None = None) -> Mark:
+    """Return a reading's counters; a replica that runs but did not answer keeps those of before."""
+    rows = {name: counters.rows for name, counters in reading.replicas.items() if name not in reading.shadows}
+    programs = {process.program for process in reading.processes.values()}
+    kept = {name: count for name, count in before.rows.items() if name in programs} if before else {}
+    return Mark(reading.at, reading.uptime_s, reading.boot, reading.processes, kept | rows)
+
+
+def used(before: Mark, after: Mark) -> Use:
+    """Return the use between two marks.
+
+    A replica's rows count from its first mark on, since its first ones answered golden requests. After a reboot nothing that ran before
+    counts, and what runs counts from its start.
+    """
+    same_boot = before.boot == after.boot
+    earlier = before.processes if same_boot else {}
+    wall_s = max(0.0, after.uptime_s - before.uptime_s) if same_boot else after.uptime_s
+    cpu_s: dict[str, float] = {}
+    for program, seconds in usage.spent(earlier, after.processes).items():
+        cpu_s[part(program)] = cpu_s.get(part(program), 0.0) + seconds
+    # Of each process how long it has run since the mark before.
+    ran_s = {
+        key: min(wall_s, max(0.0, after.uptime_s - each.started_s)) if key not in earlier else wall_s
+        for key, each in after.processes.items()
+    }
+    replica_s: dict[str, float] = {}
+    for key, each in after.processes.items():
+        if part(each.program) == "replicas":
+            replica_s[each.program] = max(ran_s[key], replica_s.get(each.program, 0.0))
+    gb_s = sum(each.resident_bytes / _GB * ran_s[key] for key, each in after.processes.items())
+    rows = sum(since(before.rows[name], count) for name, count in after.rows.items() if name in before.rows)
+    seconds = max(ran_s.values(), default=0.0)
+    found = Use(seconds, sum(replica_s.values()), cpu_s, gb_s, rows)
+    return found if rows else replace(found, idle_s=seconds, idle_cpu_s=found.total_cpu_s, idle_gb_s=gb_s)
+
+
+def part(program: str) -> str:
+    """Return the part of the fleet that a program belongs to."""
+    if program.startswith("envoy-"):
+        return "envoy"
+    # A replica is named by its bundle and a number, such as 3f2a90c1-0.
+    return "replicas" if "-" in program else "control"
+
+
+def by_day(lines: Iterable[tuple[float, Use]]) -> dict[str, Use]:
+    """Return the sums by day in UTC, such as `2026-11-29`; a line belongs to the day of its end."""
+    days: dict[str, Use] = {}
+    for at, use in lines:
+        day = datetime.fromtimestamp(at, UTC).date().isoformat()
+        days[day] = days.get(day, Use()) + use
+    return days
+
+
+class Ledger:
+    """The ledger of a fleet. One process writes it; others may read it, and add readings of their own without writing."""
+
+    def __init__(self, root: Path) -> None:
+        self._path = root / FILE_NAME
+        entries = _entries(self._path)
+        self._days = by_day((entry["at"], _use(entry)) for entry in entries)
+        self._last = _mark_of(entries[-1]["mark"]) if entries else None
+        self._written_at = self._last.at if self._last else 0.0
+        self._pending: list[tuple[float, Use]] = []
+
+    def add(self, reading: Reading) -> None:
+        """Add what was used since the last reading."""
+        new = mark(reading, self._last)
+        if self._last is not None:
+            use = used(self._last, new)
+            if self._pending and _day(self._pending[-1][0]) == _day(new.at):
+                use += self._pending.pop()[1]
+            self._pending.append((new.at, use))
+        self._last = new
+
+    @property
+    def is_due(self) -> bool:
+        """True if a line is to be written."""
+        return self._last is not None and not 0 <= self._last.at - self._written_at < _LINE_S
+
+    def write(self) -> None:
+        """Append what is not written yet; what cannot be written, as on a full disk, is kept for the next time."""
+        if self._last is None:
+            return
+        pending = self._pending or [(self._last.at, Use())]
+        lines = [json.dumps({"at": at, **_plain_use(use), "mark": _plain(self._last)}) for at, use in pending]
+        with suppress(OSError):
+            _append(self._path, lines)
+            self._days = self.days()
+            self._pending, self._written_at = [], self._last.at
+
+    def days(self) -> dict[str, Use]:
+        """Return the use by day in UTC, oldest first, with what is not written yet."""
+        days = dict(self._days)
+        for day, use in by_day(self._pending).items():
+            days[day] = days.get(day, Use()) + use
+        return dict(sorted(days.items()))
+
+
+def _entries(path: Path) -> list[dict[str, Any]]:
+    found = []
+    for line in path.read_text(errors="replace").splitlines() if path.is_file() else ():
+        with suppress(ValueError):
+            entry = json.loads(line)
+            if isinstance(entry, dict) and "mark" in entry:
+                found.append(entry)
+    return found
+
+
+def _use(entry: Mapping[str, Any]) -> Use:
+    return Use(**{each.name: entry[each.name] for each in fields(Use) if each.name in entry})
+
+
+def _mark_of(saved: Mapping[str, Any]) -> Mark:
+    processes = {key: usage.Process(*values) for key, values in saved["processes"].items()}
+    return Mark(saved["at"], saved["uptime_s"], saved["boot"], processes, saved["rows"])
+
+
+def _plain(last: Mark) -> dict[str, Any]:
+    return {
+        "at": last.at,
+        "uptime_s": round(last.uptime_s, 2),
+        "boot": last.boot,
+        "processes": {key: (each.program, each.parent, each.cpu_s) for key, each in last.processes.items()},
+        "rows": dict(last.rows),
+    }
+
+
+def _plain_use(use: Use) -> dict[str, Any]:
+    cpu_s = {name: round(seconds, 3) for name, seconds in use.cpu_s.items()}
+    return {name: round(value, 3) for name, value in asdict(use).items() if name != "cpu_s"} | {"cpu_s": cpu_s}
+
+
+def _append(path: Path, lines: Iterable[str]) -> None:
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        size = os.fstat(descriptor).st_size
+        # A line that was cut off must not swallow this one.
+        torn = size and os.pread(descriptor, 1, size - 1) != b"\n"
+        os.write(descriptor, "".join((*("\n" * bool(torn)), *(f"{line}\n" for line in lines))).encode())
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _day(at: float) -> int:
+    return int(at // 86400)

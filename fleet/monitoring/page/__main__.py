@@ -1,0 +1,139 @@
+"""`python -m fleet.monitoring.page ROOT`: serve the status page, and keep the ledger of costs.
+
+One of supervisord's programs. It holds no lock and changes nothing of the fleet. Three threads meet in two values: one reads counters every
+five seconds, for the traffic and the ledger; one looks at the fleet while somebody reads the page; the server answers from what they
+found last. A part of the fleet that hangs delays a thread, never an answer, which says how old it is.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from contract.errors import BulkheadError
+from contract.files import canonical_json
+from fleet.configuration.settings import PROJECT, Settings
+from fleet.configuration.state import socket_of
+from fleet.monitoring import observer
+from fleet.monitoring.observer import Observer
+from fleet.monitoring.page.server import Answer, Answers, Server, UnixServer, files
+from fleet.supervisor.supervision import Program, write_privately
+
+NAME = "page"
+_SETTINGS = "page.json"
+_MEASURE_S = 5.0
+_LOOK_S = 1.0
+# For so long after the last request the fleet is looked at; a page asks every two seconds.
+_WATCHED_S = 10.0
+_STUCK_S = 60.0
+_FIRST_S = 1.0
+_RETRY_S = 5.0
+
+
+class Monitor:
+    """What the threads share: the newest snapshot, and who asked for one when."""
+
+    def __init__(self, watched: Observer) -> None:
+        self._observer = watched
+        self._snapshot: dict[str, Any] = {"at": None}
+        self._asked_at = 0.0
+        self._measured_at = time.monotonic()
+        self._asked, self._found = threading.Event(), threading.Event()
+        self.stop = threading.Event()
+
+    def measure(self) -> None:
+        """Take a reading every five seconds; write the ledger when it is due and at the end."""
+        while not self.stop.is_set():
+            try:
+                self._observer.measure()
+                if self._observer.ledger.is_due:
+                    self._observer.ledger.write()
+            # Whatever a round meets, such as a state that is no JSON, the next one may not: no gap in the ledger for it.
+            except Exception:  # noqa: BLE001
+                traceback.print_exc()
+            self._measured_at = time.monotonic()
+            self.stop.wait(_MEASURE_S)
+        self._observer.ledger.write()
+
+    def look(self) -> None:
+        """Look at the fleet every second while somebody watches."""
+        while not self.stop.is_set():
+            self._asked.wait()
+            if time.monotonic() - self._asked_at > _WATCHED_S:
+                self._snapshot = {"at": None}  # not an old one for whoever comes back
+                self._found.clear()
+                self._asked.clear()
+                continue
+            try:
+                self._snapshot = self._observer.look()
+            except (BulkheadError, OSError) as error:
+                self._snapshot = observer.failure(error)
+            self._found.set()
+            self.stop.wait(_LOOK_S)
+
+    def status(self) -> Answer:
+        """Return the newest snapshot, with the present time beside its own; `at` is null while the first one takes its time."""
+        self._asked_at = time.monotonic()
+        self._asked.set()
+        self._found.wait(_FIRST_S)
+        content = json.dumps({**self._snapshot, "now": time.time()}).encode()
+        return 200, content, "application/json"
+
+    def livez(self) -> Answer:
+        """Answer 503 if the counters have not been read for a minute: then supervisord is to start this program anew."""
+        stuck = time.monotonic() - self._measured_at > _STUCK_S
+        return 503 if stuck else 200, b"\n", "text/plain; charset=utf-8"
+
+
+def program(settings: Settings) -> Program:
+    """Return the page as a program, with today's settings of the environment."""
+    write_privately(settings.root / _SETTINGS, canonical_json(dict(settings.environment)))
+    command = [sys.executable, "-m", "fleet.monitoring.page", str(settings.root)]
+    return Program(NAME, command, settings.root, {"PYTHONPATH": str(PROJECT), "PYTHONDONTWRITEBYTECODE": "1"})
+
+
+def main(root: Path) -> None:
+    """Serve until SIGTERM."""
+    settings = Settings.read(json.loads((root / _SETTINGS).read_bytes()))
+    monitor = Monitor(Observer(settings))
+    answers: Answers = {**files(), "/status.json": monitor.status, "/livez": monitor.livez}
+    measuring = threading.Thread(target=monitor.measure)
+    measuring.start()
+    _in_background(monitor.look)
+    _in_background(UnixServer(answers, Path(socket_of("http", NAME, root))).serve_forever)
+    signal.signal(signal.SIGTERM, lambda *_: monitor.stop.set())
+    if settings.status_port:
+        _in_background(lambda: _serve(answers, settings.status_port))
+    monitor.stop.wait()
+    measuring.join()
+
+
+def _serve(answers: Answers, port: int) -> None:
+    """Serve at the port; while another program has it, try again: the ledger goes on, and no deployment depends on a page."""
+    said = False
+    while True:
+        try:
+            server = Server(answers, port)
+        except OSError as error:
+            if not said:
+                print(f"port {port} cannot be used ({error.strerror}): set another BULKHEAD_STATUS_PORT", flush=True)
+            said = True
+            time.sleep(_RETRY_S)
+        else:
+            print(f"serving on http://127.0.0.1:{port}", flush=True)
+            server.serve_forever()
+
+
+def _in_background(run: Callable[[], None]) -> None:
+    threading.Thread(target=run, daemon=True).start()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,83 @@
+"""A reading: the counters of all processes, replicas and of Envoy at one moment."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from http.client import HTTPConnection
+from pathlib import Path
+
+from contract import api_keys
+from contract.errors import ConfigurationError
+from fleet.configuration.settings import Settings
+from fleet.configuration.state import Replica, State
+from fleet.monitoring.readings import metrics, usage
+from fleet.monitoring.readings.metrics import Counters
+from fleet.supervisor import unix_http
+
+_LIMIT_S = 1.0
+_STATS = "/stats?format=json&filter=^http%5C.(http|grpc)%5C.downstream_rq_(total|5xx|4xx|2xx)%24"
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The fleet's counters.
+
+    Attributes:
+        at: Unix time.
+        uptime_s: seconds since boot, the clock of the processes' starts.
+        boot: names this boot of the machine; processes of another one have nothing to do with these.
+        processes: by a key that no later process gets.
+        replicas: by name; one that did not answer is missing.
+        shadows: names of the replicas whose answers no caller gets.
+        callers: requests that callers sent to Envoy, `total` and by class of the status; None: it did not answer.
+    """
+
+    at: float
+    uptime_s: float
+    boot: str
+    processes: usage.Processes
+    replicas: Mapping[str, Counters] = field(default_factory=dict)
+    shadows: frozenset[str] = frozenset()
+    callers: Mapping[str, int] | None = None
+
+
+def take(settings: Settings, state: State) -> Reading:
+    """Read everything, within two seconds."""
+    with ThreadPoolExecutor(len(state.replicas) or 1) as pool:
+        # Concurrently, since each hung replica takes the whole limit.
+        answers = zip(state.replicas, pool.map(lambda each: _counters(each, settings), state.replicas), strict=True)
+        replicas = {replica.name: counters for replica, counters in answers if counters is not None}
+    return Reading(
+        time.time(),
+        time.clock_gettime(time.CLOCK_BOOTTIME),
+        _BOOT.read_text()[:8] if _BOOT.is_file() else "",
+        usage.read(settings.root),
+        replicas,
+        frozenset(each.name for each in state.of(str(getattr(state, "shadow", None)))),
+        _callers(settings),
+    )
+
+
+def _counters(replica: Replica, settings: Settings) -> Counters | None:
+    # The port of its pages, not its socket: with BULKHEAD_ADMIN_PORT the socket answers predictions only.
+    connection = HTTPConnection("127.0.0.1", replica.admin_port, timeout=_LIMIT_S)
+    try:
+        connection.request("GET", "/metrics", headers=api_keys.headers(settings.passed_on))
+        response = connection.getresponse()
+        return metrics.of_replica(response.read().decode()) if response.status == 200 else None
+    except (*unix_http.FAILURES, ValueError, KeyError, ConfigurationError):
+        return None
+    finally:
+        connection.close()
+
+
+def _callers(settings: Settings) -> Mapping[str, int] | None:
+    try:
+        status, content = unix_http.ask(settings.root / "envoy.sock", "GET", _STATS, limit_s=_LIMIT_S)
+        return metrics.of_envoy(content) if status == 200 else None
+    except (*unix_http.FAILURES, ValueError, KeyError):
+        return None
