@@ -1,4 +1,4 @@
-"""`fleet up | status | deploy | scale | promote | rollback | history | down`: the serving plane of this machine."""
+"""`fleet up | status | deploy | scale | promote | rollback | history | costs | down`: the serving plane of this machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from fleet.configuration.state import Bounds
 from fleet.control import history
 from fleet.control.fleet import Fleet
 from fleet.control.history import Cause
-from fleet.monitoring import shadow
+from fleet.monitoring import shadow, watch
+from fleet.monitoring.costs import report
+from fleet.monitoring.observer import Observer
 from fleet.monitoring.status import DOWN, NOTHING
 
 
@@ -42,6 +44,12 @@ def _run(options: argparse.Namespace) -> int:
         entries = history.read(settings.root)
         print(json.dumps([asdict(each) for each in entries]) if options.json else history.described(entries))
         return 0
+    if options.command == "costs":
+        costs = Observer(settings).costs_now()
+        print(json.dumps(costs) if options.json else report.text(costs))
+        return 0
+    if options.command == "status" and options.watch:
+        return watch.run(settings, describe, as_json=options.json)
     cause = Cause.person(getattr(options, "why", ""))
     fleet = Fleet(settings, lambda line: print(line, file=sys.stderr, flush=True), cause)
     options.run(fleet, options)
@@ -134,7 +142,12 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="declare `isolation: required`: refuse to start where replicas cannot be isolated",
     )
-    command("status", "print what runs and what it serves", lambda *_: None)
+    status = command("status", "print what runs and what it serves", lambda *_: None)
+    status.add_argument(
+        "--watch",
+        action="store_true",
+        help="draw it anew every second, with the traffic of the last minute, until Ctrl-C",
+    )
     deploy = command(
         "deploy",
         "serve a bundle: start its replicas, check them, switch to them, drain the old ones",
@@ -182,6 +195,7 @@ def _parser() -> argparse.ArgumentParser:
     for verb in (up, deploy, scale, promote, rollback):
         verb.add_argument("--why", default="", metavar="TEXT", help="the reason, for `fleet history`")
     command("history", "print every change: who, why, on what evidence, and how it ended", lambda *_: None)
+    command("costs", "print what predictions cost by day, idle time included, beside the training", lambda *_: None)
     command("down", "stop every process of the fleet", lambda fleet, _: fleet.down())
     return parser
 

@@ -34,6 +34,7 @@ class Airflow:
             "BULKHEAD_AIRFLOW_PORT": str(port),
             "BULKHEAD_HTTP_PORT": str(http_port),
             "BULKHEAD_GRPC_PORT": str(grpc_port),
+            "BULKHEAD_STATUS_PORT": "0",
         }
 
     def __enter__(self) -> Airflow:

@@ -69,6 +69,7 @@ class DrilledFleet:
             "BULKHEAD_VAR": str(self.root.parent),
             "BULKHEAD_HTTP_PORT": str(self.ports[0]),
             "BULKHEAD_GRPC_PORT": str(self.ports[1]),
+            "BULKHEAD_STATUS_PORT": "0",
             "BULKHEAD_REPLICA_PORT": str(self.replica_port),
             "BULKHEAD_START_LIMIT_S": str(self.start_limit_s),
             "BULKHEAD_VERIFY_KEY": self.public_key,

@@ -26,6 +26,7 @@ from fleet.envoy.proxy import Proxy
 from fleet.isolation import files, sandbox
 from fleet.isolation.sandbox import Sandbox
 from fleet.monitoring import shadow
+from fleet.monitoring.page import program as page
 from fleet.store.installed import Installed
 from fleet.supervisor import replicas
 from fleet.supervisor.supervision import Supervisor
@@ -197,7 +198,7 @@ class Convergence:
         """Remove what an interrupted command left behind: half-made installations and programs."""
         self._installed.clear_away()
         programs = {*self._supervisor.states(), *self._supervisor.strays()}
-        known = {NAME, shadow.NAME, *(replica.name for replica in state.replicas)}
+        known = {NAME, page.NAME, shadow.NAME, *(replica.name for replica in state.replicas)}
         self._supervisor.remove([name for name in programs - known if not balancer.epochs([name])])
 
 

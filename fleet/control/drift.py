@@ -15,6 +15,7 @@ from fleet.control.program import NAME
 from fleet.envoy import balancer
 from fleet.envoy.proxy import Proxy
 from fleet.monitoring import shadow
+from fleet.monitoring.page import program as page
 from fleet.supervisor import unix_http
 from fleet.supervisor.supervision import ProcessState
 
@@ -82,7 +83,7 @@ class Drift:
         envoys = {name for name in programs if balancer.epochs([name])}
         if gone := (known | ({shadow.NAME} if state.shadow else set())) - set(programs):
             return Cause(_BY, f"nothing would restart {', '.join(sorted(gone))}")
-        expected = {NAME, shadow.NAME} if state.shadow else {NAME}
+        expected = {NAME, page.NAME} | ({shadow.NAME} if state.shadow else set())
         if left := set(programs) - known - envoys - expected:
             return Cause(_BY, f"{', '.join(sorted(left))} is left of a killed command")
         if len(envoys) != 1:

@@ -26,6 +26,7 @@ from fleet.control.program import program as program_of
 from fleet.envoy.proxy import Proxy
 from fleet.isolation import sandbox
 from fleet.monitoring import status as fleet_status
+from fleet.monitoring.page import program as page
 from fleet.store import callers
 from fleet.store.installed import Installed
 from fleet.supervisor import heartbeat
@@ -299,6 +300,7 @@ class Fleet:
             alive = tuple(replica for replica in saved.replicas if replica.name in left)
             fleet_state.save(self._settings.state, replace(saved, replicas=alive))
         self._ensure_reconciler()
+        self._ensure_page()
 
     def _ensure_reconciler(self) -> None:
         """Start the reconciler unless it runs and looks."""
@@ -311,6 +313,13 @@ class Fleet:
         else:
             return
         heartbeat.begin(self._settings.root)
+
+    def _ensure_page(self) -> None:
+        """Start the status page, which keeps the ledger of costs too; the reconciler kills one that hangs."""
+        program = page.program(self._settings)
+        if not self._supervisor.runs(program):
+            self._supervisor.remove([program.name])
+            self._supervisor.add(program)
 
     def _wanted(self, *, keep: bool = False) -> _Wanted:
         """Return what is declared, with the store's live bundle, which another fleet may have moved.

@@ -64,6 +64,11 @@ class Observer:
             days = self.ledger.days()
         return report.of(days, *prices.read(self._settings.environment, root.parent, self._state().live))
 
+    def costs_now(self) -> dict[str, Any]:
+        """Return the costs up to now: what the ledger's own process has not written yet is measured here."""
+        self.measure()
+        return self.costs()
+
     def look(self) -> dict[str, Any]:
         """Return the status, the traffic of the last minute and of the last ten, and what other parts have written."""
         root, state = self._settings.root, self._state()
@@ -106,7 +111,7 @@ def _versions(
 ) -> list[dict[str, Any]]:
     """Return the bundles that serve, each with its role, its share, when and by whom it was deployed, and its traffic."""
     roles = {"live": state.live, "canary": state.canary.digest if state.canary else None}
-    roles["shadow"] = getattr(state, "shadow", None)
+    roles["shadow"] = state.shadow
     moves = {entry["digest"]: entry for entry in (channel.history if channel else ())}
     # Newer than the channel's: a canary and a shadow have no move there.
     moves |= {entry["bundle"]: entry for entry in reversed([*history]) if entry.get("bundle")}

@@ -131,5 +131,5 @@ def _coloured(line: str) -> str:
     if os.environ.get("NO_COLOR"):
         return line
     for pattern, code in _COLOURS.items():
-        line = re.sub(pattern, rf"\x1b[{code}m\g<0>\x1b[0m", line)
+        line = re.sub(pattern, f"\x1b[{code}m\\g<0>\x1b[0m", line)
     return line

@@ -96,6 +96,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         "BULKHEAD_AIRFLOW_PORT": str(port),
         "BULKHEAD_HTTP_PORT": str(http_port),
         "BULKHEAD_GRPC_PORT": str(grpc_port),
+        "BULKHEAD_STATUS_PORT": "0",
         "BULKHEAD_REPLICA_PORT": "18100",  # it takes the first from there that are free
         "BULKHEAD_STORE": str(root / "store"),
         "BULKHEAD_VAR": str(root / "var"),

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ class FleetCommand:
     root: Path
     http_port: int
     grpc_port: int
+    status_port: int = field(default=0, kw_only=True)
     bundles: Bundles
     python: str = sys.executable
     verify_key: str = signature.public_key_of(KEY).decode()
@@ -58,6 +59,7 @@ class FleetCommand:
             "BULKHEAD_VAR": str(self.root),
             "BULKHEAD_HTTP_PORT": str(self.http_port),
             "BULKHEAD_GRPC_PORT": str(self.grpc_port),
+            "BULKHEAD_STATUS_PORT": str(self.status_port),
             "BULKHEAD_REPLICA_PORT": os.environ.get("BULKHEAD_REPLICA_PORT", "18300"),
             "BULKHEAD_VERIFY_KEY": self.verify_key,
         }

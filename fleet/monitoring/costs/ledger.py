@@ -134,6 +134,7 @@ class Ledger:
         self._days = by_day((entry["at"], _use(entry)) for entry in entries)
         self._last = _mark_of(entries[-1]["mark"]) if entries else None
         self._written_at = self._last.at if self._last else 0.0
+        self._written = self._last.rows if self._last else {}
         self._pending: list[tuple[float, Use]] = []
 
     def add(self, reading: Reading) -> None:
@@ -148,8 +149,12 @@ class Ledger:
 
     @property
     def is_due(self) -> bool:
-        """True if a line is to be written."""
-        return self._last is not None and not 0 <= self._last.at - self._written_at < _LINE_S
+        """True if a line is to be written: after ten minutes, and when a replica came, went or began anew, so that a kill loses no rows."""
+        if self._last is None:
+            return False
+        is_old = not 0 <= self._last.at - self._written_at < _LINE_S
+        rows, written = self._last.rows, self._written
+        return is_old or {*rows} != {*written} or any(count < written[name] for name, count in rows.items())
 
     def write(self) -> None:
         """Append what is not written yet; what cannot be written, as on a full disk, is kept for the next time."""
@@ -160,7 +165,7 @@ class Ledger:
         with suppress(OSError):
             _append(self._path, lines)
             self._days = self.days()
-            self._pending, self._written_at = [], self._last.at
+            self._pending, self._written_at, self._written = [], self._last.at, self._last.rows
 
     def days(self) -> dict[str, Use]:
         """Return the use by day in UTC, oldest first, with what is not written yet."""

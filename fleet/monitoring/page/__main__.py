@@ -1,4 +1,4 @@
-"""`python -m fleet.monitoring.page ROOT`: serve the status page, and keep the ledger of costs.
+"""`python -m fleet.monitoring.page ROOT PORT`: serve the status page, and keep the ledger of costs.
 
 One of supervisord's programs. It holds no lock and changes nothing of the fleet. Three threads meet in two values: one reads counters every
 five seconds, for the traffic and the ledger; one looks at the fleet while somebody reads the page; the server answers from what they
@@ -18,16 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from contract.errors import BulkheadError
-from contract.files import canonical_json
-from fleet.configuration.settings import PROJECT, Settings
 from fleet.configuration.state import socket_of
 from fleet.monitoring import observer
 from fleet.monitoring.observer import Observer
+from fleet.monitoring.page.program import NAME, kept_settings
 from fleet.monitoring.page.server import Answer, Answers, Server, UnixServer, files
-from fleet.supervisor.supervision import Program, write_privately
 
-NAME = "page"
-_SETTINGS = "page.json"
 _MEASURE_S = 5.0
 _LOOK_S = 1.0
 # For so long after the last request the fleet is looked at; a page asks every two seconds.
@@ -92,25 +88,17 @@ class Monitor:
         return 503 if stuck else 200, b"\n", "text/plain; charset=utf-8"
 
 
-def program(settings: Settings) -> Program:
-    """Return the page as a program, with today's settings of the environment."""
-    write_privately(settings.root / _SETTINGS, canonical_json(dict(settings.environment)))
-    command = [sys.executable, "-m", "fleet.monitoring.page", str(settings.root)]
-    return Program(NAME, command, settings.root, {"PYTHONPATH": str(PROJECT), "PYTHONDONTWRITEBYTECODE": "1"})
-
-
-def main(root: Path) -> None:
+def main(root: Path, port: int) -> None:
     """Serve until SIGTERM."""
-    settings = Settings.read(json.loads((root / _SETTINGS).read_bytes()))
-    monitor = Monitor(Observer(settings))
+    monitor = Monitor(Observer(kept_settings(root)))
     answers: Answers = {**files(), "/status.json": monitor.status, "/livez": monitor.livez}
     measuring = threading.Thread(target=monitor.measure)
     measuring.start()
     _in_background(monitor.look)
     _in_background(UnixServer(answers, Path(socket_of("http", NAME, root))).serve_forever)
     signal.signal(signal.SIGTERM, lambda *_: monitor.stop.set())
-    if settings.status_port:
-        _in_background(lambda: _serve(answers, settings.status_port))
+    if port:
+        _in_background(lambda: _serve(answers, port))
     monitor.stop.wait()
     measuring.join()
 
@@ -136,4 +124,4 @@ def _in_background(run: Callable[[], None]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), int(sys.argv[2]))

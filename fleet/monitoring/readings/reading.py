@@ -57,7 +57,7 @@ def take(settings: Settings, state: State) -> Reading:
         _BOOT.read_text()[:8] if _BOOT.is_file() else "",
         usage.read(settings.root),
         replicas,
-        frozenset(each.name for each in state.of(str(getattr(state, "shadow", None)))),
+        frozenset(each.name for each in state.of(str(state.shadow))),
         _callers(settings),
     )
 

@@ -137,6 +137,24 @@ def test_line_is_due_after_ten_minutes_and_when_the_clock_was_set_back(tmp_path:
     assert due == [False, True, True]
 
 
+def test_line_is_due_when_a_replica_comes_or_begins_anew_so_that_a_kill_loses_none_of_its_rows(tmp_path: Path) -> None:
+    kept, due = Ledger(tmp_path), []
+    for uptime_s, rows in (
+        (1000, {}),
+        (1005, {"aaaaaaaa-0": 32}),
+        (1010, {"aaaaaaaa-0": 132}),
+        (1015, {"aaaaaaaa-0": 7}),
+    ):
+        kept.add(reading(uptime_s, fleet(2.0), rows))
+        due.append(kept.is_due)
+        if kept.is_due:
+            kept.write()
+    assert due == [True, True, False, True]
+    after = Ledger(tmp_path)
+    after.add(reading(1030, fleet(2.0), {"aaaaaaaa-0": 10}))
+    assert after.days()["2026-11-29"].predictions == 100 + 7 + 3
+
+
 def test_days_are_kept_apart_at_midnight(tmp_path: Path) -> None:
     kept = Ledger(tmp_path)
     midnight = NOON + 12 * 3600

@@ -39,17 +39,6 @@ FLAGS = [
     "--virtual-time-budget=3000",
     "--dump-dom",
 ]
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--virtual-time-budget=3000",
-    "--dump-dom",
-]
 # Beside the page's own script, since its policy runs no other.
 PROBE = """
 const refused = [];
@@ -155,13 +144,17 @@ def _running(found: Server) -> Iterator[None]:
 
 def shown(port: int, directory: Path, *flags: str) -> tuple[dict[str, Any], str]:
     """What the probe saw, and the page's markup after its script has run."""
+    page = shown_as_is(port, directory, *flags)
+    title = re.search(r"<title>(.*?)</title>", page, re.DOTALL)
+    assert title, page
+    seen: dict[str, Any] = json.loads(html.unescape(title[1]))
+    return seen, page
+
+
+def shown_as_is(port: int, directory: Path, *flags: str) -> str:
     assert BROWSER
     command = [BROWSER, *FLAGS, f"--user-data-dir={directory}", *flags, f"http://127.0.0.1:{port}/"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
-    title = re.search(r"<title>(.*?)</title>", done.stdout, re.DOTALL)
-    assert title, done.stdout
-    seen: dict[str, Any] = json.loads(html.unescape(title[1]))
-    return seen, done.stdout
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
 
 
 @NEEDS_BROWSER

@@ -94,6 +94,7 @@ class Place:
             "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
             "BULKHEAD_HTTP_PORT": str(self.ports[0]),
             "BULKHEAD_GRPC_PORT": str(self.ports[1]),
+            "BULKHEAD_STATUS_PORT": "0",
             "BULKHEAD_AIRFLOW_PORT": str(self.ports[2]),
             "BULKHEAD_REPLICA_PORT": "18500",  # it takes the first from there that are free
         }  # fmt: skip
