@@ -282,7 +282,7 @@ def test_live_bundle_of_the_store_is_served_when_another_fleet_moved_it(fleet: F
 
 def test_no_process_is_left_when_the_fleet_goes_down(fleet: FleetCommand) -> None:
     before = fleet.serve(fleet.bundles.first, size=2)
-    assert len(fleet.started()) == 5  # supervisord, the reconciler, Envoy and its shell, and two replicas
+    assert len(fleet.started()) == 5  # supervisord, the reconciler, Envoy's shell, and two replicas
     words = Path(f"/proc/{fleet.envoy()[0]}/cmdline").read_text().split("\0")
     memory = Path(f"/dev/shm/envoy_shared_memory_{words[words.index('--base-id') + 1]}0")
     assert memory.exists()
