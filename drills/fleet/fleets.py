@@ -76,9 +76,9 @@ class DrilledFleet:
         }
 
     @property
-    def processes(self) -> set[int]:
-        """All its processes."""
-        return marked({FLEET_MARK: str(self.root)})
+    def started(self) -> set[int]:
+        """The processes that supervisord's programs began as, and supervisord itself."""
+        return {pid for pid in marked({FLEET_MARK: str(self.root)}) if os.getpgid(pid) == pid}
 
     def begin(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Begin a command, whatever comes of it."""

@@ -76,7 +76,8 @@ class Convergence:
         self._proxy.write(saved)
         self._balancer.ensure()
         saved = replace(saved, unfit=self._unfit(saved, wanted))
-        channel = self._store.read("live")
+        # A repair must work without the store.
+        channel = self._store.read("live") if by else None
         fresh: list[Replica] = []
         try:
             for digest, count in replace(wanted, replicas=saved.replicas, unfit=saved.unfit).missing.items():

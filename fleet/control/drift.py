@@ -31,22 +31,23 @@ class Drift:
     proxy: Proxy
     content: bytes | None = None
     fulfilled: tuple[bytes | None, State] | None = None
-    last: Cause | None = None
+    last: tuple[Cause | None, Cause | None] = (None, None)
     well_at: dict[str, float] = field(default_factory=dict)
 
-    def found(self, state: State, live: str | None, programs: Mapping[str, ProcessState]) -> Cause | None:
-        """Return why the fleet must converge; None where all is as it should be.
+    def found(
+        self, state: State, live: str | None, programs: Mapping[str, ProcessState]
+    ) -> tuple[Cause | None, Cause | None]:
+        """Return why the fleet must be repaired, and why it must be changed; None for what is as it should be.
 
         Args:
             live: the bundle of the store's channel, as last read.
         """
+        declared = self._declared(state)
+        seen = self._left(state, programs) or self._sick(state), self._moved(state, live)
+        repair, change = (cause if cause == before else None for cause, before in zip(seen, self.last, strict=True))
+        self.last = seen
         # A file that has stayed the same was seen twice already.
-        if cause := self._declared(state):
-            return cause
-        cause = self._moved(state, live) or self._left(state, programs) or self._sick(state)
-        is_seen_twice = cause == self.last
-        self.last = cause
-        return cause if is_seen_twice else None
+        return repair, declared or change
 
     def _declared(self, state: State) -> Cause | None:
         """Compare `fleet.yaml`; an editor may have written only half of it, so it counts once it has stayed the same for a look."""

@@ -7,6 +7,7 @@ state change together, once all that can fail has been done: a command that fail
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -37,7 +38,8 @@ from fleet.supervisor.supervision import Supervisor
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
 # Shorter than a command's: `status` must also come back while supervisord hangs.
 _STATUS_LIMIT_S = 2.0
-APPLY = "apply"  # the verb of the history for what was edited, moved or repaired
+APPLY, REPAIR = "apply", "repair"  # the reconciler's verbs in the history
+_GUARD_LIMIT_S, _POLL_S = 10.0, 0.1
 _FIRST_PERCENT = 1  # of a canary that is judged automatically
 
 
@@ -106,6 +108,7 @@ class Fleet:
             sandbox.find(wanted.declared.isolation, self._settings)
             self._start()
             self._change("up", wanted)
+            self._await_guard()
 
     def deploy(
         self,
@@ -193,10 +196,21 @@ class Fleet:
                 declared = replace(declared, canary=replace(trial, weight=edit.value))
                 self._change("weight", replace(wanted, declared=declared), edit.bundle)
 
+    def start(self) -> None:
+        """Start supervisord with the reconciler, where they do not run."""
+        with self._exclusive():
+            self._start()
+
     def reconcile(self) -> None:
-        """Apply what was edited in `fleet.yaml` or moved in the store, and replace what does not serve."""
+        """Apply what was edited in `fleet.yaml` or moved in the store."""
         with self._running():
             self._change(APPLY, self._wanted())
+
+    def repair(self) -> None:
+        """Replace what does not serve, and clear away what a killed command left; what is in force stays so."""
+        with self._running():
+            saved = self._load()
+            self._change(REPAIR, _Wanted(Declaration.of(saved), None, saved.live, writes=False))
 
     def down(self) -> None:
         """Stop every process of the fleet; what is declared and the live bundle are remembered."""
@@ -301,6 +315,12 @@ class Fleet:
             fleet_state.save(self._settings.state, replace(saved, replicas=alive))
         self._ensure_reconciler()
         self._ensure_page()
+
+    def _await_guard(self) -> None:
+        """Wait until the reconciler has begun its work, so that the fleet is guarded when `up` ends."""
+        supervisord, deadline = self._supervisor.process, time.monotonic() + _GUARD_LIMIT_S
+        while supervisord and not self._supervisor.is_guarded(supervisord) and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
 
     def _ensure_reconciler(self) -> None:
         """Start the reconciler unless it runs and looks."""

@@ -38,14 +38,14 @@ from fleet.configuration.settings import PROJECT
 from fleet.configuration.state import State
 from fleet.control import controllers, history
 from fleet.control.drift import Drift
-from fleet.control.fleet import APPLY, Fleet
+from fleet.control.fleet import APPLY, REPAIR, Fleet
 from fleet.control.history import Cause
 from fleet.control.program import NAME, kept_settings
 from fleet.control.watch import PATIENCE, Watch
 from fleet.envoy.proxy import Proxy
 from fleet.isolation import files
 from fleet.monitoring.status import REFUSAL
-from fleet.supervisor import heartbeat
+from fleet.supervisor import heartbeat, processes
 from fleet.supervisor.lock import BusyError
 from fleet.supervisor.supervision import ProcessState, Supervisor
 
@@ -97,6 +97,7 @@ class Reconciler:
         # The store's live bundle, and the state's time of change when it was read: a command that has moved it since knows better.
         self._live: tuple[str | None, int] = None, 0
         self._live_read_at = -_STORE_S
+        self._guard: int | None = None
 
     @property
     def is_at_rest(self) -> bool:
@@ -155,6 +156,13 @@ class Reconciler:
         command = [sys.executable, "-m", "fleet.control.reconciler", str(self._root), why]
         self._starting, self._started_at = subprocess.Popen(command, cwd=PROJECT), time.monotonic()
 
+    def guard(self, supervisord: int) -> None:
+        """Keep a guard running, which starts the fleet again where supervisord and this process have ended."""
+        if self._guard is None or not processes.lives(self._guard):
+            why = "supervisord and the reconciler have ended"
+            command = [sys.executable, "-m", "fleet.control.reconciler", str(self._root), why]
+            self._guard = Supervisor(self._root).guard(supervisord, command)
+
     def _act(self, state: State, programs: Mapping[str, ProcessState]) -> None:
         """Begin at most one thing; the controllers are asked in every round, since they measure."""
         edits = [edit for each in self._controllers if (edit := self._asked(each, state))]
@@ -162,8 +170,8 @@ class Reconciler:
             return
         now = time.monotonic()
         live, read_at = self._live
-        cause = self._drift.found(state, live if read_at == self._changed_at() else None, programs)
-        if cause is None:
+        repair, change = self._drift.found(state, live if read_at == self._changed_at() else None, programs)
+        if repair is None and change is None:
             (self._root / REFUSAL).unlink(missing_ok=True)
         for edit in edits:
             task = (edit.verb, edit.bundle, edit.value)
@@ -171,10 +179,13 @@ class Reconciler:
                 grounds = Cause(edit.by, edit.why, edit.evidence)
                 self._begin(task, edit.verb, grounds, partial(Fleet.apply, edit=edit))
                 return
-        repair = (cause and cause.why, self._drift.content)
-        if cause and self._pauses.allow(repair, now):
-            self._begin(repair, APPLY, cause, Fleet.reconcile)
-        elif now - self._live_read_at > _STORE_S:
+        # A repair needs neither the file nor the store, which may be wrong or away.
+        for verb, cause, act in ((REPAIR, repair, Fleet.repair), (APPLY, change, Fleet.reconcile)):
+            key = (verb, cause and cause.why, self._drift.content)
+            if cause and self._pauses.allow(key, now):
+                self._begin(key, verb, cause, act)
+                return
+        if now - self._live_read_at > _STORE_S:
             self._live_read_at = now
             self._work = self._worker.submit(self._read_live)
 
@@ -237,10 +248,12 @@ def main(root: Path) -> Never:
     with (root / "logs" / "repairs.log").open("a") as log:
         os.dup2(log.fileno(), sys.stdout.fileno())
         os.dup2(log.fileno(), sys.stderr.fileno())
-    reconciler, parent = Reconciler(root), None
+    reconciler, parent, supervisord = Reconciler(root), None, os.getppid()
     with suppress(OSError, AttributeError):  # supervisord has ended already, or this is not Linux
-        parent = os.pidfd_open(os.getppid())
+        parent = os.pidfd_open(supervisord)
     while True:
+        if parent is not None:
+            reconciler.guard(supervisord)
         heartbeat.begin(root)
         reconciler.look()
         for _ in range(_WAKES):
@@ -253,12 +266,12 @@ def main(root: Path) -> Never:
 
 
 def start_again(root: Path, why: str) -> int:
-    """Start the fleet again, as the reconciler; where `fleet.yaml` is refused, as it was before."""
+    """Start supervisord again, with the reconciler, which does the rest."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
     def run() -> int:
-        """Bring the fleet up and return the exit code."""
-        Fleet(kept_settings(root), _say, Cause(NAME, why)).up(keep=True)
+        """Start it and return the exit code."""
+        Fleet(kept_settings(root), _say, Cause(NAME, why)).start()
         return 0
 
     return command_line.run(run, stopped="starting the fleet again stopped")

@@ -19,6 +19,13 @@ def marked(marks: dict[str, str]) -> set[int]:
     return set(_environments(marks))
 
 
+def lives(process: int) -> bool:
+    """Tell whether a process exists and has not ended; the environment of one that waits for its parent is empty."""
+    with suppress(OSError):
+        return bool(Path(f"/proc/{process}/environ").read_bytes())
+    return False
+
+
 def programs(marks: dict[str, str]) -> dict[str, set[int]]:
     """Return the marked processes by program; "" for those of none."""
     found: dict[str, set[int]] = {}

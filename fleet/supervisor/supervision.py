@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import signal
@@ -20,7 +21,7 @@ from supervisor.xmlrpc import Faults
 
 from contract.errors import UnavailableError
 from contract.files import atomic_path, write_atomically
-from fleet.supervisor import processes
+from fleet.supervisor import guard, processes
 from fleet.supervisor.unix_http import UnixConnection
 
 _START_LIMIT_S = 10.0
@@ -156,7 +157,32 @@ class Supervisor:
     def strays(self) -> set[str]:
         """Return the programs whose supervisord was killed and that still run."""
         supervised = self.states() if self.is_running() else {}
-        return set(processes.programs(self._mark)) - {""} - set(supervised)
+        found = set(processes.programs(self._mark)) - {""} - set(supervised)
+        return {name for name in found if not name.startswith(guard.PREFIX)}
+
+    @property
+    def process(self) -> int | None:
+        """The process id of supervisord; None where it does not run."""
+        try:
+            return int(self._call("getPID"))
+        except UnavailableError:
+            return None
+
+    def is_guarded(self, supervisord: int) -> bool:
+        """Tell whether a guard waits for the end of that supervisord."""
+        return bool(self._guards(supervisord))
+
+    def guard(self, supervisord: int, command: Sequence[str]) -> int:
+        """Run a guard of that supervisord, which would then run the command, unless there is one; return its process id."""
+        words = [sys.executable, "-m", "fleet.supervisor.guard", str(supervisord), str(self._socket), *command]
+        environment = os.environ | {processes.PROGRAM_MARK: f"{guard.PREFIX}{supervisord}"}
+        if not self._guards(supervisord):
+            # Not of the caller's process group, which supervisord kills. It forks, and so is nobody's child.
+            subprocess.run(words, env=environment, start_new_session=True, check=True)
+        return min(self._guards(supervisord))
+
+    def _guards(self, supervisord: int) -> set[int]:
+        return processes.marked({**self._mark, processes.PROGRAM_MARK: f"{guard.PREFIX}{supervisord}"})
 
     def kill(self, name: str) -> None:
         """Kill a hung program with its children; supervisord restarts it."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import stat
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ import pytest
 from fleet.configuration.settings import Settings
 from fleet.configuration.state import Replica, State
 from fleet.control import program, reconciler
+from fleet.control.drift import Drift
+from fleet.control.reconciler import Pauses
 from fleet.control.watch import Seen, Watch
-from fleet.envoy.proxy import Host
+from fleet.envoy.proxy import Host, Proxy
 from fleet.supervisor import heartbeat
 from fleet.supervisor.supervision import ProcessState
 
@@ -78,3 +81,71 @@ def test_replica_is_named_once_when_it_fails_requests_that_its_sibling_answers(t
     envoy.counts = {"one": (100, 60), "two": (100, 0)}
     assert watch.failing(programs, state, envoy) == ["one"]  # type: ignore[arg-type]
     assert watch.failing(programs, state, envoy) == []  # type: ignore[arg-type]
+
+
+def test_pauses_after_failures_grow_to_a_bound_and_are_each_tasks_own() -> None:
+    pauses, now = Pauses(), 0.0
+    waited = []
+    for _ in range(9):
+        pauses.failed("apply", now, can_pass=True)
+        began = now
+        while not pauses.allow("apply", now):
+            now += 0.5
+        waited.append(now - began)
+    assert waited == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    pauses.failed("apply", now, can_pass=False)
+    assert not pauses.allow("apply", now + 500)
+    assert pauses.allow("another", now)
+    pauses.succeeded("apply")
+    assert pauses.allow("apply", now)
+
+
+def test_file_is_applied_once_it_has_stayed_the_same(drift: Drift, state: State) -> None:
+    assert cause(drift, state) is None
+    path = drift.settings.declaration
+    for half in ("replicas: ", "replicas: 3\nsti", "replicas: 3\nsticky: header\n"):
+        path.write_text(half)
+        assert cause(drift, state) is None
+    assert "was edited" in str(cause(drift, state))
+    path.write_text("replicas: 3, 4\n")
+    assert cause(drift, state) is None
+    assert "replicas is '3, 4'" in str(cause(drift, state))
+    path.unlink()
+    assert cause(drift, state) is None
+    assert "is gone" in str(cause(drift, state))
+
+
+def test_moved_channel_and_leftovers_count_when_they_are_seen_twice(drift: Drift, state: State) -> None:
+    assert [cause(drift, state, live="b" * 64) is None for _ in range(2)] == [True, False]
+    assert [cause(drift, state, live=state.live) is None for _ in range(2)] == [True, True]
+    left = [cause(drift, state, "aaaaaaaa-7") for _ in range(2)]
+    assert (left[0], "aaaaaaaa-7 is left of a killed command" in str(left[1])) == (None, True)
+    gone = replace(state, size=2, replicas=(*state.replicas, Replica("aaaaaaaa-1", LIVE, 8101)))
+    drift.settings.declaration.write_text("replicas: 2\n")
+    found = [cause(drift, gone) for _ in range(3)]
+    assert "nothing would restart aaaaaaaa-1" in str(found[-1])
+
+
+LIVE = "a" * 64
+
+
+@pytest.fixture
+def state() -> State:
+    return State(size=1, live=LIVE, replicas=(Replica("aaaaaaaa-0", LIVE, 8100),))
+
+
+@pytest.fixture
+def drift(tmp_path: Path) -> Drift:
+    """Of a fleet whose Envoy does not answer, and whose file says what runs."""
+    settings = Settings(store="store", verify_keys=tuple, root=tmp_path)
+    settings.declaration.write_text("replicas: 1\n")
+    found = Drift(settings, Proxy(settings))
+    found.content = settings.declaration.read_bytes()
+    return found
+
+
+def cause(drift: Drift, state: State, *others: str, live: str | None = None) -> str | None:
+    running = ProcessState("RUNNING", 1, 0)
+    names = (reconciler.NAME, "envoy-0", "aaaaaaaa-0", *others)
+    repair, change = drift.found(state, live, dict.fromkeys(names, running))
+    return ", ".join(each.why for each in (repair, change) if each) or None
