@@ -85,11 +85,11 @@ def _healed(one: DrilledFleet, injected: str, kills: int, healed_s: float) -> Re
     status = one("status")
     state = json.loads((one.root / "state.json").read_bytes())
     live = {each["digest"] for each in status["replicas"]}
-    # supervisord, the reconciler, Envoy and the replicas: nothing is left of any command.
+    # supervisord, the reconciler, the page, Envoy and the replicas: nothing is left of any command.
     whole = (
         live == {status["live"]["digest"]} == {state["live"]}
         and len(status["replicas"]) == status["declared"]["replicas"]
-        and len(one.started) == 3 + len(status["replicas"])
+        and len(one.started) == 4 + len(status["replicas"])
     )
     invariant = f"declared, live and running agree {healed_s:.0f} s after the last kill; {_HEAL_LIMIT_S:g} s at most"
     return Result(43, "the fleet after them", injected, kills, int(not whole), invariant, whole)

@@ -82,9 +82,9 @@ class Drift:
         """Find what a killed command left, or a killed supervisord."""
         known = {replica.name for replica in state.replicas}
         envoys = {name for name in programs if balancer.epochs([name])}
-        if gone := (known | ({shadow.NAME} if state.shadow else set())) - set(programs):
-            return Cause(_BY, f"nothing would restart {', '.join(sorted(gone))}")
         expected = {NAME, page.NAME} | ({shadow.NAME} if state.shadow else set())
+        if gone := (known | expected) - set(programs):
+            return Cause(_BY, f"nothing would restart {', '.join(sorted(gone))}")
         if left := set(programs) - known - envoys - expected:
             return Cause(_BY, f"{', '.join(sorted(left))} is left of a killed command")
         if len(envoys) != 1:

@@ -210,6 +210,7 @@ class Fleet:
         """Replace what does not serve, and clear away what a killed command left; what is in force stays so."""
         with self._running():
             saved = self._load()
+            self._ensure_page()
             self._change(REPAIR, _Wanted(Declaration.of(saved), None, saved.live, writes=False))
 
     def down(self) -> None:

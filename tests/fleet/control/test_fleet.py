@@ -215,7 +215,7 @@ def test_no_request_fails_when_supervisord_is_killed_and_up_repairs_it(fleet: Fl
     load.check(fleet.bundles.first)
     assert after["ready"]
     assert not {each["pid"] for each in after["replicas"]} & {each["pid"] for each in before["replicas"]}
-    until(lambda: len(fleet.started()) == 5, "the reconciler of before to end")
+    until(lambda: len(fleet.started()) == 6, "the reconciler of before to end")
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
@@ -228,7 +228,7 @@ def test_nobody_is_needed_when_supervisord_is(fleet: FleetCommand, number: int) 
         until(lambda: fleet.run("status").returncode == 0, "the reconciler to repair it", limit_s=120)
     load.check(fleet.bundles.first)
     assert int((fleet.root / "fleet" / "supervisord.pid").read_text()) != before
-    until(lambda: len(fleet.started()) == 4, "the reconciler of before and its `fleet up` to end")
+    until(lambda: len(fleet.started()) == 5, "the reconciler of before and its `fleet up` to end")
 
 
 def test_up_replaces_what_hangs_when_the_reconciler_does_too(fleet: FleetCommand) -> None:
@@ -282,7 +282,7 @@ def test_live_bundle_of_the_store_is_served_when_another_fleet_moved_it(fleet: F
 
 def test_no_process_is_left_when_the_fleet_goes_down(fleet: FleetCommand) -> None:
     before = fleet.serve(fleet.bundles.first, size=2)
-    assert len(fleet.started()) == 5  # supervisord, the reconciler, Envoy's shell, and two replicas
+    assert len(fleet.started()) == 6  # supervisord, the reconciler, the page, Envoy's shell, and two replicas
     words = Path(f"/proc/{fleet.envoy()[0]}/cmdline").read_text().split("\0")
     memory = Path(f"/dev/shm/envoy_shared_memory_{words[words.index('--base-id') + 1]}0")
     assert memory.exists()
