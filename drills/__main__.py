@@ -11,13 +11,14 @@ from drills import overload, results, stops
 from drills.answers import one_answer
 from drills.callers import floods
 from drills.fleet import chaos, contention, faults, judge, shadows
-from drills.hostile import drill, fuzzing
+from drills.hostile import drill, fuzzing, wall
 from drills.training import kills
 from harness.bundles import Bundle, find
 
 _DRILLS: dict[str, Callable[[Bundle, argparse.Namespace], list[results.Result]]] = {
     "hostile": lambda bundle, asked: drill.hostile(bundle, asked.requests, asked.seed),
     "fuzz": lambda bundle, asked: fuzzing.fuzz(bundle, asked.seed),
+    "wall": lambda bundle, _: wall.wall(bundle),
     "slow": lambda bundle, _: floods.slow(bundle),
     "bodies": lambda bundle, _: floods.bodies(bundle),
     "overload": lambda bundle, _: overload.overload(bundle),
