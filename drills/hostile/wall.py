@@ -18,7 +18,7 @@ from contract.bundle import manifest
 from drills.results import Result
 from fleet.isolation import files
 from fleet.isolation.sandbox import NAMESPACE, NONE, OTHER_USER, Sandbox
-from harness import PROJECT, interpreter
+from harness import PROJECT, interpreter, processes
 from harness.bundles import Bundle
 from harness.load import closed_loop, generators
 from harness.load.generators import Job
@@ -63,7 +63,13 @@ def _replica(bundle: Path, sandbox: Sandbox) -> Iterator[tuple[int, int, float]]
     command += ["--", str(interpreter("serving")), "-m", "bentos.worker", str(bundle)]
     environment = clean_environment() | {"PYTHONPATH": str(PROJECT), "OPENBLAS_NUM_THREADS": "1"}
     began = time.monotonic()
-    with subprocess.Popen(command, cwd=bundle.parent, env=environment, stderr=subprocess.DEVNULL) as server:
+    with subprocess.Popen(
+        command,
+        cwd=bundle.parent,
+        env=environment,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: processes.pin(processes.SERVER_CORE),  # a start on the load's core would decide the latency
+    ) as server:
         try:
             while not _is_ready(port):
                 if server.poll() is not None or time.monotonic() > began + _READY_LIMIT_S:
