@@ -84,7 +84,8 @@ class Observer:
             "status": found,
             "versions": _versions(state, found, channel, history, readings),
             "traffic": {"now": _callers(readings), "points": traffic.points(readings)},
-            **{name: _content(root / f"{name}.json") for name in _FILES},
+            # But for what the judge keeps for itself, to go on after a kill.
+            **{name: _content(root / f"{name}.json", without="saved") for name in _FILES},
             "history": history,
             "costs": self.costs(),
         }
@@ -150,10 +151,10 @@ def _window(readings: list[Reading]) -> list[Reading]:
     return [each for each in readings if each.at >= readings[-1].at - _WINDOW_S]
 
 
-def _content(path: Path) -> dict[str, Any] | None:
+def _content(path: Path, without: str) -> dict[str, Any] | None:
     with suppress(OSError, ValueError):
         found = json.loads(path.read_bytes())
-        return found if isinstance(found, dict) else None
+        return {name: value for name, value in found.items() if name != without} if isinstance(found, dict) else None
     return None
 
 

@@ -63,7 +63,10 @@ class Use:
 
 @dataclass(frozen=True)
 class Mark:
-    """Where a difference begins: the counters of a reading that it needs; `rows` by the replica's name."""
+    """Where a difference begins: the counters of a reading that it needs.
+
+    `rows` are named by the replica's first process: a later replica gets the same name, and has golden answers of its own.
+    """
 
     at: float
     uptime_s: float
@@ -74,17 +77,23 @@ class Mark:
 
 def mark(reading: Reading, before: Mark | None = None) -> Mark:
     """Return a reading's counters; a replica that runs but did not answer keeps those of before."""
-    rows = {name: counters.rows for name, counters in reading.replicas.items() if name not in reading.shadows}
-    programs = {process.program for process in reading.processes.values()}
-    kept = {name: count for name, count in before.rows.items() if name in programs} if before else {}
-    return Mark(reading.at, reading.uptime_s, reading.boot, reading.processes, kept | rows)
+    oldest: dict[str, str] = {}
+    for key, process in sorted(reading.processes.items(), key=lambda item: item[1].started_s):
+        oldest.setdefault(process.program, key)
+    kept = {key: count for key, count in before.rows.items() if key in reading.processes} if before else {}
+    found = {
+        oldest[name]: counters.rows
+        for name, counters in reading.replicas.items()
+        if name in oldest and name not in reading.shadows
+    }
+    return Mark(reading.at, reading.uptime_s, reading.boot, reading.processes, kept | found)
 
 
 def used(before: Mark, after: Mark) -> Use:
     """Return the use between two marks.
 
-    A replica's rows count from its first mark on, since its first ones answered golden requests. After a reboot nothing that ran before
-    counts, and what runs counts from its start.
+    A replica's rows count from the first mark of its process on, since its first ones answered golden requests. After a reboot nothing
+    that ran before counts, and what runs counts from its start.
     """
     same_boot = before.boot == after.boot
     earlier = before.processes if same_boot else {}
@@ -102,7 +111,8 @@ def used(before: Mark, after: Mark) -> Use:
         if part(each.program) == "replicas":
             replica_s[each.program] = max(ran_s[key], replica_s.get(each.program, 0.0))
     gb_s = sum(each.resident_bytes / _GB * ran_s[key] for key, each in after.processes.items())
-    rows = sum(since(before.rows[name], count) for name, count in after.rows.items() if name in before.rows)
+    counted = before.rows if same_boot else {}
+    rows = sum(since(counted[key], count) for key, count in after.rows.items() if key in counted)
     seconds = max(ran_s.values(), default=0.0)
     found = Use(seconds, sum(replica_s.values()), cpu_s, gb_s, rows)
     return found if rows else replace(found, idle_s=seconds, idle_cpu_s=found.total_cpu_s, idle_gb_s=gb_s)
@@ -134,7 +144,7 @@ class Ledger:
         self._days = by_day((entry["at"], _use(entry)) for entry in entries)
         self._last = _mark_of(entries[-1]["mark"]) if entries else None
         self._written_at = self._last.at if self._last else 0.0
-        self._written = self._last.rows if self._last else {}
+        self._written = {*self._last.rows} if self._last else set()
         self._pending: list[tuple[float, Use]] = []
 
     def add(self, reading: Reading) -> None:
@@ -152,9 +162,7 @@ class Ledger:
         """True if a line is to be written: after ten minutes, and when a replica came, went or began anew, so that a kill loses no rows."""
         if self._last is None:
             return False
-        is_old = not 0 <= self._last.at - self._written_at < _LINE_S
-        rows, written = self._last.rows, self._written
-        return is_old or {*rows} != {*written} or any(count < written[name] for name, count in rows.items())
+        return not 0 <= self._last.at - self._written_at < _LINE_S or {*self._last.rows} != self._written
 
     def write(self) -> None:
         """Append what is not written yet; what cannot be written, as on a full disk, is kept for the next time."""
@@ -165,7 +173,7 @@ class Ledger:
         with suppress(OSError):
             _append(self._path, lines)
             self._days = self.days()
-            self._pending, self._written_at, self._written = [], self._last.at, self._last.rows
+            self._pending, self._written_at, self._written = [], self._last.at, {*self._last.rows}
 
     def days(self) -> dict[str, Use]:
         """Return the use by day in UTC, oldest first, with what is not written yet."""

@@ -105,7 +105,7 @@ const sections = {
   canary({ canary, status }) {
     const found = [], running = status.canary, judged = canary || {};
     if (!running && !canary) return [];
-    const tone = { promote: "good", "roll back": "bad", "no data": "bad" }[judged.verdict] || "wait";
+    const tone = { step: "good", promote: "good", "roll back": "bad" }[judged.verdict] || "wait";
     found.push(element("p", {}, digest((running || judged).digest || judged.bundle),
       running ? ` gets ${number(running.percent)} % of the requests` : " was on trial",
       canary ? ": " : "", canary ? element("span", { class: `strong ${tone}` }, word(judged.verdict)) : "",
@@ -132,14 +132,17 @@ const sections = {
     return found;
   },
 
-  shadow({ shadow }) {
-    if (!shadow) return [];
-    const found = [tiles([["compared", number(shadow.compared)], ["requests that differ", number(shadow.differing_requests)],
-      ["rows that differ", number(shadow.differing_rows)], ["unanswered", number(shadow.unanswered)]])];
-    if (known(shadow.why)) found.push(element("p", {}, shadow.why));
-    if (known((shadow.scores || {}).max_abs)) found.push(element("p", {}, `Largest difference of a score: ${short(shadow.scores.max_abs)}`));
-    const features = Object.entries(shadow.features || {});
-    if (features.length) found.push(table("Rows that differ, by feature", [["feature", ([name]) => name], ["rows", ([, count]) => number(count)]], features));
+  shadow({ shadow, versions }) {
+    if (!shadow || !(versions || []).some((each) => each.role === "shadow")) return [];
+    const requests = shadow.requests || {}, rows = shadow.rows || {}, scores = shadow.scores || {};
+    const found = [
+      tiles([["rows compared", number(rows.compared)], ["rows that differ", number(rows.differing)], ["scores that differ", number(scores.differing)],
+        ["labels that differ", number((shadow.labels || {}).differing)]]),
+      element("p", { class: "quiet" }, `Since ${when(shadow.since)}: largest difference of a score ${short(scores.largest_difference)}; requests answered by live only `,
+        `${number(requests.live_only)}, by the shadow only ${number(requests.shadow_only)}, not compared ${number(requests.dropped)}.`),
+    ];
+    const features = Object.entries((shadow.features || {}).differing || {});
+    if (features.length) found.push(table("Rows whose features differ", [["feature", ([name]) => name], ["rows", ([, count]) => number(count)]], features));
     return found;
   },
 

@@ -40,8 +40,8 @@ def reading(uptime_s: float, processes: dict[str, Process], rows: dict[str, int]
 
 
 def test_use_between_two_marks_counts_every_process_and_the_rows() -> None:
-    before = mark(1000, fleet(2.0), {"aaaaaaaa-0": 32})
-    after = mark(1060, fleet(5.0), {"aaaaaaaa-0": 1032})
+    before = mark(1000, fleet(2.0), {"11-1": 32})
+    after = mark(1060, fleet(5.0), {"11-1": 1032})
     used = ledger.used(before, after)
     assert used.predictions == 1000
     assert used.replica_s == 60
@@ -51,7 +51,7 @@ def test_use_between_two_marks_counts_every_process_and_the_rows() -> None:
 
 
 def test_time_without_a_row_is_idle_and_costs_all_the_same() -> None:
-    before, after = mark(1000, fleet(2.0), {"aaaaaaaa-0": 32}), mark(1060, fleet(2.3), {"aaaaaaaa-0": 32})
+    before, after = mark(1000, fleet(2.0), {"11-1": 32}), mark(1060, fleet(2.3), {"11-1": 32})
     used = ledger.used(before, after)
     assert used.predictions == 0
     assert (used.idle_s, used.idle_cpu_s) == (60, pytest.approx(0.3))
@@ -60,24 +60,34 @@ def test_time_without_a_row_is_idle_and_costs_all_the_same() -> None:
 
 def test_golden_answers_of_a_new_replica_are_no_predictions_and_its_time_counts_from_its_start() -> None:
     new = {"13-2": Process("bbbbbbbb-0", "10-1", 0.5, GB // 10, 1040.0)}
-    before = mark(1000, fleet(2.0), {"aaaaaaaa-0": 32})
-    after = mark(1060, fleet(2.0, **new), {"aaaaaaaa-0": 42, "bbbbbbbb-0": 32})
+    before = mark(1000, fleet(2.0), {"11-1": 32})
+    after = mark(1060, fleet(2.0, **new), {"11-1": 42, "13-2": 32})
     used = ledger.used(before, after)
     assert used.predictions == 10
     assert used.replica_s == 60 + 20
     assert used.cpu_s["replicas"] == 0.5
 
 
-def test_rows_of_a_replica_that_started_anew_count_from_0() -> None:
+def test_replica_that_was_killed_counts_from_its_new_process_on() -> None:
     restarted = {**fleet(0.0)}
     restarted["14-5"] = replace(restarted.pop("11-1"), cpu_s=0.2, started_s=1030.0)
     # supervisord has waited for the killed one, and has its 6 seconds now; 2 of them were counted before.
     restarted["10-1"] = replace(SUPERVISORD, cpu_s=1.0 + 6.0)
-    before, after = mark(1000, fleet(2.0), {"aaaaaaaa-0": 5000}), mark(1060, restarted, {"aaaaaaaa-0": 300})
+    before, after = mark(1000, fleet(2.0), {"11-1": 5000}), mark(1060, restarted, {"14-5": 300})
     used = ledger.used(before, after)
-    assert used.predictions == 300
+    assert used.predictions == 0
     assert used.replica_s == 30
     assert used.total_cpu_s == pytest.approx(4.0 + 0.2)
+    assert ledger.used(after, mark(1065, restarted, {"14-5": 450})).predictions == 150
+
+
+def test_later_replica_of_the_same_name_does_not_count_its_golden_answers(tmp_path: Path) -> None:
+    kept = Ledger(tmp_path)
+    kept.add(reading(1000, fleet(2.0), {"aaaaaaaa-0": 5000}))
+    later = fleet(2.0)
+    later["15-7"] = replace(later.pop("11-1"), started_s=1004.0)
+    kept.add(reading(1005, later, {"aaaaaaaa-0": 32}))
+    assert kept.days()["2026-11-29"].predictions == 0
 
 
 def test_processor_time_of_a_process_that_lost_its_parent_is_not_taken_off() -> None:
@@ -87,12 +97,12 @@ def test_processor_time_of_a_process_that_lost_its_parent_is_not_taken_off() -> 
 
 
 def test_only_what_ran_after_a_reboot_counts_after_it() -> None:
-    before = mark(90_000, fleet(900.0), {"aaaaaaaa-0": 5000})
+    before = mark(90_000, fleet(900.0), {"11-1": 5000})
     processes = {key: replace(process, started_s=20.0) for key, process in fleet(3.0).items()}
-    used = ledger.used(before, mark(50, processes, {"aaaaaaaa-0": 40}, boot="another"))
+    used = ledger.used(before, mark(50, processes, {"11-1": 40}, boot="another"))
     assert used.replica_s == 30
     assert used.total_cpu_s == pytest.approx(1.0 + 3.0 + 4.0)
-    assert used.predictions == 40
+    assert used.predictions == 0
 
 
 def test_replica_that_does_not_answer_keeps_its_count_until_it_does(tmp_path: Path) -> None:
@@ -105,7 +115,8 @@ def test_replica_that_does_not_answer_keeps_its_count_until_it_does(tmp_path: Pa
 def test_rows_of_a_shadow_are_no_predictions(tmp_path: Path) -> None:
     kept = Ledger(tmp_path)
     for uptime_s, rows in ((1000, 100), (1005, 160)):
-        found = reading(uptime_s, fleet(2.0), {"aaaaaaaa-0": rows, "bbbbbbbb-0": rows})
+        shadow = {"13-2": Process("bbbbbbbb-0", "10-1", 0.5, 0, 100.0)}
+        found = reading(uptime_s, fleet(2.0, **shadow), {"aaaaaaaa-0": rows, "bbbbbbbb-0": rows})
         kept.add(replace(found, shadows=frozenset({"bbbbbbbb-0"})))
     assert kept.days()["2026-11-29"].predictions == 60
 
@@ -137,22 +148,17 @@ def test_line_is_due_after_ten_minutes_and_when_the_clock_was_set_back(tmp_path:
     assert due == [False, True, True]
 
 
-def test_line_is_due_when_a_replica_comes_or_begins_anew_so_that_a_kill_loses_none_of_its_rows(tmp_path: Path) -> None:
+def test_line_is_due_when_a_replica_comes_so_that_a_kill_loses_none_of_its_rows(tmp_path: Path) -> None:
     kept, due = Ledger(tmp_path), []
-    for uptime_s, rows in (
-        (1000, {}),
-        (1005, {"aaaaaaaa-0": 32}),
-        (1010, {"aaaaaaaa-0": 132}),
-        (1015, {"aaaaaaaa-0": 7}),
-    ):
+    for uptime_s, rows in ((1000, {}), (1005, {"aaaaaaaa-0": 32}), (1010, {"aaaaaaaa-0": 132})):
         kept.add(reading(uptime_s, fleet(2.0), rows))
         due.append(kept.is_due)
         if kept.is_due:
             kept.write()
-    assert due == [True, True, False, True]
+    assert due == [True, True, False]
     after = Ledger(tmp_path)
-    after.add(reading(1030, fleet(2.0), {"aaaaaaaa-0": 10}))
-    assert after.days()["2026-11-29"].predictions == 100 + 7 + 3
+    after.add(reading(1030, fleet(2.0), {"aaaaaaaa-0": 135}))
+    assert after.days()["2026-11-29"].predictions == 100 + 3
 
 
 def test_days_are_kept_apart_at_midnight(tmp_path: Path) -> None:

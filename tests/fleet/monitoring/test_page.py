@@ -45,7 +45,7 @@ const refused = [];
 document.addEventListener("securitypolicyviolation", (event) => refused.push(event.blockedURI));
 setTimeout(() => {
   const style = getComputedStyle(document.body);
-  document.title = JSON.stringify({
+  document.body.dataset.seen = JSON.stringify({
     fetched: performance.getEntriesByType("resource").map((entry) => entry.name), refused,
     wide: document.documentElement.scrollWidth - document.documentElement.clientWidth,
     lines: document.querySelectorAll("svg path.plot").length, images: document.images.length, ground: style.backgroundColor,
@@ -91,6 +91,8 @@ def snapshot() -> dict[str, Any]:
                 "replicas": 2,
             }
             | figures(requests_per_s=17.25, errors_per_s=0, p50_s=0.00021, p99_s=1.5),
+            {"role": "shadow", "digest": CANARY, "at": None, "by": None, "percent": None, "ready": 1, "replicas": 1}
+            | figures(),
             {"role": "canary", "digest": CANARY, "at": None, "by": None, "percent": 5, "ready": 0, "replicas": 1}
             | figures(),
         ],
@@ -110,7 +112,7 @@ def snapshot() -> dict[str, Any]:
             "history": [[1.0, None, 2, 2], [2.0, 4.0, 3, 2]],
             "why": EVIL,
         },
-        "shadow": {"compared": 1000, "differing_requests": 0, "features": {EVIL: 2}},
+        "shadow": {"rows": {"compared": 1000, "differing": 2}, "features": {"differing": {EVIL: 2}}},
         "history": [
             {"at": "2026-11-29T12:00:00Z", "verb": "deploy", "by": EVIL, "bundle": CANARY, "why": EVIL, "verdict": None}
         ],
@@ -145,9 +147,9 @@ def _running(found: Server) -> Iterator[None]:
 def shown(port: int, directory: Path, *flags: str) -> tuple[dict[str, Any], str]:
     """What the probe saw, and the page's markup after its script has run."""
     page = shown_as_is(port, directory, *flags)
-    title = re.search(r"<title>(.*?)</title>", page, re.DOTALL)
-    assert title, page
-    seen: dict[str, Any] = json.loads(html.unescape(title[1]))
+    found = re.search(r'data-seen="(.*?)"', page)
+    assert found, page
+    seen: dict[str, Any] = json.loads(html.unescape(found[1]))
     return seen, page
 
 
