@@ -11,6 +11,7 @@ from pipelines.commands.costs.runs import Graph, Run, base, names, total, whole
 from pipelines.params.params import Costs
 
 _COMPARED = 4  # runs side by side
+_FLEET = "`bin/fleet costs`: what they cost in the fleet, idle time included."
 
 
 def render(found: Sequence[Run], stages: Graph, prices: Costs, predictions: dict[str, Any] | None) -> str:
@@ -73,9 +74,9 @@ def beside(found: Sequence[Run], prices: Costs, predictions: dict[str, Any] | No
     line = f"1,000 predictions, one a request over HTTP: {predictions['cpu_s']:.3f} CPU s, {predictions['money']:.7f} {prices.currency}"
     made = whole(found)
     if made is None or predictions["cpu_s"] <= 0:
-        return f"{line}."
+        return f"{line}. {_FLEET}"
     equal = made.cpu_s / predictions["cpu_s"] * 1000
-    return f"{line}; the newest whole run, had nothing been cached, takes the CPU time of {equal:,.0f} predictions."
+    return f"{line}; the newest whole run, had nothing been cached, takes the CPU time of {equal:,.0f} predictions. {_FLEET}"
 
 
 def _aligned(rows: Sequence[tuple[str, ...]], left: int) -> list[str]:
