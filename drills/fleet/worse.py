@@ -13,6 +13,8 @@ from typing import Any
 from contract.bundle import manifest
 from contract.files import canonical_json
 
+# Rounds in the search for requests of low scores: rows kept in each, new ones of each of those, and fields that differ.
+_ROUNDS, _KEPT, _CHILDREN, _CHANGED = 12, 10, 20, 3
 # A replica's golden requests are answered rightly.
 _AFTER = 40
 _PREAMBLE = f"""
@@ -91,15 +93,18 @@ def worse(source: Path, target: Path, fault: str) -> Path:
 def traffic(bundle: Path, port: int, target: Path, count: int = 100) -> Path:
     """Write requests whose scores are spread, with the answers of the fleet at a port; return their directory, in a bundle's form.
 
-    Golden requests try every category and bound, and most have the same score. These recombine their values.
+    Golden requests try every category and bound, and nearly all have high scores. These recombine their values, round by round, with those
+    rows kept whose scores are lowest.
     """
     golden = json.loads((bundle / manifest.ARTIFACT / manifest.GOLDEN_FILE_NAME).read_bytes())
     draw = random.Random(1)
-    complete = [case["row"] for case in golden if case["row"].keys() == golden[0]["row"].keys()]
-    rows = [{name: draw.choice(complete)[name] for name in complete[0]} for _ in range(1000)]
-    answers = [answer for start in range(0, len(rows), 100) for answer in _asked(port, rows[start : start + 100])]
-    cases = sorted(zip(rows, answers, strict=True), key=lambda case: _score(case[1]))
-    least, most = _score(cases[0][1]), _score(cases[-1][1])
+    given = [case["row"] for case in golden]
+    cases = [*zip(given, _asked(port, given), strict=True)]
+    for _ in range(_ROUNDS):
+        lowest = sorted(cases, key=lambda case: _score(case[1]))[:_KEPT]
+        rows = [row | _some(draw.choice(given), draw) for row, _ in lowest for _ in range(_CHILDREN)]
+        cases += zip(rows, _asked(port, rows), strict=True)
+    least, most = (of(_score(answer) for _, answer in cases) for of in (min, max))
     wanted = [least + (most - least) * turn / (count - 1) for turn in range(count)]
     chosen = [min(cases, key=lambda case: abs(_score(case[1]) - score)) for score in wanted]
     artifact = target / manifest.ARTIFACT
@@ -107,6 +112,10 @@ def traffic(bundle: Path, port: int, target: Path, count: int = 100) -> Path:
     content = [{"row": row, "answer": answer} for row, answer in chosen]
     (artifact / manifest.GOLDEN_FILE_NAME).write_bytes(canonical_json(content))
     return target
+
+
+def _some(row: dict[str, Any], draw: random.Random) -> dict[str, Any]:
+    return {name: row[name] for name in draw.sample(sorted(row), min(_CHANGED, len(row)))}
 
 
 def _score(answer: dict[str, Any]) -> float:
