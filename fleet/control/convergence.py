@@ -163,7 +163,7 @@ class Convergence:
             planned = replicas.plan(digest, count, first, state, self._sandbox)
             self._tell(f"starting {count} × {manifest.read(bundle).name} {digest[:12]}: {names(planned)}")
             try:
-                self._run(planned, bundle, python)
+                self._run(planned, bundle, python, state)
             # A planned port is not reserved; another program may take it before the replica starts.
             except replicas.PortTakenError as error:
                 self._tell(str(error))
@@ -173,15 +173,21 @@ class Convergence:
             f"ports above {first} were taken repeatedly between planning and start; set another BULKHEAD_REPLICA_PORT"
         )
 
-    def _run(self, planned: list[Replica], bundle: Path, python: Path) -> None:
+    def _run(self, planned: list[Replica], bundle: Path, python: Path, state: State) -> None:
+        """Start replicas and put each into rotation when it is ready, where its bundle has a share of the requests."""
         try:
             # All are started before the first is waited for, so that they load at the same time.
             for replica in planned:
                 self._supervisor.add(replicas.program(replica, bundle, python, sys.executable, self._settings))
-            for replica in planned:
+            for index, replica in enumerate(planned, start=1):
                 self._await_golden(replica, bundle)
+                # Envoy checks its health before it gets a request.
+                self._proxy.write(replace(state, replicas=(*state.replicas, *planned[:index])))
         except BaseException:
-            self._supervisor.remove([replica.name for replica in planned])
+            try:
+                self._proxy.write(state)
+            finally:
+                self._supervisor.remove([replica.name for replica in planned])
             raise
 
     def _await_golden(self, replica: Replica, bundle: Path) -> None:
