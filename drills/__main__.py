@@ -10,7 +10,7 @@ from collections.abc import Callable
 from drills import overload, results, stops
 from drills.answers import one_answer
 from drills.callers import floods
-from drills.fleet import chaos, contention, faults, judge, shadows
+from drills.fleet import chaos, contention, faults, hosts, judge, shadows
 from drills.hostile import drill, fuzzing, wall
 from drills.training import kills
 from harness.bundles import Bundle, find
@@ -29,6 +29,7 @@ _DRILLS: dict[str, Callable[[Bundle, argparse.Namespace], list[results.Result]]]
     "contention": lambda bundle, _: contention.contention(bundle),
     "shadow": lambda bundle, _: shadows.shadow(bundle),
     "judge": lambda bundle, _: judge.judge(bundle),
+    "hosts": lambda bundle, _: hosts.several(bundle),
     "kills": lambda _, asked: kills.kills(asked.seed),
 }
 

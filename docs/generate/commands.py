@@ -23,6 +23,7 @@ first.
 _SCRIPTS = ("bin/fleet", "bin/store", "bin/bundle")
 _MODULES = (
     ("bin/fleet --target kubernetes", "fleet", "fleet.kubernetes"),
+    ("python -m fleet.envoy.front", "fleet", "fleet.envoy.front"),
     ("python -m pipelines", "pipeline", "pipelines"),
     ("python -m pipelines.runs", "pipeline", "pipelines.runs"),
     ("python -m benchmarks", "pipeline", "benchmarks"),

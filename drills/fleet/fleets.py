@@ -22,6 +22,7 @@ from contract.store.store import Store
 from fleet.supervisor.processes import FLEET_MARK, PROGRAM_MARK, marked, send
 from harness import PROJECT, interpreter
 from harness.bundles import Bundle
+from harness.hosts import Host
 from harness.ports import free_ports
 from harness.servers import clean_environment
 
@@ -46,6 +47,7 @@ class DrilledFleet:
     replica_port: int = 26100
     start_limit_s: float = 60.0
     python: Path = field(default_factory=lambda: interpreter("fleet"))
+    host: Host | None = None  # where it runs, if not here
 
     @property
     def store(self) -> Path:
@@ -73,6 +75,7 @@ class DrilledFleet:
             "BULKHEAD_REPLICA_PORT": str(self.replica_port),
             "BULKHEAD_START_LIMIT_S": str(self.start_limit_s),
             "BULKHEAD_VERIFY_KEY": self.public_key,
+            "BULKHEAD_HOST": self.host.address if self.host else "127.0.0.1",
         }
 
     @property
@@ -88,7 +91,8 @@ class DrilledFleet:
 
     def run(self, *arguments: str) -> tuple[int, dict[str, Any]]:
         """Run a command; return its exit code, and the status or error."""
-        command = [str(self.python), "-m", "fleet", *arguments, "--json"]
+        within = self.host.within if self.host else ()
+        command = [*within, str(self.python), "-m", "fleet", *arguments, "--json"]
         done = subprocess.run(command, cwd=PROJECT, env=self.environment, capture_output=True, text=True, check=False)
         if not done.stdout:
             raise NotAsExpectedError(f"fleet {' '.join(arguments)} ended with {done.returncode}: {done.stderr}")

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from ipaddress import IPv4Address
 from pathlib import Path
 
 from contract import api_keys, cors
@@ -29,7 +30,8 @@ class Settings:
             that `publish` wrote to `keys` below `BULKHEAD_VAR`. They are read at each verification.
         root: the fleet's own state, absolute; `fleet` below `BULKHEAD_VAR`, default `var`.
         file: the file of the wanted fleet, if it is not `fleet.yaml` in `root`; `BULKHEAD_FLEET_FILE`.
-        http_port, grpc_port: where Envoy answers on 127.0.0.1; `BULKHEAD_HTTP_PORT`, `BULKHEAD_GRPC_PORT`.
+        host: the IPv4 address of this machine on which Envoy answers; `BULKHEAD_HOST`, default 127.0.0.1.
+        http_port, grpc_port: where Envoy answers there; `BULKHEAD_HTTP_PORT`, `BULKHEAD_GRPC_PORT`.
         replica_port: the first of the replicas' ports for metrics and the other pages around the predictions, one each;
             `BULKHEAD_REPLICA_PORT`.
         admin_port: the same, without a route from Envoy to those pages; `BULKHEAD_ADMIN_PORT`. 0: there is a route.
@@ -45,6 +47,7 @@ class Settings:
     store: str
     verify_keys: Callable[[], Sequence[bytes]]
     root: Path
+    host: str = "127.0.0.1"
     http_port: int = 8080
     grpc_port: int = 8081
     replica_port: int = 8100
@@ -71,6 +74,7 @@ class Settings:
             store=store if "://" in store else str(project / store),
             verify_keys=partial(trusted_keys.read, environment, root.with_name("keys"), project),
             root=root,
+            host=_host(environment),
             http_port=_port(environment, "BULKHEAD_HTTP_PORT", cls.http_port),
             grpc_port=_port(environment, "BULKHEAD_GRPC_PORT", cls.grpc_port),
             replica_port=_port(environment, "BULKHEAD_REPLICA_PORT", cls.replica_port),
@@ -111,6 +115,14 @@ def _passed_on(environment: Mapping[str, str], project: Path) -> Mapping[str, st
     # Absolute, since a replica runs in a directory of its own.
     paths = (api_keys.VARIABLE, log_settings.VARIABLE, *(name for name in found if name.endswith(_OTEL_PATHS)))
     return found | {name: str(project / environment[name]) for name in paths if environment.get(name)}
+
+
+def _host(environment: Mapping[str, str]) -> str:
+    text = environment.get("BULKHEAD_HOST", Settings.host)
+    try:
+        return str(IPv4Address(text))
+    except ValueError as error:
+        raise ConfigurationError(f"BULKHEAD_HOST is {text!r}; it must be an IPv4 address of this machine") from error
 
 
 def _port(environment: Mapping[str, str], name: str, default: int, least: int = 1) -> int:

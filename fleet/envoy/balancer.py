@@ -101,9 +101,12 @@ class Balancer:
 
     def _require_free_ports(self) -> None:
         for port, name in ((self._settings.http_port, "HTTP"), (self._settings.grpc_port, "GRPC")):
-            if not replicas.is_free(port):
+            if not replicas.is_free(port, self._settings.host):
+                elsewhere = (
+                    "" if self._settings.host == Settings.host else f", or {self._settings.host} is no address here"
+                )
                 raise ConfigurationError(
-                    f"port {port} is in use: stop the program that listens there, or set BULKHEAD_{name}_PORT"
+                    f"port {port} is in use{elsewhere}: stop the program that listens there, or set BULKHEAD_{name}_PORT"
                 )
 
 

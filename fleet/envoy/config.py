@@ -12,6 +12,7 @@ scaling and kill -9 of replicas lost no request (tests/fleet).
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ _LIMITS = {
 }
 OR_LIVE = "-or-live"
 _MOST_OF_CONTROL = 50  # percent; with more, nothing is left for the other live replicas
+_HOSTS = "hosts"
 _STREAMS = 128  # per gRPC connection; a replica takes no more
 _TYPES = "type.googleapis.com/envoy"
 # A request costs a replica time only once it is complete, so a slow sender costs none.
@@ -86,7 +88,33 @@ def resources(settings: Settings, state: State) -> dict[str, dict[str, Any]]:
     for protocol in PROTOCOLS:
         files[f"rds-{protocol}.json"] = [_routes(protocol, state)]
     ports = {"http": settings.http_port, "grpc": settings.grpc_port}
-    files["lds.json"] = [_listener(protocol, ports[protocol], directory) for protocol in PROTOCOLS]
+    files["lds.json"] = [_listener(protocol, settings.host, ports[protocol], directory) for protocol in PROTOCOLS]
+    return {name: _response(content) for name, content in files.items()}
+
+
+def resources_of_hosts(settings: Settings, hosts: Sequence[tuple[str, int, int]]) -> dict[str, dict[str, Any]]:
+    """Return the same for an Envoy in front of the Envoys of other hosts, to which a host is what a replica is to them.
+
+    Args:
+        hosts: address, HTTP's port and gRPC's port of each.
+    """
+    directory = settings.root / "envoy"
+    files = {}
+    clusters = []
+    for protocol, at in zip(PROTOCOLS, (1, 2), strict=True):
+        cluster = _cluster(protocol, _HOSTS, directory)
+        # Its own Envoy bounds what is at once at the replicas of a host; a host that was cut off would never end its connections.
+        del cluster["circuit_breakers"]["per_host_thresholds"]
+        clusters.append(cluster | {"close_connections_on_host_health_failure": True})
+        endpoints = [{"endpoint": {"address": _address(host[0], int(host[at]))}} for host in hosts]
+        assignment = f"{_TYPES}.config.endpoint.v3.ClusterLoadAssignment"
+        files[f"eds/{cluster['name']}.json"] = [
+            {"@type": assignment, "cluster_name": cluster["name"], "endpoints": [{"lb_endpoints": endpoints}]}
+        ]
+        files[f"rds-{protocol}.json"] = [_routes(protocol, State(live=_HOSTS))]
+    ports = {"http": settings.http_port, "grpc": settings.grpc_port}
+    files["cds.json"] = clusters
+    files["lds.json"] = [_listener(protocol, settings.host, ports[protocol], directory) for protocol in PROTOCOLS]
     return {name: _response(content) for name, content in files.items()}
 
 
@@ -288,11 +316,11 @@ def _retry_policy(protocol: str) -> dict[str, Any]:
     }
 
 
-def _listener(protocol: str, port: int, directory: Path) -> dict[str, Any]:
+def _listener(protocol: str, host: str, port: int, directory: Path) -> dict[str, Any]:
     return {
         "@type": f"{_TYPES}.config.listener.v3.Listener",
         "name": protocol,
-        "address": _address(port),
+        "address": _address(host, port),
         "per_connection_buffer_limit_bytes": _BUFFER_BYTES,
         "filter_chains": [
             {
@@ -338,8 +366,8 @@ def _connection_manager(protocol: str, directory: Path) -> dict[str, Any]:
     }
 
 
-def _address(port: int) -> dict[str, Any]:
-    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+def _address(host: str, port: int) -> dict[str, Any]:
+    return {"socket_address": {"address": host, "port_value": port}}
 
 
 def _file(path: Path) -> dict[str, Any]:

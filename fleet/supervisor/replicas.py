@@ -57,13 +57,13 @@ def plan(digest: str, count: int, first_port: int, state: State, sandbox: Sandbo
     return planned
 
 
-def is_free(port: int) -> bool:
-    """Tell whether nothing listens at the port; a connection that has just ended there does not count."""
+def is_free(port: int, host: str = "127.0.0.1") -> bool:
+    """Tell whether nothing listens at the port of an address of this machine; a connection that has just ended there does not count."""
     with socket.socket() as probe:
         # Otherwise a connection in TIME_WAIT makes the port look taken. Source: tcp(7).
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((host, port))
         except OSError:
             return False
     return True

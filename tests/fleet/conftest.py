@@ -21,6 +21,7 @@ from contract.files import canonical_json
 from contract.store.store import Store
 from fleet.supervisor.processes import FLEET_MARK, PROGRAM_MARK, marked, programs
 from harness import PROJECT
+from harness.hosts import Host
 from harness.ports import free_ports
 from harness.waiting import until
 from tests.faults.places import ODD
@@ -51,6 +52,7 @@ class FleetCommand:
     bundles: Bundles
     python: str = sys.executable
     verify_key: str = signature.public_key_of(KEY).decode()
+    host: Host | None = None  # where it runs, if not here
 
     @property
     def environment(self) -> dict[str, str]:
@@ -62,10 +64,11 @@ class FleetCommand:
             "BULKHEAD_STATUS_PORT": str(self.status_port),
             "BULKHEAD_REPLICA_PORT": os.environ.get("BULKHEAD_REPLICA_PORT", "18300"),
             "BULKHEAD_VERIFY_KEY": self.verify_key,
+            "BULKHEAD_HOST": self.host.address if self.host else "127.0.0.1",
         }
 
     def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        command = [self.python, "-m", "fleet", *arguments, "--json"]
+        command = [*(self.host.within if self.host else ()), self.python, "-m", "fleet", *arguments, "--json"]
         return subprocess.run(
             command,
             cwd=PROJECT,

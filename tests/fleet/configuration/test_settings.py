@@ -82,3 +82,9 @@ def test_replicas_get_what_guards_and_watches_them_and_nothing_else() -> None:
 def test_place_with_an_unsupported_character_is_refused(project: str, var: str) -> None:
     with pytest.raises(ConfigurationError, match=r"'/a:b.*' contains ':'"):
         Settings.read({"BULKHEAD_VAR": var}, Path(project))
+
+
+@pytest.mark.parametrize("text", ["", "localhost", "10.0.0", "::1", "10.0.0.1:80"])
+def test_host_is_an_address(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="BULKHEAD_HOST"):
+        Settings.read({"BULKHEAD_HOST": text})
