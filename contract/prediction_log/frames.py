@@ -76,12 +76,13 @@ class Header:
 
 
 class Answered(NamedTuple):
-    """One request of a frame: its identifier, and the bytes of its rows' features and scores, float32."""
+    """One request of a frame: its identifier, the bytes of its rows' features and scores, float32, and the time of its response, ns."""
 
     identifier: bytes
     rows: int
     features: bytes
     scores: bytes
+    at: int = 0
 
 
 def framed(payload: bytes) -> bytes:
@@ -130,7 +131,8 @@ def answered(payload: bytes, header: Header) -> Iterator[Answered]:
         return
     width, scores = 4 * len(header.features), 4 * header.scores
     at, score_at = found.numbers, found.numbers + width * sum(found.rows)
-    for identifier, rows in zip(found.identifiers, found.rows, strict=True):
+    times = struct.unpack_from(f"<{len(found.rows)}q", payload, COUNT.size)
+    for identifier, rows, answered_at in zip(found.identifiers, found.rows, times, strict=True):
         end, score_end = at + width * rows, score_at + scores * rows
-        yield Answered(identifier, rows, payload[at:end], payload[score_at:score_end])
+        yield Answered(identifier, rows, payload[at:end], payload[score_at:score_end], answered_at)
         at, score_at = end, score_end

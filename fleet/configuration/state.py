@@ -21,12 +21,14 @@ class Replica:
 
     Attributes:
         sandbox: what surrounds it, as a text of `fleet.isolation.sandbox.Sandbox`; "": it is of an earlier version, without one.
+        background: it runs with the least priority, since no caller waits for it.
     """
 
     name: str
     digest: str
     admin_port: int
     sandbox: str = ""
+    background: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,10 @@ class State:
         if self.shadow is not None:
             counts.setdefault(self.shadow, self.size)  # it gets as many requests
         return counts
+
+    def is_in_background(self, digest: str) -> bool:
+        """Tell whether no caller waits for a bundle's replicas: it is a shadow, and nothing else."""
+        return digest == self.shadow and digest not in self.weights
 
     @property
     def control(self) -> tuple[Replica, ...]:

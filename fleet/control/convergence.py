@@ -66,7 +66,7 @@ class Convergence:
             UnavailableError: not all that is wanted serves.
         """
         saved = fleet_state.load(self._settings.state)
-        self._sandbox = self._find_sandbox(wanted)
+        self._sandbox, self._wanted = self._find_sandbox(wanted), wanted
         for name in ("run", shadow.DIRECTORY):
             private_directory(self._settings.root / name)
         for digest in wanted.counts:
@@ -99,9 +99,9 @@ class Convergence:
             raise
         # Saved before the routes change: a command that is killed in between is completed by the next one, not undone.
         fleet_state.save(self._settings.state, serving)
+        self._compare(serving)
         self._proxy.route(serving)
         self._proxy.wait_until_healthy(self._retire(serving).replicas)
-        self._compare(serving)
 
     def _compare(self, state: State) -> None:
         """Run the comparison of the shadow with the live bundle; none without a shadow."""
@@ -111,7 +111,9 @@ class Convergence:
                 self._supervisor.remove([shadow.NAME])
         elif not self._supervisor.runs(program):
             self._supervisor.remove([shadow.NAME])
+            shadow.begin(self._settings.root)
             self._supervisor.add(program)
+            shadow.wait(self._settings.root)
 
     def _unfit(self, state: State, wanted: State) -> frozenset[str]:
         """Return the wanted bundles' replicas that nothing would restart, that are unhealthy to Envoy for long, or in another sandbox."""
@@ -123,7 +125,12 @@ class Convergence:
         strays = [replica for replica in lasting if replica.name not in supervised]
         # One that is isolated better than is possible today stays.
         as_wanted = self._sandbox.kind != sandbox.NONE or wanted.isolation == sandbox.NONE
-        other = [each for each in kept if as_wanted and each.sandbox != str(self._sandbox)]
+        other = [
+            each
+            for each in kept
+            if (as_wanted and each.sandbox != str(self._sandbox))
+            or each.background != wanted.is_in_background(each.digest)
+        ]
         if unfit := [*strays, *sick, *(each for each in other if each not in sick)]:
             self._tell(f"replacing {names(unfit)}")
         return frozenset(replica.name for replica in unfit)
@@ -160,7 +167,8 @@ class Convergence:
                 files.make_readable(tree)
         for _ in range(_PORT_TRIES):
             first = self._settings.admin_port or self._settings.replica_port
-            planned = replicas.plan(digest, count, first, state, self._sandbox)
+            background = self._wanted.is_in_background(digest)
+            planned = replicas.plan(digest, count, first, state, self._sandbox, background=background)
             self._tell(f"starting {count} × {manifest.read(bundle).name} {digest[:12]}: {names(planned)}")
             try:
                 self._run(planned, bundle, python, state)

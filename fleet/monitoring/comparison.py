@@ -114,7 +114,7 @@ class Comparison:
         self.rows += live.rows
         ours, theirs = self._headers[LIVE], self._headers[SHADOW]
         # The usual case costs two comparisons of bytes.
-        if ours.features == theirs.features and live[1:] == shadow[1:]:
+        if ours.features == theirs.features and (live.features, live.scores) == (shadow.features, shadow.scores):
             return
         for row, (one, other) in enumerate(zip(_rows(live, ours), _rows(shadow, theirs), strict=False)):
             self._compare_row(row, one, other)

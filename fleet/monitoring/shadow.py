@@ -30,6 +30,8 @@ DIRECTORY = "shadow"  # below the root; replicas write there (`BULKHEAD_SHADOW_L
 _REPORT = "shadow.json"
 _ROUND_S = 1.0
 _SETTLED_S = 5.0
+_BEGIN_LIMIT_S = 10.0
+_POLL_S = 0.05
 
 
 @dataclass
@@ -80,7 +82,8 @@ class Comparer:
     sides: dict[str, str]
     comparison: Comparison = field(default_factory=Comparison)
     _tails: dict[Path, _Tail] = field(default_factory=dict)
-    _since: str = field(default_factory=lambda: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+    # What was answered before is another comparison's; it may still stand in files that are being written.
+    since_ns: int = field(default_factory=time.time_ns)
 
     def look(self, now: float) -> None:
         """Read what is new, remove files that are complete and read, and write the report."""
@@ -89,7 +92,8 @@ class Comparer:
                 self._read(path, now)
         self.comparison.expire(now)
         digests = {side: digest for digest, side in self.sides.items()}
-        report = {**digests, "since": self._since, **self.comparison.summary()}
+        since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.since_ns // 10**9))
+        report = {**digests, "since": since, **self.comparison.summary()}
         write_atomically(self.root / _REPORT, canonical_json(report))
 
     def _read(self, path: Path, now: float) -> None:
@@ -99,7 +103,7 @@ class Comparer:
         try:
             for request in tail.requests():
                 side = self.sides.get(tail.header.version) if tail.header else None
-                if side is not None and tail.header is not None:
+                if side is not None and tail.header is not None and request.at >= self.since_ns:
                     self.comparison.add(side, tail.header, request, now)
         except DataRejectedError as error:
             print(f"{path.name} is skipped: {error}", flush=True)
@@ -116,6 +120,18 @@ def program(settings: Settings, state: State) -> Program | None:
     return Program(NAME, command, settings.root, {"PYTHONPATH": str(PROJECT), "PYTHONDONTWRITEBYTECODE": "1"})
 
 
+def begin(root: Path) -> None:
+    """Forget the report of an earlier comparison, before another starts."""
+    (root / _REPORT).unlink(missing_ok=True)
+
+
+def wait(root: Path) -> None:
+    """Wait until the comparison has begun, some seconds at most: requests are mirrored only then, so that it sees both sides of all."""
+    deadline = time.monotonic() + _BEGIN_LIMIT_S
+    while not (root / _REPORT).exists() and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
+
+
 def report(root: Path, state: State) -> dict[str, Any] | None:
     """Return the counts of the shadow so far; None without one."""
     if state.shadow is None:
@@ -124,7 +140,6 @@ def report(root: Path, state: State) -> dict[str, Any] | None:
         found: dict[str, Any] = json.loads((root / _REPORT).read_bytes())
     except (OSError, ValueError):
         found = {}
-    # An earlier shadow's, as long as the new one's has not been written.
     return found if found.get(SHADOW) == state.shadow else {LIVE: state.live, SHADOW: state.shadow}
 
 

@@ -33,13 +33,16 @@ _ANSWER_LIMIT_S = 5.0
 _POLL_S = 0.05
 _MOST = 1000
 _BY_SIGNAL = 128
+_POLITELY = ("nice", "-n", "19")  # a shadow's replicas leave the processor to those that answer callers
 
 
 class PortTakenError(UnavailableError):
     """A replica's port, free when it was planned, was taken by another process before the start."""
 
 
-def plan(digest: str, count: int, first_port: int, state: State, sandbox: Sandbox) -> list[Replica]:
+def plan(
+    digest: str, count: int, first_port: int, state: State, sandbox: Sandbox, *, background: bool = False
+) -> list[Replica]:
     """Return new replicas of a bundle, with the lowest free numbers and ports.
 
     Raises:
@@ -50,7 +53,8 @@ def plan(digest: str, count: int, first_port: int, state: State, sandbox: Sandbo
     names = (name for name in (f"{digest[:8]}-{number}" for number in range(_MOST)) if name not in used)
     ports = (port for port in range(first_port, min(first_port + _MOST, 65536)) if port not in taken and is_free(port))
     planned = [
-        Replica(name, digest, port, str(sandbox)) for name, port in zip(names, islice(ports, count), strict=False)
+        Replica(name, digest, port, str(sandbox), background)
+        for name, port in zip(names, islice(ports, count), strict=False)
     ]
     if len(planned) < count:
         raise UnavailableError(f"not enough free ports above {first_port} for {count} replicas")
@@ -87,6 +91,7 @@ def program(replica: Replica, bundle: Path, serving_python: Path, fleet_python: 
     return Program(
         name=replica.name,
         command=[
+            *(_POLITELY if replica.background else ()),
             fleet_python,
             "-m",
             "fleet.supervisor.launch",

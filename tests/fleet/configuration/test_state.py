@@ -107,3 +107,10 @@ def test_prometheus_finds_every_replica_of_the_saved_state(tmp_path: Path) -> No
     ]
     fleet_state.save(tmp_path / "state.json", State())
     assert json.loads((tmp_path / "prometheus.json").read_bytes()) == []
+
+
+def test_no_caller_waits_for_the_replicas_of_a_shadow_that_is_nothing_else() -> None:
+    state = State(live="a" * 64, shadow="b" * 64)
+    assert [state.is_in_background(each * 64) for each in "ab"] == [False, True]
+    assert not replace(state, canary=Canary("b" * 64, 5)).is_in_background("b" * 64)
+    assert not State(live="a" * 64).is_in_background("a" * 64)

@@ -18,9 +18,9 @@ from fleet.monitoring.shadow import Comparer
 OLD, NEW = "a" * 64, "b" * 64
 
 
-def frame(name: str, feature: float, score: float) -> bytes:
+def frame(name: str, feature: float, score: float, at: int = 1000) -> bytes:
     identifier = name.encode()
-    head = COUNT.pack(1) + struct.pack("<qIB", 0, 1, len(identifier))
+    head = COUNT.pack(1) + struct.pack("<qIB", at, 1, len(identifier))
     return framed(head + identifier + struct.pack("<2f", feature, score))
 
 
@@ -32,7 +32,7 @@ def header(version: str) -> bytes:
 def comparer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Comparer:
     monkeypatch.setattr(shadow, "_SETTLED_S", 0)
     (tmp_path / shadow.DIRECTORY).mkdir()
-    return Comparer(tmp_path, {OLD: LIVE, NEW: SHADOW})
+    return Comparer(tmp_path, {OLD: LIVE, NEW: SHADOW}, since_ns=1000)
 
 
 def test_growing_files_are_compared_and_removed_once_their_writers_are_gone(comparer: Comparer) -> None:
@@ -73,6 +73,13 @@ def test_new_file_stays_and_is_not_locked_when_its_writer_has_not_locked_it_yet(
     path.touch()
     comparer.look(0)
     assert path.exists()
+
+
+def test_requests_that_were_answered_before_it_began_are_not_its_own(comparer: Comparer) -> None:
+    path = comparer.root / shadow.DIRECTORY / "live.predictions"
+    path.write_bytes(header(OLD) + frame("before", 1.0, 2.0, at=999) + frame("after", 1.0, 2.0))
+    comparer.look(0)
+    assert comparer.comparison.summary()["requests"]["waiting"] == 1
 
 
 def test_report_of_an_earlier_shadow_is_not_shown(comparer: Comparer) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from harness.waiting import until
 from tests.fleet.conftest import FleetCommand
 
@@ -13,6 +15,8 @@ def test_shadow_is_asked_what_callers_ask_and_compared_and_no_caller_sees_it(fle
         with fleet.under_load() as load:
             until(lambda: (shadow_of(fleet).get("rows") or {}).get("compared", 0) > 200, "requests to be compared")
         load.check(fleet.bundles.first)
+        (pid,) = [each["pid"] for each in fleet("status")["replicas"] if each["digest"] == fleet.bundles.second]
+        assert os.getpriority(os.PRIO_PROCESS, pid) == 19
         asked = sum(load.answers.values()) + sum(load.grpc_answers.values())
         until(lambda: shadow_of(fleet)["requests"]["compared"] >= asked, "all of them to be compared")
         found = shadow_of(fleet)
@@ -28,6 +32,18 @@ def test_shadow_is_asked_what_callers_ask_and_compared_and_no_caller_sees_it(fle
     assert status["shadow"] is None
     assert {each["digest"] for each in status["replicas"]} == {fleet.bundles.first}
     assert not fleet.pids("shadow")
+
+
+def test_shadow_that_is_deployed_serves_from_replicas_of_full_priority(fleet: FleetCommand) -> None:
+    fleet.serve(fleet.bundles.first, 1)
+    fleet("deploy", fleet.bundles.second, "--shadow")
+    with fleet.under_load() as load:
+        status = fleet("deploy", fleet.bundles.second)
+        until(lambda: load.answers[fleet.bundles.second] > 20, "the new bundle to answer")
+    load.check(fleet.bundles.first, fleet.bundles.second)
+    assert status["shadow"] is None
+    (replica,) = status["replicas"]
+    assert os.getpriority(os.PRIO_PROCESS, replica["pid"]) == 0
 
 
 def shadow_of(fleet: FleetCommand) -> dict[str, dict[str, int]]:
