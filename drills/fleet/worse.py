@@ -105,7 +105,8 @@ def traffic(bundle: Path, port: int, target: Path, count: int = 100) -> Path:
         rows = [row | _some(draw.choice(given), draw) for row, _ in lowest for _ in range(_CHILDREN)]
         cases += zip(rows, _asked(port, rows), strict=True)
     least, most = (of(_score(answer) for _, answer in cases) for of in (min, max))
-    wanted = [least + (most - least) * turn / (count - 1) for turn in range(count)]
+    # More low scores than high ones: otherwise swapped labels would be as frequent as before.
+    wanted = [least + (most - least) * (turn / (count - 1)) ** 2 for turn in range(count)]
     chosen = [min(cases, key=lambda case: abs(_score(case[1]) - score)) for score in wanted]
     artifact = target / manifest.ARTIFACT
     artifact.mkdir(parents=True)
