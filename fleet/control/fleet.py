@@ -82,7 +82,7 @@ class Fleet:
         self._settings, self._tell, self._patience_s = settings, tell, patience_s
         self._cause = cause or Cause.person()
         self._store = settings.open_store()
-        self._installed = Installed(settings.root, self._store)
+        self._installed = Installed(settings.root, self._store, settings.verify_keys)
         self._supervisor = Supervisor(settings.root)
         self._proxy = Proxy(settings)
         self._convergence = Convergence(settings, self._store, self._installed, self._supervisor, self._proxy, tell)

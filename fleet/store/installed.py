@@ -7,37 +7,72 @@ environments in which training rehearses bundles.
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from contract.bundle import manifest
+from contract.bundle import manifest, signature
 from contract.environment import environments
 from contract.errors import BundleError
+from contract.files import canonical_json, private_directory, sha256, write_atomically
 from contract.store.place import Entry, entries_of, listed, remove_tree
 from contract.store.store import Store
 
 _BUNDLES, _ENVIRONMENTS, _OF_TRAINING = "bundles", "environments", "training"
+_SIGNATURES = "signatures"
 _OF_REPLICAS = ("logs", "replicas", "run")
 _REPLICA = re.compile(r"([0-9a-f]{8})-\d+(\..*)?").fullmatch  # `replicas.plan` gives the names
 
 
 class Installed:
-    """The copies and environments below a fleet's `root`."""
+    """The copies and environments below a fleet's `root`.
 
-    def __init__(self, root: Path, store: Store) -> None:
-        self._root, self._store = root, store
+    Args:
+        keys: returns the public keys (PEM) that the store trusts, by which a verified signature is known again; None to verify it at
+            each command.
+    """
+
+    def __init__(self, root: Path, store: Store, keys: Callable[[], Sequence[bytes]] | None = None) -> None:
+        self._root, self._store, self._keys = root, store, keys
         self._verified: dict[str, Path] = {}  # by this command, which alone makes anything here
-        self._folders = {name: root / name for name in (_BUNDLES, _ENVIRONMENTS, *_OF_REPLICAS)}
+        self._folders = {name: root / name for name in (_BUNDLES, _SIGNATURES, _ENVIRONMENTS, *_OF_REPLICAS)}
         self._folders[_OF_TRAINING] = root.with_name(_ENVIRONMENTS)
 
     def bundle(self, digest: str) -> Path:
         """Return the copy of a bundle, its signature and every byte verified once a command; make it, or make it anew, if need be."""
         if digest not in self._verified:
-            self._verified[digest] = self._store.copy(digest, self._root / _BUNDLES)
+            self._verified[digest] = self._known(digest) or self._copied(digest)
         return self._verified[digest]
+
+    def _known(self, digest: str) -> Path | None:
+        """Return a copy whose bytes are intact and whose signature an earlier command verified with the same keys.
+
+        The library that verifies signatures takes a third of a second to import, at each command and before any replica starts.
+        """
+        copy = self._folders[_BUNDLES] / digest
+        try:
+            if self._keys is None or (self._folders[_SIGNATURES] / digest).read_text() != self._evidence(copy, digest):
+                return None
+            manifest.verify(copy, digest)
+        except (OSError, BundleError):
+            return None
+        return copy
+
+    def _copied(self, digest: str) -> Path:
+        copy = self._store.copy(digest, self._folders[_BUNDLES])
+        if self._keys is not None:
+            private_directory(self._folders[_SIGNATURES])
+            write_atomically(self._folders[_SIGNATURES] / digest, self._evidence(copy, digest).encode())
+        return copy
+
+    def _evidence(self, copy: Path, digest: str) -> str:
+        """Return a digest of all that the verdict on a signature depends on, but the bytes of the files, which the digest names."""
+        keys = sorted(key.decode() for key in self._keys()) if self._keys else []
+        claims = {"bundle": digest, "signature": sha256(copy / signature.FILE_NAME), "keys": keys}
+        return hashlib.sha256(canonical_json(claims)).hexdigest()
 
     def python(self, digest: str) -> Path:
         """Return the interpreter of the environment of a bundle that is copied."""
@@ -64,6 +99,7 @@ class Installed:
 
         found = [
             (_BUNDLES, digests.__contains__),
+            (_SIGNATURES, digests.__contains__),
             *((folder, locks.__contains__) for folder in (_ENVIRONMENTS, _OF_TRAINING)),
             *((folder, is_of_kept) for folder in _OF_REPLICAS),
         ]

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from contract.bundle import manifest
+from contract.bundle import manifest, signature
+from contract.errors import BundleError
 from contract.store.store import Store
 from fleet.store.installed import Installed
 from harness.ports import free_ports
@@ -66,6 +67,40 @@ def test_bundle_is_verified_once_by_a_command_and_anew_by_the_next(
         command = Installed(tmp_path / "fleet", Store(store.location))
         assert {command.bundle(digest) for _ in range(3)} == {tmp_path / "fleet" / "bundles" / digest}
         assert len(trees) == count
+
+
+def test_signature_is_verified_again_only_where_its_verdict_could_differ(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, other = signature.make_key(), signature.make_key()
+    keys, verified, verify = [signature.public_key_of(key)], [], signature.verify
+    write_bundle(tmp_path / "bundle")
+    digest = Store(str(tmp_path / "store"), private_key=key).put(tmp_path / "bundle")
+    monkeypatch.setattr(signature, "verify", lambda path, trusted: verified.append(path) or verify(path, trusted))
+
+    def verifications() -> int:
+        verified.clear()
+        store = Store(str(tmp_path / "store"), trusted=lambda: keys)
+        Installed(tmp_path / "fleet", store, lambda: keys).bundle(digest)
+        return len(verified)
+
+    copy = tmp_path / "fleet" / "bundles" / digest
+    assert verifications() > 0
+    assert verifications() == 0
+    keys.append(signature.public_key_of(other))
+    assert verifications() > 0
+    assert verifications() == 0
+    (copy / "bundle.sig").chmod(0o600)
+    (copy / "bundle.sig").write_bytes(b"{}")
+    assert verifications() > 0  # and the copy is made anew
+    file = next(path for path in (copy / "src").rglob("*") if path.is_file())
+    file.chmod(0o600)
+    file.write_bytes(file.read_bytes() + b" ")
+    assert verifications() > 0
+    assert manifest.verify(copy, digest)
+    keys[:] = [signature.public_key_of(other)]
+    with pytest.raises(BundleError, match="does not verify"):
+        verifications()
 
 
 @pytest.fixture
