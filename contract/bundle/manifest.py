@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,16 +60,21 @@ def tree_digests(root: Path) -> dict[str, str]:
         BundleError: an entry is neither a directory nor a regular file; a link could point out of the bundle.
     """
     digests: dict[str, str] = {}
-    for path in sorted(root.rglob("*")):
-        name = path.relative_to(root).as_posix()
-        # `is_dir` and `is_file` follow links, so links are tested first.
-        if path.is_symlink() or not (path.is_dir() or path.is_file()):
-            raise BundleError(
-                f"{name} in {root} is neither a regular file nor a directory, and nothing else may be in a bundle"
-            )
-        if path.is_file() and name not in (FILE_NAME, signature.FILE_NAME):
-            digests[name] = sha256(path)
-    return digests
+    pending = [("", str(root))]
+    while pending:  # not by `rglob`, whose paths take twice as long as the hashing, at each start of a replica
+        prefix, directory = pending.pop()
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                name = prefix + entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append((f"{name}/", entry.path))
+                elif not entry.is_file(follow_symlinks=False):
+                    raise BundleError(
+                        f"{name} in {root} is neither a regular file nor a directory, and nothing else may be in a bundle"
+                    )
+                elif name not in (FILE_NAME, signature.FILE_NAME):
+                    digests[name] = sha256(Path(entry.path))
+    return dict(sorted(digests.items()))
 
 
 def digest_of(bundle: Path) -> str:

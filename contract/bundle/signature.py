@@ -1,7 +1,7 @@
 """The signature of a bundle: OpenSSF model signing with an elliptic-curve key, over every file of the tree.
 
 Each signature has other bytes, so the digest does not cover it. Training signs published bundles with the private key; the fleet has
-public keys and uses verified bundles only. Servers do not import this module. Keys are PEM, as bytes.
+public keys and uses verified bundles only. Servers sign and verify nothing. Keys are PEM, as bytes.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ import base64
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -139,6 +137,10 @@ def _hashing(bundle: Path) -> Any:
 @contextmanager
 def _named(bundle: Path) -> Iterator[Path]:
     """Yield a copy named by the bundle's digest: the library signs the directory's name too, and refuses links."""
+    # Imported here: servers import this module at their start, for the name of a file alone.
+    import shutil
+    import tempfile
+
     with tempfile.TemporaryDirectory() as directory:
         copy = Path(directory) / sha256(bundle / _MANIFEST)
         shutil.copytree(bundle, copy, symlinks=True)
