@@ -295,7 +295,10 @@ SERVING = (
         "the training side gone",
         "L3",
         ("fleet",),
-        (f"{_FLEET}::test_nothing_changes_when_the_store_says_nothing",),
+        (
+            "functional/faults/test_planes_apart.py::test_fleet_serves_scales_and_deploys_when_the_training_plane_is_gone",
+            f"{_FLEET}::test_nothing_changes_when_the_store_says_nothing",
+        ),
     ),
     Fault(
         35,

@@ -13,7 +13,7 @@ from contract.store.store import Store
 from drills.fleet.fleets import DrilledFleet, another
 from drills.fleet.injections import counted, kill_and_wait, under_load
 from drills.results import Result
-from harness.projects import fleet_project
+from harness.projects import TRAINING, both_planes, fleet_project, take_away
 
 _KILLS = 10
 
@@ -50,6 +50,30 @@ def environment_replaced(one: DrilledFleet) -> list[Result]:
     return [
         counted(40, "environment replaced", "by one of another lock; scaled, rolled back, each replica killed", found)
     ]
+
+
+def training_plane_gone(one: DrilledFleet) -> list[Result]:
+    """Move training's code, environments, data and state away; replicas are killed, and the fleet scales, deploys and rolls back."""
+    project = both_planes(one.scratch / "project")
+    own = replace(one, project=project, python=project / ".venv" / "fleet" / "bin" / "python")
+    own.serve(2)
+    with under_load(own, own.first, own.second) as found:
+        taken = without_training(own)
+    return [counted(34, "training plane gone", f"{len(taken)} of its places moved away, then every command", found)]
+
+
+def without_training(one: DrilledFleet) -> list[str]:
+    """Take training away from the project of a fleet that serves, and use every command; return what was taken."""
+    taken = take_away(one.project, TRAINING, one.scratch / "away")
+    for each in one("status")["replicas"]:
+        kill_and_wait(one, each["name"])
+    one("scale", "3")
+    one("deploy", one.second, "--canary", "10")
+    one("promote")
+    one("rollback")
+    for each in one("scale", "1")["replicas"]:
+        kill_and_wait(one, each["name"])
+    return taken
 
 
 def key_rotated(one: DrilledFleet) -> list[Result]:

@@ -33,6 +33,7 @@ def fleet(bundle: Bundle) -> list[Result]:
         canary_dies,
         custody.code_changed,
         custody.environment_replaced,
+        custody.training_plane_gone,
         custody.key_rotated,
     ):
         with fleets(bundle) as (one,):

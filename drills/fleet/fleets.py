@@ -48,6 +48,7 @@ class DrilledFleet:
     start_limit_s: float = 60.0
     python: Path = field(default_factory=lambda: interpreter("fleet"))
     host: Host | None = None  # where it runs, if not here
+    project: Path = PROJECT
 
     @property
     def store(self) -> Path:
@@ -87,13 +88,15 @@ class DrilledFleet:
         """Begin a command, whatever comes of it."""
         command = [str(self.python), "-m", "fleet", *arguments]
         silent = subprocess.DEVNULL
-        return subprocess.Popen(command, cwd=PROJECT, env=self.environment, stdout=silent, stderr=silent)
+        return subprocess.Popen(command, cwd=self.project, env=self.environment, stdout=silent, stderr=silent)
 
     def run(self, *arguments: str) -> tuple[int, dict[str, Any]]:
         """Run a command; return its exit code, and the status or error."""
         within = self.host.within if self.host else ()
         command = [*within, str(self.python), "-m", "fleet", *arguments, "--json"]
-        done = subprocess.run(command, cwd=PROJECT, env=self.environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, cwd=self.project, env=self.environment, capture_output=True, text=True, check=False
+        )
         if not done.stdout:
             raise NotAsExpectedError(f"fleet {' '.join(arguments)} ended with {done.returncode}: {done.stderr}")
         return done.returncode, json.loads(done.stdout)
