@@ -10,7 +10,8 @@ from collections.abc import Callable
 from drills import overload, results, stops
 from drills.answers import one_answer
 from drills.callers import floods
-from drills.fleet import chaos, contention, faults, hosts, judge, shadows
+from drills.fleet import chaos, contention, faults, hosts, shadows
+from drills.fleet.canary import judge
 from drills.hostile import drill, fuzzing, wall
 from drills.training import kills
 from harness.bundles import Bundle, find

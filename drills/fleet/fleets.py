@@ -22,7 +22,7 @@ from contract.store.store import Store
 from fleet.supervisor.processes import FLEET_MARK, PROGRAM_MARK, marked, send
 from harness import PROJECT, interpreter
 from harness.bundles import Bundle
-from harness.hosts import Host
+from harness.load.hosts import Host
 from harness.ports import free_ports
 from harness.servers import clean_environment
 

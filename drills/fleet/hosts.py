@@ -8,9 +8,9 @@ from pathlib import Path
 
 from drills.fleet.fleets import DrilledFleet, asked, fleets, waited
 from drills.results import Result
-from harness import hosts
 from harness.bundles import Bundle
-from harness.hosts import Front, Host
+from harness.load import hosts
+from harness.load.hosts import Front, Host
 
 _RATE_PER_S = 300.0  # over each protocol
 _SECONDS = 55.0

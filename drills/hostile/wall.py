@@ -37,7 +37,7 @@ def wall(bundle: Bundle) -> list[Result]:
     """Start both replicas, send them the same requests in turns, and compare."""
     kinds = {"bare": NONE, "isolated": NAMESPACE if os.geteuid() else OTHER_USER}
     payloads = [closed_loop.request("/predict", json.dumps({"rows": [case["row"]]}).encode()) for case in bundle.golden]
-    found: dict[str, list[tuple[float, float, float, float]]] = {name: [] for name in kinds}
+    found: dict[str, list[tuple[float, ...]]] = {name: [] for name in kinds}
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch, "bundle")
         shutil.copytree(bundle.path, copy)

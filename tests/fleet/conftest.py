@@ -21,7 +21,7 @@ from contract.files import canonical_json
 from contract.store.store import Store
 from fleet.supervisor.processes import FLEET_MARK, PROGRAM_MARK, marked, programs
 from harness import PROJECT
-from harness.hosts import Host
+from harness.load.hosts import Host
 from harness.ports import free_ports
 from harness.waiting import until
 from tests.faults.places import ODD

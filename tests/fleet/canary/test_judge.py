@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from drills.fleet.simulation import Canary, rollout
+from drills.fleet.canary.simulation import Canary, rollout
 from fleet.canary.judge import PROMOTE, ROLL_BACK, STEP, WAIT, Judge
 
 OK, INTERNAL = ("outcome", "ok"), ("outcome", "internal")

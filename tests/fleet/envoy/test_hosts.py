@@ -11,8 +11,8 @@ import pytest
 
 from contract.errors import EXIT_CONFIGURATION
 from fleet.envoy import front
-from harness import hosts
-from harness.hosts import Host
+from harness.load import hosts
+from harness.load.hosts import Host
 from harness.waiting import until
 from tests.fleet.conftest import FleetCommand
 from tests.fleet.crowds import load

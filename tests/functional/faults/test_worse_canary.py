@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from drills.fleet import judge
+from drills.fleet.canary import judge
+from drills.fleet.canary.worse import traffic, worse
 from drills.fleet.fleets import fleets
-from drills.fleet.worse import traffic, worse
 from harness.bundles import Bundle
 
 

@@ -17,9 +17,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from drills.fleet.canary.simulation import Canary, rollout
+from drills.fleet.canary.worse import FAULTS, traffic, worse
 from drills.fleet.fleets import DrilledFleet, fleets, waited
-from drills.fleet.simulation import Canary, rollout
-from drills.fleet.worse import FAULTS, traffic, worse
 from drills.results import Result
 from fleet.canary.controller import FILE_NAME
 from fleet.canary.judge import PROMOTE, ROLL_BACK

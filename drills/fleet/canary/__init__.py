@@ -1,0 +1,1 @@
+"""The judge of canaries, in simulated and in real rollouts."""
