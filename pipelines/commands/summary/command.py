@@ -11,6 +11,8 @@ from pipelines.machine.settings import open_store
 from pipelines.params.params import Params
 from pipelines.statistics.measures import MEASURES
 
+_PORTS = {"HTTP": "8080", "GRPC": "8081", "STATUS": "8085"}
+
 
 def run(params: Params, *, fleet: bool = True) -> str:
     """Return the scores beside the baselines, and the places; with a fleet, its endpoints and the next steps too."""
@@ -22,13 +24,12 @@ def run(params: Params, *, fleet: bool = True) -> str:
            bundles  {store.location}: {live.digest[:12] if live else "nothing"} is live"""
     if not fleet:
         return f"{_scores(params.name, metrics)}\n\nwhere      {places}\n"
-    http, grpc = (
-        os.environ.get(name, port) for name, port in (("BULKHEAD_HTTP_PORT", "8080"), ("BULKHEAD_GRPC_PORT", "8081"))
-    )
+    http, grpc, status = (os.environ.get(f"BULKHEAD_{name}_PORT", port) for name, port in _PORTS.items())
     return f"""{_scores(params.name, metrics)}
 
 where      HTTP     http://127.0.0.1:{http}      (OpenAPI page at /, POST /predict, /v2, /metrics)
            gRPC     127.0.0.1:{grpc}             (inference.GRPCInferenceService, grpc.health.v1)
+           status   http://127.0.0.1:{status}      (replicas, traffic, canary, deployments, costs)
            {places}
 
 next       bin/fleet status                    the replicas
