@@ -84,6 +84,9 @@ class FleetCommand:
         done = self.run(*arguments)
         assert done.returncode == 0, done.stdout + done.stderr
         status: dict[str, Any] = json.loads(done.stdout)
+        if isinstance(status, dict):
+            for replica in status.get("replicas", ()):
+                replica.pop("in_flight")  # other at each look, while callers ask
         return status
 
     def serve(self, reference: str, size: int) -> dict[str, Any]:
