@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -119,6 +120,12 @@ class FleetCommand:
     def golden_request(self) -> str:
         golden = json.loads((self.bundles.source / manifest.ARTIFACT / manifest.GOLDEN_FILE_NAME).read_bytes())
         return json.dumps({"rows": [golden[0]["row"]]})
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interrupts() -> None:
+    """Let commands be interrupted: a shell starts what it puts into the background with SIGINT ignored, and that is inherited."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
