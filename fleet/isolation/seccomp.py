@@ -35,7 +35,7 @@ _DENIED: _Numbers = {
     "keyctl": (250, 219), "init_module": (175, 105), "finit_module": (313, 273), "kexec_load": (246, 104),
     "personality": (135, 92), "syslog": (103, 116),
 }  # fmt: skip
-# The inherited sockets belong to the machine's network: disconnected, they could be bound and connected anew there.
+# A replica only answers on the sockets that it inherits, which belong to the machine's network.
 _OUTWARD: _Numbers = {"connect": (42, 203), "bind": (49, 200)}
 _CLONE: _Numbers = {"clone": (56, 220)}
 _CLONE3: _Numbers = {"clone3": (435, 435)}

@@ -1,7 +1,7 @@
 """What a shell in a replica could try: each attempt is made once, and its outcome printed as JSON, null for a refusal.
 
-Run as the command of the launcher: standard library only, and nothing outlasts an attempt that succeeds. The last argument before the
-sockets is JSON: what the test has set up for the attempts.
+Run as the command of the launcher: standard library only, and nothing outlasts an attempt that succeeds. The first argument is JSON: what
+the test has set up for the attempts. The numbers of sockets that follow are not used.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from typing import Any
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 _SEIZE, _NEW_USER, _NEW_MOUNTS = 0x4206, 0x10000000, 0x00020000
-_FASTOPEN = 0x20000000
 _LIMIT_S = 2.0
 _CALLS = {"x86_64": {"bpf": 321, "io_uring_setup": 425, "userfaultfd": 323, "keyctl": 250}}
 
@@ -98,19 +97,11 @@ def connect(family: int, address: Any, kind: int = socket.SOCK_STREAM) -> str:
     return "connected"
 
 
-def reuse(number: int, address: tuple[str, int], act: str) -> str:
-    """Turn an inherited socket, which is of the machine's network, into a new one there."""
-    disconnect = ctypes.create_string_buffer(16)  # of the family AF_UNSPEC
-    LIBC.connect(number, disconnect, 16)
-    with socket.socket(fileno=os.dup(number)) as inherited:
-        inherited.settimeout(_LIMIT_S)
-        if act == "connect":
-            inherited.connect(address)
-        elif act == "send":
-            inherited.sendto(b"x", _FASTOPEN, address)
-        else:
-            inherited.bind(address)
-    return act
+def bind() -> str:
+    """Bind a new socket to any free port."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+    return "bound"
 
 
 def run(*command: str) -> str:
@@ -172,14 +163,14 @@ def environment(allowed: list[str]) -> str:
     return str(sorted(found))
 
 
-def attempts(given: dict[str, Any], sockets: dict[str, int]) -> Iterator[tuple[str, Callable[[], object]]]:
+def attempts(given: dict[str, Any]) -> Iterator[tuple[str, Callable[[], object]]]:
     """Yield each attempt with its name."""
     for name, path in given["secrets"].items():
         yield f"read {name}", lambda path=path: read(path)
         yield f"write {name}", lambda path=path: append(path)
     for path in given["directories"]:
         yield f"create a file in {path}", lambda path=path: create(path)
-    pid, port, free = given["pid"], given["port"], given["free_port"]
+    pid, port = given["pid"], given["port"]
     yield "see other processes", others
     for name in ("environ", "cmdline", "cwd/.", "root/.", "fd"):
         yield f"read /proc/PID/{name} of another process", lambda name=name: read(f"/proc/{pid}/{name}")
@@ -199,9 +190,7 @@ def attempts(given: dict[str, Any], sockets: dict[str, int]) -> Iterator[tuple[s
     yield "connect to an abstract Unix socket", lambda: connect(socket.AF_UNIX, "\0" + given["abstract"])
     yield "connect to a Unix socket", lambda: connect(socket.AF_UNIX, given["unix"])
     yield "find the interfaces", lambda: next(name for _, name in socket.if_nameindex() if name != "lo")
-    yield "bind an inherited socket to another port", lambda: reuse(sockets["--admin-fd"], ("127.0.0.1", free), "bind")
-    yield "connect an inherited socket", lambda: reuse(sockets["--admin-fd"], ("127.0.0.1", port), "connect")
-    yield "send through an inherited socket", lambda: reuse(sockets["--more-fd"], ("127.0.0.1", port), "send")
+    yield "bind a port", bind
     yield "find more in the environment", lambda: environment(given["environment"])
     yield "open shared memory", lambda: shared_memory(given["key"])
     yield "start a process", fork
@@ -247,11 +236,10 @@ def more_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard + 1, hard + 1))
 
 
-def main(given: dict[str, Any], options: list[str]) -> dict[str, Any]:
+def main(given: dict[str, Any]) -> dict[str, Any]:
     """Make every attempt and return the outcomes, with what the process is."""
-    sockets = {name: int(number) for name, number in zip(options[::2], options[1::2], strict=True)}
     outcomes: dict[str, str | None] = {}
-    for name, attempt in attempts(given, sockets):
+    for name, attempt in attempts(given):
         try:
             outcomes[name] = str(attempt())
         except (OSError, ValueError, RefusedError, subprocess.SubprocessError, StopIteration):
@@ -270,4 +258,4 @@ def main(given: dict[str, Any], options: list[str]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(json.loads(sys.argv[1]), sys.argv[2:])))
+    print(json.dumps(main(json.loads(sys.argv[1]))))

@@ -34,7 +34,6 @@ NOT_SHOWN = {
     "reach another machine", "reach the metadata service", "reach it over UDP", "resolve a name by the machine's resolver",
     "connect to this machine's other address", "find the interfaces", "call io_uring_setup", "call userfaultfd",
     "call bpf", "call keyctl", "open sysrq-trigger for writing", "raise the limit of open files",
-    "bind an inherited socket to another port", "send through an inherited socket",
 }  # fmt: skip
 KINDS = [NAMESPACE, OTHER_USER]
 
@@ -52,10 +51,9 @@ class Place:
         python = sys.executable
         command = [python, "-m", "fleet.supervisor.launch", str(self.bundle), manifest.digest_of(self.bundle)]
         command += [str(Sandbox(kind, USER, MEMORY_MB))]
-        ports = free_ports(2)
+        (port,) = free_ports(1)
         command += [
-            f"--admin-fd=127.0.0.1:{ports[0]}",
-            f"--more-fd=127.0.0.1:{ports[1]}",
+            f"--admin-fd=127.0.0.1:{port}",
             f"--fd={self.bundle.parent / 's'}",
         ]
         command += ["--", python, "-c", script or ATTEMPTS.read_text(), json.dumps(self.given)]
@@ -129,7 +127,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
                 "directories": ["/", "/usr/lib", "/dev", "/etc", str(bundle), str(bundle / "src"), str(root / "fleet"), sys.prefix],
                 "pid": other.pid,
                 "port": server.getsockname()[1],
-                "free_port": free_ports(1)[0],
                 "address": _own_address(),
                 "abstract": "bulkhead-test-" + root.name + str(os.getpid()),
                 "unix": str(root / "fleet" / "supervisor.sock"),
