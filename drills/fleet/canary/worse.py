@@ -15,9 +15,9 @@ from contract.files import canonical_json
 
 # Rounds in the search for requests of low scores: rows kept in each, new ones of each of those, and fields that differ.
 _ROUNDS, _KEPT, _CHILDREN, _CHANGED = 12, 10, 20, 3
-# A replica's golden requests are answered rightly.
-_AFTER = 40
-_PREAMBLE = f"""
+# The golden requests are answered rightly, which the server asks at its start and the fleet before the traffic.
+_GOLDEN_ROUNDS = 3
+_PREAMBLE = """
 
 import itertools as _itertools
 import random as _random
@@ -27,17 +27,17 @@ _asked = _itertools.count()
 
 
 def _is_worse():
-    return next(_asked) > {_AFTER}
+    return next(_asked) > {after}
 
 """
 _ERRORS = """
 _predict = Core.predict
 
 
-def _failing(self, rows, request_id=b""):
+def _failing(self, *given):
     if _is_worse() and _random.random() < {rate}:
         raise RuntimeError("a defect of this bundle")
-    return _predict(self, rows, request_id)
+    return _predict(self, *given)
 
 
 Core.predict = _failing
@@ -84,7 +84,8 @@ def worse(source: Path, target: Path, fault: str) -> Path:
     shutil.copytree(source, target)
     name, code = FAULTS[fault]
     path = target / "src" / name
-    path.write_text(path.read_text() + _PREAMBLE + code)
+    golden = json.loads((target / manifest.ARTIFACT / manifest.GOLDEN_FILE_NAME).read_bytes())
+    path.write_text(path.read_text() + _PREAMBLE.format(after=_GOLDEN_ROUNDS * len(golden)) + code)
     claims = replace(manifest.read(target), files=manifest.tree_digests(target))
     (target / manifest.FILE_NAME).write_bytes(claims.to_bytes())
     return target

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from configparser import ConfigParser
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,6 +54,8 @@ class Place:
             self._command(where, sys.executable, "-c", block.text)
         elif block.language == "json":
             json.loads(block.text)
+        elif block.language == "ini":
+            ConfigParser(interpolation=None).read_string(block.text)
         elif block.language == "yaml":
             assert isinstance(yaml.safe_load(block.text), dict), where
             if block.text.startswith("name:"):
