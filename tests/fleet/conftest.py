@@ -32,6 +32,14 @@ VARIABLE = "BULKHEAD_TEST_BUNDLE"
 KEY = signature.make_key()
 
 
+def parsed(printed: str) -> dict[str, Any]:
+    """Return what a command prints, without the requests in flight, which are others at each look."""
+    found: dict[str, Any] = json.loads(printed)
+    for replica in found.get("replicas", ()):
+        replica.pop("in_flight", None)
+    return found
+
+
 @dataclass
 class Bundles:
     """Digests of bundles in the store, and the directory that the first one came from."""
@@ -84,11 +92,7 @@ class FleetCommand:
         """Run a command that must succeed; the status that it prints."""
         done = self.run(*arguments)
         assert done.returncode == 0, done.stdout + done.stderr
-        status: dict[str, Any] = json.loads(done.stdout)
-        if isinstance(status, dict):
-            for replica in status.get("replicas", ()):
-                replica.pop("in_flight")  # other at each look, while callers ask
-        return status
+        return parsed(done.stdout)
 
     def serve(self, reference: str, size: int) -> dict[str, Any]:
         """Up, with so many replicas of that bundle and no canary."""

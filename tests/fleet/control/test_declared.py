@@ -9,7 +9,7 @@ from fleet.configuration import declaration
 from fleet.configuration.settings import Settings
 from fleet.configuration.state import Bounds
 from harness.waiting import until
-from tests.fleet.conftest import FleetCommand
+from tests.fleet.conftest import FleetCommand, parsed
 
 REMARK = b"# night shift, ask Ada\n"
 
@@ -136,8 +136,7 @@ def read(fleet: FleetCommand) -> declaration.Declaration:
 
 
 def status(fleet: FleetCommand) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(fleet.run("status").stdout)
-    return found
+    return parsed(fleet.run("status").stdout)
 
 
 def history(fleet: FleetCommand) -> list[dict[str, Any]]:

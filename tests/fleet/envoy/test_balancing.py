@@ -131,7 +131,8 @@ def test_shadow_gets_a_copy_of_each_request_and_its_failures_reach_no_caller(sta
             each.named.clear()
         assert {callers.http() for _ in range(50)} | {callers.grpc() for _ in range(50)} == {"one"}
         assert len(set(live.named)) == 100  # a name of its own for each, and no caller's
-        until(lambda: sorted(shadow.named) == sorted(live.named), "the copies")
+        # Copies of earlier requests may still have come.
+        until(lambda: set(live.named) <= set(shadow.named), "the copies")
 
 
 def sides(ask: Callable[[str], str]) -> dict[str, str]:
