@@ -326,21 +326,15 @@ class Fleet:
     def _ensure_reconciler(self) -> None:
         """Start the reconciler unless it runs and looks."""
         program = program_of(self._settings)
-        if not self._supervisor.runs(program):
-            self._supervisor.remove([program.name])
-            self._supervisor.add(program)
-        elif not heartbeat.looks(self._settings.root):
+        if not self._supervisor.ensure(program):
+            if heartbeat.looks(self._settings.root):
+                return
             self._supervisor.kill(program.name)
-        else:
-            return
         heartbeat.begin(self._settings.root)
 
     def _ensure_page(self) -> None:
         """Start the status page, which keeps the ledger of costs too; the reconciler kills one that hangs."""
-        program = page.program(self._settings)
-        if not self._supervisor.runs(program):
-            self._supervisor.remove([program.name])
-            self._supervisor.add(program)
+        self._supervisor.ensure(page.program(self._settings))
 
     def _wanted(self, *, keep: bool = False) -> _Wanted:
         """Return what is declared, with the store's live bundle, which another fleet may have moved.

@@ -221,6 +221,14 @@ class Supervisor:
         process, path = self.states().get(program.name), self._path(program.name)
         return bool(process and process.pid) and path.is_file() and path.read_bytes() == self._text(program)
 
+    def ensure(self, program: Program) -> bool:
+        """Start a program unless exactly this one runs; return whether it was started."""
+        if self.runs(program):
+            return False
+        self.remove([program.name])
+        self.add(program)
+        return True
+
     def remove(self, names: Sequence[str]) -> None:
         """Stop programs, together, and forget them; return when none of their processes is left."""
         for name in names:
