@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from http.client import HTTPConnection
 from typing import Any
 
 from contract.files import canonical_json, write_atomically
@@ -15,6 +14,7 @@ from fleet.configuration.edit import Edit
 from fleet.configuration.settings import Settings
 from fleet.configuration.state import Replica, State
 from fleet.envoy.proxy import Proxy
+from fleet.supervisor import metrics
 from fleet.supervisor.unix_http import FAILURES
 
 FILE_NAME = "canary.json"
@@ -82,7 +82,9 @@ class Judging:
             hosts = self._proxy.hosts()
         except (*FAILURES, ValueError):
             hosts = {}
-        pages = dict(zip(state.replicas, self._pool.map(_page, state.replicas), strict=True))
+        pages = dict(
+            zip(state.replicas, self._pool.map(lambda each: _page(each, self._settings), state.replicas), strict=True)
+        )
         tallies: dict[str, Tally] = {}
         for replica, page in pages.items():
             found = self._proxy.of(replica, hosts)
@@ -111,13 +113,10 @@ class Judging:
             write_atomically(self._path, canonical_json(report))
 
 
-def _page(replica: Replica) -> Tally | None:
+def _page(replica: Replica, settings: Settings) -> Tally | None:
     """Return a replica's own counts; None if it does not answer in time."""
-    connection = HTTPConnection("127.0.0.1", replica.admin_port, timeout=_PAGE_LIMIT_S)
+    text = metrics.page(replica, settings, _PAGE_LIMIT_S)
     try:
-        connection.request("GET", "/metrics")
-        return parse(connection.getresponse().read().decode())
-    except (*FAILURES, ValueError, KeyError):
+        return None if text is None else parse(text)
+    except (ValueError, KeyError):
         return None
-    finally:
-        connection.close()

@@ -5,17 +5,16 @@ A counter that is missing, or smaller than before, is never read as zero: the re
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from fleet.supervisor import metrics
+
 # (kind, key) -> number of requests or rows; kinds: `outcome`, `latency`, `score` and `label`.
 Tally = Mapping[tuple[str, str], float]
-_SAMPLE = re.compile(r"(bulkhead_\w+)\{(.*)\} (\S+)")
-_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 _FAMILIES = {
     "bulkhead_requests_total": ("outcome", "outcome"),
     "bulkhead_request_seconds_bucket": ("latency", "le"),
@@ -32,13 +31,10 @@ _REFUSED = frozenset({"overloaded", "deadline_exceeded", "stopping", "disconnect
 def parse(page: str) -> Tally:
     """Return the counts of a replica's metrics page; those of histograms by bin, not cumulative."""
     found: Counter[tuple[str, str]] = Counter()
-    for line in page.splitlines():
-        if not line.startswith(tuple(_FAMILIES)) or not (match := _SAMPLE.fullmatch(line)):
-            continue
-        kind, label = _FAMILIES[match[1]]
-        labels = dict(_LABEL.findall(match[2]))
+    for name, labels, value in metrics.samples(page, _FAMILIES):
+        kind, label = _FAMILIES[name]
         if kind != "latency" or labels["outcome"] == OK:
-            found[kind, labels[label]] += float(match[3])  # type: ignore[assignment]
+            found[kind, labels[label]] += value  # type: ignore[assignment]
     for kind in _CUMULATIVE:
         bounds = sorted((key for of, key in found if of == kind), key=float)
         for lower, upper in reversed([*pairwise(bounds)]):

@@ -8,14 +8,13 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-_SAMPLE = re.compile(r"(\w+)\{(.*)\} (\S+)")
-_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
-# A replica has some 900 samples, most of them of its features' bins; only these are parsed.
+from fleet.supervisor.metrics import samples
+
 _WANTED = (
-    "bulkhead_rows_total{",
-    "bulkhead_requests_total{",
-    "bulkhead_requests_in_flight{",
-    "bulkhead_request_seconds_bucket{",
+    "bulkhead_rows_total",
+    "bulkhead_requests_total",
+    "bulkhead_requests_in_flight",
+    "bulkhead_request_seconds_bucket",
 )
 _DOWNSTREAM = re.compile(r"http\.(?:http|grpc)\.downstream_rq_(total|\dxx)")
 
@@ -42,16 +41,13 @@ def of_replica(text: str) -> Counters:
     rows = in_flight = 0
     requests: Counter[str] = Counter()
     buckets: Counter[str] = Counter()
-    for line in text.splitlines():
-        found = _SAMPLE.fullmatch(line) if line.startswith(_WANTED) else None
-        if found is None:
-            continue
-        labels, value = dict(_LABEL.findall(found[2])), int(float(found[3]))
-        if found[1] == "bulkhead_rows_total":
+    for name, labels, sample in samples(text, _WANTED):
+        value = int(sample)
+        if name == "bulkhead_rows_total":
             rows += value
-        elif found[1] == "bulkhead_requests_in_flight":
+        elif name == "bulkhead_requests_in_flight":
             in_flight += value
-        elif found[1] == "bulkhead_requests_total":
+        elif name == "bulkhead_requests_total":
             requests[labels["outcome"]] += value
         elif labels["outcome"] == "ok":
             buckets[labels["le"]] += value

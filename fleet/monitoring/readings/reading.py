@@ -6,15 +6,13 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from http.client import HTTPConnection
 from pathlib import Path
 
-from contract import api_keys
-from contract.errors import ConfigurationError
 from fleet.configuration.settings import Settings
 from fleet.configuration.state import Replica, State
 from fleet.monitoring.readings import metrics, usage
 from fleet.monitoring.readings.metrics import Counters
+from fleet.supervisor import metrics as pages
 from fleet.supervisor import unix_http
 
 _LIMIT_S = 1.0
@@ -63,16 +61,11 @@ def take(settings: Settings, state: State) -> Reading:
 
 
 def _counters(replica: Replica, settings: Settings) -> Counters | None:
-    # The port of its pages, not its socket: with BULKHEAD_ADMIN_PORT the socket answers predictions only.
-    connection = HTTPConnection("127.0.0.1", replica.admin_port, timeout=_LIMIT_S)
+    text = pages.page(replica, settings, _LIMIT_S)
     try:
-        connection.request("GET", "/metrics", headers=api_keys.headers(settings.passed_on))
-        response = connection.getresponse()
-        return metrics.of_replica(response.read().decode()) if response.status == 200 else None
-    except (*unix_http.FAILURES, ValueError, KeyError, ConfigurationError):
+        return None if text is None else metrics.of_replica(text)
+    except (ValueError, KeyError):
         return None
-    finally:
-        connection.close()
 
 
 def _callers(settings: Settings) -> Mapping[str, int] | None:

@@ -41,7 +41,7 @@ class Machine:
             for protocol in PROTOCOLS
         }
 
-    def page(self, replica: Replica) -> Tally | None:
+    def page(self, replica: Replica, _settings: Settings) -> Tally | None:
         requests, errors = self.counts[replica.name]
         answered: Tally = {("outcome", "ok"): requests - errors, ("outcome", "internal"): errors}
         return None if replica.name in self.silent else answered
@@ -126,5 +126,5 @@ def test_unread_canary_is_rolled_back_and_its_silence_is_no_pass(
     assert (edits[-1].verb, edits[-1].why.partition(":")[0]) == ("rollback", "no data")
 
 
-def test_replica_that_refuses_connections_has_no_page() -> None:
-    assert controller._page(Replica("x", OLD, 1)) is None
+def test_replica_that_refuses_connections_has_no_page(tmp_path: Path) -> None:
+    assert controller._page(Replica("x", OLD, 1), Machine(tmp_path).settings) is None
