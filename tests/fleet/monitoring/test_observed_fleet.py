@@ -85,8 +85,10 @@ def test_status_has_versions_replicas_traffic_deployments_and_costs(watched: Fle
     assert found["traffic"]["now"]["p99_s"] > 0
     for each in found["status"]["replicas"]:
         assert each["pid"] in watched.pids(each["name"])
-        assert (each["in_flight"], each["restarts"]) == (0, 0)
+        assert each["restarts"] == 0
     assert [entry["verb"] for entry in found["history"][:2]] == ["canary", "deploy"]
+    # A replica may count a request for a moment after its answer was read.
+    until(lambda: all(each["in_flight"] == 0 for each in seen(watched)["status"]["replicas"]), "requests to end")
     total = found["costs"]["total"]
     assert total["money"] > total["idle"] >= 0
     assert set(total["cpu_s"]) == {"replicas", "envoy", "control", "total"}
@@ -181,7 +183,8 @@ def test_watch_ends_when_nobody_reads_any_more(watched: FleetCommand) -> None:
 
 def test_watch_in_a_terminal_draws_over_the_last_block(watched: FleetCommand) -> None:
     for variables, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
-        command = f"{watched.python} -m fleet status --watch"
+        # Without `exec` a shell may stay between and die of Ctrl-C itself, which is then the exit code.
+        command = f"exec {watched.python} -m fleet status --watch"
         environment = {**watched.environment, "TERM": "xterm", **variables}
         environment = {name: value for name, value in environment.items() if name != "NO_COLOR" or variables}
         with subprocess.Popen(
