@@ -128,7 +128,7 @@ test-fleet: slice | .venv/fleet/installed.txt .venv/serving/installed.txt .venv/
 	$(TEST) .venv/kubernetes/bin/python $(PYTEST) tests/fleet/kubernetes
 
 .PHONY: test-dags
-test-dags: slice | .venv/orchestrator/installed.txt .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt .venv/client/installed.txt .venv/test/installed.txt
+test-dags: slice | .venv/orchestrator/installed.txt .venv/cluster/installed.txt .venv/servers/installed.txt .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt .venv/client/installed.txt .venv/test/installed.txt
 	$(TEST) .venv/orchestrator/bin/python $(PYTEST) tests/dags
 
 .PHONY: bench
