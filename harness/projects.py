@@ -15,6 +15,8 @@ TRAINING = (
     "pipelines", "dags", "data", "models", "reports", "build", "dvc.yaml", "dvc.lock", "params.yaml", ".dvc",
     ".venv/pipeline", ".venv/orchestrator", "var/airflow", "var/runs", "var/checkpoints", "var/quarantine",
 )  # fmt: skip
+# What the fleet alone has. Envoy and supervisord lie in its environment.
+FLEET = ("fleet", "bin/fleet", "bin/store", "bin/bundle", "bin/smoke", ".venv/fleet", "var/fleet")
 _ENVIRONMENTS = ("fleet", "pipeline", "orchestrator", "uv")
 
 
