@@ -1,43 +1,51 @@
-"""A root of only what a bundle's server needs, by bubblewrap: for its rehearsal, and for each replica.
+"""A sandbox with only what a bundle's server needs, by bubblewrap: for its rehearsal, and for each replica.
 
 Source: bwrap(1).
 """
 
 from __future__ import annotations
 
+import resource
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+SCRATCH = "/scratch"  # a tmpfs, and all that can be written in it besides what is mounted so
+_SCRATCH_BYTES = 16 << 20
+_OPEN_FILES = 4096
 # Libraries of the system, without its programs: there is no shell.
 _LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64")
 _SETTINGS = ("/etc/ld.so.cache", "/etc/localtime")
+_DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
+_NAMESPACES = ("--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-cgroup-try")
 _LIMIT_S = 30
+SEALED = ("--remount-ro", "/")  # after the last mount
 
 
 def bubblewrap() -> tuple[str, str]:
     """Return the path of `bwrap` and "", or "" and the reason why there is none."""
     found = shutil.which("bwrap")
-    return (found, "") if found else ("", "bubblewrap is not on the PATH")
+    return (found, "") if found else ("", "bubblewrap is not on the PATH; install it")
 
 
-def mounts(python: Path, *readable: Path) -> list[str]:
-    """Return bubblewrap's options for a root that holds an environment, its Python, the system's libraries and those paths, read-only."""
-    options: list[str] = []
-    paths = [path for path in map(Path, (*_LIBRARIES, *_SETTINGS)) if path.exists()]
-    for path in (*paths, _base(python), python.parents[1], *readable):
-        if path in paths and path.is_dir() and path.is_symlink():  # /lib, where the system has merged it into /usr
-            options += ["--symlink", str(path.readlink()), str(path)]
-        else:
-            options += bind("--ro-bind", path)
-    return options
+def options(
+    python: Path, readable: Iterable[Path], *, name: str, network: bool = False, writable: Iterable[Path] = ()
+) -> list[str]:
+    """Return bubblewrap's options, which `SEALED` completes.
 
-
-def bind(option: str, path: Path) -> list[str]:
-    """Return the options that mount a path where it is, below directories that every user may pass, as bubblewrap's own are not."""
-    parents = [word for parent in reversed(path.parents) for word in ("--dir", str(parent))]
-    return [*parents, option, str(path), str(path)]
+    They give namespaces and a host name of its own, no capability, the environment of an interpreter, the system's libraries, some paths
+    more, and a scratch directory.
+    """
+    words = ["--die-with-parent", *_NAMESPACES, "--hostname", name, *([] if network else ["--unshare-net"])]
+    # The second mount is in place of the kernel's settings.
+    words += ["--cap-drop", "ALL", "--proc", "/proc", "--tmpfs", "/proc/sys", "--remount-ro", "/proc/sys"]
+    words += _mounts(python, readable)
+    for device in _DEVICES:
+        words += _bind("--dev-bind", Path(device))
+    for path in writable:
+        words += _bind("--bind", path)
+    return [*words, "--perms", "1777", "--size", str(_SCRATCH_BYTES), "--tmpfs", SCRATCH, "--chdir", SCRATCH]
 
 
 def problem_of(command: Sequence[str]) -> str:
@@ -48,6 +56,39 @@ def problem_of(command: Sequence[str]) -> str:
         return f"bubblewrap does not work here: {error}"
     said = " ".join(tried.stderr.split())[:200]
     return f"bubblewrap does not work here: {said or tried.returncode}" if tried.returncode else ""
+
+
+def limit(memory_mb: int = 0) -> None:
+    """Limit this process, and what it becomes: no core file, some open files, and where it is given, the memory."""
+    limits = {
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_NOFILE: _OPEN_FILES,
+    }  # a core file would hold the process's memory
+    if memory_mb:
+        limits[resource.RLIMIT_DATA] = (
+            memory_mb << 20
+        )  # not the address space, most of which is reserved and never used
+    for kind, most in limits.items():
+        _, hard = resource.getrlimit(kind)
+        least = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(kind, (least, least))
+
+
+def _mounts(python: Path, readable: Iterable[Path]) -> list[str]:
+    words: list[str] = []
+    paths = [path for path in map(Path, (*_LIBRARIES, *_SETTINGS)) if path.exists()]
+    for path in (*paths, _base(python), python.parents[1], *readable):
+        if path in paths and path.is_dir() and path.is_symlink():  # /lib, where the system has merged it into /usr
+            words += ["--symlink", str(path.readlink()), str(path)]
+        else:
+            words += _bind("--ro-bind", path)
+    return words
+
+
+def _bind(option: str, path: Path) -> list[str]:
+    """Return the options that mount a path where it is, below directories that every user may pass, as bubblewrap's own are not."""
+    parents = [word for parent in reversed(path.parents) for word in ("--dir", str(parent))]
+    return [*parents, option, str(path), str(path)]
 
 
 def _base(python: Path) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import signal
 import sys
@@ -25,10 +24,6 @@ _FILE_NAME = "isolation.json"
 NONE = "none"
 OTHER_USER = "user"  # a user of the machine that owns nothing
 NAMESPACE = "namespace"  # the fleet's user, who is another one in a user namespace
-_SCRATCH = "/scratch"  # a tmpfs, and all that a replica can write besides the prediction log
-_SCRATCH_BYTES = 16 << 20
-_OPEN_FILES = 4096
-_DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
 _FOR_NETWORK = ("/etc/hosts", "/etc/resolv.conf", "/etc/nsswitch.conf", "/etc/ssl/certs")
 _LOGS = (log_settings.VARIABLE, log_settings.SHADOW_VARIABLE)
 # The marks by which the fleet finds its processes, a server's settings, and those of its libraries.
@@ -113,7 +108,7 @@ def missing(sandbox: Sandbox) -> str:
         return "unshare, of util-linux, is not on the PATH"
     bubblewrap, lacking = roots.bubblewrap()
     if lacking:
-        return f"{lacking}; install it"
+        return lacking
     python = Path(sys.executable)
     return roots.problem_of(
         [bubblewrap, *_options(sandbox, python, {}), *_entered(sandbox, python), "-I", "-S", "-c", ""]
@@ -127,7 +122,7 @@ def enter(sandbox: Sandbox, bundle: Path, command: Sequence[str], environment: M
         command: the interpreter of an environment, and its arguments.
         environment: the command gets only a server's settings of it.
     """
-    _limit(sandbox.memory_mb)
+    roots.limit(sandbox.memory_mb)
     path = str(bundle / "src")
     if sandbox.kind == NONE:
         os.execve(command[0], list(command), {**environment, "PYTHONPATH": path})  # noqa: S606
@@ -141,7 +136,7 @@ def enter(sandbox: Sandbox, bundle: Path, command: Sequence[str], environment: M
     whole = [*outer, *options, *_entered(sandbox, python), *command[1:]]
     # Not by `--setenv`: every user of the machine can read command lines.
     given = {name: text for name, text in environment.items() if name in _SETTINGS or name.startswith("OTEL_")}
-    os.execve(whole[0], whole, given | {"HOME": _SCRATCH, "TMPDIR": _SCRATCH, "PYTHONPATH": path})  # noqa: S606
+    os.execve(whole[0], whole, given | {"HOME": roots.SCRATCH, "TMPDIR": roots.SCRATCH, "PYTHONPATH": path})  # noqa: S606
 
 
 def has_network(environment: Mapping[str, str]) -> bool:
@@ -151,31 +146,20 @@ def has_network(environment: Mapping[str, str]) -> bool:
 
 def _options(sandbox: Sandbox, python: Path, environment: Mapping[str, str], *readable: Path) -> list[str]:
     network = has_network(environment)
-    options = ["--die-with-parent", "--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-cgroup-try"]
-    options += ["--hostname", "replica", *([] if network else ["--unshare-net"])]
+    for_network = filter(Path.exists, map(Path, _FOR_NETWORK if network else ()))
+    options = roots.options(
+        python,
+        (*readable, *files.handed_over(environment), *for_network),
+        name="replica",
+        network=network,
+        writable=map(Path, filter(None, map(environment.get, _LOGS))),
+    )
+    # For `enter.py`, which drops them.
+    kept = ["SETPCAP"] if sandbox.kind == NAMESPACE else ["SETPCAP", "SETUID", "SETGID"]
+    options += [word for name in kept for word in ("--cap-add", f"CAP_{name}")]
     if sandbox.kind == NAMESPACE:
         options += ["--unshare-user", "--uid", str(sandbox.uid), "--gid", str(sandbox.uid)]
-    # For `enter.py`, which drops them.
-    kept = ("SETPCAP",) if sandbox.kind == NAMESPACE else ("SETPCAP", "SETUID", "SETGID")
-    options += ["--cap-drop", "ALL", *(word for name in kept for word in ("--cap-add", f"CAP_{name}"))]
-    # In place of the kernel's settings.
-    options += [
-        "--proc",
-        "/proc",
-        "--tmpfs",
-        "/proc/sys",
-        "--remount-ro",
-        "/proc/sys",
-        *roots.mounts(python, *readable, *files.handed_over(environment)),
-    ]
-    for device in _DEVICES:
-        options += roots.bind("--dev-bind", Path(device))
-    for path in filter(Path.exists, map(Path, _FOR_NETWORK if network else ())):
-        options += roots.bind("--ro-bind", path)
-    for log in filter(None, map(environment.get, _LOGS)):
-        options += roots.bind("--bind", Path(log))
-    options += ["--perms", "1777", "--size", str(_SCRATCH_BYTES), "--tmpfs", _SCRATCH, "--chdir", _SCRATCH]
-    return [*options, "--ro-bind", str(_ENTER), "/enter.py", "--remount-ro", "/"]
+    return [*options, "--ro-bind", str(_ENTER), "/enter.py", *roots.SEALED]
 
 
 def _entered(sandbox: Sandbox, python: Path) -> list[str]:
@@ -189,12 +173,3 @@ def _filter(environment: Mapping[str, str]) -> int:
     os.write(descriptor, seccomp.program(network=has_network(environment)))
     os.lseek(descriptor, 0, os.SEEK_SET)
     return descriptor
-
-
-def _limit(memory_mb: int) -> None:
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold the memory of the process
-    # Not the address space, most of which is reserved and never used.
-    for limit, most in ((resource.RLIMIT_DATA, memory_mb << 20), (resource.RLIMIT_NOFILE, _OPEN_FILES)):
-        _, hard = resource.getrlimit(limit)
-        least = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(limit, (least, least))

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import json
-import resource
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from contract.bundle import manifest
-from contract.environment import environments
+from contract.environment import environments, sandbox
 from contract.errors import BundleError, Problem
 from contract.files import tree_bytes
 from pipelines.machine import scratch
 from pipelines.params.serving import Budget
 
 _LIMIT_S = 300
-_OPEN_FILES = 4096
-_SYSTEM = tuple(map(Path, ("/usr", "/bin", "/lib", "/lib64", "/etc")))
+_HOSTS = Path("/etc/hosts")  # BentoML asks for the address of localhost
 
 
 def rehearse(bundle: Path, budget: Budget, var: Path) -> dict[str, Any]:
@@ -41,12 +38,12 @@ def rehearse(bundle: Path, budget: Budget, var: Path) -> dict[str, Any]:
     with scratch.directory(var / "scratch") as place:
         copy = place / "bundle"
         shutil.copytree(bundle, copy)
-        sandbox, problem = _sandbox(python, copy)
+        prefix, problem = _sandbox(python, copy)
         command = [str(python), "-m", "bentos.rehearsal", str(copy), str(budget.ready_s)]
-        found = _run([*sandbox, *command], copy, place)
+        found = _run([*prefix, *command], copy, Path(sandbox.SCRATCH) if prefix else place)
     found |= {
         "environment_mb": round(tree_bytes(python.parents[1]) / 1e6, 1),
-        "sandboxed": bool(sandbox),
+        "sandboxed": bool(prefix),
         "sandbox_problem": problem,
     }
     problems = [Problem(None, None, text) for text in found["wrong"]]
@@ -69,12 +66,11 @@ def describe(found: dict[str, Any]) -> str:
     )
 
 
-def _run(command: Sequence[str], copy: Path, scratch: Path) -> dict[str, Any]:
-    home = scratch / "home"
-    home.mkdir()
+def _run(command: Sequence[str], copy: Path, home: Path) -> dict[str, Any]:
     variables = {
         "PATH": "/usr/bin:/bin",
         "HOME": str(home),
+        "TMPDIR": str(home),
         "BENTOML_HOME": str(home),
         "PYTHONPATH": str(copy / "src"),
         "PYTHONDONTWRITEBYTECODE": "1",
@@ -82,13 +78,13 @@ def _run(command: Sequence[str], copy: Path, scratch: Path) -> dict[str, Any]:
     try:
         done = subprocess.run(
             command,
-            cwd=home,
+            cwd=copy.parent,
             env=variables,
             capture_output=True,
             text=True,
             timeout=_LIMIT_S,
             check=False,
-            preexec_fn=_limit,
+            preexec_fn=sandbox.limit,
         )
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     except subprocess.TimeoutExpired as error:
@@ -99,34 +95,14 @@ def _run(command: Sequence[str], copy: Path, scratch: Path) -> dict[str, Any]:
 
 
 def _sandbox(python: Path, bundle: Path) -> tuple[list[str], str]:
-    """Return the command prefix of a sandbox by bubblewrap, if that works.
+    """Return the command prefix of a sandbox without a network, and ""; or an empty prefix, and the reason.
 
-    The sandbox has a read-only root with the system, the environment and the bundle, and no network.
-
-    Returns:
-        The prefix, and ""; or an empty prefix, and the reason.
+    The server runs as this user: the bundle comes from here. Who is not root makes the namespaces as one of a user namespace.
     """
-    bubblewrap = shutil.which("bwrap")
-    if not bubblewrap:
-        return [], "bubblewrap is not on the PATH; install it to run the server without access to files and network"
-    base = python.resolve().parents[1]
-    home = str(bundle.parent / "home")
-    sandbox = [bubblewrap, "--die-with-parent", "--unshare-all", "--new-session", "--proc", "/proc", "--dev", "/dev"]
-    sandbox += ["--tmpfs", tempfile.gettempdir()]
-    for path in (*_SYSTEM, base, python.parents[1], bundle):
-        if path.exists():
-            sandbox += ["--ro-bind", str(path), str(path)]
-    sandbox += ["--tmpfs", home, "--chdir", home]
-    try:
-        tried = subprocess.run(
-            [*sandbox, str(python), "-c", "pass"], capture_output=True, text=True, timeout=30, check=False
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        return [], f"{bubblewrap} does not work here: {error}"
-    said = " ".join(tried.stderr.split())[:200]
-    return ([], f"{bubblewrap} does not work here: {said}") if tried.returncode else (sandbox, "")
-
-
-def _limit() -> None:
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold the memory of the process
-    resource.setrlimit(resource.RLIMIT_NOFILE, (_OPEN_FILES, _OPEN_FILES))
+    bubblewrap, lacking = sandbox.bubblewrap()
+    if lacking:
+        return [], lacking
+    options = sandbox.options(python, [bundle, *filter(Path.exists, [_HOSTS])], name="rehearsal")
+    prefix = [bubblewrap, *options, "--unshare-user-try", "--new-session", *sandbox.SEALED]
+    problem = sandbox.problem_of([*prefix, str(python), "-c", "pass"])
+    return ([], problem) if problem else (prefix, "")
