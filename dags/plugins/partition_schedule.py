@@ -104,7 +104,8 @@ def _is_over(month: str) -> bool:
 
 
 class PartitionSchedulePlugin(AirflowPlugin):  # type: ignore[misc]
-    """The registration of the timetable with Airflow."""
+    """The registration of the timetable and of its mapper with Airflow."""
 
     name = "partition_schedule"
     timetables = [MonthlyPartitions]  # noqa: RUF012
+    partition_mappers = [MonthKeys]  # noqa: RUF012 - else no event of a month can be stored

@@ -111,3 +111,10 @@ def test_the_schedule_survives_being_stored() -> None:
     assert after.periodic
     assert [key.name for key, _ in after.asset_condition.iter_assets()] == ["data"]
     assert after.get_partition_mapper(name="data").to_downstream("2013-01") == "2013-01"
+
+
+def test_event_of_a_month_can_be_stored() -> None:
+    from airflow.sdk import Asset
+    from airflow.timetables.base import compute_rollup_fingerprint
+
+    assert compute_rollup_fingerprint(timetable(last=None, asset=Asset("data", uri="x-test://data")))
