@@ -22,6 +22,7 @@ from fleet.monitoring.costs import prices, report
 from fleet.monitoring.costs.ledger import Ledger
 from fleet.monitoring.readings import reading, traffic
 from fleet.monitoring.readings.reading import Reading
+from fleet.supervisor import heartbeat
 from fleet.supervisor.supervision import Supervisor
 
 # Shorter than a command's: an observer also looks while supervisord hangs.
@@ -86,6 +87,10 @@ class Observer:
             "traffic": {"now": _callers(readings), "points": traffic.points(readings)},
             # But for what the judge keeps for itself, to go on after a kill.
             **{name: _content(root / f"{name}.json", without="saved") for name in _FILES},
+            "reconciler": {
+                "looks": heartbeat.looks(root),
+                "failure": _content(root / status.REFUSAL, without="by"),
+            },
             "history": history,
             "costs": self.costs(),
         }

@@ -115,6 +115,7 @@ def _entry(
         "admin_port": replica.admin_port,
         "state": process.state,
         "pid": process.pid,
+        "started_at": process.started_at,
         "ready": all(host is not None and host.gets_requests for host in found),
         # Unknown, not none, where Envoy did not tell.
         "in_flight": sum(host.active_requests for host in found if host) if any(found) else None,
@@ -131,7 +132,12 @@ def _canary(state: State, proxy: Proxy, hosts: Hosts) -> dict[str, Any] | None:
     for name, digest in (("live", state.live), ("canary", state.canary.digest)):
         found = [host for replica in state.of(str(digest)) for host in proxy.of(replica, hosts) if host]
         served[name] = {"requests": sum(each.requests for each in found), "errors": sum(each.errors for each in found)}
-    return {"digest": state.canary.digest, "percent": state.canary.percent, "served": served}
+    return {
+        "digest": state.canary.digest,
+        "percent": state.canary.percent,
+        "judge": state.canary.judge,
+        "served": served,
+    }
 
 
 def _of_store(settings: Settings, state: State, channel: Channel | None) -> list[str]:

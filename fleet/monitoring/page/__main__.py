@@ -19,7 +19,7 @@ from typing import Any
 
 from contract.errors import BulkheadError
 from fleet.configuration.state import socket_of
-from fleet.monitoring import observer
+from fleet.monitoring import exporter, observer
 from fleet.monitoring.observer import Observer
 from fleet.monitoring.page.program import NAME, kept_settings
 from fleet.monitoring.page.server import Answer, Answers, Server, UnixServer, files
@@ -30,6 +30,8 @@ _LOOK_S = 1.0
 _WATCHED_S = 10.0
 _STUCK_S = 60.0
 _FIRST_S = 1.0
+_SCRAPE_S = 5.0
+_OLD_S = 15.0
 _RETRY_S = 5.0
 
 
@@ -76,11 +78,23 @@ class Monitor:
 
     def status(self) -> Answer:
         """Return the newest snapshot, with the present time beside its own; `at` is null while the first one takes its time."""
-        self._asked_at = time.monotonic()
-        self._asked.set()
-        self._found.wait(_FIRST_S)
+        self._ask(_FIRST_S)
         content = json.dumps({**self._snapshot, "now": time.time()}).encode()
         return 200, content, "application/json"
+
+    def metrics(self) -> Answer:
+        """Return the fleet's metrics, or 503 where there is no new snapshot: an old one would hide what happens now."""
+        self._ask(_SCRAPE_S)
+        found = self._snapshot
+        if found["at"] is None or time.time() - found["at"] > _OLD_S:
+            return 503, b"the fleet cannot be looked at now\n", "text/plain; charset=utf-8"
+        return 200, exporter.page(found).encode(), exporter.TYPE
+
+    def _ask(self, limit_s: float) -> None:
+        """Have the fleet looked at, and wait for the first snapshot if there is none."""
+        self._asked_at = time.monotonic()
+        self._asked.set()
+        self._found.wait(limit_s)
 
     def livez(self) -> Answer:
         """Answer 503 if the counters have not been read for a minute: then supervisord is to start this program anew."""
@@ -91,7 +105,7 @@ class Monitor:
 def main(root: Path, port: int) -> None:
     """Serve until SIGTERM."""
     monitor = Monitor(Observer(kept_settings(root)))
-    answers: Answers = {**files(), "/status.json": monitor.status, "/livez": monitor.livez}
+    answers: Answers = {**files(), "/status.json": monitor.status, "/metrics": monitor.metrics, "/livez": monitor.livez}
     measuring = threading.Thread(target=monitor.measure)
     measuring.start()
     _in_background(monitor.look)

@@ -15,11 +15,13 @@ from typing import Any
 import pytest
 
 from contract.store.store import Store
+from fleet.monitoring import exporter
 from fleet.monitoring.costs import ledger
 from harness import PROJECT
 from harness.ports import free_ports
 from harness.waiting import until
 from tests.fleet.conftest import KEY, Bundles, FleetCommand, listening
+from tests.fleet.monitoring.test_exporter import samples
 from tests.fleet.monitoring.test_page import NEEDS_BROWSER, shown_as_is
 
 REQUESTS = 40
@@ -93,6 +95,29 @@ def test_status_has_versions_replicas_traffic_deployments_and_costs(watched: Fle
     assert total["money"] > total["idle"] >= 0
     assert set(total["cpu_s"]) == {"replicas", "envoy", "control", "total"}
     assert total["money_per_million"] == pytest.approx(total["money"] / total["predictions"] * 1e6)
+
+
+def test_metrics_of_a_real_fleet_are_those_of_its_status(watched: FleetCommand) -> None:
+    found = scraped(watched)
+    assert (found["ready{}"], found["problems{}"], found["reconciler_up{}"], found["reconciler_failing{}"]) == (
+        1,
+        0,
+        1,
+        0,
+    )
+    assert found['replicas_ready{role="canary"}'] == found['replicas{role="live"}'] == 1
+    assert found['canary_weight_percent{judge="manual"}'] == 50
+    until(lambda: 'canary_start_time_seconds{judge="manual"}' in scraped(watched), "the judge to write its evidence")
+    names = [each["name"] for each in seen(watched)["status"]["replicas"]]
+    assert all(found[f'replica_start_time_seconds{{replica="{name}"}}'] > 1.7e9 for name in names)
+    assert any(name.startswith('last_change_timestamp_seconds{verb="canary"') for name in found)
+    assert found["predictions_total{}"] > 0
+
+
+def scraped(fleet: FleetCommand) -> dict[str, float]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{fleet.status_port}/metrics", timeout=60) as response:
+        assert response.headers["Content-Type"] == exporter.TYPE
+        return samples(response.read().decode())
 
 
 def test_ledger_goes_on_after_the_page_was_killed(watched: FleetCommand) -> None:

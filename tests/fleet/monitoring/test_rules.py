@@ -13,8 +13,9 @@ from harness import PROJECT
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["check", "rules", "fleet/monitoring/grafana/rules.yaml"],
+        ["check", "rules", "fleet/monitoring/grafana/rules.yaml", "fleet/monitoring/grafana/fleet_rules.yaml"],
         ["test", "rules", "tests/fleet/monitoring/rules_test.yaml"],
+        ["test", "rules", "tests/fleet/monitoring/fleet_rules_test.yaml"],
     ],
 )
 def test_rules_are_what_prometheus_takes_and_do_what_they_are_to(arguments: list[str]) -> None:
