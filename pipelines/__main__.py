@@ -51,6 +51,7 @@ WITH_ARGUMENTS = {
         "reproduce",
         "add_arguments",
     ),
+    "predict": ("score a table of any size, as a server scores the same rows", "predict", "add_arguments"),
     "predictions": ("convert the servers' prediction logs to tables", "predictions", "add_arguments"),
 }
 
@@ -166,7 +167,7 @@ def _end(code: int) -> NoReturn:
 
 def _contain(named: Sequence[str]) -> int:
     """Put a stage into the cgroup of training; return 0, or the exit code of a setting that is not allowed."""
-    if not {*STAGES, "monitor"}.intersection(named):
+    if not {*STAGES, "monitor", "predict"}.intersection(named):
         return 0
 
     def enter() -> int:

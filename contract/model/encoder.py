@@ -18,18 +18,26 @@ from numpy.typing import NDArray
 from contract.errors import BundleError, InvalidRowsError, Problem
 from contract.model import sources, transforms
 from contract.model.columns.program import Assumed, ColumnProgram, Columns
+from contract.model.columns.readers import Parsed
 from contract.model.row_program import Fallback, Parser, Row, compiled
 from contract.schema import kinds
 from contract.schema.schema import FeatureSchema, Field
 
 
 class Encoder:
-    """An encoder of rows and tables for a schema; thread-safe, since it is immutable."""
+    """An encoder of rows and tables for a schema; thread-safe, since it is immutable.
+
+    Attributes:
+        parsers: by field, from a request's value to its canonical form, None if missing; ValueError says what is wrong with the value.
+        bounds: of the fields that are numbers.
+        sources: the columns of the source that stand for fields.
+        categories: the known categories of the fields that have any, in the order of their codes.
+    """
 
     def __init__(self, schema: FeatureSchema) -> None:
         self._parsers = [(field.name, _parser(field)) for field in schema.fields]
         self._names = frozenset(field.name for field in schema.fields)
-        self._sources = sources.Sources(schema.fields)
+        self.sources = sources.Sources(schema.fields)
         self._accepted = frozenset(field.name for field in schema.accepted)
         self._width = len(schema.features)
         try:
@@ -37,10 +45,12 @@ class Encoder:
         except ValueError as error:
             raise BundleError(f"the feature schema cannot be used: {error}") from error
         parsers = [parse for _, parse in self._parsers]
-        bounds = {field.name: _bounds(field) for field in schema.fields if kinds.is_bounded(field)}
+        self.parsers = dict(self._parsers)
+        bounds = self.bounds = {field.name: _bounds(field) for field in schema.fields if kinds.is_bounded(field)}
         closed = _known(schema)
         self._encode = compiled(schema, parsers, bounds, made, closed)
         self._columns = ColumnProgram(schema, parsers, bounds, made, closed)
+        self.categories = self._columns.categories
 
     def encode_rows(self, rows: Sequence[Row]) -> tuple[NDArray[np.float32], list[list[Fallback]]]:
         """Return the matrix of `rows`, and the fallbacks of each row.
@@ -53,8 +63,8 @@ class Encoder:
             InvalidRowsError: rows violate the schema; it has every problem of every row.
         """
         encoded: list[float] = []
-        if self._sources:
-            rows = [self._sources.declared(row) for row in rows]
+        if self.sources:
+            rows = [self.sources.declared(row) for row in rows]
         # The compiled function stops at the first bad value, without saying which: valid rows do not pay for messages.
         try:
             fallbacks = [self._encode(row, encoded) for row in rows]
@@ -70,7 +80,7 @@ class Encoder:
         Raises:
             InvalidRowsError: as for the rows.
         """
-        if not self._sources.concern(columns.values):
+        if not self.sources.concern(columns.values):
             with suppress(ValueError, TypeError):  # invalid columns: encoded as rows, which name the problems
                 return self._columns.request(columns)
         matrix, fallbacks = self.encode_rows(columns.rows())
@@ -87,6 +97,10 @@ class Encoder:
             )
         values = [_parse_leniently(parse, columns[name]) for name, parse in self._parsers]
         return self._columns.table(values, len(values[0]) if values else 0)
+
+    def encode_parsed(self, columns: Mapping[str, Parsed], size: int) -> NDArray[np.float32]:
+        """Return the matrix of checked columns: numbers and booleans as float64, NaN for missing; others as `columns.readers` has them."""
+        return self._columns.table([columns[name] for name, _ in self._parsers], size)
 
     def _problems(self, rows: Sequence[Row]) -> list[Problem]:
         problems: list[Problem] = []

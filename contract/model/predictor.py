@@ -36,11 +36,14 @@ class Predictor:
     """A scorer of rows and tables with an ONNX model, for one thread.
 
     Equal input gives bit-equal output in every batch.
+
+    Attributes:
+        encoder: the encoder of its schema, which any thread may use.
     """
 
     def __init__(self, model: Path, schema: FeatureSchema) -> None:
         self.schema = schema
-        self._encoder = Encoder(schema)
+        self.encoder = Encoder(schema)
         self._session = _session(model)
         self._input = self._session.get_inputs()[0].name
         self._output = self._session.get_outputs()[-1].name
@@ -77,17 +80,17 @@ class Predictor:
         Raises:
             InvalidRowsError: rows violate the schema; nothing is predicted then.
         """
-        matrix, fallbacks = self._encoder.encode_rows(rows)
+        matrix, fallbacks = self.encoder.encode_rows(rows)
         return Scored(matrix, self.score_matrix(matrix)), fallbacks
 
     def score_columns(self, columns: Columns) -> tuple[Scored, Assumed]:
         """Encode and score rows given as columns; return the rows of each fallback too."""
-        matrix, assumed = self._encoder.encode_columns(columns)
+        matrix, assumed = self.encoder.encode_columns(columns)
         return Scored(matrix, self.score_matrix(matrix)), assumed
 
     def score_table(self, columns: Mapping[str, Sequence[Any]]) -> NDArray[np.float32]:
         """Score every row of a table, as `score_matrix` does."""
-        return self.score_matrix(self._encoder.encode_table(columns))
+        return self.score_matrix(self.encoder.encode_table(columns))
 
     def outputs(self, scores: NDArray[np.float32]) -> Outputs:
         """Return the outputs by name, a value for each row; of `probabilities` a list in the order of the labels.

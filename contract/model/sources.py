@@ -38,7 +38,7 @@ class Sources:
 
     def concern(self, names: Collection[str]) -> bool:
         """Return whether rows with these names have columns of the source to convert."""
-        return not self.names.isdisjoint(names) or any(self._is_given(field, names) for field in self._fields)
+        return not self.names.isdisjoint(names) or bool(self.given(names))
 
     def declared(self, row: Any) -> Any:
         """Return the row under the names of the schema; a value that cannot be made becomes `Refused`.
@@ -48,10 +48,13 @@ class Sources:
         if not isinstance(row, Mapping):
             return row
         made = {name: value for name, value in row.items() if name not in self.names}
-        for field in self._fields:
-            if self._is_given(field, row):
-                made[field.name] = self._made(field, row)
+        for field in self.given(row):
+            made[field.name] = self._made(field, row)
         return made
+
+    def given(self, names: Container[str]) -> list[Field]:
+        """Return the fields that are made of the source's columns in a row, or a table, with these names."""
+        return [field for field in self._fields if self._is_given(field, names)]
 
     def _is_given(self, field: Field, row: Container[str]) -> bool:
         """Return whether a row has columns for this field only, or all of its columns if each is a field itself."""

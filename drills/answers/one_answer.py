@@ -97,10 +97,7 @@ def judge(source: str, count: int, seed: int, directory: Path) -> Judged:
     raw_rows.write(source, rows, directory)
     params = Params.model_validate(raw_rows.declared(source, count))
     with chdir(directory):
-        collect.run(params, raw_rows.MONTH)
-        deliver(params.data, params.target, params.validate_.budget, raw_rows.MONTH)
-        features.run(params)
-        train.run(params)
+        learn(params)
         accepted, aside = (
             tables.read(paths.accepted(raw_rows.MONTH)),
             tables.read(paths.QUARANTINED / f"{raw_rows.MONTH}.parquet"),
@@ -116,10 +113,18 @@ def judge(source: str, count: int, seed: int, directory: Path) -> Judged:
     return Judged(directory, raw_rows.read_back(source, rows), outcomes, canonical)
 
 
+def learn(params: Params) -> None:
+    """Run the stages up to the model."""
+    collect.run(params, raw_rows.MONTH)
+    deliver(params.data, params.target, params.validate_.budget, raw_rows.MONTH)
+    features.run(params)
+    train.run(params)
+
+
 @contextmanager
 def serve(judged: Judged, template: Path, scratch: Path) -> Iterator[dict[str, Ask]]:
     """Serve the judged model with the template's code; yield by protocol a function that asks it."""
-    _make_bundle(judged.directory / paths.BOOSTED, template, scratch / "made")
+    make_bundle(judged.directory / paths.BOOSTED, template, scratch / "made")
     (scratch / "server").mkdir()
     with servers.ours(Bundle(scratch / "made"), scratch / "server") as server:
         http, channel = HTTPConnection("127.0.0.1", server.port), GrpcChannel(f"127.0.0.1:{server.grpc_port}")
@@ -148,7 +153,7 @@ def compare(judged: Judged, ask: Mapping[str, Ask], seed: int) -> tuple[int, lis
 
 def _request(row: Row, canonical: Row | None, chance: random.Random) -> Row:
     """Return the row as in the source, or at random with columns of the source under their declared names."""
-    request = {name: _sendable(value) for name, value in row.items() if name not in _NOT_SENT}
+    request = {name: sendable(value) for name, value in row.items() if name not in _NOT_SENT}
     if chance.random() < 0.3:
         request["shop"] = request.pop("Shop Name")
     if canonical and canonical["moment"] is not None and chance.random() < 0.3:
@@ -157,7 +162,8 @@ def _request(row: Row, canonical: Row | None, chance: random.Random) -> Row:
     return request
 
 
-def _sendable(value: Any) -> Any:
+def sendable(value: Any) -> Any:
+    """Return a value of a table as JSON has it."""
     if isinstance(value, datetime):
         return value.isoformat()
     return None if value != value else value
@@ -240,7 +246,7 @@ def _wire(datatype: str, value: Any) -> bytes:
     return struct.pack({"BOOL": "<?", "INT64": "<q", "FP64": "<d"}[datatype], value)
 
 
-def _make_bundle(model: Path, template: Path, target: Path) -> None:
+def make_bundle(model: Path, template: Path, target: Path) -> None:
     """Make a bundle of the template with this model, its schema, reference, golden answers, limits and manifest."""
     shutil.copytree(template, target)
     artifact = target / manifest.ARTIFACT

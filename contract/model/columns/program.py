@@ -51,6 +51,9 @@ class ColumnProgram:
 
     Args:
         parsers, bounds, functions, closed: those of `contract.model.row_program.compiled`.
+
+    Attributes:
+        categories: the known categories of the fields that have any, in the order of their codes.
     """
 
     def __init__(
@@ -61,7 +64,7 @@ class ColumnProgram:
         functions: Sequence[Function],
         closed: Mapping[str, frozenset[str]],
     ) -> None:
-        known = {name: sorted(categories) for name, categories in closed.items()}
+        known = self.categories = {name: sorted(categories) for name, categories in closed.items()}
         place = {field.name: index for index, field in enumerate(schema.fields)}
         self._readers = [
             (place[field.name], field.name, field.required, reader(field, parse, known.get(field.name, ())))
@@ -112,11 +115,11 @@ class ColumnProgram:
         assumed.sort(key=_first_row)
         return self._matrix(parsed, block), assumed
 
-    def table(self, values: Sequence[list[Any]], size: int) -> Matrix:
-        """Return the matrix of the fields' canonical values, a list for each, None for missing."""
+    def table(self, values: Sequence[Parsed], size: int) -> Matrix:
+        """Return the matrix of the fields' canonical values: parsed columns, or lists with None for missing."""
         parsed: list[Parsed] = list(values)
         for place in self._numbers.places:
-            parsed[place] = np.array(values[place], np.float64)
+            parsed[place] = np.asarray(values[place], np.float64)
         block = self._numbers.joined(parsed, size)
         self._numbers.spread(block, parsed)
         return self._matrix(parsed, block)

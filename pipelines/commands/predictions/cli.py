@@ -9,14 +9,13 @@ from __future__ import annotations
 import argparse
 import fcntl
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 
 from contract.errors import ConfigurationError, DataRejectedError
 from contract.prediction_log.records import SUFFIX, Batch, Header, Reader
-from contract.schema.tasks import TASKS
+from pipelines.columns import answers
 from pipelines.data import tables
 
 
@@ -66,9 +65,8 @@ def convert(path: Path, directory: Path) -> tuple[int, int, int]:
 def _table(header: Header, batch: Batch) -> pl.DataFrame:
     """Return the rows with `__time__` (UTC), `__request_id__` (null without one), `__row__` in the request, and `__model__`.
 
-    The features are the model's inputs: float32, NaN for missing. The answer equals the caller's, to the last bit:
-    `__probability__` and `__predicted_label__`; `__probability__:LABEL` for each label where each has one; `__value__`; or
-    `__quantile__:LEVEL`.
+    The features are the model's inputs: float32, NaN for missing. The answer is that of
+    `pipelines.columns.answers`.
     """
     known = {
         "__time__": pl.Series(batch.times).cast(pl.Datetime("ns", "UTC")),
@@ -77,23 +75,8 @@ def _table(header: Header, batch: Batch) -> pl.DataFrame:
         "__model__": pl.Series([header.version] * len(batch.positions), dtype=pl.String),
     }
     features = {name: np.ascontiguousarray(batch.matrix[:, at]) for at, name in enumerate(header.features)}
-    return pl.DataFrame(known | features | _answers(header, batch.scores.astype(np.float64)))
-
-
-def _answers(header: Header, scores: Any) -> dict[str, Any]:
-    task = TASKS[header.task]
-    if task.has_quantiles:
-        return {f"__quantile__:{level}": scores[:, at].copy() for at, level in enumerate(header.labels)}
-    if task.is_number:
-        return {"__value__": scores[:, 0].copy()}
-    if task.has_positive:
-        chosen = (scores[:, 0] >= header.threshold).astype(np.int64)
-        chances = {"__probability__": scores[:, 0].copy()}
-    else:
-        chosen = scores.argmax(axis=1)
-        chances = {f"__probability__:{label}": scores[:, at].copy() for at, label in enumerate(header.labels)}
-    predicted = pl.Series(np.array(header.labels)[chosen].tolist(), dtype=pl.String)
-    return chances | {"__predicted_label__": predicted}
+    scores = batch.scores.astype(np.float64)
+    return pl.DataFrame(known | features | answers.columns(header.task, header.labels, header.threshold, scores))
 
 
 def _remove(path: Path, size: int) -> bool:

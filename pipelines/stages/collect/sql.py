@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -28,6 +30,9 @@ from pipelines.params.params import WHOLE, Data
 from pipelines.params.source import SqlSource
 from pipelines.stages.collect import secrets, shape
 
+# Yields some columns of all rows, in batches of as many rows.
+Rows = Callable[[int, Sequence[str]], Iterator[pl.DataFrame]]
+
 _KEY = "data.source.url"
 # The database compares in its own zone, and text by its letters: a day more is read on either side, and the month is cut here.
 _MARGIN = timedelta(days=1)
@@ -48,6 +53,36 @@ def read(data: Data, source: SqlSource, month: str) -> pl.DataFrame:
         ConfigurationError: the URL, its driver or the statement is wrong.
         DataRejectedError: a column is missing, or a row belongs to no month.
     """
+    with _connected(source) as connection:
+        table, later = _select(connection, source, month)
+    rows = shape.month_of(table.lazy(), data, source, month)
+    if rows.is_empty():
+        shape.refuse_hole(month, later)
+    return rows
+
+
+@contextmanager
+def statement(source: SqlSource) -> Iterator[tuple[list[str], Rows]]:
+    """Yield the names of all columns, and a function that yields some columns of all rows in batches; raises as `read` does.
+
+    The server keeps the rows that are not fetched yet where its driver can do that, as PostgreSQL's.
+    """
+    with _connected(source) as connection:
+        options = connection.execution_options(stream_results=True)
+        result = options.execute(sqlalchemy.text(f"SELECT * FROM {_table(connection, source)}"))
+        names = _names(result)
+
+        def rows(at_once: int, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+            while fetched := result.fetchmany(at_once):
+                values = dict(zip(names, zip(*fetched, strict=True), strict=True))
+                yield pl.DataFrame([_series(name, values[name]) for name in columns])
+
+        yield names, rows
+
+
+@contextmanager
+def _connected(source: SqlSource) -> Iterator[sqlalchemy.Connection]:
+    """Connect to the database; turn its errors in the block into the project's."""
     try:
         engine = sqlalchemy.create_engine(_located(secrets.expand(_KEY, source.url)))
     except (ArgumentError, NoSuchModuleError, ImportError, ValueError) as error:
@@ -56,7 +91,10 @@ def read(data: Data, source: SqlSource, month: str) -> pl.DataFrame:
         ) from None
     try:
         with engine.connect() as connection:
-            table, later = _select(connection, source, month)
+            if connection.dialect.name == "postgresql":
+                # PostgreSQL shifts `timestamptz` into the zone of the session, which may be any.
+                connection.execute(sqlalchemy.text("SET TIME ZONE 'UTC'"))
+            yield connection
     except (OperationalError, InterfaceError) as error:
         raise _failure(error, source) from None
     except (SQLAlchemyError, OverflowError) as error:
@@ -65,10 +103,6 @@ def read(data: Data, source: SqlSource, month: str) -> pl.DataFrame:
         ) from None
     finally:
         engine.dispose()
-    rows = shape.month_of(table.lazy(), data, source, month)
-    if rows.is_empty():
-        shape.refuse_hole(month, later)
-    return rows
 
 
 def _located(url: str) -> sqlalchemy.URL:
@@ -89,11 +123,7 @@ def _located(url: str) -> sqlalchemy.URL:
 
 def _select(connection: sqlalchemy.Connection, source: SqlSource, month: str) -> tuple[pl.DataFrame, int]:
     """Return the rows of a month and a day around it, and the number of later rows."""
-    if connection.dialect.name == "postgresql":
-        # PostgreSQL shifts `timestamptz` into the zone of the session, which may be any.
-        connection.execute(sqlalchemy.text("SET TIME ZONE 'UTC'"))
-    quote = connection.dialect.identifier_preparer.quote
-    table = _subquery(source.query) if source.query else ".".join(map(quote, str(source.table).split(".")))
+    quote, table = connection.dialect.identifier_preparer.quote, _table(connection, source)
     if month == WHOLE or source.cursor is None:
         return _frame(connection.execute(sqlalchemy.text(f"SELECT * FROM {table}")), source), 0
     cursor, bounds = quote(source.cursor), _bounds(connection.dialect.name, month)
@@ -105,6 +135,12 @@ def _select(connection: sqlalchemy.Connection, source: SqlSource, month: str) ->
         )
     statement = sqlalchemy.text(f"SELECT * FROM {table} WHERE {cursor} >= :start AND {cursor} < :end")
     return _frame(connection.execute(statement, bounds), source), later
+
+
+def _table(connection: sqlalchemy.Connection, source: SqlSource) -> str:
+    """Return the table, or the query as a table, in the database's own notation."""
+    quote = connection.dialect.identifier_preparer.quote
+    return _subquery(source.query) if source.query else ".".join(map(quote, str(source.table).split(".")))
 
 
 def _bounds(dialect: str, month: str) -> dict[str, datetime | str]:
@@ -125,9 +161,7 @@ def _frame(result: sqlalchemy.CursorResult[Any], source: SqlSource) -> pl.DataFr
     """Return the rows; a column that `data.source.drop` names is null, so that its type may be unsupported."""
     used = {name for entry in source.combine.values() for name in entry.columns}
     dropped = set(source.drop) - used
-    names = list(result.keys())
-    if repeated := [name for name in names if names.count(name) > 1]:
-        raise DataRejectedError(f"data.source.query returns two columns named {repeated[0]!r}; rename one with AS")
+    names = _names(result)
     values = zip(*result.fetchall(), strict=True)
     columns = list(values) or [()] * len(names)
     made = [
@@ -135,6 +169,13 @@ def _frame(result: sqlalchemy.CursorResult[Any], source: SqlSource) -> pl.DataFr
         for name, column in zip(names, columns, strict=True)
     ]
     return pl.DataFrame(made)
+
+
+def _names(result: sqlalchemy.CursorResult[Any]) -> list[str]:
+    names = list(result.keys())
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise DataRejectedError(f"data.source.query returns two columns named {repeated[0]!r}; rename one with AS")
+    return names
 
 
 def _series(name: str, values: tuple[Any, ...]) -> pl.Series:

@@ -1,0 +1,1 @@
+"""`python -m pipelines predict`: a table of any size, scored as a server scores the same rows."""
