@@ -1,4 +1,4 @@
-"""The parts of the four DAG files: tasks that call the pipeline's environment, and the compiled graph (graph.json).
+"""The parts of the DAG files: tasks that call the pipeline's environment, and the compiled graph (graph.json).
 
 Nothing of ours and nothing heavy is imported, since Airflow parses every DAG file repeatedly.
 """
@@ -108,6 +108,18 @@ def run_task(task_id: str, *arguments: str, **options: Any) -> PipelineCommand:
 def record_task(announce: Asset) -> PipelineCommand:
     """Return the task that records the run's results and announces them as an event of the asset."""
     return _runs("record", task_id="record", outlets=[announce])
+
+
+def predict_task(
+    table: str, out: str, *, bundle: str = "live", keep: str = "", overwrite: str = "--overwrite"
+) -> PipelineCommand:
+    """Return the task that scores a table, in the project itself; every argument may be a template.
+
+    Args:
+        overwrite: `--overwrite` or `--no-overwrite`. What is there is replaced in one step, so a run may be done again.
+    """
+    command = [PIPELINE_PYTHON, "-m", "pipelines", "predict", "--json", f"--bundle={bundle}", f"--keep={keep}"]
+    return PipelineCommand(task_id="predict", command=[*command, overwrite, "--", table, out])
 
 
 def close_task() -> PipelineCommand:

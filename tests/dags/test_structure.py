@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
+from copy import deepcopy
 from typing import Any
 
 import pytest
 
+from docs import code_blocks
 from harness import PROJECT
 
 DAGS = PROJECT / "dags"
 GRAPH = json.loads((DAGS / "graph.json").read_bytes())["stages"]
 IDS = {"collect_and_validate", "train_and_evaluate", "bundle_and_deploy", "monitor"}
+BY_HAND = {"batch_predict"}
+BATCH_SCORING = "docs/how-to/batch-scoring.md"
 pytestmark = pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")  # inside of Airflow
 HEAVY = {
     "pandas",
@@ -50,8 +55,8 @@ def stored(timetable: Any) -> Any:
     return decode_timetable(encode_timetable(timetable))
 
 
-def test_the_four_dags_are_there(dags: dict[str, Any]) -> None:
-    assert set(dags) == IDS
+def test_the_five_dags_are_there(dags: dict[str, Any]) -> None:
+    assert set(dags) == IDS | BY_HAND
 
 
 def test_every_stage_belongs_to_the_dag_that_the_graph_names(dags: dict[str, Any]) -> None:
@@ -88,6 +93,7 @@ def test_every_task_works_in_a_workspace_that_is_opened_first_and_closed_last(
 
 def test_who_tells_whom(dags: dict[str, Any]) -> None:
     outlets = {dag_id: [outlet.name for task in dag.tasks for outlet in task.outlets] for dag_id, dag in dags.items()}
+    assert outlets.pop("batch_predict") == []
     assert outlets == {
         "collect_and_validate": ["validated_month"],
         "train_and_evaluate": ["approved_model"],
@@ -97,7 +103,7 @@ def test_who_tells_whom(dags: dict[str, Any]) -> None:
     listens = {
         dag_id: [key.name for key, _ in stored(dag.timetable).asset_condition.iter_assets()]
         for dag_id, dag in dags.items()
-        if dag_id != "collect_and_validate"
+        if dag_id not in {"collect_and_validate", *BY_HAND}
     }
     assert listens == {
         "train_and_evaluate": ["validated_month"],
@@ -125,6 +131,33 @@ def test_deployment_breaks_no_callers_unless_the_run_says_so(dags: dict[str, Any
     ]
 
 
+def test_a_table_is_scored_as_the_form_says(dags: dict[str, Any]) -> None:
+    from jinja2 import Template
+
+    dag = dags["batch_predict"]
+    assert not stored(dag.timetable).can_be_scheduled
+    given = {**dag.params.dump(), "table": "a b.parquet", "out": "-out.csv", "keep": "id", "overwrite": True}
+    command = [Template(part).render(params=given) for part in dag.get_task("predict").command]
+    assert command[1:] == [
+        "-m", "pipelines", "predict", "--json", "--bundle=live", "--keep=id", "--overwrite", "--", "a b.parquet", "-out.csv",
+    ]  # fmt: skip
+
+
+def test_page_about_batch_scoring_triggers_and_schedules_it(
+    dags: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = shlex.split(code_blocks.block(BATCH_SCORING, "dags trigger"))
+    assert given[:4] == ["bin/airflow-local", "cli", "dags", "trigger"]
+    params = deepcopy(dags[given[4]].params)
+    params.update(json.loads(given[6]))
+    params.validate()
+    monkeypatch.syspath_prepend(str(DAGS))
+    made: dict[str, Any] = {}
+    exec(code_blocks.block(BATCH_SCORING, "DAG(", "python"), made)
+    dag = next(value for value in made.values() if getattr(value, "dag_id", "") == "score_customers")
+    assert dag.get_task("predict").command[-3:] == ["--", "/data/customers/{{ ds }}", "/data/scores/{{ ds }}.parquet"]
+
+
 def test_parsing_imports_nothing_heavy() -> None:
     program = f"""
 import sys
@@ -132,7 +165,7 @@ sys.path[:0] = [{str(DAGS)!r}, {str(DAGS / "plugins")!r}]
 import airflow.sdk, airflow.timetables.trigger, airflow.plugins_manager, airflow.serialization.decoders
 import airflow.serialization.encoders, airflow.providers.standard.hooks.subprocess
 before = set(sys.modules)
-import collect_and_validate, train_and_evaluate, bundle_and_deploy, monitor
+import collect_and_validate, train_and_evaluate, bundle_and_deploy, monitor, batch_predict
 print(*sorted({{name.split(".")[0] for name in set(sys.modules) - before}} & {HEAVY!r}))
 """
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=True)

@@ -67,7 +67,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="",
         help="columns of IN to copy, separated by commas, such as an id; `*`: all (default: none, rows are numbered)",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
+    parser.add_argument(
+        "--overwrite",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="replace OUT if it exists",
+    )
     parser.add_argument("--json", action="store_true", help="print the outcome as JSON, in the last line")
     parser.set_defaults(run=_run)
 

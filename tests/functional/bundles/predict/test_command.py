@@ -22,7 +22,7 @@ from harness import PROJECT
 from harness.waiting import until
 from pipelines.__main__ import main
 from pipelines.machine.settings import open_store
-from tests.functional.predict import signing
+from tests.functional.bundles.predict import signing
 
 AT = datetime(2013, 3, 1, 6, 30)
 ROW: dict[str, Any] = {

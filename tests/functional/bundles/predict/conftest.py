@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness import slice as sliced
-from tests.functional.predict import signing
+from tests.functional.bundles.predict import signing
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from harness import PROJECT, servers
 from harness.bundles import Bundle
 from pipelines import paths
 from pipelines.params.params import Params
-from tests.functional.predict import signing
+from tests.functional.bundles.predict import signing
 
 ROWS = 400
 # By task: the kind of source that it comes from, and the target.
