@@ -7,16 +7,13 @@ from airflow.sdk import DAG, Param, PartitionedAssetTimetable, chain
 from pipeline_tasks import (
     APPROVED,
     COMMON,
-    DIGEST,
     MONTH_PARAMETER,
     PROJECT,
     PipelineCommand,
     close_task,
-    leaves,
     open_task,
-    roots,
     run_task,
-    stage_tasks,
+    stage_task,
 )
 
 # The approved run, with its commit and results, so that exactly what was judged is bundled.
@@ -44,12 +41,11 @@ with DAG(
     },
     **COMMON,
 ):
-    opened, closed, stages = open_task(like=APPROVED_RUN), close_task(), stage_tasks("bundle_and_deploy")
-    published = run_task("publish", "publish", result=DIGEST)
-    digest = "{{ ti.xcom_pull(task_ids='publish') }}"
+    opened, closed = open_task(like=APPROVED_RUN), close_task()
+    published = run_task("publish", "publish")
+    digest = "{{ ti.xcom_pull(task_ids='publish', key='outcome')['facts']['digest'] }}"
     breaking = "{{ '--breaking' if params.breaking else '--no-breaking' }}"
     deployed = PipelineCommand(
         task_id="deploy", command=[str(PROJECT / "bin" / "fleet"), "deploy", digest, breaking, "--json"]
     )
-    chain(opened, roots(stages))
-    chain(leaves(stages), published, deployed, closed.as_teardown(setups=opened.as_setup()))
+    chain(opened, stage_task("bundle"), published, deployed, closed.as_teardown(setups=opened.as_setup()))

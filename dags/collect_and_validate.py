@@ -8,11 +8,9 @@ from pipeline_tasks import (
     MONTH_PARAMETER,
     VALIDATED,
     close_task,
-    leaves,
     open_task,
     record_task,
-    roots,
-    stage_tasks,
+    stage_task,
 )
 
 with DAG(
@@ -23,6 +21,5 @@ with DAG(
     params={"through": MONTH_PARAMETER},
     **COMMON,
 ):
-    opened, closed, stages = open_task(), close_task(), stage_tasks("collect_and_validate")
-    chain(opened, roots(stages))
-    chain(leaves(stages), record_task(VALIDATED), closed.as_teardown(setups=opened.as_setup()))
+    opened, closed = open_task(), close_task()
+    chain(opened, stage_task("validate"), record_task(VALIDATED), closed.as_teardown(setups=opened.as_setup()))

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import json
 import os
-import re
+import shlex
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
-from airflow.providers.standard.hooks.subprocess import SubprocessHook
 from airflow.sdk import Asset, BaseOperator, Param
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
@@ -27,7 +29,6 @@ APPROVED = Asset("approved_model", uri="x-bulkhead://approved-model", group="pip
 
 # sysexits.h: wrong usage, rejected data or model, wrong configuration. The same input would fail again; see contract/errors.py.
 FINAL_EXIT_CODES = frozenset({64, 65, 78})
-DIGEST = r"\b[0-9a-f]{64}\b"
 
 RUN = "{{ dag.dag_id }}.{{ run_id }}"
 THROUGH = "{{ dag_run.partition_key or params.through or '' }}"
@@ -54,40 +55,63 @@ COMMON: dict[str, Any] = {
 class PipelineCommand(BaseOperator):  # type: ignore[misc]  # airflow's types are not followed
     """Run a command in the project's root: no shell, none of Airflow's own settings in its environment.
 
-    An exit code of a final error fails the task without a retry. The task's result is the part of the last line of
-    output that matches `result`; None without one. If the task has an outlet, that line is a record of the run, as JSON: the
-    event carries it, for the partition of the run's last month.
+    Each line of output is one of the task's log, except outcomes (`pipelines/runs/outcome.py`): those become the task's XCom `outcome`,
+    while the command runs and when it ends. An exit code of a final error fails the task without a retry. If the task has an outlet,
+    the facts of the outcome are the record of the run: the event carries it, for the partition of the run's last month.
     """
 
     template_fields = ("command",)
 
-    def __init__(self, *, command: list[str], result: str | None = None, **arguments: Any) -> None:
+    def __init__(self, *, command: list[str], **arguments: Any) -> None:
         super().__init__(**arguments)
         self.command = command
-        self.result = result
+        self.process: subprocess.Popen[str] | None = None
 
-    @cached_property
-    def hook(self) -> SubprocessHook:
-        """The hook that runs the command."""
-        return SubprocessHook()
-
-    def execute(self, context: Any) -> str | None:
-        """Run the command; return the part of its last line of output that matches `result`."""
-        done = self.hook.run_command(self.command, env=_environment(), cwd=str(PROJECT))
-        if done.exit_code in FINAL_EXIT_CODES:
-            raise AirflowFailException(
-                f"exit code {done.exit_code}: a retry cannot help; the reason is in the lines above"
-            )
-        if done.exit_code:
-            raise AirflowException(f"exit code {done.exit_code}")
+    def execute(self, context: Any) -> None:
+        """Run the command and push its outcome."""
+        outcome: dict[str, Any] = {}
+        for line in self._lines():
+            if said := _outcome(line):
+                outcome = said
+                context["ti"].xcom_push(key="outcome", value=outcome)
+            else:
+                self.log.info("%s", line)
+        code = self.process.wait()
+        if code:
+            failed = [stage["stage"] for stage in outcome.get("stages", []) if stage["state"] == "failed"]
+            where = f"stage {failed[-1]} failed: " if failed else ""
+            if code in FINAL_EXIT_CODES:
+                raise AirflowFailException(
+                    f"{where}exit code {code}: a retry cannot help; the reason is in the lines above"
+                )
+            raise AirflowException(f"{where}exit code {code}")
         for outlet in self.outlets:
-            _announce(context, outlet, json.loads(done.output))
-        found = re.search(self.result, done.output) if self.result else None
-        return found[0] if found else None
+            _announce(context, outlet, outcome["facts"])
 
     def on_kill(self) -> None:
         """End the command."""
-        self.hook.send_sigterm()
+        if self.process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGTERM)
+
+    def _lines(self) -> Iterator[str]:
+        """Yield the lines that the command prints; the first one is the command."""
+        yield f"$ {shlex.join(self.command)}"
+        # Not closed by a `with` block, which would wait: at a timeout `on_kill` ends the command only after this has been left.
+        self.process = subprocess.Popen(
+            self.command,
+            cwd=PROJECT,
+            env=_environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="backslashreplace",
+            start_new_session=True,
+        )
+        output = cast("IO[str]", self.process.stdout)
+        for line in output:
+            yield line.rstrip()
+        output.close()
 
 
 def open_task(*, like: str = "") -> PipelineCommand:
@@ -96,7 +120,11 @@ def open_task(*, like: str = "") -> PipelineCommand:
 
 
 def stage_task(stage: str) -> PipelineCommand:
-    """Return the task of one stage of dvc.yaml; results that are up to date come from the cache."""
+    """Return the task of a stage of dvc.yaml and all stages upstream, as one `dvc repro`; what is up to date comes from the cache.
+
+    A process of DVC takes longer to start than some stages run, so no stage has a task of its own: the task's outcome and the tab
+    "Stages and months" of a run tell of each.
+    """
     return _runs("repro", stage, task_id=stage)
 
 
@@ -127,32 +155,6 @@ def close_task() -> PipelineCommand:
     return _runs("close", task_id="close")
 
 
-def stage_tasks(dag_id: str, *, with_upstream: bool = False) -> dict[str, PipelineCommand]:
-    """Return the tasks of a DAG's stages, wired as in dvc.yaml; `with_upstream` adds the stages that they need of other DAGs."""
-    stages = GRAPH["stages"]
-    wanted = {name for name in stages if stages[name]["dag"] == dag_id}
-    if with_upstream:
-        wanted = set().union(*(_needed(name) for name in wanted))
-    tasks = {name: stage_task(name) for name in sorted(wanted)}
-    for name, task in tasks.items():
-        task.set_upstream([tasks[upstream] for upstream in stages[name]["upstream"] if upstream in tasks])
-    return tasks
-
-
-def roots(tasks: dict[str, PipelineCommand]) -> list[PipelineCommand]:
-    """Return the tasks without an upstream task."""
-    return [task for task in tasks.values() if not task.upstream_list]
-
-
-def leaves(tasks: dict[str, PipelineCommand]) -> list[PipelineCommand]:
-    """Return the tasks without a downstream task."""
-    return [task for task in tasks.values() if not task.downstream_list]
-
-
-def _needed(stage: str) -> set[str]:
-    return {stage}.union(*(_needed(upstream) for upstream in GRAPH["stages"][stage]["upstream"]))
-
-
 def _runs(command: str, *arguments: str, task_id: str, **options: Any) -> PipelineCommand:
     line = [PIPELINE_PYTHON, "-m", "pipelines.runs", command, "--run", RUN, *arguments]
     return PipelineCommand(task_id=task_id, command=line, **options)
@@ -160,7 +162,18 @@ def _runs(command: str, *arguments: str, task_id: str, **options: Any) -> Pipeli
 
 def _environment() -> dict[str, str]:
     """Return this environment without Airflow's settings: a stage must not see the database's address, nor the secret of tokens."""
-    return {name: value for name, value in os.environ.items() if "AIRFLOW" not in name}
+    kept = {name: value for name, value in os.environ.items() if "AIRFLOW" not in name}
+    return kept | {"BULKHEAD_PROGRESS": "1"}  # outcomes while the command runs
+
+
+def _outcome(line: str) -> dict[str, Any] | None:
+    """Return the outcome that a line of output is; None for any other line."""
+    if not line.startswith('{"stage"'):
+        return None
+    with suppress(ValueError):
+        outcome: dict[str, Any] = json.loads(line)
+        return outcome
+    return None
 
 
 def _announce(context: Any, asset: Asset, record: dict[str, str]) -> None:

@@ -92,7 +92,7 @@ def _check() -> dict[str, int]:
     files = {"all": Path("data/partitions/all.parquet")}
     params = params_file.load()
     declared = params.data, params.target, params.validate_
-    (outcomes,) = check_months(*declared, files, {"all": []}, Path("reports/data_docs")).values()
+    (outcomes,) = check_months(*declared, files, {"all": 0}, {"all": []}, Path("reports/data_docs")).values()
     return {"expectations": len(outcomes), "failed": sum(not outcome["success"] for outcome in outcomes)}
 
 

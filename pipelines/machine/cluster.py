@@ -117,8 +117,15 @@ def alive(client: Any) -> dict[str, int]:
     return {address: count for address, count in found.items() if address in answered}
 
 
-def each(function: Callable[[Item], None], items: Iterable[Item], client: Any) -> None:
+def each(
+    function: Callable[[Item], None],
+    items: Iterable[Item],
+    client: Any,
+    done: Callable[[Item], None] = lambda _: None,
+) -> None:
     """Call a function with each item: in turn here, or, with a client, on its workers, in this directory, one for each worker at a time.
+
+    `done` is called here with each item that is done.
 
     Another worker does again what a dead one had. After a failure no further item is started, and the failure of the first item is
     raised, as where they are called in turn.
@@ -129,6 +136,7 @@ def each(function: Callable[[Item], None], items: Iterable[Item], client: Any) -
     if client is None:
         for item in items:
             function(item)
+            done(item)
         return
     from concurrent.futures import CancelledError
 
@@ -136,7 +144,7 @@ def each(function: Callable[[Item], None], items: Iterable[Item], client: Any) -
     from distributed.comm import CommClosedError
 
     try:
-        _each_on_workers(function, items, client)
+        _each_on_workers(function, items, client, done)
     except KilledWorker as error:
         raise UnavailableError(
             "train.engine: dask lost several workers over one partition; see their logs, and whether they have the memory for it"
@@ -147,29 +155,33 @@ def each(function: Callable[[Item], None], items: Iterable[Item], client: Any) -
         ) from error
 
 
-def _each_on_workers(function: Callable[[Item], None], items: Iterable[Item], client: Any) -> None:
+def _each_on_workers(
+    function: Callable[[Item], None], items: Iterable[Item], client: Any, done: Callable[[Item], None]
+) -> None:
     from distributed import wait
 
     waiting = enumerate(items)
-    running: dict[Any, int] = {}  # the place of each future's item
+    running: dict[Any, tuple[int, Item]] = {}  # the item of each future, and its place
     failed: dict[int, Any] = {}
     while True:
         free = 0 if failed else max(1, len(threads(client))) - len(running)
         for place, item in islice(waiting, max(0, free)):
-            running[client.submit(_call, Path.cwd(), function, item, pure=False)] = place
+            running[client.submit(_call, Path.cwd(), function, item, pure=False)] = place, item
         if not running:
             break
         try:
-            done = wait(list(running), timeout=_WORKERS_S, return_when="FIRST_COMPLETED").done
+            ended = wait(list(running), timeout=_WORKERS_S, return_when="FIRST_COMPLETED").done
         except TimeoutError as error:
             if not threads(client):
                 raise UnavailableError(
                     f"train.engine: dask has no worker since {_WORKERS_S:.0f} s; start one"
                 ) from error
             continue
-        for future in done:
-            place = running.pop(future)
-            if future.status != "finished":
+        for future in ended:
+            place, item = running.pop(future)
+            if future.status == "finished":
+                done(item)
+            else:
                 failed[place] = future
     if failed:
         failed[min(failed)].result()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 from contract.errors import EXIT_DATA, ConfigurationError
 from pipelines.runs import commands, graph, processes
+from pipelines.runs.outcome import line_of
 from pipelines.runs.workspace import Workspace, close_workspace, open_workspace, open_workspaces, record, uncommitted
 
 _SHOWN = 10
@@ -30,7 +32,7 @@ def add_commands(subparsers: Any) -> None:
     repro.add_argument("stages", nargs="+", metavar="STAGE", help="its name in dvc.yaml; `collect` means every month")
     execute = _add(subparsers, "exec", _execute, "run a command in the workspace of a run")
     execute.add_argument("arguments", nargs="+", metavar="-- COMMAND")
-    _add(subparsers, "record", _record, "keep the dvc.lock and the reports of a run; print the record as JSON")
+    _add(subparsers, "record", _record, "keep the dvc.lock and the reports of a run; print the record in its outcome")
     _add(subparsers, "close", _close, "record a run and remove its workspace, or keep it if the run failed")
     _add(subparsers, "list", _list, "list the workspaces", of_run=False)
     compiling = _add(subparsers, "compile", _compile, f"write {graph.FILE_NAME} from dvc.yaml", of_run=False)
@@ -87,7 +89,9 @@ def _execute(options: argparse.Namespace) -> int:
 
 
 def _record(options: argparse.Namespace) -> int:
-    print(json.dumps(record(_workspace(options.run))))
+    started = time.monotonic()
+    entry = record(_workspace(options.run))
+    print(json.dumps(line_of("record", "ran", time.monotonic() - started, facts=entry)))
     return 0
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from pipelines.data.integrity.check import check
 from pipelines.machine import usage
+from pipelines.runs import facts
 from pipelines.runs.holding import MARK
+from pipelines.runs.outcome import PROGRESS, Progress, line_of
 from pipelines.runs.processes import run_group
 from pipelines.runs.workspace import Workspace
 
@@ -24,11 +29,13 @@ _STAGE_SHELL = Path(__file__).with_name("stage-shell")
 
 
 def repro(workspace: Workspace, stages: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Run `dvc repro` of some stages and their upstream, with earlier results from the shared cache.
+    """Run `dvc repro` of some stages and their upstream, with earlier results from the shared cache; print the outcome.
 
     Returns:
         0, or the exit code of the failed stage's own command, or DVC's if DVC failed.
     """
+    show = partial(print, flush=True) if PROGRESS in environment else None
+    progress = Progress(stages, show)
     with workspace.guard():
         code_file = workspace.path / ".git" / "stage-exit-code"
         code_file.unlink(missing_ok=True)
@@ -38,7 +45,13 @@ def repro(workspace: Workspace, stages: Sequence[str], environment: Mapping[str,
         # The costs of all tasks of a run are one run's.
         extra = {"SHELL": str(_STAGE_SHELL), "BULKHEAD_STAGE_EXIT_CODE": str(code_file), usage.RUN: workspace.name}
         command = ["dvc", "--wait-for-lock", "repro", *stages]
-        code = _run(workspace, command, {**environment, **extra}, name=" ".join(stages))
+        code = _run(workspace, command, {**environment, **extra}, name=" ".join(stages), read=progress.read)
+        progress.end(code)
+        for stage in progress.stages.values():
+            facts.complete(stage, workspace.path)
+        # A failed run keeps its workspace; of another one the reports are kept.
+        kept = workspace.path if code else workspace.reports
+        print(progress.outcome(code, facts.links(progress.stages, workspace.path, kept)), flush=True)
         return int(code_file.read_text()) if code and code_file.is_file() else code
 
 
@@ -50,9 +63,15 @@ def _verify(workspace: Workspace) -> None:
 
 
 def execute(workspace: Workspace, command: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Run a command in the workspace and return its exit code."""
+    """Run a command in the workspace, print its outcome, and return its exit code."""
+    started = time.monotonic()
     with workspace.guard():
-        return _run(workspace, command, environment, name=" ".join(command))
+        code = _run(workspace, command, environment, name=" ".join(command))
+        name = command[list(command).index("pipelines") + 1] if "pipelines" in command[:-1] else command[0]
+        found = {} if code else facts.facts_of(name, workspace.path)
+    state = "failed" if code else "ran"
+    print(json.dumps(line_of(name, state, time.monotonic() - started, facts=found)), flush=True)
+    return code
 
 
 def environment_of(project: Path, var: Path) -> dict[str, str]:
@@ -85,9 +104,17 @@ def source_root_of(project: Path) -> Path:
     return project / os.environ.get("BULKHEAD_SOURCE_ROOT", "")
 
 
-def _run(workspace: Workspace, command: Sequence[str], environment: Mapping[str, str], *, name: str) -> int:
+def _run(
+    workspace: Workspace,
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    name: str,
+    read: Callable[[str], None] | None = None,
+) -> int:
     workspace.mark(failed=name)  # until it succeeds: a kill -9 must not look like a success
-    code = run_group(command, cwd=workspace.path, env={**environment, MARK: str(workspace.guard_file)})
+    marked = {**environment, MARK: str(workspace.guard_file)}
+    code = run_group(command, cwd=workspace.path, env=marked, read=read)
     if code == 0:
         workspace.mark(failed=None)
     return code

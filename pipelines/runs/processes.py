@@ -10,10 +10,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import IO, Any
 
 _PR_SET_PDEATHSIG = 1
 _STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -25,13 +27,24 @@ class _StoppedError(Exception):
         self.exit_code = 128 + number
 
 
-def run_group(command: Sequence[str], *, cwd: Path, env: Mapping[str, str], grace_s: float = 10.0) -> int:
+def run_group(
+    command: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    grace_s: float = 10.0,
+    read: Callable[[str], None] | None = None,
+) -> int:
     """Run a command in a process group of its own, kill the rest of the group, and return the command's exit code.
 
     SIGTERM, SIGINT and SIGHUP are passed on to the group as SIGTERM, followed by SIGKILL after `grace_s` seconds; the exit code is then
     128 plus the signal's number.
+
+    Args:
+        read: is called in another thread with each line of output, errors among them, which is printed too.
     """
     process: subprocess.Popen[bytes] | None = None
+    reader: threading.Thread | None = None
     early: list[int] = []  # signals that arrived before the process was started
 
     def stop(number: int, _frame: FrameType | None) -> None:
@@ -41,7 +54,11 @@ def run_group(command: Sequence[str], *, cwd: Path, env: Mapping[str, str], grac
 
     previous = {number: signal.signal(number, stop) for number in _STOPPING}
     try:
-        process = subprocess.Popen(command, cwd=cwd, env=dict(env), start_new_session=True)
+        piped: dict[str, Any] = {} if read is None else {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        process = subprocess.Popen(command, cwd=cwd, env=dict(env), start_new_session=True, **piped)
+        if read and process.stdout:
+            reader = threading.Thread(target=_pass_on, args=(process.stdout, read), daemon=True)
+            reader.start()
         if early:
             raise _StoppedError(early[0])
         code = process.wait()
@@ -52,9 +69,19 @@ def run_group(command: Sequence[str], *, cwd: Path, env: Mapping[str, str], grac
             signal.signal(number, signal.SIG_IGN)
         if process is not None:
             _end_group(process, grace_s)
+        if reader is not None:
+            reader.join(grace_s)  # a process that has left the group may hold the pipe for ever
         for number, handler in previous.items():
             signal.signal(number, handler)
     return code if code >= 0 else 128 - code
+
+
+def _pass_on(output: IO[bytes], read: Callable[[str], None]) -> None:
+    with output:
+        for raw in output:
+            line = raw.decode(errors="backslashreplace")
+            print(line, end="", flush=True)
+            read(line)
 
 
 def die_with_parent() -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from harness import PROJECT
+from harness import PROJECT, processes
+from harness.waiting import until
 
 DAGS = PROJECT / "dags"
 
@@ -22,9 +24,11 @@ def tasks(monkeypatch: pytest.MonkeyPatch) -> Any:
     return pipeline_tasks
 
 
-def execute(tasks: Any, script: str, context: Any = None, **arguments: Any) -> Any:
+def execute(tasks: Any, script: str, context: Any = None, pushed: list[Any] | None = None, **arguments: Any) -> Any:
+    """The result of the operator with a Python script as its command; `pushed` gets its XComs."""
     task = tasks.PipelineCommand(task_id="try", command=[sys.executable, "-c", script], **arguments)
-    return task.execute(context or {})
+    instance = SimpleNamespace(xcom_push=lambda key, value: pushed.append((key, value)) if pushed is not None else None)
+    return task.execute({"ti": instance, **(context or {})})
 
 
 @pytest.mark.parametrize("code", [64, 65, 78])
@@ -50,17 +54,56 @@ def test_the_final_exit_codes_are_those_of_the_contract(tasks: Any) -> None:
     assert tasks.FINAL_EXIT_CODES == FINAL_EXIT_CODES
 
 
-def test_only_the_digest_becomes_the_result(tasks: Any) -> None:
-    digest = "0123456789abcdef" * 4
-    assert execute(tasks, f"print('publish: {digest} is now the candidate')", result=tasks.DIGEST) == digest
-    assert execute(tasks, "print('a whole table')") is None
+def test_outcome_becomes_the_xcom_and_no_line_of_the_log(tasks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    logged: list[str] = []
+    log = SimpleNamespace(info=lambda _format, line: logged.append(line), warning=lambda *_, **__: None)
+    monkeypatch.setattr(tasks.PipelineCommand, "log", log)
+    outcomes = [
+        {"stage": "publish", "state": "running"},
+        {"stage": "publish", "state": "ran", "facts": {"digest": "0a"}},
+    ]
+    lines = [json.dumps(outcomes[0]), "publish: rehearsed", '{"stage": torn', json.dumps(outcomes[1])]
+    pushed: list[Any] = []
+    execute(tasks, "\n".join(f"print({line!r})" for line in lines), pushed=pushed)
+    assert pushed == [("outcome", outcome) for outcome in outcomes]
+    assert logged[0].startswith("$ ")
+    assert logged[1:] == lines[1:3]
 
 
-def test_a_command_sees_none_of_airflows_settings(tasks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failure_names_the_stage_that_failed(tasks: Any) -> None:
+    from airflow.sdk.exceptions import AirflowException
+
+    stages = [{"stage": "train", "state": "ran"}, {"stage": "evaluate", "state": "failed"}]
+    outcome = {"stage": "evaluate", "state": "failed", "stages": stages}
+    with pytest.raises(AirflowException, match="stage evaluate failed: exit code 75"):
+        execute(tasks, f"print({json.dumps(outcome)!r}); raise SystemExit(75)", pushed=[])
+
+
+def test_a_command_sees_none_of_airflows_settings(tasks: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AIRFLOW__API_AUTH__JWT_SECRET", "s" * 64)
     monkeypatch.setenv("BULKHEAD_STORE", "/somewhere")
-    seen = "import os; print('seen', *sorted(n for n in os.environ if 'AIRFLOW' in n), os.environ['BULKHEAD_STORE'])"
-    assert execute(tasks, seen, result=".*") == "seen /somewhere"
+    execute(tasks, f"import os, json; json.dump(dict(os.environ), open({str(tmp_path / 'seen')!r}, 'w'))")
+    seen = json.loads((tmp_path / "seen").read_bytes())
+    assert [name for name in seen if "AIRFLOW" in name] == []
+    assert seen["BULKHEAD_STORE"] == "/somewhere"
+
+
+def test_on_kill_ends_the_command_and_what_it_has_started(tasks: Any, tmp_path: Path) -> None:
+    script = f"""
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+open({str(tmp_path / "pid")!r}, "w").write(str(child.pid))
+print("started", flush=True)
+child.wait()
+"""
+    task = tasks.PipelineCommand(task_id="try", command=[sys.executable, "-c", script])
+    lines = task._lines()
+    while next(lines) != "started":
+        pass
+    task.on_kill()
+    assert list(lines) == []
+    assert task.process.wait() != 0
+    until(lambda: not processes.running_of([int((tmp_path / "pid").read_text())]))
 
 
 @pytest.mark.parametrize(("key", "expected"), [("2013-01", []), (None, ["2013-02"])])
@@ -69,6 +112,7 @@ def test_the_event_names_the_month_when_the_run_has_no_key(tasks: Any, key: str 
     partitions: list[str] = []
     event = SimpleNamespace(extra=None, add_partitions=partitions.append)
     context = {"outlet_events": {tasks.VALIDATED: event}, "dag_run": SimpleNamespace(partition_key=key)}
-    execute(tasks, f"print({json.dumps(record)!r})", context, outlets=[tasks.VALIDATED])
+    said = json.dumps({"stage": "record", "state": "ran", "facts": record})
+    execute(tasks, f"print({said!r})", context, pushed=[], outlets=[tasks.VALIDATED])
     assert event.extra == record
     assert partitions == expected

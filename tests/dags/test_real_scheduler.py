@@ -182,15 +182,33 @@ def test_a_run_leaves_its_record_and_no_workspace(site: Site, trained: str) -> N
     until(lambda: not (site.root / "var" / "runs" / name).exists(), "the workspace to go")
 
 
-def test_only_digests_and_names_travel_between_tasks(site: Site, trained: str) -> None:
+def test_only_outcomes_travel_between_tasks(site: Site, trained: str) -> None:
     for task in site.airflow.tasks("train_and_evaluate", trained):
         path = f"/api/v2/dags/train_and_evaluate/dagRuns/{trained}/taskInstances/{task}/xcomEntries"
-        assert site.airflow.call("GET", path)["xcom_entries"] == []
+        keys = [entry["key"] for entry in site.airflow.call("GET", path)["xcom_entries"]]
+        assert keys == (["outcome"] if task in ("evaluate", "record") else [])
+
+
+def test_outcome_tells_of_each_stage_and_each_month(site: Site, trained: str) -> None:
+    outcome = xcom(site, "train_and_evaluate", trained, "evaluate")
+    assert (outcome["stage"], outcome["state"]) == ("evaluate", "ran")
+    stages = {stage["stage"]: stage for stage in outcome["stages"]}
+    assert set(stages) == {
+        "declare", "collect", "validate", "features", "screen", "tune", "train", "champion", "evaluate"
+    }  # fmt: skip
+    assert {stage["state"] for stage in stages.values()} == {"ran"}
+    for name in ("collect", "validate", "features"):
+        assert [month["month"] for month in stages[name]["months"]] == MONTHS
+        assert {month["state"] for month in stages[name]["months"]} == {"ran"}
+        assert all(month["rows"] > 20_000 and month["lines"] for month in stages[name]["months"])
+    assert outcome["facts"]["verdict"] == "approved"
+    assert 0.5 < outcome["facts"]["scores"]["roc_auc"] < 1
+    assert Path(outcome["links"]["report"]).is_file()
 
 
 def test_the_approved_model_goes_live_on_the_running_fleet(site: Site, deployed: str, plain: dict[str, Any]) -> None:
     assert site.lock(recorded_name(site, "bundle_and_deploy")) == plain
-    published = xcom(site, deployed, "publish")
+    published = xcom(site, "bundle_and_deploy", deployed, "publish")["facts"]["digest"]
     assert re.fullmatch(r"[0-9a-f]{64}", published)
     until(lambda: fleet_is_ready(site), "the fleet to be ready")
     status = ask_fleet(site, "status")
@@ -206,7 +224,7 @@ def test_a_wrong_month_fails_at_once_with_the_reason_in_the_log(site: Site) -> N
     assert site.airflow.wait("collect_and_validate", run, 400) == "failed"
     tasks = site.airflow.tasks("collect_and_validate", run)
     assert (tasks["open"]["state"], tasks["open"]["try_number"]) == ("failed", 1)
-    assert tasks["collect"]["state"] == "upstream_failed"
+    assert tasks["validate"]["state"] == "upstream_failed"
     assert f"the first one in data.months of params.yaml is {MONTHS[0]}" in site.airflow.log(
         "collect_and_validate", run, "open"
     )
@@ -249,7 +267,7 @@ def test_serving_goes_on_and_nothing_is_there_twice_when_the_database_is_lost(
             "bundle_and_deploy", run
         )
     seen.check(published)
-    assert xcom(site, run, "publish") == published
+    assert xcom(site, "bundle_and_deploy", run, "publish")["facts"]["digest"] == published
     records = recorded_names(site, "bundle_and_deploy")
     assert [site.lock(name) for name in records] == [plain, plain]
     after = {what: site.state_of(what) for what in outside}
@@ -289,9 +307,9 @@ def not_of_the_fleet(site: Site) -> list[str]:
     return [line for line in processes_in(site.root) if "airflow" in line or "pipelines" in line]
 
 
-def xcom(site: Site, run: str, task: str) -> str:
-    path = f"/api/v2/dags/bundle_and_deploy/dagRuns/{run}/taskInstances/{task}/xcomEntries/return_value"
-    return str(site.airflow.call("GET", path)["value"])
+def xcom(site: Site, dag_id: str, run: str, task: str) -> Any:
+    path = f"/api/v2/dags/{dag_id}/dagRuns/{run}/taskInstances/{task}/xcomEntries/outcome"
+    return site.airflow.call("GET", path)["value"]
 
 
 def ask_fleet(site: Site, verb: str) -> dict[str, Any]:

@@ -23,6 +23,7 @@ NOT_RUN = 19  # blocks that say "not run"
 INTERNAL = {
     "BULKHEAD_FLEET",
     "BULKHEAD_PROGRAM",
+    "BULKHEAD_PROGRESS",
     "BULKHEAD_RUN",
     "BULKHEAD_STARTED_IN",
     "BULKHEAD_HELD",

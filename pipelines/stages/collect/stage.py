@@ -15,6 +15,7 @@ from pipelines import paths
 from pipelines.columns import kinds, unreadable
 from pipelines.columns.declared import field_of, outcome_of
 from pipelines.data import tables
+from pipelines.machine.progress import Months
 from pipelines.params.params import Data, Params, TargetParams
 from pipelines.stages.collect import ahead, shape, sources
 
@@ -39,22 +40,24 @@ def run(params: Params, month: str) -> str:
 
     Below `dvc repro`, collect the other missing months ahead.
     """
-    said = collect(params, month, paths.partition(month))
     later = ahead.missing(list(params.data.months), month)
-    if later and (place := ahead.fresh_directory(month)):
-        _collect_ahead(params, later, place)
+    place = ahead.fresh_directory(month) if later else None
+    progress = Months("collected", 1 + len(later) if place else 1)
+    said = collect(params, month, paths.partition(month), progress)
+    if place:
+        _collect_ahead(params, later, place, progress)
     return said
 
 
-def _collect_ahead(params: Params, months: Sequence[str], place: Path) -> None:
+def _collect_ahead(params: Params, months: Sequence[str], place: Path, progress: Months) -> None:
     for month in months:
         # Its own process meets the same failure, and says so.
         with suppress(BulkheadError, OSError):
-            said = collect(params, month, place / f"{month}.parquet")
+            said = collect(params, month, place / f"{month}.parquet", progress)
             write_atomically(place / f"{month}.txt", said.encode())
 
 
-def collect(params: Params, month: str, path: Path) -> str:
+def collect(params: Params, month: str, path: Path, progress: Months) -> str:
     """Write a month's partition to a path and return a line of counts."""
     data, target = params.data, params.target
     raw = sources.read(data, month)
@@ -64,6 +67,7 @@ def collect(params: Params, month: str, path: Path) -> str:
     conformed = conform(raw, data, target)
     table = shape.in_order(conformed.table, data.key)
     tables.write(table, path, conformed.in_utc)
+    progress.tell(month, table.height)
     twice = raw.height - table.height
     unlabelled = table[target.column].null_count()
     return (

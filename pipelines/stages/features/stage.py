@@ -16,6 +16,7 @@ from pipelines import paths
 from pipelines.data import splits, tables
 from pipelines.data.clusters import clusters_of
 from pipelines.machine import cluster
+from pipelines.machine.progress import Months
 from pipelines.params.features.transforms import histories
 from pipelines.params.params import Params, TargetParams
 from pipelines.stages.features.fit import fit_schema, fitted_columns
@@ -55,7 +56,14 @@ def run(params: Params) -> str:
     marks = Marks(is_used, parts, outcomes, weights, None if unit == "rows" else clusters)
     # dvc.yaml does not name `train` here: where a partition is encoded changes no byte.
     with cluster.client_of(params.train.cluster) as client:
-        cluster.each(Recipe(histories(features), data, target, schema).write, _partitions(months, marks), client)
+        progress = Months("encoded", len(months))
+        recipe = Recipe(histories(features), data, target, schema)
+        cluster.each(
+            recipe.write,
+            _partitions(months, marks),
+            client,
+            done=lambda written: progress.tell(written[0], len(written[1].is_used)),
+        )
     _check_written(months, marks)
     tables.write(parts.to_frame(), paths.PARTS)
     write_atomically(paths.COUNTS, canonical_json(_counts(months, target.column)))

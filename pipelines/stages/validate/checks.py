@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.data import tables
+from pipelines.machine.progress import Months
 from pipelines.params.params import WHOLE, Data, TargetParams, Validate
 from pipelines.stages.validate import duckdb_views, library, suite
 
@@ -34,6 +35,7 @@ def check_months(
     target: TargetParams,
     declared: Validate,
     files: Mapping[str, Path],
+    rows: Mapping[str, int],
     varying: Mapping[str, Collection[str]],
     docs: Path,
 ) -> dict[str, list[dict[str, Any]]]:
@@ -41,6 +43,7 @@ def check_months(
 
     Args:
         files: Parquet file to check, by month.
+        rows: number of rows that were delivered, by month, to tell of the progress.
         varying: by month, the columns with several values in another month; they must have several in this one too.
 
     An outcome holds `type`, `column`, `success`, the arguments (`kwargs`) and counts of rows, and no value of any row.
@@ -51,12 +54,12 @@ def check_months(
         context = _context()
         views.result()
         source = context.data_sources.add_sql("partitions", connection_string=f"duckdb:///{database}")
-        outcomes = {
-            month: _check_month(
-                context, source, month, suite.expectations(data, target, declared, month, varying[month])
-            )
-            for month in files
-        }
+        outcomes = {}
+        progress = Months("validated", len(files))
+        for month in files:
+            asked = suite.expectations(data, target, declared, month, varying[month])
+            outcomes[month] = _check_month(context, source, month, asked)
+            progress.tell(month, rows[month])
         _build_docs(context, docs)
     return outcomes
 

@@ -75,6 +75,7 @@ def _outcomes(
         target,
         declared,
         {month: found.file for month, found in delivered.items()},
+        {month: found.rows for month, found in delivered.items()},
         {month: _elsewhere(varying, month) for month in delivered},
         paths.DATA_DOCS,
     )

@@ -128,7 +128,7 @@ def test_partition_that_kills_each_worker_ends_the_stage(workspace: Path) -> Non
 def test_worker_without_this_directory_is_told_by_the_key(weighted: Params, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigurationError, match=r"^train.scheduler: a worker has no directory /nowhere"):
         cluster._call(Path("/nowhere"), print, None)
-    monkeypatch.setattr(cluster, "each", lambda *_: None)  # as workers do whose directory of this name is another
+    monkeypatch.setattr(cluster, "each", lambda *_, **__: None)  # as workers do whose directory of this name is another
     with pytest.raises(
         ConfigurationError, match=r"^train.scheduler: a worker wrote .*2024-01.parquet, and it is not here"
     ):
