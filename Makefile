@@ -93,8 +93,8 @@ TYPED_pipeline := contract pipelines docs/generate harness/*.py harness/load ben
 TYPED_serving := contract bentos benchmarks/peers/serving drills/hostile/targets.py
 TYPED_client := harness/client drills/hostile/fuzz.py drills/hostile/properties.py
 TYPED_bench := benchmarks/peers/bench benchmarks/peers/naive
-TYPED_fleet := fleet benchmarks/peers/fleet
-TYPED_orchestrator := dags bin/airflow-local
+TYPED_fleet := fleet airflow_local benchmarks/peers/fleet
+TYPED_orchestrator := dags
 types-orchestrator: export MYPYPATH := dags:dags/plugins
 
 types-%:

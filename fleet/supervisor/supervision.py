@@ -1,4 +1,4 @@
-"""The fleet's processes under supervisord: one program for Envoy and one for each replica, controlled through a Unix socket."""
+"""Processes under supervisord, controlled through a Unix socket: the fleet's Envoy and replicas, or the components of Airflow."""
 
 from __future__ import annotations
 
@@ -72,6 +72,7 @@ class Program:
     command: Sequence[str]
     directory: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    stop_limit_s: int = _STOP_LIMIT_S
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,8 @@ class Supervisor:
     def guard(self, supervisord: int, command: Sequence[str]) -> int:
         """Run a guard of that supervisord, which would then run the command, unless there is one; return its process id."""
         words = [sys.executable, "-m", "fleet.supervisor.guard", str(supervisord), str(self._socket), *command]
-        environment = os.environ | {processes.PROGRAM_MARK: f"{guard.PREFIX}{supervisord}"}
+        # Whoever calls may bear another supervisor's mark: a task of Airflow that deploys.
+        environment = os.environ | self._mark | {processes.PROGRAM_MARK: f"{guard.PREFIX}{supervisord}"}
         if not self._guards(supervisord):
             # Not of the caller's process group, which supervisord kills. It forks, and so is nobody's child.
             subprocess.run(words, env=environment, start_new_session=True, check=True)
@@ -302,7 +304,7 @@ class Supervisor:
             command=_escaped(shlex.join(program.command)),
             directory=_escaped(str(program.directory)),
             environment=",".join(f'{name}="{_escaped(value)}"' for name, value in environment.items()),
-            stop_limit=_STOP_LIMIT_S,
+            stop_limit=program.stop_limit_s,
         )
         return text.encode()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,15 +12,18 @@ from harness import PROJECT, processes
 COMMAND = PROJECT / "bin" / "airflow-local"
 
 
-def install(root: Path, airflow: str, text: str = "") -> Path:
-    """`bin/airflow-local` in a project of its own, with a script in place of Airflow; `text` in place of its own."""
+def install(root: Path, airflow: str) -> Path:
+    """`bin/airflow-local` in a project of its own, with a script in place of Airflow; components get a second to stop."""
     command, program = root / "bin" / "airflow-local", root / ".venv" / "orchestrator" / "bin" / "airflow"
-    for path, content in ((command, text or COMMAND.read_text()), (program, airflow)):
+    for path, content in ((command, COMMAND.read_text()), (program, airflow)):
         path.parent.mkdir(parents=True)
         path.write_text(content)
         path.chmod(0o755)
-    (root / "contract").symlink_to(PROJECT / "contract")
-    (root / "requirements").symlink_to(PROJECT / "requirements")
+    for name in ("contract", "fleet", "requirements", ".venv/fleet"):
+        (root / name).symlink_to(PROJECT / name)
+    shutil.copytree(PROJECT / "airflow_local", root / "airflow_local", ignore=shutil.ignore_patterns("__pycache__"))
+    settings = root / "airflow_local" / "site.py"
+    settings.write_text(settings.read_text().replace("STOP_LIMIT_S = 15", "STOP_LIMIT_S = 1"))
     return command
 
 

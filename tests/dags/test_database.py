@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sqlite3
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness import PROJECT
-
-COMMAND = PROJECT / "bin" / "airflow-local"
-
 
 @pytest.fixture
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """`bin/airflow-local` as a module, whose database has two thousand rows."""
-    monkeypatch.setenv("BULKHEAD_AIRFLOW_HOME", str(tmp_path))
-    monkeypatch.setattr("sys.dont_write_bytecode", True)
-    loader = SourceFileLoader("airflow_local", str(COMMAND))
-    spec = importlib.util.spec_from_loader("airflow_local", loader)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    loader.exec_module(module)
+    """The module, whose database has two thousand rows."""
+    from airflow_local import database as module
+
+    monkeypatch.setattr(module, "HOME", tmp_path)
+    monkeypatch.setattr(module, "SQLITE", tmp_path / "airflow.db")
     database = sqlite3.connect(tmp_path / "airflow.db")
     database.execute("CREATE TABLE runs (id TEXT)")
     database.executemany("INSERT INTO runs VALUES (?)", [(f"run-{number}",) for number in range(2000)])

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from airflow_local import database
+from contract.errors import UnavailableError
 from harness.ports import free_ports
 from tests.dags.machine import install, without_airflow
 from tests.faults import disks
@@ -45,13 +47,14 @@ def test_command_says_so_when_the_disk_is_read_only(home: Path) -> None:
         refuse(home, 78, "Read-only file system")
 
 
-def test_command_says_so_when_the_database_cannot_be_opened(home: Path) -> None:
+def test_database_is_not_taken_for_broken_when_it_cannot_be_opened(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "SQLITE", home / "airflow.db")
     with disks.needed(home, megabytes=1):
-        with closing(sqlite3.connect(home / "airflow.db")) as database:
-            database.execute("PRAGMA journal_mode = wal")
-            database.execute("CREATE TABLE runs (id TEXT)")
-        with disks.read_only(home):
-            refuse(home, 75, f"cannot check {home}/airflow.db: ")
+        with closing(sqlite3.connect(home / "airflow.db")) as connection:
+            connection.execute("PRAGMA journal_mode = wal")
+            connection.execute("CREATE TABLE runs (id TEXT)")
+        with disks.read_only(home), pytest.raises(UnavailableError, match=f"cannot check {home}/airflow.db: "):
+            database.is_whole()
 
 
 def test_command_names_the_log_when_airflow_fails(home: Path) -> None:

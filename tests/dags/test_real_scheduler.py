@@ -299,7 +299,7 @@ def recorded_names(site: Site, dag_id: str) -> list[str]:
 
 def kill_supervisor(site: Site) -> None:
     """kill -9, after which nothing of Airflow's may be left."""
-    os.kill(int((site.root / "var" / "airflow" / "supervisor.pid").read_text()), signal.SIGKILL)
+    os.kill(int((site.root / "var" / "airflow" / "supervisord.pid").read_text()), signal.SIGKILL)
     until(lambda: not_of_the_fleet(site) == [], "all processes to end", limit_s=60)
 
 

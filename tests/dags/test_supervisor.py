@@ -1,55 +1,132 @@
-"""Whatever is killed, and however stubborn the components are: the supervisor leaves nothing behind.
+"""Whatever is killed, and however stubborn the components are: `bin/airflow-local` restarts it, or leaves nothing behind.
 
 `airflow` is a script here that ignores SIGTERM, as does the process that it starts in a session of its own.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from harness import processes
+from harness import interpreter, processes
+from harness.ports import free_ports
 from harness.waiting import until
-from tests.dags.machine import COMMAND, install, processes_in
+from tests.dags.machine import install, processes_in, without_airflow
 
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+# The API server answers for all: otherwise `up` would wait for it until its time is up.
+HEALTHY = json.dumps({name: {"status": "healthy"} for name in ("metadatabase", "scheduler", "dag_processor")})
 AIRFLOW = f"""#!{sys.executable}
-import signal, subprocess, sys
+import http.server, signal, subprocess, sys
+
+class Health(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write({HEALTHY!r}.encode())
+
+if sys.argv[1] == "db":
+    sys.exit()
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-subprocess.run([sys.executable, "-c", {STUBBORN!r}], start_new_session=True)
+child = subprocess.Popen([sys.executable, "-c", {STUBBORN!r}], start_new_session=True)
+if sys.argv[1] == "api-server":
+    http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[-1])), Health).serve_forever()
+child.wait()
 """
-# Three components, each with the process that it starts, under a guardian and its child.
-ALL = 2 + 2 * 3
+COMPONENTS = ("api-server", "scheduler", "dag-processor")
+
+pytestmark = pytest.mark.skipif(not interpreter("fleet").exists(), reason="needs the fleet environment beside this one")
+
+
+class Site:
+    """A project whose Airflow has been started."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, (port,) = root, free_ports(1)
+        ours = {name: value for name, value in without_airflow().items() if not name.startswith("BULKHEAD")}
+        self._environment = ours | {"BULKHEAD_AIRFLOW_PORT": str(port)}
+        self._command = install(root, AIRFLOW)
+
+    def ask(self, verb: str) -> str:
+        command = [sys.executable, self._command, verb]
+        return subprocess.run(command, env=self._environment, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+    @property
+    def states(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.ask("status"))["programs"]
+        return found
+
+    @property
+    def supervisord(self) -> int:
+        return int((self.root / "var" / "airflow" / "supervisord.pid").read_text())
+
+    def of(self, words: str) -> set[int]:
+        """The processes with these words in their command line, and this project's directory too."""
+        return {int(line.split(":")[0]) for line in processes_in(self.root) if words in line}
 
 
 @pytest.fixture
-def supervisor(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    command = install(tmp_path, AIRFLOW, COMMAND.read_text().replace("STOP_LIMIT_S = 15", "STOP_LIMIT_S = 1"))
-    (tmp_path / "var" / "airflow").mkdir(parents=True)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("BULKHEAD")}
-    process = subprocess.Popen([sys.executable, command, "supervise"], cwd=tmp_path, env=environment)
-    try:
-        until(lambda: len(processes_in(tmp_path)) == ALL)
-        yield process
-    finally:
-        for line in processes_in(tmp_path):
-            os.kill(int(line.split(":")[0]), signal.SIGKILL)
-        process.wait()
+def site() -> Iterator[Site]:
+    with tempfile.TemporaryDirectory(prefix="airflow-") as directory:  # whose path is short enough for sockets
+        made = Site(Path(directory))
+        try:
+            made.ask("up")
+            yield made
+        finally:
+            for line in processes_in(made.root):
+                os.kill(int(line.split(":")[0]), signal.SIGKILL)
+            until(lambda: processes_in(made.root) == [], "all to end")
 
 
-@pytest.mark.parametrize(
-    ("whom", "number"), [("guardian", signal.SIGTERM), ("guardian", signal.SIGKILL), ("child", signal.SIGKILL)]
-)
-def test_nothing_is_left_when_one_is_killed(
-    supervisor: subprocess.Popen[bytes], tmp_path: Path, whom: str, number: signal.Signals
-) -> None:
-    os.kill(supervisor.pid if whom == "guardian" else processes.children(supervisor.pid)[0], number)
-    supervisor.wait()
-    until(lambda: processes_in(tmp_path) == [], "all to end")
-    assert (tmp_path / "var" / "airflow" / "supervisor.pid").exists() == (supervisor.returncode == -signal.SIGKILL)
+def nothing_is_left(site: Site) -> bool:
+    return processes_in(site.root) == []
+
+
+@pytest.mark.parametrize("words", COMPONENTS)
+def test_component_is_started_again_when_it_is_killed(site: Site, words: str) -> None:
+    script = f"bin/airflow {words}"
+    (first,) = site.of(script)
+    os.kill(first, signal.SIGKILL)
+    until(lambda: bool(site.of(script) - {first}), "another one")
+    assert site.states.keys() == {*COMPONENTS, "guard"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_nothing_is_left_when_supervisord_ends(site: Site, number: signal.Signals) -> None:
+    os.kill(site.supervisord, number)
+    until(lambda: nothing_is_left(site), "all to end", limit_s=120)
+
+
+def test_nothing_is_left_when_the_guard_was_killed_before(site: Site) -> None:
+    (guard,) = site.of("airflow_local.guard")
+    os.kill(guard, signal.SIGKILL)
+    until(lambda: bool(site.of("airflow_local.guard") - {guard}), "another guard")
+    os.kill(site.supervisord, signal.SIGKILL)
+    until(lambda: nothing_is_left(site), "all to end", limit_s=120)
+
+
+def test_up_takes_the_place_of_what_was_killed_altogether(site: Site) -> None:
+    (guard,) = site.of("airflow_local.guard")
+    before = site.of("bin/airflow ")
+    os.kill(site.supervisord, signal.SIGSTOP)  # so that it starts no other guard
+    os.kill(guard, signal.SIGKILL)
+    os.kill(site.supervisord, signal.SIGKILL)
+    assert processes.running_of(before) == before
+    site.ask("up")
+    assert not processes.running_of(before)
+    assert site.states.keys() == {*COMPONENTS, "guard"}
+
+
+def test_nothing_is_left_after_down(site: Site) -> None:
+    assert "stopped" in site.ask("down")
+    assert nothing_is_left(site)
+    assert "not running" in site.ask("down")

@@ -1,0 +1,157 @@
+"""Places, choices and settings of this checkout's Airflow."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from contract.errors import ConfigurationError
+from contract.files import canonical_json, write_atomically
+
+PROJECT = Path(__file__).resolve().parents[1]
+VAR = PROJECT / os.environ.get("BULKHEAD_VAR", "var")
+HOME = PROJECT / os.environ.get("BULKHEAD_AIRFLOW_HOME", str(VAR / "airflow"))
+PORT = int(os.environ.get("BULKHEAD_AIRFLOW_PORT", "8088"))
+REDIS_PORT = int(os.environ.get("BULKHEAD_AIRFLOW_REDIS_PORT", "8089"))
+URL = f"http://127.0.0.1:{PORT}"
+PASSWORDS = HOME / "passwords.json"
+SQLITE = HOME / "airflow.db"
+POSTGRESQL = HOME / "pg"  # a short name: its Unix socket lies here too
+WORKER = HOME / "worker.env"
+STOP_LIMIT_S = 15
+QUEUES = "default,fleet"  # the tasks of `fleet` change the fleet of this checkout
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The kinds of database and of executor, chosen at `up`."""
+
+    database: str = "sqlite"
+    executor: str = "local"
+
+    @property
+    def environment(self) -> Path:
+        """The virtual environment that has what the choice needs."""
+        return PROJECT / ".venv" / ("orchestrator" if self == Choice() else "cluster")
+
+    @property
+    def lock(self) -> bytes:
+        """The packages of that environment."""
+        return (PROJECT / "requirements" / f"{self.environment.name}.txt").read_bytes()
+
+    @property
+    def airflow(self) -> Path:
+        """Airflow's command."""
+        return self.environment / "bin" / "airflow"
+
+
+def chosen() -> Choice:
+    """Return the choice of the last `up`."""
+    try:
+        return Choice(**json.loads((HOME / "choice.json").read_bytes()))
+    except FileNotFoundError:
+        return Choice()
+
+
+def choose(choice: Choice) -> None:
+    """Keep the choice for the commands that follow."""
+    write_atomically(HOME / "choice.json", canonical_json(asdict(choice)))
+
+
+def settings(choice: Choice) -> dict[str, str]:
+    """Return the environment of every component."""
+    mine = {
+        "BULKHEAD_PROJECT": str(PROJECT),
+        "BULKHEAD_VAR": str(VAR),
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        "AIRFLOW__CORE__EXECUTOR": {"local": "LocalExecutor", "celery": "CeleryExecutor"}[choice.executor],
+        "AIRFLOW__CORE__PARALLELISM": "4",  # the 32 idle workers of the default take half a gigabyte
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(PASSWORDS),
+        "AIRFLOW__CORE__FERNET_KEY": "",  # no connection is stored, so nothing needs encryption
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": _database(choice),
+        "AIRFLOW__API__BASE_URL": URL,
+        "AIRFLOW__API__SECRET_KEY": secret("api-secret"),
+        "AIRFLOW__API_AUTH__JWT_SECRET": secret("jwt-secret"),
+        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
+        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
+    }
+    return common(choice.airflow) | mine | (of_workers() if choice.executor == "celery" else _api())
+
+
+def common(airflow: Path) -> dict[str, str]:
+    """Return the environment of whatever reads the DAGs of this checkout, a worker too."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PYTHONPATH"))}
+    return inherited | {
+        "PATH": f"{airflow.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        "AIRFLOW_HOME": str(HOME),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "dags" / "plugins"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    }
+
+
+def of_workers() -> dict[str, str]:
+    """Return what a Celery worker needs to know of this Airflow: neither its database nor the secret of its tokens."""
+    broker = f"redis://:{secret('redis-password')}@127.0.0.1:{REDIS_PORT}"
+    return {
+        **_api(),
+        "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
+        "AIRFLOW__CELERY__BROKER_URL": f"{broker}/0",
+        "AIRFLOW__CELERY__RESULT_BACKEND": f"{broker}/1",
+    }
+
+
+def write_worker_file() -> None:
+    """Write the file by which workers of other checkouts find this Airflow; it holds a password."""
+    lines = (f"{name}={value}\n" for name, value in of_workers().items())
+    WORKER.touch(mode=0o600)
+    WORKER.write_text("".join(lines))
+
+
+def read_worker_file(path: Path) -> dict[str, str]:
+    """Return the settings in such a file.
+
+    Raises:
+        ConfigurationError: it is missing, or none.
+    """
+    try:
+        pairs = [line.partition("=") for line in path.read_text().splitlines() if line.strip()]
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path}: {error.strerror}; copy it from the Airflow to work for: <its var>/airflow/worker.env, made by "
+            "`bin/airflow-local up --executor celery`"
+        ) from error
+    found = {name: value for name, equals, value in pairs if equals}
+    if missing := of_workers().keys() - found.keys():
+        raise ConfigurationError(
+            f"{path} lacks {', '.join(sorted(missing))}; copy it again from the Airflow to work for"
+        )
+    return found
+
+
+def secret(name: str) -> str:
+    """Return the content of a private file in Airflow's home, made on first use."""
+    return private(HOME / name, secrets.token_hex(64))
+
+
+def private(path: Path, text: str) -> str:
+    """Write a file that only its owner can read, unless it exists; return its content."""
+    path.touch(mode=0o600)  # before the content, which others must never be able to read
+    if not path.read_text():
+        path.write_text(text)
+    return path.read_text()
+
+
+def _api() -> dict[str, str]:
+    return {"AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{URL}/execution/"}
+
+
+def _database(choice: Choice) -> str:
+    if choice.database == "sqlite":
+        return f"sqlite:///{SQLITE}"
+    return f"postgresql+psycopg2://airflow:{secret('postgresql-password')}@/airflow?host={quote(str(POSTGRESQL))}"
