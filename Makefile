@@ -47,7 +47,7 @@ up: | .venv/$(TRAINING)/installed.txt .venv/serving/installed.txt .venv/fleet/in
 .PHONY: down
 down:  ## end every process that `make up` and `make airflow` started
 	@if [ -d .venv/fleet ]; then bin/fleet down; fi
-	if [ -d .venv/orchestrator ]; then $(PYTHON) bin/airflow-local down; fi
+	if [ -d .venv/fleet ]; then $(PYTHON) bin/airflow-local down; fi
 
 # Without NAME or DATA nothing is set up.
 .PHONY: example
@@ -60,9 +60,10 @@ repro: | .venv/$(TRAINING)/installed.txt  ## the pipeline alone
 	$(VERIFY)
 	$(REPRO)
 
+# DATABASE=postgresql, EXECUTOR=celery: with servers of Debian's and the environment that they need.
 .PHONY: airflow
-airflow: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt .venv/orchestrator/installed.txt  ## Airflow with its UI on 127.0.0.1:8088
-	@$(PYTHON) bin/airflow-local up
+airflow: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt .venv/$(if $(DATABASE)$(EXECUTOR),cluster,orchestrator)/installed.txt  ## Airflow with its UI on 127.0.0.1:8088
+	@$(PYTHON) bin/airflow-local up $(if $(DATABASE),--database $(DATABASE)) $(if $(EXECUTOR),--executor $(EXECUTOR))
 
 # ── checks ──
 SLICE := var/test/slice

@@ -30,7 +30,7 @@ from fleet.supervisor import processes
 from fleet.supervisor.lock import exclusive
 from fleet.supervisor.supervision import Program, Supervisor
 
-_START_LIMIT_S = 120
+_START_LIMIT_S = 300  # on a busy machine with nothing compiled; seconds else
 _SERVE = ("api-server", "--host", "127.0.0.1", "--port", str(PORT))
 _WORK = ("celery", "worker", "--skip-serve-logs", "--without-gossip", "--without-mingle", "--concurrency", "4")
 _COMPONENTS = {"scheduler": ("scheduler", "--skip-serve-logs"), "dag-processor": ("dag-processor",)}

@@ -120,7 +120,7 @@ def test_every_environment_variable_of_ours_is_in_the_reference() -> None:
     pattern = re.compile(r"BULKHEAD_[A-Z_]*[A-Z]")
     sources = [
         path
-        for plane in ("contract", "pipelines", "bentos", "fleet", "dags", "bin")
+        for plane in ("contract", "pipelines", "bentos", "fleet", "dags", "bin", "airflow_local")
         for path in (PROJECT / plane).rglob("*")
     ]
     used = {
