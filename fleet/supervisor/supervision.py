@@ -134,7 +134,8 @@ class Supervisor:
         write_atomically(configuration, _MAIN.encode())
         done = subprocess.run(
             [sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration)],
-            env={**environment, **self._mark},
+            # Without the mark of a program: whoever starts this may be one of another supervisor's.
+            env={name: value for name, value in environment.items() if name != processes.PROGRAM_MARK} | self._mark,
             cwd=self._root,
             capture_output=True,
             text=True,
