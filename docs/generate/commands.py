@@ -19,7 +19,7 @@ _INTRODUCTION = """# Commands
 first.
 
 `bin/smoke`, in the serving environment, asks the running fleet for one golden answer over HTTP and one over gRPC. `bin/airflow-local`
-(`up`, `down`, `status`, `cli ARGUMENT…`, `worker FILE`) runs Airflow on this machine with any Python from 3.11 on ([Airflow](../how-to/airflow.md))."""
+(`up`, `down`, `status`, `cli ARGUMENT…`, `worker FILE`) runs Airflow on this machine ([Airflow](../how-to/airflow.md))."""
 _SCRIPTS = ("bin/fleet", "bin/store", "bin/bundle")
 _MODULES = (
     ("bin/fleet --target kubernetes", "fleet", "fleet.kubernetes"),
