@@ -6,12 +6,15 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from contract import api_keys
 from contract.errors import ConfigurationError
 from contract.files import atomic_path
 from contract.prediction_log import settings as log_settings
-from fleet.configuration.settings import Settings
+
+if TYPE_CHECKING:  # it imports the store's client, which every start of a replica would wait for
+    from fleet.configuration.settings import Settings
 
 _FOLDER = "given"  # below the fleet's root
 _OTHERS_READ, _OTHERS_ENTER = stat.S_IROTH, stat.S_IROTH | stat.S_IXOTH

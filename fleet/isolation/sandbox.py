@@ -10,15 +10,17 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from contract import api_keys
 from contract.environment import sandbox as roots
 from contract.errors import ConfigurationError
 from contract.files import canonical_json, write_atomically
 from contract.prediction_log import settings as log_settings
-from fleet.configuration.settings import Settings
 from fleet.isolation import files, seccomp
+
+if TYPE_CHECKING:  # it imports the store's client, which every start of a replica would wait for
+    from fleet.configuration.settings import Settings
 
 _FILE_NAME = "isolation.json"
 NONE = "none"
