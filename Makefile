@@ -90,7 +90,7 @@ style:
 
 # By the environment that the code runs in, the slowest first; each with a cache of its own, for another's packages lie elsewhere.
 TYPED := pipeline bench serving orchestrator client fleet
-TYPED_pipeline := contract pipelines docs/generate harness/*.py harness/load benchmarks/*.py benchmarks/serving benchmarks/training benchmarks/peers/pipeline benchmarks/peers/litserve benchmarks/peers/mlserver benchmarks/peers/ray drills/__main__.py
+TYPED_pipeline := contract pipelines docs/generate harness/*.py harness/load benchmarks/*.py benchmarks/fleet benchmarks/serving benchmarks/training benchmarks/peers/pipeline benchmarks/peers/litserve benchmarks/peers/mlserver benchmarks/peers/ray drills/__main__.py
 TYPED_serving := contract bentos benchmarks/peers/serving drills/hostile/targets.py
 TYPED_client := harness/client drills/hostile/fuzz.py drills/hostile/properties.py
 TYPED_bench := benchmarks/peers/bench benchmarks/peers/naive

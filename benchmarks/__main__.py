@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable
 
 from benchmarks import results
+from benchmarks.fleet import starts
 from benchmarks.results import Figure
 from benchmarks.serving import (
     formats,
@@ -47,6 +48,7 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "ready": lambda: serving.ready(find()),
     "lean": lambda: serving.lean(find()),
     "watching": lambda: serving.watching(find()),
+    starts.NAME: lambda: starts.starts(find()),
     scaling.NAME: lambda: scaling.scaling(find()),
     "formats": lambda: formats.formats(find()),
 }

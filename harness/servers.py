@@ -212,13 +212,13 @@ def started(
 def _wait_until_ready(name: str, process: subprocess.Popen[bytes], port: int, log: Path, path: str | None) -> None:
     deadline = time.monotonic() + _READY_LIMIT_S
     while time.monotonic() < deadline and process.poll() is None:
-        if _answers(port, path):
+        if answers(port, path):
             return
         time.sleep(_PAUSE_S)
     raise NotReadyError(f"{name} did not become ready:\n{log.read_text(errors='replace')[-3000:]}")
 
 
-def _answers(port: int, path: str | None) -> bool:
+def answers(port: int, path: str | None) -> bool:
     """Tell whether the page at `path` answers 200; without a path, for gRPC, whether the port accepts."""
     try:
         with socket.create_connection(("127.0.0.1", port), 1) as connection:

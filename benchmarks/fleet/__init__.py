@@ -1,0 +1,1 @@
+"""Figures of a fleet, beyond those of one server."""
