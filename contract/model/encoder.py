@@ -80,7 +80,7 @@ class Encoder:
         Raises:
             InvalidRowsError: as for the rows.
         """
-        if not self.sources.concern(columns.values):
+        if not (self.sources and self.sources.concern(columns.values.keys() | columns.of_block)):
             with suppress(ValueError, TypeError):  # invalid columns: encoded as rows, which name the problems
                 return self._columns.request(columns)
         matrix, fallbacks = self.encode_rows(columns.rows())

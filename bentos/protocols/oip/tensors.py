@@ -30,7 +30,7 @@ import numpy as np
 from bentos.protocols.oip.kinds import ANY, FLOATS, NUMBERS, wire_of
 from contract.errors import InvalidRowsError, Problem, RequestError
 from contract.model.columns.program import Columns, block_fields
-from contract.model.columns.readers import Array, Column
+from contract.model.columns.readers import Array, Column, Texts
 from contract.model.predictor import Outputs
 from contract.model.row_program import Row
 from contract.schema.schema import FeatureSchema
@@ -50,7 +50,7 @@ FEW = 15  # rows; up to this number, encoding by row costs no more than by colum
 ValueReader = Callable[[bytes], Sequence[Any]]
 Given = list[Row] | Columns
 WireReader = Callable[[Sequence[bytes]], Given]
-NumberReader = Callable[[Sequence[bytes]], tuple[dict[str, Column], Array | None]]
+NumberReader = Callable[[Sequence[bytes]], Array | None]
 Head = tuple[str, str, int]  # of an input: name, datatype and number of rows
 # Of inputs, in their order: the name, and the function that replaces the datatype's own missing value (NaN) by None, if it has one.
 Table = list[tuple[str, Callable[[Sequence[Any]], Sequence[Any]] | None]]
@@ -145,12 +145,11 @@ class TensorReader:
 
         def read_columns(contents: Sequence[bytes]) -> Given:
             try:
-                values, block = read_numbers(contents)
-                for place, name, column in others:
-                    values[name] = column(contents[place])
+                block = read_numbers(contents)
+                values = {name: column(contents[place]) for place, name, column in others}
             except InvalidRowsError:
                 return read(contents)  # raises with the exact problem of the first bad tensor
-            return Columns(values, size, lambda: read(contents), block)
+            return Columns(values, size, lambda: read(contents), block, joined)
 
         if size <= FEW:
             return _one_row_reader(heads, table, read) if size == 1 else read
@@ -163,29 +162,27 @@ class TensorReader:
         return read_columns
 
     def _block_reader(self, heads: tuple[Head, ...]) -> tuple[NumberReader, frozenset[str]]:
-        """Return a reader of `Columns.block`, with its rows by name, and the names.
+        """Return a reader of `Columns.block`, and the names of the inputs in it.
 
         It reads nothing if a boolean is among the inputs, or a number of another datatype than FP64, which have no such block.
         """
         size, names = _size(heads), {name for name, _, _ in heads}
-        joined = {field.name: None for field in self._block if field.name in names}
+        joined = frozenset(field.name for field in self._block if field.name in names)
         is_block = all(datatype == "FP64" for name, datatype, _ in heads if name in joined)
         if not joined or not is_block or any(self._read[name].kind == "boolean" for name in joined):
-            return lambda _: ({}, None), frozenset()
+            return lambda _: None, frozenset()
         places = {name: place for place, (name, _, _) in enumerate(heads)}
         sent = [places.get(field.name) for field in self._block]
-        indices = [index for index, place in enumerate(sent) if place is not None]
         length, absent = size * _FP64.itemsize, np.full(size, np.nan, _FP64).tobytes()
 
-        def read(contents: Sequence[bytes]) -> tuple[dict[str, Column], Array]:
+        def read(contents: Sequence[bytes]) -> Array:
             parts = [absent if place is None else contents[place] for place in sent]
             if {*map(len, parts)} != {length}:
                 raise InvalidRowsError("the bytes of an input do not match its shape", [])
             # Of a bytearray, since the encoder changes the block; an array over bytes is read-only.
-            block = np.frombuffer(bytearray().join(parts), _FP64).reshape(len(parts), size)
-            return {name: block[index] for name, index in zip(joined, indices, strict=True)}, block
+            return np.frombuffer(bytearray().join(parts), _FP64).reshape(len(parts), size)
 
-        return read, frozenset(joined)
+        return read, joined
 
     def _array(self, name: str, datatype: str, values: Sequence[Any]) -> Column:
         """Return numbers of a number field as an array; other values unchanged, for the field's own parser."""
@@ -255,7 +252,7 @@ def from_wire(head: Head, content: bytes) -> Sequence[Any]:
 def _wire_reader(name: str, datatype: str, size: int) -> ValueReader:
     """Return a reader of `size` values in OIP's raw representation."""
     if datatype == "BYTES":
-        return lambda content: from_texts(name, size, _split(name, content))
+        return lambda content: from_texts(name, size, _items(name, size, content))
     numbers = struct.Struct(f"<{size}{_WIRE_TYPES[datatype]}")
 
     def read(content: bytes) -> Sequence[Any]:
@@ -269,7 +266,7 @@ def _wire_reader(name: str, datatype: str, size: int) -> ValueReader:
 def _column_reader(name: str, datatype: str, size: int) -> Callable[[bytes], Column]:
     """Return a reader of the same into a column of `contract.model.columns`, if possible without an object per value."""
     if datatype == "BYTES":
-        return lambda content: _texts(name, size, content)
+        return lambda content: Texts(content, size)
     dtype = np.dtype(_WIRE_TYPES[datatype]).newbyteorder("<")
 
     def read(content: bytes) -> Column:
@@ -281,41 +278,11 @@ def _column_reader(name: str, datatype: str, size: int) -> Callable[[bytes], Col
     return read
 
 
-def _texts(name: str, size: int, content: bytes) -> Column:
-    """Return the elements of a BYTES tensor; as an array of dtype `V` if all have one length."""
-    width = content[0] if content else 0
-    step = _LENGTH.size + width
-    if (
-        width
-        and len(content) == size * step
-        and content[::step] == content[:1] * size
-        and content[1::step] == content[2::step] == content[3::step] == bytes(size)  # the rest of each length
-    ):
-        return np.ndarray(size, _void(width), content, _LENGTH.size, (step,))
-    items = _split(name, content)
-    if len(items) != size:
-        raise _invalid(name, "its number of elements does not match its shape")
-    return items
-
-
-@lru_cache(maxsize=REMEMBERED)
-def _void(width: int) -> np.dtype[np.void]:
-    return np.dtype((np.void, width))
-
-
-def _split(name: str, content: bytes) -> list[bytes]:
-    items = []
-    position, end, length_at = 0, len(content), _LENGTH.unpack_from
+def _items(name: str, size: int, content: bytes) -> list[bytes]:
     try:
-        while position < end:
-            start = position + _LENGTH.size
-            position = start + length_at(content, position)[0]
-            items.append(content[start:position])
-    except struct.error:
-        raise _invalid(name, "ends within the length of an element") from None
-    if position > len(content):
-        raise _invalid(name, "ends within an element")
-    return items
+        return Texts(content, size).items()
+    except ValueError as error:
+        raise _invalid(name, str(error)) from None
 
 
 def from_texts(name: str, size: int, items: Sequence[bytes]) -> list[str]:
@@ -338,12 +305,13 @@ def to_wire(tensor: Tensor) -> bytes:
     """Return the values in OIP's raw representation; the datatype is one of `OUTPUTS`."""
     if tensor.datatype == "FP64":
         return struct.pack(f"<{len(tensor.values)}d", *tensor.values)
-    return b"".join(map(_element, tensor.values))
+    elements = {text: _element(text) for text in set(tensor.values)}  # a model has few labels
+    return b"".join(map(elements.__getitem__, tensor.values))
 
 
 @lru_cache(maxsize=1024)
 def _element(text: str) -> bytes:
-    """Return an element of a BYTES tensor, cached since a model has few labels."""
+    """Return an element of a BYTES tensor."""
     content = text.encode()
     return _LENGTH.pack(len(content)) + content
 

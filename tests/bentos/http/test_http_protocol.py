@@ -14,7 +14,9 @@ import pytest
 
 from bentos.core import Core
 from bentos.protocols.connections.gate import SPARE_CONNECTIONS
+from bentos.protocols.http.http1.connection import HttpConnection
 from bentos.protocols.http.http1.ration import BODY
+from bentos.protocols.http.http1.requests import SLICE, Requests
 from harness.waiting import until
 from tests.bentos.conftest import Case
 from tests.bentos.http.http_server import (
@@ -31,6 +33,41 @@ from tests.bentos.http.http_server import (
 )
 
 # ---- what HTTP allows ----
+
+
+def test_rest_of_a_body_is_parsed_at_once_and_later_requests_by_slices(
+    door: FrontDoor, body: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Written(list[bytes]):
+        """A transport that keeps the answers."""
+
+        write = list.append
+
+        def get_extra_info(self, _: str) -> None: ...
+        def pause_reading(self) -> None: ...
+        def resume_reading(self) -> None: ...
+
+    parsed: list[int] = []
+    read = Requests.read
+
+    def counted(self: Requests, data: bytes | memoryview, now: float) -> None:
+        parsed.append(len(data))
+        read(self, data, now)
+
+    monkeypatch.setattr(Requests, "read", counted)
+    long, short = request("/predict", body + b" " * 5 * SLICE), request("/predict", body)
+    answers = Written()
+
+    def exchange() -> None:
+        connection = HttpConnection(door.door)
+        connection.connection_made(answers)
+        connection.data_received(long + short * (2 * SLICE // len(short)))
+        connection.connection_lost(None)
+
+    door.look(exchange)
+    assert parsed[:2] == [SLICE, len(long) - SLICE]
+    assert max(parsed[2:]) <= SLICE
+    assert {status for status, _, _ in responses(b"".join(answers))} == {200}
 
 
 def test_connection_stays_open_until_it_is_asked_to_close(door: FrontDoor, case: Case, body: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from contract.errors import InvalidRowsError
 from contract.model.columns.program import Columns
+from contract.model.columns.readers import Texts
 from contract.model.encoder import Encoder, by_fallback
 from contract.model.transforms import CALENDAR_PARTS, TRANSFORMS
 from contract.schema.kinds import REQUESTED
@@ -73,7 +75,7 @@ SCHEMA = FeatureSchema("toy", "binary", Target("late", ("no", "yes"), 0.5), FIEL
 ENCODER = Encoder(SCHEMA)
 TEXTS = {
     "number": ["5", " 5.5 ", "3,5", "+1e3", "-1", "0.1", "nan", "", "9999", "x"],
-    "category": ["UA", "AA", "É", "7", "B7", "?", " AA ", "ZZ", "", "much longer", "A\0", "true", "1"],
+    "category": ["UA", "AA", "É", "7", "B7", "?", " AA ", "ZZ", "", "much longer", "A\0", "true", "1", "A\0\0\0", "x" * 257],
     "boolean": ["true", "No", "1", "0", "", "maybe"],
     "timestamp": [
         "2024-02-29T17:30", "2024-02-29T17:30:59", "1969-12-25T23:59", "0001-01-01T00:00", "9999-12-31T23:59", "2020-12-31T00:00",
@@ -92,9 +94,8 @@ def drawn(field: Field, datatype: str, size: int, pick: random.Random) -> Any:
     texts = [pick.choice(texts)] * 3 + texts if pick.random() < 0.3 else pick.sample(texts, pick.randint(1, 3))
     if datatype == "BYTES":
         items = [pick.choice(texts).encode() for _ in range(size)]
-        width = len(items[0])
-        same = width > 0 and all(len(item) == width for item in items)
-        return np.frombuffer(b"".join(items), f"V{width}") if same else items
+        packed = b"".join(struct.pack("<I", len(item)) + item for item in items)
+        return Texts(packed, size) if pick.random() < 0.8 else items
     if datatype == "BOOL":
         return np.array([pick.random() < 0.5 for _ in range(size)])
     dtype = np.dtype(NUMBERS[datatype])
@@ -107,6 +108,12 @@ def drawn(field: Field, datatype: str, size: int, pick: random.Random) -> Any:
         return np.array([pick.choice(values) for _ in range(size)]).astype(dtype)
 
 
+def listed(column: Any) -> Any:
+    if isinstance(column, Texts):
+        return column.items()
+    return column.tolist() if isinstance(column, np.ndarray) else column
+
+
 def rows_of(columns: dict[str, Any], size: int) -> list[dict[str, Any]]:
     """The rows that tensors make, by values: text, and None for a NaN where the field is optional."""
     required = {field.name: field.required for field in FIELDS}
@@ -116,7 +123,7 @@ def rows_of(columns: dict[str, Any], size: int) -> list[dict[str, Any]]:
             return value.decode()
         return None if value != value and not required[name] else value
 
-    lists = {name: column.tolist() if isinstance(column, np.ndarray) else column for name, column in columns.items()}
+    lists = {name: listed(column) for name, column in columns.items()}
     return [{name: one(name, values[row]) for name, values in lists.items()} for row in range(size)]
 
 
@@ -202,3 +209,11 @@ def test_table_is_encoded_bit_for_bit_as_rows() -> None:
             continue
         lists = {field.name: [row.get(field.name) for row in rows] for field in FIELDS}
         assert ENCODER.encode_table(lists).tobytes() == expected[0], seed
+
+
+@pytest.mark.parametrize("content", [b"", b"\2\0\0\0AA", b"\2\0\0\0AA\1\0", b"\2\0\0\0AA" * 3])
+def test_other_number_of_texts_than_rows_is_left_to_the_rows(content: bytes) -> None:
+    assert Texts(b"\2\0\0\0AA\1\0\0\0U", 2).pieces() == [b"\2\0\0\0AA", b"\1\0\0\0U"]
+    for look in (Texts(content, 2).items, Texts(content, 2).pieces):
+        with pytest.raises(ValueError, match="element"):
+            look()

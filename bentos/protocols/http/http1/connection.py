@@ -104,7 +104,8 @@ class HttpConnection(asyncio.Protocol):
                 self._stalled = True
                 self._loop.call_soon(self._resume)
                 break
-            data, self._unread = self._unread[:SLICE], self._unread[SLICE:]
+            size = self.requests.awaited
+            data, self._unread = self._unread[:size], self._unread[size:]
             self._parse(data)
         if self.outbox.over:
             return

@@ -72,6 +72,14 @@ class Requests:
         """The number of requests whose bodies are awaited."""
         return int(self._request is not None)
 
+    @property
+    def awaited(self) -> int:
+        """The number of bytes that may be parsed at once: a slice, or all that are certainly of the body that is being read."""
+        if self._request is None:
+            return SLICE
+        declared = int(self._request.headers.get(b"content-length", b"0"))
+        return max(SLICE, declared - self._ration.body_bytes)
+
     def read(self, data: bytes | memoryview, now: float) -> None:
         """Parse bytes, and answer the requests that are complete.
 
