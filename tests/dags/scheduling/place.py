@@ -1,0 +1,251 @@
+"""A project whose stages take milliseconds, with an Airflow of its own: real scheduler, real DAG files, real workspaces.
+
+A stage waits while a file of its name and month lies in `var/hold`, tells in `var/began` that it works, and fails while the
+month lies in `var/bad`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+
+from harness import PROJECT, interpreter
+from harness.ports import free_ports
+from harness.waiting import until
+from tests.dags.airflow_rest import Airflow
+from tests.dags.machine import processes_in, without_airflow
+
+LISTED = ["2013-01", "2013-02", "2013-03", "2013-04", "2013-05", "2013-06"]  # in params.yaml
+MONTHS = [*LISTED, "2013-07", "2013-08", "2013-09", "2013-10"]  # at the source
+FROZEN_S = 5.0  # for 60: an attempt that does not beat is taken for frozen
+HEARTBEAT_TIMEOUT_S = 20
+TRAIN, COLLECT = "train_and_evaluate", "collect_and_validate"
+LIMIT_S = 300.0
+
+PIPELINE = """\
+stages:
+  collect:
+    foreach: ${data.months}
+    do:
+      cmd: python step.py collect ${item} data/${item}.txt
+      params: [name]
+      outs:
+        - data/${item}.txt
+  validate:
+    cmd: python step.py validate data report.txt
+    deps: [data]
+    params: [data.months]
+    outs: [report.txt]
+  evaluate:
+    cmd: python step.py evaluate report.txt evaluated.txt
+    deps: [report.txt]
+    outs: [evaluated.txt]
+  bundle:
+    cmd: python step.py bundle evaluated.txt bundle.txt
+    deps: [evaluated.txt]
+    outs: [bundle.txt]
+"""
+STEP = """\
+import os, sys, time
+from pathlib import Path
+stage, source, target = sys.argv[1:]
+var, source = Path(os.environ["BULKHEAD_VAR"]), Path(source)
+if stage == "collect":
+    month, text = str(source), (Path(os.environ["BULKHEAD_SOURCE_ROOT"]) / "source" / source).read_text()
+else:
+    files = sorted(source.glob("*.txt")) if source.is_dir() else [source]
+    text = "".join(file.read_text() for file in files)
+    month = text.splitlines()[-1].split()[0]
+name = f"{stage} {month}"
+(var / "began" / f"{name} {os.getpid()}").touch()
+if (var / "bad" / month).exists():
+    print(f"{month} is bad")
+    raise SystemExit(65)
+while (var / "hold" / name).exists():
+    time.sleep(0.05)
+Path(target).parent.mkdir(exist_ok=True)
+Path(target).write_text(text)
+with (var / "written.txt").open("a") as stream:
+    stream.write(f"{name}\\n")
+"""
+
+
+@dataclass(frozen=True)
+class Place:
+    """The project and its Airflow."""
+
+    root: Path
+    environment: Mapping[str, str]
+    airflow: Airflow
+
+    def control(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, self.root / "bin" / "airflow-local", *words]
+        done = subprocess.run(
+            command, env=dict(self.environment), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        )
+        assert not check or done.returncode == 0, done.stdout[-4000:]
+        return done
+
+    def begin(self) -> None:
+        """Start Airflow; only what collects and trains is unpaused, since nothing here can be served."""
+        self.control("up")
+        passwords = json.loads((self.root / "var" / "airflow" / "passwords.json").read_bytes())
+        self.airflow.log_in("admin", passwords["admin"])
+        until(lambda: len(self.airflow.call("GET", "/api/v2/dags")["dags"]) == 4, "the DAGs to be read", limit_s=120)
+        for dag in ("bundle_and_deploy", "monitor"):
+            self.airflow.call("PATCH", f"/api/v2/dags/{dag}", {"is_paused": True})
+
+    def deliver(self, month: str, rows: str = "rows") -> None:
+        (self.root / "source").mkdir(exist_ok=True)
+        (self.root / "source" / month).write_text(f"{month} {rows}\n")
+
+    @contextmanager
+    def held(self, *names: str) -> Iterator[None]:
+        """Let stages of these names wait, such as `evaluate 2013-01`."""
+        files = [self.root / "var" / "hold" / name for name in names]
+        for file in files:
+            file.touch()
+        try:
+            yield
+        finally:
+            for file in files:
+                file.unlink(missing_ok=True)
+
+    def began(self, name: str) -> list[int]:
+        """The process ids of all attempts at a stage, such as `evaluate 2013-01`."""
+        return [int(path.name.split()[-1]) for path in (self.root / "var" / "began").glob(f"{name} *")]
+
+    def attempt(self, name: str, after: int = 0) -> psutil.Process:
+        """The stage's process of the attempt after so many earlier ones, at work."""
+        until(lambda: len(self.began(name)) > after, f"{name} to begin", limit_s=LIMIT_S)
+        alive = [process for process in self.began(name) if psutil.pid_exists(process)]
+        return psutil.Process(alive[-1])
+
+    def written(self, name: str) -> int:
+        """How often a stage has written its result."""
+        path = self.root / "var" / "written.txt"
+        return path.read_text().splitlines().count(name) if path.exists() else 0
+
+    def backfill(self, first: str, last: str, *, runs: int = 1, reprocess: str = "none", dag: str = TRAIN) -> int:
+        asked = {
+            "dag_id": dag,
+            "from_date": f"{first}-01T00:00:00Z",
+            "to_date": f"{last}-01T00:00:00Z",
+            "max_active_runs": runs,
+            "reprocess_behavior": reprocess,
+        }
+        return int(self.airflow.call("POST", "/api/v2/backfills", asked)["id"])
+
+    def runs(self, dag: str, *, of_backfill: bool | None = None) -> list[dict[str, Any]]:
+        """The runs of a DAG by month, then by their start."""
+        found = [
+            run
+            for run in self.airflow.call("GET", f"/api/v2/dags/{dag}/dagRuns?limit=100")["dag_runs"]
+            if of_backfill is None or (run["run_type"] == "backfill") == of_backfill
+        ]
+        return sorted(found, key=lambda run: (str(run["partition_key"]), str(run["start_date"])))
+
+    def wait(self, runs: Callable[[], list[dict[str, Any]]], count: int, what: str) -> list[dict[str, Any]]:
+        """Wait until so many runs are there and all of them have ended."""
+        ended = {"success", "failed"}
+        until(
+            lambda: len(found := runs()) == count and all(run["state"] in ended for run in found), what, limit_s=LIMIT_S
+        )
+        return runs()
+
+    def recorded(self, dag: str, run: str) -> dict[str, str]:
+        """The digests of a run's results, by path."""
+        from_id = f"{dag}.{run}"
+        (lock,) = [
+            path
+            for path in (self.root / "var" / "runs" / "locks").glob(f"{dag}.*.dvc.lock")
+            if json.loads(path.with_name(path.name.removesuffix(".dvc.lock") + ".json").read_bytes())["run"]
+            == safe_name(from_id)
+        ]
+        stages = yaml.safe_load(lock.read_text())["stages"]
+        return {out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"]}
+
+    def expected(self, through: str, rows: Mapping[str, str] | None = None) -> dict[str, str]:
+        """What a run through that month must give, worked out from the source alone."""
+        lines = {m: f"{m} {(rows or {}).get(m, 'rows')}\n" for m in MONTHS if m <= through}
+        texts = {f"data/{month}.txt": line for month, line in lines.items()}
+        texts |= dict.fromkeys(("report.txt", "evaluated.txt"), "".join(lines.values()))
+        return {path: hashlib.md5(text.encode()).hexdigest() for path, text in texts.items()}
+
+
+def safe_name(run: str) -> str:
+    """As `pipelines.runs.workspace` names files, which this environment cannot import."""
+    import re
+
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", run).strip("-.")[:120]
+    return name if name == run else f"{name}-{hashlib.sha256(run.encode()).hexdigest()[:8]}"
+
+
+@contextmanager
+def place(root: Path) -> Iterator[Place]:
+    """A project with a running Airflow."""
+    made = _prepared(root)
+    try:
+        made.begin()
+        yield made
+    finally:
+        for hold in (root / "var" / "hold").iterdir():
+            hold.unlink()
+        made.control("down")
+        until(lambda: processes_in(root) == [], "everything of it to end")
+
+
+def _prepared(root: Path) -> Place:
+    for name in ("dags", "pipelines", "bin"):
+        shutil.copytree(PROJECT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("contract", "requirements", ".venv"):
+        (root / name).symlink_to(PROJECT / name)
+    _replace(root / "pipelines" / "runs" / "holding.py", "FROZEN_S = 60.0", f"FROZEN_S = {FROZEN_S}")
+    _replace(root / "dags" / "pipeline_tasks.py", '"retry_delay": timedelta(seconds=10)', '"retry_delay": timedelta(seconds=1)')
+    months = ", ".join(f'"{month}"' for month in LISTED)
+    files = {
+        "params.yaml": f"name: tiny\ndata:\n  months: [{months}]\n",
+        "dvc.yaml": PIPELINE,
+        "step.py": STEP,
+        ".gitignore": "/var/\n/data/\n/source/\n/*.txt\n/dags\n/pipelines\n/bin\n/contract\n/requirements\n/.venv\n",
+        ".dvc/config": "[core]\n    analytics = false\n",
+        ".dvc/.gitignore": "/config.local\n/tmp\n/cache\n",
+        "var/airflow/airflow.cfg": (
+            f"[scheduler]\ntask_instance_heartbeat_timeout = {HEARTBEAT_TIMEOUT_S}\n"
+            "task_instance_heartbeat_timeout_detection_interval = 2\n"
+        ),
+    }
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    (root / "var" / "airflow").chmod(0o700)
+    for name in ("hold", "began", "bad"):
+        (root / "var" / name).mkdir()
+    identity = ("-c", "user.name=t", "-c", "user.email=t@localhost")
+    for command in (["init", "--quiet", "--initial-branch=main"], ["add", "--all"], ["commit", "--quiet", "--message=A"]):
+        subprocess.run(["git", *identity, *command], cwd=root, check=True)
+    compiling = [interpreter("pipeline"), "-m", "pipelines.runs", "compile"]
+    subprocess.run(compiling, cwd=root, env=without_airflow(), check=True, stdout=subprocess.DEVNULL)
+    (port,) = free_ports(1)
+    environment = without_airflow() | {"BULKHEAD_AIRFLOW_PORT": str(port), "BULKHEAD_VAR": str(root / "var")}
+    place = Place(root, environment, Airflow(f"http://127.0.0.1:{port}"))
+    for month in MONTHS:
+        place.deliver(month)
+    return place
+
+
+def _replace(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))

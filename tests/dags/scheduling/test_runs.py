@@ -1,0 +1,133 @@
+"""Backfills, overtaking, late data, kills and freezes under a real scheduler, on a project whose stages take milliseconds.
+
+The tests share one Airflow and follow each other, as months do: each says which months have run before it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from harness import interpreter
+from harness.waiting import until
+from tests.dags.scheduling.place import COLLECT, LIMIT_S, TRAIN, Place, place
+from tests.faults.places import ODD
+
+pytestmark = pytest.mark.skipif(
+    not interpreter("pipeline").exists(), reason="needs the pipeline environment beside this one"
+)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with place(tmp_path_factory.mktemp("tiny") / ODD) as made:
+        yield made
+
+
+def backfilled(tiny: Place, count: int, dag: str = TRAIN) -> list[dict[str, Any]]:
+    return tiny.wait(lambda: tiny.runs(dag, of_backfill=True), count, f"{count} runs of backfills")
+
+
+def keys(runs: list[dict[str, Any]]) -> list[str]:
+    return [run["partition_key"] for run in runs]
+
+
+def test_newest_month_overtakes_a_backfill_in_progress(tiny: Place) -> None:
+    """January to March by a backfill that fills its pool and goes on only when June, announced meanwhile, has been trained on."""
+    stages = [f"evaluate 2013-0{month}" for month in (1, 2, 3)]
+    with tiny.held(*stages):
+        tiny.backfill("2013-01", "2013-03", runs=3)
+        until(lambda: sum(len(tiny.began(stage)) for stage in stages) == 2, "the pool to be full", limit_s=LIMIT_S)
+        tiny.airflow.trigger(COLLECT, partition_key="2013-06")
+        (newest,) = tiny.wait(lambda: tiny.runs(TRAIN, of_backfill=False), 1, "June's training")
+        assert (newest["state"], newest["partition_key"], newest["run_type"]) == ("success", "2013-06", "asset_triggered")
+        assert [run["state"] for run in tiny.runs(TRAIN, of_backfill=True)] == ["running"] * 3
+        assert sum(len(tiny.began(stage)) for stage in stages) == 2
+    runs = backfilled(tiny, 3)
+    for run in [*runs, newest]:
+        assert run["state"] == "success", tiny.airflow.failures(TRAIN, run["dag_run_id"])
+        assert tiny.recorded(TRAIN, run["dag_run_id"]) == tiny.expected(run["partition_key"])
+
+
+def test_backfill_takes_the_months_without_a_run_forwards_and_a_failed_one_again(tiny: Place) -> None:
+    """April and May, since the others have run; May fails at first."""
+    bad = tiny.root / "var" / "bad" / "2013-05"
+    bad.touch()
+    tiny.backfill("2013-01", "2013-06")
+    april, may = backfilled(tiny, 5)[3:]
+    assert [(run["partition_key"], run["state"]) for run in (april, may)] == [("2013-04", "success"), ("2013-05", "failed")]
+    assert april["end_date"] <= may["start_date"]
+
+    bad.unlink()
+    tiny.backfill("2013-01", "2013-06", reprocess="failed")
+    again = backfilled(tiny, 6)
+    assert keys(again)[3:] == ["2013-04", "2013-05", "2013-05"]
+    assert again[-1]["state"] == "success"
+    for run in (april, again[-1]):
+        assert tiny.recorded(TRAIN, run["dag_run_id"]) == tiny.expected(run["partition_key"])
+
+
+def test_a_killed_stage_a_killed_worker_and_a_frozen_task_cost_an_attempt_and_no_byte(tiny: Place) -> None:
+    """July: the stage is killed. August: the executor's worker. September: all that works for the task stops, and wakes late."""
+    pool = {"name": "backfills", "slots": 4, "description": "", "include_deferred": False}
+    tiny.airflow.call("PATCH", "/api/v2/pools/backfills", pool)
+    names = [f"evaluate 2013-{month}" for month in ("07", "08", "09")]
+    before = len(tiny.runs(TRAIN, of_backfill=True))
+    with tiny.held(*names):
+        tiny.backfill("2013-07", "2013-09", runs=3)
+        july, august, september = (tiny.attempt(name) for name in names)
+        july.kill()
+        worker_of(august).kill()
+        frozen = [*lineage(september), worker_of(september)]
+        for process in frozen:
+            process.suspend()
+        july, august, september = (run["dag_run_id"] for run in tiny.runs(TRAIN, of_backfill=True)[before:])
+        until(lambda: attempts(tiny, july) >= 2, "July to be tried again", limit_s=LIMIT_S)
+        until(lambda: attempts(tiny, august) >= 2, "August to be tried again", limit_s=LIMIT_S)
+    runs = backfilled(tiny, before + 3)[before:]
+    for process in frozen:
+        if process.is_running():
+            process.resume()
+    for run in runs:
+        assert run["state"] == "success", tiny.airflow.failures(TRAIN, run["dag_run_id"])
+        assert attempts(tiny, run["dag_run_id"]) >= 2
+        assert tiny.recorded(TRAIN, run["dag_run_id"]) == tiny.expected(run["partition_key"])
+    until(lambda: not any(process.is_running() for process in frozen[:-2]), "what was frozen to end")
+    assert [tiny.written(name) for name in names] == [1, 1, 1]
+
+
+def attempts(tiny: Place, run: str) -> int:
+    return int(tiny.airflow.tasks(TRAIN, run)["evaluate"]["try_number"])
+
+
+def lineage(stage: psutil.Process) -> list[psutil.Process]:
+    """A stage and what started it, up to the task's process."""
+    found = [stage]
+    while "airflow worker" not in " ".join(found[-1].cmdline()):
+        found.append(found[-1].parent())
+    return found
+
+
+def worker_of(stage: psutil.Process) -> psutil.Process:
+    """The executor's worker, which beats for the task."""
+    return lineage(stage)[-1].parent()
+
+
+def test_a_killed_scheduler_is_started_again_and_goes_on(tiny: Place) -> None:
+    with tiny.held("validate 2013-10"):
+        run = tiny.airflow.trigger(COLLECT, partition_key="2013-10")
+        worker = worker_of(tiny.attempt("validate 2013-10"))
+        scheduler = worker.parent()
+        assert "scheduler" in scheduler.cmdline()
+        os.kill(scheduler.pid, signal.SIGKILL)
+        until(lambda: not scheduler.is_running(), "its end")
+    assert tiny.airflow.wait(COLLECT, run, LIMIT_S) == "success", tiny.airflow.failures(COLLECT, run)
+    assert tiny.written("validate 2013-10") == 1
+    wanted = tiny.expected("2013-10")
+    assert tiny.recorded(COLLECT, run) == {path: wanted[path] for path in wanted if path != "evaluated.txt"}
