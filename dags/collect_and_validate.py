@@ -3,6 +3,8 @@
 from airflow.sdk import DAG, chain
 from partition_schedule import MonthlyPartitions
 from pipeline_tasks import (
+    AGAIN,
+    AGAIN_PARAMETER,
     COMMON,
     LAST_MONTH,
     MONTH_PARAMETER,
@@ -18,8 +20,8 @@ with DAG(
     description=__doc__,
     schedule=MonthlyPartitions(last=LAST_MONTH),
     max_active_runs=2,
-    params={"through": MONTH_PARAMETER},
+    params={"through": MONTH_PARAMETER, "again": AGAIN_PARAMETER},
     **COMMON,
 ):
-    opened, closed = open_task(), close_task()
+    opened, closed = open_task(again=AGAIN), close_task()
     chain(opened, stage_task("validate"), record_task(VALIDATED), closed.as_teardown(setups=opened.as_setup()))

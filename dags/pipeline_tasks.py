@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from airflow.sdk import Asset, BaseOperator, Param
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 HERE = Path(__file__).parent
 PROJECT = Path(os.environ.get("BULKHEAD_PROJECT", HERE.parent))
 PIPELINE_PYTHON = os.environ.get("BULKHEAD_PIPELINE_PYTHON", str(PROJECT / ".venv/pipeline/bin/python"))
-GRAPH: dict[str, Any] = json.loads((HERE / "graph.json").read_bytes())
 
 VALIDATED = Asset("validated_month", uri="x-bulkhead://validated-month", group="pipeline")
 APPROVED = Asset("approved_model", uri="x-bulkhead://approved-model", group="pipeline")
@@ -30,6 +29,26 @@ APPROVED = Asset("approved_model", uri="x-bulkhead://approved-model", group="pip
 # sysexits.h: wrong usage, rejected data or model, wrong configuration. The same input would fail again; see contract/errors.py.
 FINAL_EXIT_CODES = frozenset({64, 65, 78})
 
+
+def _graph(path: Path) -> dict[str, Any]:
+    """Return the compiled graph.
+
+    Raises:
+        AirflowException: it is missing or broken; the UI shows this as the import error of every DAG file.
+    """
+    try:
+        graph: dict[str, Any] = json.loads(path.read_bytes())
+        if not graph["stages"] or not graph["months"]["first"] or "last" not in graph["months"]:
+            raise ValueError("no stages or months")
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise AirflowException(
+            f"{path} is not a compiled graph ({error!r}), so no DAG can be read; write it anew in {PROJECT}: "
+            f"{PIPELINE_PYTHON} -m pipelines.runs compile"
+        ) from error
+    return graph
+
+
+GRAPH = _graph(HERE / "graph.json")
 RUN = "{{ dag.dag_id }}.{{ run_id }}"
 THROUGH = "{{ dag_run.partition_key or params.through or '' }}"
 MONTH_PARAMETER = Param(
@@ -41,12 +60,23 @@ MONTH_PARAMETER = Param(
 )
 
 
+AGAIN_PARAMETER = Param(
+    None,
+    type=["null", "array"],
+    items={"type": "string", "pattern": r"^\d{4}-(0[1-9]|1[0-2])$"},
+    title="Collect again",
+    description="Months whose rows came late, such as 2013-03, one a line: they are collected again, and all that hangs on them runs.",
+)
+AGAIN = "{{ (params.again or []) | join(',') }}"
+
 LAST_MONTH: str | None = GRAPH["months"]["last"]  # None: no end
+CATCH_UP_FROM: str | None = GRAPH["months"].get("catch_up_from")  # None: months that were missed are a backfill's
 
 # The default arguments of every DAG. A month is due when it is over; the first month of params.yaml is the first to be scheduled.
 COMMON: dict[str, Any] = {
-    "start_date": datetime.strptime(GRAPH["months"]["first"], "%Y-%m").replace(tzinfo=UTC) + timedelta(days=1),
-    "catchup": False,
+    "start_date": datetime.strptime(CATCH_UP_FROM or GRAPH["months"]["first"], "%Y-%m").replace(tzinfo=UTC)
+    + timedelta(days=1),
+    "catchup": CATCH_UP_FROM is not None,
     "tags": ["bulkhead"],
     "default_args": {"retries": 2, "retry_delay": timedelta(seconds=10), "retry_exponential_backoff": 2.0},
 }
@@ -114,9 +144,10 @@ class PipelineCommand(BaseOperator):  # type: ignore[misc]  # airflow's types ar
         output.close()
 
 
-def open_task(*, like: str = "") -> PipelineCommand:
-    """Return the task that makes the run's workspace; `like` is a template of the recorded run to begin with."""
-    return _runs("open", "--through", THROUGH, *(["--like", like] if like else []), task_id="open")
+def open_task(*, like: str = "", again: str = "") -> PipelineCommand:
+    """Return the task that makes the run's workspace; templates: the recorded run to begin with, and the months to collect again."""
+    options = [*(["--like", like] if like else []), *(["--again", again] if again else [])]
+    return _runs("open", "--through", THROUGH, *options, task_id="open")
 
 
 def stage_task(stage: str) -> PipelineCommand:
@@ -177,6 +208,11 @@ def _outcome(line: str) -> dict[str, Any] | None:
 
 
 def _announce(context: Any, asset: Asset, record: dict[str, str]) -> None:
+    if asset == VALIDATED and context["dag_run"].run_type == "backfill":
+        # One run trains at a time, in the order of the announcements: the newest month would wait for all of them.
+        raise AirflowSkipException(
+            "a backfill announces no month; backfill train_and_evaluate for the models of its months"
+        )
     event = context["outlet_events"][asset]
     event.extra = record
     if not context["dag_run"].partition_key:  # a run by hand without a key is for its last month

@@ -9,6 +9,8 @@ from datetime import timedelta
 from airflow.sdk import DAG, chain
 from partition_schedule import MonthlyPartitions
 from pipeline_tasks import (
+    AGAIN,
+    AGAIN_PARAMETER,
     APPROVED,
     COMMON,
     LAST_MONTH,
@@ -25,8 +27,8 @@ with DAG(
     description=__doc__,
     schedule=MonthlyPartitions(last=LAST_MONTH, asset=VALIDATED, delay=timedelta(days=1)),
     max_active_runs=1,  # month by month: the model of an older month must not replace that of a newer one
-    params={"through": MONTH_PARAMETER},
+    params={"through": MONTH_PARAMETER, "again": AGAIN_PARAMETER},
     **COMMON,
 ):
-    opened, closed = open_task(), close_task()
+    opened, closed = open_task(again=AGAIN), close_task()
     chain(opened, stage_task("evaluate"), record_task(APPROVED), closed.as_teardown(setups=opened.as_setup()))

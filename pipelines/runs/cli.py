@@ -28,6 +28,12 @@ def add_commands(subparsers: Any) -> None:
     opening.add_argument(
         "--like", default="", metavar="RUN", help="start from the commit, months and results of this run"
     )
+    opening.add_argument(
+        "--again",
+        default="",
+        metavar="MONTHS",
+        help="collect these months again, such as 2013-03,2013-04: rows came late",
+    )
     repro = _add(subparsers, "repro", _repro, "run stages in the workspace of a run")
     repro.add_argument("stages", nargs="+", metavar="STAGE", help="its name in dvc.yaml; `collect` means every month")
     execute = _add(subparsers, "exec", _execute, "run a command in the workspace of a run")
@@ -39,7 +45,10 @@ def add_commands(subparsers: Any) -> None:
     compiling.add_argument(
         "--open-ended", action="store_true", help="schedule months after the last one in params.yaml"
     )
-    compiling.add_argument("--check", action="store_true", help="write nothing; fail if the file is stale")
+    compiling.add_argument(
+        "--catch-up-from", metavar="MONTH", help="schedule the months from this one on, even those that were missed"
+    )
+    compiling.add_argument("--check", action="store_true", help="write nothing; fail if the file is stale or broken")
 
 
 def _add(
@@ -67,7 +76,8 @@ def _open(options: argparse.Namespace) -> int:
     workspace = _workspace(options.run)
     like = _workspace(options.like) if options.like else None
     now = datetime.now(UTC).strftime("%Y-%m")
-    state = open_workspace(workspace, through=options.through or None, like=like, now=now)
+    collect_again = [month for month in options.again.split(",") if month]
+    state = open_workspace(workspace, through=options.through or None, like=like, again=collect_again, now=now)
     print(f"{workspace.path}: commit {state.commit[:12]}, months {state.months[0]} to {state.months[-1]}")
     if changed := uncommitted(workspace.project):
         more = f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
@@ -115,7 +125,7 @@ def _compile(options: argparse.Namespace) -> int:
     if options.check:
         if graph.is_current(project):
             return 0
-        print(f"{graph.FILE_NAME} is stale: run `python -m pipelines.runs compile`")
+        print(f"{graph.FILE_NAME} is stale or broken: run `python -m pipelines.runs compile`")
         return EXIT_DATA
-    print(graph.write(project, open_ended=options.open_ended))
+    print(graph.write(project, open_ended=options.open_ended, catch_up_from=options.catch_up_from))
     return 0

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pipelines.data.integrity.check import check
 from pipelines.machine import usage
-from pipelines.runs import facts
+from pipelines.runs import facts, recollected
 from pipelines.runs.holding import MARK
 from pipelines.runs.outcome import PROGRESS, Progress, line_of
 from pipelines.runs.processes import run_group
@@ -44,8 +44,15 @@ def repro(workspace: Workspace, stages: Sequence[str], environment: Mapping[str,
         _verify(workspace)
         # The costs of all tasks of a run are one run's.
         extra = {"SHELL": str(_STAGE_SHELL), "BULKHEAD_STAGE_EXIT_CODE": str(code_file), usage.RUN: workspace.name}
-        command = ["dvc", "--wait-for-lock", "repro", *stages]
-        code = _run(workspace, command, {**environment, **extra}, name=" ".join(stages), read=progress.read)
+        prefix, name = ["dvc", "--wait-for-lock", "repro"], " ".join(stages)
+        code, again = 0, recollected.targets(workspace.state().again)
+        if again:
+            collecting = [*prefix, "--force", "--single-item", *again]
+            code = _run(workspace, collecting, {**environment, **extra}, name=name, read=progress.read)
+            if code == 0:
+                workspace.collected_again()
+        if code == 0:
+            code = _run(workspace, [*prefix, *stages], {**environment, **extra}, name=name, read=progress.read)
         progress.end(code)
         for stage in progress.stages.values():
             facts.complete(stage, workspace.path)

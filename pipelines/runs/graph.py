@@ -18,39 +18,45 @@ _WITHOUT_TASK = {"declare"}
 LAST_STAGES = {"collect_and_validate": "validate", "train_and_evaluate": "evaluate", "bundle_and_deploy": "bundle"}
 
 
-def compile_graph(project: Path, *, open_ended: bool) -> dict[str, Any]:
+def compile_graph(project: Path, *, open_ended: bool, catch_up_from: str | None = None) -> dict[str, Any]:
     """Return the DAG and the direct upstream of every stage, and the months to schedule.
 
     Args:
         open_ended: if true, new months will arrive; else the schedule ends with the last one in `params.yaml`.
+        catch_up_from: the first month that is scheduled even if it is long over; None: months that were missed are not made up for.
 
     Raises:
-        ConfigurationError: no DAG owns a stage, or the last stage of a DAG is missing.
+        ConfigurationError: no DAG owns a stage, the last stage of a DAG is missing, or `catch_up_from` is no month of the schedule.
     """
     upstream = _upstream_names(project)
     owners = _owners(upstream)
     listed = months.read(project / "params.yaml")
+    if catch_up_from:
+        months.span(listed[0], catch_up_from)
+    scheduled = {"first": listed[0], "last": None if open_ended else listed[-1], "catch_up_from": catch_up_from}
     return {
-        "months": {"first": listed[0], "last": None if open_ended else listed[-1]},
+        "months": scheduled,
         "stages": {name: {"dag": owners[name], "upstream": sorted(upstream[name])} for name in sorted(upstream)},
     }
 
 
-def write(project: Path, *, open_ended: bool) -> Path:
+def write(project: Path, *, open_ended: bool, catch_up_from: str | None = None) -> Path:
     """Write the compiled graph and return its path."""
     path = project / FILE_NAME
-    write_atomically(path, canonical_json(compile_graph(project, open_ended=open_ended)))
+    compiled = compile_graph(project, open_ended=open_ended, catch_up_from=catch_up_from)
+    write_atomically(path, canonical_json(compiled))
     return path
 
 
 def is_current(project: Path) -> bool:
-    """Return whether the committed graph matches `dvc.yaml` and `params.yaml`."""
-    path = project / FILE_NAME
-    if not path.is_file():
+    """Return whether the committed graph matches `dvc.yaml` and `params.yaml`; a missing or broken one does not."""
+    try:
+        graph = json.loads((project / FILE_NAME).read_bytes())
+        open_ended: bool = graph["months"]["last"] is None
+        catch_up_from = graph["months"]["catch_up_from"]
+    except (FileNotFoundError, ValueError, LookupError, TypeError):
         return False
-    graph = json.loads(path.read_bytes())
-    open_ended: bool = graph["months"]["last"] is None
-    return bool(graph == compile_graph(project, open_ended=open_ended))
+    return bool(graph == compile_graph(project, open_ended=open_ended, catch_up_from=catch_up_from))
 
 
 def _upstream_names(project: Path) -> dict[str, set[str]]:

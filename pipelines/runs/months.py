@@ -69,6 +69,19 @@ def refuse_unfinished(listed: Sequence[str], now: str | None) -> None:
         )
 
 
+def refuse_unlisted(wanted: Sequence[str], listed: Sequence[str]) -> None:
+    """Check that months to be collected again are months of the run.
+
+    Raises:
+        ConfigurationError: one is not.
+    """
+    if unknown := [month for month in wanted if month not in listed]:
+        raise ConfigurationError(
+            f"{', '.join(unknown)} cannot be collected again: the run has the months {listed[0]} to {listed[-1]}; name some of them, "
+            "such as 2013-03,2013-04"
+        )
+
+
 def _number(month: str) -> int:
     match = _MONTH.fullmatch(month)
     if match is None:

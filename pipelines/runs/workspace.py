@@ -2,6 +2,7 @@
 
 <var>/runs/<run>/                     the checkout during the run; kept if it failed
 <var>/runs/.guards/<run>              the lock of the workspace
+<var>/runs/.again/<month>             a month that a run has collected again, since rows came late
 <var>/runs/locks/<run>.dvc.lock       digests of the run's results
 <var>/runs/locks/<run>.json           its commit, months, and the place of its reports
 <var>/runs/reports/<run>/             its metrics and reports, for people
@@ -16,17 +17,18 @@ import re
 import shutil
 import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from contract.errors import ConfigurationError
 from contract.files import canonical_json, private_directory, sha256, write_atomically
-from pipelines.runs import months
+from pipelines.runs import months, recollected
 from pipelines.runs.holding import held
 
 KEPT_FAILED = 5
+_SHOWN = 5
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _LONGEST = 120
 _SITE = ".dvc/tmp/site"
@@ -35,12 +37,18 @@ _STATE = ".git/run.json"  # in .git, where no stage and no `git status` sees it
 
 @dataclass(frozen=True)
 class State:
-    """The state of an open workspace; `failed` names the command that failed last, or is None."""
+    """The state of an open workspace.
+
+    Attributes:
+        failed: the command that failed last, or None.
+        again: months yet to be collected again.
+    """
 
     run: str
     commit: str
     months: tuple[str, ...]
     failed: str | None = None
+    again: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,13 +94,21 @@ class Workspace:
             raw = json.loads((self.path / _STATE).read_bytes())
         except FileNotFoundError:
             raise ConfigurationError(
-                f"run {self.run!r} has no workspace in {self.path}; open it with `python -m pipelines.runs open`"
+                f"run {self.run!r} has no workspace in {self.path}; open it with `python -m pipelines.runs open`, or name one of "
+                "`python -m pipelines.runs list`"
             ) from None
-        return State(raw["run"], raw["commit"], tuple(raw["months"]), raw["failed"])
+        return State(raw["run"], raw["commit"], tuple(raw["months"]), raw["failed"], tuple(raw.get("again", ())))
 
     def mark(self, failed: str | None) -> None:
         """Record the command that failed, or that none did."""
         _write_state(self.path, replace(self.state(), failed=failed))
+
+    def collected_again(self) -> None:
+        """Record that the months of `State.again` were collected again, for this run and for all later ones."""
+        state = self.state()
+        for month in state.again:
+            recollected.record(self.var, month)
+        _write_state(self.path, replace(state, again=()))
 
     @contextmanager
     def guard(self) -> Iterator[None]:
@@ -125,17 +141,23 @@ def safe_name(run: str) -> str:
 
 
 def open_workspace(
-    workspace: Workspace, *, through: str | None = None, like: Workspace | None = None, now: str | None = None
+    workspace: Workspace,
+    *,
+    through: str | None = None,
+    like: Workspace | None = None,
+    again: Sequence[str] = (),
+    now: str | None = None,
 ) -> State:
     """Make the workspace from the project's last commit, or find it again unchanged.
 
     Args:
         through: the last month; by default the last one in `params.yaml`.
         like: a recorded run, to start from its commit, months and results.
+        again: months whose partitions are collected again.
         now: the current month, which is not over and so is refused; None to skip that check.
 
     Raises:
-        ConfigurationError: there is no such month or commit, or a month is not over.
+        ConfigurationError: there is no such month, commit or recorded run, or a month is not over.
     """
     with workspace.guard():
         if workspace.path.exists():
@@ -149,9 +171,12 @@ def open_workspace(
             last = through or (record["through"] if record else None)
             listed = months.cut(params, last) if last else months.read(params)
             months.refuse_unfinished(listed, now)
+            months.refuse_unlisted(again, listed)
             if like:
                 shutil.copyfile(like.recorded_lock, incoming / "dvc.lock")
-            state = State(workspace.run, commit, tuple(listed))
+            else:
+                recollected.forget(incoming / "dvc.lock", workspace.var)
+            state = State(workspace.run, commit, tuple(listed), again=tuple(again))
             _write_state(incoming, state)
             incoming.rename(workspace.path)
         finally:
@@ -187,8 +212,19 @@ def read_record(workspace: Workspace) -> dict[str, str]:
     try:
         entry: dict[str, str] = json.loads(workspace.record.read_bytes())
     except FileNotFoundError:
-        raise ConfigurationError(f"run {workspace.run!r} left no record in {workspace.record.parent}") from None
+        raise ConfigurationError(
+            f"run {workspace.run!r} left no record in {workspace.record.parent}; {_recorded(workspace)}"
+        ) from None
     return entry
+
+
+def _recorded(workspace: Workspace) -> str:
+    """Return the advice to name a recorded run, with the newest ones."""
+    records = workspace.record.parent.glob("*.json")
+    newest = sorted(records, key=lambda path: path.stat().st_mtime, reverse=True)[:_SHOWN]
+    if not newest:
+        return "no run is recorded yet: leave the run out to use the last commit"
+    return f"name one of those that did, the newest first: {', '.join(path.stem for path in newest)}"
 
 
 def close_workspace(workspace: Workspace) -> str:

@@ -111,8 +111,24 @@ def test_the_event_names_the_month_when_the_run_has_no_key(tasks: Any, key: str 
     record = {"run": "r", "through": "2013-02"}
     partitions: list[str] = []
     event = SimpleNamespace(extra=None, add_partitions=partitions.append)
-    context = {"outlet_events": {tasks.VALIDATED: event}, "dag_run": SimpleNamespace(partition_key=key)}
+    context = {
+        "outlet_events": {tasks.VALIDATED: event},
+        "dag_run": SimpleNamespace(partition_key=key, run_type="manual"),
+    }
     said = json.dumps({"stage": "record", "state": "ran", "facts": record})
     execute(tasks, f"print({said!r})", context, pushed=[], outlets=[tasks.VALIDATED])
     assert event.extra == record
     assert partitions == expected
+
+
+def test_a_backfill_announces_its_models_and_not_its_months(tasks: Any) -> None:
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    events = {asset: SimpleNamespace(extra=None) for asset in (tasks.VALIDATED, tasks.APPROVED)}
+    context = {"outlet_events": events, "dag_run": SimpleNamespace(partition_key="2013-01", run_type="backfill")}
+    outcome = json.dumps({"stage": "record", "state": "ran", "facts": {"run": "r"}})
+    said = f"print({outcome!r})"
+    with pytest.raises(AirflowSkipException, match="backfill train_and_evaluate"):
+        execute(tasks, said, context, pushed=[], outlets=[tasks.VALIDATED])
+    execute(tasks, said, context, pushed=[], outlets=[tasks.APPROVED])
+    assert [event.extra for event in events.values()] == [None, {"run": "r"}]

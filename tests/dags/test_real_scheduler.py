@@ -40,6 +40,8 @@ FLIGHT = {
     "scheduled_arrival": "2013-05-24T18:45",
 }
 
+# Rounds of boosting that the first attempt at training begins; the checkpoint before has 100.
+KILLED_AT, CHECKPOINT = 130, 100
 DAGS = {"collect_and_validate", "train_and_evaluate", "bundle_and_deploy", "monitor"}
 
 pytestmark = pytest.mark.skipif(
@@ -78,12 +80,18 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The output digests of a plain `dvc repro`, stage by stage."""
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in which a plain `dvc repro` has run."""
     root = Path(os.environ.get("BULKHEAD_TEST_SLICE") or tmp_path_factory.mktemp("plain") / "project")
     if not root.exists():
         subprocess.run([interpreter("pipeline"), "-m", "harness.slice", root], cwd=PROJECT, check=True)
-    return outputs(root / "dvc.lock")
+    return root
+
+
+@pytest.fixture(scope="module")
+def plain(undisturbed: Path) -> dict[str, Any]:
+    """The output digests of a plain `dvc repro`, stage by stage."""
+    return outputs(undisturbed / "dvc.lock")
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +108,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         "BULKHEAD_REPLICA_PORT": "18100",  # it takes the first from there that are free
         "BULKHEAD_STORE": str(root / "store"),
         "BULKHEAD_VAR": str(root / "var"),
+        "PYTHONPATH": str(PROJECT / "drills" / "training" / "counting"),
+        "DRILL_ROUNDS": str(root / "var" / "rounds"),
+        "DRILL_KILL_AT": str(KILLED_AT),
     }
     made = Site(root, environment, Airflow(f"http://127.0.0.1:{port}"))
     try:
@@ -124,7 +135,7 @@ def fleet(site: Site) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def trained(site: Site, fleet: None) -> str:
-    """A run of `train_and_evaluate`, triggered through REST, that went well. Its id."""
+    """A run of `train_and_evaluate`, triggered through REST, that went well although its training was killed once. Its id."""
     run = site.airflow.trigger("train_and_evaluate", partition_key=MONTHS[-1])
     state = site.airflow.wait("train_and_evaluate", run, 400)
     assert state == "success", site.airflow.failures("train_and_evaluate", run)
@@ -165,6 +176,17 @@ def test_secrets_are_readable_by_their_owner_only(site: Site) -> None:
 def test_a_run_gives_the_digests_of_dvc_repro(site: Site, trained: str, plain: dict[str, Any]) -> None:
     recorded = site.lock(recorded_name(site, "train_and_evaluate"))
     assert recorded == {stage: digests for stage, digests in plain.items() if stage != "bundle"}
+
+
+def test_training_that_was_killed_half_way_went_on_from_its_checkpoint(
+    site: Site, trained: str, undisturbed: Path
+) -> None:
+    """To the digests of the test above. The rounds are grown twice: until they stop helping, and as many again on all rows."""
+    attempts = site.airflow.tasks("train_and_evaluate", trained)["evaluate"]["try_number"]
+    rounds = json.loads((undisturbed / "models" / "training.json").read_bytes())["rounds"]
+    patience = yaml.safe_load((undisturbed / "params.yaml").read_text())["train"]["early_stopping_rounds"]
+    repeated = (site.root / "var" / "rounds").stat().st_size - (2 * rounds + patience)
+    assert (attempts, repeated) == (2, KILLED_AT - CHECKPOINT)
 
 
 def test_a_backfill_until_today_lists_months_that_are_over_and_have_no_run(site: Site, trained: str) -> None:
@@ -228,6 +250,15 @@ def test_a_wrong_month_fails_at_once_with_the_reason_in_the_log(site: Site) -> N
     assert f"the first one in data.months of params.yaml is {MONTHS[0]}" in site.airflow.log(
         "collect_and_validate", run, "open"
     )
+
+
+def test_a_run_that_does_not_exist_is_named_with_those_that_do(site: Site, deployed: str) -> None:
+    run = site.airflow.trigger("bundle_and_deploy", conf={"run": "nobody"})
+    assert site.airflow.wait("bundle_and_deploy", run, 400) == "failed"
+    assert site.airflow.tasks("bundle_and_deploy", run)["open"]["try_number"] == 1
+    said = site.airflow.log("bundle_and_deploy", run, "open")
+    assert "run 'nobody' left no record" in said
+    assert recorded_name(site, "train_and_evaluate") in said
 
 
 def test_down_in_the_middle_of_a_run_leaves_no_process_and_up_goes_on_with_it(site: Site, deployed: str) -> None:

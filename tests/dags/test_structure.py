@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -140,6 +143,48 @@ def test_who_tells_whom(dags: dict[str, Any]) -> None:
         "bundle_and_deploy": ["approved_model"],
         "monitor": ["validated_month"],
     }
+
+
+def test_each_asset_has_one_producer(dags: dict[str, Any]) -> None:
+    """Two producers of one partition key block each other in Airflow 3.3: https://github.com/apache/airflow/issues/71070."""
+    produced = [outlet.name for dag in dags.values() for task in dag.tasks for outlet in task.outlets]
+    assert len(produced) == len(set(produced))
+    assert set(produced) == {asset.name for asset in _assets(dags)}
+
+
+def _assets(dags: dict[str, Any]) -> set[Any]:
+    conditions = (
+        stored(dag.timetable).asset_condition for dag in dags.values() if dag.dag_id != "collect_and_validate"
+    )
+    return {key for condition in conditions for key, _ in condition.iter_assets()}
+
+
+def parts(directory: Path, graph: str | None) -> Any:
+    """The module `pipeline_tasks` beside a compiled graph of this text."""
+    shutil.copy(DAGS / "pipeline_tasks.py", directory)
+    if graph is not None:
+        (directory / "graph.json").write_text(graph)
+    spec = importlib.util.spec_from_file_location("parts", directory / "pipeline_tasks.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("text", [None, "", "{", "[]", '{"months": {"first": null}, "stages": {}}'])
+def test_import_error_says_what_to_do_when_the_compiled_graph_is_broken(tmp_path: Path, text: str | None) -> None:
+    with pytest.raises(
+        Exception, match=r"graph.json is not a compiled graph .* write it anew in .*-m pipelines.runs compile"
+    ):
+        parts(tmp_path, text)
+
+
+def test_months_are_caught_up_with_when_the_graph_names_the_first(tmp_path: Path) -> None:
+    graph = json.loads((DAGS / "graph.json").read_bytes())
+    graph["months"]["catch_up_from"] = "2013-05"
+    common = parts(tmp_path, json.dumps(graph)).COMMON
+    assert (common["catchup"], f"{common['start_date']:%Y-%m-%d}") == (True, "2013-05-02")
 
 
 def test_models_are_trained_and_deployed_one_at_a_time_and_nothing_catches_up(dags: dict[str, Any]) -> None:

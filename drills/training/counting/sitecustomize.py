@@ -1,6 +1,10 @@
-"""Imported by Python at its start, by its directory on PYTHONPATH: each round of boosting appends a byte to the file DRILL_ROUNDS."""
+"""Imported by Python at its start, by its directory on PYTHONPATH: each round of boosting appends a byte to the file DRILL_ROUNDS.
+
+When the file has DRILL_KILL_AT bytes, the process that has begun this round kills itself with signal 9.
+"""
 
 import os
+import signal
 import sys
 from importlib.abc import MetaPathFinder
 from importlib.util import find_spec
@@ -25,7 +29,10 @@ class _Counting(MetaPathFinder):
             def counted(*arguments, **named):  # type: ignore[no-untyped-def]
                 descriptor = os.open(os.environ["DRILL_ROUNDS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
                 os.write(descriptor, b".")
+                begun = os.fstat(descriptor).st_size
                 os.close(descriptor)
+                if begun == int(os.environ.get("DRILL_KILL_AT", "0")):
+                    os.kill(os.getpid(), signal.SIGKILL)
                 return update(*arguments, **named)
 
             module.Booster.update = counted

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -92,7 +93,12 @@ class Place:
     def control(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, self.root / "bin" / "airflow-local", *words]
         done = subprocess.run(
-            command, env=dict(self.environment), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+            command,
+            env=dict(self.environment),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
         )
         assert not check or done.returncode == 0, done.stdout[-4000:]
         return done
@@ -109,6 +115,12 @@ class Place:
     def deliver(self, month: str, rows: str = "rows") -> None:
         (self.root / "source").mkdir(exist_ok=True)
         (self.root / "source" / month).write_text(f"{month} {rows}\n")
+
+    def commit_lock(self, dag: str, run: str) -> None:
+        """Commit the `dvc.lock` of a run, as people do."""
+        shutil.copyfile(self._lock(dag, run), self.root / "dvc.lock")
+        _git(self.root, "add", "dvc.lock")
+        _git(self.root, "commit", "--quiet", "--message=Lock")
 
     @contextmanager
     def held(self, *names: str) -> Iterator[None]:
@@ -137,15 +149,19 @@ class Place:
         path = self.root / "var" / "written.txt"
         return path.read_text().splitlines().count(name) if path.exists() else 0
 
-    def backfill(self, first: str, last: str, *, runs: int = 1, reprocess: str = "none", dag: str = TRAIN) -> int:
+    def backfill(self, first: str, last: str, *, runs: int = 1, reprocess: str = "none") -> None:
+        """Ask for a backfill of trainings. Those before must have ended; the scheduler would see that half a minute later."""
+        for before in self.airflow.call("GET", f"/api/v2/backfills?dag_id={TRAIN}")["backfills"]:
+            if before["completed_at"] is None:
+                self.airflow.call("PUT", f"/api/v2/backfills/{before['id']}/cancel")
         asked = {
-            "dag_id": dag,
+            "dag_id": TRAIN,
             "from_date": f"{first}-01T00:00:00Z",
             "to_date": f"{last}-01T00:00:00Z",
             "max_active_runs": runs,
             "reprocess_behavior": reprocess,
         }
-        return int(self.airflow.call("POST", "/api/v2/backfills", asked)["id"])
+        self.airflow.call("POST", "/api/v2/backfills", asked)
 
     def runs(self, dag: str, *, of_backfill: bool | None = None) -> list[dict[str, Any]]:
         """The runs of a DAG by month, then by their start."""
@@ -166,15 +182,11 @@ class Place:
 
     def recorded(self, dag: str, run: str) -> dict[str, str]:
         """The digests of a run's results, by path."""
-        from_id = f"{dag}.{run}"
-        (lock,) = [
-            path
-            for path in (self.root / "var" / "runs" / "locks").glob(f"{dag}.*.dvc.lock")
-            if json.loads(path.with_name(path.name.removesuffix(".dvc.lock") + ".json").read_bytes())["run"]
-            == safe_name(from_id)
-        ]
-        stages = yaml.safe_load(lock.read_text())["stages"]
+        stages = yaml.safe_load(self._lock(dag, run).read_text())["stages"]
         return {out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"]}
+
+    def _lock(self, dag: str, run: str) -> Path:
+        return self.root / "var" / "runs" / "locks" / f"{safe_name(f'{dag}.{run}')}.dvc.lock"
 
     def expected(self, through: str, rows: Mapping[str, str] | None = None) -> dict[str, str]:
         """What a run through that month must give, worked out from the source alone."""
@@ -186,8 +198,6 @@ class Place:
 
 def safe_name(run: str) -> str:
     """As `pipelines.runs.workspace` names files, which this environment cannot import."""
-    import re
-
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", run).strip("-.")[:120]
     return name if name == run else f"{name}-{hashlib.sha256(run.encode()).hexdigest()[:8]}"
 
@@ -212,7 +222,11 @@ def _prepared(root: Path) -> Place:
     for name in ("contract", "requirements", ".venv"):
         (root / name).symlink_to(PROJECT / name)
     _replace(root / "pipelines" / "runs" / "holding.py", "FROZEN_S = 60.0", f"FROZEN_S = {FROZEN_S}")
-    _replace(root / "dags" / "pipeline_tasks.py", '"retry_delay": timedelta(seconds=10)', '"retry_delay": timedelta(seconds=1)')
+    _replace(
+        root / "dags" / "pipeline_tasks.py",
+        '"retry_delay": timedelta(seconds=10)',
+        '"retry_delay": timedelta(seconds=1)',
+    )
     months = ", ".join(f'"{month}"' for month in LISTED)
     files = {
         "params.yaml": f"name: tiny\ndata:\n  months: [{months}]\n",
@@ -232,9 +246,9 @@ def _prepared(root: Path) -> Place:
     (root / "var" / "airflow").chmod(0o700)
     for name in ("hold", "began", "bad"):
         (root / "var" / name).mkdir()
-    identity = ("-c", "user.name=t", "-c", "user.email=t@localhost")
-    for command in (["init", "--quiet", "--initial-branch=main"], ["add", "--all"], ["commit", "--quiet", "--message=A"]):
-        subprocess.run(["git", *identity, *command], cwd=root, check=True)
+    _git(root, "init", "--quiet", "--initial-branch=main")
+    _git(root, "add", "--all")
+    _git(root, "commit", "--quiet", "--message=A commit")
     compiling = [interpreter("pipeline"), "-m", "pipelines.runs", "compile"]
     subprocess.run(compiling, cwd=root, env=without_airflow(), check=True, stdout=subprocess.DEVNULL)
     (port,) = free_ports(1)
@@ -243,6 +257,11 @@ def _prepared(root: Path) -> Place:
     for month in MONTHS:
         place.deliver(month)
     return place
+
+
+def _git(root: Path, *arguments: str) -> None:
+    identity = ("-c", "user.name=t", "-c", "user.email=t@localhost")
+    subprocess.run(["git", *identity, *arguments], cwd=root, check=True)
 
 
 def _replace(path: Path, old: str, new: str) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -30,8 +29,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         yield made
 
 
-def backfilled(tiny: Place, count: int, dag: str = TRAIN) -> list[dict[str, Any]]:
-    return tiny.wait(lambda: tiny.runs(dag, of_backfill=True), count, f"{count} runs of backfills")
+def backfilled(tiny: Place, count: int) -> list[dict[str, Any]]:
+    """All runs of backfills, by month, when they have ended."""
+    return tiny.wait(lambda: tiny.runs(TRAIN, of_backfill=True), count, f"{count} runs of backfills")
 
 
 def keys(runs: list[dict[str, Any]]) -> list[str]:
@@ -44,9 +44,14 @@ def test_newest_month_overtakes_a_backfill_in_progress(tiny: Place) -> None:
     with tiny.held(*stages):
         tiny.backfill("2013-01", "2013-03", runs=3)
         until(lambda: sum(len(tiny.began(stage)) for stage in stages) == 2, "the pool to be full", limit_s=LIMIT_S)
-        tiny.airflow.trigger(COLLECT, partition_key="2013-06")
+        announced = tiny.airflow.trigger(COLLECT, partition_key="2013-06")
+        assert tiny.airflow.wait(COLLECT, announced, LIMIT_S) == "success", tiny.airflow.failures(COLLECT, announced)
         (newest,) = tiny.wait(lambda: tiny.runs(TRAIN, of_backfill=False), 1, "June's training")
-        assert (newest["state"], newest["partition_key"], newest["run_type"]) == ("success", "2013-06", "asset_triggered")
+        assert (newest["state"], newest["partition_key"], newest["run_type"]) == (
+            "success",
+            "2013-06",
+            "asset_triggered",
+        )
         assert [run["state"] for run in tiny.runs(TRAIN, of_backfill=True)] == ["running"] * 3
         assert sum(len(tiny.began(stage)) for stage in stages) == 2
     runs = backfilled(tiny, 3)
@@ -61,7 +66,10 @@ def test_backfill_takes_the_months_without_a_run_forwards_and_a_failed_one_again
     bad.touch()
     tiny.backfill("2013-01", "2013-06")
     april, may = backfilled(tiny, 5)[3:]
-    assert [(run["partition_key"], run["state"]) for run in (april, may)] == [("2013-04", "success"), ("2013-05", "failed")]
+    assert [(run["partition_key"], run["state"]) for run in (april, may)] == [
+        ("2013-04", "success"),
+        ("2013-05", "failed"),
+    ]
     assert april["end_date"] <= may["start_date"]
 
     bad.unlink()
@@ -71,6 +79,24 @@ def test_backfill_takes_the_months_without_a_run_forwards_and_a_failed_one_again
     assert again[-1]["state"] == "success"
     for run in (april, again[-1]):
         assert tiny.recorded(TRAIN, run["dag_run_id"]) == tiny.expected(run["partition_key"])
+
+
+def test_late_rows_change_their_month_and_all_that_hangs_on_it(tiny: Place) -> None:
+    """February's, which come when June has been trained on and the lock of that run was committed. March is asked for again."""
+    june = next(run for run in tiny.runs(TRAIN) if run["partition_key"] == "2013-06")
+    tiny.commit_lock(TRAIN, june["dag_run_id"])
+    tiny.deliver("2013-02", "late")
+    run = tiny.airflow.trigger(COLLECT, conf={"through": "2013-06", "again": ["2013-02"]})
+    assert tiny.airflow.wait(COLLECT, run, LIMIT_S) == "success", tiny.airflow.failures(COLLECT, run)
+    _, after = tiny.wait(lambda: tiny.runs(TRAIN, of_backfill=False), 2, "June's second training")
+    before = len(tiny.runs(TRAIN, of_backfill=True))
+    tiny.backfill("2013-03", "2013-03", reprocess="completed")
+    march = [run for run in backfilled(tiny, before + 1) if run["partition_key"] == "2013-03"]
+    assert [run["state"] for run in (after, *march)] == ["success"] * 3
+    late = {"2013-02": "late"}
+    assert tiny.recorded(TRAIN, after["dag_run_id"]) == tiny.expected("2013-06", late)
+    first, second = (tiny.recorded(TRAIN, run["dag_run_id"]) for run in march)
+    assert (first, second) == (tiny.expected("2013-03"), tiny.expected("2013-03", late))
 
 
 def test_a_killed_stage_a_killed_worker_and_a_frozen_task_cost_an_attempt_and_no_byte(tiny: Place) -> None:

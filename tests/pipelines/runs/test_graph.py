@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -29,8 +30,29 @@ def test_what_runs_with_its_next_stage_has_no_task() -> None:
 
 
 def test_the_schedule_ends_with_the_last_month_unless_told_otherwise(project: Path) -> None:
-    assert graph.compile_graph(project, open_ended=False)["months"] == {"first": "2013-01", "last": "2013-02"}
-    assert graph.compile_graph(project, open_ended=True)["months"] == {"first": "2013-01", "last": None}
+    ends, goes_on = (graph.compile_graph(project, open_ended=open_ended)["months"] for open_ended in (False, True))
+    assert ends == {"first": "2013-01", "last": "2013-02", "catch_up_from": None}
+    assert goes_on == ends | {"last": None}
+
+
+def test_schedule_catches_up_when_told_from_which_month(project: Path) -> None:
+    (project / "dags").mkdir()
+    graph.write(project, open_ended=True, catch_up_from="2013-02")
+    assert json.loads((project / graph.FILE_NAME).read_bytes())["months"]["catch_up_from"] == "2013-02"
+    assert graph.is_current(project)
+    for month, reason in (("2013-2", "'2013-2' is not a month"), ("2012-12", "no months through 2012-12")):
+        with pytest.raises(ConfigurationError, match=reason):
+            graph.write(project, open_ended=True, catch_up_from=month)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"months": 1}', '{"months": {}, "stages": {}}'])
+def test_broken_graph_is_not_current_and_is_written_anew(project: Path, text: str) -> None:
+    path = project / graph.FILE_NAME
+    path.parent.mkdir()
+    path.write_text(text)
+    assert not graph.is_current(project)
+    graph.write(project, open_ended=False)
+    assert graph.is_current(project)
 
 
 def test_is_current_notices_a_change_of_dvc_yaml(project: Path) -> None:

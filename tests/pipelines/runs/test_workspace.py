@@ -268,6 +268,47 @@ def test_open_like_an_earlier_run_begins_where_that_one_ended(project: Path, wor
     assert (project / "var" / "collected.txt").read_text().split() == ["2013-01"]
 
 
+def test_rows_that_come_late_change_their_month_in_this_run_and_in_later_ones_once_it_is_collected_again(
+    project: Path, workspace: Workspace
+) -> None:
+    (project / "late.txt").write_text("in time")
+    pipeline = (project / "dvc.yaml").read_text()
+    (project / "dvc.yaml").write_text(pipeline.replace("echo ${item} > data", "cat ../../../late.txt > data"))
+    (project / ".gitignore").write_text("/var/\n/data/\n/*.txt\n")
+    commit(project)
+    open_workspace(workspace)
+    assert repro_in(workspace, "evaluate") == 0
+    (project / "dvc.lock").write_bytes((workspace.path / "dvc.lock").read_bytes())
+    commit(project)
+
+    (project / "late.txt").write_text("late too")
+    late, later = (workspace_of(project, run) for run in ("late", "later"))
+    open_workspace(late, again=["2013-01"])
+    assert repro_in(late, "collect") == 0
+    assert late.state().again == ()
+    open_workspace(later)
+    assert repro_in(later, "collect") == 0
+    for run in (late, later):
+        assert [path.read_text() for path in sorted((run.path / "data").iterdir())] == ["late too", "in time"]
+
+
+def test_open_refuses_to_collect_a_month_again_that_the_run_does_not_have(workspace: Workspace) -> None:
+    with pytest.raises(ConfigurationError, match=r"2013-09, x cannot be collected again: .* months 2013-01 to 2013-02"):
+        open_workspace(workspace, again=["2013-01", "2013-09", "x"])
+    assert visible(workspace.var / "runs") == []
+
+
+def test_recorded_runs_are_named_when_another_one_was_asked_for(project: Path, workspace: Workspace) -> None:
+    nobody = workspace_of(project, "nobody")
+    with pytest.raises(ConfigurationError, match="no run is recorded yet"):
+        open_workspace(workspace_of(project, "third"), like=nobody)
+    open_workspace(workspace)
+    repro_in(workspace, "collect")
+    close_workspace(workspace)
+    with pytest.raises(ConfigurationError, match=r"'nobody' left no record in .*/locks; name one .*: first$"):
+        open_workspace(workspace_of(project, "third"), like=nobody)
+
+
 def test_execute_offers_the_shared_places_by_absolute_path(workspace: Workspace) -> None:
     open_workspace(workspace)
     named = '"$BULKHEAD_STORE" "$BULKHEAD_VAR" "$BULKHEAD_SOURCE_ROOT"'
