@@ -108,7 +108,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         "BULKHEAD_REPLICA_PORT": "18100",  # it takes the first from there that are free
         "BULKHEAD_STORE": str(root / "store"),
         "BULKHEAD_VAR": str(root / "var"),
-        "PYTHONPATH": str(PROJECT / "drills" / "training" / "counting"),
+        "BULKHEAD_PIPELINE_PYTHON": str(_counting_python(root)),
         "DRILL_ROUNDS": str(root / "var" / "rounds"),
         "DRILL_KILL_AT": str(KILLED_AT),
     }
@@ -310,6 +310,15 @@ def test_serving_goes_on_and_nothing_is_there_twice_when_the_database_is_lost(
 
 def test_nothing_is_left_when_the_supervisor_is_killed(site: Site) -> None:
     kill_supervisor(site)
+
+
+def _counting_python(root: Path) -> Path:
+    """The pipeline's interpreter, which counts the rounds of boosting and kills the one that begins KILLED_AT."""
+    path = root.parent / "counting-python"
+    counting = PROJECT / "drills" / "training" / "counting"
+    path.write_text(f'#!/bin/sh\nPYTHONPATH="{counting}" exec "{interpreter("pipeline")}" "$@"\n')
+    path.chmod(0o755)
+    return path
 
 
 def outputs(lock: Path) -> dict[str, Any]:

@@ -32,6 +32,8 @@ MONTHS = [*LISTED, "2013-07", "2013-08", "2013-09", "2013-10"]  # at the source
 FROZEN_S = 5.0  # for 60: an attempt that does not beat is taken for frozen
 HEARTBEAT_TIMEOUT_S = 20
 TRAIN, COLLECT = "train_and_evaluate", "collect_and_validate"
+_COPIED, _LINKED = ("dags", "pipelines", "bin", "airflow_local"), ("contract", "fleet", "requirements", ".venv")
+_OTHERS = ("bundle_and_deploy", "monitor")
 LIMIT_S = 300.0
 
 PIPELINE = """\
@@ -108,9 +110,12 @@ class Place:
         self.control("up")
         passwords = json.loads((self.root / "var" / "airflow" / "passwords.json").read_bytes())
         self.airflow.log_in("admin", passwords["admin"])
-        until(lambda: len(self.airflow.call("GET", "/api/v2/dags")["dags"]) == 4, "the DAGs to be read", limit_s=120)
-        for dag in ("bundle_and_deploy", "monitor"):
+        until(lambda: {TRAIN, COLLECT, *_OTHERS} <= self._dags(), "the DAGs to be read", limit_s=LIMIT_S)
+        for dag in _OTHERS:
             self.airflow.call("PATCH", f"/api/v2/dags/{dag}", {"is_paused": True})
+
+    def _dags(self) -> set[str]:
+        return {dag["dag_id"] for dag in self.airflow.call("GET", "/api/v2/dags")["dags"]}
 
     def deliver(self, month: str, rows: str = "rows") -> None:
         (self.root / "source").mkdir(exist_ok=True)
@@ -217,9 +222,9 @@ def place(root: Path) -> Iterator[Place]:
 
 
 def _prepared(root: Path) -> Place:
-    for name in ("dags", "pipelines", "bin"):
+    for name in _COPIED:
         shutil.copytree(PROJECT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("contract", "requirements", ".venv"):
+    for name in _LINKED:
         (root / name).symlink_to(PROJECT / name)
     _replace(root / "pipelines" / "runs" / "holding.py", "FROZEN_S = 60.0", f"FROZEN_S = {FROZEN_S}")
     _replace(
@@ -232,7 +237,7 @@ def _prepared(root: Path) -> Place:
         "params.yaml": f"name: tiny\ndata:\n  months: [{months}]\n",
         "dvc.yaml": PIPELINE,
         "step.py": STEP,
-        ".gitignore": "/var/\n/data/\n/source/\n/*.txt\n/dags\n/pipelines\n/bin\n/contract\n/requirements\n/.venv\n",
+        ".gitignore": "".join(f"/{name}\n" for name in ("var/", "data/", "source/", "*.txt", *_COPIED, *_LINKED)),
         ".dvc/config": "[core]\n    analytics = false\n",
         ".dvc/.gitignore": "/config.local\n/tmp\n/cache\n",
         "var/airflow/airflow.cfg": (
