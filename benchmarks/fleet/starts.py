@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -108,7 +109,12 @@ def _started(maker: Maker, count: int, scratch: Path) -> tuple[float, float]:
         for port, process in zip(ports, running, strict=True):
             _wait(port, process, began, scratch / f"{port}.log")
         ready_s = time.perf_counter() - began
-        return ready_s, sum(processes.cpu_seconds(process.pid) for process in running)
+        used = sum(processes.cpu_seconds(process.pid) for process in running)
+        for process in running:
+            os.killpg(
+                process.pid, signal.SIGKILL
+            )  # what surrounds a replica waits for its group's signal, not for its own
+        return ready_s, used
 
 
 def _wait(port: int, process: subprocess.Popen[bytes], began: float, log: Path) -> None:
