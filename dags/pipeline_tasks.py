@@ -85,7 +85,7 @@ COMMON: dict[str, Any] = {
 class PipelineCommand(BaseOperator):  # type: ignore[misc]  # airflow's types are not followed
     """Run a command in the project's root: no shell, none of Airflow's own settings in its environment.
 
-    Each line of output is one of the task's log, except outcomes (`pipelines/runs/outcome.py`): those become the task's XCom `outcome`,
+    Each line of output is one of the task's log, except outcomes (`pipelines/runs/outcomes`): those become the task's XCom `outcome`,
     while the command runs and when it ends. An exit code of a final error fails the task without a retry. If the task has an outlet,
     the facts of the outcome are the record of the run: the event carries it, for the partition of the run's last month.
     """
@@ -95,7 +95,7 @@ class PipelineCommand(BaseOperator):  # type: ignore[misc]  # airflow's types ar
     def __init__(self, *, command: list[str], **arguments: Any) -> None:
         super().__init__(**arguments)
         self.command = command
-        self.process: subprocess.Popen[str] | None = None
+        self.process: subprocess.Popen[str] | None = None  # while the command runs
 
     def execute(self, context: Any) -> None:
         """Run the command and push its outcome."""
@@ -106,7 +106,7 @@ class PipelineCommand(BaseOperator):  # type: ignore[misc]  # airflow's types ar
                 context["ti"].xcom_push(key="outcome", value=outcome)
             else:
                 self.log.info("%s", line)
-        code = self.process.wait()
+        code = cast("subprocess.Popen[str]", self.process).wait()
         if code:
             failed = [stage["stage"] for stage in outcome.get("stages", []) if stage["state"] == "failed"]
             where = f"stage {failed[-1]} failed: " if failed else ""

@@ -13,7 +13,7 @@ from typing import Any
 
 from contract.errors import EXIT_DATA, ConfigurationError
 from pipelines.runs import commands, graph, processes
-from pipelines.runs.outcome import line_of
+from pipelines.runs.outcomes.outcome import line_of
 from pipelines.runs.workspace import Workspace, close_workspace, open_workspace, open_workspaces, record, uncommitted
 
 _SHOWN = 10

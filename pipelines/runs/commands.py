@@ -12,9 +12,10 @@ from pathlib import Path
 
 from pipelines.data.integrity.check import check
 from pipelines.machine import usage
-from pipelines.runs import facts, recollected
+from pipelines.runs import recollected
 from pipelines.runs.holding import MARK
-from pipelines.runs.outcome import PROGRESS, Progress, line_of
+from pipelines.runs.outcomes import facts
+from pipelines.runs.outcomes.outcome import PROGRESS, Progress, line_of
 from pipelines.runs.processes import run_group
 from pipelines.runs.workspace import Workspace
 

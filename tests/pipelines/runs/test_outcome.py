@@ -10,9 +10,9 @@ import pytest
 
 from contract.files import canonical_json
 from pipelines.machine.progress import Months
-from pipelines.runs import facts
 from pipelines.runs.commands import execute, repro
-from pipelines.runs.outcome import PROGRESS, Progress, Stage, worst
+from pipelines.runs.outcomes import facts
+from pipelines.runs.outcomes.outcome import PROGRESS, Progress, Stage, worst
 from pipelines.runs.workspace import Workspace, open_workspace
 from tests.pipelines.runs.conftest import workspace_of
 from tests.pipelines.runs.test_workspace import environment_of, repro_in

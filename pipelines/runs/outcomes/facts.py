@@ -9,7 +9,7 @@ from typing import Any
 
 from contract.errors import BulkheadError
 from pipelines import paths
-from pipelines.runs.outcome import Month, Stage
+from pipelines.runs.outcomes.outcome import Month, Stage
 
 Facts = dict[str, Any]
 # Pages for people, by the stage that writes them; in the run's reports once it is recorded.

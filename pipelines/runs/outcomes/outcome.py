@@ -112,8 +112,6 @@ class Progress:
         stage.state = worst((stage.state, state))
         if month:
             stage.months.setdefault(month, Month(month, state, 0.0, self._lines))
-            if state == "running":
-                stage.months[month].state = state
         self._current = stage, month or None, self._clock()
         self._tell(at_once=state == "running" and not month)
 
@@ -123,7 +121,8 @@ class Progress:
         stage, month, since = self._current
         taken = self._clock() - since
         stage.seconds += taken
-        for entry in (stage, *([stage.months[month]] if month else [])):
+        ended: list[Stage | Month] = [stage, *([stage.months[month]] if month else [])]
+        for entry in ended:
             if entry.state == "running":
                 entry.state = state
         if month and not stage.months[month].rows:  # else it has said itself how long it took
