@@ -2,7 +2,7 @@
 
 They are kept as long as a channel's history names a bundle that needs them, so a rollback to it needs neither the store's copy, nor a
 network, nor `.venv/serving` as it was. Beside them lie the logs, sockets and directories of replicas, and beside the root the
-environments in which training rehearses bundles.
+environments in which training rehearses bundles, and what this machine fetched from a store in a bucket.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ from contract.files import canonical_json, private_directory, sha256, write_atom
 from contract.store.place import Entry, entries_of, listed, remove_tree
 from contract.store.store import Store
 
-_BUNDLES, _ENVIRONMENTS, _OF_TRAINING = "bundles", "environments", "training"
+_BUNDLES, _ENVIRONMENTS, _OF_TRAINING, _FETCHED = "bundles", "environments", "training", "fetched"
 _SIGNATURES = "signatures"
 _OF_REPLICAS = ("logs", "replicas", "run")
+_ENVOY_LOG = re.compile(r"(envoy-\d+)\.log").match
+_ENVOYS_KEPT = 3
 _REPLICA = re.compile(r"([0-9a-f]{8})-\d+(\..*)?").fullmatch  # `replicas.plan` gives the names
 
 
@@ -40,6 +42,7 @@ class Installed:
         self._verified: dict[str, Path] = {}  # by this command, which alone makes anything here
         self._folders = {name: root / name for name in (_BUNDLES, _SIGNATURES, _ENVIRONMENTS, *_OF_REPLICAS)}
         self._folders[_OF_TRAINING] = root.with_name(_ENVIRONMENTS)
+        self._folders[_FETCHED] = root.with_name(_BUNDLES)
 
     def bundle(self, digest: str) -> Path:
         """Return the copy of a bundle, its signature and every byte verified once a command; make it, or make it anew, if need be."""
@@ -88,18 +91,24 @@ class Installed:
                     remove_tree(path)
 
     def unneeded(self, kept: Iterable[str]) -> list[Entry]:
-        """Return what no bundle of these digests needs, by folder and name; training's environments are in the folder `training`."""
+        """Return what no bundle of these digests needs, by folder and name.
+
+        Training's environments are in the folder `training`, bundles that were fetched from a bucket in `fetched`. Of Envoys that are
+        gone the logs of the newest three are needed, since a person may ask why they ended.
+        """
         digests = set(kept)
         locks = set(filter(None, map(self._lock_of, digests)))
         replicas = {digest[:8] for digest in digests}
+        gone = self._logs_of_gone_envoys()
 
         def is_of_kept(name: str) -> bool:
             replica = _REPLICA(name)
-            return replica is None or replica[1] in replicas
+            return name not in gone if replica is None else replica[1] in replicas
 
         found = [
             (_BUNDLES, digests.__contains__),
             (_SIGNATURES, digests.__contains__),
+            (_FETCHED, digests.__contains__),
             *((folder, locks.__contains__) for folder in (_ENVIRONMENTS, _OF_TRAINING)),
             *((folder, is_of_kept) for folder in _OF_REPLICAS),
         ]
@@ -119,6 +128,15 @@ class Installed:
                 remove_tree(path)
             else:
                 path.unlink(missing_ok=True)
+
+    def _logs_of_gone_envoys(self) -> set[str]:
+        logs = {path: found[1] for path in listed(self._root / "logs") if (found := _ENVOY_LOG(path.name))}
+        newest: dict[str, float] = {}  # of each Envoy; its log has older parts, such as envoy-0.log.1
+        for path, name in logs.items():
+            newest[name] = max(newest.get(name, 0.0), path.stat().st_mtime)
+        kept = {*sorted(newest, key=newest.__getitem__)[-_ENVOYS_KEPT:]}
+        kept |= {path.stem for path in (self._root / "programs").glob("*.conf")}  # supervisord's, which still run
+        return {path.name for path, name in logs.items() if name not in kept}
 
     def _lock_of(self, digest: str) -> str | None:
         """Return the digest of a bundle's lock, from the copy or else the store; None where both are lost, so no rollback to it."""

@@ -1,5 +1,7 @@
 """The ledger of a fleet's costs, `costs.jsonl` in its root: a line for every ten minutes, with the counters that the next one begins at.
 
+Lines that are older than a week become one a day, without counters: 150 kB a year.
+
 Pure functions but for `Ledger`. A line holds differences, so days are sums of lines. The counters in the last line let a new process
 continue: what still ran meanwhile is counted for the time in between, and a counter that began anew is counted from its new beginning.
 """
@@ -15,12 +17,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from contract.files import atomic_path
 from fleet.monitoring.readings import usage
 from fleet.monitoring.readings.reading import Reading
 from fleet.monitoring.readings.traffic import since
 
 FILE_NAME = "costs.jsonl"
 _LINE_S = 600.0
+_KEPT_DAYS = 7
 _GB = 1e9
 
 
@@ -130,7 +134,7 @@ def by_day(lines: Iterable[tuple[float, Use]]) -> dict[str, Use]:
     """Return the sums by day in UTC, such as `2026-11-29`; a line belongs to the day of its end."""
     days: dict[str, Use] = {}
     for at, use in lines:
-        day = datetime.fromtimestamp(at, UTC).date().isoformat()
+        day = _iso(at)
         days[day] = days.get(day, Use()) + use
     return days
 
@@ -142,10 +146,12 @@ class Ledger:
         self._path = root / FILE_NAME
         entries = _entries(self._path)
         self._days = by_day((entry["at"], _use(entry)) for entry in entries)
-        self._last = _mark_of(entries[-1]["mark"]) if entries else None
+        marks = [entry["mark"] for entry in entries if "mark" in entry]
+        self._last = _mark_of(marks[-1]) if marks else None
         self._written_at = self._last.at if self._last else 0.0
         self._written = {*self._last.rows} if self._last else set()
         self._pending: list[tuple[float, Use]] = []
+        self._shortened_on: int | None = None
 
     def add(self, reading: Reading) -> None:
         """Add what was used since the last reading."""
@@ -174,6 +180,25 @@ class Ledger:
             _append(self._path, lines)
             self._days = self.days()
             self._pending, self._written_at, self._written = [], self._last.at, {*self._last.rows}
+            self._shorten(_day(self._last.at))
+
+    def _shorten(self, today: int) -> None:
+        """Once a day, and at the first line of a process, make one line of each day that is over a week ago."""
+        if today == self._shortened_on:
+            return
+        self._shortened_on = today
+        entries = _entries(self._path)
+        # The last line keeps its counters, however old: a clock that was set back must not lose them.
+        old = [entry for entry in entries[:-1] if _day(entry["at"]) < today - _KEPT_DAYS]
+        sums = by_day((entry["at"], _use(entry)) for entry in old)
+        if len(sums) == len(old):
+            return
+        ends = {day: max(entry["at"] for entry in old if _iso(entry["at"]) == day) for day in sums}
+        days = [{"at": ends[day], **_plain_use(use)} for day, use in sums.items()]
+        kept = [entry for entry in entries if not any(entry is each for each in old)]
+        with atomic_path(self._path) as temporary:
+            temporary.touch(mode=0o600)
+            temporary.write_text("".join(f"{json.dumps(entry)}\n" for entry in (*days, *kept)))
 
     def days(self) -> dict[str, Use]:
         """Return the use by day in UTC, oldest first, with what is not written yet."""
@@ -188,7 +213,7 @@ def _entries(path: Path) -> list[dict[str, Any]]:
     for line in path.read_text(errors="replace").splitlines() if path.is_file() else ():
         with suppress(ValueError):
             entry = json.loads(line)
-            if isinstance(entry, dict) and "mark" in entry:
+            if isinstance(entry, dict) and "at" in entry:
                 found.append(entry)
     return found
 
@@ -231,3 +256,7 @@ def _append(path: Path, lines: Iterable[str]) -> None:
 
 def _day(at: float) -> int:
     return int(at // 86400)
+
+
+def _iso(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).date().isoformat()

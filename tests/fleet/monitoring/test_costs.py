@@ -171,6 +171,36 @@ def test_days_are_kept_apart_at_midnight(tmp_path: Path) -> None:
         assert {day: use.predictions for day, use in days.items()} == {"2026-11-29": 7, "2026-11-30": 3}
 
 
+def test_days_over_a_week_old_become_one_line_each_and_sum_up_to_the_same(tmp_path: Path) -> None:
+    kept, path = Ledger(tmp_path), tmp_path / ledger.FILE_NAME
+    for hour in range(10 * 24 + 1):
+        at = NOON + hour * 3600
+        kept.add(reading(1000 + hour * 3600, fleet(2.0 + hour), {"aaaaaaaa-0": 100 * hour}, at))
+        kept.write()
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    # Days end at midnight, so ten of them from noon to noon are eleven; the newest eight stay by hour.
+    assert [len([each for each in lines if ("mark" in each) is marked]) for marked in (False, True)] == [3, 24 * 7 + 13]
+    again = Ledger(tmp_path).days()
+    assert {day: use.predictions for day, use in again.items()} == {
+        day: use.predictions for day, use in kept.days().items()
+    }
+    assert sum(use.predictions for use in again.values()) == 100 * 240
+    assert sum(use.total_cpu_s for use in again.values()) == pytest.approx(240)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_fleet_that_was_down_for_long_goes_on_from_its_last_counters(tmp_path: Path) -> None:
+    first = Ledger(tmp_path)
+    for uptime_s, rows in ((1000, 100), (1600, 130), (2200, 140)):
+        first.add(reading(uptime_s, fleet(2.0), {"aaaaaaaa-0": rows}))
+        first.write()
+    later = Ledger(tmp_path)
+    later.add(reading(2200 + 30 * 86400, fleet(2.0), {"aaaaaaaa-0": 150}))
+    later.write()
+    assert sum(use.predictions for use in Ledger(tmp_path).days().values()) == 50
+    assert len((tmp_path / ledger.FILE_NAME).read_text().splitlines()) == 2
+
+
 def test_torn_line_is_left_out_and_does_not_swallow_the_next(tmp_path: Path) -> None:
     kept = Ledger(tmp_path)
     kept.add(reading(1000, fleet(2.0), {"aaaaaaaa-0": 100}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -208,21 +209,38 @@ def test_gc_deletes_what_is_installed_for_bundles_that_nobody_can_go_back_to(
         for digest in (was_live, live, orphan):
             path = root / folder / f"{digest[:8]}-0{suffix}"
             path.touch() if suffix else path.mkdir()
-    kept = [root / "logs" / "envoy-0.log", root / "logs" / "supervisord.log", root / "run" / "e_parent_0"]
-    for path in kept:
+    for digest in (live, orphan):
+        store.copy(digest, tmp_path / "var" / "bundles")  # as a store in a bucket does
+    # Six Envoys, one after another; the first still runs, and has nothing to say.
+    (root / "programs").mkdir()
+    (root / "programs" / "envoy-0.conf").touch()
+    for epoch in range(6):
+        for part in ("log", "log.1"):
+            (root / "logs" / f"envoy-{epoch}.{part}").touch()
+            os.utime(root / "logs" / f"envoy-{epoch}.{part}", (epoch, epoch))
+    kept = [root / "logs" / f"envoy-{epoch}.log" for epoch in (0, 3, 4, 5)]
+    kept += [root / "logs" / "supervisord.log", root / "run" / "e_parent_0"]
+    for path in kept[4:]:
         path.touch()
     assert answer(run("gc", "--json"))["installed"] == []
     shown = answer(run("gc", "--grace-hours", "0", "--json"))["installed"]
-    unneeded = [f"bundles/{orphan}", "environments/.incoming-0123", f"environments/{other}", f"training/{other}"]
+    unneeded = [
+        f"bundles/{orphan}",
+        f"fetched/{orphan}",
+        "environments/.incoming-0123",
+        f"environments/{other}",
+        f"training/{other}",
+    ]
     unneeded += [f"logs/{orphan[:8]}-0.log", f"logs/{orphan[:8]}-0.log.1"]
+    unneeded += [f"logs/envoy-{epoch}.{part}" for epoch in (1, 2) for part in ("log", "log.1")]
     unneeded += [f"replicas/{orphan[:8]}-0", f"run/{orphan[:8]}-0.http"]
-    assert [entry["name"] for entry in shown] == unneeded
+    assert sorted(entry["name"] for entry in shown) == sorted(unneeded)
     assert answer(run("gc", "--grace-hours", "0", "--delete", "--json"))["installed"] == shown
     assert {path.name for path in (root / "bundles").iterdir()} == {was_live, live}
     for environments in (root / "environments", tmp_path / "var" / "environments"):
         assert [path.name for path in environments.iterdir()] == [needed]
     assert all(path.exists() for path in kept)
-    assert len(list((root / "logs").iterdir())) == 2 * 2 + 2
+    assert len(list((root / "logs").iterdir())) == 2 * 2 + 2 * 4 + 1
     assert answer(run("gc", "--grace-hours", "0", "--json"))["installed"] == []
 
 
