@@ -27,11 +27,20 @@ UNUSED = (
     "*/**/tests",
     "*/**/*.p[xy][dx]",  # sources for Cython
     "*/**/*.[ach]",  # and for C
+    "httpx/_main.py",  # its command, which imports Pygments
 )
-# Python runs the lines of such a file when it starts (see `site`), before BentoML's imports. Nearly all objects that these make stay,
-# and looking for garbage among them takes a tenth of a server's start. `bentos` turns the collector on again as soon as it has loaded.
+# Python runs the lines of such a file when it starts (see `site`), before BentoML's imports.
 START = "serving.pth"
+# Nearly all objects that the imports make stay, and looking for garbage among them takes a tenth of a server's start. `bentos` turns the
+# collector on again as soon as it has loaded.
 _NO_COLLECTOR = 'import gc, sys; {"serve", "bentos.worker"} & {*sys.orig_argv[2:4]} and gc.disable()\n'
+# Modules that BentoML imports before it serves, for templates of images, web sockets of its cloud, source text in colour, and the number of
+# GPUs: another tenth. One empty module stands in for all. Every name in it is `int`, and since `int()` is 0, pynvml counts no GPU.
+_STAND_INS = ("jinja2", "jinja2.loaders", "jinja2.sandbox", "httpx_ws", "rich.syntax", "pynvml")
+_NO_UNUSED = (
+    'import sys; unused = type(sys)("unused"); unused.__getattr__ = lambda _: int; '
+    f'"serve" in sys.orig_argv[2:4] and sys.modules.update(dict.fromkeys({_STAND_INS!r}, unused))\n'
+)
 
 
 def prune(environment: Path) -> None:
@@ -43,7 +52,7 @@ def prune(environment: Path) -> None:
                     shutil.rmtree(path)
                 else:
                     path.unlink(missing_ok=True)
-        (packages / START).write_text(_NO_COLLECTOR)
+        (packages / START).write_text(_NO_COLLECTOR + _NO_UNUSED)
 
 
 if __name__ == "__main__":

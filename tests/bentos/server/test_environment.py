@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from contract.environment.pruning import START, UNUSED
+from contract.environment.pruning import START, UNUSED, prune
 from harness import PROJECT
 
 FORBIDDEN = (
@@ -85,3 +85,18 @@ def test_supervisor_and_worker_load_nothing_of_each_others(process: str, without
         [sys.executable, "-c", program], cwd=PACKAGE.parent, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_supervisor_loads_nothing_of_what_no_server_uses(tmp_path: Path) -> None:
+    packages = tmp_path / "lib/python3.11/site-packages"
+    packages.mkdir(parents=True)
+    prune(tmp_path)
+    program = f"""
+import sys
+sys.orig_argv = ["python", "-m", "bentoml", "serve"]
+exec({(packages / START).read_text()!r})
+import bentoml_cli.cli, _bentoml_impl.server.serving, _bentoml_impl.server.allocator as allocator
+print(allocator.ResourceAllocator().remaining_gpus, sorted({{"jinja2.environment", "httpx_ws._api"}} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "0 []"

@@ -23,12 +23,14 @@ def test_only_what_nothing_imports_is_deleted(tmp_path: Path) -> None:
         "numpy/__init__.py",
         "numpy/__init__.pyi",
         "numpy/_core/multiarray.py",
+        "httpx/__init__.py",
         "jinja2/tests.py",
         "jinja2-3.1.6.dist-info/METADATA",
         "tests/__init__.py",
     }
     unused = {
         "onnxruntime/capi/libonnxruntime.so.1.32.0",
+        "httpx/_main.py",
         "onnxruntime/tools/file_utils.py",
         "numpy/_core/include/numpy/ndarraytypes.h",
         "numpy/_core/tests/test_umath.py",
@@ -47,23 +49,27 @@ def test_only_what_nothing_imports_is_deleted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "collects"),
+    ("arguments", "collects", "is_whole"),
     [
-        (("-m", "bentoml", "serve", "."), False),
-        (("bin/bentoml", "serve", "."), False),
-        (("-m", "bentos.worker", "."), False),
-        (("-m", "bentos.rehearsal", "."), True),
-        (("-c", "pass"), True),
+        (("-m", "bentoml", "serve", "."), False, False),
+        (("bin/bentoml", "serve", "."), False, False),
+        (("-m", "bentos.worker", "."), False, True),
+        (("-m", "bentoml", "build", "."), True, True),
+        (("-m", "bentos.rehearsal", "."), True, True),
+        (("-c", "pass"), True, True),
     ],
 )
-def test_only_a_server_starts_without_the_garbage_collector(
-    arguments: tuple[str, ...], collects: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_only_a_server_starts_without_the_garbage_collector_and_without_what_it_does_not_use(
+    arguments: tuple[str, ...], collects: bool, is_whole: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / PACKAGES).mkdir(parents=True)
     prune(tmp_path)
     monkeypatch.setattr(sys, "orig_argv", ["python", *arguments])
+    monkeypatch.setattr(sys, "modules", dict(sys.modules))
     try:
         exec((tmp_path / PACKAGES / START).read_text(), {})  # as Python does at its start
         assert gc.isenabled() == collects
+        pynvml = sys.modules.get("pynvml")
+        assert pynvml is None if is_whole else pynvml.nvmlDeviceGetCount() == 0
     finally:
         gc.enable()
