@@ -41,6 +41,7 @@ _STORE = "fleet/store/test_store_faults.py"
 _VALIDATE = "pipelines/validate"
 _FLEET = "fleet/control/test_fleet.py"
 _HEALING = "fleet/control/test_healing.py"
+_TWO_ENVOYS = "fleet/envoy/test_two_envoys.py"
 _SCHEDULER = "dags/test_real_scheduler.py"
 _PREDICT = "bentos/http/test_http_predict.py"
 
@@ -280,7 +281,13 @@ SERVING = (
         ),
     ),
     Fault(31, "deployment and rollback", "done within 10 s, L3", ("fleet",)),
-    Fault(32, "the load balancer reloaded and replaced", "L3", ("fleet",)),
+    Fault(
+        32,
+        "the load balancer reloaded and replaced",
+        "L3",
+        ("fleet",),
+        (f"{_TWO_ENVOYS}::test_no_request_fails_when_both_envoys_are_replaced_by_another_version",),
+    ),
     Fault(
         33,
         "training at full tilt at peak traffic",
@@ -357,7 +364,7 @@ SERVING = (
     Fault(
         43,
         "any process of the fleet killed at any time, a command and the reconciler too",
-        "L3; declared, live and running agree again without a person",
+        "L3, but for requests in flight at a killed Envoy; declared, live and running agree again without a person",
         ("chaos",),
         tuple(
             f"{_HEALING}::{name}"
@@ -365,6 +372,13 @@ SERVING = (
                 "test_no_request_fails_and_all_heals_when_whatever_supervises_is_killed_in_any_order",
                 "test_deployment_that_is_killed_is_completed_or_undone_as_a_whole",
                 "test_up_brings_all_back_when_the_machine_was_restarted",
+            )
+        )
+        + tuple(
+            f"{_TWO_ENVOYS}::{name}"
+            for name in (
+                "test_connections_are_not_refused_when_an_envoy_is_killed_and_nobody_starts_it_again",
+                "test_envoys_outlive_supervisord_and_the_next_one_starts_them_again",
             )
         ),
     ),

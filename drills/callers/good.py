@@ -3,7 +3,9 @@
     python -m drills.callers.good BUNDLE PORT --rate R --seconds S [--rows N] [--version DIGEST …] [--grpc]
 
 Asks /predict, or ModelInfer with `--grpc`, R times a second, for N rows. Prints JSON: `asked`, `failed` (no answer, or not the right one),
-`outcomes` (by status, or `wrong`), `p50_ms` and `p99_ms` from a request's due time to its answer, `connections`. Ends with 1 if one failed.
+`outcomes` (by status, or `wrong`; `no connection` where it was refused), `losses` (of each request whose connection broke, when it was sent
+at the latest and when that was seen, by `time.perf_counter`), `p50_ms` and `p99_ms` from a request's due time to its answer, `connections`.
+Ends with 1 if one failed. Nothing is tried again.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from harness.load.wires import GrpcConnection, HttpConnection
 ROWS = 16
 _RIGHT = "200"
 _REFUSED = b"overloaded"
+_REFUSED_CONNECTION = "no connection"
 _CODE = re.compile(rb'"code": ?"(\w+)"')
 _PREFIX_BYTES = 5  # before a message of gRPC
 _CONNECTIONS = 1000  # at most; a request that finds none free waits for one
@@ -156,10 +159,12 @@ def ask(answers: Answers | GrpcAnswers, port: int, rate_per_s: float, seconds: f
     load.run(times)
     latencies = sorted(load.outcomes.get(_RIGHT, [])) or [0.0]
     outcomes = {outcome: len(found) for outcome, found in load.outcomes.items()}
+    outcomes |= {_REFUSED_CONNECTION: load.refused} if load.refused else {}
     return {
         "asked": len(times),
         "failed": len(times) - outcomes.get(_RIGHT, 0),
         "outcomes": outcomes,
+        "losses": load.losses,
         "p50_ms": latencies[len(latencies) // 2],
         "p99_ms": latencies[int(len(latencies) * 0.99)],
         "connections": load.connections,

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 from drills.fleet import custody, refusals
 from drills.fleet.fleets import DrilledFleet, fleets, waited
-from drills.fleet.injections import counted, kill_and_wait, over_both, stopped, under_load
+from drills.fleet.injections import counted, kill_and_wait, over_both, under_load
 from drills.results import Result
 from fleet.supervisor.processes import send
 from harness.bundles import Bundle
@@ -115,16 +115,16 @@ def rollbacks(one: DrilledFleet) -> list[Result]:
 
 
 def balancer(one: DrilledFleet) -> list[Result]:
-    """Reload Envoy's configuration, and replace it by another Envoy."""
+    """Reload the configuration of the Envoys, and replace each by another one."""
     one.serve(2)
     with over_both(one, one.first) as found:
         for size in ("3", "2"):
             one("scale", size)
         for _ in range(2):
-            with stopped(one, "reconciler"):
-                send([one.supervisord], signal.SIGKILL)
-                one("up")
-    return [counted(32, "load balancer", "reloaded by scaling, and handed over to another Envoy, twice", found)]
+            for name in one.envoys:  # as if they were of another version
+                one.root.joinpath("programs", f"{name}.conf").unlink()
+            one("up")
+    return [counted(32, "load balancer", "reloaded by scaling, and each Envoy handed over to another, twice", found)]
 
 
 def supervisor_killed(one: DrilledFleet) -> list[Result]:
@@ -206,12 +206,11 @@ def two_fleets(one: DrilledFleet, other: DrilledFleet) -> list[Result]:
 
 
 def balancer_stopped(one: DrilledFleet) -> list[Result]:
-    """Stop Envoy: its callers wait or fail, and the reconciler replaces it."""
+    """Stop both Envoys: their callers wait or fail, and the reconciler replaces them."""
     one.serve(2)
-    (envoy,) = one.root.joinpath("programs").glob("envoy-*.conf")
-    send(one.pids(envoy.stem), signal.SIGSTOP)
+    send({pid for name in one.envoys for pid in one.pids(name)}, signal.SIGSTOP)
     waited(lambda: one.run("status")[0] == 75, "status to see it")
     took = one.wait_until_ready()
     with under_load(one, one.first) as found:
         pass
-    return [counted(36, "Envoy stopped", f"Envoy stopped, and replaced within {took:.0f} s; then asked", found)]
+    return [counted(36, "Envoy stopped", f"both Envoys stopped, and replaced within {took:.0f} s; then asked", found)]

@@ -19,7 +19,7 @@ from typing import Any
 from contract.bundle import manifest, signature
 from contract.files import canonical_json
 from contract.store.store import Store
-from fleet.supervisor.processes import FLEET_MARK, PROGRAM_MARK, marked, send
+from fleet.supervisor.processes import FLEET_MARK, PROGRAM_MARK, marked, programs, send
 from harness import PROJECT, interpreter
 from harness.bundles import Bundle
 from harness.load.hosts import Host
@@ -82,7 +82,15 @@ class DrilledFleet:
     @property
     def started(self) -> set[int]:
         """The processes that supervisord's programs began as, and supervisord itself."""
-        return {pid for pid in marked({FLEET_MARK: str(self.root)}) if os.getpgid(pid) == pid}
+        found = programs({FLEET_MARK: str(self.root)})
+        began = {name: [pid for pid in pids if _is_leader(pid)] for name, pids in found.items()}
+        # Once an Envoy has outlived its supervisord, another shell waits for its end.
+        return {pid for name, pids in began.items() for pid in (pids[:1] if name.startswith("envoy-") else pids)}
+
+    @property
+    def envoys(self) -> list[str]:
+        """The programs that are its Envoys."""
+        return sorted(name for name in programs({FLEET_MARK: str(self.root)}) if name.startswith("envoy-"))
 
     def begin(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Begin a command, whatever comes of it."""
@@ -125,6 +133,14 @@ class DrilledFleet:
     def wait_until_ready(self, limit_s: float = 60) -> float:
         """Return the seconds until all that is wanted serves."""
         return waited(lambda: self.run("status")[0] == 0, "the fleet to be ready", limit_s)
+
+
+def _is_leader(pid: int) -> bool:
+    """Tell whether a process leads its group; False of one that has just ended."""
+    try:
+        return os.getpgid(pid) == pid
+    except ProcessLookupError:
+        return False
 
 
 def waited(condition: Callable[[], bool], what: str, limit_s: float = 60) -> float:

@@ -57,7 +57,7 @@ def over_both(one: DrilledFleet, *versions: str) -> Iterator[dict[str, Any]]:
         under_load(one, *versions, share=0.5, over_grpc=True) as grpc,
     ):
         yield found
-    found.update({key: http[key] + grpc[key] for key in ("asked", "failed")})
+    found.update({key: http[key] + grpc[key] for key in ("asked", "failed", "losses")})
     found["outcomes"] = {"HTTP": http["outcomes"], "gRPC": grpc["outcomes"]}
 
 

@@ -214,7 +214,7 @@ class Convergence:
         self._installed.clear_away()
         programs = {*self._supervisor.states(), *self._supervisor.strays()}
         known = {NAME, page.NAME, shadow.NAME, *(replica.name for replica in state.replicas)}
-        self._supervisor.remove([name for name in programs - known if not balancer.epochs([name])])
+        self._supervisor.remove([name for name in programs - known if not name.startswith(balancer.PREFIX)])
 
 
 def names(entries: tuple[Replica, ...] | list[Replica]) -> str:

@@ -13,7 +13,7 @@ from fleet.configuration.state import State
 from fleet.control.history import Cause
 from fleet.control.program import NAME
 from fleet.envoy import balancer
-from fleet.envoy.proxy import Proxy
+from fleet.envoy.proxy import NUMBERS, Proxy
 from fleet.monitoring import shadow
 from fleet.monitoring.page import program as page
 from fleet.supervisor import unix_http
@@ -81,14 +81,14 @@ class Drift:
     def _left(self, state: State, programs: Mapping[str, ProcessState]) -> Cause | None:
         """Find what a killed command left, or a killed supervisord."""
         known = {replica.name for replica in state.replicas}
-        envoys = {name for name in programs if balancer.epochs([name])}
+        envoys = {name for name in programs if name.startswith(balancer.PREFIX)}
         expected = {NAME, page.NAME} | ({shadow.NAME} if state.shadow else set())
         if gone := (known | expected) - set(programs):
             return Cause(_BY, f"nothing would restart {', '.join(sorted(gone))}")
         if left := set(programs) - known - envoys - expected:
             return Cause(_BY, f"{', '.join(sorted(left))} is left of a killed command")
-        if len(envoys) != 1:
-            return Cause(_BY, f"{len(envoys)} Envoys instead of one")
+        if sorted(map(str, map(balancer.number_of, envoys))) != sorted(map(str, NUMBERS)):
+            return Cause(_BY, f"{', '.join(sorted(envoys)) or 'no Envoy'} instead of {len(NUMBERS)} Envoys")
         if state.missing or state.surplus:
             return Cause(_BY, f"{sum(state.counts.values())} replicas are wanted, {len(state.replicas)} run")
         try:

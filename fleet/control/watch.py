@@ -13,7 +13,7 @@ from fleet.control.program import NAME
 from fleet.envoy import balancer
 from fleet.envoy.config import PROTOCOLS
 from fleet.envoy.outliers import Endpoint, Outliers
-from fleet.envoy.proxy import Proxy
+from fleet.envoy.proxy import Proxy, admin_socket
 from fleet.monitoring import shadow
 from fleet.supervisor import unix_http
 from fleet.supervisor.supervision import ProcessState
@@ -75,7 +75,7 @@ class Watch:
         return self.outliers.look(seen, time.monotonic())
 
     def _answers(self, name: str) -> bool:
-        if balancer.epochs([name]):
-            return unix_http.answers(self.root / "envoy.sock", "/ready", limit_s=_ANSWER_LIMIT_S)
+        if (number := balancer.number_of(name)) is not None:
+            return unix_http.answers(admin_socket(self.root, number), "/ready", limit_s=_ANSWER_LIMIT_S)
         # Not /readyz: a replica that is not ready need not hang.
         return unix_http.answers(socket_of("http", name, self.root), "/livez", limit_s=_ANSWER_LIMIT_S)

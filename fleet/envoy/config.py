@@ -25,13 +25,14 @@ from fleet.envoy import replies
 PROTOCOLS = ("http", "grpc")
 # The server rejects bodies over its own limit (1 MiB by default); Envoy buffers a body up to this size, to be able to send it again.
 _BUFFER_BYTES = 2 << 20
-_REQUEST_TIMEOUT_S = 10
+REQUEST_TIMEOUT_S = 10
 _TRY_TIMEOUT_S = 2  # a frozen replica; a thousand rows take 50 ms
-# Concurrent requests of one replica, and requests that wait in Envoy for any of them. Envoy rejects the rest at a fraction of what a
-# rejection costs a replica. By Little's law so many requests of one row are 30 ms of a replica's work, and of 64 rows 300 ms, within the
-# latency budget. Of slower requests a replica rejects most itself, by predicted time (bentos/guards/admission.py).
-_AT_ONCE = 128
-_WAITING = 128
+# Concurrent requests of one replica, and requests that wait in Envoy for any of them: half of what a fleet allows, since it has two Envoys.
+# Envoy rejects the rest at a fraction of what a rejection costs a replica. By Little's law twice so many requests of one row are 30 ms of a
+# replica's work, and of 64 rows 300 ms, within the latency budget. Of slower requests a replica rejects most itself, by predicted time
+# (bentos/guards/admission.py).
+_AT_ONCE = 64
+_WAITING = 64
 _UNLIMITED = 10_000
 _LIMITS = {
     "max_connections": _UNLIMITED,
@@ -42,7 +43,7 @@ _LIMITS = {
 OR_LIVE = "-or-live"
 _MOST_OF_CONTROL = 50  # percent; with more, nothing is left for the other live replicas
 _HOSTS = "hosts"
-_STREAMS = 128  # per gRPC connection; a replica takes no more
+_STREAMS = 64  # per gRPC connection; a replica takes 128
 _TYPES = "type.googleapis.com/envoy"
 # A request costs a replica time only once it is complete, so a slow sender costs none.
 _BUFFER = "envoy.filters.http.buffer"
@@ -256,7 +257,7 @@ def _routes(protocol: str, state: State) -> dict[str, Any]:
             # Envoy takes the hash modulo the sum of the weights, which is always 100, and the live bundle comes first: a larger share of
             # the canary moves callers to it, and none away. Requests without the header are shared at random.
             **({"hash_policy": [{"header": {"header_name": "authorization"}}]} if is_sticky else {}),
-            "timeout": f"{_REQUEST_TIMEOUT_S}s",
+            "timeout": f"{REQUEST_TIMEOUT_S}s",
             "retry_policy": _retry_policy(protocol),
         }
         target = {"route": route}

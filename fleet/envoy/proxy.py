@@ -1,11 +1,11 @@
-"""The running Envoy: written a state's configuration, and waited for until it acts on it."""
+"""The running Envoys: written a state's configuration, and waited for until they act on it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,29 +44,31 @@ class Host:
 
 
 Hosts = Mapping[tuple[str, str], Host]
+NUMBERS = (0, 1)  # of a fleet's Envoys, which do the same
 
 
 class Proxy:
-    """The Envoy of one fleet."""
+    """The Envoys of one fleet. What is asked of them fails where one does not answer: its share of the requests is not known."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, numbers: Sequence[int] = NUMBERS) -> None:
+        self._settings, self._numbers = settings, numbers
         self._directory = settings.root / "envoy"
-        self._socket = settings.root / "envoy.sock"
 
-    @property
-    def bootstrap_path(self) -> Path:
-        """The bootstrap's path, named by content: an Envoy with another bootstrap is another program."""
-        content = canonical_json(config.bootstrap(self._settings, self._socket))
-        return self._directory / f"bootstrap-{hashlib.sha256(content).hexdigest()[:8]}.json"
+    def bootstrap_path(self, number: int) -> Path:
+        """Return the path of an Envoy's bootstrap, named by content: an Envoy with another bootstrap is another program."""
+        return self._directory / f"bootstrap-{hashlib.sha256(self._bootstrap(number)).hexdigest()[:8]}.json"
+
+    def _bootstrap(self, number: int) -> bytes:
+        return canonical_json(config.bootstrap(self._settings, admin_socket(self._settings.root, number)))
 
     def write(self, state: State) -> dict[str, str]:
         """Write the configuration of a state and return the routes' versions by protocol; unchanged files stay."""
         (self._directory / "eds").mkdir(parents=True, exist_ok=True)
-        _write_if_changed(self.bootstrap_path, config.bootstrap(self._settings, self._socket))
+        for number in self._numbers:
+            _write_if_changed(self.bootstrap_path(number), self._bootstrap(number))
         files = config.resources(self._settings, state)
         for name, content in files.items():
-            _write_if_changed(self._directory / name, content)
+            _write_if_changed(self._directory / name, canonical_json(content))
         # After the routes are written, which no longer name the clusters of these files.
         for path in (self._directory / "eds").glob("*.json"):
             if f"eds/{path.name}" not in files:
@@ -74,17 +76,22 @@ class Proxy:
         return _versions(files)
 
     def route(self, state: State) -> None:
-        """Make Envoy route as the state says; return when it does.
+        """Make all Envoys route as the state says; return when they do.
 
         Raises:
             UnavailableError: it does not within 20 seconds.
         """
         wanted = self.write(state)
-        _wait(lambda: self._route_versions() == wanted, "Envoy has not applied its new routes", _APPLY_LIMIT_S)
+        _wait(
+            lambda: all(each == wanted for each in self._route_versions()),
+            "Envoy has not applied its new routes",
+            _APPLY_LIMIT_S,
+        )
 
     def routes(self, state: State) -> bool:
-        """Tell whether Envoy routes by the state; it does not if a command was interrupted after it saved the state, or could not write."""
-        return self._route_versions() == _versions(config.resources(self._settings, state))
+        """Tell whether all Envoys route by the state; not so if a command was interrupted after it saved the state, or could not write."""
+        wanted = _versions(config.resources(self._settings, state))
+        return all(each == wanted for each in self._route_versions())
 
     def wait_until_healthy(self, replicas: Sequence[Replica]) -> None:
         """Wait until Envoy's own health checks have passed for all these replicas, over both protocols.
@@ -129,16 +136,16 @@ class Proxy:
             return False
         return True
 
-    def wait_until_ready(self, epoch: int, limit_s: float = _APPLY_LIMIT_S) -> None:
-        """Wait until the Envoy of that epoch answers and serves.
+    def wait_until_ready(self, number: int, epoch: int, limit_s: float = _APPLY_LIMIT_S) -> None:
+        """Wait until the Envoy of that number and epoch answers and serves.
 
         Raises:
             UnavailableError: it does not in time.
         """
-        _wait(lambda: self._serves(epoch), f"envoy-{epoch} does not answer", limit_s)
+        _wait(lambda: self._serves(number, epoch), f"envoy-{number}-{epoch} does not answer", limit_s)
 
-    def _serves(self, epoch: int) -> bool:
-        info = json.loads(self._get("/server_info"))
+    def _serves(self, number: int, epoch: int) -> bool:
+        info = json.loads(self._get(number, "/server_info"))
         # In a hot restart the old Envoy answers at this socket until the new one takes it.
         return bool(info["state"] == "LIVE" and info["command_line_options"].get("restart_epoch", 0) == epoch)
 
@@ -154,9 +161,13 @@ class Proxy:
         ]
 
     def hosts(self) -> dict[tuple[str, str], Host]:
-        """Return every endpoint, by cluster and path."""
+        """Return every endpoint, by cluster and path, with the requests of all Envoys."""
+        found = [self._endpoints(number) for number in self._numbers]
+        return {key: _together([each.get(key) for each in found]) for each in found for key in each}
+
+    def _endpoints(self, number: int) -> dict[tuple[str, str], Host]:
         hosts = {}
-        for cluster in json.loads(self._get("/clusters?format=json")).get("cluster_statuses", []):
+        for cluster in json.loads(self._get(number, "/clusters?format=json")).get("cluster_statuses", []):
             # An aggregate of two other clusters, whose endpoints are listed there.
             if cluster["name"].endswith(config.OR_LIVE):
                 continue
@@ -165,19 +176,37 @@ class Proxy:
         return hosts
 
     def counters(self) -> str:
-        """Return the counters of callers' requests and Envoy's epoch, a line each, such as `http.http.downstream_rq_total: 12`."""
-        return self._get(f"/stats?filter={quote(_COUNTED)}").decode()
+        """Return the counters of callers' requests and the epochs of all Envoys, a line each, as `http.http.downstream_rq_total: 12`."""
+        return "".join(self._get(number, f"/stats?filter={quote(_COUNTED)}").decode() for number in self._numbers)
 
-    def _route_versions(self) -> dict[str, str]:
-        dump = json.loads(self._get("/config_dump?resource=dynamic_route_configs"))
-        return {entry["route_config"]["name"]: entry.get("version_info", "") for entry in dump.get("configs", [])}
+    def _route_versions(self) -> Iterator[dict[str, str]]:
+        for number in self._numbers:
+            dump = json.loads(self._get(number, "/config_dump?resource=dynamic_route_configs"))
+            yield {entry["route_config"]["name"]: entry.get("version_info", "") for entry in dump.get("configs", [])}
 
-    def _get(self, path: str) -> bytes:
-        return unix_http.ask(self._socket, "GET", path, limit_s=_ANSWER_LIMIT_S)[1]
+    def _get(self, number: int, path: str) -> bytes:
+        return unix_http.ask(admin_socket(self._settings.root, number), "GET", path, limit_s=_ANSWER_LIMIT_S)[1]
+
+
+def admin_socket(root: Path, number: int) -> Path:
+    """Return the socket of an Envoy's admin interface."""
+    return root / f"envoy-{number}.sock"
 
 
 def _versions(files: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     return {protocol: files[f"rds-{protocol}.json"]["version_info"] for protocol in PROTOCOLS}
+
+
+def _together(hosts: Sequence[Host | None]) -> Host:
+    """Return an endpoint as all Envoys see it: it gets requests where each sends it some."""
+    known = [host for host in hosts if host]
+    return Host(
+        healthy=len(known) == len(hosts) and all(host.healthy for host in known),
+        draining=all(host.draining for host in known),
+        active_requests=sum(host.active_requests for host in known),
+        requests=sum(host.requests for host in known),
+        errors=sum(host.errors for host in known),
+    )
 
 
 def _host(status: dict[str, Any]) -> Host:
@@ -207,7 +236,6 @@ def _wait(condition: Callable[[], bool], failure: str, limit_s: float) -> None:
         time.sleep(_POLL_S)
 
 
-def _write_if_changed(path: Path, content: dict[str, Any]) -> None:
-    new = canonical_json(content)
-    if not path.is_file() or path.read_bytes() != new:
-        write_atomically(path, new)
+def _write_if_changed(path: Path, content: bytes) -> None:
+    if not path.is_file() or path.read_bytes() != content:
+        write_atomically(path, content)

@@ -1,7 +1,8 @@
-"""Processes under supervisord, controlled through a Unix socket: the fleet's Envoy and replicas, or the components of Airflow."""
+"""Processes under supervisord, controlled through a Unix socket: the fleet's Envoys and replicas, or the components of Airflow."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shlex
@@ -185,13 +186,17 @@ class Supervisor:
         return min(self._guards(supervisord))
 
     def _guards(self, supervisord: int) -> set[int]:
-        return processes.marked({**self._mark, processes.PROGRAM_MARK: f"{guard.PREFIX}{supervisord}"})
+        return self._marked(f"{guard.PREFIX}{supervisord}")
+
+    def _marked(self, name: str) -> set[int]:
+        return processes.marked({**self._mark, processes.PROGRAM_MARK: name})
 
     def kill(self, name: str) -> None:
         """Kill a hung program with its children; supervisord restarts it."""
         process = self.states().get(name)
         if process and process.pid:
-            processes.send([-process.pid], signal.SIGKILL)  # each program is a process group
+            # Each program is a process group; an Envoy of an earlier supervisord is of another one.
+            processes.send([-process.pid, *self._marked(name)], signal.SIGKILL)
 
     def end_of(self, name: str) -> str:
         """Return how a program last ended, in supervisord's words, such as `exit status 65` or `terminated by SIGKILL`; "" if never."""
@@ -223,6 +228,10 @@ class Supervisor:
         """Tell whether exactly this program runs; its file may be left of an interrupted command."""
         process, path = self.states().get(program.name), self._path(program.name)
         return bool(process and process.pid) and path.is_file() and path.read_bytes() == self._text(program)
+
+    def outlived(self, program: Program) -> bool:
+        """Tell whether processes of exactly this program run, of an earlier supervisord too."""
+        return bool(processes.marked({**self._mark, **_marks(program)}))
 
     def ensure(self, program: Program) -> bool:
         """Start a program unless exactly this one runs; return whether it was started."""
@@ -299,7 +308,7 @@ class Supervisor:
             time.sleep(0.05)
 
     def _text(self, program: Program) -> bytes:
-        environment = {processes.PROGRAM_MARK: program.name, **program.environment}
+        environment = {**_marks(program), **program.environment}
         text = _PROGRAM.format(
             name=program.name,
             command=_escaped(shlex.join(program.command)),
@@ -334,6 +343,13 @@ def write_privately(path: Path, content: bytes) -> None:
     with atomic_path(path) as temporary:
         temporary.touch(mode=0o600)
         temporary.write_bytes(content)
+
+
+def _marks(program: Program) -> dict[str, str]:
+    """Return the marks of a program's processes: its name, and a digest of what it is."""
+    content = repr((program.command, program.directory, sorted(program.environment.items())))
+    digest = hashlib.sha256(content.encode()).hexdigest()[:16]
+    return {processes.PROGRAM_MARK: program.name, processes.CONTENT_MARK: digest}
 
 
 def _escaped(text: str) -> str:

@@ -98,7 +98,13 @@ def arrivals(rate: float, seconds: float, seed: int) -> list[float]:
 
 
 class OpenLoad:
-    """One run: a clock, connections opened on demand, and the outcome of each request."""
+    """One run: a clock, connections opened on demand, and the outcome of each request.
+
+    Attributes:
+        refused: requests for which no connection could be opened; not among the lost ones.
+        losses: of each lost request whose connection broke, when the last request was sent on it, and when its end was seen
+            (`time.perf_counter`).
+    """
 
     def __init__(self, connect: Callable[[], Connection], payloads: list[bytes], max_connections: int) -> None:
         self._connect = connect
@@ -111,7 +117,8 @@ class OpenLoad:
         self.outcomes: dict[str, list[float]] = {}
         self.late: list[float] = []
         self.sent_s = self._moved_s = 0.0
-        self.lost = 0
+        self.lost = self.refused = 0
+        self.losses: list[tuple[float, float]] = []
         self.connections = 0
         self.counted_from_s = 0.0
 
@@ -128,8 +135,13 @@ class OpenLoad:
             while index < len(times) and times[index] <= now:
                 due.append(times[index])
                 index += 1
-            while due and (connection := self._next_free(now)):
-                self._send(connection, due.popleft(), began)
+            try:
+                while due and (connection := self._next_free(now)):
+                    self._send(connection, due.popleft(), began)
+            except ConnectionError:
+                due.popleft()
+                self.refused += 1
+                pending -= 1
             wait = max(0.0, times[index] - now) if index < len(times) and not due else 0.01
             # epoll waits whole milliseconds, rounded up, so a shorter wait is a busy one.
             for number, _ in self._poll.poll(0.0 if wait < 0.001 else wait):
@@ -183,6 +195,7 @@ class OpenLoad:
             done = connection.receive()
         except LostConnectionError as error:
             self.lost += error.requests
+            self.losses += [(began + self._used.get(connection, 0.0), time.perf_counter())] * error.requests
             self._close(number)
             if was_free:
                 self._free.remove(connection)

@@ -109,15 +109,20 @@ class FleetCommand:
         return marked({FLEET_MARK: str(self.root / "fleet")})
 
     def started(self) -> list[int]:
-        """The processes that supervisord's programs began as, and supervisord itself: without those of sandboxes and of Envoy's shell."""
-        return [pid for pid in self.processes() if is_leader(pid)]
+        """The processes that supervisord's programs began as, and supervisord itself: without those of sandboxes and of Envoys' shells.
+
+        Once an Envoy has outlived its supervisord, another shell waits for its end; one of the two counts.
+        """
+        found = programs({FLEET_MARK: str(self.root / "fleet")})
+        began = {name: [pid for pid in pids if is_leader(pid)] for name, pids in found.items()}
+        return [pid for name, pids in began.items() for pid in (pids[:1] if name.startswith("envoy-") else pids)]
 
     def pids(self, program: str) -> list[int]:
         """The processes of one of its programs."""
         return [*marked({FLEET_MARK: str(self.root / "fleet"), PROGRAM_MARK: program})]
 
     def envoy(self) -> list[int]:
-        """The process of the Envoy that serves."""
+        """The processes of the Envoys, and their shells."""
         found = programs({FLEET_MARK: str(self.root / "fleet")})
         return [pid for name in found if name.startswith("envoy-") for pid in found[name]]
 

@@ -23,7 +23,7 @@ def main(directory: Path, http_port: int, grpc_port: int, *replica: int) -> None
     directory.mkdir(parents=True, exist_ok=True)
     digest = "0" * 64
     settings = Settings(store="", verify_keys=tuple, root=directory, http_port=http_port, grpc_port=grpc_port)
-    proxy = Proxy(settings)
+    proxy = Proxy(settings, numbers=(0,))
     proxy.write(State(size=1, live=digest, replicas=(Replica("replica", digest, admin_port=0),)))
     for protocol, port in zip(PROTOCOLS, replica, strict=True):
         _lead_to(port, directory / "envoy" / "eds" / f"{cluster_name(protocol, digest)}.json")
@@ -33,7 +33,7 @@ def main(directory: Path, http_port: int, grpc_port: int, *replica: int) -> None
         [
             path,
             "--config-path",
-            str(proxy.bootstrap_path),
+            str(proxy.bootstrap_path(0)),
             "--disable-hot-restart",
             "--concurrency",
             "1",

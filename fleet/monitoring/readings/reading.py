@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fleet.configuration.settings import Settings
 from fleet.configuration.state import Replica, State
+from fleet.envoy.proxy import NUMBERS, admin_socket
 from fleet.monitoring.readings import metrics, usage
 from fleet.monitoring.readings.metrics import Counters
 from fleet.supervisor import metrics as pages
@@ -31,7 +32,7 @@ class Reading:
         processes: by a key that no later process gets.
         replicas: by name; one that did not answer is missing.
         shadows: names of the replicas whose answers no caller gets.
-        callers: requests that callers sent to Envoy, `total` and by class of the status; None: it did not answer.
+        callers: requests that callers sent to each Envoy, `total` and by class of the status; None: one did not answer.
     """
 
     at: float
@@ -40,7 +41,7 @@ class Reading:
     processes: usage.Processes
     replicas: Mapping[str, Counters] = field(default_factory=dict)
     shadows: frozenset[str] = frozenset()
-    callers: Mapping[str, int] | None = None
+    callers: Sequence[Mapping[str, int]] | None = None
 
 
 def take(settings: Settings, state: State) -> Reading:
@@ -68,9 +69,14 @@ def _counters(replica: Replica, settings: Settings) -> Counters | None:
         return None
 
 
-def _callers(settings: Settings) -> Mapping[str, int] | None:
-    try:
-        status, content = unix_http.ask(settings.root / "envoy.sock", "GET", _STATS, limit_s=_LIMIT_S)
-        return metrics.of_envoy(content) if status == 200 else None
-    except (*unix_http.FAILURES, ValueError, KeyError):
-        return None
+def _callers(settings: Settings) -> list[Mapping[str, int]] | None:
+    found: list[Mapping[str, int]] = []
+    for number in NUMBERS:
+        try:
+            status, content = unix_http.ask(admin_socket(settings.root, number), "GET", _STATS, limit_s=_LIMIT_S)
+            if status != 200:
+                return None
+            found.append(metrics.of_envoy(content))
+        except (*unix_http.FAILURES, ValueError, KeyError):
+            return None
+    return found

@@ -17,9 +17,11 @@ def of_callers(before: Reading, after: Reading) -> dict[str, float] | None:
     seconds = after.at - before.at
     if before.callers is None or after.callers is None or seconds <= 0:
         return None
+    # Of each Envoy, since one may have been started again.
+    pairs = [*zip(before.callers, after.callers, strict=True)]
     return {
-        "requests_per_s": since(before.callers.get("total", 0), after.callers.get("total", 0)) / seconds,
-        "errors_per_s": since(before.callers.get("5xx", 0), after.callers.get("5xx", 0)) / seconds,
+        name: sum(since(old.get(counter, 0), new.get(counter, 0)) for old, new in pairs) / seconds
+        for name, counter in (("requests_per_s", "total"), ("errors_per_s", "5xx"))
     }
 
 

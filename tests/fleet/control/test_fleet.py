@@ -205,8 +205,10 @@ def test_fleet_is_not_ready_when_a_command_is_cut_short_before_envoy_routes_as_i
 
 def test_no_request_fails_when_supervisord_is_killed_and_up_repairs_it(fleet: FleetCommand) -> None:
     before = fleet.serve(fleet.bundles.first, size=2)
-    with _stopped(fleet.pids("reconciler")), fleet.under_load(pause_s=0.02) as load:
-        os.kill(int((fleet.root / "fleet" / "supervisord.pid").read_text()), signal.SIGKILL)
+    supervisord = int((fleet.root / "fleet" / "supervisord.pid").read_text())
+    repairers = [*fleet.pids("reconciler"), *fleet.pids(f"guard-{supervisord}")]
+    with _stopped(repairers), fleet.under_load(pause_s=0.02) as load:
+        os.kill(supervisord, signal.SIGKILL)
         until(lambda: fleet.run("status").returncode == 75, "status to see it")
         told = json.loads(fleet.run("status").stdout)
         assert (told["running"], "supervisord does not run" in told["problems"][0]) == (False, True)
@@ -215,7 +217,7 @@ def test_no_request_fails_when_supervisord_is_killed_and_up_repairs_it(fleet: Fl
     load.check(fleet.bundles.first)
     assert after["ready"]
     assert not {each["pid"] for each in after["replicas"]} & {each["pid"] for each in before["replicas"]}
-    until(lambda: len(fleet.started()) == 6, "the reconciler of before to end")
+    until(lambda: len(fleet.started()) == 7, "the reconciler of before to end")
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
@@ -228,7 +230,7 @@ def test_nobody_is_needed_when_supervisord_is(fleet: FleetCommand, number: int) 
         until(lambda: fleet.run("status").returncode == 0, "the reconciler to repair it", limit_s=120)
     load.check(fleet.bundles.first)
     assert int((fleet.root / "fleet" / "supervisord.pid").read_text()) != before
-    until(lambda: len(fleet.started()) == 5, "the reconciler of before and its `fleet up` to end")
+    until(lambda: len(fleet.started()) == 6, "the reconciler of before and its `fleet up` to end")
 
 
 def test_up_replaces_what_hangs_when_the_reconciler_does_too(fleet: FleetCommand) -> None:
@@ -282,7 +284,7 @@ def test_live_bundle_of_the_store_is_served_when_another_fleet_moved_it(fleet: F
 
 def test_no_process_is_left_when_the_fleet_goes_down(fleet: FleetCommand) -> None:
     before = fleet.serve(fleet.bundles.first, size=2)
-    assert len(fleet.started()) == 6  # supervisord, the reconciler, the page, Envoy's shell, and two replicas
+    assert len(fleet.started()) == 7  # supervisord, the reconciler, the page, two Envoys' shells, and two replicas
     words = Path(f"/proc/{fleet.envoy()[0]}/cmdline").read_text().split("\0")
     memory = Path(f"/dev/shm/envoy_shared_memory_{words[words.index('--base-id') + 1]}0")
     assert memory.exists()

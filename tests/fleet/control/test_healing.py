@@ -126,4 +126,4 @@ def live(fleet: FleetCommand) -> str | None:
 
 def is_whole(fleet: FleetCommand) -> bool:
     """Ready, as declared, and nothing left of a killed command."""
-    return fleet.run("status").returncode == 0 and len(fleet.started()) == 4 + len(state(fleet).replicas)
+    return fleet.run("status").returncode == 0 and len(fleet.started()) == 5 + len(state(fleet).replicas)

@@ -146,6 +146,6 @@ def drift(tmp_path: Path) -> Drift:
 
 def cause(drift: Drift, state: State, *others: str, live: str | None = None) -> str | None:
     running = ProcessState("RUNNING", 1, 0)
-    names = (reconciler.NAME, "page", "envoy-0", "aaaaaaaa-0", *others)
+    names = (reconciler.NAME, "page", "envoy-0-0", "envoy-1-3", "aaaaaaaa-0", *others)
     repair, change = drift.found(state, live, dict.fromkeys(names, running))
     return ", ".join(each.why for each in (repair, change) if each) or None

