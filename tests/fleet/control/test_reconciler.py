@@ -13,7 +13,7 @@ from fleet.configuration.state import Replica, State
 from fleet.control import program, reconciler
 from fleet.control.drift import Drift
 from fleet.control.reconciler import Pauses
-from fleet.control.watch import Seen, Watch
+from fleet.control.watch import PATIENCE, Seen, Watch
 from fleet.envoy.proxy import Host, Proxy
 from fleet.supervisor import heartbeat
 from fleet.supervisor.supervision import ProcessState
@@ -33,6 +33,13 @@ def test_process_has_the_start_limit_when_it_has_not_answered_yet() -> None:
     seen = Seen()
     assert not any(seen.hangs(answers=False, age_s=age_s, start_limit_s=START_LIMIT_S) for age_s in range(60))
     assert seen.hangs(answers=False, age_s=61, start_limit_s=START_LIMIT_S)
+
+
+def test_envoy_is_not_asked_whether_it_hangs_when_a_successor_has_its_admin_socket(tmp_path: Path) -> None:
+    programs = dict.fromkeys(("envoy-0-9", "envoy-0-10", "envoy-1-0"), ProcessState("RUNNING", 1, 0))
+    watch = Watch(tmp_path)
+    found = [watch.hanging(programs, start_limit_s=1) for _ in range(PATIENCE)]
+    assert found == [[]] * (PATIENCE - 1) + [["envoy-0-10", "envoy-1-0"]]
 
 
 def test_reconciler_does_not_look_when_its_heartbeat_is_old_or_missing(tmp_path: Path) -> None:

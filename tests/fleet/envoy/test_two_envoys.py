@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
 
-from fleet.supervisor.processes import lives, send
+from fleet.supervisor.processes import send
+from harness import processes
 from harness.waiting import until
 from tests.fleet.conftest import FleetCommand
 from tests.fleet.crowds.load import ask
@@ -67,8 +68,7 @@ def envoys(fleet: FleetCommand) -> set[int]:
 def killed(pids: list[int]) -> tuple[float, float]:
     """Kill processes; when that began, and when they were gone."""
     began = time.monotonic()
-    send(pids, signal.SIGKILL)
-    until(lambda: not any(map(lives, pids)), "the killed processes to end")
+    processes.kill(pids)
     return began, time.monotonic()
 
 
