@@ -24,7 +24,7 @@ from contract.store.store import Store
 _BUNDLES, _ENVIRONMENTS, _OF_TRAINING, _FETCHED = "bundles", "environments", "training", "fetched"
 _SIGNATURES = "signatures"
 _OF_REPLICAS = ("logs", "replicas", "run")
-_ENVOY_LOG = re.compile(r"(envoy-\d+)\.log").match
+_ENVOY_LOG = re.compile(r"(envoy-[\d-]+)\.log").match
 _ENVOYS_KEPT = 3
 _REPLICA = re.compile(r"([0-9a-f]{8})-\d+(\..*)?").fullmatch  # `replicas.plan` gives the names
 
