@@ -36,10 +36,14 @@ def add_commands(subparsers: Any) -> None:
     )
     repro = _add(subparsers, "repro", _repro, "run stages in the workspace of a run")
     repro.add_argument("stages", nargs="+", metavar="STAGE", help="its name in dvc.yaml; `collect` means every month")
+    no = argparse.BooleanOptionalAction
+    repro.add_argument("--force", action=no, default=False, help="run the stages of the DAG although nothing changed")
+    repro.add_argument("--dry-run", action=no, default=False, help="run no stage; say which would run")
     execute = _add(subparsers, "exec", _execute, "run a command in the workspace of a run")
     execute.add_argument("arguments", nargs="+", metavar="-- COMMAND")
     _add(subparsers, "record", _record, "keep the dvc.lock and the reports of a run; print the record in its outcome")
-    _add(subparsers, "close", _close, "record a run and remove its workspace, or keep it if the run failed")
+    closing = _add(subparsers, "close", _close, "record a run and remove its workspace, or keep it if the run failed")
+    closing.add_argument("--dry-run", action=no, default=False, help="record nothing")
     _add(subparsers, "list", _list, "list the workspaces", of_run=False)
     compiling = _add(subparsers, "compile", _compile, f"write {graph.FILE_NAME} from dvc.yaml", of_run=False)
     compiling.add_argument(
@@ -89,7 +93,8 @@ def _open(options: argparse.Namespace) -> int:
 def _repro(options: argparse.Namespace) -> int:
     workspace = _workspace(options.run)
     processes.die_with_parent()
-    return commands.repro(workspace, options.stages, commands.environment_of(workspace.project, workspace.var))
+    environment = commands.environment_of(workspace.project, workspace.var)
+    return commands.repro(workspace, options.stages, environment, force=options.force, dry_run=options.dry_run)
 
 
 def _execute(options: argparse.Namespace) -> int:
@@ -106,7 +111,7 @@ def _record(options: argparse.Namespace) -> int:
 
 
 def _close(options: argparse.Namespace) -> int:
-    print(close_workspace(_workspace(options.run)))
+    print(close_workspace(_workspace(options.run), keep=not options.dry_run))
     return 0
 
 

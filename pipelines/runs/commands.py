@@ -17,6 +17,7 @@ from pipelines.runs.holding import MARK
 from pipelines.runs.outcomes import facts
 from pipelines.runs.outcomes.outcome import PROGRESS, Progress, line_of
 from pipelines.runs.processes import run_group
+from pipelines.runs.stages import plan
 from pipelines.runs.workspace import Workspace
 
 # Variables that may name a file, by a path relative to the project.
@@ -26,17 +27,28 @@ _FILES = (
     "SSL_CERT_FILE",
     "GOOGLE_APPLICATION_CREDENTIALS",
 )
-_STAGE_SHELL = Path(__file__).with_name("stage-shell")
+_SHELLS = Path(__file__).parent / "stages"
 
 
-def repro(workspace: Workspace, stages: Sequence[str], environment: Mapping[str, str]) -> int:
+def repro(
+    workspace: Workspace,
+    stages: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    force: bool = False,
+    dry_run: bool = False,
+) -> int:
     """Run `dvc repro` of some stages and their upstream, with earlier results from the shared cache; print the outcome.
+
+    Args:
+        force: the stages of the DAG run although nothing changed.
+        dry_run: no stage runs; what the cache holds is fetched into the workspace, and the outcome says what would run.
 
     Returns:
         0, or the exit code of the failed stage's own command, or DVC's if DVC failed.
     """
     show = partial(print, flush=True) if PROGRESS in environment else None
-    progress = Progress(stages, show)
+    progress = Progress(stages, show, dry_run=plan.needed(stages, workspace.path) if dry_run else ())
     with workspace.guard():
         code_file = workspace.path / ".git" / "stage-exit-code"
         code_file.unlink(missing_ok=True)
@@ -44,16 +56,25 @@ def repro(workspace: Workspace, stages: Sequence[str], environment: Mapping[str,
         (workspace.path / ".dvc" / "tmp" / "rwlock").unlink(missing_ok=True)
         _verify(workspace)
         # The costs of all tasks of a run are one run's.
-        extra = {"SHELL": str(_STAGE_SHELL), "BULKHEAD_STAGE_EXIT_CODE": str(code_file), usage.RUN: workspace.name}
-        prefix, name = ["dvc", "--wait-for-lock", "repro"], " ".join(stages)
-        code, again = 0, recollected.targets(workspace.state().again)
-        if again:
-            collecting = [*prefix, "--force", "--single-item", *again]
-            code = _run(workspace, collecting, {**environment, **extra}, name=name, read=progress.read)
-            if code == 0:
+        refused = workspace.path / ".git" / "dry-run"
+        refused.unlink(missing_ok=True)
+        extra = {
+            "SHELL": str(_SHELLS / ("preview-shell" if dry_run else "stage-shell")),
+            "BULKHEAD_STAGE_EXIT_CODE": str(code_file),
+            "BULKHEAD_PREVIEW": str(refused),
+            usage.RUN: workspace.name,
+        }
+        again = recollected.targets(workspace.state().again)
+        code = 0
+        for command in plan.commands(stages, workspace.path, again=again, force=force, dry_run=dry_run):
+            code = _run(workspace, command, {**environment, **extra}, name=" ".join(stages), read=progress.read)
+            if dry_run and refused.is_file() and not code_file.is_file():
+                code = 0  # DVC takes a stage that was not run for failed
+                workspace.mark(failed=None)
+            if code:
+                break
+            if again and command[-len(again) :] == again and not dry_run:
                 workspace.collected_again()
-        if code == 0:
-            code = _run(workspace, [*prefix, *stages], {**environment, **extra}, name=name, read=progress.read)
         progress.end(code)
         for stage in progress.stages.values():
             facts.complete(stage, workspace.path)

@@ -13,7 +13,7 @@ from pipelines.runs import months
 
 FILE_NAME = "dags/graph.json"
 # Run with their next stage, for a task of their own would take longer than they do.
-_WITHOUT_TASK = {"declare"}
+WITHOUT_TASK = {"declare"}
 # A DAG owns its last stage, and everything upstream that no earlier DAG owns.
 LAST_STAGES = {"collect_and_validate": "validate", "train_and_evaluate": "evaluate", "bundle_and_deploy": "bundle"}
 
@@ -65,9 +65,9 @@ def _upstream_names(project: Path) -> dict[str, set[str]]:
 
     with Repo(str(project)) as repo:
         graph = repo.index.graph
-        names: dict[str, set[str]] = {_name(stage): set() for stage in graph.nodes if _name(stage) not in _WITHOUT_TASK}
+        names: dict[str, set[str]] = {_name(stage): set() for stage in graph.nodes if _name(stage) not in WITHOUT_TASK}
         for stage, needed in graph.edges:
-            if _name(stage) != _name(needed) and _name(needed) not in _WITHOUT_TASK:
+            if _name(stage) != _name(needed) and _name(needed) not in WITHOUT_TASK:
                 names[_name(stage)].add(_name(needed))
     return names
 

@@ -227,8 +227,12 @@ def _recorded(workspace: Workspace) -> str:
     return f"name one of those that did, the newest first: {', '.join(path.stem for path in newest)}"
 
 
-def close_workspace(workspace: Workspace) -> str:
-    """Record and remove a workspace, or keep it as evidence if its last command failed; return a summary."""
+def close_workspace(workspace: Workspace, *, keep: bool = True) -> str:
+    """Record and remove a workspace, or keep it as evidence if its last command failed; return a summary.
+
+    Args:
+        keep: false for a dry run, which leaves no record.
+    """
     with workspace.guard():
         if not workspace.path.exists():
             return f"{workspace.name} is closed already"
@@ -236,9 +240,11 @@ def close_workspace(workspace: Workspace) -> str:
         if failed:
             remove_oldest_failed(workspace)
             return f"{workspace.name} failed in {failed}; its workspace is kept as evidence: {workspace.path}"
-        if (workspace.path / "dvc.lock").is_file():
+        if keep and (workspace.path / "dvc.lock").is_file():
             record(workspace)
         _remove(workspace.path)
+    if not keep:
+        return f"{workspace.name} is closed; a dry run leaves no record"
     return f"{workspace.name} is closed; the digests of its results are in {workspace.recorded_lock}"
 
 
@@ -298,11 +304,13 @@ def _share_cache(workspace: Workspace, checkout: Path) -> None:
 def _copy_reports(checkout: Path, target: Path) -> None:
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    for name in ("metrics.json", "reports"):
+    bundle = (f"build/bundle/{name}" for name in ("manifest.json", "sbom.cdx.json", "provenance.intoto.json"))
+    for name in ("metrics.json", "reports", *bundle):
         source = checkout / name
         if source.is_dir():
             shutil.copytree(source, target / name)
         elif source.is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target / name)
 
 

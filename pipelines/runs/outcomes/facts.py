@@ -9,7 +9,7 @@ from typing import Any
 
 from contract.errors import BulkheadError
 from pipelines import paths
-from pipelines.runs.outcomes.outcome import Month, Stage
+from pipelines.runs.outcomes.outcome import WOULD_RUN, Month, Stage
 
 Facts = dict[str, Any]
 # Pages for people, by the stage that writes them; in the run's reports once it is recorded.
@@ -19,7 +19,7 @@ _PAGES = {"validate": ("data_docs", paths.DATA_DOCS / "index.html"), "evaluate":
 def complete(stage: Stage, root: Path) -> None:
     """Add the facts of a stage to its outcome, and the months that its outputs name; a missing output adds nothing."""
     try:
-        if stage.state != "failed" and stage.stage in _FACTS:
+        if stage.state not in ("failed", WOULD_RUN) and stage.stage in _FACTS:
             stage.facts = _FACTS[stage.stage](root)
         for month, found in _MONTHS[stage.stage](root).items() if stage.stage in _MONTHS else ():
             entry = stage.months.setdefault(

@@ -5,7 +5,8 @@
  "months": [{"month": "2013-03", "state": "ran", "seconds": 0.8, "lines": 8, "rows": 28834}, …],
  "facts": {"rows": 57164, …}, "links": {"report": "…/evaluation.html"}}
 
-`state` is `running`, `ran`, `unchanged` (the results are those that the cache holds), `failed` or, of a month alone, `refused`.
+`state` is `running`, `ran`, `unchanged` (the results are those that the cache holds), `failed`, of a month alone `refused`, or in a dry
+run `would run`.
 `lines` is the number of the first line of output that belongs to the stage or the month; the outcome itself is not counted.
 """
 
@@ -14,18 +15,21 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 PROGRESS = "BULKHEAD_PROGRESS"  # in the environment of a caller that reads outcomes while the command runs
+WOULD_RUN = "would run"
+LOOKED_AT = ("declare", "champion")  # stages that a dry run runs: stages/preview-shell
 _PAUSE_S = 1.0
 # Messages of DVC 3 (dvc/stage/run.py, dvc/stage/__init__.py, dvc/stage/cache.py).
 _RUNNING = re.compile(r"Running stage '(.+)':$")
 _UNCHANGED = re.compile(r"Stage '(.+)' (?:didn't change, skipping|is cached - skipping run, checking out outputs)$")
+_LEFT_OUT = re.compile(r"Stages? (.+) will be skipped due to this failure$")  # dvc/repo/reproduce.py
 _MONTH = re.compile(r"month (\S+): \w+, ([\d,]+) rows, ([\d.]+) s \(\d+ of \d+\)$")  # of pipelines.machine.progress
 # The worst first: of several months or stages it is the state of all.
-_SEVERITY = ("failed", "refused", "running", "ran", "unchanged")
+_SEVERITY = ("failed", "refused", "running", WOULD_RUN, "ran", "unchanged")
 
 
 @dataclass
@@ -64,11 +68,14 @@ class Progress:
         named: Sequence[str],
         show: Callable[[str], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        dry_run: Container[str] = (),
     ) -> None:
         self.stages: dict[str, Stage] = {}
         self._named = named
         self._show = show
         self._clock = clock
+        self._dry_run = dry_run
         self._started = clock()
         self._shown = self._started
         self._lines = 0
@@ -81,7 +88,11 @@ class Progress:
         self._lines += 1
         line = line.rstrip()
         if running := _RUNNING.match(line):
-            self._begin(running[1], "running")
+            self._begin(running[1], WOULD_RUN if self._dry_run and running[1] not in LOOKED_AT else "running")
+        elif self._dry_run and (left_out := _LEFT_OUT.search(line)):
+            for address in re.findall("'([^']+)'", left_out[1]):
+                if address.partition("@")[0] in self._dry_run:  # DVC names also what depends on the run's stages
+                    self._begin(address, WOULD_RUN)
         elif unchanged := _UNCHANGED.match(line):
             self._begin(unchanged[1], "unchanged")
         elif self._current and (month := _MONTH.match(line)):
