@@ -1,8 +1,9 @@
 """Airflow on this machine: `bin/airflow-local up | down | status | cli ARGUMENT… | worker FILE`.
 
 Starts the API server (with the UI), the scheduler and the DAG processor, on the loopback interface only, under supervisord, which
-restarts what crashes; when supervisord ends, however it does, no process is left. `cli` passes its arguments to Airflow's own command line,
-with the components' settings. `worker` works in this checkout for the Airflow of another one.
+restarts what crashes; when supervisord ends, however it does, no process is left. If `alerts.toml` names receivers, `bin/airflow-watch`
+runs beside them. `cli` passes its arguments to Airflow's own command line, with the components' settings. `worker` works in this
+checkout for the Airflow of another one.
 """
 
 from __future__ import annotations
@@ -115,6 +116,8 @@ def _start(choice: Choice) -> None:
             site.write_worker_file()
         for name, words in _components(choice).items():
             supervisor.add(Program(name, [str(choice.airflow), *words], PROJECT, stop_limit_s=STOP_LIMIT_S))
+        if site.ALERTS.exists():
+            supervisor.add(Program("watch", [sys.executable, str(PROJECT / "bin" / "airflow-watch")], PROJECT))
     except BaseException:
         supervisor.shut_down()
         raise

@@ -19,6 +19,7 @@ PORT = int(os.environ.get("BULKHEAD_AIRFLOW_PORT", "8088"))
 REDIS_PORT = int(os.environ.get("BULKHEAD_AIRFLOW_REDIS_PORT", "8089"))
 URL = f"http://127.0.0.1:{PORT}"
 PASSWORDS = HOME / "passwords.json"
+ALERTS = PROJECT / os.environ.get("BULKHEAD_ALERTS", str(HOME / "alerts.toml"))
 SQLITE = HOME / "airflow.db"
 POSTGRESQL = HOME / "pg"  # a short name: its Unix socket lies here too
 WORKER = HOME / "worker.env"
@@ -89,6 +90,7 @@ def common(airflow: Path) -> dict[str, str]:
     return inherited | {
         "PATH": f"{airflow.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "AIRFLOW_HOME": str(HOME),
+        "BULKHEAD_ALERTS": str(ALERTS),
         "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "dags" / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",

@@ -18,6 +18,7 @@ from typing import IO, Any, cast
 
 from airflow.sdk import Asset, BaseOperator, Param
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from operations.notifier import Alert
 
 HERE = Path(__file__).parent
 PROJECT = Path(os.environ.get("BULKHEAD_PROJECT", HERE.parent))
@@ -78,7 +79,12 @@ COMMON: dict[str, Any] = {
     + timedelta(days=1),
     "catchup": CATCH_UP_FROM is not None,
     "tags": ["bulkhead"],
-    "default_args": {"retries": 2, "retry_delay": timedelta(seconds=10), "retry_exponential_backoff": 2.0},
+    "on_failure_callback": Alert(),
+    "default_args": {
+        "retries": 2,
+        "retry_delay": timedelta(seconds=10),
+        "retry_exponential_backoff": 2.0,
+    },
 }
 
 

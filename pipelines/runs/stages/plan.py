@@ -15,7 +15,8 @@ _REPRO = ("dvc", "--wait-for-lock", "repro")
 def commands(stages: Sequence[str], root: Path, *, again: Sequence[str], force: bool, dry_run: bool) -> list[list[str]]:
     """Return the commands, of which each needs the one before.
 
-    Stages in `again` run first, although nothing changed. With `force` the stages of the DAG run although nothing changed; what they need of other DAGs runs only if it changed.
+    Stages in `again` run first, although nothing changed. With `force` all stages of the DAG do; what they need of other DAGs runs only
+    if it changed.
     """
     options = ["--keep-going"] if dry_run else []  # all that would run, not only the first
     first = [[*_REPRO, *options, "--force", "--single-item", *again]] if again else []
