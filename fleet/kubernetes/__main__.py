@@ -1,13 +1,16 @@
-"""`fleet --target kubernetes up | status | deploy | scale | promote | rollback`: the serving plane of a cluster."""
+"""`fleet --target kubernetes up | down | status | history | deploy | scale | promote | rollback`: the serving plane of a cluster."""
 
 from __future__ import annotations
 
 import argparse
+import getpass
 import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +21,7 @@ from fleet.configuration.state import Bounds
 
 if TYPE_CHECKING:
     from fleet.kubernetes.cluster import ClusterFleet
+    from fleet.kubernetes.record import Entry
 
 OVERLAYS = Path(__file__).resolve().parent / "overlays"
 _DEFAULT = "production"
@@ -35,11 +39,18 @@ def _run(options: argparse.Namespace) -> int:
     from fleet.kubernetes import manifests
     from fleet.kubernetes.api import Api
     from fleet.kubernetes.cluster import ClusterFleet
+    from fleet.kubernetes.record import Entry
 
     settings = Settings.read(os.environ)
     objects = manifests.render(_overlay(options.overlay))
     api = Api(options.context)
-    fleet = ClusterFleet(api, settings.open_store(), objects, _tell, force=options.force)
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    change = Entry(now, _author(), options.command, None, options.why)
+    fleet = ClusterFleet(api, settings.open_store(), objects, _tell, change, force=options.force)
+    if options.command == "history":
+        entries = fleet.history()
+        print(json.dumps([asdict(each) for each in entries]) if options.json else described(entries))
+        return 0
     options.run(fleet, options)
     status = fleet.status()
     print(json.dumps(status) if options.json else describe(status))
@@ -58,10 +69,37 @@ def _overlay(given: str) -> Path:
     return path
 
 
+def _deploy(fleet: ClusterFleet, options: argparse.Namespace) -> None:
+    for is_given, option in ((options.shadow, "--shadow"), (options.canary == "auto", "--canary auto")):
+        if is_given:
+            raise ConfigurationError(f"{option} is not supported on Kubernetes: no part of the cluster fulfils it")
+    try:
+        percent = None if options.canary is None else int(options.canary)
+    except ValueError:
+        raise ConfigurationError(f"--canary is {options.canary}; it must be 1 to 99 percent of the requests") from None
+    fleet.deploy(options.bundle, options.image, percent, breaking=options.breaking)
+
+
 def _replicas(least: int, most: int | None = None, *more: int) -> int | Bounds:
     if more:
         raise ConfigurationError("`scale` takes one number, or the least and the most")
     return least if most is None else Bounds(least, most)
+
+
+def _author() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user need not have a name
+        return f"user {os.geteuid()}"
+
+
+def described(entries: Sequence[Entry]) -> str:
+    """Return changes as text, two lines each: what was done, and why."""
+    lines = []
+    for each in entries:
+        lines.append(f"{each.at[:19]}Z  {each.verb:<9} {(each.bundle or '')[:12]:<12}  by {each.by}: {each.verdict}")
+        lines += [f"{'':22}{each.why}"] * bool(each.why)
+    return "\n".join(lines) or "nothing was changed yet"
 
 
 def describe(status: dict[str, Any]) -> str:
@@ -91,6 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument(
         "--force", action="store_true", help="take over fields that others have set, by hand for example"
     )
+    common.add_argument("--why", default="", metavar="TEXT", help="the reason, for `history`")
     parser = argparse.ArgumentParser(prog="fleet --target kubernetes", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -104,11 +143,13 @@ def _parser() -> argparse.ArgumentParser:
 
     up = command("up", "apply all manifests, as an administrator", lambda fleet, options: fleet.up(options.file))
     up.add_argument("--file", type=Path, help="a `fleet.yaml` to declare replicas, canary and limits from")
+    command("down", "delete what serves, as an administrator; `up` serves it again", lambda fleet, _: fleet.down())
     command("status", "print what runs and what it serves", lambda *_: None)
+    command("history", "print every change: who, why, and how it ended", lambda *_: None)
     deploy = command(
         "deploy",
         "serve a bundle: roll its image out, wait until all replicas are available, move `live`",
-        lambda fleet, options: fleet.deploy(options.bundle, options.image, options.canary, breaking=options.breaking),
+        _deploy,
     )
     deploy.add_argument(
         "bundle", help="a channel such as `candidate`, or a digest or its first eight characters or more"
@@ -117,8 +158,10 @@ def _parser() -> argparse.ArgumentParser:
         "--image", metavar="NAME@sha256:…", help="the image that holds it; default: the one of the last time"
     )
     deploy.add_argument(
-        "--canary", type=int, metavar="PERCENT", help="serve it beside the live bundle, with this share of the requests"
+        "--canary", metavar="PERCENT", help="serve it beside the live bundle, with this share of the requests"
     )
+    # Of a fleet of one machine; it is refused in words.
+    deploy.add_argument("--shadow", action="store_true", help=argparse.SUPPRESS)
     scale = command(
         "scale", "change how many replicas serve", lambda fleet, options: fleet.scale(_replicas(*options.replicas))
     )

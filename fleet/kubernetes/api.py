@@ -102,6 +102,11 @@ class Api:
             return self._ask("PUT", f"{path}?{query}", kind, wanted) or {}
         return self._ask("POST", f"{_path(kind, metadata['namespace'])}?{query}", kind, wanted) or {}
 
+    def delete(self, kind: str, namespace: str, name: str) -> None:
+        """Delete an object with what it owns, such as a Deployment's pods; nothing happens where there is none."""
+        query = urlencode({"propagationPolicy": "Background"})
+        self._ask("DELETE", f"{_path(kind, namespace, name)}?{query}", kind, may_lack=True)
+
     def _ask(
         self,
         method: str,

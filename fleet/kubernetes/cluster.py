@@ -6,21 +6,24 @@ version that it was read at, so of two commands one is refused before it has cha
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from contract.errors import ConfigurationError, ConflictError
+from contract.errors import ConfigurationError, ConflictError, UnavailableError
 from contract.store.store import Store
 from fleet.configuration.declaration import Trial
 from fleet.configuration.state import Bounds
 from fleet.kubernetes import filling, manifests, record, rollout
 from fleet.kubernetes.api import Api
 from fleet.kubernetes.manifests import CANARY, LIVE, Object
-from fleet.kubernetes.record import Record
+from fleet.kubernetes.record import Entry, Record
 from fleet.store import callers
 
+_DOWN_LIMIT_S, _POLL_S = 120.0, 0.5  # replicas drain within a minute
 NOTHING = "nothing is live: `deploy candidate --image NAME@sha256:…`"
 
 
@@ -31,12 +34,21 @@ class ClusterFleet:
         objects: what an overlay renders.
         tell: gets a line of progress at every step.
         force: take over fields that others have set.
+        change: what this command does, for the history; its verb, author and reason.
     """
 
     def __init__(
-        self, api: Api, store: Store, objects: list[Object], tell: Callable[[str], None], *, force: bool = False
+        self,
+        api: Api,
+        store: Store,
+        objects: list[Object],
+        tell: Callable[[str], None],
+        change: Entry,
+        *,
+        force: bool = False,
     ) -> None:
         self._api, self._store, self._objects, self._tell, self._force = api, store, objects, tell, force
+        self._change = change
         self._namespace = manifests.namespace_of(objects)
 
     def up(self, file: Path | None = None) -> None:
@@ -110,6 +122,26 @@ class ClusterFleet:
         wanted = replace(before, live=channel.previous).with_image(channel.previous, None)
         self._converge(before, wanted, by="fleet rollback")
 
+    def down(self) -> None:
+        """Delete what serves; what is wanted stays recorded, and `up` serves it again. Callers are refused from the first moment on."""
+        found = self._read()
+        objects = manifests.moving(filling.filled(self._objects, found))
+        for kind in ("HTTPRoute", "GRPCRoute", "HorizontalPodAutoscaler", "Deployment"):
+            for each in objects:
+                if each["kind"] == kind:
+                    self._api.delete(kind, self._namespace, each["metadata"]["name"])
+        deadline = time.monotonic() + _DOWN_LIMIT_S
+        while left := self._replicas(objects):
+            if time.monotonic() > deadline:
+                raise UnavailableError(f"{len(left)} pods still run {_DOWN_LIMIT_S:g} s after their deletion")
+            time.sleep(_POLL_S)
+        if found.version:
+            self._api.put(found.after(self._about(found, "done")).to_object(self._namespace))
+
+    def history(self) -> tuple[Entry, ...]:
+        """Return the newest changes, oldest first."""
+        return self._read().history
+
     def status(self) -> dict[str, Any]:
         """Return what runs and serves, in the form of a fleet of one machine, and the problems in words."""
         found = self._read()
@@ -161,6 +193,9 @@ class ClusterFleet:
         """
         self._require_sound(wanted)
         channel = self._store.read("live")
+        is_new = not wanted.wants_what(before)
+        if is_new:
+            wanted = wanted.after(self._about(wanted, "begun", before))
         version = self._api.put(wanted.to_object(self._namespace))["metadata"]["resourceVersion"]
         wanted = replace(wanted, version=version)
         objects = manifests.moving(filling.filled(self._objects, wanted))
@@ -175,8 +210,9 @@ class ClusterFleet:
             self._require_unchanged(wanted)
             if by and wanted.live and (channel is None or channel.digest != wanted.live):
                 self._store.move("live", wanted.live, expected=channel, by=by)
-        except BaseException:
-            self._put_back(before, version)
+        except BaseException as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            self._put_back(before.after(self._about(wanted, f"failed: {reason}", before)), version)
             raise
         for each in objects:
             if each["kind"] in ("HTTPRoute", "GRPCRoute"):
@@ -184,6 +220,15 @@ class ClusterFleet:
         for each in tracks:
             if each not in serving:
                 self._api.apply(each, force=self._force)
+        if is_new:
+            with suppress(ConflictError):  # another command goes on from here
+                self._api.put(wanted.after(self._about(wanted, "done", before)).to_object(self._namespace))
+
+    def _about(self, wanted: Record, verdict: str, before: Record | None = None) -> Entry:
+        trials = [each.declared.canary for each in (wanted, before) if each]
+        is_of_trial = before is not None and before.live == wanted.live and any(trials) and trials[0] != trials[-1]
+        bundle = next((each.bundle for each in trials if each), None) if is_of_trial else wanted.live
+        return replace(self._change, bundle=bundle, verdict=verdict)
 
     def _put_back(self, before: Record, version: str) -> None:
         """Apply the record as it was; replicas of it still serve, since none was taken away before its successor was available."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,10 @@ from fleet.configuration.declaration import Declaration, Limits
 from fleet.configuration.state import Bounds
 
 NAME = "fleet"
-_DECLARATION, _BUNDLES = "fleet.yaml", "bundles.json"
+_DECLARATION, _BUNDLES, _HISTORY = "fleet.yaml", "bundles.json", "history.jsonl"
 _WHERE = Path(f"configmap/{NAME}") / _DECLARATION  # for messages
 _KEPT = 20  # images, for rollbacks
+_REMEMBERED = 100  # changes; a ConfigMap has room for some thousand
 _PINNED = re.compile(r"[a-z0-9][a-zA-Z0-9._:/-]*@sha256:[0-9a-f]{64}")
 _DECLARED = Declaration(limits=Limits(512))
 _TEMPLATE = """\
@@ -31,6 +32,18 @@ replicas: 2
 canary: null
 limits: {memory_mb: 512}
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A change: who made it, when and why; `verdict` is `begun`, `done`, or `failed: …`, `bundle` the digest that it was about."""
+
+    at: str
+    by: str
+    verb: str
+    bundle: str | None
+    why: str
+    verdict: str = "begun"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +56,7 @@ class Record:
         images: digest -> image that holds the bundle, newest last.
         text: of the declaration as it was read, whose comments are kept.
         version: the `resourceVersion` that it was read at; empty where there was none.
+        history: the newest changes, oldest first.
     """
 
     declared: Declaration = _DECLARED
@@ -50,6 +64,17 @@ class Record:
     images: Mapping[str, str] = field(default_factory=dict)
     text: str = _TEMPLATE
     version: str = ""
+    history: tuple[Entry, ...] = ()
+
+    def wants_what(self, other: Record) -> bool:
+        """Tell whether two records want the same, whatever their versions and histories."""
+        return replace(self, version="", history=()) == replace(other, version="", history=())
+
+    def after(self, entry: Entry) -> Record:
+        """Return the record with one more change in its history, in place of the last one if that is the same change, begun."""
+        begun = bool(self.history) and replace(self.history[-1], verdict=entry.verdict) == entry
+        kept = self.history[:-1] if begun else self.history
+        return replace(self, history=(*kept, entry)[-_REMEMBERED:])
 
     @property
     def bounds(self) -> Bounds:
@@ -98,7 +123,8 @@ class Record:
         text = declaration.rendered(self.declared, self.text.encode(), _WHERE).decode()
         bundles = canonical_json({"live": self.live, "images": dict(self.images)}).decode()
         metadata = {"name": NAME, "namespace": namespace} | ({"resourceVersion": self.version} if self.version else {})
-        data = {_DECLARATION: text, _BUNDLES: bundles}
+        lines = "".join(f"{json.dumps(asdict(entry), ensure_ascii=False)}\n" for entry in self.history)
+        data = {_DECLARATION: text, _BUNDLES: bundles, _HISTORY: lines}
         return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
 
 
@@ -113,11 +139,13 @@ def parse(found: Mapping[str, Any] | None) -> Record:
     try:
         text, bundles = found["data"][_DECLARATION], json.loads(found["data"][_BUNDLES])
         version, live, images = found["metadata"]["resourceVersion"], bundles["live"], bundles["images"]
+        # An earlier version wrote none.
+        history = tuple(Entry(**json.loads(line)) for line in found["data"].get(_HISTORY, "").splitlines())
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigurationError(
             f"configmap/{NAME} is not a fleet's record ({error!r}): delete it, run `up`, and deploy again"
         ) from error
-    found_record = Record(declaration.parse(text.encode(), _WHERE), live, images, text, version)
+    found_record = Record(declaration.parse(text.encode(), _WHERE), live, images, text, version, history)
     found_record.require_images()
     return found_record
 

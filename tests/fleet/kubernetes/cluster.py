@@ -57,7 +57,20 @@ class Cluster(kmock.KubernetesScaffold):
                 message = f'{plural} "{request.name}" not found'
                 raise kmock.KubernetesError(status=404, reason="NotFound", message=message, details={"kind": plural})
             return web.json_response(found)
+        if request.method == "DELETE":
+            return web.json_response(self._deleted(plural, request))
         return web.json_response(self._changed(request, plural))
+
+    def _deleted(self, plural: str, request: kmock.Request) -> dict[str, Any]:
+        name = str(request.name)
+        if self.stored.pop((plural, request.namespace, name), None) is None:
+            message = f'{plural} "{name}" not found'
+            raise kmock.KubernetesError(status=404, reason="NotFound", message=message, details={"kind": plural})
+        if plural == "deployments":  # the garbage collector's work
+            for key in [key for key in self.stored if key[0] == "pods" and key[2].startswith(f"{name}-")]:
+                del self.stored[key]
+        self.applied.append((plural, name))
+        return {"kind": "Status", "status": "Success"}
 
     def _selected(self, request: kmock.Request) -> list[dict[str, Any]]:
         wanted = dict(each.split("=") for each in request.params.get("labelSelector", "").split(",") if each)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import io
 import json
 import os
@@ -134,6 +135,66 @@ def test_a_canary_is_promoted_and_rolled_back(fleet: Command) -> None:
     assert fleet.images("live") == {image(1)}
     channel = fleet.store.read("live")
     assert channel is not None and channel.digest == fleet.bundles.first
+
+
+def test_what_served_serves_again_after_down_and_up(fleet: Command) -> None:
+    fleet("up")
+    fleet("deploy", fleet.bundles.first, "--image", image(1))
+    fleet("scale", "3")
+    fleet.cluster.applied.clear()
+    down = fleet("down", "--why", "the node is replaced")
+    # Callers first, then the autoscaler, which would make replicas again.
+    assert [plural for plural, _ in fleet.cluster.applied[:4]] == [
+        "httproutes",
+        "grpcroutes",
+        "horizontalpodautoscalers",
+        DEPLOYMENTS,
+    ]
+    assert (down["replicas"], down["live"]["digest"]) == ([], fleet.bundles.first)
+    assert not [key for key in fleet.cluster.stored if key[0] in (DEPLOYMENTS, "pods", "httproutes")]
+    assert fleet("down")["replicas"] == []  # once more changes nothing
+    up = fleet("up")
+    assert (up["ready"], len(up["replicas"]), fleet.images("live")) == (True, 3, {image(1)})
+
+
+def test_history_tells_who_changed_what_why_and_how_it_ended(fleet: Command) -> None:
+    fleet("up")
+    fleet("deploy", fleet.bundles.first, "--image", image(1), "--why", "the first")
+    fleet("deploy", fleet.bundles.first, "--why", "once more, which changes nothing")
+    fleet("deploy", fleet.bundles.second, "--image", image(2), "--canary", "5")
+    fleet("rollback")
+    fleet.cluster.broken.add(image(2))
+    fleet.refused(EXIT_RETRY, "deploy", fleet.bundles.second, "--image", image(2))
+    fleet("down")
+    done = fleet.run("history", LOGNAME="somebody")
+    told = [
+        (each["verb"], each["bundle"], each["why"], each["verdict"].split(";")[0]) for each in json.loads(done.stdout)
+    ]
+    first, second = fleet.bundles.first, fleet.bundles.second
+    assert told == [
+        ("deploy", first, "the first", "done"),
+        ("deploy", second, "", "done"),
+        ("rollback", second, "", "done"),
+        (
+            "deploy",
+            second,
+            "",
+            f"failed: the replicas of {second[:12]} in deployment/predictor-live did not become available",
+        ),
+        ("down", first, "", "done"),
+    ]
+    assert {each["by"] for each in json.loads(done.stdout)} == {getpass.getuser()}
+
+
+@pytest.mark.parametrize("option", ["--shadow", "--canary=auto"])
+def test_options_that_no_part_of_a_cluster_fulfils_are_refused_in_one_line(
+    fleet: Command, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fleet("up")
+    before = versions(fleet)
+    message = fleet.refused(EXIT_CONFIGURATION, "deploy", fleet.bundles.first, "--image", image(1), option)
+    assert "not supported on Kubernetes" in message and "\n" not in message
+    assert versions(fleet) == before
 
 
 def test_the_weights_go_first_when_a_canary_is_rolled_back(fleet: Command) -> None:
