@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +18,7 @@ from harness import interpreter
 from tests.fleet.kubernetes import restricted
 
 VERSIONS = ("1.35", "1.36", "1.37")
-# Of other projects, whose schemas are in no package: what of them is checked stands below.
+# Of other projects, whose schemas are in packages of npm alone: what of them is checked without these stands below.
 CUSTOM = {"Gateway", "HTTPRoute", "GRPCRoute", "ServiceMonitor"}
 Rendered = dict[str, list[dict[str, Any]]]
 
@@ -32,6 +34,28 @@ def test_objects_match_the_schemas_strictly(rendered: Rendered, version: str) ->
         for each in objects:
             if each["kind"] not in CUSTOM:
                 kubernetes_validate.validate(each, version, strict=True)
+
+
+def _custom_problems(objects: list[dict[str, Any]]) -> list[str]:
+    """What the packages `@kubernetes-models/gateway-api` and `…/prometheus-operator` find, in the folder that a variable names."""
+    models = os.environ.get("KUBERNETES_MODELS")
+    if not models or not shutil.which("node"):
+        pytest.skip(
+            "no node, or KUBERNETES_MODELS names no node_modules with @kubernetes-models/{gateway-api,prometheus-operator}"
+        )
+    command = ["node", Path(__file__).with_name("custom.mjs"), Path(models).absolute()]
+    done = subprocess.run(command, input=json.dumps(objects), capture_output=True, text=True, check=True)
+    found: list[str] = json.loads(done.stdout)
+    return found
+
+
+def test_custom_objects_match_the_schemas_of_their_projects(rendered: Rendered) -> None:
+    objects = list(of_kind(rendered, *CUSTOM))
+    assert {each["kind"] for each in objects} == CUSTOM
+    assert _custom_problems(objects) == []
+    route = _copy(next(of_kind(rendered, "HTTPRoute")))
+    route["spec"]["rules"][0]["backendRefs"][0]["weight"] = "ten"
+    assert any("weight" in problem for problem in _custom_problems([route]))
 
 
 def test_the_schemas_are_strict(rendered: Rendered) -> None:
