@@ -1,11 +1,11 @@
 """A table, scored by the live model as its endpoint would. By hand; on a schedule: docs/how-to/batch-scoring.md."""
 
 from airflow.sdk import DAG, Param
-from pipeline_tasks import COMMON, predict_task
+from pipeline_tasks import COMMON, about, predict_task
 
 with DAG(
     dag_id="batch_predict",
-    description=__doc__,
+    **about(__doc__, "serving"),
     schedule=None,
     params={
         "table": Param(

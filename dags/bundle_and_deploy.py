@@ -7,9 +7,11 @@ from airflow.sdk import DAG, Param, PartitionedAssetTimetable, chain
 from pipeline_tasks import (
     APPROVED,
     COMMON,
-    MONTH_PARAMETER,
+    FORM,
     PROJECT,
     PipelineCommand,
+    about,
+    approval_tasks,
     close_task,
     open_task,
     run_task,
@@ -24,11 +26,11 @@ APPROVED_RUN = (
 
 with DAG(
     dag_id="bundle_and_deploy",
-    description=__doc__,
+    **about(__doc__, "serving"),
     schedule=PartitionedAssetTimetable(assets=APPROVED),
     max_active_runs=1,  # the fleet changes its live bundle once at a time
     params={
-        "through": MONTH_PARAMETER,
+        **FORM,
         "run": Param(
             None, type=["null", "string"], title="Run", description="A recorded run to bundle; default: the last commit"
         ),
@@ -48,4 +50,11 @@ with DAG(
     deployed = PipelineCommand(
         task_id="deploy", command=[str(PROJECT / "bin" / "fleet"), "deploy", digest, breaking, "--json"]
     )
-    chain(opened, stage_task("bundle"), published, deployed, closed.as_teardown(setups=opened.as_setup()))
+    chain(
+        opened,
+        stage_task("bundle"),
+        published,
+        *approval_tasks(),
+        deployed,
+        closed.as_teardown(setups=opened.as_setup()),
+    )

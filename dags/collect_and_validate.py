@@ -6,9 +6,10 @@ from pipeline_tasks import (
     AGAIN,
     AGAIN_PARAMETER,
     COMMON,
+    FORM,
     LAST_MONTH,
-    MONTH_PARAMETER,
     VALIDATED,
+    about,
     close_task,
     open_task,
     record_task,
@@ -17,10 +18,10 @@ from pipeline_tasks import (
 
 with DAG(
     dag_id="collect_and_validate",
-    description=__doc__,
+    **about(__doc__, "data"),
     schedule=MonthlyPartitions(last=LAST_MONTH),
     max_active_runs=2,
-    params={"through": MONTH_PARAMETER, "again": AGAIN_PARAMETER},
+    params=FORM | {"again": AGAIN_PARAMETER},
     **COMMON,
 ):
     opened, closed = open_task(again=AGAIN), close_task()

@@ -4,14 +4,14 @@ A month that is announced while this DAG is paused is lost: docs/how-to/airflow.
 """
 
 from airflow.sdk import DAG, PartitionedAssetTimetable, chain
-from pipeline_tasks import COMMON, MONTH_PARAMETER, VALIDATED, close_task, open_task, run_task, stage_task
+from pipeline_tasks import COMMON, FORM, VALIDATED, about, close_task, open_task, run_task, stage_task
 
 with DAG(
     dag_id="monitor",
-    description=__doc__,
+    **about(__doc__, "data", "serving"),
     schedule=PartitionedAssetTimetable(assets=VALIDATED),
     max_active_runs=2,
-    params={"through": MONTH_PARAMETER},
+    params=FORM,
     **COMMON,
 ):
     opened, closed = open_task(), close_task()

@@ -18,6 +18,7 @@ from typing import IO, Any, cast
 
 from airflow.sdk import Asset, BaseOperator, Param
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from operations.links import BY_TASK
 from operations.notifier import Alert
 
 HERE = Path(__file__).parent
@@ -59,7 +60,24 @@ MONTH_PARAMETER = Param(
     title="Through month",
     description="The last month to work on, such as 2013-12. Default: the partition key, else the newest month in params.yaml.",
 )
-
+# The form of a run by hand, beside what a DAG adds.
+FORM = {
+    "through": MONTH_PARAMETER,
+    "dry_run": Param(
+        False,
+        type="boolean",
+        title="Dry run",
+        description="Only say which stages would run: nothing is announced, published, deployed or recorded.",
+    ),
+    "force": Param(
+        False,
+        type="boolean",
+        title="Force",
+        description="Run the stages of this DAG although nothing changed; the same inputs give the same digests.",
+    ),
+}
+FORCE = "{{ '--force' if params.force else '--no-force' }}"
+DRY_RUN = "{{ '--dry-run' if params.dry_run else '--no-dry-run' }}"
 
 AGAIN_PARAMETER = Param(
     None,
@@ -78,14 +96,41 @@ COMMON: dict[str, Any] = {
     "start_date": datetime.strptime(CATCH_UP_FROM or GRAPH["months"]["first"], "%Y-%m").replace(tzinfo=UTC)
     + timedelta(days=1),
     "catchup": CATCH_UP_FROM is not None,
-    "tags": ["bulkhead"],
     "on_failure_callback": Alert(),
     "default_args": {
+        "owner": "bulkhead",
         "retries": 2,
         "retry_delay": timedelta(seconds=10),
         "retry_exponential_backoff": 2.0,
     },
 }
+
+
+_FOOTER = """
+
+**Run it by hand** with *Trigger*: the form says what each field does. **What it did** is in the tab *Stages and months* and behind the
+links of the tasks (*Report*, *Data docs*, *Bundle*, *Fleet*). **After a failure** the log of the red task says what is wrong and what
+to do; then clear that task, or trigger a new run. More: `docs/how-to/airflow.md`.
+"""
+# What each task does, for people; shown beside its log.
+_DOCS = {
+    "open": "Makes the run's workspace: a clone of the project's last commit, with the months through the run's own.",
+    "validate": "Collects the months that are missing and checks every month. A month that fails a check is refused (exit code 65).",
+    "evaluate": "Features, training and the gates, after the data's stages. A rejected or held model fails the task (exit code 65).",
+    "bundle": "Builds the bundle of the approved model, a bento named by its digest.",
+    "record": "Keeps what the run produced, digest by digest, and announces it to the DAGs that wait for it.",
+    "publish": "Boots the bundle in an environment of its own, asks for the golden answers, and makes it the store's `candidate`.",
+    "approve": "Asks a person (tab *Required Actions*). Without an answer in time, or rejected: not deployed, the live model stays.",
+    "deploy": "Lets the fleet deploy the candidate. When it fails, the fleet keeps the live model.",
+    "monitor": "Scores the live model on the month. Fails when it is clearly worse than when it was approved.",
+    "predict": "Scores the table with the bundle; rows that cannot be scored go aside, with reasons.",
+    "close": "Removes the workspace; after a failure it is kept as evidence.",
+}
+
+
+def about(text: str, *tags: str) -> dict[str, Any]:
+    """Return the arguments of a DAG that tell people about it, from its file's docstring."""
+    return {"description": text.partition("\n")[0], "doc_md": text + _FOOTER, "tags": ["bulkhead", *tags]}
 
 
 class PipelineCommand(BaseOperator):  # type: ignore[misc]  # airflow's types are not followed
@@ -98,13 +143,22 @@ class PipelineCommand(BaseOperator):  # type: ignore[misc]  # airflow's types ar
 
     template_fields = ("command",)
 
-    def __init__(self, *, command: list[str], **arguments: Any) -> None:
-        super().__init__(**arguments)
+    def __init__(self, *, command: list[str], changes: bool = False, **arguments: Any) -> None:
+        """Make the task.
+
+        Args:
+            changes: true if the command changes more than the run's own workspace, so that a dry run skips it.
+        """
+        super().__init__(doc_md=_DOCS.get(arguments["task_id"]), **arguments)
         self.command = command
+        self.changes = changes
+        self.operator_extra_links = BY_TASK.get(arguments["task_id"], ())
         self.process: subprocess.Popen[str] | None = None  # while the command runs
 
     def execute(self, context: Any) -> None:
         """Run the command and push its outcome."""
+        if self.changes and context["params"].get("dry_run"):
+            raise AirflowSkipException(f"a dry run, so {self.task_id} is left out")
         outcome: dict[str, Any] = {}
         for line in self._lines():
             if said := _outcome(line):
@@ -137,7 +191,7 @@ class PipelineCommand(BaseOperator):  # type: ignore[misc]  # airflow's types ar
         self.process = subprocess.Popen(
             self.command,
             cwd=PROJECT,
-            env=_environment(),
+            env=command_environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -162,17 +216,18 @@ def stage_task(stage: str) -> PipelineCommand:
     A process of DVC takes longer to start than some stages run, so no stage has a task of its own: the task's outcome and the tab
     "Stages and months" of a run tell of each.
     """
-    return _runs("repro", stage, task_id=stage)
+    return _runs("repro", stage, FORCE, DRY_RUN, task_id=stage)
 
 
 def run_task(task_id: str, *arguments: str, **options: Any) -> PipelineCommand:
-    """Return the task of a pipeline command in the run's workspace."""
-    return _runs("exec", "--", "python", "-m", "pipelines", *arguments, task_id=task_id, **options)
+    """Return the task of a pipeline command in the run's workspace, which a dry run skips."""
+    line = ("exec", "--", "python", "-m", "pipelines", *arguments)
+    return _runs(*line, task_id=task_id, changes=True, **options)
 
 
 def record_task(announce: Asset) -> PipelineCommand:
     """Return the task that records the run's results and announces them as an event of the asset."""
-    return _runs("record", task_id="record", outlets=[announce])
+    return _runs("record", task_id="record", outlets=[announce], changes=True)
 
 
 def predict_task(
@@ -187,9 +242,28 @@ def predict_task(
     return PipelineCommand(task_id="predict", command=[*command, overwrite, "--", table, out])
 
 
+def approval_tasks() -> list[Any]:
+    """Return the task that asks a person before deployment; none unless it is switched on.
+
+    Raises:
+        AirflowException: the switch is not a number; the UI shows this as the import error of the DAG file.
+    """
+    said = os.environ.get("BULKHEAD_APPROVAL_HOURS", "").strip() or "0"
+    try:
+        hours = float(said)
+    except ValueError:
+        raise AirflowException(f"BULKHEAD_APPROVAL_HOURS: {said!r} is not a number of hours") from None
+    if hours <= 0:
+        return []
+    from operations.approval import Approval  # only then: it takes a tenth of a second to import
+
+    line = [PIPELINE_PYTHON, "-m", "pipelines.runs", "describe", "--run", RUN]
+    return [Approval(task_id="approve", command=line, hours=hours, doc_md=_DOCS["approve"])]
+
+
 def close_task() -> PipelineCommand:
     """Return the task that removes the workspace; after a failure it is kept as evidence."""
-    return _runs("close", task_id="close")
+    return _runs("close", DRY_RUN, task_id="close")
 
 
 def _runs(command: str, *arguments: str, task_id: str, **options: Any) -> PipelineCommand:
@@ -197,7 +271,7 @@ def _runs(command: str, *arguments: str, task_id: str, **options: Any) -> Pipeli
     return PipelineCommand(task_id=task_id, command=line, **options)
 
 
-def _environment() -> dict[str, str]:
+def command_environment() -> dict[str, str]:
     """Return this environment without Airflow's settings: a stage must not see the database's address, nor the secret of tokens."""
     kept = {name: value for name, value in os.environ.items() if "AIRFLOW" not in name}
     return kept | {"BULKHEAD_PROGRESS": "1"}  # outcomes while the command runs

@@ -13,9 +13,10 @@ from pipeline_tasks import (
     AGAIN_PARAMETER,
     APPROVED,
     COMMON,
+    FORM,
     LAST_MONTH,
-    MONTH_PARAMETER,
     VALIDATED,
+    about,
     close_task,
     open_task,
     record_task,
@@ -24,10 +25,10 @@ from pipeline_tasks import (
 
 with DAG(
     dag_id="train_and_evaluate",
-    description=__doc__,
+    **about(__doc__, "model"),
     schedule=MonthlyPartitions(last=LAST_MONTH, asset=VALIDATED, delay=timedelta(days=1)),
     max_active_runs=1,  # month by month: the model of an older month must not replace that of a newer one
-    params={"through": MONTH_PARAMETER, "again": AGAIN_PARAMETER},
+    params=FORM | {"again": AGAIN_PARAMETER},
     **COMMON,
 ):
     opened, closed = open_task(again=AGAIN), close_task()

@@ -13,6 +13,7 @@ from typing import Any
 
 from contract.errors import EXIT_DATA, ConfigurationError
 from pipelines.runs import commands, graph, processes
+from pipelines.runs.outcomes.description import description
 from pipelines.runs.outcomes.outcome import line_of
 from pipelines.runs.workspace import Workspace, close_workspace, open_workspace, open_workspaces, record, uncommitted
 
@@ -44,6 +45,7 @@ def add_commands(subparsers: Any) -> None:
     _add(subparsers, "record", _record, "keep the dvc.lock and the reports of a run; print the record in its outcome")
     closing = _add(subparsers, "close", _close, "record a run and remove its workspace, or keep it if the run failed")
     closing.add_argument("--dry-run", action=no, default=False, help="record nothing")
+    _add(subparsers, "describe", _describe, "print the evaluation in the workspace of a run as Markdown")
     _add(subparsers, "list", _list, "list the workspaces", of_run=False)
     compiling = _add(subparsers, "compile", _compile, f"write {graph.FILE_NAME} from dvc.yaml", of_run=False)
     compiling.add_argument(
@@ -112,6 +114,13 @@ def _record(options: argparse.Namespace) -> int:
 
 def _close(options: argparse.Namespace) -> int:
     print(close_workspace(_workspace(options.run), keep=not options.dry_run))
+    return 0
+
+
+def _describe(options: argparse.Namespace) -> int:
+    workspace = _workspace(options.run)
+    state = workspace.state()
+    print(description(workspace.path, state.months, state.commit))
     return 0
 
 

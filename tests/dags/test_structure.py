@@ -21,6 +21,7 @@ from harness import PROJECT
 DAGS = PROJECT / "dags"
 GRAPH = json.loads((DAGS / "graph.json").read_bytes())["stages"]
 RUN = "{{ dag.dag_id }}.{{ run_id }}"
+FORM = ["{{ '--force' if params.force else '--no-force' }}", "{{ '--dry-run' if params.dry_run else '--no-dry-run' }}"]
 IDS = {"collect_and_validate", "train_and_evaluate", "bundle_and_deploy", "monitor"}
 BY_HAND = {"batch_predict"}
 BATCH_SCORING = "docs/how-to/batch-scoring.md"
@@ -108,7 +109,7 @@ def test_training_stands_alone_with_all_that_it_needs(dags: dict[str, Any]) -> N
 def test_one_task_runs_all_stages_of_a_dag_as_dvc_yaml_wires_them(dags: dict[str, Any], dag_id: str) -> None:
     (name,) = set(dags[dag_id].task_ids) & set(GRAPH)
     command = dags[dag_id].get_task(name).command
-    assert command[command.index("pipelines.runs") + 1 :] == ["repro", "--run", RUN, name]
+    assert command[command.index("pipelines.runs") + 1 :] == ["repro", "--run", RUN, name, *FORM]
     assert dags[dag_id].get_task("open").downstream_task_ids >= {name}
 
 
@@ -192,6 +193,42 @@ def test_models_are_trained_and_deployed_one_at_a_time_and_nothing_catches_up(da
     assert dags["bundle_and_deploy"].max_active_runs == 1
     assert not any(dag.catchup for dag in dags.values())
     assert all(dag.end_date is None for dag in dags.values())  # it would stop runs by hand too
+
+
+def test_every_dag_and_task_says_what_it_is_for(dags: dict[str, Any]) -> None:
+    for dag_id, dag in dags.items():
+        assert len(dag.tags) > 1, dag_id
+        assert "\n" not in dag.description
+        assert "**After a failure**" in dag.doc_md
+        for task in dag.tasks:
+            assert task.owner == "bulkhead"
+            assert task.doc_md, task.task_id
+
+
+@pytest.mark.parametrize("dag_id", sorted(IDS - {"batch_predict"}))
+def test_form_of_a_run_by_hand_is_harmless_by_default(dags: dict[str, Any], dag_id: str) -> None:
+    params = dags[dag_id].params
+    assert [params["through"], params["force"], params["dry_run"]] == [None, False, False]
+
+
+def test_dry_run_leaves_out_what_changes_more_than_its_workspace(dags: dict[str, Any]) -> None:
+    tasks = {task.task_id: task for dag in dags.values() for task in dag.tasks}
+    assert {name for name, task in tasks.items() if getattr(task, "changes", False)} == {"record", "publish", "monitor"}
+    # What follows a skipped task is skipped too.
+    assert "publish" in tasks["deploy"].upstream_task_ids
+
+
+def test_person_is_asked_only_if_that_is_switched_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.dag_processing.dagbag import BundleDagBag
+
+    def upstream_of_deploy(hours: str) -> set[str]:
+        monkeypatch.setenv("BULKHEAD_APPROVAL_HOURS", hours)
+        bag = BundleDagBag(str(DAGS / "bundle_and_deploy.py"), bundle_path=DAGS, bundle_name="dags")
+        assert bag.import_errors == {}
+        return set(bag.dags["bundle_and_deploy"].get_task("deploy").upstream_task_ids)
+
+    assert upstream_of_deploy("") == {"publish"}
+    assert upstream_of_deploy("24") == {"approve"}
 
 
 def test_deployment_breaks_no_callers_unless_the_run_says_so(dags: dict[str, Any]) -> None:

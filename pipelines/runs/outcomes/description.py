@@ -1,0 +1,48 @@
+"""The evaluation of a run as Markdown, for a person who decides whether its model is deployed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from contract.errors import ConfigurationError
+from pipelines import paths
+
+
+def description(root: Path, months: tuple[str, ...], commit: str) -> str:
+    """Return the verdict of the gates, each gate, and the headline score beside the others'; names and figures, never a row.
+
+    Raises:
+        ConfigurationError: nothing was evaluated.
+    """
+    try:
+        approval, metrics = (json.loads((root / path).read_bytes()) for path in (paths.APPROVAL, paths.METRICS))
+    except FileNotFoundError as error:
+        raise ConfigurationError(f"{error.filename} is missing: evaluate first") from None
+    headline = approval["headline"]
+    scores = {"this model": metrics, **metrics.get("against", {})}
+    return "\n".join(
+        [
+            f"Gates: **{approval['verdict']}**, months {months[0]} to {months[-1]}, commit `{commit[:12]}`",
+            "",
+            f"| model | {headline} |",
+            "|---|---|",
+            *(f"| {name} | {_figure(found[headline])} |" for name, found in scores.items()),
+            "",
+            "| gate | verdict | difference | lower bound |",
+            "|---|---|---|---|",
+            *map(_row, approval["checks"]),
+            "",
+            f"weak slices: {len(approval['weak'])}; breaks for callers of the live model: {len(approval['breaks'])}",
+        ]
+    )
+
+
+def _row(check: dict[str, Any]) -> str:
+    figures = (_figure(check.get(key)) for key in ("difference", "lower_bound"))
+    return f"| {' | '.join([check['name'], check['verdict'], *figures])} |"
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
