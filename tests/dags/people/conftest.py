@@ -135,6 +135,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         "BULKHEAD_AIRFLOW_PORT": str(port),
         "BULKHEAD_VAR": str(root / "var"),
         "BULKHEAD_PIPELINE_PYTHON": str(root / "stub"),
+        "BULKHEAD_APPROVAL_HOURS": "24",
     }
     receiver = Receiver()
     made = Site(root, environment, Airflow(f"http://127.0.0.1:{port}"), receiver)
