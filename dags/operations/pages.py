@@ -49,6 +49,7 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "private, no-store",
 }
+_DATA_DOCS, _CHECKS = "reports/data_docs", "reports/validation.json"
 _UNSAFE, _LONGEST = re.compile(r"[^A-Za-z0-9._-]+"), 120
 
 app = FastAPI(title="Pages of runs", docs_url=None, redoc_url=None, openapi_url=None)
@@ -85,9 +86,20 @@ def find(run: str, path: str) -> Path | None:
     wanted = PurePosixPath(path)
     if ".." in wanted.parts or not any(wanted.is_relative_to(served) for served in _SERVED):
         return None
-    name = safe_name(run)
-    places = (VAR / "runs" / "reports" / name / wanted, VAR / "runs" / name / wanted)
-    return next((place for place in places if place.is_file()), None)
+    places = [VAR / "runs" / "reports" / safe_name(run), VAR / "runs" / safe_name(run)]
+    if wanted.is_relative_to(_DATA_DOCS):
+        places += _with_same_checks(places)
+    return next((place / wanted for place in places if (place / wanted).is_file()), None)
+
+
+def _with_same_checks(places: list[Path]) -> list[Path]:
+    """Return the places of the data docs of the same checks: where `validate` came from the cache, another run has made them."""
+    own = next((place / _CHECKS for place in places if (place / _CHECKS).is_file()), None)
+    if own is None:
+        return []
+    checks = own.read_bytes()
+    others = [PROJECT, *(VAR / "runs" / "reports").glob("*")]
+    return [other for other in others if (other / _CHECKS).is_file() and (other / _CHECKS).read_bytes() == checks]
 
 
 def safe_name(run: str) -> str:

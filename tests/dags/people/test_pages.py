@@ -33,12 +33,16 @@ def base(site: Site) -> str:
     from pipelines.runs.workspace import Workspace
 
     run = Workspace(PROJECT, site.var, f"train_and_evaluate.{RUN}")
+    other = Workspace(PROJECT, site.var, "collect_and_validate.r")
     for path, text in (
+        (run.reports / "reports" / "validation.json", "{}"),
+        (other.reports / "reports" / "validation.json", "{}"),
+        (other.reports / "reports" / "data_docs" / "index.html", "<h1>checks</h1>"),
         (run.reports / "reports" / "evaluation.html", "<h1>held</h1>"),
         (run.path / "build" / "bundle" / "manifest.json", "{}"),
         (run.path / "data" / "accepted" / "2013-01.csv", "a row"),
     ):
-        path.parent.mkdir(parents=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     return f"/bulkhead/runs/train_and_evaluate/{quote(RUN)}/"
 
@@ -54,7 +58,12 @@ def test_list_names_what_the_run_has(site: Site, base: str) -> None:
     assert status == 200
     assert "href='reports/evaluation.html'" in content
     assert "href='build/bundle/manifest.json'" in content
-    assert "data_docs" not in content
+    assert "metrics.json" not in content
+
+
+def test_data_docs_are_those_of_the_run_that_made_the_same_checks(site: Site, base: str) -> None:
+    assert ask(site, f"{base}reports/data_docs/index.html")[:2] == (200, "<h1>checks</h1>")
+    assert ask(site, f"/bulkhead/runs/monitor/{quote(RUN)}/reports/data_docs/index.html")[0] == 404
 
 
 def test_nothing_is_shown_to_a_stranger(site: Site, base: str) -> None:
