@@ -49,14 +49,14 @@ class Approval(ApprovalOperator):  # type: ignore[misc]  # airflow's types are n
 
     def execute_complete(self, context: Any, event: dict[str, Any]) -> Any:
         """Say who decided what."""
-        answer = super().execute_complete(context, event)
-        approved = answer["chosen_options"] == [self.APPROVE]
-        who = (answer["responded_by_user"] or {}).get("name") or "somebody"
-        verdict = f"{'approved' if approved else 'rejected'} by {who}"
-        self.log.info("%s%s", verdict, "" if approved else ": it is not deployed; the live model stays")
-        outcome = {"stage": "approve", "state": "ran" if approved else "refused", "facts": {"verdict": verdict}}
-        context["ti"].xcom_push(key="outcome", value=outcome)
-        return answer
+        if "error" not in event:
+            approved = event["chosen_options"] == [self.APPROVE]
+            who = (event["responded_by_user"] or {}).get("name") or "somebody"
+            verdict = f"{'approved' if approved else 'rejected'} by {who}"
+            self.log.info("%s%s", verdict, "" if approved else ": it is not deployed; the live model stays")
+            outcome = {"stage": "approve", "state": "ran" if approved else "refused", "facts": {"verdict": verdict}}
+            context["ti"].xcom_push(key="outcome", value=outcome)
+        return super().execute_complete(context, event)  # leaves by an exception when the next task is skipped
 
     def process_trigger_event_error(self, event: dict[str, Any]) -> None:
         """Keep the model back when nobody answered."""
