@@ -48,8 +48,8 @@ def test_message_says_what_failed_and_what_to_do_when_a_task_fails(site: Site) -
         assert site.airflow.wait("collect_and_validate", run, 120) == "failed"
     finally:
         site.fail("validate", None)
-    until(lambda: [sent["run"] for sent in site.receiver.messages] == [run], "the alert")
-    (sent,) = site.receiver.messages
+    until(lambda: run in [sent["run"] for sent in site.receiver.messages], "the alert", limit_s=120)
+    (sent,) = (sent for sent in site.receiver.messages if sent["run"] == run)
     assert sent["title"] == f"collect_and_validate {MONTH}: validate failed"
     assert (sent["dag"], sent["month"], sent["task"]) == ("collect_and_validate", MONTH, "validate")
     assert "open the task's log" in sent["todo"]
