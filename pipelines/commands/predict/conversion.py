@@ -18,7 +18,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from contract.errors import DataRejectedError, Problem
-from contract.model.columns.program import block_fields
 from contract.model.columns.readers import Coded, Moments, Parsed
 from contract.model.encoder import Encoder
 from contract.model.row_program import Parser
@@ -28,7 +27,8 @@ from contract.schema.schema import FeatureSchema, Field
 from contract.schema.texts import missing_numbers
 from pipelines.columns import casts, kinds
 
-_PLACEHOLDER = datetime(1970, 1, 1)  # of a missing timestamp, whose features are missing whatever it is
+_PLACEHOLDER = np.datetime64("1970-01-01")  # of a missing timestamp, whose features are missing whatever it is
+_FIRST, _LAST = np.datetime64("0001-01-01"), np.datetime64("9999-12-31T23:59:59.999999")
 _OTHER_ZONE = {None: "2000-01-01T00:00Z", "UTC": "2000-01-01T00:00"}  # a time that a field with this zone refuses
 _WORD = 64
 Mask = NDArray[np.bool_]
@@ -74,8 +74,6 @@ class Conversion:
         self.absent = [name for name, given in self._given.items() if not set(given) & set(names)]
         _refuse_ambiguous([field for field in schema.fields if field.name in made], names)
         _refuse_lacking([field for field in schema.fields if field.name in self.absent and field.required], names)
-        self._block = block_fields(schema)
-        self._others = [field for field in schema.fields if field not in self._block]
         # As a server's answers list them: fields in their order, then categories.
         self._fallbacks = [{"field": field.name, "problem": "missing"} for field in schema.fields]
         self._fallbacks += [{"field": name, "problem": "unknown category"} for name in encoder.categories]
@@ -88,26 +86,25 @@ class Conversion:
             DataRejectedError: the type of a column is unsupported for the field's kind.
         """
         size, problems = table.height, _Problems(self._encoder)
-        block = np.empty((len(self._block), size))
         parsed: dict[str, Parsed] = {}
         missing: dict[str, Mask] = {}
         unknown: dict[str, Mask] = {}
-        for row, field in zip(block, self._block, strict=True):
-            row[:] = self._numbers(table, field, problems)
-            parsed[field.name], missing[field.name] = row, np.isnan(row)
-        for field in self._others:
-            if KINDS[field.kind].canonical is datetime:
-                parsed[field.name], missing[field.name] = self._moments(table, field, problems)
-            elif field.name in self._encoder.categories:
-                parsed[field.name], missing[field.name], unknown[field.name] = self._categories(table, field, problems)
+        for field in self._fields:
+            name, canonical = field.name, KINDS[field.kind].canonical
+            if canonical in (float, bool):
+                parsed[name] = numbers = self._numbers(table, field, problems)
+                missing[name] = np.isnan(numbers)
+            elif canonical is datetime:
+                parsed[name], missing[name] = self._moments(table, field, problems)
+            elif name in self._encoder.categories:
+                parsed[name], missing[name], unknown[name] = self._categories(table, field, problems)
             else:
                 values = self._column(table, field, problems)
-                parsed[field.name], missing[field.name] = values.to_list(), values.is_null().to_numpy()
-        for field in self._fields:
+                parsed[name], missing[name] = values.to_list(), values.is_null().to_numpy()
             if field.required:
-                problems.add_missing(field, missing[field.name])
-        taken = [missing[field.name] for field in self._fields] + [unknown[name] for name in self._encoder.categories]
-        return Converted(self._encoder.encode_parsed(parsed, size), self._described(taken, size), problems.as_json())
+                problems.add_missing(field, missing[name])
+        taken = [*missing.values(), *(unknown[name] for name in self._encoder.categories)]
+        return Converted(self._encoder.encode_parsed(parsed, size), self._described(taken), problems.as_json())
 
     def _numbers(self, table: pl.DataFrame, field: Field, problems: _Problems) -> NDArray[np.float64]:
         """Return numbers or booleans as float64, NaN where missing or out of bounds."""
@@ -129,30 +126,33 @@ class Conversion:
         return numbers
 
     def _moments(self, table: pl.DataFrame, field: Field, problems: _Problems) -> tuple[Moments, Mask]:
-        values = self._column(table, field, problems)
-        missing = values.is_null().to_numpy()
-        at = values.fill_null(_PLACEHOLDER).cast(pl.Datetime("us")).to_numpy().astype("M8[us]")
+        (name, *_), zone = self._given[field.name], field.zone and "UTC"
+        values = table[name] if table.schema.get(name) == pl.Datetime("us", zone) else None
+        is_plain = values is not None and field.unit is None and not timestamps.missing_times(field)
+        at = values.to_numpy() if values is not None and is_plain else None
+        if at is None or (at < _FIRST).any() or (at > _LAST).any():
+            at = self._column(table, field, problems).cast(pl.Datetime("us")).to_numpy()
+        at, missing = at.astype("M8[us]"), np.isnat(at)
+        at[missing] = _PLACEHOLDER
         return Moments(at, np.flatnonzero(missing).tolist()), missing
 
     def _categories(self, table: pl.DataFrame, field: Field, problems: _Problems) -> tuple[Coded, Mask, Mask]:
-        known = pl.Enum(self._encoder.categories[field.name])
-        (name,) = self._given[field.name]
+        known, (name, *_) = pl.Enum(self._encoder.categories[field.name]), self._given[field.name]
         raw = table[name] if name in table.columns else pl.Series(name, [None] * table.height, dtype=pl.String)
         if isinstance(raw.dtype, (pl.Categorical, pl.Enum)):
             raw = raw.cast(pl.String)
         codes = raw.cast(known, strict=False) if raw.dtype == pl.String else pl.Series(name, [None] * len(raw), known)
-        rest = codes.is_null().to_numpy()
         missing, unknown = np.zeros((2, len(raw)), np.bool_)
+        if not codes.null_count():
+            return Coded(codes.to_physical().to_numpy().astype(np.intp), {}), missing, unknown
+        rows = np.flatnonzero(codes.is_null().to_numpy())
         places = codes.to_physical().fill_null(0).to_numpy().astype(np.intp)
-        others: dict[int, Any] = {}
-        if rest.any():
-            rows = np.flatnonzero(rest)
-            values = self._column(raw.gather(rows).to_frame(), field, problems, rows.tolist())
-            read = values.cast(known, strict=False)
-            places[rows] = read.to_physical().fill_null(0).to_numpy()
-            missing[rows] = values.is_null().to_numpy()
-            unknown[rows] = (read.is_null() & values.is_not_null()).to_numpy()
-            others = {int(row): values[int(at)] for at, row in enumerate(rows) if missing[row] or unknown[row]}
+        values = self._column(raw.gather(rows).to_frame(), field, problems, rows.tolist())
+        read = values.cast(known, strict=False)
+        places[rows] = read.to_physical().fill_null(0).to_numpy()
+        missing[rows] = values.is_null().to_numpy()
+        unknown[rows] = (read.is_null() & values.is_not_null()).to_numpy()
+        others = {row: values[at] for at, row in enumerate(rows.tolist()) if missing[row] or unknown[row]}
         return Coded(places, others), missing, unknown
 
     def _column(
@@ -169,20 +169,20 @@ class Conversion:
         )
         return found.values
 
-    def _described(self, taken: list[Mask], size: int) -> pl.Series:
+    def _described(self, taken: list[Mask]) -> pl.Series:
         """Return the fallbacks of each row; few combinations occur, and each is written once."""
-        bits = np.packbits(np.array(taken), axis=0, bitorder="little")
-        padded = np.zeros((-(-len(bits) // 8) * 8, size), np.uint8)
-        padded[: len(bits)] = bits
-        words = np.ascontiguousarray(padded.T).view("<u8")
-        distinct, codes = np.unique(words[:, 0], return_inverse=True)
-        keys = distinct[:, None]
-        for word in words.T[1:]:
+        keys, codes = np.zeros((1, 0), np.uint64), np.zeros(len(taken[0]), np.intp)
+        for first in range(0, len(taken), _WORD):
+            word = np.zeros(len(codes), np.uint64)
+            for bit, mask in enumerate(taken[first : first + _WORD]):
+                if mask.any():
+                    word |= mask.astype(np.uint64) << np.uint64(bit)
             more, of_word = np.unique(word, return_inverse=True)
-            pairs, codes = np.unique(codes * len(more) + of_word, return_inverse=True)
-            keys = np.hstack([keys[pairs // len(more)], more[pairs % len(more), None]])
+            pairs, codes = np.unique(codes * len(more) + of_word, return_inverse=True) if first else (more, of_word)
+            keys = np.hstack([keys[pairs // len(more)], more[pairs % len(more), None]]) if first else more[:, None]
         texts = [self._text(key) for key in map(tuple, keys.tolist())]
-        return pl.Series("__fallbacks__", texts, dtype=pl.String).gather(codes)
+        # Written as a dictionary, which takes half as long as so many equal texts.
+        return pl.Series("__fallbacks__", texts, dtype=pl.Categorical).gather(codes)
 
     def _text_of(self, words: tuple[int, ...]) -> str | None:
         taken = [fallback for at, fallback in enumerate(self._fallbacks) if words[at // _WORD] >> (at % _WORD) & 1]

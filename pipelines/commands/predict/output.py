@@ -14,6 +14,7 @@ from polars.io.plugins import register_io_source
 from contract.errors import ConfigurationError
 from contract.files import atomic_path
 
+_GROUP_ROWS = 131_072
 SUFFIXES = (".parquet", ".csv")
 Frames = Callable[[], Iterator[pl.DataFrame]]
 
@@ -69,7 +70,9 @@ def _sink(table: pl.LazyFrame, temporary: Path, suffix: str) -> None:
     if suffix == ".csv":
         table.sink_csv(temporary, maintain_order=True)
     else:
-        table.sink_parquet(temporary, compression="zstd", statistics=True, maintain_order=True)
+        table.sink_parquet(
+            temporary, compression="zstd", statistics=True, row_group_size=_GROUP_ROWS, maintain_order=True
+        )
 
 
 def _remove_leftovers(path: Path) -> None:

@@ -82,7 +82,7 @@ class Scorer:
         made = answers.columns(
             self._schema.task, target.scored, target.threshold, scores.astype(np.float64).reshape(table.height, -1)
         )
-        model = pl.Series(MODEL, [self._digest], dtype=pl.String).new_from_index(0, table.height)
+        model = pl.Series(MODEL, [self._digest], dtype=pl.Categorical).new_from_index(0, table.height)
         found = kept.with_columns(
             *(pl.Series(name, values) for name, values in made.items()), converted.fallbacks, model
         )

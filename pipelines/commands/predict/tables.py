@@ -18,8 +18,9 @@ from pipelines.data.tables import RAGGED
 from pipelines.params.source import FilesSource, SqlSource
 from pipelines.stages.collect import files, parquet, sql
 
-_CELLS = 4_000_000  # of a batch, so that wide tables need no more memory than narrow ones
-_MOST_ROWS, _FEWEST_ROWS = 65_536, 1_024
+_CELLS = 2_000_000  # of a batch, so that wide tables need no more memory than narrow ones
+_READ_AT_ONCE = 4  # batches; each read of a row group begins at its start, so few large reads take less than many
+_MOST_ROWS, _FEWEST_ROWS = 32_768, 1_024
 _CSV = (".csv", ".csv.gz")
 _DECLARED = (".yaml", ".yml")
 _KINDS: dict[str, type[FilesSource | SqlSource]] = {"files": FilesSource, "sql": SqlSource}
@@ -123,8 +124,9 @@ class _Parquet:
                 self._require_layout(name, scan.collect_schema(), columns)
                 height = scan.select(pl.len()).collect().item()
                 # By slices: of one large row group, as some writers make, only the pages of the slice are read.
-                for first in range(0, height, at_once):
-                    yield scan.slice(first, at_once).select(columns).collect()
+                for first in range(0, height, at_once * _READ_AT_ONCE):
+                    read = scan.slice(first, at_once * _READ_AT_ONCE).select(columns).collect()
+                    yield from read.iter_slices(at_once)
 
     def _require_layout(self, name: str, found: Mapping[str, pl.DataType], columns: Sequence[str]) -> None:
         for column in columns:
