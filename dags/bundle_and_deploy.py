@@ -34,6 +34,14 @@ with DAG(
         "run": Param(
             None, type=["null", "string"], title="Run", description="A recorded run to bundle; default: the last commit"
         ),
+        "canary": Param(
+            "auto",
+            type="string",
+            enum=["auto", "always", "never"],
+            title="Canary",
+            description="A judge tries the bundle on a growing share of the requests, and rolls it back if it does harm; "
+            "auto: where something is live and enough requests come",
+        ),
         "breaking": Param(
             False,
             type="boolean",
@@ -47,8 +55,13 @@ with DAG(
     published = run_task("publish", "publish")
     digest = "{{ ti.xcom_pull(task_ids='publish', key='outcome')['facts']['digest'] }}"
     breaking = "{{ '--breaking' if params.breaking else '--no-breaking' }}"
+    canary = "--canary={{ {'auto': 'if-traffic', 'always': 'auto', 'never': 'none'}[params.canary] }}"
+    # Since the start of the run: a task that is tried again joins the trial that it began, or takes its verdict. Clearing begins a new one.
+    since = "--since={{ dag_run.start_date.isoformat() }}"
     deployed = PipelineCommand(
-        task_id="deploy", command=[str(PROJECT / "bin" / "fleet"), "deploy", digest, breaking, "--json"]
+        task_id="deploy",
+        command=[str(PROJECT / "bin" / "fleet"), "deploy", digest, breaking, "--wait", canary, since, "--json"],
+        queue="fleet",  # with Celery, of workers beside the fleet
     )
     chain(
         opened,

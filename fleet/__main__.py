@@ -10,7 +10,8 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, Literal
+from datetime import UTC, datetime
+from typing import Any
 
 from contract import command_line
 from contract.errors import EXIT_RETRY, ConfigurationError
@@ -19,6 +20,7 @@ from fleet.configuration.state import Bounds
 from fleet.control import history
 from fleet.control.fleet import Fleet
 from fleet.control.history import Cause
+from fleet.control.trial import IF_TRAFFIC, Judged, Trial
 from fleet.monitoring import shadow, watch
 from fleet.monitoring.costs import report
 from fleet.monitoring.observer import Observer
@@ -52,6 +54,11 @@ def _run(options: argparse.Namespace) -> int:
         return watch.run(settings, describe, as_json=options.json)
     cause = Cause.person(getattr(options, "why", ""))
     fleet = Fleet(settings, lambda line: print(line, file=sys.stderr, flush=True), cause)
+    if options.command == "deploy":
+        if options.wait:
+            return _deploy_and_wait(fleet, settings, options)
+        if options.canary == IF_TRAFFIC:
+            raise ConfigurationError(f"--canary {IF_TRAFFIC} needs --wait")
     options.run(fleet, options)
     status = fleet.status()
     took = (
@@ -59,6 +66,25 @@ def _run(options: argparse.Namespace) -> int:
     )
     print(json.dumps(status) if options.json else took + describe(status))
     return EXIT_RETRY if options.command == "status" and not status["ready"] else 0
+
+
+def _deploy_and_wait(fleet: Fleet, settings: Settings, options: argparse.Namespace) -> int:
+    """Deploy a bundle and wait for the judge's verdict, if there is a trial; print it, and fail if the bundle was rolled back."""
+    if options.shadow or isinstance(options.canary, int):
+        raise ConfigurationError(
+            "--wait needs `--canary auto` or `if-traffic`: without a judge there is no verdict to wait for"
+        )
+    digest = settings.open_store().resolve(options.bundle)
+    trial = Trial(fleet, settings, digest, lambda line: print(line, file=sys.stderr, flush=True))
+    ended = trial.run(options.canary, since=options.since, breaking=options.breaking)
+    print(json.dumps(ended.outcome()) if options.json else f"{digest[:12]} is {ended.verdict}: {ended.why}", flush=True)
+    ended.require()
+    return 0
+
+
+def _moment(text: str) -> datetime:
+    at = datetime.fromisoformat(text)
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def _elsewhere(given: list[str]) -> int:
@@ -101,8 +127,10 @@ def describe(status: dict[str, Any]) -> str:
     return "\n".join([*lines, *(f"problem {problem}" for problem in status["problems"] if problem != NOTHING)])
 
 
-def _percent(text: str) -> int | Literal["auto"]:
-    return "auto" if text == "auto" else int(text)
+def _canary(text: str) -> int | Judged | None:
+    if text == "none":
+        return None
+    return text if text in ("auto", IF_TRAFFIC) else int(text)  # type: ignore[return-value]
 
 
 def _replicas(least: int, most: int | None = None, *more: int) -> int | Bounds:
@@ -161,12 +189,24 @@ def _parser() -> argparse.ArgumentParser:
     beside = deploy.add_mutually_exclusive_group()
     beside.add_argument(
         "--canary",
-        type=_percent,
+        type=_canary,
         metavar="PERCENT",
-        help="serve it beside the live bundle, with this share of the requests; `auto`: a judge raises it from 1 to 100, or rolls back",
+        help="serve it beside the live bundle, with this share of the requests; `auto`: a judge raises it from 1 to 100, or rolls back; "
+        "`if-traffic`, with --wait: the same, but straight where nothing is live or fewer than 30 requests a second come; `none`: straight",
     )
     beside.add_argument(
         "--shadow", action="store_true", help="send it copies of live requests; no caller sees its answers"
+    )
+    deploy.add_argument(
+        "--wait",
+        action="store_true",
+        help="wait for the judge's verdict, and fail (65) if the bundle is rolled back; given again, join the same trial",
+    )
+    deploy.add_argument(
+        "--since",
+        type=_moment,
+        metavar="TIME",
+        help="with --wait: a verdict on this bundle since then (ISO 8601, UTC) is the answer, and no trial is begun",
     )
     scale = command(
         "scale", "change how many replicas serve", lambda fleet, options: fleet.scale(_replicas(*options.replicas))

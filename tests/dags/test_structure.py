@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from copy import deepcopy
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -241,6 +242,26 @@ def test_deployment_breaks_no_callers_unless_the_run_says_so(dags: dict[str, Any
         "--no-breaking",
         "--breaking",
     ]
+
+
+def test_deployment_waits_for_the_judge_that_the_run_asks_for(dags: dict[str, Any]) -> None:
+    from jinja2 import Template
+
+    dag = dags["bundle_and_deploy"]
+    assert dag.params["canary"] == "auto"
+    run = {"start_date": datetime(2026, 1, 2, 3, 4, tzinfo=UTC)}
+    said = {
+        chosen: [
+            Template(part).render(params={"canary": chosen}, dag_run=run) for part in dag.get_task("deploy").command[4:]
+        ]
+        for chosen in ("auto", "always", "never")
+    }
+    rest = ["--since=2026-01-02T03:04:00+00:00", "--json"]
+    assert said == {
+        "auto": ["--wait", "--canary=if-traffic", *rest],
+        "always": ["--wait", "--canary=auto", *rest],
+        "never": ["--wait", "--canary=none", *rest],
+    }
 
 
 def test_a_table_is_scored_as_the_form_says(dags: dict[str, Any]) -> None:
