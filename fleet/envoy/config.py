@@ -47,6 +47,10 @@ _STREAMS = 64  # per gRPC connection; a replica takes 128
 _TYPES = "type.googleapis.com/envoy"
 # A request costs a replica time only once it is complete, so a slow sender costs none.
 _BUFFER = "envoy.filters.http.buffer"
+# Of a replica: the header and its value.
+_FAILURES = {"http": (":status", "500"), "grpc": ("grpc-status", "13")}
+_TRIES_OF_FAILURES = 3
+_TRY = "x-bulkhead-try"
 _BUFFER_TYPE = f"{_TYPES}.extensions.filters.http.buffer.v3.Buffer"
 _INFERENCE = "/inference.GRPCInferenceService/"
 _UNAVAILABLE = "no model is live: deploy one with `fleet deploy candidate`"
@@ -179,6 +183,7 @@ def _cluster(protocol: str, digest: str, directory: Path) -> dict[str, Any]:
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
                 "@type": f"{_TYPES}.extensions.upstreams.http.v3.HttpProtocolOptions",
                 **(http2 if protocol == "grpc" else http1),
+                "http_filters": _tries(protocol),
                 "outlier_detection": {"error_matcher": _is_failure(protocol)},
             }
         },
@@ -237,15 +242,32 @@ def _or_live(protocol: str, digest: str, state: State) -> dict[str, Any]:
     }
 
 
+def _tries(protocol: str) -> list[dict[str, Any]]:
+    """Return the filters between Envoy and a replica: an answer gets its status and its try, such as `500-1`, for the retry policy."""
+    name, _ = _FAILURES[protocol]
+    value = f"%RESP({name})%-%UPSTREAM_REQUEST_ATTEMPT_COUNT%"
+    added = {"append": {"header": {"key": _TRY, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}}
+    filters = f"{_TYPES}.extensions.filters.http"
+    mutation = {"@type": f"{filters}.header_mutation.v3.HeaderMutation", "mutations": {"response_mutations": [added]}}
+    return [
+        {"name": "envoy.filters.http.header_mutation", "typed_config": mutation},
+        {
+            "name": "envoy.filters.http.upstream_codec",
+            "typed_config": {"@type": f"{filters}.upstream_codec.v3.UpstreamCodec"},
+        },
+    ]
+
+
 def _is_failure(protocol: str) -> dict[str, Any]:
     """Match the answers that count as a replica's failure: 500 and INTERNAL, not 503 and 504 of a healthy but overloaded one."""
-    name, value = ("grpc-status", "13") if protocol == "grpc" else (":status", "500")
+    name, value = _FAILURES[protocol]
     return {"http_response_headers_match": {"headers": [{"name": name, "string_match": {"exact": value}}]}}
 
 
 def _routes(protocol: str, state: State) -> dict[str, Any]:
     target: dict[str, Any]
     remove = [SHADOW_HEADER]  # a caller's own
+    hidden = {"response_headers_to_remove": [_TRY]}
     if state.weights:
         weighted = [
             {"name": f"{cluster_name(protocol, digest)}{'' if digest == state.live else OR_LIVE}", "weight": percent}
@@ -269,11 +291,16 @@ def _routes(protocol: str, state: State) -> dict[str, Any]:
             remove = []
     else:
         target = {"direct_response": {"status": 503, "body": {"inline_string": _UNAVAILABLE}}}
-    routes: list[dict[str, Any]] = [{"match": {"prefix": "/"}, "request_headers_to_remove": remove, **target}]
+    routes: list[dict[str, Any]] = [{"match": {"prefix": "/"}, "request_headers_to_remove": remove, **hidden, **target}]
     if protocol == "grpc":  # health and reflection are streams, which are never complete
         passed = {_BUFFER: {"@type": f"{_BUFFER_TYPE}PerRoute", "disabled": True}}
         # Envoy gives a buffered request a Content-Length: gRPC ignores it, and HPACK encodes a value that changes with each request anew.
-        whole = {"match": {"prefix": _INFERENCE}, "request_headers_to_remove": ["content-length", *remove], **target}
+        whole = {
+            "match": {"prefix": _INFERENCE},
+            "request_headers_to_remove": ["content-length", *remove],
+            **hidden,
+            **target,
+        }
         routes = [whole, {**routes[0], "typed_per_filter_config": passed}]
     return {
         "@type": f"{_TYPES}.config.route.v3.RouteConfiguration",
@@ -290,11 +317,14 @@ def _name_of_request() -> dict[str, Any]:
 
 def _retry_policy(protocol: str) -> dict[str, Any]:
     """Return the retry policy: a failed request goes to another replica, which is safe since a prediction changes nothing."""
-    failures = "unavailable,internal" if protocol == "grpc" else "retriable-status-codes"
+    unavailable = ",unavailable" if protocol == "grpc" else ""
+    tries = "|".join(f"{_FAILURES[protocol][1]}-{number}" for number in range(1, _TRIES_OF_FAILURES))
     return {
-        "retry_on": f"connect-failure,refused-stream,reset,{failures}",
-        # A server answers no valid request with 500, so another replica may be in order; 503 and 504 are its answers to overload.
-        "retriable_status_codes": [500],
+        "retry_on": f"connect-failure,refused-stream,reset,retriable-headers{unavailable}",
+        # A server answers no valid request with 500, so another replica may be in order; 503 and 504 are its answers to overload. What
+        # several replicas fail is the request: more tries would eject all of them.
+        "retriable_headers": [{"name": _TRY, "string_match": {"safe_regex": {"regex": tries}}}],
+        # With pauses, as long as the first of several killed replicas needs to be back.
         "num_retries": 12,
         "per_try_timeout": f"{_TRY_TIMEOUT_S}s",
         "retry_back_off": {"base_interval": "0.01s", "max_interval": "0.5s"},

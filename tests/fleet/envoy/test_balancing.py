@@ -91,7 +91,9 @@ def test_request_that_no_replica_can_answer_takes_none_out_of_rotation(two: tupl
     callers, both = two
     for each in both:
         each.fails = True
+        each.requests.clear()
     assert [callers.http(), callers.grpc()] == ["500", "INTERNAL"]
+    assert sum((each.requests for each in both), Counter()) == {"http": 3, "grpc": 3}  # tries
     for each in both:
         each.fails = False
     assert {callers.http() for _ in range(20)} <= {"one", "two"}

@@ -118,8 +118,10 @@ def test_refusals_are_neither_tried_again_nor_held_against_a_replica() -> None:
             policy = route["route"]["retry_policy"]
             retried = set(policy["retry_on"].split(","))
             assert not retried & {"5xx", "gateway-error", "resource-exhausted"}
-            assert policy["retriable_status_codes"] == [500]
-            assert "deadline-exceeded" not in retried
+            assert not retried & {"deadline-exceeded", "retriable-status-codes", "internal"}
+            (header,) = policy["retriable_headers"]
+            assert header["string_match"] == {"safe_regex": {"regex": f"{failure}-1|{failure}-2"}}
+            assert route["response_headers_to_remove"] == [header["name"]]
         (cluster, *_) = [entry for entry in files["cds.json"] if entry["name"].startswith(protocol)]
         options = cluster["typed_extension_protocol_options"]["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]
         (header,) = options["outlier_detection"]["error_matcher"]["http_response_headers_match"]["headers"]
