@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 from contract.files import canonical_json
-from fleet.configuration.settings import PROJECT, Settings
+from fleet.configuration.settings import Settings
+from fleet.supervisor import code
 from fleet.supervisor.supervision import Program, write_privately
 
 NAME = "reconciler"
@@ -19,7 +20,7 @@ def program(settings: Settings) -> Program:
     """Return the reconciler as a program; it keeps today's settings of the environment, for the fleet that it acts on."""
     write_privately(settings.root / _SETTINGS, canonical_json(dict(settings.environment)))
     command = [sys.executable, "-m", "fleet.control.reconciler", str(settings.root)]
-    return Program(NAME, command, settings.root, {"PYTHONPATH": str(PROJECT), "PYTHONDONTWRITEBYTECODE": "1"})
+    return Program(NAME, command, settings.root, code.environment())
 
 
 def kept_settings(root: Path) -> Settings:

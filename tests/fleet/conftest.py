@@ -99,7 +99,7 @@ class FleetCommand:
         if self("up", "--size", str(size))["canary"]:
             self("rollback")
         self("deploy", reference)
-        until(lambda: self.run("status").returncode == 0, "all replicas to be ready")
+        until(lambda: self.run("status").returncode == 0, "all replicas to be ready", limit_s=120)
         return self("status")
 
     def under_load(self, pause_s: float = 0.005) -> Any:

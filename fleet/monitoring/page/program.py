@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from contract.files import canonical_json
-from fleet.configuration.settings import PROJECT, Settings
+from fleet.configuration.settings import Settings
+from fleet.supervisor import code
 from fleet.supervisor.supervision import Program, write_privately
 
 NAME = "page"
@@ -20,7 +21,7 @@ def program(settings: Settings) -> Program:
     # Not as variables of the program, since keys in PEM have several lines.
     write_privately(settings.root / _SETTINGS, kept)
     command = [sys.executable, "-m", "fleet.monitoring.page", str(settings.root), str(settings.status_port)]
-    return Program(NAME, command, settings.root, {"PYTHONPATH": str(PROJECT), "PYTHONDONTWRITEBYTECODE": "1"})
+    return Program(NAME, command, settings.root, code.environment())
 
 
 def kept_settings(root: Path) -> Settings:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -63,6 +64,21 @@ def test_no_work_is_done_when_up_is_repeated(fleet: FleetCommand) -> None:
     assert fleet("up") == before
     assert fleet("deploy", fleet.bundles.first) == before
     assert fleet.processes() == processes
+
+
+def test_up_starts_the_reconciler_and_the_page_again_when_their_code_has_changed(fleet: FleetCommand) -> None:
+    before = fleet.serve(fleet.bundles.first, size=1)
+    old = {name: set(fleet.pids(name)) for name in ("reconciler", "page")}
+    for name in old:  # as if they had been started by a version of before
+        path = fleet.root / "fleet" / "programs" / f"{name}.conf"
+        path.write_text(
+            re.sub('BULKHEAD_CODE_DIGEST="[0-9a-f]{16}"', 'BULKHEAD_CODE_DIGEST="before"', path.read_text())
+        )
+    assert fleet("up")["replicas"] == before["replicas"]
+    for name, pids in old.items():
+        until(
+            lambda name=name, pids=pids: bool(fleet.pids(name)) and not set(fleet.pids(name)) & pids, f"another {name}"
+        )
 
 
 def test_no_request_fails_when_another_bundle_is_deployed_and_rolled_back(fleet: FleetCommand) -> None:
