@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from contract.files import canonical_json
+from pipelines.data.integrity import check as integrity
 from pipelines.machine.progress import Months
 from pipelines.runs.commands import execute, repro
 from pipelines.runs.outcomes import facts
@@ -179,3 +180,9 @@ def test_outcome_of_another_command_is_its_last_line(
     said, outcome = capfd.readouterr().out.splitlines()
     assert said == "said"
     assert {key: json.loads(outcome)[key] for key in ("stage", "state")} == {"stage": "sh", "state": state}
+
+
+def test_run_without_earlier_results_is_checked_without_dvc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its import takes longer than some runs that have nothing to do."""
+    monkeypatch.setattr(integrity, "places_of", lambda _: pytest.fail("DVC was imported"))
+    assert integrity.check(tmp_path).checked == 0
