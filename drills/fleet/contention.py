@@ -1,6 +1,7 @@
 """The drill of training beside a fleet: four training processes and a memory hog at full tilt, at 70 % of the rate that the fleet sustains.
 
-The same processes without a cgroup of their own are measured in the same run, in turns, and so is each side alone.
+The same processes without a cgroup of their own are measured in the same run, in turns, and so is each side alone; and, under cgroup v1,
+both once more with the fleet in a cgroup of a hundred times the usual weight, as `CPUWeight` of systemd gives it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,11 @@ from drills.callers.good import ROWS, Answers
 from drills.fleet.fleets import DrilledFleet, asked, fleets, waited
 from drills.results import Result
 from drills.under_load import REQUESTS, SHARE
+from fleet.supervisor.processes import FLEET_MARK, marked
 from harness import PROJECT, processes
 from harness.bundles import Bundle
 from harness.load import generators
-from pipelines.machine import contained
+from pipelines.machine import cgroups, contained
 
 _TRAINERS = 4
 _HOG_MB, _LIMIT_MB = 1000, 4000
@@ -76,15 +78,50 @@ def contention(bundle: Bundle, requests: int = REQUESTS, seconds: float = _ALONE
         rate = _rate(one, bundle)
         beside_s = max(seconds, 1.03 * requests / rate / _TURNS)
         alone, managed, unmanaged, trained = Case(), Case(), Case(), Case()
+        weighed, weighed_unmanaged = Case(), Case()
         for _ in range(_TURNS):
             with asked(one, rate, seconds, one.first, rows=ROWS) as found:
                 pass
             alone.add(found)
             _beside(one, rate, beside_s, MANAGED, managed)
             _beside(one, rate, seconds, UNMANAGED, unmanaged)
+            with of_weight(one) as is_weighed:
+                if is_weighed:
+                    _beside(one, rate, seconds, MANAGED, weighed)
+                    _beside(one, rate, seconds, UNMANAGED, weighed_unmanaged)
             with training(MANAGED) as progress:
                 trained.train(progress, seconds)
+    for name, case in {"of training": weighed, "of none": weighed_unmanaged}.items():
+        if case.asked:
+            _tell(f"fleet of high weight beside training in the cgroup {name}", case)
+            _tell_training(f"in the cgroup {name} beside a fleet of high weight", case)
     return _results(rate, alone, managed, unmanaged, trained)
+
+
+@contextmanager
+def of_weight(one: DrilledFleet) -> Iterator[bool]:
+    """Give the fleet's processes a hundred times the usual weight during the block; yield False where this machine does not let it."""
+    place = cgroups.places().get("cpu")
+    if place is None or place.version != 1 or not os.access(place.directory, os.W_OK):
+        print("  a fleet of high weight is not measured: no cgroup of v1 can be made for the CPU")
+        yield False
+        return
+    group = place.directory / "bulkhead-drilled-fleet"
+    group.mkdir(exist_ok=True)
+    (group / "cpu.shares").write_text("102400")
+    try:
+        _move(one, group)
+        yield True
+    finally:
+        _move(one, place.directory)
+        with suppress(OSError):  # a process that was started meanwhile
+            group.rmdir()
+
+
+def _move(one: DrilledFleet, group: Path) -> None:
+    for process in marked({FLEET_MARK: str(one.root)}):
+        with suppress(OSError):  # it has ended
+            (group / "cgroup.procs").write_text(str(process))
 
 
 def _rate(one: DrilledFleet, bundle: Bundle) -> float:
@@ -133,13 +170,21 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
+def _tell(name: str, case: Case) -> None:
+    p50, p99 = (statistics.median(values) for values in (case.p50_ms, case.p99_ms))
+    print(f"  {name}: p50 {p50:.1f} ms, p99 {p99:.1f} ms; {case.failed} of {case.asked:,} failed")
+
+
+def _tell_training(name: str, case: Case) -> None:
+    speed, efficiency = (statistics.median(values) for values in (case.rounds_per_s, case.rounds_per_cpu_s))
+    print(f"  training {name}: {speed:.1f} rounds a second, {efficiency:.1f} a CPU second")
+
+
 def _results(rate: float, alone: Case, managed: Case, unmanaged: Case, trained: Case) -> list[Result]:
     for name, case in {"alone": alone, "beside training": managed, "beside it without a cgroup": unmanaged}.items():
-        p50, p99 = (statistics.median(values) for values in (case.p50_ms, case.p99_ms))
-        print(f"  fleet {name}: p50 {p50:.1f} ms, p99 {p99:.1f} ms; {case.failed} of {case.asked:,} failed")
+        _tell(f"fleet {name}", case)
     for name, case in {"alone": trained, "beside the fleet": managed, "beside it without a cgroup": unmanaged}.items():
-        speed, efficiency = (statistics.median(values) for values in (case.rounds_per_s, case.rounds_per_cpu_s))
-        print(f"  training {name}: {speed:.1f} rounds a second, {efficiency:.1f} a CPU second")
+        _tell_training(name, case)
     growth, without = (
         statistics.median(case.p99_ms) / statistics.median(alone.p99_ms) for case in (managed, unmanaged)
     )
