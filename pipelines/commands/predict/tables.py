@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import polars as pl
 from pydantic import ValidationError
@@ -16,7 +16,10 @@ from contract.errors import ConfigurationError, DataRejectedError
 from pipelines.columns import kinds
 from pipelines.data.tables import RAGGED
 from pipelines.params.source import FilesSource, SqlSource
-from pipelines.stages.collect import files, parquet, sql
+from pipelines.stages.collect import files, parquet
+
+if TYPE_CHECKING:  # SQLAlchemy takes a third of a second to import
+    from pipelines.stages.collect import sql
 
 _CELLS = 2_000_000  # of a batch, so that wide tables need no more memory than narrow ones
 _READ_AT_ONCE = 4  # batches; each read of a row group begins at its start, so few large reads take less than many
@@ -50,6 +53,8 @@ def opened(place: str) -> Iterator[Table]:
     """
     source = _declared(Path(place)) if place.endswith(_DECLARED) else FilesSource(kind="files", version="", path=place)
     if isinstance(source, SqlSource):
+        from pipelines.stages.collect import sql
+
         with sql.statement(source) as (names, rows):
             yield _Rows(names, rows)
         return
