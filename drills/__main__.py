@@ -13,6 +13,7 @@ from drills.callers import floods
 from drills.fleet import chaos, contention, faults, hosts, shadows
 from drills.fleet.canary import judge
 from drills.hostile import drill, fuzzing, wall
+from drills.orchestration import scheduled
 from drills.training import kills
 from harness.bundles import Bundle, find
 
@@ -32,6 +33,7 @@ _DRILLS: dict[str, Callable[[Bundle, argparse.Namespace], list[results.Result]]]
     "judge": lambda bundle, _: judge.judge(bundle),
     "hosts": lambda bundle, _: hosts.several(bundle),
     "kills": lambda _, asked: kills.kills(asked.seed),
+    "airflow": lambda _, __: scheduled.airflow(),
 }
 
 

@@ -43,6 +43,7 @@ _FLEET = "fleet/control/test_fleet.py"
 _HEALING = "fleet/control/test_healing.py"
 _TWO_ENVOYS = "fleet/envoy/test_two_envoys.py"
 _SCHEDULER = "dags/test_real_scheduler.py"
+_ORDER = "dags/scheduling/test_runs.py"
 _PREDICT = "bentos/http/test_http_predict.py"
 
 PIPELINE = (
@@ -67,6 +68,7 @@ PIPELINE = (
         (
             f"{_KILLS}::test_killed_runs_end_with_the_digests_of_an_undisturbed_one",
             "pipelines/models/engines/test_checkpoints.py::test_killed_training_is_resumed_in_another_workspace_to_the_same_bytes",
+            f"{_SCHEDULER}::test_training_that_was_killed_half_way_went_on_from_its_checkpoint",
         ),
     ),
     Fault(
@@ -115,11 +117,13 @@ PIPELINE = (
     ),
     Fault(
         9,
-        "two runs at once",
-        "both finish; one publication wins, and the other says so",
-        tests=(
+        "sixteen runs at once, sixteen publications at one moment",
+        "all runs finish; one publication wins, and the others say so",
+        ("airflow",),
+        (
             "pipelines/runs/test_workspace.py::test_two_runs_work_at_once",
             "pipelines/train/test_model.py::test_publish_is_told_when_another_publisher_was_faster",
+            f"{_ORDER}::test_newest_month_overtakes_a_backfill_in_progress",
         ),
     ),
     Fault(
@@ -131,11 +135,13 @@ PIPELINE = (
     ),
     Fault(
         11,
-        "the scheduler stopped and started in mid-run",
-        "L1; no side effect twice",
+        "a task, a worker or the scheduler killed in mid-run; all of Airflow stopped and started",
+        "L1, L4; no side effect twice",
         tests=(
             f"{_SCHEDULER}::test_down_in_the_middle_of_a_run_leaves_no_process_and_up_goes_on_with_it",
             f"{_SCHEDULER}::test_nothing_is_left_when_the_supervisor_is_killed",
+            f"{_ORDER}::test_a_killed_stage_a_killed_worker_and_a_frozen_task_cost_an_attempt_and_no_byte",
+            f"{_ORDER}::test_a_killed_scheduler_is_started_again_and_goes_on",
         ),
     ),
     Fault(
@@ -148,7 +154,10 @@ PIPELINE = (
         13,
         "a stage frozen past its heartbeat, then woken",
         "its late write is refused",
-        tests=(f"{_FROZEN}::test_late_write_of_a_frozen_attempt_is_refused_when_it_is_woken",),
+        tests=(
+            f"{_FROZEN}::test_late_write_of_a_frozen_attempt_is_refused_when_it_is_woken",
+            f"{_ORDER}::test_a_killed_stage_a_killed_worker_and_a_frozen_task_cost_an_attempt_and_no_byte",
+        ),
     ),
     Fault(
         14,
@@ -185,7 +194,10 @@ PIPELINE = (
         18,
         "late rows of an old month",
         "the digests of rows in time",
-        tests=("functional/test_incremental.py::test_a_backfill_equals_months_that_came_one_by_one_late_and_twice",),
+        tests=(
+            "functional/test_incremental.py::test_a_backfill_equals_months_that_came_one_by_one_late_and_twice",
+            f"{_ORDER}::test_late_rows_change_their_month_and_all_that_hangs_on_it",
+        ),
     ),
 )
 

@@ -6,6 +6,7 @@ import json
 import time
 import urllib.error
 import urllib.request
+import uuid
 from typing import Any
 
 FINISHED = {"success", "failed"}
@@ -21,26 +22,38 @@ class Airflow:
     def log_in(self, user: str, password: str) -> None:
         self._token = self.call("POST", "/auth/token", {"username": user, "password": password})["access_token"]
 
-    def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    def call(self, method: str, path: str, body: dict[str, Any] | None = None, *, again: bool | None = None) -> Any:
+        """The answer. A request that may be made twice, as all but a POST may, is made again where SQLite was locked or nobody answered."""
+        again = method != "POST" if again is None else again
         headers = {"Content-Type": "application/json"}
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
         content = None if body is None else json.dumps(body).encode()
-        deadline = time.monotonic() + 30
+        deadline, tries = time.monotonic() + 60, 10
         request = urllib.request.Request(self.url + path, method=method, data=content, headers=headers)
         while True:
             try:
                 with urllib.request.urlopen(request, timeout=30) as answer:
                     return json.load(answer)
             except urllib.error.HTTPError as error:
-                # As where SQLite is locked: what only asks may ask again.
-                if method != "GET" or error.code < 500 or time.monotonic() > deadline:
+                if not again or error.code < 500 or time.monotonic() > deadline:
                     raise
-                time.sleep(0.5)
+            except OSError:  # no answer in time, or a component is being restarted
+                tries -= 1
+                if not again or not tries:
+                    raise
+            time.sleep(0.5)
 
     def trigger(self, dag_id: str, **body: Any) -> str:
-        run = self.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None, **body})
-        return str(run["dag_run_id"])
+        """Start a run, once even if it is asked for twice, by the name that it gets here."""
+        run = f"test__{uuid.uuid4().hex[:12]}"
+        asked = {"logical_date": None, "dag_run_id": run, **body}
+        try:
+            self.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", asked, again=True)
+        except urllib.error.HTTPError as error:
+            if error.code != 409:  # it is there already: an answer was lost
+                raise
+        return run
 
     def runs(self, dag_id: str) -> list[dict[str, Any]]:
         runs: list[dict[str, Any]] = self.call("GET", f"/api/v2/dags/{dag_id}/dagRuns")["dag_runs"]

@@ -42,7 +42,7 @@ FLIGHT = {
 
 # Rounds of boosting that the first attempt at training begins; the checkpoint before has 100.
 KILLED_AT, CHECKPOINT = 130, 100
-DAGS = {"collect_and_validate", "train_and_evaluate", "bundle_and_deploy", "monitor"}
+DAGS = {"collect_and_validate", "train_and_evaluate", "bundle_and_deploy", "monitor", "batch_predict"}
 
 pytestmark = pytest.mark.skipif(
     not interpreter("pipeline").exists(), reason="needs the pipeline environment beside this one"
@@ -219,11 +219,11 @@ def test_outcome_tells_of_each_stage_and_each_month(site: Site, trained: str) ->
     assert set(stages) == {
         "declare", "collect", "validate", "features", "screen", "tune", "train", "champion", "evaluate"
     }  # fmt: skip
-    assert {stage["state"] for stage in stages.values()} == {"ran"}
-    for name in ("collect", "validate", "features"):
-        assert [month["month"] for month in stages[name]["months"]] == MONTHS
-        assert {month["state"] for month in stages[name]["months"]} == {"ran"}
-        assert all(month["rows"] > 20_000 and month["lines"] for month in stages[name]["months"])
+    # It is that of the second attempt: the first one was killed in `train`, and had done what comes before.
+    ran = {name for name, stage in stages.items() if stage["state"] == "ran"}
+    assert ran == {"train", "champion", "evaluate"}
+    assert [month["month"] for month in stages["collect"]["months"]] == MONTHS
+    assert {month["state"] for month in stages["collect"]["months"]} == {"unchanged"}
     assert outcome["facts"]["verdict"] == "approved"
     assert 0.5 < outcome["facts"]["scores"]["roc_auc"] < 1
     assert Path(outcome["links"]["report"]).is_file()

@@ -50,6 +50,17 @@ def test_the_months_follow_each_other_when_the_start_is_delayed() -> None:
     assert second.partition_date == datetime(2013, 2, 1, tzinfo=UTC)
 
 
+def test_all_months_from_the_named_one_on_are_due_when_the_dag_catches_up() -> None:
+    from airflow.timetables.base import TimeRestriction
+    from pendulum import datetime as moment
+
+    schedule, run, keys = timetable(last="2013-08", delay=timedelta(days=1)), None, []
+    restriction = TimeRestriction(earliest=moment(2013, 5, 2), latest=None, catchup=True)
+    while run := schedule.next_dagrun_info_v2(last_dagrun_info=run, restriction=restriction):
+        keys.append(run.partition_key)
+    assert keys == ["2013-05", "2013-06", "2013-07", "2013-08"]
+
+
 @pytest.mark.parametrize("catchup", [True, False])
 def test_nothing_is_scheduled_after_the_last_month(catchup: bool) -> None:
     from airflow.timetables.base import DagRunInfo

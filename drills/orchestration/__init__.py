@@ -1,0 +1,1 @@
+"""Drills of runs side by side, and of what schedules them."""
