@@ -52,6 +52,7 @@ WITH_ARGUMENTS = {
         "add_arguments",
     ),
     "predict": ("score a table of any size, as a server scores the same rows", "predict", "add_arguments"),
+    "gates": ("show the gates of the last evaluation, or decide those of a bundle again", "gates", "add_arguments"),
     "predictions": ("convert the servers' prediction logs to tables", "predictions", "add_arguments"),
 }
 

@@ -36,7 +36,7 @@ class Manifest:
         environment: `lock` (path within the bundle) and `lock_sha256` of the serving environment.
         inputs: digests of data partitions (`objects`: those of DVC), params and code.
         metrics: the hold-out metrics in `metrics.json`.
-        gate: the evidence for the model's approval.
+        gate: the verdict on the model, and what later ones are judged by; the checks are in `evidence.GATES`.
     """
 
     name: str

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from contract.bundle import signature
+from contract.bundle import evidence, signature
 from contract.bundle.manifest import Manifest
 from contract.errors import BulkheadError
 from contract.schema.tasks import TASKS
@@ -31,7 +32,7 @@ def details(store: Store, digest: str, verify_keys: Sequence[bytes]) -> dict[str
         "environment": claims.environment,
         "inputs": claims.inputs,
         "metrics": claims.metrics,
-        "gate": claims.gate,
+        "gate": _gate(store, digest, claims),
         "signature": _signature(store, digest, verify_keys),
     }
 
@@ -100,6 +101,15 @@ def _claims(store: Store, digest: str) -> tuple[Manifest | None, str | None]:
         return store.claims(digest), None
     except BulkheadError as error:
         return None, str(error)
+
+
+def _gate(store: Store, digest: str, claims: Manifest) -> dict[str, Any]:
+    """Return the gates with their checks; earlier bundles have them in the manifest, and a corrupt one is not believed."""
+    try:
+        found: dict[str, Any] = json.loads((store.path(digest) / evidence.GATES).read_bytes())
+    except (BulkheadError, OSError):
+        return claims.gate
+    return found
 
 
 def _headline(claims: Manifest) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -124,9 +124,41 @@ class Slice(Model):
         return f"{self.column}_{self.part}" if self.part else self.column
 
 
+class Decisions(Model):
+    """Costs of the answered labels, for targets with labels."""
+
+    costs: tuple[tuple[Annotated[float, Field(allow_inf_nan=False)], ...], ...] = Field(
+        description="A row for each actual label, a column for each answered one, both in the order of `target.labels`: the cost of one "
+        "such decision, such as `[[0, 1], [12, 0]]`. A gain is below 0."
+    )
+    currency: str = Field(default="", description="Unit of the costs, for people.")
+
+    def check(self, target: TargetParams) -> None:
+        """Raise ValueError unless the costs fit the labels, and a right answer is never dearer than a wrong one."""
+        count = len(target.labels)
+        if not count:
+            raise ValueError(f"evaluate.decisions goes with labels only (the task is {target.task}); remove it")
+        if len(self.costs) != count or any(len(row) != count for row in self.costs):
+            shape = " and ".join(str(len(row)) for row in self.costs)
+            raise ValueError(
+                f"evaluate.decisions.costs must have {count} rows of {count} numbers, one for each of the labels "
+                f"{', '.join(target.labels)} (it has {len(self.costs)} rows, of {shape or 'no'} numbers)"
+            )
+        for label, (index, row) in zip(target.labels, enumerate(self.costs), strict=True):
+            if any(cost <= row[index] for other, cost in enumerate(row) if other != index):
+                raise ValueError(
+                    f"evaluate.decisions.costs: answering {label!r} rightly costs {row[index]:g}, no less than a wrong answer; the "
+                    "smallest number of each row belongs on the diagonal"
+                )
+
+
 class Evaluate(Model):
     """Settings of the evaluation on the hold-out."""
 
+    decisions: Decisions | None = Field(
+        default=None,
+        description="Costs of decisions, by which the report shows a threshold and the cost. Null: none are shown.",
+    )
     slices: tuple[Slice, ...] = Field(default=(), description="Groups that the report scores separately.")
     bootstrap: int = Field(
         default=2000,
@@ -157,6 +189,34 @@ class Gates(Model):
         ge=0,
         le=0.5,
         description="Largest rise of the log loss through `train.calibration`, as a share, with 95 % confidence.",
+    )
+    log_loss_margin: Annotated[float, Field(ge=0, le=0.5)] | None = Field(
+        default=None,
+        description="Binary targets: largest rise of the log loss against the live model, as a share, with 95 % confidence. Null: shown, "
+        "not asked for.",
+    )
+    calibration_error_margin: Annotated[float, Field(ge=0, le=0.5)] | None = Field(
+        default=None,
+        description="Targets with labels: largest rise of the calibration error against the live model, with 95 % confidence. Null: "
+        "shown, not asked for.",
+    )
+    cost_margin: Annotated[float, Field(ge=0, le=0.5)] | None = Field(
+        default=None,
+        description="With `evaluate.decisions`: largest rise of the cost against the live model, as a share, with 95 % confidence. Null: "
+        "shown, not asked for.",
+    )
+    calibration_error: Share | None = Field(
+        default=None,
+        description="Targets with labels: largest calibration error on the hold-out, with 95 % confidence. Null: shown, not asked for.",
+    )
+    cost: Annotated[float, Field(allow_inf_nan=False)] | None = Field(
+        default=None,
+        description="With `evaluate.decisions`: largest cost of a thousand decisions on the hold-out, with 95 % confidence. Null: shown, "
+        "not asked for.",
+    )
+    undecided: Literal["hold", "reject", "approve"] = Field(
+        default="hold",
+        description="Meaning of a gate whose bounds do not decide: the model is held for a person, rejected or approved.",
     )
     feature_auc: float = Field(
         default=0.99, ge=0.5, le=1, description="Largest ROC-AUC of one feature alone. More counts as a leak."
@@ -227,6 +287,8 @@ class Params(Model):
         check_features(self.features, columns)
         for name, feature in histories(self.features).items():
             feature.check_table(name, columns, self.data.time, self.target)
+        if self.evaluate.decisions is not None:
+            self.evaluate.decisions.check(self.target)
         for entry in self.evaluate.slices:
             require_columns("evaluate.slices", (entry.column,), columns)
         self.train.check(self.features, self.target)
@@ -268,6 +330,15 @@ class Params(Model):
     def _check_gates(self) -> None:
         if self.gates.entity is not None:
             require_columns("gates.entity", (self.gates.entity,), self.data.columns)
+        has_labels, is_costed = bool(self.target.labels), self.evaluate.decisions is not None
+        for names, is_possible, needs in (
+            (("log_loss_margin",), len(self.target.labels) == 2, "a binary target"),
+            (("calibration_error", "calibration_error_margin"), has_labels, "a target with labels"),
+            (("cost", "cost_margin"), is_costed, "evaluate.decisions, the costs of a decision"),
+        ):
+            for name in names:
+                if getattr(self.gates, name) is not None and not is_possible:
+                    raise ValueError(f"gates.{name} needs {needs}; without it remove the key")
         if unknown := [name for name in self.gates.reviewed if name not in self.features]:
             raise ValueError(f"gates.reviewed lists {unknown[0]!r}, which is no feature: {', '.join(self.features)}")
 

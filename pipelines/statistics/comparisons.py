@@ -21,20 +21,6 @@ _FEW_CLUSTERS = 400  # for so many, the pairs between clusters fit into a small 
 _CHUNK = 4_000_000  # weights drawn at a time
 
 
-def difference(
-    judgement: Judgement,
-    outcomes: Outcomes,
-    scores: Scores,
-    others: Scores,
-    clusters: Clusters,
-    *,
-    resamples: int,
-    seed: int,
-) -> dict[str, float]:
-    """Return the `difference` of `scores` from `others`, above 0 where they are better, and its one-sided 95 % `lower_bound`."""
-    return _bounded(differences(judgement, outcomes, scores, others, clusters, resamples=resamples, seed=seed))
-
-
 def differences(
     judgement: Judgement,
     outcomes: Outcomes,
@@ -49,10 +35,10 @@ def differences(
     if judgement.by_auc:
         return areas(outcomes, scores, clusters, resamples=resamples, seed=seed, others=others)
     losses, other_losses = judgement.losses(outcomes, scores), judgement.losses(outcomes, others)
-    return _saved(losses, other_losses, clusters, resamples=resamples, seed=seed)
+    return saved(losses, other_losses, clusters, resamples=resamples, seed=seed)
 
 
-def log_loss_difference(
+def log_loss_differences(
     judgement: Judgement,
     outcomes: Outcomes,
     scores: Scores,
@@ -61,16 +47,16 @@ def log_loss_difference(
     *,
     resamples: int,
     seed: int,
-) -> dict[str, float]:
-    """Return `difference` and `lower_bound` as `difference` does, of the log loss, whichever measure the model is judged by."""
+) -> NDArray[np.float64]:
+    """Return the differences as `differences` does, of the log loss, whichever measure the model is judged by."""
     losses, other_losses = (
         log_losses(outcomes, chances if judgement.form == "probabilities" else np.stack([1 - chances, chances], 1))
         for chances in (scores, others)
     )
-    return _bounded(_saved(losses, other_losses, clusters, resamples=resamples, seed=seed))
+    return saved(losses, other_losses, clusters, resamples=resamples, seed=seed)
 
 
-def _saved(
+def saved(
     losses: Scores, other_losses: Scores, clusters: Clusters, *, resamples: int, seed: int
 ) -> NDArray[np.float64]:
     """Return the share of the other losses that is saved, as measured, then once for each resampling."""
@@ -78,9 +64,11 @@ def _saved(
     return resampled_means(other_losses - losses, clusters, resamples=resamples, seed=seed) / share_of
 
 
-def _bounded(values: NDArray[np.float64]) -> dict[str, float]:
+def bounded(values: NDArray[np.float64]) -> dict[str, float]:
+    """Return the first value as `figure`, and one-sided 95 % bounds from the others, those of the resamplings."""
     # NaN: a resampling that drew one class alone has no ROC-AUC.
-    return {"difference": float(values[0]), "lower_bound": float(np.nanpercentile(values[1:], 5))}
+    lower, upper = np.nanpercentile(values[1:], [5, 95])
+    return {"figure": float(values[0]), "lower_bound": float(lower), "upper_bound": float(upper)}
 
 
 def areas(
@@ -102,8 +90,8 @@ def areas(
             pairs = pairs - measures.concordance(labels, others, clusters)
         return measures.auc_by_resampled_days(labels, pairs, clusters, resamples=resamples, seed=seed)
     found = []
-    for weights in _weights(int(clusters.max()) + 1, resamples, seed):
-        by_row = weights[:, clusters]
+    for drawn in draws(int(clusters.max()) + 1, resamples, seed):
+        by_row = drawn[:, clusters]
         area = weighted_areas(labels, scores, by_row)
         found.append(area if others is None else area - weighted_areas(labels, others, by_row))
     return np.concatenate(found)
@@ -140,11 +128,11 @@ def resampled_ratios(sums: NDArray[Any], counts: NDArray[Any], *, resamples: int
     size = len(counts)
     # Not `weights @ sums`: the last bits of a product of matrices depend on the processor.
     return np.concatenate(
-        [(weights * sums).sum(axis=1) / (weights * counts).sum(axis=1) for weights in _weights(size, resamples, seed)]
+        [(weights * sums).sum(axis=1) / (weights * counts).sum(axis=1) for weights in draws(size, resamples, seed)]
     )
 
 
-def _weights(size: int, resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:
+def draws(size: int, resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:
     """Yield the weight of each cluster: 1 as measured, then its number of draws in each resampling; a few resamplings at a time."""
     random = np.random.default_rng(seed)
     yield np.ones((1, size))

@@ -24,7 +24,7 @@ Outcomes = NDArray[Any]
 Labels = NDArray[np.int8]
 Scores = NDArray[np.float64]
 
-_BINS = 10
+CALIBRATION_BINS = 10
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def describe(form: Form, outcomes: Outcomes) -> dict[str, float]:
     return {"positive_rate" if form == "probability" else "mean": float(outcomes.mean())}
 
 
-def calibration_error(labels: Labels, scores: Scores, bins: int = _BINS) -> float:
+def calibration_error(labels: Labels, scores: Scores, bins: int = CALIBRATION_BINS) -> float:
     """Return the expected calibration error: the mean distance of mean score and positive share over bins, weighted by count.
 
     The bins have equal count. Source: Naeini, Cooper, Hauskrecht 2015, with quantile bins.
@@ -143,7 +143,7 @@ def calibration_error(labels: Labels, scores: Scores, bins: int = _BINS) -> floa
     )
 
 
-def calibration(labels: Labels, scores: Scores, bins: int = _BINS) -> list[dict[str, float]]:
+def calibration(labels: Labels, scores: Scores, bins: int = CALIBRATION_BINS) -> list[dict[str, float]]:
     """Return mean score and positive share by bins of equal count, in ascending order of score."""
     order = np.argsort(scores, kind="stable")
     return [

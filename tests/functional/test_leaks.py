@@ -255,7 +255,7 @@ def test_bundle_and_store_hold_no_value_of_a_row(published: Path, encoded: Searc
     }
     assert {path.name: found for path in files if (found := encoded.columns_in(path.read_bytes()))} == {}
     assert not [path for path in files if path.read_bytes()[:4] in (b"PAR1", b"\x28\xb5\x2f\xfd")]  # not looked into
-    for path in (paths.METRICS, paths.APPROVAL, paths.REHEARSAL):
+    for path in (paths.METRICS, paths.GATES, paths.REHEARSAL):
         assert not encoded.columns_in((published / path).read_bytes()), path
     assert (
         set(encoded.columns_in((published / "accounts.csv").read_bytes())) >= CANARIES.keys()

@@ -43,6 +43,24 @@ def test_params_of_the_project_are_valid() -> None:
             lambda raw: raw["data"]["source"].update(kind="flihgts"),
             ["'data.source'", "'flihgts'", "'flights', 'files'"],
         ),
+        (
+            lambda raw: raw["gates"].update(regression_margin=-0.01),
+            ["'gates.regression_margin'", "-0.01", "greater than"],
+        ),
+        (lambda raw: raw["gates"].update(undecided="pass"), ["'gates.undecided'", "'pass'", "'hold'"]),
+        (lambda raw: raw["gates"].update(cost_margin=0.1), ["gates.cost_margin", "evaluate.decisions"]),
+        (
+            lambda raw: raw["evaluate"].update(decisions={"costs": [[0, 1]]}),
+            ["evaluate.decisions.costs", "2 rows of 2 numbers", "kept, broken", "it has 1 rows, of 2 numbers"],
+        ),
+        (
+            lambda raw: raw["evaluate"].update(decisions={"costs": [[0, 1], [0, 0]]}),
+            ["evaluate.decisions.costs", "'broken'", "diagonal"],
+        ),
+        (
+            lambda raw: raw["evaluate"].update(decisions={"costs": [[0, 1], ["x", 0]]}),
+            ["evaluate.decisions.costs.1.0", "'x'"],
+        ),
         (lambda raw: raw["data"]["source"].update(pth="x"), ["'data.source.pth'", "separator"]),
         (
             lambda raw: raw["data"]["columns"]["depot"].update(kind="categry"),

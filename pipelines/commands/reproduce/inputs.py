@@ -14,8 +14,8 @@ from contract.bundle.manifest import Manifest
 from contract.errors import BundleError, Problem
 from contract.store.store import Store
 from pipelines.commands.reproduce import history
-from pipelines.data.integrity.check import places_of
-from pipelines.data.integrity.objects import Object, Place
+from pipelines.data.integrity.check import content_of, places_of
+from pipelines.data.integrity.objects import Object
 from pipelines.paths import partition
 
 
@@ -79,7 +79,7 @@ def _partitions(project: Path, claims: Manifest, directory: Path) -> tuple[dict[
     places, copies, problems = places_of(project), {}, []
     for month, digest in claims.inputs["partitions"].items():
         path, copy = partition(month), directory / f"{month}.parquet"
-        content = _content(Object(claims.inputs["objects"][month], path), places)
+        content = content_of(Object(claims.inputs["objects"][month], path), places)
         if content is None:
             told = "is neither in the cache nor in the remote of DVC, or corrupt there"
         elif hashlib.sha256(content).hexdigest() != digest:
@@ -90,10 +90,6 @@ def _partitions(project: Path, claims: Manifest, directory: Path) -> tuple[dict[
             continue
         problems.append(Problem(None, None, f"data: {path} (MD5 {claims.inputs['objects'][month]}) {told}"))
     return copies, problems
-
-
-def _content(entry: Object, places: list[Place]) -> bytes | None:
-    return next((place.read(entry) for place in places if place.has(entry) and place.is_intact(entry)), None)
 
 
 def _interpreter(published: Path) -> list[Problem]:

@@ -76,6 +76,11 @@ def _outputs(root: Path, findings: Findings) -> dict[Path, str]:
         return {}
 
 
+def content_of(entry: Object, places: list[Place]) -> bytes | None:
+    """Return the content of an object from the first place that has it intact; None if none has."""
+    return next((place.read(entry) for place in places if place.has(entry) and place.is_intact(entry)), None)
+
+
 def cache_of(root: Path) -> Place:
     """Return the cache of the DVC project in `root`."""
     return places_of(root)[0]

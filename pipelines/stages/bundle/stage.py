@@ -28,6 +28,8 @@ from pipelines.stages.bundle import evidence as making
 from pipelines.stages.bundle.golden import golden_cases
 
 _LOCK = f"src/{bento.LOCK_NAME}"
+# Of the gates, the part that later runs read of the manifest; all of it is in the evidence.
+_DECIDED = ("verdict", "approved", "champion", "headline", "learned")
 _PROJECT = Path(__file__).parents[3]
 
 
@@ -37,10 +39,10 @@ def run(params: Params) -> str:
     Raises:
         ModelRejectedError: `evaluate` did not approve the model.
     """
-    approval = json.loads(paths.APPROVAL.read_bytes())
+    approval = json.loads(paths.GATES.read_bytes())
     if not approval["approved"]:
         raise ModelRejectedError(
-            f"{paths.APPROVAL}: the model is {approval['verdict']}; only an approved model is bundled"
+            f"{paths.GATES}: the model is {approval['verdict']}; only an approved model is bundled"
         )
     with tempfile.TemporaryDirectory() as directory:
         artifact, context, built = (Path(directory) / name for name in ("artifact", "context", "built"))
@@ -50,6 +52,7 @@ def run(params: Params) -> str:
         bento.build(context, params.name.lower(), sha256(artifact / MODEL_FILE_NAME)[:16], built)
         inputs = _inputs(params)
         write_atomically(built / manifest.PARAMS_FILE_NAME, params_file.text(params))
+        write_atomically(built / evidence.GATES, canonical_json(approval))
         _write_evidence(built, inputs, params.train.lock)
         write_atomically(
             built / manifest.FILE_NAME, _manifest(params.name, params.target.task, approval, inputs, built).to_bytes()
@@ -104,7 +107,7 @@ def _manifest(name: str, task: str, approval: dict[str, Any], inputs: dict[str, 
         environment={"lock": _LOCK, "lock_sha256": sha256(built / _LOCK)},
         inputs=inputs,
         metrics=json.loads(paths.METRICS.read_bytes()),
-        gate=approval,
+        gate={name: approval[name] for name in _DECIDED},
     )
 
 

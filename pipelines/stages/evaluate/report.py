@@ -11,7 +11,7 @@ from pipelines.data import pages
 from pipelines.models import tuning
 from pipelines.params.params import Params, TargetParams
 from pipelines.params.split import GroupedSplit, PredefinedSplit, Split, TemporalSplit
-from pipelines.stages.evaluate import gate
+from pipelines.stages.evaluate.gates import conditions, gate
 from pipelines.stages.evaluate.pictures import pictures
 from pipelines.statistics.measures import MEASURES
 from pipelines.statistics.tasks import judgement
@@ -50,10 +50,15 @@ def render(
         question=_question(params.target),
         described=_described(params.target, metrics["holdout"]),
         held_out=held_out(params.split, params.data.months),
-        unit=_UNITS[next(unit for check in approval["checks"] for unit in _UNITS if unit in check)],
+        unit=_UNITS[approval["given"]["unit"]],
         approval=approval,
-        reasons=[(_MARKS[check["verdict"]], gate.reason(check, judged)) for check in approval["checks"]],
+        reasons=[(_MARKS[check["verdict"]], gate.reason(check)) for check in approval["checks"]],
         title=_TITLES[approval["verdict"]],
+        figures=approval["figures"],
+        is_few=next(iter(approval["figures"].values()))["clusters"] < params.gates.clusters,
+        margins={name: getattr(params.gates, key) for name, key in conditions.MARGINS.items()},
+        recalibration=_recalibration(approval["recalibration"]),
+        decisions=_decisions(params, approval),
         compared=gate.summary(approval["checks"], approval["champion"]),
         slices=breakdown,
         sliced={key: MEASURES[key].title for key in judged.sliced},
@@ -86,6 +91,51 @@ def _described(target: TargetParams, holdout: dict[str, Any]) -> str:
         shares = (f"“{label}” {share:.1%}" for label, share in holdout["shares"].items())
         return f"Their labels: {', '.join(shares)}."
     return f"Their mean is {holdout['mean']:,.6g}{f' {target.unit}' if target.unit else ''}."
+
+
+def _recalibration(found: dict[str, dict[str, Any]] | None) -> str:
+    """Return a sentence on calibration in the large and in the slope."""
+    if found is None:
+        return ""
+    (large, (lowest, highest)), (slope, (low, high)) = (
+        (found[name]["figure"], found[name]["interval"]) for name in ("in_the_large", "slope")
+    )
+    many = "more" if lowest > 0 else "less" if highest < 0 else None
+    told = (
+        f"outcomes are {many} frequent than predicted"
+        if many
+        else "outcomes are as frequent as predicted, as far as these rows tell"
+    )
+    bent = (
+        "too extreme"
+        if high < 1
+        else "not extreme enough"
+        if low > 1
+        else "neither too extreme nor too timid, as far as these rows tell"
+    )
+    return (
+        f"Calibration in the large: {told} (log-odds {large:+.3f}, 95 % interval {lowest:+.3f} to {highest:+.3f}; 0 is right). "
+        f"Slope: scores are {bent} ({slope:.3f}, {low:.3f} to {high:.3f}; 1 is right)."
+    )
+
+
+def _decisions(params: Params, approval: dict[str, Any]) -> str:
+    """Return a sentence on the cost of decisions, and on the threshold that should cost least."""
+    if params.evaluate.decisions is None:
+        return ""
+    served, best = (approval["figures"][name]["figure"] for name in ("cost", "best_cost"))
+    saved = f"{abs(served - best):,.4g}{f' {params.evaluate.decisions.currency}' if params.evaluate.decisions.currency else ''}"
+    change = (
+        f"{saved} {'less' if best < served else 'more'} for a thousand decisions on this hold-out"
+        if best != served
+        else "the same"
+    )
+    if approval["best_threshold"] is None:
+        return f"Answering the label with the smallest expected cost instead of the most probable one costs {change}."
+    return (
+        f"By evaluate.decisions the threshold with the smallest expected cost is {approval['best_threshold']:.4g}; target.threshold is "
+        f"{params.target.threshold:g}. With the former the cost is {change}."
+    )
 
 
 def _percent(level: float) -> str:

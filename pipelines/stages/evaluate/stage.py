@@ -5,24 +5,23 @@ from __future__ import annotations
 import json
 import shutil
 import threading
-from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from contract.errors import ModelRejectedError, Problem
 from contract.files import canonical_json, write_atomically
 from contract.schema.tasks import TASKS
 from pipelines import paths
+from pipelines.data.integrity.objects import md5_of
 from pipelines.params.params import Params, TargetParams
-from pipelines.stages.evaluate import curves, gate, gates, holdout, live, membership, report, slices
-from pipelines.stages.evaluate.gates import Evidence
+from pipelines.stages.evaluate import curves, holdout, live, membership, report, slices
+from pipelines.stages.evaluate.gates import decision, gate
+from pipelines.stages.evaluate.gates.figures import Given
+from pipelines.stages.evaluate.gates.predictions import Predictions
 from pipelines.stages.evaluate.holdout import Holdout
 from pipelines.stages.evaluate.live import Live
-from pipelines.statistics import comparisons, measures
+from pipelines.statistics import measures
 from pipelines.statistics.measures import Scores
 from pipelines.statistics.tasks import Judgement, judgement
 
@@ -43,20 +42,32 @@ def run(params: Params) -> str:
     if beside and beside.scores is not None and beside.unseen is not None and beside.unseen.all():
         scores["champion"] = beside.scores
     metrics = _metrics(target, data.time, held, scores)
-    compare = partial(_compared, held, judged, resamples=params.evaluate.bootstrap, seed=params.train.seed)
-    checks = gates.checks(_evidence(compare, scores, beside, metrics, training.get("splits")), params.gates)
-    approval = {
-        "verdict": gate.verdict(checks),
-        "approved": gate.verdict(checks) == "approved",
-        "checks": checks,
-        "champion": champion["digest"],
-        "headline": judged.headline,
+    predictions = _predictions(held, scores, beside)
+    predictions.write(paths.PREDICTIONS)
+    given = Given(
+        target,
+        params.evaluate,
+        params.gates,
+        params.train.seed,
+        held.unit,
+        training.get("splits"),
+        champion["digest"],
+        beside.because if beside else (),
+    )
+    approval = decision.decide(predictions, given) | {
         "learned": held.rule,
         "breaks": list(beside.breaks) if beside else [],
-        "weak": gate.weakness(checks, judged),
         "suspects": {name: evidence for name, evidence in suspects.items() if name not in params.gates.reviewed},
+        "predictions": {"md5": md5_of(paths.PREDICTIONS), "rows": len(held.outcomes)},
     }
+    checks = approval["checks"]
     metrics["checks"] = gate.counts(checks)
+    metrics["bounds"] = {
+        name: {key: found[key] for key in ("figure", "lower_bound", "upper_bound")}
+        for name, found in approval["figures"].items()
+    }
+    if approval["recalibration"]:
+        metrics["calibration"] = approval["recalibration"]
     metrics["membership_inference"] = membership.inference(
         judged,
         (members.outcomes, holdout.scores(members, training["prior"])),
@@ -69,7 +80,7 @@ def run(params: Params) -> str:
         write_atomically(paths.PLOTS / f"{name}.csv", curves.to_csv(name, drawn.get(name, [])))
     write_atomically(paths.METRICS, canonical_json(metrics))
     write_atomically(paths.REPORTS / "slices.json", canonical_json(breakdown))
-    write_atomically(paths.APPROVAL, canonical_json(approval))
+    write_atomically(paths.GATES, canonical_json(approval))
     counts = json.loads(paths.COUNTS.read_bytes())
     page = report.render(params, metrics, approval, breakdown, drawn, counts, training)
     write_atomically(paths.EVALUATION, page.encode())
@@ -81,46 +92,11 @@ def _import_libraries() -> None:
     import sklearn.metrics  # noqa: F401
 
 
-def _evidence(
-    compare: Callable[..., dict[str, Any]],
-    scores: dict[str, Scores],
-    beside: Live | None,
-    measured: dict[str, Any],
-    splits: int | None,
-) -> Evidence:
-    everything = np.ones(len(scores["model"]), np.bool_)
-    against = {name: compare(scores["model"], scores[name], everything) for name in ("prior", "linear")}
-    uncalibrated = (
-        compare(scores["model"], scores["uncalibrated"], everything, by=comparisons.log_loss_difference)
-        if "uncalibrated" in scores
-        else None
-    )
-    alone = Evidence(measured, against, None, None, splits, uncalibrated)
-    if beside is None:
-        return alone
-    if beside.scores is None or beside.unseen is None:
-        return replace(alone, not_compared=(beside.digest, beside.because))
-    found = compare(scores["model"], beside.scores, beside.unseen)
-    if not beside.unseen.all():
-        found["unseen"] = float(beside.unseen.mean())
-    return replace(alone, live=found)
-
-
-def _compared(
-    held: Holdout,
-    judged: Judgement,
-    scores: Scores,
-    others: Scores,
-    rows: NDArray[np.bool_],
-    *,
-    resamples: int,
-    seed: int,
-    by: Callable[..., dict[str, float]] = comparisons.difference,
-) -> dict[str, Any]:
-    """Return the paired difference on these rows of the hold-out, and the number of clusters behind its bound."""
-    clusters = np.unique(held.clusters[rows], return_inverse=True)[1]
-    found = by(judged, held.outcomes[rows], scores[rows], others[rows], clusters, resamples=resamples, seed=seed)
-    return {**found, held.unit: int(clusters.max()) + 1}
+def _predictions(held: Holdout, scores: dict[str, Scores], beside: Live | None) -> Predictions:
+    judged = {name: values for name, values in scores.items() if name != "champion"}
+    if beside is None or beside.scores is None:
+        return Predictions(held.outcomes, held.clusters, judged, None)
+    return Predictions(held.outcomes, held.clusters, {**judged, "live": beside.scores}, beside.unseen)
 
 
 def _metrics(target: TargetParams, time: str | None, held: Holdout, scores: dict[str, Scores]) -> dict[str, Any]:
@@ -148,21 +124,19 @@ def _metrics(target: TargetParams, time: str | None, held: Holdout, scores: dict
 def _verdict(judged: Judgement, metrics: dict[str, Any], approval: dict[str, Any]) -> str:
     checks, digest = approval["checks"], approval["champion"]
     if approval["verdict"] == "rejected":
-        failed = [check for check in checks if check["verdict"] == gate.FAILED]
+        failed = [check for check in checks if check["verdict"] == gate.FAILED] or _undecided(checks)
+        what = "failed" if failed[0]["verdict"] == gate.FAILED else "did not decide (gates.undecided: reject)"
         raise ModelRejectedError(
-            f"the model is rejected: {len(failed)} of {len(checks)} checks failed; the live model stays. "
+            f"the model is rejected: {len(failed)} of {len(checks)} checks {what}; the live model stays. "
             f"Evidence: {paths.EVALUATION}{_said(approval)}",
-            [Problem(None, None, gate.reason(check, judged)) for check in failed],
+            [Problem(None, None, gate.reason(check)) for check in failed],
         )
     if approval["verdict"] == "held":
-        open_ = [check for check in checks if check["verdict"] != gate.PASSED and not check.get("accepted")]
+        open_ = _undecided(checks)
         raise ModelRejectedError(
             f"the model is held until a person decides: {len(open_)} of {len(checks)} checks did not decide; the live model stays. "
             f"Evidence: {paths.EVALUATION}{_said(approval)}",
-            [
-                Problem(None, None, f"{gate.reason(check, judged)}. To go on: {gate.remedy(check, digest)}")
-                for check in open_
-            ],
+            [Problem(None, None, f"{gate.reason(check)}. To go on: {gate.remedy(check, digest)}") for check in open_],
         )
     key = judged.headline
     linear, prior = (metrics["against"][name][key] for name in ("linear", "prior"))
@@ -170,6 +144,11 @@ def _verdict(judged: Judgement, metrics: dict[str, Any], approval: dict[str, Any
         f"{measures.MEASURES[key].title} {metrics[key]:.4f} (linear baseline {linear:.4f}, prior {prior:.4g}), "
         f"{gate.summary(checks, digest)}{_said(approval)}"
     )
+
+
+def _undecided(checks: list[gate.Check]) -> list[gate.Check]:
+    """Return the checks that did not decide, and that nobody has accepted."""
+    return [check for check in checks if check["verdict"] != gate.PASSED and not check.get("accepted")]
 
 
 def _said(approval: dict[str, Any]) -> str:

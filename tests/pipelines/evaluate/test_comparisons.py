@@ -22,14 +22,15 @@ def test_auc_difference_resamples_whole_days_in_pairs() -> None:
     labels = (random.random(600) < 0.4).astype(np.int8)
     good = labels * 0.5 + random.random(600)
     bad = random.random(600)
-    found = comparisons.difference(JUDGEMENTS["logistic"], labels, good, bad, days, **RESAMPLING)
-    assert found["difference"] == pytest.approx(roc_auc_score(labels, good) - roc_auc_score(labels, bad))
+    found = comparisons.bounded(comparisons.differences(JUDGEMENTS["logistic"], labels, good, bad, days, **RESAMPLING))
+    assert found["figure"] == pytest.approx(roc_auc_score(labels, good) - roc_auc_score(labels, bad))
     # the same bound by brute force: whole days drawn, both areas measured on the same rows
     brute = []
     for _ in range(300):
         rows = np.concatenate([np.flatnonzero(days == day) for day in random.integers(0, 20, 20)])
         brute.append(roc_auc_score(labels[rows], good[rows]) - roc_auc_score(labels[rows], bad[rows]))
-    assert found["lower_bound"] == pytest.approx(np.percentile(brute, 5), abs=0.02)
+    bounds = (found["lower_bound"], found["upper_bound"])
+    assert bounds == pytest.approx(np.percentile(brute, [5, 95]), abs=0.02)
 
 
 def test_weighted_areas_agree_with_scikit_learn_when_scores_tie() -> None:
@@ -46,11 +47,11 @@ def test_many_clusters_give_the_bound_that_few_ones_give(monkeypatch: pytest.Mon
     random = np.random.default_rng(7)
     clusters, labels = np.repeat(np.arange(50), 10), random.integers(0, 2, 500).astype(np.int8)
     good, bad = labels * 0.3 + random.random(500), random.random(500)
-    few = comparisons.difference(JUDGEMENTS["logistic"], labels, good, bad, clusters, resamples=2000, seed=1)
+    few = comparisons.differences(JUDGEMENTS["logistic"], labels, good, bad, clusters, resamples=2000, seed=1)
     monkeypatch.setattr(comparisons, "_FEW_CLUSTERS", 0)
-    many = comparisons.difference(JUDGEMENTS["logistic"], labels, good, bad, clusters, resamples=2000, seed=1)
-    assert many["difference"] == pytest.approx(few["difference"])
-    assert many["lower_bound"] == pytest.approx(few["lower_bound"], abs=0.01)
+    many = comparisons.differences(JUDGEMENTS["logistic"], labels, good, bad, clusters, resamples=2000, seed=1)
+    assert many[0] == pytest.approx(few[0])
+    assert np.percentile(many, [5, 95]) == pytest.approx(np.percentile(few, [5, 95]), abs=0.01)
 
 
 @pytest.mark.parametrize("objective", ["logistic", "softmax", "squared_error", "poisson"])
@@ -58,8 +59,8 @@ def test_difference_of_a_model_with_itself_is_nothing(objective: str) -> None:
     random = np.random.default_rng(8)
     outcomes = random.integers(0, 2, 40)
     scores = random.dirichlet([1, 1, 1], 40) if objective == "softmax" else random.random(40)
-    found = comparisons.difference(JUDGEMENTS[objective], outcomes, scores, scores, np.arange(40), **RESAMPLING)
-    assert found == {"difference": 0, "lower_bound": 0}
+    found = comparisons.differences(JUDGEMENTS[objective], outcomes, scores, scores, np.arange(40), **RESAMPLING)
+    assert comparisons.bounded(found) == {"figure": 0, "lower_bound": 0, "upper_bound": 0}
 
 
 def test_loss_is_compared_as_a_share_of_the_other_one_over_whole_clusters() -> None:

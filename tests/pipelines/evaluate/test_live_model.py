@@ -49,7 +49,7 @@ def _judge(raw: Raw) -> dict[str, Any]:
 
 
 def _approval() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(paths.APPROVAL.read_bytes())
+    found: dict[str, Any] = json.loads(paths.GATES.read_bytes())
     return found
 
 
@@ -226,7 +226,7 @@ def test_model_of_a_newer_month_is_compared(timed: Path, raw: Raw) -> None:
     raw["data"]["months"].append("2024-04")
     tables.write(deliveries(datetime(2024, 4, 1), 30), paths.accepted("2024-04"))
     found = _judge(raw)["checks"][-1]
-    assert (found["verdict"], found["days"]) == ("passed", 30)
+    assert (found["verdict"], found["clusters"], found["unit"]) == ("passed", 30, "days")
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ def test_model_is_compared_on_the_whole_hold_out_when_only_an_unused_column_was_
     tables.write(table.select(pl.int_range(pl.len()).cast(pl.String).alias("note"), pl.all()), paths.accepted("all"))
     found = _judge(chanced)["checks"][-1]
     assert (found["verdict"], "unseen" in found) == ("passed", False)
-    assert found["difference"] == 0
+    assert found["figure"] == 0
 
 
 def test_model_is_compared_on_the_rows_that_the_live_one_has_not_learned_when_the_table_has_grown(
@@ -305,7 +305,7 @@ def test_suspected_leak_is_in_evidence_report_and_log_until_somebody_has_reviewe
 def test_model_is_held_over_few_days_until_a_person_declares_that_they_are_enough(timed: Path, raw: Raw) -> None:
     _set_live(None)
     raw["split"] = {"kind": "temporal", "holdout": "4d", "validation": "10d"}
-    with pytest.raises(ModelRejectedError, match=r"4 days, too few for a bound \(gates.clusters: 20\); undecided"):
+    with pytest.raises(ModelRejectedError, match=r"4 days, too few for bounds \(gates.clusters: 20\); undecided"):
         _judge(raw)
     assert _approval()["verdict"] == "held"
     assert json.loads(paths.METRICS.read_bytes())["checks"]["undecided"] == 1

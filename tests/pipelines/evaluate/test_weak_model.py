@@ -14,9 +14,9 @@ import pytest
 from contract.files import canonical_json, write_atomically
 from pipelines import paths
 from pipelines.params.params import Gates, Params
-from pipelines.stages.evaluate import gate, gates
 from pipelines.stages.evaluate import stage as evaluate
-from pipelines.stages.evaluate.gates import Evidence
+from pipelines.stages.evaluate.gates import conditions, gate
+from pipelines.stages.evaluate.gates.conditions import Evidence
 from pipelines.stages.features import stage as features
 from pipelines.stages.screen import stage as screen
 from pipelines.stages.train import stage as train
@@ -61,15 +61,20 @@ def test_weak_model_is_approved_with_a_word_in_evidence_report_and_log(
         stage.run(params)
     write_atomically(paths.CHAMPION / "champion.json", canonical_json({"digest": None, "learned": None}))
     said = evaluate.run(params)
-    approval = json.loads(paths.APPROVAL.read_bytes())
+    approval = json.loads(paths.GATES.read_bytes())
     assert approval["approved"]
     assert len(approval["weak"]) == is_weak
     for place in (said, html.unescape(paths.EVALUATION.read_text())):
         assert ("hardly better than the prior, which uses no feature: it saves " in place) == is_weak
 
 
+def _bounded(figure: float, lower_bound: float) -> dict[str, Any]:
+    bounds = {"lower_bound": lower_bound, "upper_bound": 2 * figure - lower_bound}
+    return {"figure": figure, **bounds, "unit": "rows", "clusters": 900, "rows": 900}
+
+
 def _checks(comparison: dict[str, Any]) -> list[gate.Check]:
-    return gates.checks(Evidence({}, {"prior": comparison, "linear": comparison}, None, None, 3), Gates())
+    return conditions.checks(Evidence({}, {"prior": comparison, "linear": comparison}, None, None, 3), Gates())
 
 
 @pytest.mark.parametrize(
@@ -83,10 +88,10 @@ def _checks(comparison: dict[str, Any]) -> list[gate.Check]:
     ],
 )
 def test_weakness_is_less_than_a_medium_effect(objective: str, difference: float, is_weak: bool) -> None:
-    comparison = {"difference": difference, "lower_bound": difference / 2, "rows": 900}
+    comparison = _bounded(difference, difference / 2)
     assert bool(gate.weakness(_checks(comparison), JUDGEMENTS[objective])) == is_weak
 
 
 def test_model_that_is_no_better_is_rejected_for_that_alone() -> None:
-    comparison = {"difference": 0.01, "lower_bound": -0.01, "rows": 900}
+    comparison = _bounded(-0.02, -0.03)
     assert gate.weakness(_checks(comparison), JUDGEMENTS["logistic"]) == []

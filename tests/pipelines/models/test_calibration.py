@@ -218,7 +218,7 @@ def test_calibrated_model_is_trained_judged_and_the_same_again(
 
 def _approval(raw: dict[str, Any]) -> dict[str, Any]:
     _judged(raw)
-    found: dict[str, Any] = json.loads(paths.APPROVAL.read_bytes())
+    found: dict[str, Any] = json.loads(paths.GATES.read_bytes())
     return found
 
 

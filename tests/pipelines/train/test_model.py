@@ -144,7 +144,7 @@ def test_evaluate_approves_a_model_that_beats_both_baselines(workspace: Path, pa
     assert metrics["roc_auc"] > metrics["against"]["linear"]["roc_auc"] > metrics["against"]["prior"]["roc_auc"] - 0.1
     assert metrics["holdout"]["rows"] + metrics["holdout"]["unlabelled"] == 620
     assert set(metrics["by_month"]) == {"2024-03"}
-    assert json.loads(paths.APPROVAL.read_bytes())["approved"] is True
+    assert json.loads(paths.GATES.read_bytes())["approved"] is True
     drawn = {path.stem for path in paths.PLOTS.iterdir() if len(path.read_text().splitlines()) > 1}
     assert drawn == {"roc", "pr", "confusion", "calibration", "importance"}
     page = paths.EVALUATION.read_text()
@@ -157,7 +157,7 @@ def test_evaluate_gives_the_same_bytes_twice(workspace: Path, params: Params) ->
     written = []
     for _ in range(2):
         evaluate.run(params)
-        written.append([path.read_bytes() for path in (paths.EVALUATION, paths.METRICS, paths.APPROVAL)])
+        written.append([path.read_bytes() for path in (paths.EVALUATION, paths.METRICS, paths.GATES)])
     assert written[0] == written[1]
 
 
@@ -165,7 +165,7 @@ def test_evaluate_rejects_a_model_that_learned_nothing_and_bundle_refuses_it(wor
     _train(params, learnable=False)
     assert "better than" in str(_rejection(params))
     assert "Rejected" in paths.EVALUATION.read_text()
-    assert json.loads(paths.APPROVAL.read_bytes())["approved"] is False
+    assert json.loads(paths.GATES.read_bytes())["approved"] is False
     with pytest.raises(ModelRejectedError, match="only an approved model is bundled"):
         bundle.run(params)
     assert not paths.BUNDLE.exists()
@@ -179,7 +179,7 @@ def test_evaluate_rejects_a_model_worse_than_the_live_one(workspace: Path, raw: 
     _train(worse)
     error = _rejection(worse)
     assert "not worse than the live model" in str(error)
-    assert json.loads(paths.APPROVAL.read_bytes())["champion"] == live
+    assert json.loads(paths.GATES.read_bytes())["champion"] == live
 
 
 def test_run_repeated_after_its_own_deployment_gives_the_same_bundle(workspace: Path, raw: dict[str, Any]) -> None:

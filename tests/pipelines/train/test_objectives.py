@@ -109,7 +109,7 @@ def test_model_is_judged_by_its_objective(
     write_atomically(paths.SCREENING, canonical_json({"suspects": {}}))
     write_atomically(paths.CHAMPION / "champion.json", canonical_json({"digest": None, "learned": None}))
     evaluate.run(params)
-    measured, approval = json.loads(paths.METRICS.read_bytes()), json.loads(paths.APPROVAL.read_bytes())
+    measured, approval = json.loads(paths.METRICS.read_bytes()), json.loads(paths.GATES.read_bytes())
     assert approval["headline"] == headline
     losses = [found[headline] for found in (measured, measured["against"]["linear"], measured["against"]["prior"])]
     assert losses[0] < losses[1] / 2

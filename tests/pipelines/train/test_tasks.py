@@ -166,7 +166,7 @@ def test_model_is_judged_by_the_measures_of_its_task(judged: Path, params: Param
 
 
 def test_gate_resamples_entities_where_the_split_has_them_else_rows(judged: Path, params: Params) -> None:
-    checks = json.loads(paths.APPROVAL.read_bytes())["checks"]
+    checks = json.loads(paths.GATES.read_bytes())["checks"]
     held = tables.read_partitions(["all"]).filter(tables.read(paths.PARTS)[splits.PART] == splits.HOLDOUT)
     held = held.drop_nulls(params.target.column)
     unit, count = ("entities", held["forest"].n_unique()) if params.split.kind == "grouped" else ("rows", held.height)

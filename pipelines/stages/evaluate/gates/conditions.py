@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from pipelines.params.params import Gates
-from pipelines.stages.evaluate import gate
-from pipelines.stages.evaluate.gate import Check
+from pipelines.stages.evaluate.gates import gate
+from pipelines.stages.evaluate.gates.gate import Check
 
-Comparison = Mapping[str, Any]
+# A figure with bounds: `figure`, `lower_bound`, `upper_bound`, the `measure` in words, and what the bounds rest on.
+Bounded = Mapping[str, Any]
+HEADLINE, LOG_LOSS, CALIBRATION, COST = "headline", "log_loss", "calibration_error", "cost"
+# The keys of `gates` with the margins of non-inferiority, by metric.
+MARGINS = {
+    HEADLINE: "regression_margin",
+    LOG_LOSS: "log_loss_margin",
+    CALIBRATION: "calibration_error_margin",
+    COST: "cost_margin",
+}
 
 
 @dataclass(frozen=True)
@@ -20,18 +30,21 @@ class Evidence:
     Attributes:
         measured: the measures of this model on the hold-out, by name.
         against: its paired differences from the `prior` and the `linear` baseline (`pipelines.statistics.comparisons`).
-        live: that from the live model; None where it is not compared, or nothing is live.
+        live: those from the live model by metric: `headline`, and `log_loss`, `calibration_error`, `cost` where they have a meaning;
+            None where it is not compared, or nothing is live.
         not_compared: digest of the live model and reasons, where it is not compared.
         splits: of all trees of the model; None where it is not made of trees.
         uncalibrated: the paired difference in log loss from the model without its calibration; None where it has none.
+        bounded: `calibration_error` and `cost` of this model with their bounds, where they have a meaning.
     """
 
     measured: Mapping[str, float]
-    against: Mapping[str, Comparison]
-    live: Comparison | None
+    against: Mapping[str, Bounded]
+    live: Mapping[str, Bounded] | None
     not_compared: tuple[str, tuple[str, ...]] | None
     splits: int | None
-    uncalibrated: Comparison | None = None
+    uncalibrated: Bounded | None = None
+    bounded: Mapping[str, Bounded] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -60,15 +73,15 @@ def checks(evidence: Evidence, settings: Gates) -> list[Check]:
 
 
 def better_than_prior(evidence: Evidence, fewest: int) -> Check:
-    """Check with 95 % confidence that the model is better than the prior, which uses no feature.
+    """Check that the model is better than the prior, which uses no feature.
 
     Args:
         fewest: clusters that a bound needs.
     """
-    comparison, splits = evidence.against["prior"], evidence.splits
-    passed = splits != 0 and comparison["lower_bound"] > 0
-    check = gate.bounded("a lower bound above 0", passed, comparison, fewest)
-    return check if splits is None else {**check, "splits": splits}
+    check = gate.better_by(evidence.against["prior"], 0.0, fewest)
+    if evidence.splits is None:
+        return check
+    return {**check, "splits": evidence.splits} | ({"verdict": gate.FAILED} if evidence.splits == 0 else {})
 
 
 def better_than_linear(evidence: Evidence, margin: float, fewest: int) -> Check:
@@ -76,13 +89,11 @@ def better_than_linear(evidence: Evidence, margin: float, fewest: int) -> Check:
 
     It requires no significance: a month has too few days for that.
     """
-    comparison = evidence.against["linear"]
-    asks = f"a difference above {-margin if margin else 0:g}"
-    return {**gate.decided(comparison["difference"] > -margin, asks), "fewest": fewest, **comparison}
+    return gate.better_by(evidence.against["linear"], margin, fewest, suffices=True)
 
 
 def not_worse_than_live(evidence: Evidence, margin: float, fewest: int, replaces: str | None) -> Check | None:
-    """Check with 95 % confidence that the model loses less than `margin` to the live one (a non-inferiority test).
+    """Check that the model loses less than `margin` of its headline to the live one (a non-inferiority test).
 
     Where the two are not compared, a person who names the live model in `replaces` accepts that.
     """
@@ -92,25 +103,41 @@ def not_worse_than_live(evidence: Evidence, margin: float, fewest: int, replaces
         return {"verdict": gate.NOT_COMPARED, "because": list(because), "accepted": accepted}
     if evidence.live is None:
         return None
-    passed = evidence.live["lower_bound"] > -margin
-    return gate.bounded(f"a lower bound above {-margin:g}", passed, evidence.live, fewest)
+    return gate.better_by(evidence.live[HEADLINE], margin, fewest)
+
+
+def no_worse_metric(metric: str, evidence: Evidence, margin: float | None, fewest: int) -> Check | None:
+    """Check that the model loses less than `margin` of another metric to the live one; None where no margin is declared."""
+    if margin is None or evidence.live is None or metric not in evidence.live:
+        return None
+    return gate.better_by(evidence.live[metric], margin, fewest)
 
 
 def not_worse_than_uncalibrated(evidence: Evidence, margin: float, fewest: int) -> Check | None:
-    """Check with 95 % confidence that calibration raises the log loss by less than `margin`, as a share.
+    """Check that calibration raises the log loss by less than `margin`, as a share.
 
     A calibration fitted on one month can be wrong for the next, and no measure of ranks would show it.
     """
     if evidence.uncalibrated is None:
         return None
-    passed = evidence.uncalibrated["lower_bound"] > -margin
-    check = gate.bounded(f"a lower bound above {-margin:g}", passed, evidence.uncalibrated, fewest)
-    return {**check, "compared": "log loss"}
+    return gate.better_by(evidence.uncalibrated, margin, fewest)
+
+
+def within_limit(metric: str, evidence: Evidence, limit: float | None, fewest: int) -> Check | None:
+    """Check that a figure of this model is at most `limit`; None where no limit is declared."""
+    if limit is None or metric not in evidence.bounded:
+        return None
+    return gate.at_most(evidence.bounded[metric], limit, fewest)
 
 
 GATES = (
     Gate(gate.PRIOR, ("clusters",), better_than_prior),
     Gate("better than the linear baseline", ("linear_margin", "clusters"), better_than_linear),
     Gate("not worse than uncalibrated", ("calibration_margin", "clusters"), not_worse_than_uncalibrated),
-    Gate(gate.LIVE, ("regression_margin", "clusters", "replaces"), not_worse_than_live),
+    Gate("well calibrated", ("calibration_error", "clusters"), partial(within_limit, CALIBRATION)),
+    Gate("within the costs", ("cost", "clusters"), partial(within_limit, COST)),
+    Gate(gate.LIVE, (MARGINS[HEADLINE], "clusters", "replaces"), not_worse_than_live),
+    Gate(f"{gate.LIVE} in log loss", (MARGINS[LOG_LOSS], "clusters"), partial(no_worse_metric, LOG_LOSS)),
+    Gate(f"{gate.LIVE} in calibration", (MARGINS[CALIBRATION], "clusters"), partial(no_worse_metric, CALIBRATION)),
+    Gate(f"{gate.LIVE} in cost", (MARGINS[COST], "clusters"), partial(no_worse_metric, COST)),
 )

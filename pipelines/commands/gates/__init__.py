@@ -1,0 +1,1 @@
+"""Show the gates of a model, or decide them again from the stored predictions."""

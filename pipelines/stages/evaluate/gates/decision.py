@@ -1,0 +1,59 @@
+"""The decision of all gates from predictions and what `params.yaml` says: once in `evaluate`, again by whoever recomputes it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipelines.stages.evaluate.gates import conditions, gate
+from pipelines.stages.evaluate.gates.conditions import HEADLINE, Evidence
+from pipelines.stages.evaluate.gates.figures import Figures, Given, share_of
+from pipelines.stages.evaluate.gates.predictions import Predictions
+from pipelines.statistics import calibration, costs
+from pipelines.statistics.tasks import judgement
+
+FORMAT = 1
+
+
+def evidence(predictions: Predictions, given: Given) -> Evidence:
+    """Return the measurements that the gates judge."""
+    measuring = Figures(given, predictions, judgement(given.target))
+    metrics = measuring.metrics()
+    live = None
+    if predictions.unseen is not None:
+        live = {name: measuring.compared(*entry, "live", predictions.unseen) for name, entry in metrics.items()}
+        if not predictions.unseen.all():
+            live[HEADLINE]["unseen"] = float(predictions.unseen.mean())
+    return Evidence(
+        measured=measuring.judged.measure(predictions.outcomes, predictions.scores["model"]),
+        against={name: measuring.compared(*metrics[HEADLINE], name) for name in ("prior", "linear")},
+        live=live,
+        not_compared=(given.live, given.because) if given.live is not None and predictions.unseen is None else None,
+        splits=given.splits,
+        uncalibrated=measuring.compared(share_of("log loss"), measuring.log_losses, "uncalibrated")
+        if "uncalibrated" in predictions.scores
+        else None,
+        bounded=measuring.alone(),
+    )
+
+
+def decide(predictions: Predictions, given: Given) -> dict[str, Any]:
+    """Return the verdict, every check, and the figures that no gate limits, as `gates.json` has them."""
+    found, judged = evidence(predictions, given), judgement(given.target)
+    checks = conditions.checks(found, given.gates)
+    pair = calibration.binary(judged.form, predictions.outcomes, predictions.scores["model"])
+    decisions, target = given.evaluate.decisions, given.target
+    verdict = gate.verdict(checks, given.gates.undecided)
+    return {
+        "format": FORMAT,
+        "verdict": verdict,
+        "approved": verdict == "approved",
+        "checks": checks,
+        "champion": given.live,
+        "compared": dict(found.live or {}),
+        "figures": dict(found.bounded),
+        "recalibration": calibration.recalibration(*pair, predictions.clusters) if pair else None,
+        "best_threshold": costs.best_threshold(decisions.costs) if decisions and len(target.labels) == 2 else None,
+        "headline": judged.headline,
+        "weak": gate.weakness(checks, judged),
+        "given": given.to_json(),
+    }

@@ -1,0 +1,212 @@
+"""The figures of one hold-out, each with its bounds and what they rest on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.schema.tasks import TASKS
+from pipelines.params.params import Evaluate, Gates, TargetParams
+from pipelines.stages.evaluate.gates.conditions import CALIBRATION, COST, HEADLINE, LOG_LOSS
+from pipelines.stages.evaluate.gates.predictions import Predictions
+from pipelines.statistics import calibration, comparisons, costs
+from pipelines.statistics.measures import MEASURES, Outcomes, Scores
+from pipelines.statistics.tasks import Judgement
+
+Values = NDArray[np.float64]
+# From outcomes, scores, the other model's scores, and clusters to the differences: as measured, then of each resampling.
+Differences = Callable[[Outcomes, Scores, Scores, NDArray[np.int64]], Values]
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the decision rests on beside the predictions.
+
+    Attributes:
+        unit: of resampling: `days`, `entities` or `rows`.
+        splits: of all trees of the model; None where it is not made of trees.
+        live: digest of the live model; None where nothing is live.
+        because: reasons why the two cannot be compared; empty if they can.
+    """
+
+    target: TargetParams
+    evaluate: Evaluate
+    gates: Gates
+    seed: int
+    unit: str
+    splits: int | None = None
+    live: str | None = None
+    because: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it as JSON, for `gates.json`."""
+        return {
+            "target": self.target.model_dump(mode="json", exclude_unset=True),
+            "evaluate": self.evaluate.model_dump(mode="json"),
+            "gates": self.gates.model_dump(mode="json"),
+            "seed": self.seed,
+            "unit": self.unit,
+            "splits": self.splits,
+            "live": self.live,
+            "because": list(self.because),
+        }
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Given:
+        """Return what `to_json` wrote."""
+        return cls(
+            TargetParams.model_validate(found["target"]),
+            Evaluate.model_validate(found["evaluate"]),
+            Gates.model_validate(found["gates"]),
+            found["seed"],
+            found["unit"],
+            found["splits"],
+            found["live"],
+            tuple(found["because"]),
+        )
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The figures of one hold-out, each with its bounds and what they rest on."""
+
+    given: Given
+    predictions: Predictions
+    judged: Judgement
+
+    @property
+    def resamples(self) -> int:
+        """Number of resamplings behind each bound."""
+        return self.given.evaluate.bootstrap
+
+    def bounded(self, measure: str, values: Values, clusters: NDArray[np.int64]) -> dict[str, Any]:
+        """Return a figure with its bounds from the values as measured and of each resampling."""
+        return {
+            "measure": measure,
+            **comparisons.bounded(values),
+            "unit": self.given.unit,
+            "clusters": int(clusters.max()) + 1,
+            "rows": len(clusters),
+            "resamples": self.resamples,
+            "seed": self.given.seed,
+        }
+
+    def compared(
+        self, measure: str, differences: Differences, other: str, mask: NDArray[np.bool_] | None = None
+    ) -> dict[str, Any]:
+        """Return the paired difference of this model from another on these rows, all by default."""
+        found, every = self.predictions, slice(None)
+        rows = every if mask is None else mask
+        clusters = found.clusters if mask is None else np.unique(found.clusters[mask], return_inverse=True)[1]
+        values = differences(found.outcomes[rows], found.scores["model"][rows], found.scores[other][rows], clusters)
+        return self.bounded(measure, values, clusters)
+
+    def metrics(self) -> dict[str, tuple[str, Differences]]:
+        """Return the metrics by which two models are compared: each with its name in words and the function of its differences."""
+        judged = self.judged
+        measure = f"difference in {judged.compared}" if judged.by_auc else share_of(judged.compared)
+        found: dict[str, tuple[str, Differences]] = {
+            HEADLINE: (
+                measure,
+                partial(comparisons.differences, judged, resamples=self.resamples, seed=self.given.seed),
+            ),
+        }
+        if judged.form == "probability":
+            found[LOG_LOSS] = (share_of("log loss"), self.log_losses)
+        if not TASKS[self.given.target.task].is_number:
+            found[CALIBRATION] = ("difference in calibration error", self._calibrations)
+            if self.matrix:
+                found[COST] = (share_of("cost"), self._costs)
+        return found
+
+    def alone(self) -> dict[str, dict[str, Any]]:
+        """Return the figures of this model alone, by name; those that have no meaning on these rows are left out."""
+        judged, clusters = self.judged, self.predictions.clusters
+        outcomes, scores = self.predictions.outcomes, self.predictions.scores["model"]
+        found = {judged.headline: self.bounded(MEASURES[judged.headline].title, self._headline(), clusters)}
+        if pair := calibration.binary(judged.form, outcomes, scores):
+            values = calibration.errors(*pair, clusters, resamples=self.resamples, seed=self.given.seed)
+            found[CALIBRATION] = self.bounded("calibration error", values, clusters)
+            found |= self._answers()
+        if (decisions := self.given.evaluate.decisions) is not None:
+            best = costs.best_answers(judged.form, scores, decisions.costs)
+            for name, row_costs in (
+                (COST, self._row_costs(outcomes, scores)),
+                ("best_cost", costs.per_thousand(decisions.costs, outcomes, best)),
+            ):
+                unit = f" in {decisions.currency}" if decisions.currency else ""
+                values = comparisons.resampled_means(
+                    row_costs, clusters, resamples=self.resamples, seed=self.given.seed
+                )
+                found[name] = self.bounded(f"cost of a thousand decisions{unit}", values, clusters)
+        return found
+
+    def _headline(self) -> Values:
+        found, judged = self.predictions, self.judged
+        if judged.by_auc:
+            return comparisons.areas(
+                found.outcomes, found.scores["model"], found.clusters, resamples=self.resamples, seed=self.given.seed
+            )
+        losses = judged.losses(found.outcomes, found.scores["model"])
+        means = comparisons.resampled_means(losses, found.clusters, resamples=self.resamples, seed=self.given.seed)
+        return np.sqrt(means) if judged.is_root else means
+
+    def _answers(self) -> dict[str, dict[str, Any]]:
+        """Return shares of right answers: precision and recall of the positive label, or the accuracy among several."""
+        found, clusters = self.predictions, self.predictions.clusters
+        answers = costs.served_answers(self.judged.form, found.scores["model"], self.given.target.threshold)
+        is_right = answers == found.outcomes
+        if self.judged.form == "probability":
+            among = {"precision": answers == 1, "recall": found.outcomes == 1}
+        else:
+            among = {"accuracy": np.ones(len(answers), np.bool_)}
+        size = int(clusters.max()) + 1
+        shares = {}
+        for name, rows in among.items():
+            if rows.any():
+                right, every = (np.bincount(clusters, each, size) for each in (is_right & rows, rows))
+                with np.errstate(invalid="ignore"):  # a resampling without such an answer
+                    values = comparisons.resampled_ratios(right, every, resamples=self.resamples, seed=self.given.seed)
+                shares[name] = self.bounded(name, values, clusters)
+        return shares
+
+    @property
+    def log_losses(self) -> Differences:
+        """The function of the differences in log loss."""
+        return partial(comparisons.log_loss_differences, self.judged, resamples=self.resamples, seed=self.given.seed)
+
+    def _calibrations(self, outcomes: Outcomes, scores: Scores, others: Scores, clusters: NDArray[np.int64]) -> Values:
+        ours, theirs = (
+            calibration.errors(*pair, clusters, resamples=self.resamples, seed=self.given.seed)
+            for pair in (calibration.binary(self.judged.form, outcomes, each) for each in (scores, others))
+            if pair is not None
+        )
+        return theirs - ours
+
+    def _costs(self, outcomes: Outcomes, scores: Scores, others: Scores, clusters: NDArray[np.int64]) -> Values:
+        return comparisons.saved(
+            self._row_costs(outcomes, scores),
+            self._row_costs(outcomes, others),
+            clusters,
+            resamples=self.resamples,
+            seed=self.given.seed,
+        )
+
+    def _row_costs(self, outcomes: Outcomes, scores: Scores) -> Scores:
+        answers = costs.served_answers(self.judged.form, scores, self.given.target.threshold)
+        return costs.per_thousand(self.matrix, outcomes, answers)
+
+    @property
+    def matrix(self) -> costs.Matrix:
+        """The costs of decisions; empty where there are none."""
+        return self.given.evaluate.decisions.costs if self.given.evaluate.decisions else ()
+
+
+def share_of(measure: str) -> str:
+    """Return the words for a difference as a share of what the other model loses."""
+    return f"share of the other's {measure} saved"

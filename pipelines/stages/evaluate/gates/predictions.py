@@ -1,0 +1,59 @@
+"""The predictions that the gates judge, as a table: whoever has it can decide again. It holds outcomes, so it never leaves training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from pipelines.data import tables
+from pipelines.data.clusters import Clusters
+from pipelines.statistics.measures import Outcomes, Scores
+
+_OUTCOME, _CLUSTER, _UNSEEN, _SCORE = "outcome", "cluster", "unseen_by_live", "score_"
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The labelled rows of the hold-out, without their columns.
+
+    Attributes:
+        outcomes: of shape (rows,), as `pipelines.statistics.measures` has them.
+        clusters: numbers of the units of resampling.
+        scores: by model: `model`, `linear`, `prior`, `uncalibrated` if it is calibrated, `live` if one is compared.
+        unseen: mask of the rows that the live model has not learned from; None where none is compared.
+    """
+
+    outcomes: Outcomes
+    clusters: Clusters
+    scores: dict[str, Scores]
+    unseen: NDArray[np.bool_] | None
+
+    def write(self, path: Path) -> None:
+        """Write the table; equal predictions give equal bytes."""
+        columns = {_OUTCOME: pl.Series(self.outcomes), _CLUSTER: pl.Series(self.clusters)}
+        if self.unseen is not None:
+            columns[_UNSEEN] = pl.Series(self.unseen)
+        for name, scores in self.scores.items():
+            kind = pl.Float64() if scores.ndim == 1 else pl.Array(pl.Float64(), scores.shape[1])
+            columns[f"{_SCORE}{name}"] = pl.Series(np.ascontiguousarray(scores), dtype=kind)
+        tables.write(pl.DataFrame(columns), path)
+
+    @classmethod
+    def read(cls, content: Path | BytesIO) -> Predictions:
+        """Return the predictions of a table that `write` wrote."""
+        table = pl.read_parquet(content)
+        return cls(
+            outcomes=table[_OUTCOME].to_numpy(),
+            clusters=table[_CLUSTER].to_numpy(),
+            scores={
+                name.removeprefix(_SCORE): np.ascontiguousarray(table[name].to_numpy())
+                for name in table.columns
+                if name.startswith(_SCORE)
+            },
+            unseen=table[_UNSEEN].to_numpy() if _UNSEEN in table.columns else None,
+        )
