@@ -14,7 +14,7 @@ from drills.fleet import chaos, contention, faults, hosts, shadows
 from drills.fleet.canary import judge
 from drills.hostile import drill, fuzzing, wall
 from drills.orchestration import scheduled
-from drills.training import kills
+from drills.training import kills, verdicts
 from harness.bundles import Bundle, find
 
 _DRILLS: dict[str, Callable[[Bundle, argparse.Namespace], list[results.Result]]] = {
@@ -34,6 +34,7 @@ _DRILLS: dict[str, Callable[[Bundle, argparse.Namespace], list[results.Result]]]
     "hosts": lambda bundle, _: hosts.several(bundle),
     "kills": lambda _, asked: kills.kills(asked.seed),
     "airflow": lambda _, __: scheduled.airflow(),
+    "verdicts": lambda _, asked: verdicts.verdicts(asked.seed),
 }
 
 

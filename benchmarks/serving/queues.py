@@ -20,7 +20,7 @@ _POLLS = 10  # of a second: requests in flight are sampled, as of a real Envoy
 
 @dataclass(frozen=True)
 class Seen:
-    """What an autoscaler gets to see of an interval."""
+    """The readings of an interval that an autoscaler gets."""
 
     in_flight: tuple[float, ...]  # of each replica that serves, on average
     arrived: int

@@ -54,7 +54,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Email:
-    """How to send an e-mail."""
+    """The settings for sending an e-mail."""
 
     host: str
     sender: str
@@ -89,7 +89,7 @@ class Email:
 
 @dataclass(frozen=True)
 class Receivers:
-    """Where messages go."""
+    """The receivers of messages."""
 
     webhook: str | None = None
     email: Email | None = None

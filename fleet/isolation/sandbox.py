@@ -50,7 +50,7 @@ class Isolation:
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """What surrounds one replica.
+    """The surroundings of one replica.
 
     Attributes:
         kind: `NONE`, `OTHER_USER` or `NAMESPACE`.

@@ -1,1 +1,1 @@
-"""How DVC is asked to run stages: those that changed, all of a DAG, or none (a dry run)."""
+"""Ways of asking DVC to run stages: those that changed, all of a DAG, or none (a dry run)."""

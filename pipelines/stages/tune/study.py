@@ -18,7 +18,7 @@ SAMPLER = {"tpe": {"n_startup_trials": 8}}
 
 
 class Plan(NamedTuple):
-    """What is searched.
+    """The space of a search.
 
     Attributes:
         settings: those of `train`, for a trial with one thread.

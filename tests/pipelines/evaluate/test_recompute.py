@@ -31,7 +31,11 @@ def predictions(kind: str) -> tuple[Predictions, dict[str, Any]]:
     elif kind == "multiclass":
         truth = RANDOM.dirichlet([1, 1, 1], ROWS)
         outcomes = np.array([RANDOM.choice(3, p=chances) for chances in truth])
-        scores = {"model": truth, "linear": (truth + RANDOM.dirichlet([1, 1, 1], ROWS)) / 2, "prior": np.full((ROWS, 3), 1 / 3)}
+        scores = {
+            "model": truth,
+            "linear": (truth + RANDOM.dirichlet([1, 1, 1], ROWS)) / 2,
+            "prior": np.full((ROWS, 3), 1 / 3),
+        }
         target = {"labels": LABELS}
     else:
         truth = RANDOM.normal(0, 1, ROWS)

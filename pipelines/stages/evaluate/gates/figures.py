@@ -25,7 +25,7 @@ Differences = Callable[[Outcomes, Scores, Scores, NDArray[np.int64]], Values]
 
 @dataclass(frozen=True)
 class Given:
-    """What the decision rests on beside the predictions.
+    """The grounds of a decision beside the predictions.
 
     Attributes:
         unit: of resampling: `days`, `entities` or `rows`.
