@@ -65,7 +65,7 @@ def _trained(root: Path) -> Facts:
 
 
 def _judged(root: Path) -> Facts:
-    approval, metrics = _read(root / paths.APPROVAL), _read(root / paths.METRICS)
+    approval, metrics = _read(root / paths.GATES), _read(root / paths.METRICS)
     headline = approval["headline"]
     checks = {check["name"]: check["verdict"] for check in approval["checks"]}
     return {"verdict": approval["verdict"], "scores": {headline: metrics[headline]}, "checks": checks}

@@ -161,10 +161,15 @@ def test_evaluate_gives_the_same_bytes_twice(workspace: Path, params: Params) ->
     assert written[0] == written[1]
 
 
-def test_evaluate_rejects_a_model_that_learned_nothing_and_bundle_refuses_it(workspace: Path, params: Params) -> None:
+@pytest.mark.parametrize(("undecided", "title"), [("hold", "Held until a person decides"), ("reject", "Rejected")])
+def test_evaluate_approves_no_model_that_learned_nothing_and_bundle_refuses_it(
+    workspace: Path, raw: dict[str, Any], undecided: str, title: str
+) -> None:
+    raw["gates"]["undecided"] = undecided
+    params = Params.model_validate(raw)
     _train(params, learnable=False)
-    assert "better than" in str(_rejection(params))
-    assert "Rejected" in paths.EVALUATION.read_text()
+    assert "better than the prior: difference in ROC-AUC" in str(_rejection(params))
+    assert title in paths.EVALUATION.read_text()
     assert json.loads(paths.GATES.read_bytes())["approved"] is False
     with pytest.raises(ModelRejectedError, match="only an approved model is bundled"):
         bundle.run(params)
