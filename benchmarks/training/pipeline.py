@@ -78,10 +78,10 @@ def airflow() -> list[Figure]:
     month = TWO_MONTHS["data"]["months"][-1]
     try:
         alone = plain.run(*REPRO, "evaluate")
-        unchanged = median(plain.run(*REPRO, "evaluate").wall_s for _ in range(ROUNDS))
+        unchanged = median([plain.run(*REPRO, "evaluate").wall_s for _ in range(ROUNDS)])
         with Airflow(site) as running:
             wall_s = running.time_run("train_and_evaluate", partition_key=month)
-            idle_s = median(running.time_run("train_and_evaluate", conf={"through": month}) for _ in range(ROUNDS))
+            idle_s = median([running.time_run("train_and_evaluate", conf={"through": month}) for _ in range(ROUNDS)])
         locks = sorted((site.path / "var/runs/locks").glob("train_and_evaluate.*.dvc.lock"))
         for lock in locks:
             if differing := plain.outputs().items() ^ site.outputs(lock).items():

@@ -17,7 +17,7 @@ def description(root: Path, months: tuple[str, ...], commit: str) -> str:
         ConfigurationError: nothing was evaluated.
     """
     try:
-        approval, metrics = (json.loads((root / path).read_bytes()) for path in (paths.APPROVAL, paths.METRICS))
+        approval, metrics = (json.loads((root / path).read_bytes()) for path in (paths.GATES, paths.METRICS))
     except FileNotFoundError as error:
         raise ConfigurationError(f"{error.filename} is missing: evaluate first") from None
     headline = approval["headline"]
@@ -30,8 +30,8 @@ def description(root: Path, months: tuple[str, ...], commit: str) -> str:
             "|---|---|",
             *(f"| {name} | {_figure(found[headline])} |" for name, found in scores.items()),
             "",
-            "| gate | verdict | difference | lower bound |",
-            "|---|---|---|---|",
+            "| gate | verdict | figure | lower bound | upper bound |",
+            "|---|---|---|---|---|",
             *map(_row, approval["checks"]),
             "",
             f"weak slices: {len(approval['weak'])}; breaks for callers of the live model: {len(approval['breaks'])}",
@@ -40,7 +40,7 @@ def description(root: Path, months: tuple[str, ...], commit: str) -> str:
 
 
 def _row(check: dict[str, Any]) -> str:
-    figures = (_figure(check.get(key)) for key in ("difference", "lower_bound"))
+    figures = (_figure(check.get(key)) for key in ("figure", "lower_bound", "upper_bound"))
     return f"| {' | '.join([check['name'], check['verdict'], *figures])} |"
 
 

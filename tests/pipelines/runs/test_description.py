@@ -15,10 +15,16 @@ MONTHS = ("2013-01", "2013-02")
 
 
 def test_description_shows_verdict_gates_and_scores(tmp_path: Path) -> None:
-    check = {"name": "better than the prior", "verdict": "passed", "difference": 0.26346, "lower_bound": 0.24152}
+    check = {
+        "name": "better than the prior",
+        "verdict": "passed",
+        "figure": 0.26346,
+        "lower_bound": 0.24152,
+        "upper_bound": 0.3,
+    }
     approval = {"verdict": "approved", "headline": "roc_auc", "checks": [check], "weak": [], "breaks": []}
     for path, content in (
-        (paths.APPROVAL, approval),
+        (paths.GATES, approval),
         (paths.METRICS, {"roc_auc": 0.75, "against": {"prior": {"roc_auc": 0.5}}}),
     ):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
@@ -27,7 +33,7 @@ def test_description_shows_verdict_gates_and_scores(tmp_path: Path) -> None:
     assert lines[0] == "Gates: **approved**, months 2013-01 to 2013-02, commit `000000000000`"
     assert "| this model | 0.7500 |" in lines
     assert "| prior | 0.5000 |" in lines
-    assert "| better than the prior | passed | 0.2635 | 0.2415 |" in lines
+    assert "| better than the prior | passed | 0.2635 | 0.2415 | 0.3000 |" in lines
 
 
 def test_description_says_so_when_nothing_was_evaluated(tmp_path: Path) -> None:
