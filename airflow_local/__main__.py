@@ -97,9 +97,8 @@ def _start(choice: Choice) -> None:
         raise ConfigurationError(f"{choice.environment} has no Airflow; run `{_make(choice)}`")
     require_fit_for_state(HOME.parent)
     processes.end({processes.FLEET_MARK: str(HOME)}, patience_s=STOP_LIMIT_S)  # left by a supervisord that was killed
-    if services.listens(PORT):
-        raise ConfigurationError(f"port {PORT} is in use by another program; set BULKHEAD_AIRFLOW_PORT")
-    services.missing(choice)
+    services.require_free(PORT, "BULKHEAD_AIRFLOW_PORT")
+    services.require(choice)
     (HOME / "logs").mkdir(exist_ok=True)
     if choice.database == "sqlite":
         database.set_aside_unless_whole()

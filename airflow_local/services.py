@@ -1,4 +1,4 @@
-"""PostgreSQL and Redis of this checkout's Airflow: Debian's programs, a Unix socket, the loopback interface, private files."""
+"""PostgreSQL and Redis of this checkout's Airflow: Debian's programs, the loopback interface, private files."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from airflow_local.site import HOME, POSTGRESQL, PROJECT, REDIS_PORT, STOP_LIMIT_S, Choice, secret
+from airflow_local.site import HOME, POSTGRESQL, POSTGRESQL_PORT, PROJECT, REDIS_PORT, STOP_LIMIT_S, Choice, secret
 from contract.errors import ConfigurationError, UnavailableError
 from fleet.supervisor.supervision import Program, Supervisor, write_privately
 
 _START_LIMIT_S = 60
 _DEBIAN = Path("/usr/lib/postgresql")  # where Debian keeps the programs that are not on the PATH
+_ADDRESS = ("--host=127.0.0.1", f"--port={POSTGRESQL_PORT}", "--username=airflow")
 _REDIS = """bind 127.0.0.1
 port {port}
 requirepass {password}
@@ -26,18 +27,28 @@ save ""
 """
 
 
-def missing(choice: Choice) -> None:
-    """Check that the programs and the port which the choice needs are there.
+def require(choice: Choice) -> None:
+    """Check that the programs and the ports which the choice needs are there.
 
     Raises:
         ConfigurationError: one is not.
     """
     if choice.database == "postgresql":
         _postgresql("initdb")
+        require_free(POSTGRESQL_PORT, "BULKHEAD_AIRFLOW_POSTGRESQL_PORT")
     if choice.executor == "celery":
         _program("redis-server", "redis-server")
-        if listens(REDIS_PORT):
-            raise ConfigurationError(f"port {REDIS_PORT} is in use by another program; set BULKHEAD_AIRFLOW_REDIS_PORT")
+        require_free(REDIS_PORT, "BULKHEAD_AIRFLOW_REDIS_PORT")
+
+
+def require_free(port: int, variable: str) -> None:
+    """Check that nothing listens on a port.
+
+    Raises:
+        ConfigurationError: something does.
+    """
+    if listens(port):
+        raise ConfigurationError(f"port {port} is in use by another program; set {variable}")
 
 
 def names(choice: Choice) -> list[str]:
@@ -53,10 +64,10 @@ def start(choice: Choice, supervisor: Supervisor) -> None:
     """
     if choice.database == "postgresql":
         _make_cluster()
-        options = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={POSTGRESQL}"]
+        options = ["-h", "127.0.0.1", "-p", str(POSTGRESQL_PORT), "-c", "unix_socket_directories="]
         command = [*_unprivileged(), _postgresql("postgres"), "-D", str(POSTGRESQL / "data"), *options]
         supervisor.add(Program("postgresql", command, PROJECT, stop_limit_s=STOP_LIMIT_S))
-        ready = [_postgresql("pg_isready"), "--quiet", f"--host={POSTGRESQL}", "--username=airflow"]
+        ready = [_postgresql("pg_isready"), "--quiet", *_ADDRESS]
         _wait("postgresql", lambda: subprocess.call(ready) == 0, supervisor)
         _make_database()
     if choice.executor == "celery":
@@ -92,10 +103,9 @@ def _make_database() -> None:
     stamp = POSTGRESQL / "made"
     if not stamp.exists():
         environment = {"PGPASSWORD": secret("postgresql-password")}
-        address = (f"--host={POSTGRESQL}", "--username=airflow")
         # Dropped first if an interrupted command has made it.
-        _run("dropdb", *address, "--if-exists", "airflow", **environment)
-        _run("createdb", *address, "airflow", **environment)
+        _run("dropdb", *_ADDRESS, "--if-exists", "airflow", **environment)
+        _run("createdb", *_ADDRESS, "airflow", **environment)
         stamp.touch()
 
 

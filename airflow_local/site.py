@@ -7,7 +7,6 @@ import os
 import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 from contract.errors import ConfigurationError
 from contract.files import canonical_json, write_atomically
@@ -17,13 +16,22 @@ VAR = PROJECT / os.environ.get("BULKHEAD_VAR", "var")
 HOME = PROJECT / os.environ.get("BULKHEAD_AIRFLOW_HOME", str(VAR / "airflow"))
 PORT = int(os.environ.get("BULKHEAD_AIRFLOW_PORT", "8088"))
 REDIS_PORT = int(os.environ.get("BULKHEAD_AIRFLOW_REDIS_PORT", "8089"))
+# Not a Unix socket below HOME: libpq takes a comma in its path for a list of hosts.
+POSTGRESQL_PORT = int(os.environ.get("BULKHEAD_AIRFLOW_POSTGRESQL_PORT", "8090"))
 URL = f"http://127.0.0.1:{PORT}"
 PASSWORDS = HOME / "passwords.json"
 ALERTS = PROJECT / os.environ.get("BULKHEAD_ALERTS", str(HOME / "alerts.toml"))
 SQLITE = HOME / "airflow.db"
-POSTGRESQL = HOME / "pg"  # a short name: its Unix socket lies here too
+POSTGRESQL = HOME / "postgresql"
 WORKER = HOME / "worker.env"
 STOP_LIMIT_S = 15
+_PASSED = "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT"  # of Airflow's own variables: when a worker counts as lost
+_OF_WORKERS = (
+    "AIRFLOW__CELERY__BROKER_URL",
+    "AIRFLOW__CELERY__RESULT_BACKEND",
+    "AIRFLOW__CORE__EXECUTION_API_SERVER_URL",
+    "AIRFLOW__CORE__EXECUTOR",
+)
 QUEUES = "default,fleet"  # the tasks of `fleet` change the fleet of this checkout
 
 
@@ -70,6 +78,7 @@ def settings(choice: Choice) -> dict[str, str]:
         "BULKHEAD_VAR": str(VAR),
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "AIRFLOW__CORE__EXECUTOR": {"local": "LocalExecutor", "celery": "CeleryExecutor"}[choice.executor],
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{URL}/execution/",
         "AIRFLOW__CORE__PARALLELISM": "4",  # the 32 idle workers of the default take half a gigabyte
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(PASSWORDS),
@@ -81,12 +90,16 @@ def settings(choice: Choice) -> dict[str, str]:
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
     }
-    return common(choice.airflow) | mine | (of_workers() if choice.executor == "celery" else _api())
+    return common(choice.airflow) | mine | (of_workers() if choice.executor == "celery" else {})
 
 
 def common(airflow: Path) -> dict[str, str]:
     """Return the environment of whatever reads the DAGs of this checkout, a worker too."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PYTHONPATH"))}
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith(_PASSED) or not name.startswith(("AIRFLOW", "PYTHONPATH"))
+    }
     return inherited | {
         "PATH": f"{airflow.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "AIRFLOW_HOME": str(HOME),
@@ -100,12 +113,8 @@ def common(airflow: Path) -> dict[str, str]:
 def of_workers() -> dict[str, str]:
     """Return what a Celery worker needs to know of this Airflow: neither its database nor the secret of its tokens."""
     broker = f"redis://:{secret('redis-password')}@127.0.0.1:{REDIS_PORT}"
-    return {
-        **_api(),
-        "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
-        "AIRFLOW__CELERY__BROKER_URL": f"{broker}/0",
-        "AIRFLOW__CELERY__RESULT_BACKEND": f"{broker}/1",
-    }
+    values = (f"{broker}/0", f"{broker}/1", f"{URL}/execution/", "CeleryExecutor")
+    return dict(zip(_OF_WORKERS, values, strict=True))
 
 
 def write_worker_file() -> None:
@@ -129,7 +138,7 @@ def read_worker_file(path: Path) -> dict[str, str]:
             "`bin/airflow-local up --executor celery`"
         ) from error
     found = {name: value for name, equals, value in pairs if equals}
-    if missing := of_workers().keys() - found.keys():
+    if missing := set(_OF_WORKERS) - found.keys():
         raise ConfigurationError(
             f"{path} lacks {', '.join(sorted(missing))}; copy it again from the Airflow to work for"
         )
@@ -149,11 +158,7 @@ def private(path: Path, text: str) -> str:
     return path.read_text()
 
 
-def _api() -> dict[str, str]:
-    return {"AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{URL}/execution/"}
-
-
 def _database(choice: Choice) -> str:
     if choice.database == "sqlite":
         return f"sqlite:///{SQLITE}"
-    return f"postgresql+psycopg2://airflow:{secret('postgresql-password')}@/airflow?host={quote(str(POSTGRESQL))}"
+    return f"postgresql+psycopg2://airflow:{secret('postgresql-password')}@127.0.0.1:{POSTGRESQL_PORT}/airflow"
