@@ -103,6 +103,8 @@ def common(airflow: Path) -> dict[str, str]:
     return inherited | {
         "PATH": f"{airflow.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "AIRFLOW_HOME": str(HOME),
+        # Titles of processes would overwrite their environment, by whose mark the orphans of a killed scheduler are found.
+        "SPT_NOENV": "1",
         "BULKHEAD_ALERTS": str(ALERTS),
         "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "dags" / "plugins"),
