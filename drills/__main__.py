@@ -13,8 +13,7 @@ from drills.callers import floods
 from drills.fleet import chaos, contention, faults, hosts, shadows
 from drills.fleet.canary import judge
 from drills.hostile import drill, fuzzing, wall
-from drills.orchestration import scheduled
-from drills.training import kills, verdicts
+from drills.training import kills, scheduled, verdicts
 from harness.bundles import Bundle, find
 
 _DRILLS: dict[str, Callable[[Bundle, argparse.Namespace], list[results.Result]]] = {

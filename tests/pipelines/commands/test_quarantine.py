@@ -255,6 +255,7 @@ def test_the_command_lists_and_shows_batches(
     Path("params.yaml").write_text(json.dumps(raw))
     batch = _break(_too_far)
     _failing(lambda: stage.run(params))
+    capsys.readouterr()  # the progress of the months
     assert command_line.main(["quarantine", "list", "--json"]) == 0
     assert [entry["state"] for entry in json.loads(capsys.readouterr().out)] == ["accepted", "quarantined", "accepted"]
     assert command_line.main(["quarantine", "show", MONTH]) == 0

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import psutil
 
 from contract.store.store import Store
-from drills.orchestration import orders
 from drills.results import Result
+from drills.training import orders
 from harness.workspaces import CommandFailedError, Workspace
 from pipelines.runs.holding import MARK
 from pipelines.runs.workspace import Workspace as RunWorkspace

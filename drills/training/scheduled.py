@@ -6,9 +6,9 @@ import itertools
 from collections.abc import Mapping, Sequence
 
 from benchmarks.training.airflow import Airflow
-from drills.orchestration import orders
-from drills.orchestration.side_by_side import side_by_side
 from drills.results import Result
+from drills.training import orders
+from drills.training.side_by_side import side_by_side
 from pipelines.runs.workspace import safe_name
 
 _DAG = "train_and_evaluate"

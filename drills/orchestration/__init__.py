@@ -1,1 +1,0 @@
-"""Drills of runs side by side, and of what schedules them."""
