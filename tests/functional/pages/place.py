@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from configparser import ConfigParser
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,6 +57,8 @@ class Place:
             json.loads(block.text)
         elif block.language == "ini":
             ConfigParser(interpolation=None).read_string(block.text)
+        elif block.language == "toml":
+            tomllib.loads(block.text)
         elif block.language == "yaml":
             assert isinstance(yaml.safe_load(block.text), dict), where
             if block.text.startswith("name:"):
