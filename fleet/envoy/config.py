@@ -170,8 +170,6 @@ def _cluster(protocol: str, digest: str, directory: Path) -> dict[str, Any]:
     check: dict[str, Any] = (
         {"grpc_health_check": {}} if protocol == "grpc" else {"http_health_check": {"path": "/readyz"}}
     )
-    http2: dict[str, Any] = {"explicit_http_config": {"http2_protocol_options": {"max_concurrent_streams": _STREAMS}}}
-    http1: dict[str, Any] = {"explicit_http_config": {"http_protocol_options": {}}}
     return {
         "@type": f"{_TYPES}.config.cluster.v3.Cluster",
         "name": name,
@@ -179,14 +177,9 @@ def _cluster(protocol: str, digest: str, directory: Path) -> dict[str, Any]:
         "eds_cluster_config": {"eds_config": _file(directory / "eds" / f"{name}.json")},
         "connect_timeout": "0.5s",
         "lb_policy": "LEAST_REQUEST",
-        "typed_extension_protocol_options": {
-            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-                "@type": f"{_TYPES}.extensions.upstreams.http.v3.HttpProtocolOptions",
-                **(http2 if protocol == "grpc" else http1),
-                "http_filters": _tries(protocol),
-                "outlier_detection": {"error_matcher": _is_failure(protocol)},
-            }
-        },
+        "typed_extension_protocol_options": _http_options(
+            protocol, outlier_detection={"error_matcher": _is_failure(protocol)}
+        ),
         "health_checks": [
             {
                 # A frozen replica leaves the rotation within 2 seconds; one that recovers is back within a quarter of a second.
@@ -231,6 +224,8 @@ def _or_live(protocol: str, digest: str, state: State) -> dict[str, Any]:
         "name": f"{names[0]}{OR_LIVE}",
         "connect_timeout": "0.5s",
         "lb_policy": "CLUSTER_PROVIDED",  # required of aggregate clusters
+        # The filters of the cluster that a route names are those that run, not those of the clusters in it.
+        "typed_extension_protocol_options": _http_options(protocol),
         "cluster_type": {
             "name": "envoy.clusters.aggregate",
             "typed_config": {
@@ -239,6 +234,19 @@ def _or_live(protocol: str, digest: str, state: State) -> dict[str, Any]:
             },
         },
         "circuit_breakers": {"thresholds": [_LIMITS]},
+    }
+
+
+def _http_options(protocol: str, **more: Any) -> dict[str, Any]:
+    """Return a cluster's options of HTTP: the version, and the filters before each try."""
+    http2 = {"http2_protocol_options": {"max_concurrent_streams": _STREAMS}}
+    return {
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+            "@type": f"{_TYPES}.extensions.upstreams.http.v3.HttpProtocolOptions",
+            "explicit_http_config": http2 if protocol == "grpc" else {"http_protocol_options": {}},
+            "http_filters": _tries(protocol),
+            **more,
+        }
     }
 
 

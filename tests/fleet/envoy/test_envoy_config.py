@@ -128,6 +128,16 @@ def test_refusals_are_neither_tried_again_nor_held_against_a_replica() -> None:
         assert header["string_match"] == {"exact": failure}
 
 
+def test_every_cluster_that_a_route_may_name_marks_the_tries() -> None:
+    """A canary's, too, which stands before the live one's: the filters of the cluster in the route run, not those behind it."""
+    for cluster in resources(STATE)["cds.json"]:
+        options = cluster["typed_extension_protocol_options"]["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]
+        assert [entry["name"].split(".")[-1] for entry in options["http_filters"]] == [
+            "header_mutation",
+            "upstream_codec",
+        ]
+
+
 def test_only_calls_that_are_one_message_are_waited_for() -> None:
     files = resources(STATE)
     inference, other = files["rds-grpc.json"][0]["virtual_hosts"][0]["routes"]
