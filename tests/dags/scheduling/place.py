@@ -93,6 +93,7 @@ class Place:
     environment: Mapping[str, str]
     airflow: Airflow
     database: str
+    executor: str
 
     def control(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, self.root / "bin" / "airflow-local", *words]
@@ -109,7 +110,7 @@ class Place:
 
     def begin(self) -> None:
         """Start Airflow; only what collects and trains is unpaused, since nothing here can be served."""
-        self.control("up", "--database", self.database)
+        self.control("up", "--database", self.database, "--executor", self.executor)
         passwords = json.loads((self.root / "var" / "airflow" / "passwords.json").read_bytes())
         self.airflow.log_in("admin", passwords["admin"])
         until(lambda: {TRAIN, COLLECT, *_OTHERS} <= self._dags(), "the DAGs to be read", limit_s=LIMIT_S)
@@ -217,9 +218,9 @@ def safe_name(run: str) -> str:
 
 
 @contextmanager
-def place(root: Path, database: str = "sqlite") -> Iterator[Place]:
+def place(root: Path, database: str = "sqlite", executor: str = "local") -> Iterator[Place]:
     """A project with a running Airflow."""
-    made = _prepared(root, database)
+    made = _prepared(root, database, executor)
     try:
         made.begin()
         yield made
@@ -230,7 +231,7 @@ def place(root: Path, database: str = "sqlite") -> Iterator[Place]:
         until(lambda: processes_in(root) == [], "everything of it to end")
 
 
-def _prepared(root: Path, database: str) -> Place:
+def _prepared(root: Path, database: str, executor: str) -> Place:
     for name in _COPIED:
         shutil.copytree(PROJECT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in _LINKED:
@@ -266,9 +267,14 @@ def _prepared(root: Path, database: str) -> Place:
     _git(root, "commit", "--quiet", "--message=A commit")
     compiling = [interpreter("pipeline"), "-m", "pipelines.runs", "compile"]
     subprocess.run(compiling, cwd=root, env=without_airflow(), check=True, stdout=subprocess.DEVNULL)
-    (port,) = free_ports(1)
-    environment = without_airflow() | {"BULKHEAD_AIRFLOW_PORT": str(port), "BULKHEAD_VAR": str(root / "var")}
-    place = Place(root, environment, Airflow(f"http://127.0.0.1:{port}"), database)
+    port, servers_port, broker_port = free_ports(3)
+    environment = without_airflow() | {
+        "BULKHEAD_AIRFLOW_PORT": str(port),
+        "BULKHEAD_AIRFLOW_POSTGRESQL_PORT": str(servers_port),
+        "BULKHEAD_AIRFLOW_REDIS_PORT": str(broker_port),
+        "BULKHEAD_VAR": str(root / "var"),
+    }
+    place = Place(root, environment, Airflow(f"http://127.0.0.1:{port}"), database, executor)
     for month in MONTHS:
         place.deliver(month)
     return place
