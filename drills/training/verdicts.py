@@ -106,9 +106,9 @@ def tally(month: Month, replications: int, seed: int) -> Tally:
         drawn = int(random.integers(2**31))
         values = comparisons.areas(labels, model, days, resamples=_RESAMPLES, seed=drawn)[1:]
         low, high = np.percentile(values, [2.5, 97.5])
-        found.covered += low <= truth <= high
+        found.covered += bool(low <= truth <= high)  # NumPy's own is no JSON
         low, high = _by_rows(labels, model)
-        found.naive_covered += low <= truth <= high
+        found.naive_covered += bool(low <= truth <= high)
         found.promoted += _passes(labels, inferior, model, days, drawn)
         found.found += _passes(labels, equal, model, days, drawn)
         # A naive bound of the difference: as wide as that of rows in blocks of no meaning.

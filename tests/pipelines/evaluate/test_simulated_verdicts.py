@@ -25,6 +25,10 @@ def test_intervals_by_days_hold_the_truth_and_those_by_rows_do_not(counted: verd
     assert counted.naive_covered < counted.covered
 
 
+def test_counts_are_plain_numbers_which_the_results_can_hold(counted: verdicts.Tally) -> None:
+    assert {type(value) for value in vars(counted).values()} == {int}
+
+
 def test_model_that_is_worse_by_the_margin_is_seldom_promoted(counted: verdicts.Tally) -> None:
     assert counted.promoted <= 11
 
