@@ -15,11 +15,11 @@ from typing import Any
 
 from contract import command_line
 from contract.errors import EXIT_RETRY, ConfigurationError
+from fleet.configuration.changes import Cause, described
 from fleet.configuration.settings import PROJECT, Settings
 from fleet.configuration.state import Bounds
 from fleet.control import history
 from fleet.control.fleet import Fleet
-from fleet.control.history import Cause
 from fleet.control.trial import IF_TRAFFIC, Judged, Trial
 from fleet.monitoring import shadow, watch
 from fleet.monitoring.costs import report
@@ -44,7 +44,7 @@ def _run(options: argparse.Namespace) -> int:
     settings = Settings.read(os.environ)
     if options.command == "history":
         entries = history.read(settings.root)
-        print(json.dumps([asdict(each) for each in entries]) if options.json else history.described(entries))
+        print(json.dumps([asdict(each) for each in entries]) if options.json else described(entries))
         return 0
     if options.command == "costs":
         costs = Observer(settings).costs_now()

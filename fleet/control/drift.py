@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from contract.errors import ConfigurationError
 from fleet.configuration import declaration
+from fleet.configuration.changes import Cause
 from fleet.configuration.settings import Settings
 from fleet.configuration.state import State
-from fleet.control.history import Cause
 from fleet.control.program import NAME
 from fleet.envoy import balancer
 from fleet.envoy.proxy import NUMBERS, Proxy

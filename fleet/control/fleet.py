@@ -16,13 +16,13 @@ from typing import Any, Literal
 from contract.errors import BulkheadError, BundleError, ConfigurationError, UnavailableError
 from fleet.configuration import declaration
 from fleet.configuration import state as fleet_state
+from fleet.configuration.changes import Cause
 from fleet.configuration.declaration import Declaration, Trial
 from fleet.configuration.edit import Edit
 from fleet.configuration.settings import Settings
 from fleet.configuration.state import Bounds, Canary, State
 from fleet.control import history
 from fleet.control.convergence import Convergence
-from fleet.control.history import Cause
 from fleet.control.program import program as program_of
 from fleet.envoy.proxy import Proxy
 from fleet.isolation import sandbox

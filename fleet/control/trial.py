@@ -16,11 +16,11 @@ from typing import Any, Literal
 from contract.errors import ConfigurationError, ConflictError, ModelRejectedError, UnavailableError
 from fleet.canary.controller import FILE_NAME
 from fleet.configuration import state as fleet_state
+from fleet.configuration.changes import Entry
 from fleet.configuration.settings import Settings
 from fleet.configuration.state import State
 from fleet.control import history
 from fleet.control.fleet import Fleet
-from fleet.control.history import Entry
 from fleet.monitoring.readings import reading, traffic
 
 PROMOTED, ROLLED_BACK, DEPLOYED, LIVE = "promoted", "rolled back", "deployed", "live already"

@@ -11,7 +11,7 @@ from pathlib import Path
 from fleet.configuration.state import State, socket_of
 from fleet.control.program import NAME
 from fleet.envoy import balancer
-from fleet.envoy.config import PROTOCOLS
+from fleet.envoy.clusters import PROTOCOLS
 from fleet.envoy.outliers import Endpoint, Outliers
 from fleet.envoy.proxy import Proxy, admin_socket
 from fleet.monitoring import shadow

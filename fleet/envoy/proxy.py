@@ -16,8 +16,8 @@ from contract.errors import UnavailableError
 from contract.files import canonical_json, write_atomically
 from fleet.configuration.settings import Settings
 from fleet.configuration.state import Replica, State, socket_of
-from fleet.envoy import config
-from fleet.envoy.config import PROTOCOLS, cluster_name
+from fleet.envoy import clusters, config
+from fleet.envoy.clusters import PROTOCOLS, cluster_name
 from fleet.supervisor import unix_http
 
 _APPLY_LIMIT_S = 20.0
@@ -169,7 +169,7 @@ class Proxy:
         hosts = {}
         for cluster in json.loads(self._get(number, "/clusters?format=json")).get("cluster_statuses", []):
             # An aggregate of two other clusters, whose endpoints are listed there.
-            if cluster["name"].endswith(config.OR_LIVE):
+            if cluster["name"].endswith(clusters.OR_LIVE):
                 continue
             for status in cluster.get("host_statuses", []):
                 hosts[cluster["name"], status["address"]["pipe"]["path"]] = _host(status)

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contract import command_line
 from contract.errors import EXIT_RETRY, ConfigurationError
+from fleet.configuration.changes import Cause, described
 from fleet.configuration.settings import Settings
 from fleet.configuration.state import Bounds
 
 if TYPE_CHECKING:
     from fleet.kubernetes.cluster import ClusterFleet
-    from fleet.kubernetes.record import Entry
 
 OVERLAYS = Path(__file__).resolve().parent / "overlays"
 _DEFAULT = "production"
@@ -39,13 +37,11 @@ def _run(options: argparse.Namespace) -> int:
     from fleet.kubernetes import manifests
     from fleet.kubernetes.api import Api
     from fleet.kubernetes.cluster import ClusterFleet
-    from fleet.kubernetes.record import Entry
 
     settings = Settings.read(os.environ)
     objects = manifests.render(_overlay(options.overlay))
     api = Api(options.context)
-    now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    change = Entry(now, _author(), options.command, None, options.why)
+    change = Cause.person(options.why).entry(options.command)
     fleet = ClusterFleet(api, settings.open_store(), objects, _tell, change, force=options.force)
     if options.command == "history":
         entries = fleet.history()
@@ -84,22 +80,6 @@ def _replicas(least: int, most: int | None = None, *more: int) -> int | Bounds:
     if more:
         raise ConfigurationError("`scale` takes one number, or the least and the most")
     return least if most is None else Bounds(least, most)
-
-
-def _author() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user need not have a name
-        return f"user {os.geteuid()}"
-
-
-def described(entries: Sequence[Entry]) -> str:
-    """Return changes as text, two lines each: what was done, and why."""
-    lines = []
-    for each in entries:
-        lines.append(f"{each.at[:19]}Z  {each.verb:<9} {(each.bundle or '')[:12]:<12}  by {each.by}: {each.verdict}")
-        lines += [f"{'':22}{each.why}"] * bool(each.why)
-    return "\n".join(lines) or "nothing was changed yet"
 
 
 def describe(status: dict[str, Any]) -> str:

@@ -15,12 +15,13 @@ from typing import Any
 
 from contract.errors import ConfigurationError, ConflictError, UnavailableError
 from contract.store.store import Store
+from fleet.configuration.changes import Entry
 from fleet.configuration.declaration import Trial
 from fleet.configuration.state import Bounds
 from fleet.kubernetes import filling, manifests, record, rollout
 from fleet.kubernetes.api import Api
 from fleet.kubernetes.manifests import CANARY, LIVE, Object
-from fleet.kubernetes.record import Entry, Record
+from fleet.kubernetes.record import Record
 from fleet.store import callers
 
 _DOWN_LIMIT_S, _POLL_S = 120.0, 0.5  # replicas drain within a minute

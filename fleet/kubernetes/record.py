@@ -16,6 +16,7 @@ from typing import Any
 from contract.errors import ConfigurationError
 from contract.files import canonical_json
 from fleet.configuration import declaration
+from fleet.configuration.changes import Entry
 from fleet.configuration.declaration import Declaration, Limits
 from fleet.configuration.state import Bounds
 
@@ -32,18 +33,6 @@ replicas: 2
 canary: null
 limits: {memory_mb: 512}
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A change: who made it, when and why; `verdict` is `begun`, `done`, or `failed: …`, `bundle` the digest that it was about."""
-
-    at: str
-    by: str
-    verb: str
-    bundle: str | None
-    why: str
-    verdict: str = "begun"
 
 
 @dataclass(frozen=True, slots=True)

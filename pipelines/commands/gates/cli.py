@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from contract.bundle import evidence
-from contract.errors import BundleError, ConfigurationError, Problem
+from contract.errors import BundleError, ConfigurationError
 from pipelines import paths
+from pipelines.commands.reproduce.differences import differences
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +42,9 @@ def _run(options: argparse.Namespace) -> int:
         return 0
     digest, stored = _published(options.recompute)
     again = _decided_again(digest, stored)
-    if problems := list(_differences("", {name: stored[name] for name in again}, again)):
+    if problems := list(
+        differences("", {name: stored[name] for name in again}, again, ("the bundle", "the new decision"))
+    ):
         raise BundleError(f"the gates of {digest[:12]} are not the same when they are decided again", problems)
     rows = stored["predictions"]["rows"]
     print(f"{_told(stored)}\n{digest[:12]}: decided again from {rows:,} stored predictions; every figure is the same")
@@ -91,14 +94,3 @@ def _told(found: Mapping[str, Any]) -> str:
     lines = [f"{check['verdict']:<14}{gate.reason(check)}" for check in found["checks"]]
     lines += [f"{'warning':<14}{what}" for what in found["weak"]]
     return "\n".join([*lines, f"{found['verdict']}: {gate.summary(found['checks'], found['champion'])}"])
-
-
-def _differences(key: str, before: Any, after: Any) -> Iterator[Problem]:
-    if isinstance(before, Mapping) and isinstance(after, Mapping):
-        for name in sorted(before.keys() | after.keys()):
-            yield from _differences(f"{key}.{name}" if key else name, before.get(name), after.get(name))
-    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
-        for index, pair in enumerate(zip(before, after, strict=True)):
-            yield from _differences(f"{key}[{index}]", *pair)
-    elif before != after:
-        yield Problem(None, None, f"{key}: {before} in the bundle, {after} when decided again")

@@ -1,4 +1,4 @@
-"""The differences between a published bundle and the one that was built from its inputs."""
+"""The differences between two documents, and between a published bundle and the one that was built from its inputs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 from contract.bundle import manifest
 from contract.errors import Problem
 
+_WHOLE = 24  # characters of the longest number: two may differ in the last digit alone
+
 
 def between(published: Path, rebuilt: Path) -> list[Problem]:
     """Return every difference, inputs first, then files, figures and evidence; none if the digests are equal."""
@@ -20,20 +22,24 @@ def between(published: Path, rebuilt: Path) -> list[Problem]:
     return [
         problem
         for section in sorted(before, key=lambda name: order.get(name, len(order)))
-        for problem in _differences(section, before[section], after[section])
+        for problem in differences(
+            section, before[section], after[section], ("the published bundle", "the rebuilt one")
+        )
     ]
 
 
-def _differences(key: str, before: Any, after: Any) -> Iterator[Problem]:
+def differences(key: str, before: Any, after: Any, sides: tuple[str, str]) -> Iterator[Problem]:
+    """Yield a line for each difference between two JSON documents, which `sides` names; numbers differ by their last digit."""
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         for name in sorted(before.keys() | after.keys()):
-            yield from _differences(f"{key}.{name}", before.get(name), after.get(name))
+            yield from differences(f"{key}.{name}" if key else name, before.get(name), after.get(name), sides)
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        for index, pair in enumerate(zip(before, after, strict=True)):
+            yield from differences(f"{key}[{index}]", *pair, sides)
     elif before != after:
-        yield Problem(
-            None, None, f"{key}: {_short(before)} in the published bundle, {_short(after)} in the rebuilt one"
-        )
+        yield Problem(None, None, f"{key}: {_short(before)} in {sides[0]}, {_short(after)} in {sides[1]}")
 
 
 def _short(value: Any) -> str:
     text = "absent" if value is None else str(value)
-    return text if len(text) <= 20 else f"{text[:12]}…"
+    return text if len(text) <= _WHOLE else f"{text[:12]}…"

@@ -14,7 +14,7 @@ from fleet.canary.controller import FILE_NAME, Judging
 from fleet.canary.counts import Tally
 from fleet.configuration.settings import Settings
 from fleet.configuration.state import Canary, Replica, State, socket_of
-from fleet.envoy.config import PROTOCOLS, cluster_name
+from fleet.envoy.clusters import PROTOCOLS, cluster_name
 from fleet.envoy.proxy import Host, Proxy
 
 OLD, NEW = "a" * 64, "b" * 64

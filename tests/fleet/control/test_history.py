@@ -4,8 +4,8 @@ import stat
 from pathlib import Path
 
 from contract.errors import ConfigurationError, UnavailableError
+from fleet.configuration.changes import Cause, described
 from fleet.control import history
-from fleet.control.history import Cause
 
 
 def test_entries_tell_who_why_evidence_and_verdict(tmp_path: Path) -> None:
@@ -19,7 +19,7 @@ def test_entries_tell_who_why_evidence_and_verdict(tmp_path: Path) -> None:
         "done",
     )
     assert entry.evidence == {"errors": [0.01, 0.05]}
-    text = history.described([entry])
+    text = described([entry])
     assert all(part in text for part in ("judge", "more errors", "rollback", "aaaaaaaaaaaa", "0.05", "done"))
     assert stat.S_IMODE((tmp_path / history.FILE_NAME).stat().st_mode) == 0o600
 
@@ -46,7 +46,7 @@ def test_change_is_not_lost_with_its_entry_when_the_disk_is_full(tmp_path: Path)
 
 
 def test_history_is_empty_before_the_first_change(tmp_path: Path) -> None:
-    assert history.described(history.read(tmp_path)) == "nothing was changed yet"
+    assert described(history.read(tmp_path)) == "nothing was changed yet"
 
 
 def test_verdict_tells_what_can_be_tried_again() -> None:

@@ -14,7 +14,7 @@ import grpc
 import pytest
 
 from fleet.configuration.state import Canary, Replica, State, socket_of
-from fleet.envoy.config import cluster_name
+from fleet.envoy.clusters import cluster_name
 from fleet.envoy.outliers import Endpoint, Outliers
 from harness.waiting import until
 from tests.fleet.envoy.conftest import Ports, Start, proxy_at

@@ -11,7 +11,7 @@ from typing import Any
 from contract.prediction_log.settings import SHADOW_HEADER
 from fleet.configuration.settings import Settings
 from fleet.configuration.state import Canary, Replica, State
-from fleet.envoy import config
+from fleet.envoy import clusters, config
 
 SETTINGS = Settings(store="store", verify_keys=tuple, root=Path("/var/fleet"), http_port=8080, grpc_port=8081)
 OLD, NEW = "a" * 64, "b" * 64
@@ -167,7 +167,7 @@ def test_control_of_a_judged_canary_gets_as_many_requests_as_the_canary() -> Non
     state = State(size=2, live=OLD, canary=Canary(NEW, 5, "auto"), replicas=replicas)
 
     def weights(of: State) -> list[int | None]:
-        (endpoints,) = resources(of)[f"eds/{config.cluster_name('http', OLD)}.json"]
+        (endpoints,) = resources(of)[f"eds/{clusters.cluster_name('http', OLD)}.json"]
         return [each.get("load_balancing_weight") for each in endpoints["endpoints"][0]["lb_endpoints"]]
 
     *others, control = [weight or 0 for weight in weights(state)]

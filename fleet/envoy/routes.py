@@ -1,0 +1,102 @@
+"""The routes of Envoy's configuration: the weights of bundles, copies for a shadow, and what is tried again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from contract.prediction_log.settings import SHADOW_HEADER
+from fleet.configuration.state import State
+from fleet.envoy.clusters import FAILURES, OR_LIVE, TRY, TYPES, cluster_name
+
+REQUEST_TIMEOUT_S = 10
+_TRY_TIMEOUT_S = 2  # a frozen replica; a thousand rows take 50 ms
+_TRIES_OF_FAILURES = 3
+_INFERENCE = "/inference.GRPCInferenceService/"
+_UNAVAILABLE = "no model is live: deploy one with `fleet deploy candidate`"
+# A request costs a replica time only once it is complete, so a slow sender costs none.
+BUFFER = "envoy.filters.http.buffer"
+BUFFER_TYPE = f"{TYPES}.extensions.filters.http.buffer.v3.Buffer"
+
+
+def of(protocol: str, state: State) -> dict[str, Any]:
+    """Return the routes of a protocol: 503 where no bundle is live."""
+    target: dict[str, Any]
+    remove = [SHADOW_HEADER]  # a caller's own
+    hidden = {"response_headers_to_remove": [TRY]}
+    if state.weights:
+        weighted = [
+            {"name": f"{cluster_name(protocol, digest)}{'' if digest == state.live else OR_LIVE}", "weight": percent}
+            for digest, percent in state.weights.items()
+        ]
+        is_sticky = state.sticky == "header"
+        route = {
+            "weighted_clusters": {"clusters": weighted, **({"use_hash_policy": True} if is_sticky else {})},
+            # Envoy takes the hash modulo the sum of the weights, which is always 100, and the live bundle comes first: a larger share of
+            # the canary moves callers to it, and none away. Requests without the header are shared at random.
+            **({"hash_policy": [{"header": {"header_name": "authorization"}}]} if is_sticky else {}),
+            "timeout": f"{REQUEST_TIMEOUT_S}s",
+            "retry_policy": _retry_policy(protocol),
+        }
+        target = {"route": route}
+        if state.shadow and state.of(state.shadow):
+            # Without the suffix that Envoy gives a copy's Host. A copy that finds the shadow busy is dropped; the caller never waits.
+            mirror = {"cluster": cluster_name(protocol, state.shadow), "disable_shadow_host_suffix_append": True}
+            route["request_mirror_policies"] = [mirror]
+            target["request_headers_to_add"] = [_name_of_request()]
+            remove = []
+    else:
+        target = {"direct_response": {"status": 503, "body": {"inline_string": _UNAVAILABLE}}}
+    routes: list[dict[str, Any]] = [{"match": {"prefix": "/"}, "request_headers_to_remove": remove, **hidden, **target}]
+    if protocol == "grpc":  # health and reflection are streams, which are never complete
+        passed = {BUFFER: {"@type": f"{BUFFER_TYPE}PerRoute", "disabled": True}}
+        # Envoy gives a buffered request a Content-Length: gRPC ignores it, and HPACK encodes a value that changes with each request anew.
+        whole = {
+            "match": {"prefix": _INFERENCE},
+            "request_headers_to_remove": ["content-length", *remove],
+            **hidden,
+            **target,
+        }
+        routes = [whole, {**routes[0], "typed_per_filter_config": passed}]
+    return {
+        "@type": f"{TYPES}.config.route.v3.RouteConfiguration",
+        "name": protocol,
+        "virtual_hosts": [{"name": protocol, "domains": ["*"], "routes": routes}],
+    }
+
+
+def _name_of_request() -> dict[str, Any]:
+    """Return the header that names a request and its copy alike, in place of a caller's own."""
+    header = {"key": SHADOW_HEADER, "value": "%UNIQUE_ID%"}
+    return {"header": header, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+
+
+def _retry_policy(protocol: str) -> dict[str, Any]:
+    """Return the retry policy: a failed request goes to another replica, which is safe since a prediction changes nothing."""
+    unavailable = ",unavailable" if protocol == "grpc" else ""
+    tries = "|".join(f"{FAILURES[protocol][1]}-{number}" for number in range(1, _TRIES_OF_FAILURES))
+    return {
+        "retry_on": f"connect-failure,refused-stream,reset,retriable-headers{unavailable}",
+        # A server answers no valid request with 500, so another replica may be in order; 503 and 504 are its answers to overload. What
+        # several replicas fail is the request: more tries would eject all of them.
+        "retriable_headers": [{"name": TRY, "string_match": {"safe_regex": {"regex": tries}}}],
+        # With pauses, as long as the first of several killed replicas needs to be back.
+        "num_retries": 12,
+        "per_try_timeout": f"{_TRY_TIMEOUT_S}s",
+        "retry_back_off": {"base_interval": "0.01s", "max_interval": "0.5s"},
+        "retry_host_predicate": [
+            {
+                "name": "envoy.retry_host_predicates.previous_hosts",
+                "typed_config": {
+                    "@type": f"{TYPES}.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
+                },
+            }
+        ],
+        "host_selection_retry_max_attempts": "10",
+        "retry_priority": {
+            "name": "envoy.retry_priorities.previous_priorities",
+            "typed_config": {
+                "@type": f"{TYPES}.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig",
+                "update_frequency": 1,
+            },
+        },
+    }
