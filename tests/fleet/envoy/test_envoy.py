@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fleet.configuration.state import Replica, State, socket_of
-from fleet.envoy import config
+from fleet.envoy import routes
 from harness import PROJECT
 from tests.fleet.crowds.load import ask
 from tests.fleet.envoy.conftest import Start
@@ -54,7 +54,7 @@ def test_unreachable_replicas_are_an_error_with_a_message_and_when_to_try_again(
 def test_late_replicas_are_an_error_with_a_message_and_when_to_try_again(
     start: Start, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(config, "REQUEST_TIMEOUT_S", 1)
+    monkeypatch.setattr(routes, "REQUEST_TIMEOUT_S", 1)
     (root / "run").mkdir()
     with socket.socket(socket.AF_UNIX) as http, socket.socket(socket.AF_UNIX) as grpc:
         for listening, protocol in ((http, "http"), (grpc, "grpc")):
