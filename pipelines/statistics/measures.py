@@ -162,11 +162,13 @@ def concordance(labels: Labels, scores: Scores, days: NDArray[np.int64]) -> NDAr
     size = int(days.max()) + 1
     pairs = np.zeros((size, size))
     positive = labels == 1
+    order = np.argsort(scores[positive])  # searches for ascending numbers are several times as fast
+    positives, owners = scores[positive][order], days[positive][order]
     for day in range(size):
         negatives = np.sort(scores[(days == day) & ~positive])
-        below = np.searchsorted(negatives, scores[positive], "left")
-        upto = np.searchsorted(negatives, scores[positive], "right")
-        pairs[:, day] = np.bincount(days[positive], (below + upto) / 2, minlength=size)
+        below = np.searchsorted(negatives, positives, "left")
+        upto = np.searchsorted(negatives, positives, "right")
+        pairs[:, day] = np.bincount(owners, (below + upto) / 2, minlength=size)
     return pairs
 
 
