@@ -15,12 +15,14 @@ from contract.schema.tasks import TASKS
 from pipelines import paths
 from pipelines.data.integrity.objects import md5_of
 from pipelines.params.params import Params, TargetParams
-from pipelines.stages.evaluate import curves, holdout, live, membership, report, slices
+from pipelines.stages.evaluate import holdout, live, membership, slices
 from pipelines.stages.evaluate.gates import decision, gate
 from pipelines.stages.evaluate.gates.figures import Given
 from pipelines.stages.evaluate.gates.predictions import Predictions
 from pipelines.stages.evaluate.holdout import Holdout
 from pipelines.stages.evaluate.live import Live
+from pipelines.stages.evaluate.report import curves
+from pipelines.stages.evaluate.report import page as report
 from pipelines.statistics import measures
 from pipelines.statistics.measures import Scores
 from pipelines.statistics.tasks import Judgement, judgement

@@ -12,7 +12,7 @@ from pipelines.models import tuning
 from pipelines.params.params import Params, TargetParams
 from pipelines.params.split import GroupedSplit, PredefinedSplit, Split, TemporalSplit
 from pipelines.stages.evaluate.gates import conditions, gate
-from pipelines.stages.evaluate.pictures import pictures
+from pipelines.stages.evaluate.report.pictures import pictures
 from pipelines.statistics.measures import MEASURES
 from pipelines.statistics.tasks import judgement
 
@@ -42,7 +42,7 @@ def render(
     judged = judgement(params.target)
     breakdown = ({"month": metrics["by_month"]} if "by_month" in metrics else {}) | slices
     return pages.render(
-        Path(__file__).with_name("report.html.j2"),
+        Path(__file__).with_name("page.html.j2"),
         params=params,
         metrics=metrics,
         models=models,

@@ -1,0 +1,1 @@
+"""The report for people: the page, its pictures, and the curves that they draw."""
