@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from pipelines.params.split import GroupedSplit, Split
+from pipelines.params.judging.split import GroupedSplit, Split
 
 Clusters = NDArray[np.int64]
 Unit = Literal["days", "entities", "rows"]

@@ -20,8 +20,8 @@ from pipelines.data import splits, tables
 from pipelines.data.splits import Draws
 from pipelines.params.column import Column
 from pipelines.params.features.transforms import FeatureParams
+from pipelines.params.judging.split import GroupedSplit, PredefinedSplit, Split, TemporalSplit
 from pipelines.params.params import Data, TargetParams
-from pipelines.params.split import GroupedSplit, PredefinedSplit, Split, TemporalSplit
 
 Rows = NDArray[np.bool_]
 _NONE_LEARNED = 1 << 64

@@ -18,8 +18,8 @@ from contract.errors import ConfigurationError
 from contract.schema.tasks import TASKS
 from pipelines.data import tables
 from pipelines.params.features.transforms import FeatureParams, columns_read
+from pipelines.params.judging.split import GroupedSplit, PredefinedSplit, Split, StratifiedSplit, TemporalSplit
 from pipelines.params.params import Data, TargetParams
-from pipelines.params.split import GroupedSplit, PredefinedSplit, Split, StratifiedSplit, TemporalSplit
 
 PART = "part"
 TRAINING, VALIDATION, HOLDOUT, UNUSED = "training", "validation", "holdout", "unused"

@@ -16,6 +16,7 @@ from ruamel.yaml.error import YAMLError
 from contract.errors import ConfigurationError, Problem
 from pipelines import paths
 from pipelines.params import params
+from pipelines.params.judging.evaluate import Slice
 from pipelines.params.source import SOURCES
 from pipelines.params.train import FAMILIES
 
@@ -30,7 +31,7 @@ _NESTED: dict[str, Any] = {
     "combine": params.Combined,
     "columns": params.Column,
     "expectations": params.Expectation,
-    "slices": params.Slice,
+    "slices": Slice,
 }
 
 

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from pipelines.params.column import Column, require_columns
 from pipelines.params.features.transforms import FEATURES, FeatureParams, check_features, histories, inputs_of
+from pipelines.params.judging.evaluate import Evaluate
+from pipelines.params.judging.gates import Gates
+from pipelines.params.judging.split import SPLITS, GroupedSplit, PredefinedSplit, Split, StratifiedSplit, TemporalSplit
 from pipelines.params.serving import Serving
 from pipelines.params.source import Combined, Source
-from pipelines.params.split import SPLITS, GroupedSplit, PredefinedSplit, Split, StratifiedSplit, TemporalSplit
 from pipelines.params.target import TargetParams
 from pipelines.params.train import Train, with_family
 from pipelines.params.tune import Tune
-from pipelines.params.types import WHOLE, Model, Month, Name, Part, Period, Share
+from pipelines.params.types import WHOLE, Model, Month, Name, Period, Share
 
 __all__ = [
-    "FEATURES", "SPLITS", "WHOLE", "Column", "Combined", "GroupedSplit", "PredefinedSplit", "StratifiedSplit", "TargetParams",
-    "TemporalSplit", "inputs_of",
+    "FEATURES", "SPLITS", "WHOLE", "Column", "Combined", "Evaluate", "Gates", "GroupedSplit", "PredefinedSplit", "StratifiedSplit",
+    "TargetParams", "TemporalSplit", "inputs_of",
 ]  # fmt: skip
 
 
@@ -109,142 +111,6 @@ class Validate(Model):
     expectations: tuple[Expectation, ...] = Field(
         default=(),
         description="Further expectations of Great Expectations. `unexpected_rows_expectation` takes any rule in SQL.",
-    )
-
-
-class Slice(Model):
-    """Rows of the hold-out that share a value, scored separately in the report."""
-
-    column: str = Field(description="Column whose values define the groups.")
-    part: Part | None = Field(default=None, description="Of a timestamp: the part of it that defines the groups.")
-
-    @property
-    def name(self) -> str:
-        """The slice's name in the report."""
-        return f"{self.column}_{self.part}" if self.part else self.column
-
-
-class Decisions(Model):
-    """Costs of the answered labels, for targets with labels."""
-
-    costs: tuple[tuple[Annotated[float, Field(allow_inf_nan=False)], ...], ...] = Field(
-        description="A row for each actual label, a column for each answered one, both in the order of `target.labels`: the cost of one "
-        "such decision, such as `[[0, 1], [12, 0]]`. A gain is below 0."
-    )
-    currency: str = Field(default="", description="Unit of the costs, for people.")
-
-    def check(self, target: TargetParams) -> None:
-        """Raise ValueError unless the costs fit the labels, and a right answer is never dearer than a wrong one."""
-        count = len(target.labels)
-        if not count:
-            raise ValueError(f"evaluate.decisions goes with labels only (the task is {target.task}); remove it")
-        if len(self.costs) != count or any(len(row) != count for row in self.costs):
-            shape = " and ".join(str(len(row)) for row in self.costs)
-            raise ValueError(
-                f"evaluate.decisions.costs must have {count} rows of {count} numbers, one for each of the labels "
-                f"{', '.join(target.labels)} (it has {len(self.costs)} rows, of {shape or 'no'} numbers)"
-            )
-        for label, (index, row) in zip(target.labels, enumerate(self.costs), strict=True):
-            if any(cost <= row[index] for other, cost in enumerate(row) if other != index):
-                raise ValueError(
-                    f"evaluate.decisions.costs: answering {label!r} rightly costs {row[index]:g}, no less than a wrong answer; the "
-                    "smallest number of each row belongs on the diagonal"
-                )
-
-
-class Evaluate(Model):
-    """Settings of the evaluation on the hold-out."""
-
-    decisions: Decisions | None = Field(
-        default=None,
-        description="Costs of decisions, by which the report shows a threshold and the cost. Null: none are shown.",
-    )
-    slices: tuple[Slice, ...] = Field(default=(), description="Groups that the report scores separately.")
-    bootstrap: int = Field(
-        default=2000,
-        ge=100,
-        description="Number of resamples for the confidence bounds: of whole days if there is a time, of whole entities for a grouped "
-        "split, else of rows.",
-    )
-
-
-class Gates(Model):
-    """Conditions of approval; margins are ROC-AUC for a binary target, else a share of the other model's loss.
-
-    Source: of `clusters`, Cameron, Miller 2015, A Practitioner's Guide to Cluster-Robust Inference, VI: "few" clusters are fewer than 20
-    to fewer than 50.
-    """
-
-    regression_margin: float = Field(
-        default=0.01,
-        ge=0,
-        le=0.5,
-        description="Largest loss of a new model against the live one, with 95 % confidence.",
-    )
-    linear_margin: float = Field(
-        default=0.0, ge=0, le=0.5, description="Largest loss of a new model against the linear baseline."
-    )
-    calibration_margin: float = Field(
-        default=0.01,
-        ge=0,
-        le=0.5,
-        description="Largest rise of the log loss through `train.calibration`, as a share, with 95 % confidence.",
-    )
-    log_loss_margin: Annotated[float, Field(ge=0, le=0.5)] | None = Field(
-        default=None,
-        description="Binary targets: largest rise of the log loss against the live model, as a share, with 95 % confidence. Null: shown, "
-        "not asked for.",
-    )
-    calibration_error_margin: Annotated[float, Field(ge=0, le=0.5)] | None = Field(
-        default=None,
-        description="Targets with labels: largest rise of the calibration error against the live model, with 95 % confidence. Null: "
-        "shown, not asked for.",
-    )
-    cost_margin: Annotated[float, Field(ge=0, le=0.5)] | None = Field(
-        default=None,
-        description="With `evaluate.decisions`: largest rise of the cost against the live model, as a share, with 95 % confidence. Null: "
-        "shown, not asked for.",
-    )
-    calibration_error: Share | None = Field(
-        default=None,
-        description="Targets with labels: largest calibration error on the hold-out, with 95 % confidence. Null: shown, not asked for.",
-    )
-    cost: Annotated[float, Field(allow_inf_nan=False)] | None = Field(
-        default=None,
-        description="With `evaluate.decisions`: largest cost of a thousand decisions on the hold-out, with 95 % confidence. Null: shown, "
-        "not asked for.",
-    )
-    undecided: Literal["hold", "reject", "approve"] = Field(
-        default="hold",
-        description="Meaning of a gate whose bounds do not decide: the model is held for a person, rejected or approved.",
-    )
-    feature_auc: float = Field(
-        default=0.99, ge=0.5, le=1, description="Largest ROC-AUC of one feature alone. More counts as a leak."
-    )
-    disguise: float = Field(
-        default=0.99,
-        gt=0,
-        le=1,
-        description="Largest share of all errors that one feature may avoid alone. More counts as the target in disguise.",
-    )
-    reviewed: tuple[str, ...] = Field(
-        default=(),
-        description="Features that may exceed `feature_auc` or look like an identifier: a person has verified that they are known before "
-        "the outcome and measure something.",
-    )
-    entity: str | None = Field(
-        default=None, description="Column whose values may not be both in training and in the hold-out."
-    )
-    clusters: int = Field(
-        default=20,
-        ge=2,
-        description="Fewest days, entities or rows of the hold-out over which a bound decides. With fewer, a model that would pass "
-        "is held for a person.",
-    )
-    replaces: Annotated[str, Field(pattern="^[0-9a-f]{8,64}$")] | None = Field(
-        default=None,
-        description="A person's decision that the live bundle with this digest (8 characters or more, in quotes) may be replaced "
-        "without a comparison.",
     )
 
 

@@ -19,8 +19,8 @@ from pipelines.data.clusters import Clusters, clusters_of
 from pipelines.data.history import accepted
 from pipelines.data.learned import UnknownRowsError
 from pipelines.params.features.transforms import FeatureParams
+from pipelines.params.judging.split import Split
 from pipelines.params.params import Data, TargetParams
-from pipelines.params.split import Split
 from pipelines.statistics.measures import Outcomes, Scores
 
 _MEMBERS = 50_000  # so many give an AUC a standard error of 0.002, and take a second or two to encode

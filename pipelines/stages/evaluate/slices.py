@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from contract.model.transforms import CALENDAR_PARTS
-from pipelines.params.params import Slice
+from pipelines.params.judging.evaluate import Slice
 from pipelines.statistics.measures import Outcomes, Scores, describe
 from pipelines.statistics.tasks import Judgement
 

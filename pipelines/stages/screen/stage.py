@@ -17,8 +17,8 @@ from pipelines.data import tables
 from pipelines.data.splits import HOLDOUT, PART, TRAINING, VALIDATION
 from pipelines.data.training import Rows
 from pipelines.params.features.transforms import FeatureParams
+from pipelines.params.judging.split import GroupedSplit, Split
 from pipelines.params.params import Data, Gates, Params, inputs_of
-from pipelines.params.split import GroupedSplit, Split
 from pipelines.stages.screen import leaks
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.params.split import GroupedSplit, PredefinedSplit, Split, StratifiedSplit, TemporalSplit
+from pipelines.params.judging.split import GroupedSplit, PredefinedSplit, Split, StratifiedSplit, TemporalSplit
 from pipelines.stages.evaluate.report.page import held_out
 
 YEAR = [f"2013-{month:02d}" for month in range(1, 13)]

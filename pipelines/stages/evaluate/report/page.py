@@ -9,8 +9,8 @@ from typing import Any
 from contract.schema.tasks import TASKS
 from pipelines.data import pages
 from pipelines.models import tuning
+from pipelines.params.judging.split import GroupedSplit, PredefinedSplit, Split, TemporalSplit
 from pipelines.params.params import Params, TargetParams
-from pipelines.params.split import GroupedSplit, PredefinedSplit, Split, TemporalSplit
 from pipelines.stages.evaluate.gates import conditions, gate
 from pipelines.stages.evaluate.report.pictures import pictures
 from pipelines.statistics.measures import MEASURES
