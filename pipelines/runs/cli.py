@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from contract.errors import EXIT_DATA, ConfigurationError
-from pipelines.runs import commands, graph, processes
+from pipelines.runs import commands, graph, processes, sharing
 from pipelines.runs.outcomes.description import description
 from pipelines.runs.outcomes.outcome import line_of
-from pipelines.runs.workspace import Workspace, close_workspace, open_workspace, open_workspaces, record, uncommitted
+from pipelines.runs.workspace import Workspace, open_workspaces, uncommitted
 
 _SHOWN = 10
 
@@ -83,7 +83,7 @@ def _open(options: argparse.Namespace) -> int:
     like = _workspace(options.like) if options.like else None
     now = datetime.now(UTC).strftime("%Y-%m")
     collect_again = [month for month in options.again.split(",") if month]
-    state = open_workspace(workspace, through=options.through or None, like=like, again=collect_again, now=now)
+    state = sharing.open_run(workspace, through=options.through or None, like=like, again=collect_again, now=now)
     print(f"{workspace.path}: commit {state.commit[:12]}, months {state.months[0]} to {state.months[-1]}")
     if changed := uncommitted(workspace.project):
         more = f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
@@ -107,13 +107,13 @@ def _execute(options: argparse.Namespace) -> int:
 
 def _record(options: argparse.Namespace) -> int:
     started = time.monotonic()
-    entry = record(_workspace(options.run))
+    entry = sharing.record_run(_workspace(options.run))
     print(json.dumps(line_of("record", "ran", time.monotonic() - started, facts=entry)))
     return 0
 
 
 def _close(options: argparse.Namespace) -> int:
-    print(close_workspace(_workspace(options.run), keep=not options.dry_run))
+    print(sharing.close_run(_workspace(options.run), keep=not options.dry_run))
     return 0
 
 

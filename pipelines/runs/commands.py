@@ -12,8 +12,9 @@ from pathlib import Path
 
 from pipelines.data.integrity.check import check
 from pipelines.machine import usage
-from pipelines.runs import recollected
+from pipelines.runs import sharing
 from pipelines.runs.holding import MARK
+from pipelines.runs.months import recollected
 from pipelines.runs.outcomes import facts
 from pipelines.runs.outcomes.outcome import PROGRESS, Progress, line_of
 from pipelines.runs.processes import run_group
@@ -54,6 +55,7 @@ def repro(
         code_file.unlink(missing_ok=True)
         # DVC takes the number of an attempt that was killed, and that no parent has waited for yet, for a running process's.
         (workspace.path / ".dvc" / "tmp" / "rwlock").unlink(missing_ok=True)
+        sharing.join(workspace)
         _verify(workspace)
         # The costs of all tasks of a run are one run's.
         refused = workspace.path / ".git" / "dry-run"
@@ -67,7 +69,8 @@ def repro(
         again = recollected.targets(workspace.state().again)
         code = 0
         for command in plan.commands(stages, workspace.path, again=again, force=force, dry_run=dry_run):
-            code = _run(workspace, command, {**environment, **extra}, name=" ".join(stages), read=progress.read)
+            pulling = sharing.pulling(command)
+            code = _run(workspace, pulling, {**environment, **extra}, name=" ".join(stages), read=progress.read)
             if dry_run and refused.is_file() and not code_file.is_file():
                 code = 0  # DVC takes a stage that was not run for failed
                 workspace.mark(failed=None)
@@ -76,6 +79,8 @@ def repro(
             if again and command[-len(again) :] == again and not dry_run:
                 workspace.collected_again()
         progress.end(code)
+        if not dry_run:
+            sharing.share(workspace)
         for stage in progress.stages.values():
             facts.complete(stage, workspace.path)
         # A failed run keeps its workspace; of another one the reports are kept.
@@ -95,7 +100,10 @@ def execute(workspace: Workspace, command: Sequence[str], environment: Mapping[s
     """Run a command in the workspace, print its outcome, and return its exit code."""
     started = time.monotonic()
     with workspace.guard():
+        if sharing.join(workspace):
+            sharing.pull(workspace)
         code = _run(workspace, command, environment, name=" ".join(command))
+        sharing.share(workspace)
         name = command[list(command).index("pipelines") + 1] if "pipelines" in command[:-1] else command[0]
         found = {} if code else facts.facts_of(name, workspace.path)
     state = "failed" if code else "ran"

@@ -24,8 +24,9 @@ from pathlib import Path
 
 from contract.errors import ConfigurationError
 from contract.files import canonical_json, private_directory, sha256, write_atomically
-from pipelines.runs import months, recollected
+from pipelines.runs import months
 from pipelines.runs.holding import held
+from pipelines.runs.months import recollected
 
 KEPT_FAILED = 5
 _SHOWN = 5
@@ -162,25 +163,38 @@ def open_workspace(
     with workspace.guard():
         if workspace.path.exists():
             return workspace.state()
-        record = read_record(like) if like else None
-        incoming = workspace.path.with_name(f".incoming-{uuid.uuid4().hex}")
-        try:
-            commit = _clone(workspace.project, incoming, record["commit"] if record else "HEAD")
-            _share_cache(workspace, incoming)
-            params = incoming / "params.yaml"
-            last = through or (record["through"] if record else None)
-            listed = months.cut(params, last) if last else months.read(params)
-            months.refuse_unfinished(listed, now)
-            months.refuse_unlisted(again, listed)
-            if like:
-                shutil.copyfile(like.recorded_lock, incoming / "dvc.lock")
-            else:
-                recollected.forget(incoming / "dvc.lock", workspace.var)
-            state = State(workspace.run, commit, tuple(listed), again=tuple(again))
-            _write_state(incoming, state)
-            incoming.rename(workspace.path)
-        finally:
-            shutil.rmtree(incoming, ignore_errors=True)
+        entry = read_record(like) if like else None
+        last = through or (entry["through"] if entry else None)
+        return make(workspace, entry["commit"] if entry else "HEAD", last, like=like, again=again, now=now)
+
+
+def make(
+    workspace: Workspace,
+    revision: str,
+    last: str | None,
+    *,
+    like: Workspace | None = None,
+    again: Sequence[str] = (),
+    now: str | None = None,
+) -> State:
+    """Make the workspace of a commit and its months through the last one, as `open_workspace` says; the guard is held."""
+    incoming = workspace.path.with_name(f".incoming-{uuid.uuid4().hex}")
+    try:
+        commit = _clone(workspace.project, incoming, revision)
+        _share_cache(workspace, incoming)
+        params = incoming / "params.yaml"
+        listed = months.cut(params, last) if last else months.read(params)
+        months.refuse_unfinished(listed, now)
+        months.refuse_unlisted(again, listed)
+        if like:
+            shutil.copyfile(like.recorded_lock, incoming / "dvc.lock")
+        else:
+            recollected.forget(incoming / "dvc.lock", workspace.var)
+        state = State(workspace.run, commit, tuple(listed), again=tuple(again))
+        _write_state(incoming, state)
+        incoming.rename(workspace.path)
+    finally:
+        shutil.rmtree(incoming, ignore_errors=True)
     return state
 
 
@@ -242,7 +256,7 @@ def close_workspace(workspace: Workspace, *, keep: bool = True) -> str:
             return f"{workspace.name} failed in {failed}; its workspace is kept as evidence: {workspace.path}"
         if keep and (workspace.path / "dvc.lock").is_file():
             record(workspace)
-        _remove(workspace.path)
+        remove(workspace.path)
     if not keep:
         return f"{workspace.name} is closed; a dry run leaves no record"
     return f"{workspace.name} is closed; the digests of its results are in {workspace.recorded_lock}"
@@ -266,7 +280,7 @@ def remove_oldest_failed(like: Workspace, keep: int = KEPT_FAILED) -> None:
     idle = [workspace for workspace in open_workspaces(like.project, like.var) if not workspace.is_busy]
     failed = [workspace for workspace in idle if workspace.state().failed]
     for workspace in failed[: max(0, len(failed) - keep)]:
-        _remove(workspace.path)
+        remove(workspace.path)
 
 
 def _clone(project: Path, target: Path, revision: str) -> str:
@@ -289,15 +303,15 @@ def _git(directory: Path, *arguments: str) -> str:
 
 def _share_cache(workspace: Workspace, checkout: Path) -> None:
     """Let the checkout use the project's cache, so that runs reuse results; links keep one copy of a table on disk."""
-    lines = (
-        "[core]",
-        "    analytics = false",
-        f'    site_cache_dir = "{workspace.path / _SITE}"',  # quoted: a comma would make a list of it
-        "[cache]",
-        f'    dir = "{workspace.project / ".dvc" / "cache"}"',
-        '    type = "reflink,hardlink,symlink"',
-    )
-    write_atomically(checkout / ".dvc" / "config.local", ("\n".join(lines) + "\n").encode())
+    from configobj import ConfigObj
+
+    # The project's own, which git does not know, may name a remote and its credentials.
+    own = workspace.project / ".dvc" / "config.local"
+    config = ConfigObj(str(own) if own.is_file() else None, encoding="utf-8")
+    cache = {"dir": str(workspace.project / ".dvc" / "cache"), "type": "reflink,hardlink,symlink"}
+    config.merge({"core": {"analytics": "false", "site_cache_dir": str(workspace.path / _SITE)}, "cache": cache})
+    config.filename = None  # so that it returns its lines
+    write_atomically(checkout / ".dvc" / "config.local", b"\n".join([*config.write(), b""]))
     private_directory(checkout / _SITE / "repo")  # DVC would make it and its parents world-writable
 
 
@@ -318,7 +332,8 @@ def _write_state(checkout: Path, state: State) -> None:
     write_atomically(checkout / _STATE, canonical_json(asdict(state)))
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Remove a workspace; for other processes it is gone in one step."""
     doomed = path.with_name(f".doomed-{uuid.uuid4().hex}")
     path.rename(doomed)
     shutil.rmtree(doomed)
