@@ -88,6 +88,7 @@ def settings(choice: Choice) -> dict[str, str]:
         "AIRFLOW__API__SECRET_KEY": secret("api-secret"),
         "AIRFLOW__API_AUTH__JWT_SECRET": secret("jwt-secret"),
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
+        "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "30",  # for 300: tasks of a scheduler that has died
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
     }
     return common(choice.airflow) | mine | (of_workers() if choice.executor == "celery" else {})

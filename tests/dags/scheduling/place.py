@@ -242,6 +242,8 @@ def _prepared(root: Path, database: str, executor: str) -> Place:
         '"retry_delay": timedelta(seconds=10)',
         '"retry_delay": timedelta(seconds=1)',
     )
+    orphans = '"AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": '
+    _replace(root / "airflow_local" / "site.py", f'{orphans}"30"', f'{orphans}"5"')
     months = ", ".join(f'"{month}"' for month in LISTED)
     files = {
         "params.yaml": f"name: tiny\ndata:\n  months: [{months}]\n",
@@ -253,7 +255,6 @@ def _prepared(root: Path, database: str, executor: str) -> Place:
         "var/airflow/airflow.cfg": (
             f"[scheduler]\ntask_instance_heartbeat_timeout = {HEARTBEAT_TIMEOUT_S}\n"
             "task_instance_heartbeat_timeout_detection_interval = 2\n"
-            "orphaned_tasks_check_interval = 5\n"  # for 300: tasks of a scheduler that has died
         ),
     }
     for name, text in files.items():
