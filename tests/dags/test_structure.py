@@ -264,6 +264,11 @@ def test_deployment_waits_for_the_judge_that_the_run_asks_for(dags: dict[str, An
     }
 
 
+def test_only_a_worker_beside_the_fleet_deploys(dags: dict[str, Any]) -> None:
+    queues = {task.task_id: task.queue for dag in dags.values() for task in dag.tasks}
+    assert {name for name, queue in queues.items() if queue == "fleet"} == {"deploy"}
+
+
 def test_a_table_is_scored_as_the_form_says(dags: dict[str, Any]) -> None:
     from jinja2 import Template
 
