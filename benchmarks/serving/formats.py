@@ -19,7 +19,7 @@ from contract.schema.schema import FeatureSchema
 from harness import PROJECT
 from harness.bundles import Bundle
 from harness.processes import SERVER_CORE, pin
-from pipelines.stages.bundle.golden import golden_rows
+from pipelines.columns.golden import golden_rows
 
 ROUNDS = 3
 ROWS = 20_000

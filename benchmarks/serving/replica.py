@@ -33,7 +33,7 @@ from harness.servers import (
     Server,
     running,
 )
-from pipelines.stages.bundle.golden import golden_rows
+from pipelines.columns.golden import golden_rows
 
 ROUNDS = 3
 LATENCY_REQUESTS = 1000

@@ -36,9 +36,9 @@ from drills.results import Result
 from harness import servers
 from harness.bundles import Bundle
 from pipelines import paths
+from pipelines.columns.golden import golden_cases
 from pipelines.data import tables
 from pipelines.params.params import Params
-from pipelines.stages.bundle.golden import golden_cases
 from pipelines.stages.collect import stage as collect
 from pipelines.stages.features import stage as features
 from pipelines.stages.train import stage as train

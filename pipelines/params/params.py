@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from pipelines.params.column import Column, require_columns
 from pipelines.params.features.transforms import FEATURES, FeatureParams, check_features, histories, inputs_of
+from pipelines.params.judging import behaviour
 from pipelines.params.judging.evaluate import Evaluate
 from pipelines.params.judging.gates import Gates
 from pipelines.params.judging.split import SPLITS, GroupedSplit, PredefinedSplit, Split, StratifiedSplit, TemporalSplit
@@ -157,6 +158,7 @@ class Params(Model):
             self.evaluate.decisions.check(self.target)
         for entry in self.evaluate.slices:
             require_columns("evaluate.slices", (entry.column,), columns)
+        behaviour.check(self.evaluate.behaviour, columns, self.features, self.target)
         self.train.check(self.features, self.target)
         self._check_weight()
         self.tune.check(self.train.family, self.train, self.train.space)

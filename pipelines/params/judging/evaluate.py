@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from pipelines.params.judging.behaviour import Behaviour
 from pipelines.params.target import TargetParams
 from pipelines.params.types import Model, Part
 
@@ -58,6 +59,9 @@ class Evaluate(Model):
         description="Costs of decisions, by which the report shows a threshold and the cost. Null: none are shown.",
     )
     slices: tuple[Slice, ...] = Field(default=(), description="Groups that the report scores separately.")
+    behaviour: tuple[Behaviour, ...] = Field(
+        default=(), description="Expectations of how the score moves when one field of a row changes."
+    )
     bootstrap: int = Field(
         default=2000,
         ge=100,

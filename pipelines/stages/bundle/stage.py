@@ -19,13 +19,13 @@ from contract.schema import schema
 from contract.schema.schema import FeatureSchema
 from pipelines import paths
 from pipelines.columns.declared import served
+from pipelines.columns.golden import golden_cases
 from pipelines.params import file as params_file
 from pipelines.params.params import Params
 from pipelines.params.serving import Serving
 from pipelines.paths import var_directory
 from pipelines.stages.bundle import bento
 from pipelines.stages.bundle import evidence as making
-from pipelines.stages.bundle.golden import golden_cases
 
 _LOCK = f"src/{bento.LOCK_NAME}"
 # Of the gates, the part that later runs read of the manifest; all of it is in the evidence.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from pipelines import paths
 from pipelines.data.integrity.objects import md5_of
 from pipelines.params.params import Params, TargetParams
 from pipelines.stages.evaluate import holdout, live, membership, slices
+from pipelines.stages.evaluate.behaviour import evidence as behaviour
 from pipelines.stages.evaluate.gates import decision, gate
 from pipelines.stages.evaluate.gates.figures import Given
 from pipelines.stages.evaluate.gates.predictions import Predictions
@@ -44,7 +46,8 @@ def run(params: Params) -> str:
     if beside and beside.scores is not None and beside.unseen is not None and beside.unseen.all():
         scores["champion"] = beside.scores
     metrics = _metrics(target, data.time, held, scores)
-    predictions = _predictions(held, scores, beside)
+    tried = behaviour.collect(params.evaluate.behaviour, params.features, held, scores["model"])
+    predictions = replace(_predictions(held, scores, beside), changes=tried.changes)
     predictions.write(paths.PREDICTIONS)
     given = Given(
         target,
@@ -60,6 +63,7 @@ def run(params: Params) -> str:
         "learned": held.rule,
         "breaks": list(beside.breaks) if beside else [],
         "suspects": {name: evidence for name, evidence in suspects.items() if name not in params.gates.reviewed},
+        "behaviour_golden": tried.golden,
         "predictions": {"md5": md5_of(paths.PREDICTIONS), "rows": len(held.outcomes)},
     }
     checks = approval["checks"]
@@ -82,6 +86,7 @@ def run(params: Params) -> str:
         write_atomically(paths.PLOTS / f"{name}.csv", curves.to_csv(name, drawn.get(name, [])))
     write_atomically(paths.METRICS, canonical_json(metrics))
     write_atomically(paths.REPORTS / "slices.json", canonical_json(breakdown))
+    write_atomically(paths.REPORTS / "behaviour.json", canonical_json(tried.examples))
     write_atomically(paths.GATES, canonical_json(approval))
     counts = json.loads(paths.COUNTS.read_bytes())
     page = report.render(params, metrics, approval, breakdown, drawn, counts, training)

@@ -57,7 +57,7 @@ def test_reproduce_gives_an_old_bundle_its_digest_when_code_params_and_live_mode
         copy,
         {
             **{name: (new, old) for name, (old, new) in deeper.items()},
-            "pipelines/stages/bundle/golden.py": ("_COUNT = 32", "_COUNT = 31"),
+            "pipelines/columns/golden.py": ("_COUNT = 32", "_COUNT = 31"),
         },
     )
     for made in ("data", "models", "reports", "build"):

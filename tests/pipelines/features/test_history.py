@@ -22,6 +22,7 @@ from contract.files import sha256
 from contract.model.encoder import Encoder
 from contract.schema.schema import FeatureSchema
 from pipelines import paths
+from pipelines.columns.golden import golden_rows
 from pipelines.commands.monitor import command as monitor
 from pipelines.data import tables
 from pipelines.data.history import accepted, columns, partitions, windows
@@ -30,7 +31,6 @@ from pipelines.params import file as params_file
 from pipelines.params.features.history import STATISTICS, period
 from pipelines.params.features.transforms import histories
 from pipelines.params.params import Params
-from pipelines.stages.bundle.golden import golden_rows
 from pipelines.stages.features import stage
 from pipelines.statistics.comparable import obstacles
 from tests.pipelines.conftest import deliveries

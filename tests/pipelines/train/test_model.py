@@ -25,12 +25,12 @@ from contract.model.predictor import Predictor
 from contract.schema.schema import FeatureSchema
 from contract.store.store import Store
 from pipelines import paths
+from pipelines.columns import golden
 from pipelines.commands.monitor import command as monitor
 from pipelines.commands.publish import command as publish
 from pipelines.data import tables
 from pipelines.models import export
 from pipelines.params.params import Params
-from pipelines.stages.bundle import golden
 from pipelines.stages.bundle import stage as bundle
 from pipelines.stages.champion import stage as champion
 from pipelines.stages.evaluate import stage as evaluate

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from contract.model.encoder import Encoder
 from contract.model.predictor import Predictor
 from pipelines import paths
+from pipelines.columns import golden
 from pipelines.data import tables
 from pipelines.params.params import Params
-from pipelines.stages.bundle import golden
 from pipelines.stages.features import stage as features
 from pipelines.stages.train import stage as train
 from tests.pipelines.conftest import RAW

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipelines.stages.evaluate.gates import conditions, gate
+from pipelines.stages.evaluate.gates import behaviour, conditions, gate
 from pipelines.stages.evaluate.gates.conditions import HEADLINE, Evidence
 from pipelines.stages.evaluate.gates.figures import Figures, Given, share_of
 from pipelines.stages.evaluate.gates.predictions import Predictions
 from pipelines.statistics import calibration, costs
 from pipelines.statistics.tasks import judgement
 
-FORMAT = 1
+FORMAT = 2
 
 
 def evidence(predictions: Predictions, given: Given) -> Evidence:
@@ -39,7 +39,8 @@ def evidence(predictions: Predictions, given: Given) -> Evidence:
 def decide(predictions: Predictions, given: Given) -> dict[str, Any]:
     """Return the verdict, every check, and the figures that no gate limits, as `gates.json` has them."""
     found, judged = evidence(predictions, given), judgement(given.target)
-    checks = conditions.checks(found, given.gates)
+    expected = behaviour.judged(Figures(given, predictions, judged))
+    checks = conditions.checks(found, given.gates) + behaviour.checks(expected)
     pair = calibration.binary(judged.form, predictions.outcomes, predictions.scores["model"])
     decisions, target = given.evaluate.decisions, given.target
     verdict = gate.verdict(checks, given.gates.undecided)
@@ -51,6 +52,7 @@ def decide(predictions: Predictions, given: Given) -> dict[str, Any]:
         "champion": given.live,
         "compared": dict(found.live or {}),
         "figures": dict(found.bounded),
+        "behaviour": expected,
         "recalibration": calibration.recalibration(*pair, predictions.clusters) if pair else None,
         "best_threshold": costs.best_threshold(decisions.costs) if decisions and len(target.labels) == 2 else None,
         "headline": judged.headline,

@@ -63,6 +63,8 @@ def reason(check: Check) -> str:
             f"{check['name']}: nothing to learn: no tree has a split, so every row gets the same score; add features that predict "
             "the target, add rows, or lower train.min_child_weight"
         )
+    if check["figure"] is None:
+        return f"{check['name']}: no row of the hold-out could be tried; undecided; required: {check['asks']}"
     over = f"over {check['clusters']:,} {check['unit']}"
     bounds = (
         f"95 % bounds {_written(check, 'lower_bound')} and {_written(check, 'upper_bound')} {over}"
@@ -134,6 +136,11 @@ def at_most(measured: Mapping[str, Any], limit: float, fewest: int) -> Check:
     return _decided(
         passed, failed, f"an upper bound of at most {limit:g}", measured, fewest, margin=limit, is_difference=False
     )
+
+
+def undecided(asks: str, margin: float, fewest: int, evidence: Mapping[str, Any]) -> Check:
+    """Return the check of a figure that no row could give."""
+    return {"verdict": UNDECIDED, "asks": asks, "margin": margin, "fewest": fewest, "is_difference": False, **evidence}
 
 
 def _decided(

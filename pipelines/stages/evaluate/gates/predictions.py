@@ -14,7 +14,7 @@ from pipelines.data import tables
 from pipelines.data.clusters import Clusters
 from pipelines.statistics.measures import Outcomes, Scores
 
-_OUTCOME, _CLUSTER, _UNSEEN, _SCORE = "outcome", "cluster", "unseen_by_live", "score_"
+_OUTCOME, _CLUSTER, _UNSEEN, _SCORE, _CHANGE = "outcome", "cluster", "unseen_by_live", "score_", "change_"
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,14 @@ class Predictions:
         clusters: numbers of the units of resampling.
         scores: by model: `model`, `linear`, `prior`, `uncalibrated` if it is calibrated, `live` if one is compared.
         unseen: mask of the rows that the live model has not learned from; None where none is compared.
+        changes: of the score of each row by expectation, in the order of `evaluate.behaviour`; NaN where a row was not tried.
     """
 
     outcomes: Outcomes
     clusters: Clusters
     scores: dict[str, Scores]
     unseen: NDArray[np.bool_] | None
+    changes: tuple[Scores, ...] = ()
 
     def write(self, path: Path) -> None:
         """Write the table; equal predictions give equal bytes."""
@@ -41,12 +43,15 @@ class Predictions:
         for name, scores in self.scores.items():
             kind = pl.Float64() if scores.ndim == 1 else pl.Array(pl.Float64(), scores.shape[1])
             columns[f"{_SCORE}{name}"] = pl.Series(np.ascontiguousarray(scores), dtype=kind)
+        for index, changes in enumerate(self.changes):
+            columns[f"{_CHANGE}{index}"] = pl.Series(changes, dtype=pl.Float64()).fill_nan(None)
         tables.write(pl.DataFrame(columns), path)
 
     @classmethod
     def read(cls, content: Path | BytesIO) -> Predictions:
         """Return the predictions of a table that `write` wrote."""
         table = pl.read_parquet(content)
+        changed = sum(name.startswith(_CHANGE) for name in table.columns)
         return cls(
             outcomes=table[_OUTCOME].to_numpy(),
             clusters=table[_CLUSTER].to_numpy(),
@@ -56,4 +61,5 @@ class Predictions:
                 if name.startswith(_SCORE)
             },
             unseen=table[_UNSEEN].to_numpy() if _UNSEEN in table.columns else None,
+            changes=tuple(table[f"{_CHANGE}{index}"].to_numpy() for index in range(changed)),
         )

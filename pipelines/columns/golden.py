@@ -19,7 +19,7 @@ def golden_cases(predictor: Predictor, count: int = _COUNT) -> list[dict[str, An
     return [{"row": row, "answer": answer} for row, answer in zip(rows, predictor.predict(rows), strict=True)]
 
 
-def golden_rows(schema: FeatureSchema, count: int) -> list[dict[str, Any]]:
+def golden_rows(schema: FeatureSchema, count: int = _COUNT) -> list[dict[str, Any]]:
     """Return rows that the schema allows; the same schema gives the same rows."""
     random = Random(schema.name)  # noqa: S311 - reproducible examples, no secret
     known = _known_categories(schema)
