@@ -89,8 +89,10 @@ def _decided_again(digest: str, stored: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _told(found: Mapping[str, Any]) -> str:
+    from pipelines.machine import looks
     from pipelines.stages.evaluate.gates import gate
 
     lines = [f"{check['verdict']:<14}{gate.reason(check)}" for check in found["checks"]]
     lines += [f"{'warning':<14}{what}" for what in found["weak"]]
+    lines += [f"{'looks':<14}{counted}"] if (counted := looks.told_of(found)) else []
     return "\n".join([*lines, f"{found['verdict']}: {gate.summary(found['checks'], found['champion'])}"])

@@ -5,12 +5,16 @@ Nothing else in the training plane writes outside its workspace.
 
 from __future__ import annotations
 
-from contract.bundle import manifest, signature
+import json
+
+from contract.bundle import evidence, manifest, signature
+from contract.errors import BundleError
 from contract.files import canonical_json, write_atomically
 from pipelines import paths
 from pipelines.commands.costs import cli as costs
 from pipelines.commands.publish.rehearsal import describe, rehearse
 from pipelines.data.ledger import batch_id, project_ledger, refuse_dropped
+from pipelines.machine import looks
 from pipelines.machine.settings import known_keys, open_store, signing_key
 from pipelines.params.params import Params
 from pipelines.paths import var_directory
@@ -24,6 +28,7 @@ def run(params: Params) -> str:
 
     Raises:
         BundleError: the bundle failed its rehearsal.
+        ModelRejectedError: the hold-out has judged more models than `gates.looks`.
         DataRejectedError: the model was trained on a batch that has been dropped.
         ConflictError: another publisher has moved the channel meanwhile; the bundle is stored.
     """
@@ -33,6 +38,7 @@ def run(params: Params) -> str:
     store = open_store(private_key=key, trusted=(signature.public_key_of(key), *known_keys()))
     before, digest = store.read("candidate"), manifest.digest_of(paths.BUNDLE)
     if digest not in store.digests():
+        _check_looks(params.gates.looks)
         found = rehearse(paths.BUNDLE, params.serving.budget, var_directory())
         write_atomically(paths.REHEARSAL, canonical_json(found))
         print(describe(found))
@@ -44,3 +50,18 @@ def run(params: Params) -> str:
         return f"{digest} is the candidate already"
     store.move("candidate", digest, expected=before, by="publish")
     return f"{digest} is now the candidate"
+
+
+def _check_looks(limit: int) -> None:
+    """Raise ModelRejectedError if the bundle's hold-out has judged too many models.
+
+    The look is recorded here too: DVC may have restored the evaluation from a cache that other machines share.
+    """
+    path = paths.BUNDLE / evidence.GATES
+    if not path.is_file():
+        raise BundleError(
+            f"{path} is not there: the bundle does not say which hold-out judged it; run `dvc repro bundle` again"
+        )
+    approval = json.loads(path.read_bytes())
+    if look := looks.look_of(approval):
+        looks.check(looks.record(look, approval["verdict"]), limit, approval["predictions"]["rows"])

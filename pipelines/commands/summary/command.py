@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 from pipelines import paths
+from pipelines.machine import looks
 from pipelines.machine.settings import open_store
 from pipelines.params.params import Params
 from pipelines.statistics.measures import MEASURES
@@ -51,4 +52,6 @@ def _scores(model: str, metrics: dict[str, Any]) -> str:
     for name, measured in models.items():
         values = [f"{measured[key]:,.4f}" if key in measured else "–" for key in keys]
         lines.append(f"{name:<12}" + "".join(f"{value:>13}" for value in values))
+    if paths.GATES.is_file() and (counted := looks.told_of(json.loads(paths.GATES.read_bytes()))):
+        lines.append(counted)
     return "\n".join(lines)

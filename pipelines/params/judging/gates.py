@@ -82,6 +82,12 @@ class Gates(Model):
         description="Fewest days, entities or rows of the hold-out over which a bound decides. With fewer, a model that would pass "
         "is held for a person.",
     )
+    looks: int = Field(
+        default=20,
+        ge=1,
+        description="Most models that one hold-out may judge before `publish` refuses the next: of 20 models that are no better than the "
+        "live one, one passes a test at 95 % with a chance of 64 %.",
+    )
     replaces: Annotated[str, Field(pattern="^[0-9a-f]{8,64}$")] | None = Field(
         default=None,
         description="A person's decision that the live bundle with this digest (8 characters or more, in quotes) may be replaced "

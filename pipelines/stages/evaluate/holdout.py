@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,7 @@ class Holdout(Labelled):
     Attributes:
         clusters: numbers of the units of resampling; `unit` says what they are.
         rule: which rows this model has learned from (see `pipelines.data.learned`).
+        digest: SHA-256 of the identities and the outcomes of these rows, in whatever order; the ledger of looks knows it.
         unseen_by_live: mask of the rows that the live model has not learned from, or the reason why that is unknown.
     """
 
@@ -48,6 +50,7 @@ class Holdout(Labelled):
     unit: str
     unlabelled: int
     rule: dict[str, Any]
+    digest: str
     unseen_by_live: NDArray[np.bool_] | UnknownRowsError
 
 
@@ -91,7 +94,14 @@ def load(
         unseen = error
     unlabelled = int(is_held.sum()) - len(known)
     rule = learned.rule(table, parts, split, data, target, features)
-    return Holdout(rows, known, clusters, unit, unlabelled, rule, unseen), members
+    digest = _digest(rows, known, splits.identity(data.key, features))
+    return Holdout(rows, known, clusters, unit, unlabelled, rule, digest, unseen), members
+
+
+def _digest(rows: pl.DataFrame, outcomes: Outcomes, identity: Sequence[str]) -> str:
+    draws = splits.draws(rows, identity, seed=0)
+    order = np.lexsort((outcomes, draws))
+    return sha256(draws[order].tobytes() + outcomes[order].astype(np.float64).tobytes()).hexdigest()
 
 
 def scores(rows: Labelled, prior: Any) -> dict[str, Scores]:

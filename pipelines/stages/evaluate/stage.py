@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 
 from contract.errors import ModelRejectedError, Problem
-from contract.files import canonical_json, write_atomically
+from contract.files import canonical_json, sha256, write_atomically
+from contract.model.predictor import MODEL_FILE_NAME
 from contract.schema.tasks import TASKS
 from pipelines import paths
 from pipelines.data.integrity.objects import md5_of
+from pipelines.machine import looks
+from pipelines.machine.looks import Look
 from pipelines.params.params import Params, TargetParams
 from pipelines.stages.evaluate import holdout, live, membership, slices
 from pipelines.stages.evaluate.behaviour import evidence as behaviour
@@ -59,13 +62,17 @@ def run(params: Params) -> str:
         champion["digest"],
         beside.because if beside else (),
     )
+    look = Look(held.digest, sha256(paths.BOOSTED / MODEL_FILE_NAME))
     approval = decision.decide(predictions, given) | {
         "learned": held.rule,
         "breaks": list(beside.breaks) if beside else [],
         "suspects": {name: evidence for name, evidence in suspects.items() if name not in params.gates.reviewed},
         "behaviour_golden": tried.golden,
+        "look": looks.as_json(look),
         "predictions": {"md5": md5_of(paths.PREDICTIONS), "rows": len(held.outcomes)},
     }
+    # Before anybody can read a figure; a rejected model is a look too.
+    counted = looks.told(looks.record(look, approval["verdict"]), params.gates.looks)
     checks = approval["checks"]
     metrics["checks"] = gate.counts(checks)
     metrics["bounds"] = {
@@ -91,7 +98,7 @@ def run(params: Params) -> str:
     counts = json.loads(paths.COUNTS.read_bytes())
     page = report.render(params, metrics, approval, breakdown, drawn, counts, training)
     write_atomically(paths.EVALUATION, page.encode())
-    return _verdict(judged, metrics, approval)
+    return f"{_verdict(judged, metrics, approval)}\n  {counted}"
 
 
 def _import_libraries() -> None:

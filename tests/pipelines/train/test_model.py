@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from pipelines.columns import golden
 from pipelines.commands.monitor import command as monitor
 from pipelines.commands.publish import command as publish
 from pipelines.data import tables
+from pipelines.machine import looks
 from pipelines.models import export
 from pipelines.params.params import Params
 from pipelines.stages.bundle import stage as bundle
@@ -286,6 +288,23 @@ def test_golden_rows_come_from_the_schema_and_show_its_gaps(workspace: Path, par
     assert any(row["depot"] == golden.UNKNOWN for row in rows)
     real = {at.isoformat(timespec="minutes") for at in tables.read_partitions(params.data.months)["promised"]}
     assert sum(row["promised"] in real for row in rows) < 5
+
+
+def test_publish_refuses_a_model_once_its_hold_out_has_judged_too_many(workspace: Path, params: Params) -> None:
+    _train(params)
+    digest = _publish(params)
+    look = looks.look_of(json.loads(paths.GATES.read_bytes()))
+    assert look is not None
+    assert looks.count(look.holdout) == 1  # once, by evaluate and by publish
+    rivals = [looks.record(replace(look, model=str(rival)), "held") for rival in range(params.gates.looks)]
+    assert rivals[-1] == 21
+    assert f"{digest} is the candidate already" in publish.run(params)
+    (paths.BUNDLE / "README.md").write_text("another bundle")
+    claims = manifest.read(paths.BUNDLE)
+    claims.files.update(manifest.tree_digests(paths.BUNDLE))
+    (paths.BUNDLE / "manifest.json").write_bytes(claims.to_bytes())
+    with pytest.raises(ModelRejectedError, match="has judged 21 models"):
+        publish.run(params)
 
 
 def test_publish_is_told_when_another_publisher_was_faster(
