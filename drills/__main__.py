@@ -7,9 +7,9 @@ import signal
 import sys
 from collections.abc import Callable
 
-from drills import overload, results, stops
+from drills import results, stops
 from drills.answers import one_answer
-from drills.callers import floods
+from drills.callers import floods, overload
 from drills.fleet import chaos, contention, faults, hosts, shadows
 from drills.fleet.canary import judge
 from drills.hostile import drill, fuzzing, wall

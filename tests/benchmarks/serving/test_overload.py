@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from drills.overload import goodput_of
+from drills.callers.overload import goodput_of
 
 
 @pytest.mark.parametrize(("times", "cost"), [(3.0, 0.0), (3.0, 0.04), (6.0, 0.04), (3.0, 0.2)])

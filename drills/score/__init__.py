@@ -1,0 +1,1 @@
+"""The ML Test Score of this checkout: 28 tests, each decided by a check that runs."""

@@ -1,0 +1,207 @@
+"""Evidence of a run of the pipeline, read from the directory that it ran in.
+
+Each function returns its figures in words, and raises NotShownError if the evidence is missing or says the contrary.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from contract.bundle import evidence as bundled
+from contract.bundle import manifest
+from contract.errors import BulkheadError
+from contract.model.predictor import Predictor
+from contract.model.transforms import TRANSFORMS
+from contract.schema import schema as feature_schema
+from contract.schema.schema import FeatureSchema
+from drills.score.checks import NotShownError
+from harness import PROJECT
+from pipelines import paths
+from pipelines.params import file
+from pipelines.params.params import Params
+
+
+def _read(place: Path, path: Path) -> Any:
+    if not (place / path).is_file():
+        raise NotShownError(f"there is no {path}; run `make repro`")
+    return json.loads((place / path).read_bytes())
+
+
+def _schema(place: Path) -> FeatureSchema:
+    return FeatureSchema.from_bytes((place / paths.BOOSTED / feature_schema.FILE_NAME).read_bytes())
+
+
+def _params(place: Path) -> Params:
+    return file.load(place / "params.yaml")
+
+
+# ── features and data ──
+def expectations(place: Path) -> str:
+    """Ask that every declared column has an expectation in every month, and that all were met."""
+    months, declared = _read(place, paths.VALIDATION), set(_params(place).data.columns)
+    count = 0
+    for month, found in months.items():
+        if missing := declared - {entry["column"] for entry in found["expectations"]}:
+            raise NotShownError(f"{month}: no expectation of {', '.join(sorted(missing))}")
+        if failed := [entry["type"] for entry in found["expectations"] if not entry["success"]]:
+            raise NotShownError(f"{month}: {len(failed)} expectations failed, first {failed[0]}")
+        count += len(found["expectations"])
+    return f"{count} expectations of {len(declared)} columns met in {len(months)} months"
+
+
+def beneficial(place: Path) -> str:
+    """Shuffle every feature of the hold-out, and ask that no loss falls and that the model uses each."""
+    command = [sys.executable, "-m", "drills.score.permutation"]
+    # Not the modules of `place`, which may be those of another commit.
+    environment = os.environ | {"PYTHONPATH": str(PROJECT), "PYTHONSAFEPATH": "1"}
+    done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise NotShownError(f"the features could not be shuffled: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
+    found: dict[str, dict[str, float]] = json.loads(done.stdout)
+    if unused := [name for name, entry in found.items() if not entry["importance"]]:
+        raise NotShownError(f"the model uses {len(unused)} features nowhere: {', '.join(unused)}")
+    if harmful := [name for name, entry in found.items() if entry["upper_bound"] < 0]:
+        raise NotShownError(f"the loss falls without {len(harmful)} features: {', '.join(harmful)}")
+    helpful = sum(entry["lower_bound"] > 0 for entry in found.values())
+    return f"{helpful} of {len(found)} features help with 95 % confidence, none harms"
+
+
+def screened(place: Path) -> str:
+    """Ask that every feature was screened for leaks, and none is above the limit but the reviewed ones."""
+    found, limit = _read(place, paths.SCREENING)["features"], _params(place).gates
+    names = {feature.name for feature in _schema(place).features}
+    if missing := names - set(found):
+        raise NotShownError(f"not screened: {', '.join(sorted(missing))}")
+    strong = {name for name in names if found[name].get("auc", 0) > limit.feature_auc} - set(limit.reviewed)
+    if strong:
+        raise NotShownError(f"ROC-AUC above {limit.feature_auc} alone: {', '.join(sorted(strong))}")
+    return f"{len(names)} features screened, none above ROC-AUC {limit.feature_auc} alone"
+
+
+def transforms_tested(_: Path) -> str:
+    """Ask that the tests name every transform."""
+    folders = (PROJECT / "tests/contract/model", PROJECT / "tests/pipelines/features")
+    texts = "".join(path.read_text() for folder in folders for path in sorted(folder.glob("test_*.py")))
+    if missing := [name for name in TRANSFORMS if f'"{name}"' not in texts]:
+        raise NotShownError(f"no test names the transforms {', '.join(missing)}")
+    return f"{len(TRANSFORMS)} transforms are named by tests"
+
+
+# ── model ──
+def committed(_: Path) -> str:
+    """Ask that what specifies the model is in Git, as it is."""
+    specified = ["params.yaml", "dvc.yaml", "pipelines", "contract", "requirements/pipeline.txt"]
+    command = ["git", "status", "--porcelain", "--", *specified]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+    if done.returncode:
+        raise NotShownError("this is no checkout of Git")
+    if done.stdout:
+        raise NotShownError(f"{len(done.stdout.splitlines())} files differ from the commit")
+    return f"{', '.join(specified)} are those of the commit"
+
+
+def tuned(place: Path) -> str:
+    """Ask that a search of settings has run before this model."""
+    verdict = _read(place, paths.TUNING)["verdict"]
+    if verdict == "off":
+        raise NotShownError("no search has run before this model (tune.trials: 0)")
+    return f"search of settings: {verdict}"
+
+
+def gate_passed(name: str) -> Callable[[Path], str]:
+    """Return evidence that this gate passed, with its bounds."""
+
+    def passed(place: Path) -> str:
+        found = {check["name"]: check for check in _read(place, paths.GATES)["checks"]}
+        if name not in found:
+            raise NotShownError(f"there is no gate {name!r}")
+        check = found[name]
+        if check["verdict"] != "passed":
+            raise NotShownError(f"{name}: {check['verdict']}")
+        return f"{name}: {check['figure']:+.3f} ({check['lower_bound']:+.3f} to {check['upper_bound']:+.3f})"
+
+    return passed
+
+
+def section_of_gates(name: str) -> Callable[[Path], str]:
+    """Return evidence that the gates have this section, and that no entry of it failed."""
+
+    def judged(place: Path) -> str:
+        found = _read(place, paths.GATES).get(name)
+        if not found:
+            raise NotShownError(f"models/gates.json says nothing of {name}")
+        failed = [entry for entry in _verdicts(found) if entry == "failed"]
+        if failed:
+            raise NotShownError(f"{name}: {len(failed)} failed")
+        return f"{name}: {len(_verdicts(found))} judged, none failed"
+
+    return judged
+
+
+def _verdicts(found: Any) -> list[str]:
+    """Return the verdicts in a section, whatever its depth."""
+    if isinstance(found, dict):
+        own = [found["verdict"]] if isinstance(found.get("verdict"), str) else []
+        return own + [verdict for value in found.values() for verdict in _verdicts(value)]
+    return [verdict for value in found for verdict in _verdicts(value)] if isinstance(found, list) else []
+
+
+# ── infrastructure ──
+def pipeline_ran(place: Path) -> str:
+    """Ask that all stages have run as they stand, and that the bundle is whole."""
+    done = subprocess.run(["dvc", "status", "--json"], cwd=place, capture_output=True, text=True)
+    if done.returncode:
+        raise NotShownError(f"dvc status: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
+    changed = set(json.loads(done.stdout)) - {"champion"}  # which is asked at every run
+    if changed:
+        raise NotShownError(f"{len(changed)} stages have not run as they stand: {', '.join(sorted(changed))}")
+    try:
+        found = manifest.verify(place / paths.BUNDLE)
+    except (BulkheadError, OSError) as error:
+        raise NotShownError(f"the bundle: {error}") from error
+    return f"every stage is up to date, and the bundle's {len(found.files)} files verify"
+
+
+def approved(place: Path) -> str:
+    """Ask that the bundle has the gates of the last evaluation, and they approve."""
+    evaluated = _read(place, paths.GATES)
+    if json.loads((place / paths.BUNDLE / bundled.GATES).read_bytes()) != evaluated:
+        raise NotShownError("the bundle has the gates of another evaluation")
+    if not evaluated["approved"]:
+        raise NotShownError(f"the model is {evaluated['verdict']}")
+    return f"{len(evaluated['checks'])} gates in the bundle, {evaluated['verdict']}"
+
+
+def stepwise(place: Path) -> str:
+    """Follow each golden request through encoder and model, and ask that the steps lead to its answer."""
+    directory = place / paths.BUNDLE / manifest.ARTIFACT
+    cases, predictor = json.loads((directory / "golden.json").read_bytes()), Predictor.load(directory)
+    for number, case in enumerate(cases):
+        scored, fallbacks = predictor.score_rows([case["row"]])
+        scores = predictor.score_matrix(scored.matrix)
+        if predictor.answers(scores, fallbacks) != [case["answer"]]:
+            raise NotShownError(f"golden request {number} is answered otherwise step by step")
+    return f"{len(cases)} golden requests followed through {len(predictor.schema.features)} features to their answers"
+
+
+# ── monitoring ──
+def finite(place: Path) -> str:
+    """Ask that every score of the hold-out is a number."""
+    from pipelines.data import tables
+
+    if not (place / paths.PREDICTIONS).is_file():
+        raise NotShownError(f"there is no {paths.PREDICTIONS}")
+    table = tables.read(place / paths.PREDICTIONS)
+    scores = [name for name, kind in table.schema.items() if kind.is_float() and name.startswith(("score", "model"))]
+    values = [np.asarray(table[name].drop_nulls().to_numpy(), np.float64) for name in scores]
+    if not values or not all(np.isfinite(each).all() for each in values):
+        raise NotShownError("scores of the hold-out are missing or no numbers")
+    return f"{sum(map(len, values)):,} scores of the hold-out are finite"
