@@ -90,7 +90,7 @@ style:
 
 # By the environment that the code runs in, the slowest first; each with a cache of its own, for another's packages lie elsewhere.
 TYPED := pipeline bench serving orchestrator client fleet
-TYPED_pipeline := contract pipelines docs/generate harness/*.py harness/load benchmarks/*.py benchmarks/fleet benchmarks/serving benchmarks/training benchmarks/peers/pipeline benchmarks/peers/litserve benchmarks/peers/mlserver benchmarks/peers/ray drills/__main__.py
+TYPED_pipeline := contract pipelines docs/generate harness/*.py harness/load benchmarks/*.py benchmarks/fleet benchmarks/serving benchmarks/training benchmarks/peers/pipeline benchmarks/peers/litserve benchmarks/peers/mlserver benchmarks/peers/ray drills/__main__.py drills/score
 TYPED_serving := contract bentos benchmarks/peers/serving drills/hostile/targets.py
 TYPED_client := harness/client drills/hostile/fuzz.py drills/hostile/properties.py
 TYPED_bench := benchmarks/peers/bench benchmarks/peers/naive
@@ -145,6 +145,10 @@ docs: | .venv/docs/installed.txt .venv/pipeline/installed.txt .venv/fleet/instal
 .PHONY: drills
 drills: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt .venv/client/installed.txt .venv/fuzz/installed.txt  ## faults injected for real: hostile, slow and greedy callers, processes that die and hang
 	$(PIPELINE) python -m drills
+
+.PHONY: score
+score: slice | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt .venv/orchestrator/installed.txt .venv/client/installed.txt .venv/test/installed.txt  ## the ML Test Score: 28 tests, each decided by a check that runs
+	@$(PIPELINE) python -m drills.score
 
 # ── environments: one hashed lock each; made under another name first, so that what runs in one never meets half of it, and one that cannot be had leaves the old ──
 # Before anything is made: whether this Python and this directory will do.

@@ -131,27 +131,37 @@ def gate_passed(name: str) -> Callable[[Path], str]:
     return passed
 
 
-def section_of_gates(name: str) -> Callable[[Path], str]:
-    """Return evidence that the gates have this section, and that no entry of it failed."""
-
-    def judged(place: Path) -> str:
-        found = _read(place, paths.GATES).get(name)
-        if not found:
-            raise NotShownError(f"models/gates.json says nothing of {name}")
-        failed = [entry for entry in _verdicts(found) if entry == "failed"]
-        if failed:
-            raise NotShownError(f"{name}: {len(failed)} failed")
-        return f"{name}: {len(_verdicts(found))} judged, none failed"
-
-    return judged
+def slices(place: Path) -> str:
+    """Ask that slices of the hold-out are judged with bounds, and none is shown to be worse than the live model."""
+    found = _read(place, paths.GATES).get("slices")
+    if not found or not found["slices"]:
+        raise NotShownError("models/gates.json judges no slice")
+    # Without a live model there is nothing to be worse than; the weak slices are found against the rest of the hold-out.
+    for name in ("every", "some"):
+        if found[name] and found[name]["verdict"] == "failed":
+            raise NotShownError(found[name]["sentence"])
+    return f"{len(found['slices'])} slices with bounds, none failed"
 
 
-def _verdicts(found: Any) -> list[str]:
-    """Return the verdicts in a section, whatever its depth."""
-    if isinstance(found, dict):
-        own = [found["verdict"]] if isinstance(found.get("verdict"), str) else []
-        return own + [verdict for value in found.values() for verdict in _verdicts(value)]
-    return [verdict for value in found for verdict in _verdicts(value)] if isinstance(found, list) else []
+def fairness(place: Path) -> str:
+    """Ask that the gaps between the groups of every protected column are measured, and none is above its limit."""
+    gates = _read(place, paths.GATES)
+    if "fairness" not in gates:
+        raise NotShownError("models/gates.json says nothing of fairness")
+    if not gates["fairness"]:
+        raise NotShownError("no column is marked `protected`, so no gap was measured")
+    gaps = [gap for column in gates["fairness"] for gap in column["gaps"].values()]
+    if failed := [gap for gap in gaps if gap["verdict"] == "failed"]:
+        raise NotShownError(f"{len(failed)} of {len(gaps)} gaps between groups are above their limit")
+    return f"{len(gaps)} gaps between groups measured, none above its limit"
+
+
+def staleness(place: Path) -> str:
+    """Ask that models of earlier months were measured on later ones, and that a sentence says what follows."""
+    sentence = str(_read(place, paths.REPORTS / "staleness.json").get("sentence") or "")
+    if not sentence:
+        raise NotShownError("reports/staleness.json has no sentence")
+    return sentence
 
 
 # ── infrastructure ──

@@ -15,7 +15,7 @@ from drills.score.checks import Check
 
 
 @dataclass(frozen=True)
-class Test:
+class Question:
     """A test of the rubric.
 
     Attributes:
@@ -42,18 +42,18 @@ _BAD_MONTH = (
 )
 
 DATA = (
-    Test("Feature expectations are captured in a schema", Check(evidence=(evidence.expectations,))),
-    Test(
+    Question("Feature expectations are captured in a schema", Check(evidence=(evidence.expectations,))),
+    Question(
         "All features are beneficial",
         manual=Check(evidence=(evidence.beneficial,), page="reference/ml-test-score.md"),
         lacks="no gate drops a feature that is of no use",
     ),
-    Test(
+    Question(
         "No feature's cost is too much",
         manual=Check((_BUDGETS,), page="how-to/server.md"),
         lacks="publishing refuses a bundle beyond its budgets of time and memory, but nothing weighs one feature",
     ),
-    Test(
+    Question(
         "Features adhere to meta-level requirements",
         Check(
             (
@@ -63,7 +63,7 @@ DATA = (
             (evidence.screened,),
         ),
     ),
-    Test(
+    Question(
         "The data pipeline has appropriate privacy controls",
         Check(
             (
@@ -72,11 +72,11 @@ DATA = (
             )
         ),
     ),
-    Test(
+    Question(
         "New features can be added quickly",
         Check(("structure/test_how_to.py::test_page_touches_as_many_source_files_as_the_table_says",)),
     ),
-    Test(
+    Question(
         "All input feature code is tested",
         Check(
             (
@@ -89,17 +89,17 @@ DATA = (
 )
 
 MODEL = (
-    Test(
+    Question(
         "Model specs are reviewed and submitted",
         manual=Check(evidence=(evidence.committed,), page="explanation/models.md"),
         lacks="no file shows that somebody reviewed a commit: protect the branch",
     ),
-    Test(
+    Question(
         "Offline and online metrics correlate",
         manual=Check((_MONITORED,), page="how-to/monitoring.md"),
         lacks="`monitor` measures the live model as `evaluate` did, but nobody has measured what its answers are worth to callers",
     ),
-    Test(
+    Question(
         "All hyperparameters have been tuned",
         Check(evidence=(evidence.tuned,)),
         Check(
@@ -107,18 +107,16 @@ MODEL = (
             page="how-to/tune.md",
         ),
     ),
-    Test("The impact of model staleness is known", Check(evidence=(evidence.section_of_gates("staleness"),))),
-    Test("A simpler model is not better", Check(evidence=(evidence.gate_passed("better than the linear baseline"),))),
-    Test(
-        "Model quality is sufficient on important data slices", Check(evidence=(evidence.section_of_gates("slices"),))
+    Question("The impact of model staleness is known", Check(evidence=(evidence.staleness,))),
+    Question(
+        "A simpler model is not better", Check(evidence=(evidence.gate_passed("better than the linear baseline"),))
     ),
-    Test(
-        "The model is tested for considerations of inclusion", Check(evidence=(evidence.section_of_gates("fairness"),))
-    ),
+    Question("Model quality is sufficient on important data slices", Check(evidence=(evidence.slices,))),
+    Question("The model is tested for considerations of inclusion", Check(evidence=(evidence.fairness,))),
 )
 
 INFRASTRUCTURE = (
-    Test(
+    Question(
         "Training is reproducible",
         Check(
             (
@@ -127,7 +125,7 @@ INFRASTRUCTURE = (
             )
         ),
     ),
-    Test(
+    Question(
         "Model specs are unit tested",
         Check(
             (
@@ -137,15 +135,15 @@ INFRASTRUCTURE = (
             )
         ),
     ),
-    Test("The ML pipeline is integration tested", Check(evidence=(evidence.pipeline_ran,))),
-    Test(
+    Question("The ML pipeline is integration tested", Check(evidence=(evidence.pipeline_ran,))),
+    Question(
         "Model quality is validated before serving",
         Check(
             (f"{_TRAINED}::test_evaluate_approves_no_model_that_learned_nothing_and_bundle_refuses_it",),
             (evidence.approved,),
         ),
     ),
-    Test(
+    Question(
         "The model can be debugged step by step on one example",
         manual=Check(
             ("pipelines/commands/test_predictions.py::test_table_holds_features_and_answers_to_the_last_bit",),
@@ -154,7 +152,7 @@ INFRASTRUCTURE = (
         ),
         lacks="a person reads the features of a row in the prediction log; no command explains its score",
     ),
-    Test(
+    Question(
         "Models are tested by a canary before they serve",
         Check(
             (
@@ -163,7 +161,7 @@ INFRASTRUCTURE = (
             )
         ),
     ),
-    Test(
+    Question(
         "A served model can be rolled back",
         Check(
             ("fleet/control/test_fleet.py::test_no_request_fails_when_another_bundle_is_deployed_and_rolled_back",),
@@ -172,7 +170,7 @@ INFRASTRUCTURE = (
 )
 
 MONITORING = (
-    Test(
+    Question(
         "Dependency changes result in notification",
         Check(
             (
@@ -182,30 +180,30 @@ MONITORING = (
             )
         ),
     ),
-    Test(
+    Question(
         "Data invariants hold in training and serving inputs",
         Check(
             (_BAD_MONTH, "contract/model/test_encoder.py::test_every_problem_is_reported_at_once"),
             (evidence.expectations,),
         ),
     ),
-    Test(
+    Question(
         "Training and serving features compute the same values",
         Check((f"{_TRAINED}::test_predictor_answers_a_request_as_the_table_is_scored", _SEEN_DRIFT)),
     ),
-    Test("Models are not too stale", Check((_MONITORED, "dags/test_structure.py::test_the_five_dags_are_there"))),
-    Test(
+    Question("Models are not too stale", Check((_MONITORED, "dags/test_structure.py::test_the_five_dags_are_there"))),
+    Question(
         "The model is numerically stable",
         Check(
             ("contract/model/test_predictor.py::test_score_that_is_no_finite_number_never_gets_out",),
             (evidence.finite,),
         ),
     ),
-    Test(
+    Question(
         "Computing performance has not regressed",
         Check((_BUDGETS, "fleet/canary/test_evidence.py::test_slow_blocks_are_harm_and_fast_ones_its_absence")),
     ),
-    Test(
+    Question(
         "Prediction quality has not regressed on served data",
         Check(
             (_MONITORED, "fleet/canary/test_evidence.py::test_shifted_predictions_are_harm_and_like_ones_its_absence")

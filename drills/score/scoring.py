@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from drills.score.checks import Outcome
-from drills.score.rubric import SECTIONS, Test
+from drills.score.rubric import SECTIONS, Question
 
 Card = dict[str, list["Scored"]]
 
@@ -38,7 +38,7 @@ def scored(outcomes: Mapping[str, Outcome], place: Path, docs: Path) -> Card:
     return {name: [_points(test, outcomes, place, docs) for test in section] for name, section in SECTIONS.items()}
 
 
-def _points(test: Test, outcomes: Mapping[str, Outcome], place: Path, docs: Path) -> Scored:
+def _points(test: Question, outcomes: Mapping[str, Outcome], place: Path, docs: Path) -> Scored:
     missing = test.lacks
     if test.automated:
         found = test.automated.decide(outcomes, place, docs)

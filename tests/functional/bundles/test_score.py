@@ -1,0 +1,85 @@
+"""The evidence of the ML Test Score: what a run of two months shows, and that each piece fails when it is gone or says the contrary."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from drills.score import evidence
+from drills.score.checks import NotShownError
+from pipelines import paths
+
+
+@pytest.fixture
+def copy(project: Path, tmp_path: Path) -> Path:
+    """The results that the evidence reads, without the data."""
+    for path in (Path("params.yaml"), paths.MODELS, paths.REPORTS, paths.BUNDLE):
+        if (project / path).is_dir():
+            shutil.copytree(project / path, tmp_path / path)
+        else:
+            shutil.copy(project / path, tmp_path / path)
+    return tmp_path
+
+
+def _change(path: Path, change: Callable[[dict], object]) -> None:
+    found = json.loads(path.read_bytes())
+    change(found)
+    path.chmod(0o644)
+    path.write_text(json.dumps(found))
+
+
+def test_run_of_two_months_shows_what_the_rubric_asks_of_it(copy: Path) -> None:
+    assert "expectations" in evidence.expectations(copy)
+    assert "none above ROC-AUC" in evidence.screened(copy)
+    assert "approved" in evidence.approved(copy)
+    assert "golden requests" in evidence.stepwise(copy)
+    assert "finite" in evidence.finite(copy)
+    assert "better than the linear baseline" in evidence.gate_passed("better than the linear baseline")(copy)
+
+
+def test_expectation_that_failed_or_is_not_there_is_named(copy: Path) -> None:
+    month = next(iter(json.loads((copy / paths.VALIDATION).read_bytes())))
+
+    def without_distance(found: dict) -> None:
+        found[month]["expectations"] = [
+            entry for entry in found[month]["expectations"] if entry["column"] != "distance"
+        ]
+
+    _change(copy / paths.VALIDATION, without_distance)
+    with pytest.raises(NotShownError, match=f"{month}: no expectation of distance"):
+        evidence.expectations(copy)
+
+
+def test_strong_feature_is_named(copy: Path) -> None:
+    _change(copy / paths.SCREENING, lambda found: found["features"]["carrier"].update(auc=0.9))
+    with pytest.raises(NotShownError, match="alone: carrier"):
+        evidence.screened(copy)
+
+
+def test_gate_that_did_not_decide_is_not_passed(copy: Path) -> None:
+    _change(copy / paths.GATES, lambda found: [check.update(verdict="undecided") for check in found["checks"]])
+    with pytest.raises(NotShownError, match="undecided"):
+        evidence.gate_passed("better than the linear baseline")(copy)
+    with pytest.raises(NotShownError, match="another evaluation"):
+        evidence.approved(copy)
+
+
+def test_answer_that_the_steps_do_not_give_is_named(copy: Path) -> None:
+    golden = copy / paths.BUNDLE / "src/bundle/golden.json"
+    cases = json.loads(golden.read_bytes())
+    cases[3]["answer"] = cases[4]["answer"] | {"probability": 0.123}
+    golden.chmod(0o644)
+    golden.write_text(json.dumps(cases))
+    with pytest.raises(NotShownError, match="golden request 3"):
+        evidence.stepwise(copy)
+
+
+@pytest.mark.parametrize("told", [evidence.expectations, evidence.screened, evidence.tuned, evidence.finite])
+def test_results_that_are_not_there_show_nothing(told: Callable[[Path], str], tmp_path: Path, project: Path) -> None:
+    shutil.copy(project / "params.yaml", tmp_path)
+    with pytest.raises(NotShownError, match="there is no "):
+        told(tmp_path)
