@@ -104,6 +104,9 @@ def common(airflow: Path) -> dict[str, str]:
     return inherited | {
         "PATH": f"{airflow.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "AIRFLOW_HOME": str(HOME),
+        # By name, for the defaults below AIRFLOW_HOME do not find it where it has a percent sign.
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(HOME / "logs"),
+        "AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(HOME / "logs" / "dag_processor"),
         # Titles of processes would overwrite their environment, by whose mark the orphans of a killed scheduler are found.
         "SPT_NOENV": "1",
         "BULKHEAD_ALERTS": str(ALERTS),

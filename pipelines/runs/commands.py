@@ -55,7 +55,8 @@ def repro(
         code_file.unlink(missing_ok=True)
         # DVC takes the number of an attempt that was killed, and that no parent has waited for yet, for a running process's.
         (workspace.path / ".dvc" / "tmp" / "rwlock").unlink(missing_ok=True)
-        sharing.join(workspace)
+        if sharing.join(workspace):
+            sharing.pull(workspace)
         _verify(workspace)
         # The costs of all tasks of a run are one run's.
         refused = workspace.path / ".git" / "dry-run"

@@ -27,12 +27,13 @@ from contract.errors import BulkheadError, ConfigurationError, ConflictError, Un
 from contract.files import canonical_json, private_directory, write_atomically
 from contract.store.providers import PROVIDERS, Bucket, reason
 from contract.store.remote import failure
+from pipelines import paths
 from pipelines.runs import workspace as local
 from pipelines.runs.workspace import State, Workspace
 
 VARIABLE = "BULKHEAD_RUNS"
 _KNOWN = ".git/shared.json"  # the opening that this workspace belongs to, and the `dvc.lock` that it began with
-_REPORTS = ("metrics.json", "reports")
+_REPORTS = (paths.METRICS, "reports")
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def open_run(
 
 
 def join(workspace: Workspace) -> bool:
-    """Make the workspace of a shared run, or bring it up to date; return whether it has changed. The guard is held.
+    """Make the workspace of a shared run, or bring it up to date; return whether it may lack results. The guard is held.
 
     Raises:
         ConfigurationError: the run is not open.
@@ -156,11 +157,12 @@ def join(workspace: Workspace) -> bool:
         _make(workspace, known)
     lock = workspace.path / "dvc.lock"
     stages = _stages(lock)
-    if all(stages.get(name) == entry for name, entry in known["stages"].items()):
-        return False
-    _write_stages(lock, stages | known["stages"])
-    shared.get_tree(workspace.path)
-    return True
+    changed = any(stages.get(name) != entry for name, entry in known["stages"].items())
+    if changed:
+        _write_stages(lock, stages | known["stages"])
+    if changed or not (workspace.path / paths.METRICS).exists():  # a corrupt one was removed
+        _get_reports(workspace, known)
+    return changed or bool(known["like"] and not known["stages"])  # what it begins with may have been made elsewhere
 
 
 def pulling(command: list[str]) -> list[str]:
@@ -170,7 +172,7 @@ def pulling(command: list[str]) -> list[str]:
 
 
 def pull(workspace: Workspace) -> None:
-    """Get all results of the run from the DVC remote."""
+    """Get all results of the run from the DVC remote; `dvc repro --pull` would ask it anew for each stage."""
     _dvc(workspace, "pull", "--allow-missing")
 
 
@@ -270,8 +272,16 @@ def _make(workspace: Workspace, known: dict[str, Any]) -> None:
 
 def _know(workspace: Workspace, known: dict[str, Any]) -> None:
     """Note the opening that a new workspace belongs to, and the results that it begins with, which are not the run's."""
+    _get_reports(workspace, known)
     base = _stages(workspace.path / "dvc.lock")
     write_atomically(workspace.path / _KNOWN, canonical_json({"id": known["id"], "base": base}))
+
+
+def _get_reports(workspace: Workspace, known: dict[str, Any]) -> None:
+    """Get metrics and reports, those of the run that this one begins like too: DVC's cache holds no metrics, and git holds older ones."""
+    for run in filter(None, (known["like"], workspace.run)):
+        if shared := of(Workspace(workspace.project, workspace.var, run)):
+            shared.get_tree(workspace.path)
 
 
 def _known(workspace: Workspace) -> dict[str, Any]:

@@ -335,5 +335,8 @@ def _write_state(checkout: Path, state: State) -> None:
 def remove(path: Path) -> None:
     """Remove a workspace; for other processes it is gone in one step."""
     doomed = path.with_name(f".doomed-{uuid.uuid4().hex}")
-    path.rename(doomed)
+    try:
+        path.rename(doomed)
+    except FileNotFoundError:  # another task has just done it
+        return
     shutil.rmtree(doomed)

@@ -28,6 +28,20 @@ def test_every_setting_is_one_that_airflow_knows(settings: dict[str, str]) -> No
         assert key in known[section]["options"], name
 
 
+def test_no_place_is_left_to_a_default_below_the_home(settings: dict[str, str]) -> None:
+    """Airflow puts its home into none of them where the home's path has a percent sign."""
+    from airflow.configuration import conf
+
+    known = conf.configuration_description
+    options = [(section, key, option) for section in known for key, option in known[section]["options"].items()]
+    below = {
+        f"AIRFLOW__{section}__{key}".upper()
+        for section, key, option in options
+        if "{AIRFLOW_HOME}" in str(option["default"])
+    }
+    assert below - {"AIRFLOW__FAB__CONFIG_FILE"} <= settings.keys()
+
+
 def test_tasks_of_a_scheduler_that_has_died_are_tried_again_within_a_minute(settings: dict[str, str]) -> None:
     """It counts as dead after the threshold; one that starts at once comes too early to find it so, and looks again."""
     from airflow.configuration import conf

@@ -21,6 +21,12 @@ from pipelines.runs.commands import environment_of, execute, repro
 from pipelines.runs.workspace import Workspace, close_workspace, open_workspace
 from tests.pipelines.runs.conftest import commit, git, workspace_of
 
+METRICS = "metrics.json"
+PIPELINE = (
+    ("evaluated.txt\n    deps", f"evaluated.txt && cp evaluated.txt {METRICS}\n    deps"),
+    ("outs: [evaluated.txt]", f"outs: [evaluated.txt]\n    metrics: [{METRICS}: {{cache: false}}]"),
+    ("deps: [evaluated.txt]", f"deps: [evaluated.txt, {METRICS}]"),
+)
 REMOTE = "[core]\nremote = bucket\n['remote \"bucket\"']\nurl = s3://models/{name}/dvc\n"
 
 
@@ -34,7 +40,15 @@ def bucket() -> Iterator[dict[str, str]]:
 def checkouts(
     project: Path, tmp_path: Path, bucket: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> tuple[Path, Path]:
-    """The project and a clone of it, of one bucket."""
+    """The project and a clone of it, of one bucket; metrics lie in git, and not in DVC's cache."""
+    file = project / "dvc.yaml"
+    text = file.read_text()
+    for before, after in PIPELINE:
+        assert before in text
+        text = text.replace(before, after)
+    file.write_text(text)
+    (project / METRICS).write_text('{"older": 1}')
+    commit(project)
     other = tmp_path / "other"
     git(tmp_path, "clone", "--quiet", str(project), str(other))
     for name, value in (bucket | {sharing.VARIABLE: f"s3://models/{tmp_path.name}/runs"}).items():
@@ -106,6 +120,7 @@ def test_run_begins_with_a_record_of_another_checkout(checkouts: tuple[Path, Pat
     assert ran(bundled, "bundle") == 0
     assert bundled.state().months == ("2013-01",)
     assert (bundled.path / "bundle.txt").read_text() == "2013-01"
+    assert (bundled.path / METRICS).read_text() == "2013-01"
     assert collected(other) == []
 
 

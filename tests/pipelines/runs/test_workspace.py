@@ -20,6 +20,7 @@ from pipelines.runs.workspace import (
     close_workspace,
     open_workspace,
     open_workspaces,
+    remove,
     remove_oldest_failed,
     safe_name,
     uncommitted,
@@ -329,3 +330,10 @@ def test_files_that_the_environment_names_are_found_from_a_workspace(
     assert seen["BULKHEAD_SIGNING_KEY"] == str(project / "key.pem")
     assert seen["BULKHEAD_VERIFY_KEY"].startswith("-----BEGIN")
     assert seen["SSL_CERT_FILE"] == "/etc/hosts"
+
+
+def test_removing_a_workspace_is_no_failure_when_another_task_was_faster(workspace: Workspace) -> None:
+    open_workspace(workspace)
+    for _ in range(2):
+        remove(workspace.path)
+    assert not workspace.path.exists()
