@@ -59,7 +59,7 @@ class Behaviour(Model):
             raise ValueError(f"{self.column!r}: by: 0 changes nothing")
         if (self.direction is None) == (self.moves_at_most is None):
             raise ValueError(f"{self.column!r} needs either `direction` or `moves_at_most`, and not both")
-        if self.direction is None and "tolerance" in self.model_fields_set:
+        if self.direction is None and self.tolerance:
             raise ValueError(f"{self.column!r}: tolerance goes with `direction`; moves_at_most is the tolerance here")
         if self.direction is not None and self.by is None:
             raise ValueError(f"{self.column!r}: a direction needs `by`, since the values of a category have no order")

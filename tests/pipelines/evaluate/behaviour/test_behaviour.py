@@ -152,3 +152,13 @@ def test_expectation_twice_is_refused() -> None:
     entry = {"column": "distance", "by": 1, "direction": "never_lower"}
     with pytest.raises(ValidationError, match=r"behaviour\[1\] is there twice"):
         Params.model_validate(RAW | {"evaluate": {"behaviour": [entry, entry]}})
+
+
+def test_expectation_is_read_back_from_the_evidence_of_a_bundle() -> None:
+    for entry in (
+        {"column": "carrier", "values": "all", "moves_at_most": 0.1},
+        {"column": "carrier", "values": ["A"], "moves_at_most": 0},
+        {"column": "wind", "by": 1, "direction": "never_higher"},
+    ):
+        found = Behaviour.model_validate(entry)
+        assert Behaviour.model_validate(found.model_dump(mode="json")) == found
