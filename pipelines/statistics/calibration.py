@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from pipelines.statistics import comparisons
 from pipelines.statistics.measures import CALIBRATION_BINS, Labels, Outcomes, Scores
 
 _FARTHEST = 1e-6  # a probability nearer to 0 or 1 counts as this, so that its logit is a number
+_TAIL = 0.025  # of each side of an interval
 _STEPS = 50
 _TOLERANCE = 1e-10
 _NORMAL = 1.959963984540054  # the 97.5 % quantile of the normal distribution
@@ -58,6 +60,46 @@ def _bins(scores: Scores) -> NDArray[np.int64]:
     for index, part in enumerate(np.array_split(order, CALIBRATION_BINS)):
         bins[part] = index
     return bins
+
+
+def reliability(
+    labels: Labels, scores: Scores, clusters: Clusters, *, resamples: int, seed: int
+) -> list[dict[str, Any]]:
+    """Return the bins of equal count, ascending by score: `predicted` mean, `observed` share and its pointwise 95 % interval.
+
+    The bounds are percentiles of resamplings of the bin's own clusters. Where all outcomes of a bin are alike every resampling is too, and
+    the open side has the bound of as many independent rows.
+
+    Source: Bröcker, Smith 2007, Increasing the Reliability of Reliability Diagrams (resampling; here of clusters); Clopper, Pearson 1934,
+    The Use of Confidence or Fiducial Limits (where all are alike).
+    """
+    found, bins = [], _bins(scores)
+    for index in np.unique(bins):
+        rows = bins == index
+        own, count = np.unique(clusters[rows], return_inverse=True)[1], int(rows.sum())
+        shares = comparisons.resampled_means(labels[rows].astype(np.float64), own, resamples=resamples, seed=seed)
+        observed, alone = float(shares[0]), _TAIL ** (1 / count)
+        lower, upper = np.percentile(shares[1:], [100 * _TAIL, 100 - 100 * _TAIL]).tolist()
+        found.append(
+            {
+                "predicted": float(scores[rows].mean()),
+                "observed": observed,
+                "lower_bound": alone if observed == 1 else lower,
+                "upper_bound": 1 - alone if observed == 0 else upper,
+                "rows": count,
+                "clusters": int(own.max()) + 1,
+            }
+        )
+    return found
+
+
+def rescaled(scores: Scores, slope: float, intercept: float) -> Scores:
+    """Return the probabilities with their log-odds rescaled: the logistic function of `slope` × log-odds + `intercept`."""
+    # Not NumPy's logarithm and exponential: their last bits depend on the processor.
+    chances = np.clip(scores, _FARTHEST, 1 - _FARTHEST).tolist()
+    return np.array(
+        [1 / (1 + math.exp(-(slope * (math.log(chance) - math.log1p(-chance)) + intercept))) for chance in chances]
+    )
 
 
 def recalibration(labels: Labels, scores: Scores, clusters: Clusters) -> dict[str, dict[str, Any]] | None:

@@ -28,7 +28,7 @@ from pipelines.stages.evaluate.holdout import Holdout
 from pipelines.stages.evaluate.live import Live
 from pipelines.stages.evaluate.report import curves
 from pipelines.stages.evaluate.report import page as report
-from pipelines.statistics import measures
+from pipelines.statistics import calibration, measures
 from pipelines.statistics.measures import Scores
 from pipelines.statistics.tasks import Judgement, judgement
 
@@ -51,6 +51,9 @@ def run(params: Params) -> str:
     metrics = _metrics(target, data.time, held, scores)
     tried = behaviour.collect(params.evaluate.behaviour, params.features, held, scores["model"])
     predictions = replace(_predictions(held, scores, beside), changes=tried.changes)
+    if scaling := training.get("recalibration"):
+        recalibrated = calibration.rescaled(scores["model"], scaling["slope"], scaling["intercept"])
+        predictions = replace(predictions, scores={**predictions.scores, "recalibrated": recalibrated})
     predictions.write(paths.PREDICTIONS)
     given = Given(
         target,
@@ -68,6 +71,7 @@ def run(params: Params) -> str:
         "breaks": list(beside.breaks) if beside else [],
         "suspects": {name: evidence for name, evidence in suspects.items() if name not in params.gates.reviewed},
         "behaviour_golden": tried.golden,
+        "recalibrated": training.get("recalibration"),
         "look": looks.as_json(look),
         "predictions": {"md5": md5_of(paths.PREDICTIONS), "rows": len(held.outcomes)},
     }
@@ -80,7 +84,7 @@ def run(params: Params) -> str:
         for name, found in approval["figures"].items()
     }
     if approval["recalibration"]:
-        metrics["calibration"] = approval["recalibration"]
+        metrics["calibration"] = {name: approval["recalibration"][name] for name in ("in_the_large", "slope")}
     metrics["membership_inference"] = membership.inference(
         judged,
         (members.outcomes, holdout.scores(members, training["prior"])),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from contract.errors import DataRejectedError, ModelRejectedError
 from contract.files import canonical_json, write_atomically
 from contract.model import reference as training_reference
 from contract.model.predictor import MODEL_FILE_NAME, Predictor
@@ -17,14 +18,16 @@ from contract.schema import schema as feature_schema
 from contract.schema.schema import FeatureSchema
 from contract.schema.tasks import TASKS
 from pipelines import paths
+from pipelines.data.training import Part
 from pipelines.machine import cluster
-from pipelines.models import export, progress, tuning
+from pipelines.models import calibration, export, progress, tuning
 from pipelines.models.calibrated import calibrated
 from pipelines.models.families import linear
 from pipelines.models.families.registry import FAMILIES
 from pipelines.models.family import ALONE, Family, Matrix, Rows, Session
-from pipelines.models.rounds import each
+from pipelines.models.rounds import each, ignored
 from pipelines.params.params import Params
+from pipelines.params.train import BoostingParams, Train
 from pipelines.stages.train.curve import Curve
 from pipelines.stages.train.reference import reference
 
@@ -46,7 +49,10 @@ def run(params: Params, session: Session = ALONE) -> str:
     curve = Curve(paths.CURVE)
     with progress.shown() as bar, cluster.client_of(params.train.cluster) as client:
         watched = replace(session, watch=each(session.watch, curve, bar), client=client)
-        model, training = family.train(rows, tuning.applied(params.train, tuned), schema, watched)
+        settings = tuning.applied(params.train, tuned)
+        model, training = family.train(rows, settings, schema, watched)
+        if scaling := _recalibration(settings, rows, schema, replace(watched, watch=ignored)):
+            training["recalibration"] = scaling
     baseline, _ = linear.train(rows, params.train, schema)
     sample = rows.sample(_SCORED).matrix
     difference, scores = _export(family, model, paths.BOOSTED, sample, schema)
@@ -66,6 +72,28 @@ def run(params: Params, session: Session = ALONE) -> str:
     }
     write_atomically(paths.TRAINING, canonical_json(training))
     return _told(training)
+
+
+def _recalibration(settings: Train, rows: Rows, schema: FeatureSchema, session: Session) -> dict[str, Any] | None:
+    """Return Platt's scaling of the margins of the validation rows, by which `evaluate` says whether it would have helped.
+
+    None with a calibration, for other tasks, where no scaling can be fitted, and for families that would be trained a second time for it.
+    """
+    # Of boosting the checkpoints still have the pass that the validation rows stopped.
+    is_kept = isinstance(settings, BoostingParams) and settings.cluster is None
+    if settings.calibration != "none" or not is_kept or TASKS[schema.task].form != "probability":
+        return None
+    family = FAMILIES[settings.family]
+    model = family.unseen(rows, settings, schema, session)
+    batches = [(family.margins(model, batch.matrix, schema), batch.outcomes) for batch in rows.batches(Part.VALIDATION)]
+    if not batches:
+        return None
+    margins, outcomes = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    try:
+        scaling = calibration.fit("sigmoid", margins, outcomes, schema.target)
+    except (DataRejectedError, ModelRejectedError):  # a label without a row, or scores that do not rise with it
+        return None
+    return {"method": "sigmoid", "rows": len(margins)} | scaling.told
 
 
 def _told(training: dict[str, Any]) -> str:

@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pipelines.params.params import Evaluate, Gates, TargetParams
+from pipelines.stages.evaluate.gates import calibrated
+from pipelines.stages.evaluate.gates.figures import Figures, Given
+from pipelines.stages.evaluate.gates.predictions import Predictions
 from pipelines.statistics import calibration, measures
+from pipelines.statistics.tasks import judgement
 
 RANDOM = np.random.default_rng(11)
 DAYS = np.repeat(np.arange(30), 40)
@@ -82,3 +87,73 @@ def test_calibration_in_the_large_is_seen() -> None:
 )
 def test_nothing_is_claimed_where_no_slope_can_be_fitted(labels: np.ndarray, scores: np.ndarray) -> None:
     assert calibration.recalibration(labels.astype(np.int8), scores, np.arange(30)) is None
+
+
+def test_reliability_has_the_bins_of_the_error_with_bands_of_whole_days() -> None:
+    found = calibration.reliability(LABELS, SCORES, DAYS, resamples=400, seed=1)
+    bins = measures.calibration(LABELS, SCORES)
+    assert [(each["predicted"], each["observed"], each["rows"]) for each in found] == [
+        pytest.approx((each["score"], each["rate"], each["rows"])) for each in bins
+    ]
+    assert all(each["lower_bound"] <= each["observed"] <= each["upper_bound"] for each in found)
+    # Rows of a day that are alike are one observation: the bands of the first 200 rows, and not narrower ones.
+    alone = calibration.reliability(LABELS[:200], SCORES[:200], np.arange(200), resamples=400, seed=1)
+    repeated = calibration.reliability(
+        np.repeat(LABELS[:200], 9), np.repeat(SCORES[:200], 9), np.repeat(np.arange(200), 9), resamples=400, seed=1
+    )
+    widths = [np.mean([each["upper_bound"] - each["lower_bound"] for each in curve]) for curve in (alone, repeated)]
+    assert widths[1] == pytest.approx(widths[0], rel=0.15)
+
+
+def test_bin_whose_outcomes_are_all_alike_has_a_band_all_the_same() -> None:
+    labels = np.repeat([0, 1], 100).astype(np.int8)
+    first, *_, last = calibration.reliability(
+        labels, np.linspace(0.1, 0.9, 200), np.arange(200) % 30, resamples=100, seed=1
+    )
+    # Clopper and Pearson of 0 and of 20 among 20.
+    assert (first["lower_bound"], first["upper_bound"]) == pytest.approx((0, 0.168), abs=1e-3)
+    assert (last["lower_bound"], last["upper_bound"]) == pytest.approx((0.832, 1), abs=1e-3)
+
+
+def test_rescaled_probabilities_are_those_of_scipy() -> None:
+    from scipy.special import expit, logit
+
+    found = calibration.rescaled(SCORES, 0.7, -0.2)
+    assert found == pytest.approx(expit(0.7 * logit(SCORES) - 0.2), abs=1e-12)
+    assert np.isfinite(calibration.rescaled(np.array([0.0, 1.0]), 2.0, 0.0)).all()
+
+
+@pytest.mark.parametrize(
+    ("slope", "days", "verdict", "said"),
+    [
+        (0.5, 30, "helps", "would have helped"),
+        (2.0, 30, "harms", "would have harmed"),
+        (1.0, 30, "undecided", "would have made no difference"),
+        (0.5, 3, "undecided", "would have made no difference"),
+    ],
+)
+def test_recalibration_on_the_validation_rows_is_judged_on_the_hold_out(
+    slope: float, days: int, verdict: str, said: str
+) -> None:
+    """The scores are twice too extreme where the slope mends them, else right; three days decide nothing."""
+    scores = calibration.rescaled(SCORES, 2.0, 0.0) if slope < 1 else SCORES
+    named = {"model": scores, "recalibrated": calibration.rescaled(scores, slope, 0.0)}
+    target = TargetParams.model_validate({"column": "late", "task": "binary", "labels": ["no", "yes"]})
+    given = Given(target, Evaluate(bootstrap=300), Gates(), 7, "days")
+    predictions = Predictions(LABELS, DAYS % days, named, None)
+    found = calibrated.recalibration(Figures(given, predictions, judgement(target)))
+    assert found is not None
+    assert found["on_validation"]["verdict"] == verdict
+    assert said in found["on_validation"]["sentence"]
+    assert "stopped the training" in found["on_validation"]["sentence"]
+    if verdict == "helps":
+        assert found["on_validation"]["calibration_error"]["lower_bound"] > 0
+
+
+def test_model_that_is_calibrated_is_compared_with_itself_without_it() -> None:
+    named = {"model": SCORES, "uncalibrated": calibration.rescaled(SCORES, 2.0, 0.0)}
+    target = TargetParams.model_validate({"column": "late", "task": "binary", "labels": ["no", "yes"]})
+    given = Given(target, Evaluate(bootstrap=300), Gates(), 7, "days")
+    found = calibrated.on_validation(Figures(given, Predictions(LABELS, DAYS, named, None), judgement(target)))
+    assert found is not None
+    assert found["sentence"].startswith("Recalibrating on the validation rows helped")

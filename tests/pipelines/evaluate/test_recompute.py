@@ -26,7 +26,12 @@ def predictions(kind: str) -> tuple[Predictions, dict[str, Any]]:
     if kind == "binary":
         truth = RANDOM.random(ROWS)
         outcomes = (RANDOM.random(ROWS) < truth).astype(np.int8)
-        scores = {"model": truth, "linear": (truth + RANDOM.random(ROWS)) / 2, "prior": np.full(ROWS, 0.5)}
+        scores = {
+            "model": truth,
+            "linear": (truth + RANDOM.random(ROWS)) / 2,
+            "prior": np.full(ROWS, 0.5),
+            "recalibrated": truth**2,
+        }
         target = {"labels": LABELS[:2]}
     elif kind == "multiclass":
         truth = RANDOM.dirichlet([1, 1, 1], ROWS)

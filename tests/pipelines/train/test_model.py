@@ -293,7 +293,11 @@ def test_golden_rows_come_from_the_schema_and_show_its_gaps(workspace: Path, par
 def test_publish_refuses_a_model_once_its_hold_out_has_judged_too_many(workspace: Path, params: Params) -> None:
     _train(params)
     digest = _publish(params)
-    look = looks.look_of(json.loads(paths.GATES.read_bytes()))
+    decided = json.loads(paths.GATES.read_bytes())
+    fitted, helped = decided["recalibrated"], decided["recalibration"]["on_validation"]
+    assert (fitted["method"], fitted["rows"] > 0, fitted["slope"] > 0) == ("sigmoid", True, True)
+    assert helped["verdict"] in ("helps", "harms", "undecided")
+    look = looks.look_of(decided)
     assert look is not None
     assert looks.count(look.holdout) == 1  # once, by evaluate and by publish
     rivals = [looks.record(replace(look, model=str(rival)), "held") for rival in range(params.gates.looks)]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipelines.stages.evaluate.gates import behaviour, conditions, gate
+from pipelines.stages.evaluate.gates import behaviour, calibrated, conditions, gate
 from pipelines.stages.evaluate.gates.conditions import HEADLINE, Evidence
 from pipelines.stages.evaluate.gates.figures import Figures, Given, share_of
 from pipelines.stages.evaluate.gates.predictions import Predictions
-from pipelines.statistics import calibration, costs
+from pipelines.statistics import costs
 from pipelines.statistics.tasks import judgement
 
 FORMAT = 2
@@ -39,9 +39,9 @@ def evidence(predictions: Predictions, given: Given) -> Evidence:
 def decide(predictions: Predictions, given: Given) -> dict[str, Any]:
     """Return the verdict, every check, and the figures that no gate limits, as `gates.json` has them."""
     found, judged = evidence(predictions, given), judgement(given.target)
-    expected = behaviour.judged(Figures(given, predictions, judged))
+    measuring = Figures(given, predictions, judged)
+    expected = behaviour.judged(measuring)
     checks = conditions.checks(found, given.gates) + behaviour.checks(expected)
-    pair = calibration.binary(judged.form, predictions.outcomes, predictions.scores["model"])
     decisions, target = given.evaluate.decisions, given.target
     verdict = gate.verdict(checks, given.gates.undecided)
     return {
@@ -53,7 +53,8 @@ def decide(predictions: Predictions, given: Given) -> dict[str, Any]:
         "compared": dict(found.live or {}),
         "figures": dict(found.bounded),
         "behaviour": expected,
-        "recalibration": calibration.recalibration(*pair, predictions.clusters) if pair else None,
+        "recalibration": calibrated.recalibration(measuring),
+        "reliability": calibrated.reliability(measuring),
         "best_threshold": costs.best_threshold(decisions.costs) if decisions and len(target.labels) == 2 else None,
         "headline": judged.headline,
         "weak": gate.weakness(checks, judged),

@@ -24,7 +24,8 @@ class Predictions:
     Attributes:
         outcomes: of shape (rows,), as `pipelines.statistics.measures` has them.
         clusters: numbers of the units of resampling.
-        scores: by model: `model`, `linear`, `prior`, `uncalibrated` if it is calibrated, `live` if one is compared.
+        scores: by model: `model`, `linear`, `prior`, `uncalibrated` if it is calibrated, `recalibrated` if
+            the validation rows could, `live` if one is compared.
         unseen: mask of the rows that the live model has not learned from; None where none is compared.
         changes: of the score of each row by expectation, in the order of `evaluate.behaviour`; NaN where a row was not tried.
     """
