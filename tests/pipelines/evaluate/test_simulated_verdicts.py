@@ -23,14 +23,42 @@ def counted() -> Iterator[verdicts.Tally]:
 def test_intervals_by_days_hold_the_truth_and_those_by_rows_do_not(counted: verdicts.Tally) -> None:
     assert counted.covered >= 48
     assert counted.naive_covered < counted.covered
+    assert counted.width > 1.15 * counted.naive_width
 
 
 def test_counts_are_plain_numbers_which_the_results_can_hold(counted: verdicts.Tally) -> None:
-    assert {type(value) for value in vars(counted).values()} == {int}
+    assert {type(value) for value in vars(counted).values()} == {int, float}
 
 
 def test_model_that_is_worse_by_the_margin_is_seldom_promoted(counted: verdicts.Tally) -> None:
     assert counted.promoted <= 11
+
+
+def test_bounds_do_not_exceed_what_a_difference_can_be_when_there_are_few_days() -> None:
+    from pipelines.statistics import comparisons
+
+    labels, days = np.array([1, 0, 1, 0, 1, 0], np.int8), np.array([0, 0, 1, 1, 2, 2])
+    scores, perfect = np.array([0.9, 0.2, 0.3, 0.4, 0.8, 0.1]), labels.astype(np.float64)
+    values = comparisons.areas(labels, scores, days, resamples=200, seed=1, others=perfect)
+    assert np.isfinite(values).all()
+    assert (np.abs(values) <= 1).all()
+    assert set(comparisons.areas(labels, perfect, days, resamples=200, seed=1)) == {1.0}
+
+
+@pytest.mark.parametrize("rows", [6, 40])
+def test_error_of_resampled_days_is_that_of_the_jackknife(rows: int) -> None:
+    from sklearn.metrics import roc_auc_score
+
+    from pipelines.statistics import measures
+
+    random, size = np.random.default_rng(rows), 60
+    labels, days = random.integers(0, 2, size * rows).astype(np.int8), np.repeat(np.arange(size), rows)
+    scores = labels * 0.5 + random.random(size * rows) + random.normal(0, 0.3, size)[days]
+    pairs = measures.concordance(labels, scores, days)
+    counts = [np.bincount(days[labels == value], minlength=size).astype(np.float64) for value in (1, 0)]
+    _, (error,) = measures._auc_and_error(np.ones((1, size)), pairs, *counts)
+    without = [roc_auc_score(labels[days != day], scores[days != day]) for day in range(size)]
+    assert error == pytest.approx(np.sqrt((size - 1) / size * np.sum((without - np.mean(without)) ** 2)), rel=0.06)
 
 
 def test_error_of_delong_is_that_of_resampled_rows() -> None:
