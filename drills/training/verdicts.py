@@ -21,7 +21,7 @@ from pipelines.statistics.tasks import JUDGEMENTS
 _ALPHA = 0.05
 _MARGIN = 0.01  # of ROC-AUC; `gates.regression_margin`
 _RESAMPLES = 1000
-_TRUTH_ROWS = 4_000_000
+_TRUTH_ROWS = 2_000_000
 _COVERAGE, _POWER = (0.93, 0.97), 0.8
 Numbers = NDArray[np.float64]
 
@@ -163,7 +163,7 @@ def _placements(values: Numbers, others: Numbers) -> Numbers:
     return placed
 
 
-def verdicts(seed: int, replications: int = 2000) -> list[Result]:
+def verdicts(seed: int, replications: int = 1000) -> list[Result]:
     """Run the drill: coverage of intervals, promotions of a model that is worse by the margin, and of one that is as good."""
     month = Month()
     found = tally(month, replications, seed)
