@@ -60,6 +60,11 @@ class Column(Model):
         description="If true, its values are personal data. They may not enter the bundle, so features that would carry them are refused, "
         "and servers neither count nor log features made from it.",
     )
+    protected: bool = Field(
+        default=False,
+        description="If true, the evaluation compares rates, errors and calibration between groups of its values (a number: quarters). "
+        "Whether a feature reads it is another matter.",
+    )
     description: str | None = Field(default=None, description="Text for people, on the OpenAPI page.")
 
     @model_validator(mode="after")
@@ -68,6 +73,12 @@ class Column(Model):
             raise ValueError(
                 "values of a column that is marked pii would enter the bundle with params.yaml; leave them out"
             )
+        if self.protected and self.pii:
+            raise ValueError(
+                "a column that is marked protected cannot be marked pii: its values name the groups in the bundle's evidence"
+            )
+        if self.protected and self.kind in ("timestamp", "identifier"):
+            raise ValueError(f"protected goes with a category, a boolean or a number (the kind is {self.kind})")
         if self.is_later and "required" in self.model_fields_set:
             raise ValueError("required is about requests, and none carries a column that is known: later; remove it")
         if self.utc_of is not None and self.kind != "timestamp":

@@ -154,10 +154,7 @@ class Params(Model):
         check_features(self.features, columns)
         for name, feature in histories(self.features).items():
             feature.check_table(name, columns, self.data.time, self.target)
-        if self.evaluate.decisions is not None:
-            self.evaluate.decisions.check(self.target)
-        for entry in self.evaluate.slices:
-            require_columns("evaluate.slices", (entry.column,), columns)
+        self.evaluate.check(self.target, columns)
         behaviour.check(self.evaluate.behaviour, columns, self.features, self.target)
         self.train.check(self.features, self.target)
         self._check_weight()
@@ -199,6 +196,7 @@ class Params(Model):
         if self.gates.entity is not None:
             require_columns("gates.entity", (self.gates.entity,), self.data.columns)
         has_labels, is_costed = bool(self.target.labels), self.evaluate.decisions is not None
+        is_protected = any(column.protected for column in self.data.columns.values())
         for names, is_possible, needs in (
             (("log_loss_margin",), len(self.target.labels) == 2, "a binary target"),
             (("calibration_error", "calibration_error_margin"), has_labels, "a target with labels"),
@@ -207,6 +205,16 @@ class Params(Model):
             for name in names:
                 if getattr(self.gates, name) is not None and not is_possible:
                     raise ValueError(f"gates.{name} needs {needs}; without it remove the key")
+        if self.gates.slice_margin is not None and not self.evaluate.slices:
+            raise ValueError("gates.slice_margin needs evaluate.slices; without them remove the key")
+        if self.gates.fairness_gap and not (has_labels and is_protected):
+            raise ValueError(
+                "gates.fairness_gap needs a target with labels, and a column marked protected: true; without them remove the key"
+            )
+        if len(self.target.labels) != 2 and (
+            wrong := self.gates.fairness_gap.keys() & {"true_positive_rate", "false_positive_rate"}
+        ):
+            raise ValueError(f"gates.fairness_gap.{min(wrong)} needs a binary target; without it remove the key")
         if unknown := [name for name in self.gates.reviewed if name not in self.features]:
             raise ValueError(f"gates.reviewed lists {unknown[0]!r}, which is no feature: {', '.join(self.features)}")
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,20 +29,31 @@ def errors(labels: Labels, scores: Scores, clusters: Clusters, *, resamples: int
 
     The bins are those of the whole hold-out in every resampling, so that the error is that of the same bins.
     """
+    statistic = error_of(labels, scores, clusters)
+    drawn = comparisons.draws(int(clusters.max()) + 1, resamples, seed)
+    return np.concatenate([statistic(weights) for weights in drawn])
+
+
+def error_of(
+    labels: Labels, scores: Scores, clusters: Clusters
+) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+    """Return the function from weights of the clusters, of shape (sets, clusters), to the calibration error of each set."""
     size = int(clusters.max()) + 1
     cells, row_cells = np.unique(_bins(scores) * size + clusters, return_inverse=True)
     excess = np.bincount(row_cells, scores - labels)
     bins, owners = np.divmod(cells, size)
     starts = np.flatnonzero(np.diff(bins, prepend=-1))
     counts = np.bincount(clusters, minlength=size)
-    # Not a product of matrices: its last bits depend on the processor.
-    return np.concatenate(
-        [
-            np.abs(np.add.reduceat(weights[:, owners] * excess, starts, axis=1)).sum(axis=1)
-            / (weights * counts).sum(axis=1)
-            for weights in comparisons.draws(size, resamples, seed)
-        ]
-    )
+
+    def of(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        drawn = weights[:, :size]
+        with np.errstate(invalid="ignore"):  # no row of a part is drawn
+            # Not a product of matrices: its last bits depend on the processor.
+            found: NDArray[np.float64] = np.abs(np.add.reduceat(drawn[:, owners] * excess, starts, axis=1)).sum(axis=1)
+            found /= (drawn * counts).sum(axis=1)
+        return found
+
+    return of
 
 
 def binary(form: Form, outcomes: Outcomes, scores: Scores) -> tuple[Labels, Scores] | None:

@@ -8,6 +8,8 @@ from pydantic import Field
 
 from pipelines.params.types import Model, Share
 
+FairnessGap = Literal["rate", "true_positive_rate", "false_positive_rate", "error_rate", "calibration_gap"]
+
 
 class Gates(Model):
     """Conditions of approval; margins are ROC-AUC for a binary target, else a share of the other model's loss.
@@ -54,6 +56,20 @@ class Gates(Model):
         default=None,
         description="With `evaluate.decisions`: largest cost of a thousand decisions on the hold-out, with 95 % confidence. Null: shown, "
         "not asked for.",
+    )
+    slice_margin: Annotated[float, Field(gt=0, le=0.5)] | None = Field(
+        default=None,
+        description="With `evaluate.slices`: largest loss of a slice against the live model. Null: shown, not asked for.",
+    )
+    slices: Literal["some", "every"] = Field(
+        default="some",
+        description="With `slice_margin`. `some`: the gate fails if some slice is shown to lose more (Holm's correction for their number). "
+        "`every`: it passes only if every slice is shown not to lose as much, each with 95 % confidence; small ones leave it undecided.",
+    )
+    fairness_gap: dict[FairnessGap, Annotated[float, Field(gt=0, lt=1)]] = Field(
+        default={},
+        description="With columns marked `protected`: largest gap between two groups, with 95 % confidence, by figure, such as "
+        "`{true_positive_rate: 0.1}`. Those not named are shown, not asked for: where base rates differ, not all can be equal.",
     )
     undecided: Literal["hold", "reject", "approve"] = Field(
         default="hold",

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from contract.errors import ModelRejectedError, Problem
 from contract.files import canonical_json, sha256, write_atomically
@@ -19,7 +20,7 @@ from pipelines.data.integrity.objects import md5_of
 from pipelines.machine import looks
 from pipelines.machine.looks import Look
 from pipelines.params.params import Params, TargetParams
-from pipelines.stages.evaluate import holdout, live, membership, slices
+from pipelines.stages.evaluate import holdout, live, membership
 from pipelines.stages.evaluate.behaviour import evidence as behaviour
 from pipelines.stages.evaluate.gates import decision, gate
 from pipelines.stages.evaluate.gates.figures import Given
@@ -28,6 +29,7 @@ from pipelines.stages.evaluate.holdout import Holdout
 from pipelines.stages.evaluate.live import Live
 from pipelines.stages.evaluate.report import curves
 from pipelines.stages.evaluate.report import page as report
+from pipelines.stages.evaluate.slices import groups, measured
 from pipelines.statistics import calibration, measures
 from pipelines.statistics.measures import Scores
 from pipelines.statistics.tasks import Judgement, judgement
@@ -48,9 +50,10 @@ def run(params: Params) -> str:
     beside = live.judge(champion["digest"], data, target, params.features, params.serving.deprecated, held)
     if beside and beside.scores is not None and beside.unseen is not None and beside.unseen.all():
         scores["champion"] = beside.scores
-    metrics = _metrics(target, data.time, held, scores)
     tried = behaviour.collect(params.evaluate.behaviour, params.features, held, scores["model"])
-    predictions = replace(_predictions(held, scores, beside), changes=tried.changes)
+    metrics = _metrics(target, data.time, held, scores, params.evaluate.slice_rows)
+    apart = groups.all_groups(held.table, params.evaluate.slices, data.columns, search=params.evaluate.weak_slices > 0)
+    predictions = replace(_predictions(held, scores, beside, apart), changes=tried.changes)
     if scaling := training.get("recalibration"):
         recalibrated = calibration.rescaled(scores["model"], scaling["slope"], scaling["intercept"])
         predictions = replace(predictions, scores={**predictions.scores, "recalibrated": recalibrated})
@@ -90,7 +93,12 @@ def run(params: Params) -> str:
         (members.outcomes, holdout.scores(members, training["prior"])),
         (held.outcomes, scores),
     )
-    breakdown = slices.by_slice(judged, held.table, params.evaluate.slices, held.outcomes, scores["model"])
+    breakdown = {
+        entry.name: measured.by_group(
+            judged, apart[f"{groups.SLICE}{entry.name}"], held.outcomes, scores["model"], params.evaluate.slice_rows
+        )
+        for entry in params.evaluate.slices
+    }
     drawn = curves.curves(target, held.outcomes, scores["model"], training["importance"])
     shutil.rmtree(paths.PLOTS, ignore_errors=True)
     for name in curves.FIELDS:  # DVC warns of a missing file that dvc.yaml names
@@ -110,24 +118,28 @@ def _import_libraries() -> None:
     import sklearn.metrics  # noqa: F401
 
 
-def _predictions(held: Holdout, scores: dict[str, Scores], beside: Live | None) -> Predictions:
+def _predictions(
+    held: Holdout, scores: dict[str, Scores], beside: Live | None, apart: dict[str, pl.Series]
+) -> Predictions:
     judged = {name: values for name, values in scores.items() if name != "champion"}
     if beside is None or beside.scores is None:
-        return Predictions(held.outcomes, held.clusters, judged, None)
-    return Predictions(held.outcomes, held.clusters, {**judged, "live": beside.scores}, beside.unseen)
+        return Predictions(held.outcomes, held.clusters, judged, None, groups=apart)
+    return Predictions(held.outcomes, held.clusters, {**judged, "live": beside.scores}, beside.unseen, groups=apart)
 
 
-def _metrics(target: TargetParams, time: str | None, held: Holdout, scores: dict[str, Scores]) -> dict[str, Any]:
+def _metrics(
+    target: TargetParams, time: str | None, held: Holdout, scores: dict[str, Scores], fewest: int
+) -> dict[str, Any]:
     judged = judgement(target)
-    measured = {name: judged.measure(held.outcomes, values) for name, values in scores.items()}
+    figures = {name: judged.measure(held.outcomes, values) for name, values in scores.items()}
     metrics: dict[str, Any] = {
-        **measured.pop("model"),
+        **figures.pop("model"),
         "holdout": {
             "rows": len(held.outcomes),
             "unlabelled": held.unlabelled,
             **measures.describe(judged.form, held.outcomes),
         },
-        "against": measured,
+        "against": figures,
     }
     if TASKS[target.task].has_many_labels:
         shares = np.bincount(held.outcomes, minlength=len(target.labels)) / len(held.outcomes)
@@ -135,7 +147,7 @@ def _metrics(target: TargetParams, time: str | None, held: Holdout, scores: dict
     if TASKS[target.task].has_quantiles:
         metrics["quantiles"] = measures.of_quantiles(target.quantiles, held.outcomes, scores["model"])
     if time is not None:
-        metrics["by_month"] = slices.by_month(judged, held.table[time], held.outcomes, scores["model"])
+        metrics["by_month"] = measured.by_month(judged, held.table[time], held.outcomes, scores["model"], fewest)
     return metrics
 
 

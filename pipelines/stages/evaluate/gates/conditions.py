@@ -35,6 +35,7 @@ class Evidence:
         not_compared: digest of the live model and reasons, where it is not compared.
         splits: of all trees of the model; None where it is not made of trees.
         uncalibrated: the paired difference in log loss from the model without its calibration; None where it has none.
+        apart: the checks of slices and of protected groups (`pipelines.stages.evaluate.slices`).
         bounded: `calibration_error` and `cost` of this model with their bounds, where they have a meaning.
     """
 
@@ -45,6 +46,7 @@ class Evidence:
     splits: int | None
     uncalibrated: Bounded | None = None
     bounded: Mapping[str, Bounded] = field(default_factory=dict)
+    apart: tuple[Check, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def checks(evidence: Evidence, settings: Gates) -> list[Check]:
         check = entry.check(evidence, *(getattr(settings, key) for key in entry.parameters))
         if check is not None:
             found.append({"name": entry.name, **check})
-    return found
+    return [*found, *evidence.apart]
 
 
 def better_than_prior(evidence: Evidence, fewest: int) -> Check:

@@ -8,16 +8,20 @@ from pipelines.stages.evaluate.gates import behaviour, calibrated, conditions, g
 from pipelines.stages.evaluate.gates.conditions import HEADLINE, Evidence
 from pipelines.stages.evaluate.gates.figures import Figures, Given, share_of
 from pipelines.stages.evaluate.gates.predictions import Predictions
+from pipelines.stages.evaluate.slices import declared, fairness
 from pipelines.statistics import costs
 from pipelines.statistics.tasks import judgement
 
 FORMAT = 2
 
 
-def evidence(predictions: Predictions, given: Given) -> Evidence:
-    """Return the measurements that the gates judge."""
-    measuring = Figures(given, predictions, judgement(given.target))
-    metrics = measuring.metrics()
+def evidence(measuring: Figures, apart: tuple[gate.Check, ...] = ()) -> Evidence:
+    """Return the measurements that the gates judge.
+
+    Args:
+        apart: the checks of parts of the hold-out.
+    """
+    given, predictions, metrics = measuring.given, measuring.predictions, measuring.metrics()
     live = None
     if predictions.unseen is not None:
         live = {name: measuring.compared(*entry, "live", predictions.unseen) for name, entry in metrics.items()}
@@ -33,13 +37,16 @@ def evidence(predictions: Predictions, given: Given) -> Evidence:
         if "uncalibrated" in predictions.scores
         else None,
         bounded=measuring.alone(),
+        apart=apart,
     )
 
 
 def decide(predictions: Predictions, given: Given) -> dict[str, Any]:
     """Return the verdict, every check, and the figures that no gate limits, as `gates.json` has them."""
-    found, judged = evidence(predictions, given), judgement(given.target)
+    judged = judgement(given.target)
     measuring = Figures(given, predictions, judged)
+    by_slice, by_group = declared.section(measuring), fairness.section(measuring)
+    found = evidence(measuring, (*declared.checks(by_slice), *fairness.checks(by_group, given.gates)))
     expected = behaviour.judged(measuring)
     checks = conditions.checks(found, given.gates) + behaviour.checks(expected)
     decisions, target = given.evaluate.decisions, given.target
@@ -57,6 +64,8 @@ def decide(predictions: Predictions, given: Given) -> dict[str, Any]:
         "reliability": calibrated.reliability(measuring),
         "best_threshold": costs.best_threshold(decisions.costs) if decisions and len(target.labels) == 2 else None,
         "headline": judged.headline,
+        "slices": by_slice,
+        "fairness": by_group,
         "weak": gate.weakness(checks, judged),
         "given": given.to_json(),
     }

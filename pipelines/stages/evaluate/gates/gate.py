@@ -64,7 +64,8 @@ def reason(check: Check) -> str:
             "the target, add rows, or lower train.min_child_weight"
         )
     if check["figure"] is None:
-        return f"{check['name']}: no row of the hold-out could be tried; undecided; required: {check['asks']}"
+        because = check.get("because", "no row of the hold-out could be tried")
+        return f"{check['name']}: {because}; undecided; required: {check['asks']}"
     over = f"over {check['clusters']:,} {check['unit']}"
     bounds = (
         f"95 % bounds {_written(check, 'lower_bound')} and {_written(check, 'upper_bound')} {over}"
@@ -110,6 +111,11 @@ def remedy(check: Check, digest: str | None) -> str:
         "undo the change that prevents the comparison; or, after judging the new model by other means, set "
         f'gates.replaces: "{named}" in params.yaml: it may then replace this live model, and no other, without a comparison'
     )
+
+
+def without_figure(because: str, asks: str, fewest: int) -> Check:
+    """Return the check of a figure that these rows do not have."""
+    return {"verdict": UNDECIDED, "asks": asks, "because": because, "figure": None, "clusters": 0, "fewest": fewest}
 
 
 def better_by(comparison: Mapping[str, Any], margin: float, fewest: int, *, suffices: bool = False) -> Check:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 
@@ -14,12 +14,13 @@ from pipelines.data import tables
 from pipelines.data.clusters import Clusters
 from pipelines.statistics.measures import Outcomes, Scores
 
-_OUTCOME, _CLUSTER, _UNSEEN, _SCORE, _CHANGE = "outcome", "cluster", "unseen_by_live", "score_", "change_"
+_OUTCOME, _CLUSTER, _UNSEEN = "outcome", "cluster", "unseen_by_live"
+_SCORE, _CHANGE, _GROUP = "score_", "change_", "group_"
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """The labelled rows of the hold-out, without their columns.
+    """The labelled rows of the hold-out, without their columns but for the groups that they are judged by.
 
     Attributes:
         outcomes: of shape (rows,), as `pipelines.statistics.measures` has them.
@@ -28,6 +29,7 @@ class Predictions:
             the validation rows could, `live` if one is compared.
         unseen: mask of the rows that the live model has not learned from; None where none is compared.
         changes: of the score of each row by expectation, in the order of `evaluate.behaviour`; NaN where a row was not tried.
+        groups: enumerations without nulls, by role and name (`pipelines.stages.evaluate.slices.groups`).
     """
 
     outcomes: Outcomes
@@ -35,6 +37,7 @@ class Predictions:
     scores: dict[str, Scores]
     unseen: NDArray[np.bool_] | None
     changes: tuple[Scores, ...] = ()
+    groups: dict[str, pl.Series] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
         """Write the table; equal predictions give equal bytes."""
@@ -46,6 +49,7 @@ class Predictions:
             columns[f"{_SCORE}{name}"] = pl.Series(np.ascontiguousarray(scores), dtype=kind)
         for index, changes in enumerate(self.changes):
             columns[f"{_CHANGE}{index}"] = pl.Series(changes, dtype=pl.Float64()).fill_nan(None)
+        columns |= {f"{_GROUP}{name}": groups for name, groups in self.groups.items()}
         tables.write(pl.DataFrame(columns), path)
 
     @classmethod
@@ -63,4 +67,5 @@ class Predictions:
             },
             unseen=table[_UNSEEN].to_numpy() if _UNSEEN in table.columns else None,
             changes=tuple(table[f"{_CHANGE}{index}"].to_numpy() for index in range(changed)),
+            groups={name.removeprefix(_GROUP): table[name] for name in table.columns if name.startswith(_GROUP)},
         )
