@@ -23,7 +23,7 @@ from benchmarks.serving import (
 from benchmarks.serving import (
     replica as serving,
 )
-from benchmarks.training import boosting, history, pipeline, predict, scale, search, validation
+from benchmarks.training import boosting, history, judging, pipeline, predict, scale, search, validation
 from harness.bundles import find
 
 BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
@@ -38,6 +38,8 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "train-contention": boosting.contention,
     "validation": validation.validation,
     "history": history.history,
+    "resampling": judging.resampling,
+    "judging": judging.judging,
     "predict": lambda: predict.predict(find()),
     "http": lambda: serving.over_http(find()),
     "batch": lambda: serving.batch(find()),

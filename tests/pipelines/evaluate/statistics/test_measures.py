@@ -143,3 +143,37 @@ def test_pinball_loss_and_coverage_are_those_of_every_quantile() -> None:
     assert [entry["pinball_loss"] for entry in found.values()] == pytest.approx(expected)
     assert list(found) == ["0.1", "0.5", "0.9"]
     assert found["0.9"]["coverage"] == np.mean([value <= row[2] for value, row in zip(values, scores, strict=True)])
+
+
+@pytest.mark.parametrize("labels", [1, 2])
+def test_measures_of_a_probability_agree_with_scikit_learn_when_scores_tie(labels: int) -> None:
+    from sklearn import metrics
+    from sklearn.calibration import calibration_curve
+
+    random = np.random.default_rng(labels)
+    scores = random.integers(1, 20, 400) / 20
+    outcomes = (random.random(400) < scores**labels).astype(np.int8)
+    measured = measures.measure("probability", outcomes, scores)
+    assert measured["roc_auc"] == pytest.approx(metrics.roc_auc_score(outcomes, scores))
+    assert measured["pr_auc"] == pytest.approx(metrics.average_precision_score(outcomes, scores))
+    assert measured["log_loss"] == pytest.approx(metrics.log_loss(outcomes, scores))
+    assert measured["brier"] == pytest.approx(metrics.brier_score_loss(outcomes, scores))
+    # Ties fall on both sides of a bin's edge here, and on one side there; distinct scores have the same bins.
+    distinct = random.permutation(np.linspace(0.01, 0.99, 400))
+    outcomes = (random.random(400) < distinct).astype(np.int8)
+    rates, means = calibration_curve(outcomes, distinct, n_bins=10, strategy="quantile")
+    assert measures.calibration_error(outcomes, distinct) == pytest.approx(np.abs(rates - means).mean(), rel=1e-6)
+
+
+def test_losses_of_rows_have_the_means_of_scikit_learn() -> None:
+    from sklearn import metrics
+
+    random = np.random.default_rng(9)
+    labels, chances = random.integers(0, 2, 300), random.uniform(0.01, 0.99, 300)
+    pairs = np.stack([1 - chances, chances], axis=1)
+    assert losses.log_losses(labels, pairs).mean() == pytest.approx(metrics.log_loss(labels, chances))
+    assert losses.squared_errors(labels, chances).mean() == pytest.approx(metrics.brier_score_loss(labels, chances))
+    values, predicted = random.gamma(2, 3, 300), random.gamma(2, 3, 300)
+    assert losses.absolute_errors(values, predicted).mean() == pytest.approx(
+        metrics.mean_absolute_error(values, predicted)
+    )
