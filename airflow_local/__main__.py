@@ -83,7 +83,11 @@ def _up(kind_of_database: str | None, executor: str | None) -> int:
         raise ConfigurationError("Celery's workers need a database server: add `--database postgresql`")
     private_directory(HOME)
     with exclusive(HOME, _tell):
-        if not _supervisor().answers():
+        running = _supervisor().answers()
+        if running and _has_lost_its_database(before):
+            _end(before)
+            running = False
+        if not running:
             _start(choice)
         elif choice != before:
             raise ConfigurationError(
@@ -134,27 +138,44 @@ def _down() -> int:
         print("Airflow is not running")
         return 0
     with exclusive(HOME, _tell):
-        supervisor = _supervisor()
-        if not supervisor.answers():
+        if not _supervisor().answers():
             processes.end({processes.FLEET_MARK: str(HOME)}, patience_s=STOP_LIMIT_S)
             print("Airflow is not running")
             return 0
-        servers = services.names(site.chosen())
-        last = {"api-server", "guard", *servers}
-        for names in (supervisor.states().keys() - last, ["api-server"], servers):
-            supervisor.remove(sorted(names))
-        supervisor.shut_down()
+        _end(site.chosen())
     print("Airflow is stopped")
     return 0
 
 
+def _end(choice: Choice) -> None:
+    supervisor, servers = _supervisor(), services.names(choice)
+    last = {"api-server", "guard", *servers}
+    for names in (supervisor.states().keys() - last, ["api-server"], servers):
+        supervisor.remove(sorted(names))
+    supervisor.shut_down()
+
+
+def _has_lost_its_database(choice: Choice) -> bool:
+    """Tell whether SQLite's file is gone or broken under a running Airflow, and say so.
+
+    A file that is gone breaks nothing at once: components and tasks go on with it, until one opens it anew.
+    """
+    if choice.database != "sqlite" or database.is_whole():
+        return False
+    _tell(
+        f"{site.SQLITE}, Airflow's database, is gone or broken: `bin/airflow-local up` ends what still runs and makes a new one. Only the "
+        "history of runs is lost; trigger again what was running, and what is done comes from the cache"
+    )
+    return True
+
+
 def _status() -> int:
-    """Print whether Airflow runs and is healthy."""
+    """Print whether Airflow runs and is healthy; 1 if it does not, or has lost its database."""
     choice, running = site.chosen(), HOME.is_dir() and _supervisor().answers()
     programs = {name: state.state for name, state in _supervisor().states().items()} if running else {}
     kinds = {"database": choice.database, "executor": choice.executor}
     print(json.dumps({"running": running, "url": URL, **kinds, "programs": programs, "health": _health()}, indent=2))
-    return 0 if running else 1
+    return 0 if running and not _has_lost_its_database(choice) else 1
 
 
 def _cli(arguments: list[str]) -> int:

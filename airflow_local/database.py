@@ -32,7 +32,7 @@ def migrate(choice: Choice) -> None:
 
 def set_aside_unless_whole() -> None:
     """Set a broken SQLite database aside; it held the history of runs, while their results are stored elsewhere."""
-    if SQLITE.is_file() and is_whole():
+    if is_whole():
         return
     for name in ("airflow.db", "airflow.db-wal", "airflow.db-shm"):
         if (HOME / name).exists():
@@ -41,14 +41,18 @@ def set_aside_unless_whole() -> None:
 
 
 def is_whole() -> bool:
-    """Tell whether SQLite can read every page of its database.
+    """Tell whether SQLite's database is there, and every page of it can be read.
 
     Raises:
         UnavailableError: SQLite cannot tell: the disk is full, fails, or refuses to be written to.
     """
+    if not SQLITE.is_file():
+        return False
     try:
         with closing(sqlite3.connect(SQLITE)) as database:
-            return bool(database.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
+            # If the file goes while Airflow runs, the next connection makes one without tables.
+            tables = database.execute("SELECT count(*) FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
+            return tables == (1,) and bool(database.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
     except sqlite3.DatabaseError as error:
         # The low byte is the primary code. Source: sqlite.org/rescode.html
         if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(module, "HOME", tmp_path)
     monkeypatch.setattr(module, "SQLITE", tmp_path / "airflow.db")
     database = sqlite3.connect(tmp_path / "airflow.db")
+    database.execute("CREATE TABLE alembic_version (version_num TEXT)")
     database.execute("CREATE TABLE runs (id TEXT)")
     database.executemany("INSERT INTO runs VALUES (?)", [(f"run-{number}",) for number in range(2000)])
     database.commit()
@@ -39,6 +41,15 @@ def test_database_is_kept_out_of_the_way_when_it_is_broken(command: Any, tmp_pat
     assert not database.exists()
     (aside,) = tmp_path.iterdir()
     assert aside.read_bytes() == content
+
+
+def test_file_that_a_running_airflow_makes_anew_is_no_database(command: Any, tmp_path: Path) -> None:
+    (tmp_path / "airflow.db").unlink()
+    with closing(sqlite3.connect(tmp_path / "airflow.db")) as database:
+        database.execute("PRAGMA journal_mode = wal")
+    assert not command.is_whole()
+    command.set_aside_unless_whole()
+    assert not (tmp_path / "airflow.db").exists()
 
 
 def test_what_is_left_beside_a_lost_database_is_not_taken_for_a_part_of_the_new_one(

@@ -26,7 +26,7 @@ STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); 
 # The API server answers for all: otherwise `up` would wait for it until its time is up.
 HEALTHY = json.dumps({name: {"status": "healthy"} for name in ("metadatabase", "scheduler", "dag_processor")})
 AIRFLOW = f"""#!{sys.executable}
-import http.server, signal, subprocess, sys
+import http.server, os, signal, sqlite3, subprocess, sys
 
 class Health(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
@@ -35,6 +35,7 @@ class Health(http.server.BaseHTTPRequestHandler):
         self.wfile.write({HEALTHY!r}.encode())
 
 if sys.argv[1] == "db":
+    sqlite3.connect(os.environ["AIRFLOW_HOME"] + "/airflow.db").execute("CREATE TABLE alembic_version (version_num TEXT)")
     sys.exit()
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 child = subprocess.Popen([sys.executable, "-c", {STUBBORN!r}], start_new_session=True)
@@ -56,9 +57,14 @@ class Site:
         self._environment = ours | {"BULKHEAD_AIRFLOW_PORT": str(port)}
         self._command = install(root, AIRFLOW)
 
-    def ask(self, verb: str) -> str:
+    def run(self, verb: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, self._command, verb]
-        return subprocess.run(command, env=self._environment, check=True, stdout=subprocess.PIPE, text=True).stdout
+        return subprocess.run(command, env=self._environment, check=False, capture_output=True, text=True)
+
+    def ask(self, verb: str) -> str:
+        done = self.run(verb)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     @property
     def states(self) -> dict[str, Any]:
@@ -121,6 +127,16 @@ def test_up_takes_the_place_of_what_was_killed_altogether(site: Site) -> None:
     os.kill(guard, signal.SIGKILL)
     os.kill(site.supervisord, signal.SIGKILL)
     assert processes.running_of(before) == before
+    site.ask("up")
+    assert not processes.running_of(before)
+    assert site.states.keys() == {*COMPONENTS, "guard"}
+
+
+def test_up_begins_anew_when_the_database_is_gone(site: Site) -> None:
+    before = site.of("bin/airflow ")
+    (site.root / "var" / "airflow" / "airflow.db").unlink()
+    done = site.run("status")
+    assert (done.returncode, "airflow.db, Airflow's database, is gone or broken" in done.stderr) == (1, True)
     site.ask("up")
     assert not processes.running_of(before)
     assert site.states.keys() == {*COMPONENTS, "guard"}
