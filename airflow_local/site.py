@@ -89,6 +89,8 @@ def settings(choice: Choice) -> dict[str, str]:
         "AIRFLOW__API_AUTH__JWT_SECRET": secret("jwt-secret"),
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
         "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "30",  # for 300: tasks of a scheduler that has died
+        # For 30: a scheduler that a busy machine stalls for longer takes itself for dead, and tries its own running tasks again.
+        "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "120",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
     }
     return common(choice.airflow) | mine | (of_workers() if choice.executor == "celery" else {})

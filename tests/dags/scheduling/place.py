@@ -242,8 +242,12 @@ def _prepared(root: Path, database: str, executor: str) -> Place:
         '"retry_delay": timedelta(seconds=10)',
         '"retry_delay": timedelta(seconds=1)',
     )
-    orphans = '"AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": '
-    _replace(root / "airflow_local" / "site.py", f'{orphans}"30"', f'{orphans}"5"')
+    for name, seconds, fewer in (
+        ("ORPHANED_TASKS_CHECK_INTERVAL", 30, 5),
+        ("SCHEDULER_HEALTH_CHECK_THRESHOLD", 120, 45),
+    ):
+        setting = f'"AIRFLOW__SCHEDULER__{name}": '
+        _replace(root / "airflow_local" / "site.py", f'{setting}"{seconds}"', f'{setting}"{fewer}"')
     months = ", ".join(f'"{month}"' for month in LISTED)
     files = {
         "params.yaml": f"name: tiny\ndata:\n  months: [{months}]\n",
