@@ -49,22 +49,20 @@ def record(look: Look, verdict: str) -> int:
     """Record a look, once for each model, and return the number of models that this hold-out has judged.
 
     Raises:
-        ConfigurationError: the ledger is damaged, or cannot be written.
+        ConfigurationError: the ledger is damaged.
+        OSError: it cannot be written.
     """
     path = ledger()
-    try:
-        private_directory(path.parent)
-        with (path.parent / ".lock").open("w") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
-            entries = _read(path)
-            models = entries.setdefault(look.holdout, {})
-            if look.model not in models:
-                at = datetime.now(UTC).isoformat(timespec="seconds")
-                models[look.model] = {"at": at, "verdict": verdict}
-                write_atomically(path, canonical_json(entries))
-            return len(models)
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be written ({error}); it counts the looks at a hold-out") from error
+    private_directory(path.parent)
+    with (path.parent / ".lock").open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        entries = _read(path)
+        models = entries.setdefault(look.holdout, {})
+        if look.model not in models:
+            at = datetime.now(UTC).isoformat(timespec="seconds")
+            models[look.model] = {"at": at, "verdict": verdict}
+            write_atomically(path, canonical_json(entries))
+        return len(models)
 
 
 def count(holdout: str) -> int:
