@@ -30,6 +30,7 @@ CURVE = REPORTS / "training"
 PLOTS = REPORTS / "plots"
 EVALUATION = REPORTS / "evaluation.html"
 REHEARSAL = REPORTS / "rehearsal.json"
+MODEL_CARD = REPORTS / "model_card.md"
 COSTS = REPORTS / "costs.html"
 MONITOR = REPORTS / "monitor.json"
 METRICS = Path("metrics.json")

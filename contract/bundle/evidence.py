@@ -1,4 +1,4 @@
-"""The evidence in a bundle: the gates of its model, the SBOM of its serving environment, and its provenance."""
+"""The evidence in a bundle: gates and card of its model, the SBOM of its serving environment, and its provenance."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from contract.bundle.manifest import Manifest
 from contract.errors import BundleError, Problem
 
 SBOM = "sbom.cdx.json"  # CycloneDX
+MODEL_CARD = "model_card.md"  # the same evidence, for people; the SBOM has it for machines
 GATES = "gates.json"  # the verdict on the model, and every check behind it
 PROVENANCE = "provenance.intoto.json"  # in-toto statement v1, SLSA provenance v1
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"

@@ -17,17 +17,31 @@ from contract.files import canonical_json
 _URN = "urn:bulkhead:bundle:v1"
 
 
-def sbom(python: Path) -> bytes:
+def sbom(python: Path, model: Mapping[str, Any]) -> bytes:
     """Return a CycloneDX SBOM of the environment of this interpreter, without time and serial number.
+
+    Args:
+        model: the component that is described (`pipelines.stages.bundle.card`).
 
     Raises:
         BundleError: the SBOM could not be made; with the output of the tool.
     """
-    command = [sys.executable, "-m", "cyclonedx_py", "environment", "--output-reproducible", "--no-validate"]
+    command = [
+        sys.executable,
+        "-m",
+        "cyclonedx_py",
+        "environment",
+        "--sv",
+        "1.7",
+        "--output-reproducible",
+        "--no-validate",
+    ]
     done = subprocess.run([*command, "--of", "JSON", str(python)], capture_output=True, text=True, check=False)
     if done.returncode:
         raise BundleError(f"making the SBOM of {python} failed:\n{done.stderr}")
-    return canonical_json(json.loads(done.stdout))
+    found = json.loads(done.stdout)
+    found["metadata"]["component"] = model
+    return canonical_json(found)
 
 
 def provenance(files: dict[str, str], inputs: Mapping[str, Any], lock: str) -> bytes:

@@ -24,7 +24,7 @@ from pipelines.params import file as params_file
 from pipelines.params.params import Params
 from pipelines.params.serving import Serving
 from pipelines.paths import var_directory
-from pipelines.stages.bundle import bento
+from pipelines.stages.bundle import bento, card
 from pipelines.stages.bundle import evidence as making
 
 _LOCK = f"src/{bento.LOCK_NAME}"
@@ -53,7 +53,9 @@ def run(params: Params) -> str:
         inputs = _inputs(params)
         write_atomically(built / manifest.PARAMS_FILE_NAME, params_file.text(params))
         write_atomically(built / evidence.GATES, canonical_json(approval))
-        _write_evidence(built, inputs, params.train.lock)
+        shutil.copyfile(paths.MODEL_CARD, built / evidence.MODEL_CARD)
+        model = card.component(params, approval, inputs, sha256(artifact / MODEL_FILE_NAME))
+        _write_evidence(built, inputs, params.train.lock, model)
         write_atomically(
             built / manifest.FILE_NAME, _manifest(params.name, params.target.task, approval, inputs, built).to_bytes()
         )
@@ -89,11 +91,11 @@ def _inputs(params: Params) -> dict[str, Any]:
     }
 
 
-def _write_evidence(built: Path, inputs: dict[str, Any], pipeline_lock: str) -> None:
+def _write_evidence(built: Path, inputs: dict[str, Any], pipeline_lock: str, model: dict[str, Any]) -> None:
     """Write the SBOM, and then the provenance, which lists the SBOM too."""
     lock = built / _LOCK
     python = environments.python_for(lock, sha256(lock), var_directory() / "environments")
-    write_atomically(built / evidence.SBOM, making.sbom(python))
+    write_atomically(built / evidence.SBOM, making.sbom(python, model))
     write_atomically(
         built / evidence.PROVENANCE, making.provenance(manifest.tree_digests(built), inputs, pipeline_lock)
     )

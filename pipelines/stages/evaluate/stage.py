@@ -27,12 +27,14 @@ from pipelines.stages.evaluate.gates.figures import Given
 from pipelines.stages.evaluate.gates.predictions import Predictions
 from pipelines.stages.evaluate.holdout import Holdout
 from pipelines.stages.evaluate.live import Live
-from pipelines.stages.evaluate.report import curves
-from pipelines.stages.evaluate.report import page as report
+from pipelines.stages.evaluate.report import card, curves, lineage, page
+from pipelines.stages.evaluate.report.effects import effects
 from pipelines.stages.evaluate.slices import groups, measured
 from pipelines.statistics import calibration, measures
 from pipelines.statistics.measures import Scores
 from pipelines.statistics.tasks import Judgement, judgement
+
+_BAND_RESAMPLES = 500  # a picture shows no more
 
 
 def run(params: Params) -> str:
@@ -43,7 +45,7 @@ def run(params: Params) -> str:
     """
     threading.Thread(target=_import_libraries).start()  # a second of one core, beside the scoring
     training = json.loads(paths.TRAINING.read_bytes())
-    champion, suspects = live.champion(), json.loads(paths.SCREENING.read_bytes())["suspects"]
+    champion, screening = live.champion(), json.loads(paths.SCREENING.read_bytes())
     data, target, judged = params.data, params.target, judgement(params.target)
     held, members = holdout.load(data, target, params.split, params.features, champion["learned"], params.train.seed)
     scores = holdout.scores(held, training["prior"])
@@ -72,7 +74,10 @@ def run(params: Params) -> str:
     approval = decision.decide(predictions, given) | {
         "learned": held.rule,
         "breaks": list(beside.breaks) if beside else [],
-        "suspects": {name: evidence for name, evidence in suspects.items() if name not in params.gates.reviewed},
+        "suspects": {
+            name: evidence for name, evidence in screening["suspects"].items() if name not in params.gates.reviewed
+        },
+        "effects": effects(held, params.train.family, resamples=params.evaluate.bootstrap, seed=params.train.seed),
         "behaviour_golden": tried.golden,
         "recalibrated": training.get("recalibration"),
         "look": looks.as_json(look),
@@ -107,9 +112,21 @@ def run(params: Params) -> str:
     write_atomically(paths.REPORTS / "slices.json", canonical_json(breakdown))
     write_atomically(paths.REPORTS / "behaviour.json", canonical_json(tried.examples))
     write_atomically(paths.GATES, canonical_json(approval))
-    counts = json.loads(paths.COUNTS.read_bytes())
-    page = report.render(params, metrics, approval, breakdown, drawn, counts, training)
-    write_atomically(paths.EVALUATION, page.encode())
+    found = page.Found(
+        metrics=metrics,
+        approval=approval,
+        slices=breakdown,
+        curves=drawn,
+        bands=curves.bands(
+            target, held.outcomes, scores["model"], held.clusters, resamples=_BAND_RESAMPLES, seed=params.train.seed
+        ),
+        effects=approval["effects"],
+        lineage=lineage.lineage(params, held, screening),
+        changes=lineage.changes(),
+        training=training,
+    )
+    write_atomically(paths.EVALUATION, page.render(params, found).encode())
+    write_atomically(paths.MODEL_CARD, card.render(params, found).encode())
     return f"{_verdict(judged, metrics, approval)}\n  {counted}"
 
 

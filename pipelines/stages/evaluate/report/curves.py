@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contract.schema.tasks import TASKS
+from pipelines.data.clusters import Clusters
 from pipelines.params.params import TargetParams
+from pipelines.statistics.comparisons import draws
 from pipelines.statistics.measures import Outcomes, Scores, calibration
 
 FIELDS = {
@@ -23,6 +26,7 @@ FIELDS = {
     "importance": ("feature", "importance"),
 }
 _POINTS = 200
+_GRID = np.linspace(0, 1, 101)
 _RESIDUAL_BINS = 40
 
 
@@ -84,6 +88,51 @@ def curves(
         "calibration": calibrated,
         "importance": importances,
     }
+
+
+def bands(
+    target: TargetParams, outcomes: Outcomes, scores: Scores, clusters: Clusters, *, resamples: int, seed: int
+) -> dict[str, list[dict[str, float]]]:
+    """Return for ROC (`fpr`) and precision-recall (`recall`) pointwise 95 % bounds of the other axis; none for numbers.
+
+    The curve of each resampling of whole clusters is read off at the same places. It is made from counts above 200 thresholds.
+    """
+    task = TASKS[target.task]
+    if task.is_number:
+        return {}
+    labels, chances = outcomes, scores
+    if task.has_many_labels:
+        labels = (outcomes[:, None] == np.arange(scores.shape[1])).ravel()
+        chances, clusters = scores.ravel(), np.repeat(clusters, scores.shape[1])
+    edges = np.unique(np.quantile(chances, np.linspace(0, 1, _POINTS)))
+    cells, size = np.searchsorted(edges, chances, side="right"), int(clusters.max()) + 1
+    # By cluster, the rows of each outcome at or above each threshold, from the highest threshold down.
+    positives, negatives = (
+        np.bincount(clusters[rows] * (len(edges) + 1) + cells[rows], minlength=size * (len(edges) + 1))
+        .reshape(size, -1)[:, ::-1]
+        .cumsum(axis=1)
+        .astype(np.float64)
+        for rows in (labels == 1, labels == 0)
+    )
+    rates, precisions = [], []
+    for weights in draws(size, resamples, seed):
+        for hits, alarms in zip(weights @ positives, weights @ negatives, strict=True):
+            if hits[-1] and alarms[-1]:  # else one outcome alone was drawn
+                recall = hits / hits[-1]
+                rates.append(np.interp(_GRID, alarms / alarms[-1], recall))
+                answered = hits + alarms
+                precision = np.divide(hits, answered, out=np.ones_like(hits), where=answered > 0)
+                precisions.append(np.interp(_GRID, recall, precision))
+    return {"roc": _band("fpr", rates), "pr": _band("recall", precisions)}
+
+
+def _band(name: str, curves: list[NDArray[np.float64]]) -> list[dict[str, float]]:
+    """Return the bounds over the curves of the resamplings; the first is the one as measured."""
+    lower, upper = np.percentile(np.array(curves[1:] or curves), [5, 95], axis=0).tolist()
+    return [
+        {name: float(at), "lower_bound": low, "upper_bound": high}
+        for at, low, high in zip(_GRID, lower, upper, strict=True)
+    ]
 
 
 def residuals(values: Outcomes, scores: Scores) -> list[dict[str, float]]:

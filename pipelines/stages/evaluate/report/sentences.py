@@ -1,0 +1,155 @@
+"""Sentences of report and model card, made from the evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from contract.schema.tasks import TASKS
+from pipelines.params.judging.split import GroupedSplit, PredefinedSplit, Split, TemporalSplit
+from pipelines.params.params import Params, TargetParams
+from pipelines.stages.evaluate.gates import gate
+
+TITLES = {"approved": "Approved", "held": "Held until a person decides", "rejected": "Rejected"}
+UNITS = {
+    "days": "whole days, paired: rows of one day are not independent",
+    "entities": "whole entities, paired: rows of one entity are not independent",
+    "rows": "rows, paired",
+}
+
+
+def because(approval: Mapping[str, Any]) -> str:
+    """Return the reason of the verdict, in one sentence."""
+    checks = approval["checks"]
+    for found, told in (
+        (gate.FAILED, "failed"),
+        (gate.UNDECIDED, "did not decide"),
+        (gate.NOT_COMPARED, "could not be made"),
+    ):
+        named = [check for check in checks if check["verdict"] == found and not check.get("accepted")]
+        if named and not (approval["approved"] and found != gate.FAILED):
+            others = f" ({len(named)} of {len(checks)} checks {told})" if len(named) > 1 else ""
+            return f"{_short(named[0], told)}{others}."
+    main = approval["figures"][approval["headline"]]
+    passed = sum(check["verdict"] == gate.PASSED for check in checks)
+    told = (
+        f"all {len(checks)} checks passed"
+        if passed == len(checks)
+        else f"{passed} of {len(checks)} checks passed, and the others were accepted"
+    )
+    fewest = approval["given"]["gates"]["clusters"]
+    return f"{told}; {main['measure']} is {main['figure']:.4g} ({bounds(main, fewest)})."
+
+
+def _short(check: Mapping[str, Any], told: str) -> str:
+    if check["verdict"] == gate.NOT_COMPARED:
+        return f"“{check['name']}” could not be checked: {'; '.join(check['because'])}"
+    if check["figure"] is None:
+        return f"“{check['name']}” {told}: no row to measure {check['measure']} on; required is {check['asks']}"
+    found = f"{check['measure']} {check['figure']:.4g} ({bounds(check, check['fewest'])})"
+    return f"“{check['name']}” {told}: {found}; required is {check['asks']}"
+
+
+def bounds(found: Mapping[str, Any], fewest: int) -> str:
+    """Return the bounds of a figure, or the words that there are too few clusters for them."""
+    if found.get("clusters", fewest) < fewest:
+        return f"too few {found['unit']} for bounds: {found['clusters']}"
+    return f"95 % bounds {found['lower_bound']:.4g} and {found['upper_bound']:.4g}"
+
+
+def question(target: TargetParams) -> str:
+    """Return the question that the model answers."""
+    task = TASKS[target.task]
+    if task.has_positive:
+        return f"will “{target.column}” be “{target.labels[1]}”?"
+    if task.has_many_labels:
+        return f"which “{target.column}” is it: {', '.join(target.labels)}?"
+    unit = f" ({target.unit})" if target.unit else ""
+    if task.has_quantiles:
+        return f"which numbers does “{target.column}”{unit} stay below in {', '.join(map(_percent, target.quantiles))} of cases?"
+    return f"how much is “{target.column}”{unit}?"
+
+
+def described(target: TargetParams, holdout: dict[str, Any]) -> str:
+    """Return a sentence on the outcomes of the hold-out."""
+    task = TASKS[target.task]
+    if task.has_positive:
+        return f"{holdout['positive_rate']:.1%} of them are “{target.labels[1]}”."
+    if task.has_many_labels:
+        shares = (f"“{label}” {share:.1%}" for label, share in holdout["shares"].items())
+        return f"Their labels: {', '.join(shares)}."
+    return f"Their mean is {holdout['mean']:,.6g}{f' {target.unit}' if target.unit else ''}."
+
+
+def in_the_large(found: dict[str, dict[str, Any]] | None) -> str:
+    """Return a sentence on calibration in the large and in the slope."""
+    if found is None:
+        return ""
+    (large, (lowest, highest)), (slope, (low, high)) = (
+        (found[name]["figure"], found[name]["interval"]) for name in ("in_the_large", "slope")
+    )
+    many = "more" if lowest > 0 else "less" if highest < 0 else None
+    told = (
+        f"outcomes are {many} frequent than predicted"
+        if many
+        else "outcomes are as frequent as predicted, as far as these rows tell"
+    )
+    bent = (
+        "too extreme"
+        if high < 1
+        else "not extreme enough"
+        if low > 1
+        else "neither too extreme nor too timid, as far as these rows tell"
+    )
+    return (
+        f"Calibration in the large: {told} (log-odds {large:+.3f}, 95 % interval {lowest:+.3f} to {highest:+.3f}; 0 is right). "
+        f"Slope: scores are {bent} ({slope:.3f}, {low:.3f} to {high:.3f}; 1 is right)."
+    )
+
+
+def decisions(params: Params, approval: dict[str, Any]) -> str:
+    """Return a sentence on the cost of decisions, and on the threshold that should cost least."""
+    if params.evaluate.decisions is None:
+        return ""
+    served, best = (approval["figures"][name]["figure"] for name in ("cost", "best_cost"))
+    saved = f"{abs(served - best):,.4g}{f' {params.evaluate.decisions.currency}' if params.evaluate.decisions.currency else ''}"
+    change = (
+        f"{saved} {'less' if best < served else 'more'} for a thousand decisions on this hold-out"
+        if best != served
+        else "the same"
+    )
+    if approval["best_threshold"] is None:
+        return f"Answering the label with the smallest expected cost instead of the most probable one costs {change}."
+    return (
+        f"By evaluate.decisions the threshold with the smallest expected cost is {approval['best_threshold']:.4g}; target.threshold is "
+        f"{params.target.threshold:g}. With the former the cost is {change}."
+    )
+
+
+def _percent(level: float) -> str:
+    return f"{100 * level:g} %"
+
+
+def held_out(split: Split, months: Sequence[str]) -> str:
+    """Return a description of the hold-out, such as *the last month of 2013-01 to 2013-12*."""
+    if isinstance(split, TemporalSplit):
+        span = months[0] if len(months) == 1 else f"{months[0]} to {months[-1]}"
+        return f"the last {_period(split.holdout)} of {span}"
+    if isinstance(split, PredefinedSplit):
+        if split.column is None:
+            return f"all but the first {split.first:,}"
+        return f"those where “{split.column}” is {' or '.join(map(_quoted, split.holdout))}"
+    if isinstance(split, GroupedSplit):
+        return f"{split.holdout:.0%} at random, with all rows of one “{split.column}” on the same side"
+    return f"{split.holdout:.0%} at random"
+
+
+def _period(text: str) -> str:
+    """Return a period such as `1mo` or `14d` as *month* or *14 days*."""
+    name = "month" if text.endswith("mo") else "day"
+    count = int(text.removesuffix("mo").removesuffix("d"))
+    return name if count == 1 else f"{count} {name}s"
+
+
+def _quoted(text: str) -> str:
+    return f"“{text}”"

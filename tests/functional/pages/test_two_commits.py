@@ -1,0 +1,55 @@
+"""`dvc metrics diff` and `dvc plots diff` between two commits, as the page on judging a model shows them."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from docs import code_blocks
+from tests.functional.commands import run
+
+PAGE = "docs/how-to/judge-a-model.md"
+
+
+def _do(project: Path, *command: str) -> str:
+    done = run(project, *command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_two_commits_are_compared_in_metrics_and_in_plots_with_named_axes(project: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "project"
+    shutil.copytree(project, copy, symlinks=True)
+    _do(copy, "git", "add", "--all", "--force", "dvc.lock", "metrics.json")
+    _do(copy, "git", "commit", "--quiet", "--allow-empty", "--message=before")
+    # A later model, in its figures alone.
+    metrics = json.loads((copy / "metrics.json").read_bytes())
+    (copy / "metrics.json").write_text(json.dumps(metrics | {"roc_auc": metrics["roc_auc"] + 0.01}))
+    curve = copy / "reports" / "plots" / "roc.csv"
+    content = curve.read_text()
+    curve.unlink()  # a link to the cache
+    curve.write_text(content.replace("1.0,1.0", "1.0,0.999"))
+    _do(copy, "dvc", "commit", "--force", "--quiet", "evaluate")
+    _do(copy, "git", "commit", "--quiet", "--all", "--message=after")
+    block = code_blocks.block(PAGE, "plots diff")
+    metrics_diff, plots_diff = (shlex.split(line, comments=True) for line in block.splitlines() if line)
+    told = _do(copy, *metrics_diff)
+    assert "roc_auc" in told
+    assert "0.01" in told
+    plots: dict[str, list[Any]] = json.loads(_do(copy, *plots_diff, "--json"))["data"]
+    declared = [next(iter(entry.items())) for entry in yaml.safe_load((copy / "dvc.yaml").read_text())["plots"]]
+    assert {title for title, _ in declared} <= set(plots)
+    for title, entry in declared:
+        # DVC's confusion matrix has the names of its columns on its axes, whatever is declared.
+        labels = (
+            ("actual", "predicted") if entry.get("template") == "confusion" else (entry["x_label"], entry["y_label"])
+        )
+        for plot in plots[title]:
+            drawn = json.dumps(json.loads(plot["content"]) if isinstance(plot["content"], str) else plot["content"])
+            assert all(f'"title": "{label}"' in drawn for label in labels), title
+    assert plots["ROC curve"][0]["revisions"] == ["HEAD~1", "HEAD"]
