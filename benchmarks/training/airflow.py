@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
+import urllib.error
 import urllib.request
-from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -16,6 +16,7 @@ from harness.workspaces import Workspace, timed
 
 _RUN_LIMIT_S = 300
 _PAUSE_S = 0.1
+_ANSWER_LIMIT_S = 300.0
 
 
 # The plugin with the schedule counts with the DAG files: whoever parses them needs it.
@@ -91,24 +92,47 @@ class Airflow:
             )
         return taken
 
-    def backfill(self, dag: str, first: str, last: str, limit_s: float) -> list[dict[str, Any]]:
-        """Backfill months, one after the other, with every other DAG paused; return the runs by their start.
+    def backfill(
+        self, dag: str, first: str, last: str, limit_s: float, *, runs: int = 1, reprocess: str = "none"
+    ) -> list[dict[str, Any]]:
+        """Backfill months, so many at a time, with every other DAG paused; return the new runs by their start.
 
         Raises:
             RunFailedError: they have not ended in time.
         """
         self._pause_others(dag)
+        before = {run["dag_run_id"] for run in self._backfilled(dag)}
         dates = {"from_date": f"{first}-01T00:00:00Z", "to_date": f"{last}-01T00:00:00Z"}
-        created = self._call("POST", "/api/v2/backfills", {"dag_id": dag, "max_active_runs": 1, **dates})
+        asked = {"dag_id": dag, "max_active_runs": runs, "reprocess_behavior": reprocess, **dates}
         deadline = time.monotonic() + limit_s
+        self._end_backfills(dag, deadline)
+        self._call("POST", "/api/v2/backfills", asked)
         while True:
-            runs = []
-            with suppress(OSError):  # an answer that does not come in time, on a busy machine
-                runs = self._call("GET", f"/api/v2/dags/{dag}/dagRuns?limit=100&run_type=backfill")["dag_runs"]
-            if runs and all(run["state"] in ("success", "failed") for run in runs):
-                return sorted(runs, key=lambda run: str(run["start_date"]))
+            made = [run for run in self._backfilled(dag) if run["dag_run_id"] not in before]
+            if made and all(run["state"] in ("success", "failed") for run in made):
+                return sorted(made, key=lambda run: str(run["start_date"]))
             if time.monotonic() > deadline:
-                raise RunFailedError(f"backfill {created['id']} of {dag} has not ended within {limit_s:g} s")
+                raise RunFailedError(f"the backfill of {dag} has not ended within {limit_s:g} s")
+            time.sleep(1)
+
+    def resize(self, pool: str, slots: int) -> None:
+        """Give a pool so many slots."""
+        body = {"name": pool, "slots": slots, "description": "", "include_deferred": False}
+        self._call("PATCH", f"/api/v2/pools/{pool}", body)
+
+    def _backfilled(self, dag: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._call("GET", f"/api/v2/dags/{dag}/dagRuns?limit=100&run_type=backfill")[
+            "dag_runs"
+        ]
+        return found
+
+    def _end_backfills(self, dag: str, deadline: float) -> None:
+        """Wait until the scheduler has seen that all runs of the one before have ended, which it does within half a minute."""
+        while any(
+            entry["completed_at"] is None for entry in self._call("GET", f"/api/v2/backfills?dag_id={dag}")["backfills"]
+        ):
+            if time.monotonic() > deadline:
+                raise RunFailedError(f"a backfill of {dag} does not end")
             time.sleep(1)
 
     def _pause_others(self, dag: str) -> None:
@@ -126,8 +150,15 @@ class Airflow:
         )
         content = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self._url + path, method=method, data=content, headers=headers)
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
+        while True:
+            try:
+                with urllib.request.urlopen(request, timeout=_ANSWER_LIMIT_S) as answer:
+                    return json.load(answer)
+            except urllib.error.HTTPError:
+                raise
+            except OSError:  # no answer in time, on a busy machine; what changes something is not asked for twice
+                if method != "GET":
+                    raise
 
 
 def parse_times(workspace: Workspace) -> tuple[float, float]:
