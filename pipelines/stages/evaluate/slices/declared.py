@@ -152,11 +152,13 @@ def _every(slices: Sequence[Found], margin: float) -> Found:
 def _some(slices: Sequence[Found], margin: float) -> Found:
     """Return the verdict on *some slice is worse*: a union, whose tests are corrected for their number.
 
-    It passes only where some slice is shown not to be worse: tests without power show nothing.
+    It passes only where more slices are shown not to be worse than are shown to be, without the correction: tests without power
+    show nothing, and several doubtful slices are no chance.
     """
     tested = _tested(slices)
     worse = [f"{entry['by']} {entry['value']}" for entry in slices if entry["live"] and entry["live"]["is_worse"]]
-    is_shown = any(live["verdict"] == gate.PASSED for live in tested)
+    found = [live["verdict"] for live in tested]
+    is_shown = found.count(gate.PASSED) > found.count(gate.FAILED)
     loses = f"lose{'s' if len(worse) == 1 else ''} more than {margin:g}"
     told = f"{', '.join(worse)} {loses}" if worse else f"None is shown to lose more than {margin:g}"
     return {
@@ -164,7 +166,7 @@ def _some(slices: Sequence[Found], margin: float) -> Found:
         "worse": worse,
         "tests": len(tested),
         "sentence": f"Is some slice worse than the live model? {told}, by Holm's correction over {len(tested)} tests "
-        f"({ALPHA:.0%} for all together).",
+        f"({100 * ALPHA:g} % for all together).",
     }
 
 

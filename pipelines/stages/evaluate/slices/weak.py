@@ -76,7 +76,7 @@ def section(measuring: Figures) -> dict[str, Any] | None:
     _test(measuring, shown, [each.rows(columns) for each in candidates], losses, tested)
     count = sum(entry["verdict"] == WEAK for entry in shown)
     half, many = f"one half of the {measuring.given.unit}", f"{tried:,} slices of one column or two"
-    confirmed = f"{count} {'is' if count == 1 else 'are'} weak there too (Holm, {ALPHA:.0%} for all together)"
+    confirmed = f"{count} {'is' if count == 1 else 'are'} weak there too (Holm, {100 * ALPHA:g} % for all together)"
     return {
         "measure": f"mean {parts.loss_name(measuring)}",
         "tried": tried,

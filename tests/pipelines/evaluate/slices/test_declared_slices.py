@@ -73,6 +73,13 @@ def test_small_slices_leave_every_undecided_and_some_passed() -> None:
     assert (every["verdict"], some["verdict"]) == (gate.UNDECIDED, gate.PASSED)
 
 
+def test_several_doubtful_slices_are_no_pass() -> None:
+    live = {"detectable": 0.1, "is_worse": False}
+    slices = [{"by": "place", "value": "a", "live": live | {"verdict": each}} for each in (gate.PASSED, gate.FAILED)]
+    assert declared._some(slices, 0.03)["verdict"] == gate.UNDECIDED
+    assert declared._some([*slices, slices[0]], 0.03)["verdict"] == gate.PASSED
+
+
 @pytest.mark.parametrize("kind", ["binary", "regression"])
 @pytest.mark.parametrize("asked", ["some", "every"])
 def test_hold_out_of_one_day_or_of_ten_rows_is_undecided(kind: str, asked: str) -> None:
