@@ -111,8 +111,24 @@ MODEL = (
     Question(
         "A simpler model is not better", Check(evidence=(evidence.gate_passed("better than the linear baseline"),))
     ),
-    Question("Model quality is sufficient on important data slices", Check(evidence=(evidence.slices,))),
-    Question("The model is tested for considerations of inclusion", Check(evidence=(evidence.fairness,))),
+    Question(
+        "Model quality is sufficient on important data slices",
+        Check(
+            ("pipelines/evaluate/slices/test_declared_slices.py::test_gate_fails_when_one_slice_is_worse",),
+            (evidence.slices,),
+        ),
+    ),
+    Question(
+        "The model is tested for considerations of inclusion",
+        Check(evidence=(evidence.fairness,)),
+        Check(
+            (
+                "pipelines/evaluate/slices/test_fairness.py::test_rates_are_those_of_the_rows",
+                "pipelines/evaluate/slices/test_fairness.py::test_gap_is_judged_by_its_bounds",
+            ),
+            page="reference/params.md",
+        ),
+    ),
 )
 
 INFRASTRUCTURE = (

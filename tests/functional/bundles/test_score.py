@@ -68,6 +68,18 @@ def test_gate_that_did_not_decide_is_not_passed(copy: Path) -> None:
         evidence.approved(copy)
 
 
+def test_slices_are_judged_and_a_gap_above_its_limit_is_said(copy: Path) -> None:
+    assert "none failed" in evidence.slices(copy)
+    with pytest.raises(NotShownError, match="no column is marked `protected`"):
+        evidence.fairness(copy)
+    gaps = {"rate": {"verdict": "failed"}, "error_rate": {"verdict": "passed"}}
+    _change(copy / paths.GATES, lambda found: found.update(fairness=[{"gaps": gaps}], slices={"slices": []}))
+    with pytest.raises(NotShownError, match="1 of 2 gaps"):
+        evidence.fairness(copy)
+    with pytest.raises(NotShownError, match="judges no slice"):
+        evidence.slices(copy)
+
+
 def test_answer_that_the_steps_do_not_give_is_named(copy: Path) -> None:
     golden = copy / paths.BUNDLE / "src/bundle/golden.json"
     cases = json.loads(golden.read_bytes())

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+
 import numpy as np
 import pytest
 from scipy import stats
 
+from harness import PROJECT
 from pipelines.statistics import multiplicity, parts
 
 RANDOM = np.random.default_rng(5)
+# statsmodels lies in the environment of the peers, not in the one that is tested.
+PEERS = PROJECT / ".venv/bench"
+HOLM = """
+import json, sys
+from statsmodels.stats.multitest import multipletests
+print(json.dumps([multipletests(found, method="holm")[1].tolist() for found in json.load(sys.stdin)]))
+"""
 
 
 def test_holm_is_the_procedure_step_by_step() -> None:
@@ -16,6 +27,16 @@ def test_holm_is_the_procedure_step_by_step() -> None:
     assert multiplicity.holm([0.03, 0.01, 0.9, 0.02]) == pytest.approx([0.06, 0.04, 0.9, 0.06])
     assert multiplicity.holm([]) == []
     assert multiplicity.holm([0.6, 0.7]) == [1.0, 1.0]
+
+
+@pytest.mark.skipif(not list(PEERS.glob("lib/*/site-packages/statsmodels")), reason="no statsmodels in .venv/bench")
+def test_holm_agrees_with_statsmodels_when_values_tie_and_are_many() -> None:
+    cases = [RANDOM.random(size).round(digits).tolist() for size in (1, 2, 7, 200) for digits in (1, 6)]
+    cases = [[min(value, 1.0) ** power for value in case] for case in cases for power in (1, 4)]
+    command = [str(PEERS / "bin/python"), "-c", HOLM]
+    done = subprocess.run(command, input=json.dumps(cases), capture_output=True, text=True, check=True)
+    for ours, theirs in zip(cases, json.loads(done.stdout), strict=True):
+        assert multiplicity.holm(ours) == pytest.approx(theirs, rel=1e-5)
 
 
 def test_p_value_is_that_of_a_t_test_of_cluster_means() -> None:
