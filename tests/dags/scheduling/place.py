@@ -120,6 +120,11 @@ class Place:
     def _dags(self) -> set[str]:
         return {dag["dag_id"] for dag in self.airflow.call("GET", "/api/v2/dags")["dags"]}
 
+    def compile(self, *options: str) -> None:
+        """Compile the graph that the DAG files read."""
+        command = [interpreter("pipeline"), "-m", "pipelines.runs", "compile", *options]
+        subprocess.run(command, cwd=self.root, env=without_airflow(), check=True, stdout=subprocess.DEVNULL)
+
     def deliver(self, month: str, rows: str = "rows") -> None:
         (self.root / "source").mkdir(exist_ok=True)
         (self.root / "source" / month).write_text(f"{month} {rows}\n")
@@ -270,8 +275,6 @@ def _prepared(root: Path, database: str, executor: str) -> Place:
     _git(root, "init", "--quiet", "--initial-branch=main")
     _git(root, "add", "--all")
     _git(root, "commit", "--quiet", "--message=A commit")
-    compiling = [interpreter("pipeline"), "-m", "pipelines.runs", "compile"]
-    subprocess.run(compiling, cwd=root, env=without_airflow(), check=True, stdout=subprocess.DEVNULL)
     port, servers_port, broker_port = free_ports(3)
     environment = without_airflow() | {
         "BULKHEAD_AIRFLOW_PORT": str(port),
@@ -280,6 +283,7 @@ def _prepared(root: Path, database: str, executor: str) -> Place:
         "BULKHEAD_VAR": str(root / "var"),
     }
     place = Place(root, environment, Airflow(f"http://127.0.0.1:{port}"), database, executor)
+    place.compile()
     for month in MONTHS:
         place.deliver(month)
     return place

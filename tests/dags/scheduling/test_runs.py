@@ -1,4 +1,4 @@
-"""Backfills, overtaking, late data, kills and freezes under a real scheduler, on a project whose stages take milliseconds.
+"""Backfills, overtaking, late data, kills, freezes and a lost database under a real scheduler, on a project whose stages take milliseconds.
 
 The tests share one Airflow and follow each other, as months do: each says which months have run before it.
 """
@@ -6,6 +6,7 @@ The tests share one Airflow and follow each other, as months do: each says which
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Iterator
 from typing import Any
@@ -164,3 +165,39 @@ def test_a_killed_scheduler_is_started_again_and_goes_on(tiny: Place) -> None:
     wanted = tiny.expected("2013-10", LATE)
     del wanted["evaluated.txt"]  # the committed lock's, in this DAG
     assert wanted.items() <= tiny.recorded(COLLECT, run).items()
+
+
+def test_new_database_takes_the_place_of_one_that_is_gone_and_its_scheduler_catches_up(tiny: Place) -> None:
+    """Late rows of October, in the middle of whose run the file goes; the compiled graph then asks for all months since May."""
+    before, name = kept(tiny), "validate 2013-10"
+    count = len(tiny.began(name))
+    tiny.deliver("2013-10", "late")
+    with tiny.held(name):
+        tiny.airflow.trigger(COLLECT, conf={"through": "2013-10", "again": ["2013-10"]})
+        stage = tiny.attempt(name, after=count)
+        for file in (tiny.root / "var" / "airflow").glob("airflow.db*"):
+            file.unlink()
+        status = tiny.control("status", check=False)
+        assert (status.returncode, "airflow.db, Airflow's database, is gone or broken" in status.stdout) == (1, True)
+        tiny.compile("--catch-up-from", "2013-05")
+        tiny.begin()
+        tiny.airflow.call("PATCH", f"/api/v2/dags/{TRAIN}", {"is_paused": True})
+        until(lambda: not stage.is_running(), "the interrupted stage to end", limit_s=LIMIT_S)
+    runs = tiny.wait(lambda: tiny.runs(COLLECT), 2, "the runs of May and June")
+    assert [(run["partition_key"], run["run_type"], run["state"]) for run in runs] == [
+        ("2013-05", "scheduled", "success"),
+        ("2013-06", "scheduled", "success"),
+    ]
+    for run in runs:
+        wanted = tiny.expected(run["partition_key"], LATE)
+        del wanted["evaluated.txt"]
+        assert wanted.items() <= tiny.recorded(COLLECT, run["dag_run_id"]).items()
+    assert before.items() <= kept(tiny).items()
+
+
+def kept(tiny: Place) -> dict[str, bytes]:
+    """What runs have made, by path: records, and objects of DVC's cache under their final names."""
+    records = (tiny.root / "var" / "runs" / "locks").glob("[!.]*")
+    objects = (tiny.root / ".dvc" / "cache" / "files" / "md5").glob("[0-9a-f][0-9a-f]/*")
+    finished = (path for path in objects if re.fullmatch(r"[0-9a-f]{30}(\.dir)?", path.name))
+    return {str(path): path.read_bytes() for path in (*records, *finished)}
