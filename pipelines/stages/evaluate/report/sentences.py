@@ -45,7 +45,8 @@ def _short(check: Mapping[str, Any], told: str) -> str:
     if check["verdict"] == gate.NOT_COMPARED:
         return f"“{check['name']}” could not be checked: {'; '.join(check['because'])}"
     if check["figure"] is None:
-        return f"“{check['name']}” {told}: no row to measure {check['measure']} on; required is {check['asks']}"
+        because = check.get("because", "no row of the hold-out could be tried")
+        return f"“{check['name']}” {told}: {because}; required is {check['asks']}"
     found = f"{check['measure']} {check['figure']:.4g} ({bounds(check, check['fewest'])})"
     return f"“{check['name']}” {told}: {found}; required is {check['asks']}"
 

@@ -16,6 +16,7 @@ import pytest
 
 from pipelines.params.judging.split import GroupedSplit, PredefinedSplit, Split, StratifiedSplit, TemporalSplit
 from pipelines.params.params import TargetParams
+from pipelines.stages.evaluate.gates import gate
 from pipelines.stages.evaluate.report import curves, page, sentences
 from pipelines.stages.evaluate.report.sentences import held_out
 from tests.pipelines.evaluate.report.conftest import Evaluated
@@ -84,7 +85,14 @@ def test_sections_of_others_are_shown_with_bounds_or_with_the_words_too_small(ev
         "left_out": [{"by": "depot", "values": 3, "rows": 12}],
         "every": {"verdict": "failed", "slices": 2, "passed": 1, "failed": 1, "undecided": 0, "sentence": "One slice is worse."},
         "some": None,
-        "weak": None,
+        "weak": {
+                "measure": "mean log loss", "tried": 9, "columns": ["depot"], "searched": {}, "tested": {}, "sentence": "One was found.",
+                "found": [
+                    {"value": "weak one", "rows": 90, "clusters": 20, "loss": 0.4, "elsewhere": 0.3, "difference": _BOUNDED,
+                     "p": 0.01, "p_holm": 0.02, "verdict": "weak"},
+                    {"value": "few rows", "rows": 9, "clusters": 2, "verdict": "undecided"},
+                ],
+            },
     }  # fmt: skip
     fairness = [
         {
@@ -115,6 +123,8 @@ def test_sections_of_others_are_shown_with_bounds_or_with_the_words_too_small(ev
     assert harmed < fine < small
     assert "too small" in text[small : small + 200]
     for said in (
+        "few rows",
+        "weak one",
         "One slice is worse.",
         "north and south",
         "distance +10 never lowers the score",
@@ -148,10 +158,10 @@ def test_reason_names_the_check_that_decided(evaluated: Evaluated, verdict: str,
         page.render(evaluated.params, replace(evaluated.found, approval=evaluated.found.approval | changed))
     )
     assert f"<p>“{checks[1]['name']}” {told} " in text
-    without = {"checks": [checks[0], checks[1] | {"figure": None}]}
-    assert sentences.because(evaluated.found.approval | changed | without).startswith(
-        f"“{checks[1]['name']}” {told} no row to measure "
-    )
+    named = {name: checks[1][name] for name in ("name", "verdict")}
+    without = {"checks": [checks[0], gate.without_figure("nothing to try", "much", 9) | named]}
+    reason = sentences.because(evaluated.found.approval | changed | without)
+    assert reason.startswith(f"“{checks[1]['name']}” {told} nothing to try; required is much")
 
 
 def test_bands_hold_the_curve_of_labels_and_numbers_have_none() -> None:
