@@ -64,8 +64,7 @@ def reason(check: Check) -> str:
             "the target, add rows, or lower train.min_child_weight"
         )
     if check["figure"] is None:
-        because = check.get("because", "no row of the hold-out could be tried")
-        return f"{check['name']}: {because}; undecided; required: {check['asks']}"
+        return f"{check['name']}: {check['because']}; undecided; required: {check['asks']}"
     over = f"over {check['clusters']:,} {check['unit']}"
     bounds = (
         f"95 % bounds {_written(check, 'lower_bound')} and {_written(check, 'upper_bound')} {over}"
@@ -142,11 +141,6 @@ def at_most(measured: Mapping[str, Any], limit: float, fewest: int) -> Check:
     return _decided(
         passed, failed, f"an upper bound of at most {limit:g}", measured, fewest, margin=limit, is_difference=False
     )
-
-
-def undecided(asks: str, margin: float, fewest: int, evidence: Mapping[str, Any]) -> Check:
-    """Return the check of a figure that no row could give."""
-    return {"verdict": UNDECIDED, "asks": asks, "margin": margin, "fewest": fewest, "is_difference": False, **evidence}
 
 
 def _decided(
