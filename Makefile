@@ -132,6 +132,10 @@ test-fleet: slice | .venv/fleet/installed.txt .venv/serving/installed.txt .venv/
 test-dags: slice | .venv/orchestrator/installed.txt .venv/cluster/installed.txt .venv/servers/installed.txt .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt .venv/client/installed.txt .venv/test/installed.txt
 	$(TEST) .venv/orchestrator/bin/python $(PYTEST) tests/dags
 
+.PHONY: test-chain
+test-chain: slice | .venv/orchestrator/installed.txt .venv/cluster/installed.txt .venv/servers/installed.txt .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt .venv/client/installed.txt .venv/test/installed.txt  ## a month goes live through PostgreSQL, Celery and two checkouts that share a bucket; takes minutes
+	$(TEST) BULKHEAD_TEST_CHAIN=1 .venv/orchestrator/bin/python $(PYTEST) tests/dags/local/test_chain.py
+
 .PHONY: bench
 bench: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt .venv/orchestrator/installed.txt .venv/client/installed.txt .venv/bench/installed.txt .venv/naive/installed.txt .venv/mlserver/installed.txt .venv/litserve/installed.txt .venv/ray/installed.txt  ## figures with their peers, in one run
 	$(PIPELINE) python -m benchmarks
