@@ -26,7 +26,7 @@ from harness import PROJECT, interpreter
 from harness.ports import free_ports
 from harness.slice import MONTHS, copy_project
 from harness.waiting import until
-from tests.dags.airflow_rest import Airflow
+from tests.dags.airflow_rest import FINISHED, Airflow
 from tests.dags.machine import listening_addresses, processes_in, without_airflow
 from tests.faults.places import ODD
 from tests.fleet.crowds import load
@@ -309,6 +309,44 @@ def test_serving_goes_on_and_nothing_is_there_twice_when_the_database_is_lost(
     assert [path.name for path in (site.root / "store" / "bundles").iterdir()] == [published]
 
 
+def test_dry_run_says_what_would_run_and_a_forced_run_ends_with_the_verdict_on_its_canary(
+    site: Site, deployed: str
+) -> None:
+    """Of a commit with other serving code: another bundle of the same model. Its trial is ended by a person, sooner than by the judge."""
+    live = site.state_of("store/channels/live.json")["digest"]
+    served = site.root / "bentos" / "__init__.py"
+    served.write_text(f"{served.read_text()}\n# Another bundle.\n")
+    commit(site.root, "bentos")
+    run = site.airflow.trigger("bundle_and_deploy", conf={"through": MONTHS[-1], "dry_run": True})
+    assert site.airflow.wait("bundle_and_deploy", run, 400) == "success", site.airflow.failures(
+        "bundle_and_deploy", run
+    )
+    states = {name: task["state"] for name, task in site.airflow.tasks("bundle_and_deploy", run).items()}
+    done = dict.fromkeys(("open", "bundle", "close"), "success")
+    assert states == done | dict.fromkeys(("publish", "deploy"), "skipped")
+    said = {stage["stage"]: stage["state"] for stage in xcom(site, "bundle_and_deploy", run, "bundle")["stages"]}
+    assert said.pop("bundle") == "would run"
+    assert set(said.values()) <= {"unchanged", "ran"}
+    assert site.state_of("store/channels/candidate.json")["digest"] == live
+
+    ports = (int(site.environment[f"BULKHEAD_{protocol}_PORT"]) for protocol in ("HTTP", "GRPC"))
+    with load.running(*ports, site.root / "store" / "bundles" / live, pause_s=0.02) as seen:
+        run = site.airflow.trigger("bundle_and_deploy", conf={"through": MONTHS[-1], "force": True, "canary": "always"})
+        trial = site.root / "var" / "fleet" / "canary.json"
+        until(lambda: trial.exists() or is_over(site, run), "the trial", limit_s=400)
+        canary = ask_fleet(site, "promote")["live"]["digest"]
+        assert site.airflow.wait("bundle_and_deploy", run, 400) == "success", site.airflow.failures(
+            "bundle_and_deploy", run
+        )
+    seen.check(live, canary)
+    bundled = xcom(site, "bundle_and_deploy", run, "bundle")["stages"]
+    assert [stage["state"] for stage in bundled if stage["stage"] == "bundle"] == ["ran"]
+    facts = xcom(site, "bundle_and_deploy", run, "deploy")["facts"]
+    assert (facts["verdict"], facts["digest"]) == ("promoted", canary)
+    assert canary not in (live, None)
+    assert site.state_of("store/channels/live.json")["digest"] == canary
+
+
 def test_nothing_is_left_when_the_supervisor_is_killed(site: Site) -> None:
     kill_supervisor(site)
 
@@ -351,6 +389,15 @@ def not_of_the_fleet(site: Site) -> list[str]:
 def xcom(site: Site, dag_id: str, run: str, task: str) -> Any:
     path = f"/api/v2/dags/{dag_id}/dagRuns/{run}/taskInstances/{task}/xcomEntries/outcome"
     return site.airflow.call("GET", path)["value"]
+
+
+def is_over(site: Site, run: str) -> bool:
+    return bool(site.airflow.wait("bundle_and_deploy", run, 0) in FINISHED)
+
+
+def commit(root: Path, path: str) -> None:
+    identity = ("-c", "user.name=t", "-c", "user.email=t@localhost")
+    subprocess.run(["git", *identity, "commit", "--quiet", "--message=Change", path], cwd=root, check=True)
 
 
 def ask_fleet(site: Site, verb: str) -> dict[str, Any]:
