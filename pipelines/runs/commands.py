@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from pipelines.data.integrity.check import check
 from pipelines.machine import usage
 from pipelines.runs import sharing
 from pipelines.runs.holding import MARK
@@ -29,6 +28,7 @@ _FILES = (
     "GOOGLE_APPLICATION_CREDENTIALS",
 )
 _SHELLS = Path(__file__).parent / "stages"
+_RESTORE = _SHELLS / "restore.py"
 
 
 def repro(
@@ -57,7 +57,6 @@ def repro(
         (workspace.path / ".dvc" / "tmp" / "rwlock").unlink(missing_ok=True)
         if sharing.join(workspace):
             sharing.pull(workspace)
-        _verify(workspace)
         # The costs of all tasks of a run are one run's.
         refused = workspace.path / ".git" / "dry-run"
         refused.unlink(missing_ok=True)
@@ -69,7 +68,9 @@ def repro(
         }
         again = recollected.targets(workspace.state().again)
         code = 0
-        for command in plan.commands(stages, workspace.path, again=again, force=force, dry_run=dry_run):
+        planned = plan.commands(stages, workspace.path, again=again, force=force, dry_run=dry_run)
+        planned[0][:1] = [sys.executable, str(_RESTORE)]
+        for command in planned:
             pulling = sharing.pulling(command)
             code = _run(workspace, pulling, {**environment, **extra}, name=" ".join(stages), read=progress.read)
             if dry_run and refused.is_file() and not code_file.is_file():
@@ -88,13 +89,6 @@ def repro(
         kept = workspace.path if code else workspace.reports
         print(progress.outcome(code, facts.links(progress.stages, workspace.path, kept)), flush=True)
         return int(code_file.read_text()) if code and code_file.is_file() else code
-
-
-def _verify(workspace: Workspace) -> None:
-    """Repair corrupt files before a stage reads them; DVC computes lost ones again."""
-    findings = check(workspace.path)
-    for line in (*findings.repaired, *map(str, findings.lost)):
-        print(f"corrupt: {line}", flush=True)
 
 
 def execute(workspace: Workspace, command: Sequence[str], environment: Mapping[str, str]) -> int:

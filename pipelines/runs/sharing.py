@@ -120,7 +120,7 @@ def open_run(
         with workspace.guard():
             if workspace.path.exists():
                 local.remove(workspace.path)
-        state = local.open_workspace(workspace, through=through, like=like, again=again, now=now)
+        state = local.open_workspace(workspace, through=through, like=like, again=again, now=now, alone=False)
         mine = {
             "id": uuid.uuid4().hex,
             "commit": state.commit,

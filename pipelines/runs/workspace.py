@@ -27,6 +27,7 @@ from contract.files import canonical_json, private_directory, sha256, write_atom
 from pipelines.runs import months
 from pipelines.runs.holding import held
 from pipelines.runs.months import recollected
+from pipelines.runs.stages import earlier
 
 KEPT_FAILED = 5
 _SHOWN = 5
@@ -148,6 +149,7 @@ def open_workspace(
     like: Workspace | None = None,
     again: Sequence[str] = (),
     now: str | None = None,
+    alone: bool = True,
 ) -> State:
     """Make the workspace from the project's last commit, or find it again unchanged.
 
@@ -156,6 +158,7 @@ def open_workspace(
         like: a recorded run, to start from its commit, months and results.
         again: months whose partitions are collected again.
         now: the current month, which is not over and so is refused; None to skip that check.
+        alone: begin with the results of the nearest recorded run; false where each of several workers would find another one.
 
     Raises:
         ConfigurationError: there is no such month, commit or recorded run, or a month is not over.
@@ -165,7 +168,7 @@ def open_workspace(
             return workspace.state()
         entry = read_record(like) if like else None
         last = through or (entry["through"] if entry else None)
-        return make(workspace, entry["commit"] if entry else "HEAD", last, like=like, again=again, now=now)
+        return make(workspace, entry["commit"] if entry else "HEAD", last, like=like, again=again, now=now, alone=alone)
 
 
 def make(
@@ -176,6 +179,7 @@ def make(
     like: Workspace | None = None,
     again: Sequence[str] = (),
     now: str | None = None,
+    alone: bool = False,
 ) -> State:
     """Make the workspace of a commit and its months through the last one, as `open_workspace` says; the guard is held."""
     incoming = workspace.path.with_name(f".incoming-{uuid.uuid4().hex}")
@@ -186,9 +190,12 @@ def make(
         listed = months.cut(params, last) if last else months.read(params)
         months.refuse_unfinished(listed, now)
         months.refuse_unlisted(again, listed)
-        if like:
-            shutil.copyfile(like.recorded_lock, incoming / "dvc.lock")
-        else:
+        before = like or (_nearest(workspace, commit, listed[-1]) if alone else None)
+        if before:
+            shutil.copyfile(before.recorded_lock, incoming / "dvc.lock")
+            if (before.reports / "metrics.json").is_file():  # in git, not in DVC's cache
+                shutil.copyfile(before.reports / "metrics.json", incoming / "metrics.json")
+        if not like:
             recollected.forget(incoming / "dvc.lock", workspace.var)
         state = State(workspace.run, commit, tuple(listed), again=tuple(again))
         _write_state(incoming, state)
@@ -196,6 +203,12 @@ def make(
     finally:
         shutil.rmtree(incoming, ignore_errors=True)
     return state
+
+
+def _nearest(workspace: Workspace, commit: str, last: str) -> Workspace | None:
+    """Return the recorded run with whose results this one begins, so that DVC need not look for them stage by stage."""
+    name = earlier.nearest(workspace.record.parent, workspace.name.partition(".")[0], commit, last)
+    return replace(workspace, run=name) if name else None
 
 
 def record(workspace: Workspace) -> dict[str, str]:

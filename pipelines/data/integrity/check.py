@@ -33,8 +33,11 @@ class Findings:
     lost: list[Problem] = field(default_factory=list)
 
 
-def check(root: Path) -> Findings:
+def check(root: Path, *, remote: bool = True) -> Findings:
     """Check and repair the outputs of the DVC project in `root`: workspace, cache and default remote.
+
+    Args:
+        remote: false to take good copies from the remote without checking all that it holds.
 
     Raises:
         UnavailableError: the remote does not answer; no file counts as lost.
@@ -44,10 +47,11 @@ def check(root: Path) -> Findings:
     if not found:
         return findings  # without an import of DVC, which takes longer than some runs that have nothing to do
     places = places_of(root)
+    checked = places if remote else places[:1]
     for path, oid in found.items():
         for entry in _objects(Object(oid, root / path), places):
             findings.checked += 1
-            bad = [place for place in places if place.has(entry) and not place.is_intact(entry)]
+            bad = [place for place in checked if place.has(entry) and not place.is_intact(entry)]
             is_stale = _is_stale(entry, places)
             if bad or is_stale:
                 is_whole = _repair(entry, bad, places, root)
@@ -119,7 +123,7 @@ def _repair(entry: Object, bad: list[Place], places: list[Place], root: Path) ->
     scratch = root / ".dvc" / "tmp"
     scratch.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=scratch) as directory:
-        intact = [place for place in places if place not in bad and place.has(entry)]
+        intact = [place for place in places if place not in bad and place.has(entry) and place.is_intact(entry)]
         good = _good_copy(entry, intact, Path(directory) / "copy")
         for place in bad:
             if good:
