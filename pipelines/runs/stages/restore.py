@@ -8,11 +8,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-sys.path[0] = str(
-    Path(__file__).parents[3]
-)  # instead of this directory; stages, which are other processes, do not see it
+# Instead of this directory; stages are other processes, and do not see it.
+sys.path[0] = str(Path(__file__).parents[3])
 
-from pipelines.data.integrity.check import check
+from pipelines.data.integrity.check import check  # noqa: E402 - by the path above
 
 
 def main(arguments: list[str]) -> int:
