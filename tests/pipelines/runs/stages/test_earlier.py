@@ -34,6 +34,9 @@ def test_run_without_changes_takes_all_results_at_once_when_one_before_it_is_rec
     later = workspace_of(project, "monthly.2")
     open_workspace(later)
     assert (later.path / "dvc.lock").read_bytes() == before.recorded_lock.read_bytes()
+    shared = workspace_of(project, "monthly.3")
+    open_workspace(shared, alone=False)
+    assert months_of(shared) == set()
     capfd.readouterr()
     assert repro(later, ["evaluate"], environment_of(project, later.var)) == 0
     said = capfd.readouterr().out
