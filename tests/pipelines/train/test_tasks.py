@@ -123,14 +123,15 @@ def judged(bundled: Path, workspace: Path) -> Path:
 
 
 def _judge(params: Params) -> str:
+    rows = tables.height(paths.accepted("all"))
+    digests = {"partition_sha256": sha256(paths.partition("all")), "partition_md5": "0" * 32}
+    write_atomically(paths.VALIDATION, canonical_json({"all": {"rows": rows, "split_rows": 0, **digests}}))
     for stage in (features, screen, tune, train, champion):
         stage.run(params)
     return evaluate.run(params)
 
 
 def _bundle(params: Params) -> None:
-    claims = {"all": {"partition_sha256": sha256(paths.partition("all")), "partition_md5": "0" * 32}}
-    write_atomically(paths.VALIDATION, canonical_json(claims))
     bundle.run(params)
 
 
