@@ -29,6 +29,7 @@ _SMALLEST, _LARGEST = 0.01, 0.5  # share of the rows; a larger part is no slice
 _PAIRED = 30  # columns that are crossed, those whose own slices are the weakest
 _OVERLAP = 0.5  # a slice that shares more of its rows with a weaker one is left out
 _CONSIDERED = 200
+_UNTESTED = dict.fromkeys(("loss", "elsewhere", "difference", "p", "p_holm")) | {"verdict": UNDECIDED}
 
 
 @dataclass(frozen=True)
@@ -171,14 +172,14 @@ def _test(
     clusters = np.unique(measuring.predictions.clusters[tested], return_inverse=True)[1].astype(np.int64)
     if not shown or not len(tested):
         for entry in shown:
-            entry |= {"rows": 0, "clusters": 0, "verdict": UNDECIDED}
+            entry |= _UNTESTED | {"rows": 0, "clusters": 0}
         return
     drawn, inside = blocks(clusters, given.seed), [mask[tested] for mask in masks]
     statistics = [_beyond(losses[tested], mask, drawn) for mask in inside]
     p_values = []
     for entry, mask, values in zip(shown, inside, parts.resampled(statistics, measuring, drawn), strict=True):
         count = len(np.unique(clusters[mask]))
-        entry |= {"rows": int(mask.sum()), "clusters": count, "verdict": UNDECIDED}
+        entry |= _UNTESTED | {"rows": int(mask.sum()), "clusters": count}
         # Half of the clusters are tested, and Student's t allows for so few.
         if values is None or mask.sum() < given.evaluate.slice_rows or 2 * count < given.gates.clusters:
             continue
