@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -106,12 +105,14 @@ def reliability(
 
 
 def rescaled(scores: Scores, slope: float, intercept: float) -> Scores:
-    """Return the probabilities with their log-odds rescaled: the logistic function of `slope` × log-odds + `intercept`."""
-    # Not NumPy's logarithm and exponential: their last bits depend on the processor.
-    chances = np.clip(scores, _FARTHEST, 1 - _FARTHEST).tolist()
-    return np.array(
-        [1 / (1 + math.exp(-(slope * (math.log(chance) - math.log1p(-chance)) + intercept))) for chance in chances]
-    )
+    """Return the probabilities with their log-odds rescaled: the logistic function of `slope` × log-odds + `intercept`.
+
+    They have the single precision of served scores, as float64: the last bits of a logarithm depend on the processor.
+    """
+    chances = np.clip(scores, _FARTHEST, 1 - _FARTHEST)
+    odds = slope * (np.log(chances) - np.log1p(-chances)) + intercept
+    found: Scores = (1 / (1 + np.exp(-odds))).astype(np.float32).astype(np.float64)
+    return found
 
 
 def recalibration(labels: Labels, scores: Scores, clusters: Clusters) -> dict[str, dict[str, Any]] | None:

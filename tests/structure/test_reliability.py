@@ -12,7 +12,7 @@ ROW = re.compile(r"^\| (\d+): [^|]+ \| [^|]+ \| `([^`|]+)` \| ([^|]+) \|$", re.M
 
 
 def test_every_fault_of_serving_has_a_promise_a_command_and_a_figure() -> None:
-    rows = ROW.findall(PAGE.read_text())
+    rows = ROW.findall(PAGE.read_text().partition("## Faults\n")[2].partition("\n## ")[0])
     assert [int(number) for number, _, _ in rows] == [fault.number for fault in SERVING]
     for fault, (_, command, figure) in zip(SERVING, rows, strict=True):
         assert command.removeprefix("python -m drills ") in fault.drills, fault.number
