@@ -43,7 +43,7 @@ def test_shadow_that_is_deployed_serves_from_replicas_of_full_priority(fleet: Fl
     load.check(fleet.bundles.first, fleet.bundles.second)
     assert status["shadow"] is None
     (replica,) = status["replicas"]
-    assert os.getpriority(os.PRIO_PROCESS, replica["pid"]) == 0
+    assert os.getpriority(os.PRIO_PROCESS, replica["pid"]) == os.getpriority(os.PRIO_PROCESS, 0)
 
 
 def shadow_of(fleet: FleetCommand) -> dict[str, dict[str, int]]:
