@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,10 @@ from pipelines.statistics.tasks import JUDGEMENTS
 _DAYS, _ROWS, _RESAMPLES = 31, 27_000, 10_000
 _TIMED = 50  # resamplings by the peer; all of them would take minutes
 _TURNS = 3
-_GATES_ALONE: dict[str, list[str]] = {"slices": [], "behaviour": []}
+_GATES_ALONE: dict[str, dict[str, Any]] = {
+    "evaluate": {"slices": [], "weak_slices": 0, "behaviour": []},
+    "gates": {"slice_margin": None},
+}
 
 
 def resampling() -> list[Figure]:
@@ -57,7 +61,7 @@ def judging() -> list[Figure]:
     workspace.run("dvc", "repro", "evaluate")
     path = workspace.path / "params.yaml"
     whole = path.read_bytes()
-    workspaces.change(path, {"evaluate": _GATES_ALONE})
+    workspaces.change(path, _GATES_ALONE)
     alone = path.read_bytes()
     costs: dict[bytes, list[Cost]] = {whole: [], alone: []}
     for _ in range(_TURNS):
