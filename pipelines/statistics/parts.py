@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.data.clusters import Clusters
-from pipelines.statistics import calibration, comparisons, measures
+from pipelines.statistics import comparisons, measures
 from pipelines.statistics.measures import Labels, Outcomes, Scores
 
 Values = NDArray[np.float64]
@@ -81,11 +81,6 @@ def area(labels: Labels, scores: Scores, clusters: Clusters, others: Scores | No
         return values
 
     return of
-
-
-def calibration_error(labels: Labels, scores: Scores, clusters: Clusters) -> Statistic:
-    """Return the statistic of the calibration error, in the bins of this part."""
-    return calibration.error_of(labels, scores, clusters)
 
 
 def has_both(outcomes: Outcomes, fewest: int) -> bool:

@@ -98,19 +98,38 @@ def run(params: Params) -> str:
         (members.outcomes, holdout.scores(members, training["prior"])),
         (held.outcomes, scores),
     )
+    write_atomically(paths.REPORTS / "behaviour.json", canonical_json(tried.examples))
+    _write(params, held, predictions, metrics, approval, training, screening)
+    return f"{_verdict(judged, metrics, approval)}\n  {counted}"
+
+
+def _write(
+    params: Params,
+    held: Holdout,
+    predictions: Predictions,
+    metrics: dict[str, Any],
+    approval: dict[str, Any],
+    training: dict[str, Any],
+    screening: dict[str, Any],
+) -> None:
+    """Write metrics, plots, the evidence of the gates, and the pages for people."""
+    target, scores = params.target, predictions.scores["model"]
     breakdown = {
         entry.name: measured.by_group(
-            judged, apart[f"{groups.SLICE}{entry.name}"], held.outcomes, scores["model"], params.evaluate.slice_rows
+            judgement(target),
+            predictions.groups[f"{groups.SLICE}{entry.name}"],
+            held.outcomes,
+            scores,
+            params.evaluate.slice_rows,
         )
         for entry in params.evaluate.slices
     }
-    drawn = curves.curves(target, held.outcomes, scores["model"], training["importance"])
+    drawn = curves.curves(target, held.outcomes, scores, training["importance"])
     shutil.rmtree(paths.PLOTS, ignore_errors=True)
     for name in curves.FIELDS:  # DVC warns of a missing file that dvc.yaml names
         write_atomically(paths.PLOTS / f"{name}.csv", curves.to_csv(name, drawn.get(name, [])))
     write_atomically(paths.METRICS, canonical_json(metrics))
     write_atomically(paths.REPORTS / "slices.json", canonical_json(breakdown))
-    write_atomically(paths.REPORTS / "behaviour.json", canonical_json(tried.examples))
     write_atomically(paths.GATES, canonical_json(approval))
     found = page.Found(
         metrics=metrics,
@@ -118,7 +137,7 @@ def run(params: Params) -> str:
         slices=breakdown,
         curves=drawn,
         bands=curves.bands(
-            target, held.outcomes, scores["model"], held.clusters, resamples=_BAND_RESAMPLES, seed=params.train.seed
+            target, held.outcomes, scores, held.clusters, resamples=_BAND_RESAMPLES, seed=params.train.seed
         ),
         effects=approval["effects"],
         lineage=lineage.lineage(params, held, screening),
@@ -127,7 +146,6 @@ def run(params: Params) -> str:
     )
     write_atomically(paths.EVALUATION, page.render(params, found).encode())
     write_atomically(paths.MODEL_CARD, card.render(params, found).encode())
-    return f"{_verdict(judged, metrics, approval)}\n  {counted}"
 
 
 def _import_libraries() -> None:

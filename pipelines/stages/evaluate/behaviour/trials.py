@@ -45,7 +45,7 @@ class Trial:
     @property
     def violations(self) -> int:
         """The number of rows that violate the expectation."""
-        return int((against(self.expectation, self.changes) > self.expectation.limit).sum())
+        return int(violated(self.expectation, self.changes).sum())
 
 
 def against(expectation: Behaviour, changes: Scores) -> Scores:
@@ -53,6 +53,12 @@ def against(expectation: Behaviour, changes: Scores) -> Scores:
     if expectation.direction is None:
         return np.abs(changes)
     return -changes if expectation.direction == "never_lower" else changes
+
+
+def violated(expectation: Behaviour, changes: Scores) -> NDArray[np.bool_]:
+    """Return the mask of the rows that violate the expectation; no row with NaN does."""
+    found: NDArray[np.bool_] = against(expectation, changes) > expectation.limit
+    return found
 
 
 def sample(height: int, expectation: Behaviour, schema: FeatureSchema) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.params.judging.behaviour import Behaviour
-from pipelines.stages.evaluate.behaviour.trials import against
+from pipelines.stages.evaluate.behaviour.trials import against, violated
 from pipelines.stages.evaluate.gates import gate
 from pipelines.stages.evaluate.gates.figures import Figures
 from pipelines.stages.evaluate.gates.gate import Check
@@ -40,7 +40,7 @@ def _judged(measuring: Figures, expectation: Behaviour, changes: Scores, fewest:
     found = {
         "name": expectation.name,
         "allowed": expectation.allowed,
-        "violations": int((against(expectation, changes) > expectation.limit).sum()),
+        "violations": int(violated(expectation, changes).sum()),
         "largest": float(np.nanmax(against(expectation, changes))) if figure["rows"] else None,
     }
     if expectation.allowed is None:
@@ -58,7 +58,7 @@ def _share(measuring: Figures, expectation: Behaviour, changes: Scores) -> dict[
         grounds = {"unit": measuring.given.unit, "clusters": 0, "rows": 0, "resamples": 0, "seed": measuring.given.seed}
         return {"measure": _MEASURE, "figure": None, "lower_bound": None, "upper_bound": None, **grounds}
     clusters = np.unique(measuring.predictions.clusters[is_tried], return_inverse=True)[1]
-    is_violated = (against(expectation, changes[is_tried]) > expectation.limit).astype(np.float64)
+    is_violated = violated(expectation, changes[is_tried]).astype(np.float64)
     values = comparisons.resampled_means(
         is_violated, clusters, resamples=measuring.resamples, seed=measuring.given.seed
     )

@@ -56,7 +56,7 @@ class Part:
             yield HEADLINE, MEASURES[judged.headline].title, headline
         pair = calibration.binary(judged.form, self.outcomes, self.scores())
         if pair and len(self.rows) >= CALIBRATION_BINS * _FEWEST_IN_A_BIN:
-            yield CALIBRATION, "calibration error", parts.calibration_error(*pair, self.blocks)
+            yield CALIBRATION, "calibration error", calibration.error_of(*pair, self.blocks)
         yield from self.gaps()
 
     def gaps(self) -> Iterator[tuple[str, str, Statistic]]:
