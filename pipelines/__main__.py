@@ -60,7 +60,7 @@ WITH_ARGUMENTS = {
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return the exit code (see `contract.errors`)."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    options = _parser(arguments[:1]).parse_args(arguments)
+    options = _parser(arguments).parse_args(arguments)
     # XGBoost's threads spin while they wait; on a busy machine that triples the CPU time, and multiplies the time by five.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     logging.basicConfig(level=os.environ.get("BULKHEAD_LOG", "WARNING"), format="%(levelname)s %(name)s: %(message)s")
@@ -71,8 +71,8 @@ def main(arguments: list[str] | None = None) -> int:
     return usage.recorded(options.command, run) if options.command in {*STAGES, "publish"} else run()
 
 
-def _parser(named: Sequence[str]) -> argparse.ArgumentParser:
-    """Return the parser of all commands; one with arguments of its own has them if it is the named one."""
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    """Return the parser of all commands; one with arguments of its own has them if it is among the words."""
     parser = argparse.ArgumentParser(prog="python -m pipelines", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in (STAGES | COMMANDS).items():
@@ -86,7 +86,7 @@ def _parser(named: Sequence[str]) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text)
         if package is None:
             command.set_defaults(run=_rotate_key)
-        elif name in named:
+        elif name in words:
             getattr(importlib.import_module(f"pipelines.commands.{package}.cli"), add)(command)
     return parser
 

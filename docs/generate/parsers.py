@@ -10,27 +10,40 @@ import contextlib
 import json
 import runpy
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 from unittest import mock
 
 
-def parser_of(module: str) -> argparse.ArgumentParser:
-    """Run a module as far as it parses its arguments, and return its parser."""
+def parser_of(module: str, named: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """Run a module as far as it parses its arguments, and return its parser.
+
+    Args:
+        named: commands whose arguments the parser must have: `pipelines` imports what adds them only for a command that is named.
+    """
     found: list[argparse.ArgumentParser] = []
 
     def stop(parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
         found.append(parser)
         raise SystemExit
 
-    with mock.patch.object(argparse.ArgumentParser, "parse_args", stop), contextlib.suppress(SystemExit):
+    # Behind `--`, no command is the first word, by which `pipelines` would enter the cgroup of training.
+    with (
+        mock.patch.object(sys, "argv", [module, "--", *named]),
+        mock.patch.object(argparse.ArgumentParser, "parse_args", stop),
+        contextlib.suppress(SystemExit),
+    ):
         runpy.run_module(module, run_name="__main__")
     return found[0]
 
 
 def commands(parser: argparse.ArgumentParser, name: str = "", text: str = "") -> Iterator[dict[str, Any]]:
     """Yield each command with its arguments; the commands of a command instead of it."""
-    actions = [action for action in parser._actions if not isinstance(action, argparse._HelpAction)]
+    actions = [
+        action
+        for action in parser._actions
+        if not isinstance(action, argparse._HelpAction) and action.help != argparse.SUPPRESS
+    ]
     nested = [action for action in actions if isinstance(action, argparse._SubParsersAction)]
     if not nested:
         yield {"name": name, "help": text, "arguments": [_argument(action) for action in actions]}
@@ -50,4 +63,6 @@ def _argument(action: argparse.Action) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    json.dump(list(commands(parser_of(sys.argv[1]))), sys.stdout)
+    program = sys.argv[1]
+    names = [each["name"] for each in commands(parser_of(program))]
+    json.dump(list(commands(parser_of(program, names))), sys.stdout)

@@ -79,6 +79,18 @@ def test_generated_page_is_up_to_date(page: str) -> None:
     assert (PROJECT / page).read_text() == generate.made(page), "run `make docs`"
 
 
+@pytest.mark.parametrize(
+    ("command", "argument"),
+    [("draft", "--unfinished"), ("quarantine release", "BATCH"), ("predict", "--keep COLUMNS"), ("collect", "MONTH")],
+)
+def test_reference_has_the_arguments_of_a_command(command: str, argument: str) -> None:
+    assert f"| `{command}` | `{argument}` | " in (PROJECT / "docs/reference/commands.md").read_text()
+
+
+def test_reference_omits_what_help_hides() -> None:
+    assert "SUPPRESS" not in (PROJECT / "docs/reference/commands.md").read_text()
+
+
 def test_every_page_is_in_a_table_of_contents() -> None:
     reached: set[Path] = set()
     waiting = {DOCS / "index.md"}
