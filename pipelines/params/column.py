@@ -83,12 +83,26 @@ class Column(Model):
             raise ValueError("required is about requests, and none carries a column that is known: later; remove it")
         if self.utc_of is not None and self.kind != "timestamp":
             raise ValueError(f"utc_of goes with a timestamp only (the kind is {self.kind})")
+        self._check_range()
         units = KINDS[self.kind].units
         if units is not None and self.unit not in (None, *units):
             raise ValueError(
                 f"unit {self.unit!r} of a {self.kind} is unknown; one that is written as a number has {', '.join(units)}"
             )
         return self
+
+    def _check_range(self) -> None:
+        bounds = [bound for bound in (self.minimum, self.maximum) if bound is not None]
+        if bounds and not self.is_number:
+            raise ValueError(f"minimum and maximum go with a number only (the kind is {self.kind})")
+        if bounds != sorted(bounds):
+            raise ValueError(f"minimum must not exceed maximum ({self.minimum:g} and {self.maximum:g})")
+        if self.values is None:
+            return
+        if KINDS[self.kind].canonical is not str:
+            raise ValueError(f"values go with a category only (the kind is {self.kind})")
+        if not self.values or "" in self.values or len(set(self.values)) != len(self.values):
+            raise ValueError("values must have at least one, none of them blank, and none twice")
 
     @property
     def is_number(self) -> bool:

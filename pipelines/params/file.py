@@ -34,6 +34,22 @@ _NESTED: dict[str, Any] = {
     "slices": Slice,
 }
 
+# Pydantic's words are Python's types; a person writes YAML.
+_MAPPING = "must be a mapping of keys, such as {key: value}"
+_SAID = {
+    "tuple_type": "must be a list, such as [a, b]",
+    "dict_type": _MAPPING,
+    "model_type": _MAPPING,
+    "model_attributes_type": _MAPPING,
+    "string_type": "must be text; write numbers, true, false and null in quotes",
+    "string_too_short": "must not be empty",
+    "too_short": "must not be empty",
+}
+_QUOTES = "'"
+_BRANCH = re.compile(
+    r"(literal|tuple|dict|constrained-str|function-\w+)\[.*\]"
+).fullmatch  # of a union, in an error's location
+
 
 def load(path: Path = Path(FILE_NAME)) -> params.Params:
     """Return the parameters of a file.
@@ -52,16 +68,21 @@ def parse(content: bytes, name: str) -> params.Params:
     """Return the parameters in the text of a file, called `name` in errors; raises as `load` does."""
     try:
         raw = YAML(typ="safe").load(content)
+        dates = list(_dates(raw, ""))
     except YAMLError as error:
         raise ConfigurationError(f"{name} is not YAML: {' '.join(str(error).split())}") from error
+    except ValueError as error:  # of a value that looks like a date or a number, as 2026-02-30 does
+        raise ConfigurationError(f"{name} has a value that cannot be read ({error}); write it in quotes") from error
+    except RecursionError as error:
+        raise ConfigurationError(f"{name} is nested too deeply, or refers to itself") from error
     if not isinstance(raw, dict):
         raise ConfigurationError(f"{name} must be a mapping of keys, such as `name:`")
-    if dates := list(_dates(raw, "")):
+    if dates:
         raise ConfigurationError(f"{name} contains dates without quotes, which DVC does not support", dates)
     try:
         return params.Params.model_validate(raw)
     except ValidationError as error:
-        raise ConfigurationError(f"{name} is not valid", [_problem(entry) for entry in error.errors()]) from error
+        raise ConfigurationError(f"{name} is not valid", list(_problems(error))) from error
 
 
 def text(parsed: params.Params) -> bytes:
@@ -83,18 +104,52 @@ def _dates(value: Any, key: str) -> Iterator[Problem]:
         yield Problem(None, key, f'write it in quotes: "{value}"')
 
 
+def _problems(error: ValidationError) -> Iterator[Problem]:
+    """Yield the problems; a list that lacks only what is wrong itself is not too short besides."""
+    entries = error.errors()
+    for entry in entries:
+        place = entry["loc"]
+        if entry["type"] != "too_short" or not any(
+            other["loc"][: len(place)] == place != other["loc"] for other in entries
+        ):
+            yield _problem(entry)
+
+
 def _problem(entry: Any) -> Problem:
     location = [str(part) for part in entry["loc"]]
+    if location[-1:] == ["[key]"]:  # pydantic's mark for the name of an entry
+        location = location[:-2]
+    location = [part for part in location if not _BRANCH(part)]
     tags = {*SOURCES, *params.FEATURES, *params.SPLITS, *FAMILIES}
     parent = location[:-1]
     key = ".".join(part for i, part in enumerate(location) if not (part in tags and i and _is_tag(location, i)))
-    value = "" if isinstance(entry["input"], (dict, list)) else f" (it is {entry['input']!r})"
+    value = "" if isinstance(entry["input"], (dict, list)) else f" (it is {_shown(entry['input'])})"
     if entry["type"] == "extra_forbidden":
         return Problem(None, key, f"unknown key; allowed are: {', '.join(_allowed_keys(parent))}")
     if entry["type"] == "missing":
         return Problem(None, key, "required, but missing")
-    message = re.sub(r"^Value error, ", "", entry["msg"])
+    if entry["type"] == "union_tag_not_found":
+        return Problem(None, f"{key}.{entry['ctx']['discriminator'].strip(_QUOTES)}", "required, but missing")
+    if entry["type"] == "union_tag_invalid":
+        found = entry["ctx"]
+        return Problem(
+            None,
+            key,
+            f"{found['discriminator'].strip(_QUOTES)} {found['tag']!r} is unknown; allowed are: {found['expected_tags']}",
+        )
+    message = _SAID.get(entry["type"], re.sub(r"^Value error, ", "", entry["msg"]))
+    if "a name has" in message and location in (["data", "columns"], ["target", "column"]):
+        message += "; write such a name here, and the source's in data.source.rename"
     return Problem(None, key or None, f"{message}{value}")
+
+
+def _shown(value: Any) -> str:
+    """Return a value as YAML has it."""
+    return (
+        {None: "null", True: "true", False: "false"}[value]
+        if value is None or value is True or value is False
+        else repr(value)
+    )
 
 
 def _is_tag(location: list[str], index: int) -> bool:

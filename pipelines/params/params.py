@@ -7,6 +7,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from contract.schema.tasks import TASKS
 from pipelines.params.column import Column, require_columns
 from pipelines.params.features.transforms import FEATURES, FeatureParams, check_features, histories, inputs_of
 from pipelines.params.judging import behaviour
@@ -52,6 +53,8 @@ class Data(Model):
         if list(self.months) != sorted(set(self.months)):
             raise ValueError("months must ascend, without repeats")
         require_columns("key", self.key, self.columns)
+        if len(set(self.key)) != len(self.key):
+            raise ValueError(f"key names a column twice (it is {', '.join(self.key)})")
         for name, column in self.columns.items():
             if column.utc_of is not None:
                 require_columns(f"columns.{name}.utc_of", (column.utc_of,), self.columns)
@@ -76,6 +79,9 @@ class Data(Model):
         return next((name for name, column in self.columns.items() if column.utc_of == self.time), str(self.time))
 
 
+Count = Annotated[int, Field(ge=0)]
+
+
 class Expectation(Model):
     """An expectation of Great Expectations, in its JSON form."""
 
@@ -86,7 +92,7 @@ class Expectation(Model):
 class Validate(Model):
     """Checks of a month; bounds are inclusive."""
 
-    rows: tuple[int, int] = Field(description="Fewest and most rows of a month.")
+    rows: tuple[Count, Count] = Field(description="Fewest and most rows of a month.")
     positive_rate: tuple[Share, Share] = Field(
         default=(0.0, 1.0), description="Binary targets: lowest and highest share of the positive label in a month."
     )
@@ -113,6 +119,13 @@ class Validate(Model):
         default=(),
         description="Further expectations of Great Expectations. `unexpected_rows_expectation` takes any rule in SQL.",
     )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name, (low, high) in (("rows", self.rows), ("positive_rate", self.positive_rate)):
+            if low > high:
+                raise ValueError(f"{name} must be the lowest and the highest, in this order (it is [{low}, {high}])")
+        return self
 
 
 class Costs(Model):
@@ -158,6 +171,10 @@ class Params(Model):
         behaviour.check(self.evaluate.behaviour, columns, self.features, self.target)
         self.train.check(self.features, self.target)
         self._check_weight()
+        if "positive_rate" in self.validate_.model_fields_set and not TASKS[self.target.task].has_positive:
+            raise ValueError(
+                f"validate.positive_rate goes with two labels only (the task is {self.target.task}); remove it"
+            )
         self.tune.check(self.train.family, self.train, self.train.space)
         self._check_split()
         self._check_gates()

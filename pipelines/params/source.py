@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import Field, model_validator
 
 from contract.schema.timestamps import check_format
-from pipelines.params.types import Model, Name, Text
+from pipelines.params.types import Model, Name, Text, matching
 
 # `${NAME}` in a path or URL stands for an environment variable; see `collect/secrets.py`.
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -26,7 +26,12 @@ _OF_FILES = (
     _PARAMETER,
 )
 
-Character = Annotated[str, Field(min_length=1, max_length=1)]
+MONTH = re.compile(r"\{month(?::([^}]+))?\}")
+_BRACES = re.compile(r"\$?\{[^}]*\}")
+
+Character = Annotated[
+    str, matching(r"[\t\x20-\x7e]", 'must be one character of ASCII; a tab is "\\t", in double quotes')
+]
 
 
 class Combined(Model):
@@ -111,6 +116,8 @@ class TableSource(AnySource):
                 f"rename gives the name {min(taken)!r} of one column of the source to another, which makes requests ambiguous; choose "
                 "a new name"
             )
+        if twice := {after for after in self.rename.values() if list(self.rename.values()).count(after) > 1}:
+            raise ValueError(f"rename gives the name {min(twice)!r} to two columns of the source; choose one of them")
         return self
 
     def spelling(self, column: str) -> Spelling:
@@ -126,8 +133,9 @@ class FilesSource(TableSource):
 
     kind: Literal["files"] = Field(description="CSV or Parquet files.")
     path: str = Field(
+        min_length=1,
         description="Path or glob, relative to the project or `BULKHEAD_SOURCE_ROOT`, or a URL of fsspec: `file`, `https` (one file), "
-        "`s3`, `gs`, `az`. `{month}` stands for the month, `{month:%Y/%m}` for the month in another format: then only its files are read."
+        "`s3`, `gs`, `az`. `{month}` stands for the month, `{month:%Y/%m}` for the month in another format: then only its files are read.",
     )
     separator: Character = Field(default=",", description="Separator of CSV fields.")
     quote: Character | None = Field(
@@ -138,6 +146,12 @@ class FilesSource(TableSource):
     @model_validator(mode="after")
     def _check(self) -> Self:
         _refuse_secrets("path", self.path, _OF_FILES)
+        if unknown := [
+            each for each in _BRACES.findall(self.path) if not (MONTH.fullmatch(each) or VARIABLE.fullmatch(each))
+        ]:
+            raise ValueError(f"path has {unknown[0]}; allowed are {{month}}, {{month:%Y/%m}} and ${{NAME}}")
+        if self.separator == self.quote:
+            raise ValueError(f"separator and quote must differ (both are {self.quote!r})")
         try:
             "".encode(self.encoding)
         except LookupError:

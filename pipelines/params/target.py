@@ -38,7 +38,7 @@ class TargetParams(Model):
         description=f"Regression: loss that training minimises and evaluation measures, one of {', '.join(_MEANT)}. Null: "
         f"`{TASKS['regression'].objectives[0].name}`.",
     )
-    slope: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
+    slope: Annotated[float, Field(gt=0)] | None = Field(
         default=None,
         description="Of `huber`: error, in the unit of the target, from which the loss grows linearly.",
     )
@@ -52,7 +52,7 @@ class TargetParams(Model):
         description="Column of kind number in `data.columns` that says how much a row counts in training and early stopping, from 0. "
         "No feature may read it, so no request carries it. Null: all count the same. Evaluation weighs no row.",
     )
-    class_weight: Literal["balanced"] | dict[Text, Annotated[float, Field(gt=0, allow_inf_nan=False)]] | None = Field(
+    class_weight: Literal["balanced"] | dict[Text, Annotated[float, Field(gt=0)]] | None = Field(
         default=None,
         description="How much the rows of a label count in training, times their `weight`: by label, 1 for others, or `balanced`, "
         "which gives all labels the same sum. It moves the predicted probabilities; `train.calibration` moves them back.",
@@ -70,6 +70,8 @@ class TargetParams(Model):
     @model_validator(mode="after")
     def _check(self) -> Self:
         count = len(self.labels)
+        if "" in self.labels:
+            raise ValueError("labels must not be blank: a blank outcome is a missing one")
         if len(set(self.labels)) != count:
             raise ValueError(f"labels must differ from each other (they are {', '.join(self.labels)})")
         task = TASKS[self.task]

@@ -11,7 +11,7 @@ from contract.schema.tasks import TASKS, Form
 from pipelines.params.features.transforms import FeatureParams
 from pipelines.params.target import TargetParams
 from pipelines.params.tune import Range
-from pipelines.params.types import Model
+from pipelines.params.types import Model, Seed
 
 _DEFAULT = "gbtree"
 
@@ -42,7 +42,7 @@ class FamilyParams(Model):
     }
     objectives: ClassVar[frozenset[str] | None] = None
 
-    seed: int = Field(description="Seed of random choices in training, and of the resamples for confidence bounds.")
+    seed: Seed = Field(description="Seed of random choices in training, and of the resamples for confidence bounds.")
     calibration: Literal["none", "sigmoid", "isotonic", "temperature"] = Field(
         default="none",
         description="Function from the model's scores to its probabilities, fitted on the validation rows: `sigmoid` (Platt), `isotonic` "

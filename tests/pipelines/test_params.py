@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
@@ -192,7 +193,7 @@ def test_params_of_the_project_are_valid() -> None:
         (lambda raw: raw["serving"].update(head_timeout_s=0), ["'serving.head_timeout_s'", "greater than 0"]),
         (
             lambda raw: raw["serving"].update(body_timeout_s=float("inf")),
-            ["'serving.body_timeout_s'", "less than 3600"],
+            ["'serving.body_timeout_s'", "finite"],
         ),
         (lambda raw: raw["serving"].update(drain_s=float("nan")), ["'serving.drain_s'"]),
         (lambda raw: raw["serving"].update(max_connections=1.5), ["'serving.max_connections'", "1.5"]),
@@ -212,6 +213,67 @@ def test_params_of_the_project_are_valid() -> None:
         ),
         (lambda raw: raw["serving"].update(deprecated={"wind": "text"}), ["'serving.deprecated.wind'", "'text'"]),
         (lambda raw: raw["target"].update(task="ranking"), ["'target.task'", "'ranking'", "'binary'"]),
+        (lambda raw: raw["validate"].update(rows=[500, 5]), ["rows must be the lowest and the highest", "[500, 5]"]),
+        (lambda raw: raw["validate"].update(rows=[-5, 5]), ["'validate.rows.0'", "greater than or equal to 0"]),
+        (lambda raw: raw["validate"].update(positive_rate=[0.6, 0.1]), ["positive_rate must be", "[0.6, 0.1]"]),
+        (
+            lambda raw: (
+                raw.update(target={"column": "outcome", "task": "regression"}, gates={}, evaluate={}),
+                raw["validate"].update(positive_rate=[0.1, 0.6]),
+            ),
+            ["validate.positive_rate goes with two labels only", "regression"],
+        ),
+        (
+            lambda raw: raw["data"]["columns"]["weight"].update(minimum=60, maximum=50),
+            ["'data.columns.weight'", "minimum must not exceed maximum (60 and 50)"],
+        ),
+        (
+            lambda raw: raw["data"]["columns"]["weight"].update(maximum=float("inf")),
+            ["'data.columns.weight.maximum'", "finite"],
+        ),
+        (
+            lambda raw: raw["data"]["columns"]["depot"].update(minimum=1),
+            ["'data.columns.depot'", "go with a number only", "category"],
+        ),
+        (
+            lambda raw: raw["data"]["columns"]["weight"].update(values=[1, 2]),
+            ["'data.columns.weight'", "values go with a category only", "number"],
+        ),
+        (lambda raw: raw["data"]["columns"]["depot"].update(values=[]), ["'data.columns.depot'", "at least one"]),
+        (lambda raw: raw["data"]["columns"]["depot"].update(values=["a", " a"]), ["none twice"]),
+        (lambda raw: raw["data"].update(key=["order", "order"]), ["key names a column twice", "order, order"]),
+        (lambda raw: raw["data"].update(key="order"), ["'data.key'", "must be a list", "'order'"]),
+        (lambda raw: raw["data"].update(columns=["depot"]), ["'data.columns'", "must be a mapping of keys"]),
+        (lambda raw: raw["data"]["columns"].update(depot="category"), ["'data.columns.depot'", "must be a mapping"]),
+        (
+            lambda raw: raw["data"]["columns"].update({"größe in cm": {"kind": "number"}}),
+            ["'data.columns'", "ASCII", "data.source.rename", "'größe in cm'"],
+        ),
+        (lambda raw: raw.update(name="my model"), ["'name'", "ASCII", "'my model'"]),
+        (lambda raw: raw["data"].update(months=["2024-1"]), ["'data.months.0'", 'such as "2026-01"', "'2024-1'"]),
+        (lambda raw: raw["data"]["source"].pop("kind"), ["'data.source.kind'", "required"]),
+        (lambda raw: raw["features"].update(depot={}), ["'features.depot.transform'", "required"]),
+        (lambda raw: raw["data"]["source"].update(path=""), ["'data.source.path'", "must not be empty"]),
+        (
+            lambda raw: raw["data"]["source"].update(path="orders/{monht}.csv"),
+            ["path has {monht}", "{month}", "${NAME}"],
+        ),
+        (lambda raw: raw["data"]["source"].update(separator="\\t"), ["'data.source.separator'", "a tab is"]),
+        (lambda raw: raw["data"]["source"].update(separator="§"), ["'data.source.separator'", "ASCII", "'§'"]),
+        (lambda raw: raw["data"]["source"].update(separator='"'), ["separator and quote must differ"]),
+        (
+            lambda raw: raw["data"]["source"].update(rename={"a": "weight", "b": "weight"}),
+            ["rename gives the name 'weight' to two columns"],
+        ),
+        (lambda raw: raw["target"].update(labels=[False, True]), ["'target.labels.0'", "in quotes", "it is false"]),
+        (lambda raw: raw["target"].update(labels=["", "broken"]), ["'target'", "labels must not be blank"]),
+        (lambda raw: raw["split"].update(holdout="99999999999mo"), ["'split.holdout'", "such as 1mo or 14d"]),
+        (lambda raw: raw["train"].update(seed=-1), ["'train.seed'", "-1"]),
+        (lambda raw: raw["train"].update(seed=2**31), ["'train.seed'", "2000000000"]),
+        (
+            lambda raw: raw["evaluate"].update(behaviour=[{"column": "depot", "values": "some", "moves_at_most": 0.1}]),
+            ["'evaluate.behaviour.0.values'", "'some'", "'all'"],
+        ),
     ],
 )
 def test_load_names_key_value_and_allowed_when_params_are_malformed(
@@ -239,6 +301,28 @@ def test_load_says_so_when_file_is_missing_or_not_yaml(tmp_path: Path) -> None:
     broken.write_text("- a list")
     with pytest.raises(ConfigurationError, match="mapping"):
         params_file.load(broken)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name: 2026-02-30", "has a value that cannot be read (day is out of range for month); write it in quotes"),
+        (f"name: {'9' * 5000}", "has a value that cannot be read"),
+        ("name: !!int many", "has a value that cannot be read"),
+        ("name: &a [*a]", "is nested too deeply, or refers to itself"),
+        (f"name: {'[' * 5000}{']' * 5000}", "is nested too deeply, or refers to itself"),
+    ],
+)
+def test_load_says_so_when_a_value_is_unreadable(text: str, said: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(f"params.yaml {said}")):
+        params_file.parse(text.encode(), "params.yaml")
+
+
+def test_a_wrong_month_is_one_problem(raw: dict[str, Any]) -> None:
+    raw["data"]["months"] = [202601]
+    with pytest.raises(ConfigurationError) as caught:
+        params_file.parse(yaml.safe_dump(raw).encode(), "params.yaml")
+    assert [problem.field for problem in caught.value.problems] == ["data.months.0"]
 
 
 def test_load_reads_as_dvc_writes(tmp_path: Path, raw: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, FiniteFloat, model_validator
+from pydantic import Field, model_validator
 
 from contract.model.transforms import TRANSFORMS, kinds_of
 from pipelines.params.column import Column, require_columns
@@ -139,7 +139,7 @@ class BinnedFeature(FeatureModel):
 
     transform: Literal["binned"] = Field(description="Number of the bin, from 0.")
     input: Input
-    edges: tuple[FiniteFloat, ...] | None = Field(
+    edges: tuple[float, ...] | None = Field(
         default=None, description="Upper ends of the bins; each belongs to its bin."
     )
     quantiles: Annotated[int, Field(ge=2, le=100)] | None = Field(

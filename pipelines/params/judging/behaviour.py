@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, FiniteFloat, model_validator
+from pydantic import Field, model_validator
 
 from contract.schema.tasks import TASKS
 from pipelines.params.column import Column
@@ -27,7 +27,7 @@ class Behaviour(Model):
         description="Field of a request that is changed: a column that a feature reads, or a `history`. Histories that were computed from "
         "a changed column stay as they are."
     )
-    by: FiniteFloat | None = Field(
+    by: float | None = Field(
         default=None,
         description="Of a number: what is added to it. Rows whose changed value leaves the declared bounds are not tried.",
     )
@@ -39,10 +39,10 @@ class Behaviour(Model):
     direction: Literal["never_lower", "never_higher"] | None = Field(
         default=None, description="With `by`: the score may not become lower, or higher, than before."
     )
-    tolerance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+    tolerance: Annotated[float, Field(ge=0)] = Field(
         default=0.0, description="Of a direction: largest change against it that violates nothing."
     )
-    moves_at_most: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
+    moves_at_most: Annotated[float, Field(ge=0)] | None = Field(
         default=None,
         description="Largest change, up or down: of the probability, of several labels that of each, else in the unit of the target.",
     )

@@ -18,7 +18,7 @@ class Groups(Model):
 
     column: str = Field(description="Column whose values define the groups.")
     part: Part | None = Field(default=None, description="Of a timestamp: the part of it that defines the groups.")
-    edges: Annotated[tuple[Annotated[float, Field(allow_inf_nan=False)], ...], Field(min_length=1)] | None = Field(
+    edges: Annotated[tuple[float, ...], Field(min_length=1)] | None = Field(
         default=None, description="Of a number: ascending edges of bins, whose meaning is the same every month."
     )
     quantiles: Annotated[int, Field(ge=2, le=20)] | None = Field(
@@ -81,7 +81,7 @@ class Slice(Groups):
 class Decisions(Model):
     """Costs of the answered labels, for targets with labels."""
 
-    costs: tuple[tuple[Annotated[float, Field(allow_inf_nan=False)], ...], ...] = Field(
+    costs: tuple[tuple[float, ...], ...] = Field(
         description="A row for each actual label, a column for each answered one, both in the order of `target.labels`: the cost of one "
         "such decision, such as `[[0, 1], [12, 0]]`. A gain is below 0."
     )

@@ -52,7 +52,7 @@ class Gates(Model):
         default=None,
         description="Targets with labels: largest calibration error on the hold-out, with 95 % confidence. Null: shown, not asked for.",
     )
-    cost: Annotated[float, Field(allow_inf_nan=False)] | None = Field(
+    cost: float | None = Field(
         default=None,
         description="With `evaluate.decisions`: largest cost of a thousand decisions on the hold-out, with 95 % confidence. Null: shown, "
         "not asked for.",

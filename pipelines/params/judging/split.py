@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipelines.params.types import Model, Period, Text
+from pipelines.params.types import Model, Period, Seed, Text
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
@@ -27,7 +27,7 @@ class _Shares(Model):
 
     holdout: Fraction = Field(default=0.2, description="Share of all rows on which the model is judged.")
     validation: Fraction = Field(default=0.2, description="Share of all rows that stop the boosting.")
-    seed: int = Field(default=0, description="Another seed gives other parts.")
+    seed: Seed = Field(default=0, description="Another seed gives other parts.")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -64,7 +64,7 @@ class PredefinedSplit(Model):
         "so `data.key` must be `[]`.",
     )
     validation: Fraction = Field(default=0.2, description="Random share of the other rows, which stop the boosting.")
-    seed: int = Field(default=0, description="Another seed gives another validation part.")
+    seed: Seed = Field(default=0, description="Another seed gives another validation part.")
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from glob import glob
@@ -15,12 +14,11 @@ from pipelines.data import tables
 from pipelines.machine import scratch
 from pipelines.machine.settings import source_root
 from pipelines.params.params import WHOLE, Data
-from pipelines.params.source import FilesSource
+from pipelines.params.source import MONTH, FilesSource
 from pipelines.paths import var_directory
 from pipelines.stages.collect import lines, parquet, remote, secrets, shape
 
 _KEY = "data.source.path"
-_MONTH = re.compile(r"\{month(?::([^}]+))?\}")
 _UTF8 = {"utf-8", "utf8", "utf-8-sig", "ascii"}
 _HEAD_BYTES = 1 << 20
 _RECORD = "\x00record"  # no column has this name
@@ -52,7 +50,7 @@ def _path_of_month(path: str, month: str) -> str:
     if month == WHOLE:
         return path
     start = tables.month_bounds(month)[0]
-    return _MONTH.sub(lambda match: start.strftime(match[1] or "%Y-%m"), path)
+    return MONTH.sub(lambda match: start.strftime(match[1] or "%Y-%m"), path)
 
 
 @contextmanager
