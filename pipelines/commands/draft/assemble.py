@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -274,10 +275,19 @@ def _safe_names(names: Sequence[str]) -> dict[str, str]:
     taken: set[str] = set()
     own = {name.lower() for name in names}
     for name in names:
-        plain = re.sub(r"^_*(?=[^A-Za-z_]|$)|^__+", "_", re.sub(r"[^A-Za-z0-9_-]", "_", name))[:90]
+        plain = _plain(name)
         number, unique = 2, plain
         while unique.lower() in taken or (unique != name and unique.lower() in own):
             number, unique = number + 1, f"{plain.rstrip('_')}_{number}"
         safe[name] = unique
         taken.add(unique.lower())
     return safe
+
+
+def _plain(name: str) -> str:
+    """Return a valid name that a person takes for this one: `Größe (cm)` becomes `Grosse_cm`."""
+    letters = unicodedata.normalize("NFKD", name.replace("ß", "ss"))  # é becomes e and an accent
+    valid = re.sub(r"[^A-Za-z0-9_-]+", "_", "".join(each for each in letters if not unicodedata.combining(each)))
+    if valid != name:
+        valid = valid.strip("_") or "column"
+    return re.sub(r"^_*(?=[^A-Za-z_]|$)|^__+", "_", valid)[:90]

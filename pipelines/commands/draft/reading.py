@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -11,7 +9,7 @@ import polars as pl
 from contract.errors import ConfigurationError, DataRejectedError, UnavailableError
 from pipelines.columns import kinds
 from pipelines.data import tables
-from pipelines.stages.collect import files, parquet
+from pipelines.stages.collect import files, lines, parquet
 
 _MISSING = ("?", "NA", "N/A", "n/a", "null", "NULL", "None", "nan", "NaN", "#N/A")
 _MARKS = (",", ";", "\t", "|")
@@ -41,7 +39,7 @@ def read(path: str, source: dict[str, Any]) -> Read:
         try:
             table, unread = _parquet(names) if names[0].endswith(".parquet") else Read(_csv(names, source), {})
         except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"{path!r} cannot be read: {files.reason(error)}") from None
+            raise ConfigurationError(f"{path!r} cannot be read: {files.reason(error, names[0])}") from None
     if table.is_empty():
         raise ConfigurationError(f"{path!r} has no rows")
     table = table.select(pl.all().str.strip_chars())
@@ -63,12 +61,13 @@ def _parquet(names: list[str]) -> Read:
 
 
 def _csv(names: list[str], source: dict[str, Any]) -> pl.DataFrame:
-    content = gzip.decompress(Path(names[0]).read_bytes()) if names[0].endswith(".gz") else Path(names[0]).read_bytes()
+    with lines.explained(names[0]), lines.opened(names[0]) as stream:
+        content = stream.read()
     encoding = _encoding(content)
     if encoding != "utf-8":
         source["encoding"] = encoding
-    lines = content[:_HEAD_BYTES].decode(encoding, errors="ignore").splitlines()
-    separator = max(_MARKS, key=lambda mark: lines[0].count(mark) if lines else 0)
+    head = content[:_HEAD_BYTES].decode(encoding, errors="ignore").splitlines()
+    separator = max(_MARKS, key=lambda mark: head[0].count(mark) if head else 0)
     if separator != ",":
         source["separator"] = separator
     table = files.scan_csv(names, separator, '"', encoding).collect()

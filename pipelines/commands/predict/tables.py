@@ -180,7 +180,7 @@ def _readable(name: str) -> Iterator[None]:
     try:
         yield
     except (OSError, UnicodeDecodeError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        said = str(error).splitlines()[0][:200] if name.endswith(".parquet") else files.reason(error)
+        said = files.reason(error, name)
         raise DataRejectedError(
             f"{name} cannot be read ({said}); for CSV with another separator, quote or encoding give a declaration of the source in YAML"
             if not name.endswith(".parquet")

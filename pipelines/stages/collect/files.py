@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from glob import glob
@@ -21,6 +22,7 @@ from pipelines.stages.collect import lines, parquet, remote, secrets, shape
 _KEY = "data.source.path"
 _UTF8 = {"utf-8", "utf8", "utf-8-sig", "ascii"}
 _HEAD_BYTES = 1 << 20
+_REPEAT = re.compile(r"(.+)_duplicated_\d+").fullmatch  # what polars calls the second column of a name
 _RECORD = "\x00record"  # no column has this name
 
 
@@ -39,10 +41,9 @@ def read(data: Data, source: FilesSource, month: str) -> pl.DataFrame:
         try:
             return shape.month_of(_scan(files, source), data, source, month)
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, UnicodeDecodeError) as error:
-            said = str(error).splitlines()[0][:200] if files[0].endswith(".parquet") else reason(error)
             raise DataRejectedError(
-                f"{_KEY}: {path!r} cannot be read as declared ({said}); check separator, quote and encoding, and that all "
-                "files have the same columns"
+                f"{_KEY}: {path!r} cannot be read as declared ({reason(error, files[0])}); check separator, quote and "
+                "encoding, and that all files have the same columns"
             ) from None
 
 
@@ -63,8 +64,10 @@ def local_files(path: str) -> Iterator[list[str]]:
         yield remote.download(_KEY, path, directory)
 
 
-def reason(error: BaseException) -> str:
-    """Return the reason why a CSV file cannot be read; unlike the library's message, it quotes no value."""
+def reason(error: BaseException, name: str) -> str:
+    """Return the reason why the file cannot be read; unlike the library's message on CSV, it quotes no value."""
+    if name.endswith(".parquet"):
+        return str(error).splitlines()[0][:200]
     if isinstance(error, UnicodeDecodeError) or "utf-8" in str(error) or "utf8" in str(error):
         return "its bytes are not text in this encoding"
     if "malformed" in str(error) or "escaped" in str(error):
@@ -84,7 +87,7 @@ def scan_csv(files: list[str], separator: str, quote: str | None, encoding: str)
     Raises:
         DataRejectedError: a file is not as declared, or its columns differ from those of the first one.
     """
-    frames = [_scan_csv(name, separator, quote, _as_utf8(name, encoding)) for name in files]
+    frames = [_scan_csv(name, separator, quote, encoding) for name in files]
     columns = [set(frame.collect_schema().names()) - {tables.RAGGED} for frame in frames]
     for name, found in zip(files, columns, strict=True):
         if others := found ^ columns[0]:
@@ -95,18 +98,21 @@ def scan_csv(files: list[str], separator: str, quote: str | None, encoding: str)
     return pl.concat(frames, how="diagonal")  # the order of columns may differ between files
 
 
-def _scan_csv(name: str, separator: str, quote: str | None, content: str | bytes) -> pl.LazyFrame:
-    odd = lines.odd_records(content, separator, quote, Path(name).name)
-    table = _without_marks(
-        pl.scan_csv(
-            content,
-            separator=separator,
-            quote_char=quote,
-            infer_schema=False,
-            extra_columns="ignore",
-            row_index_name=_RECORD,
+def _scan_csv(name: str, separator: str, quote: str | None, encoding: str) -> pl.LazyFrame:
+    with lines.explained(name):
+        content = _as_utf8(name, encoding)
+        odd = lines.odd_records(content, separator, quote, Path(name).name)
+        table = _without_marks(
+            pl.scan_csv(
+                content,
+                separator=separator,
+                quote_char=quote,
+                infer_schema=False,
+                extra_columns="ignore",
+                row_index_name=_RECORD,
+            )
         )
-    )
+        _refuse_repeats(table.collect_schema().names(), Path(name).name)
     if odd.blank:
         table = table.filter(~pl.col(_RECORD).is_in(odd.blank))
     if odd.ragged:
@@ -114,6 +120,16 @@ def _scan_csv(name: str, separator: str, quote: str | None, content: str | bytes
         place = pl.col(_RECORD).replace_strict(places, default=None, return_dtype=pl.String)
         table = table.with_columns(place.alias(tables.RAGGED))
     return table.drop(_RECORD)
+
+
+def _refuse_repeats(names: list[str], file: str) -> None:
+    """Raise DataRejectedError if two columns have one name, the second of which polars has changed."""
+    repeated = [found[1] for name in names if (found := _REPEAT(name)) and found[1] in names]
+    if repeated:
+        raise DataRejectedError(
+            f"{file}: two columns have the same name, or end as polars marks such ones ({shape.named(repeated)}); rename one of them in "
+            "the file"
+        )
 
 
 def _without_marks(table: pl.LazyFrame) -> pl.LazyFrame:

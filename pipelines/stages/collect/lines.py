@@ -7,7 +7,9 @@ import gzip
 import io
 import re
 import sys
+import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -78,6 +80,22 @@ def _parsed(content: str | bytes, separator: str, quote: str | None, name: str) 
             raise DataRejectedError(
                 f"{name}: a quote in the record that begins in line {line} is not closed; check quote, or correct the record"
             ) from None
+
+
+@contextmanager
+def explained(name: str) -> Iterator[None]:
+    """Raise DataRejectedError for a file that is empty, a directory, or no whole gzip file."""
+    try:
+        yield
+    except IsADirectoryError:
+        raise DataRejectedError(f"{name} is a directory; name the files in it, such as {name}/*.csv") from None
+    except pl.exceptions.NoDataError:
+        raise DataRejectedError(f"{Path(name).name} is empty; deliver it again, or remove it") from None
+    except (EOFError, zlib.error, OSError) as error:
+        # Those of a disk have a number; polars has it in the text alone.
+        if getattr(error, "errno", None) is not None or "(os error" in str(error):
+            raise
+        raise DataRejectedError(f"{Path(name).name} is not a complete gzip file; deliver it again") from None
 
 
 def opened(content: str | bytes) -> IO[bytes]:

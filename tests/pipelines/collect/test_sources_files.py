@@ -233,6 +233,35 @@ def test_bad_table_is_refused_without_a_piece_of_a_row(
     assert "secret" not in str(caught.value)
 
 
+_DELIVERIES = b"promised,order,outcome\n" + b"".join(b"2024-01-02,%d,kept\n" % number for number in range(200_000))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.csv", b"", "^a.csv is empty; deliver it again"),
+        ("a.csv", b"\xef\xbb\xbf\n\n", "^a.csv is empty"),
+        ("a.csv.gz", b"promised,order,outcome\n", "^a.csv.gz is not a complete gzip file"),
+        ("a.csv.gz", gzip.compress(_DELIVERIES[:1000])[:-20], "^a.csv.gz is not a complete gzip file"),
+        ("a.csv.gz", gzip.compress(_DELIVERIES)[:-20], "^a.csv.gz is not a complete gzip file"),
+        ("a.csv.gz", gzip.compress(_DELIVERIES)[:-8] + bytes(8), "^a.csv.gz is not a complete gzip file"),
+        ("a.csv", b"promised,order,order,outcome\n2024-01-02,a,b,kept\n", "^a.csv: two columns .* \\('order'\\)"),
+        ("a.csv", b"secret,2024-01-02,2024-01-02\nsecret,2024-01-02,2024-01-02\n", "looks like a row of values"),
+    ],
+)
+def test_damaged_file_is_named(workspace: Path, raw: dict[str, Any], name: str, content: bytes, words: str) -> None:
+    Path(name).write_bytes(content)
+    with pytest.raises(DataRejectedError, match=words) as caught:
+        collect(raw, path=name)
+    assert "secret" not in str(caught.value)
+
+
+def test_directory_is_refused_with_a_glob_of_its_files(workspace: Path, raw: dict[str, Any]) -> None:
+    Path("2024").mkdir()
+    with pytest.raises(DataRejectedError, match=r"2024 is a directory; name the files in it, such as .*2024/\*\.csv"):
+        collect(raw, path="2024")
+
+
 def test_timestamp_of_which_no_value_is_iso_names_its_format(workspace: Path, raw: dict[str, Any]) -> None:
     raw["data"]["columns"]["arrived"] = {"kind": "timestamp"}
     with pytest.raises(

@@ -151,6 +151,19 @@ def test_no_column_gets_the_name_of_another_one(workspace: Path) -> None:
     assert source.rename == {"a b": "a_b_3"}
 
 
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [("Größe (cm)", "Grosse_cm"), ("aktiv?", "aktiv"), ("Año", "Ano"), ("цена", "column"), ("2nd price", "_2nd_price")],
+)
+def test_name_that_is_not_valid_becomes_one_that_a_person_knows(workspace: Path, name: str, plain: str) -> None:
+    draw = np.random.default_rng(5)
+    pl.DataFrame({name: draw.integers(0, 50, 240) + 0.5, "outcome": draw.choice(["yes", "no"], 240)}).write_csv("t.csv")
+    _draft()
+    source = params_file.load().data.source
+    assert isinstance(source, FilesSource)
+    assert source.rename == {name: plain}
+
+
 @pytest.mark.parametrize("target", ["month", "count", "rows", "value", "__rows__"])
 def test_target_may_be_called_as_anything_is_called_inside(workspace: Path, target: str) -> None:
     draw = np.random.default_rng(5)

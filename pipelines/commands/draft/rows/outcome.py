@@ -49,7 +49,9 @@ def guess_outcome(column: pl.Series) -> Outcome:
     known = column.drop_nulls()
     numbers, distinct = numbers_of(known), known.n_unique()
     if distinct < 2:
-        raise ConfigurationError(f"--target: {column.name!r} has one value only; there is nothing to predict")
+        raise ConfigurationError(
+            f"--target: {column.name!r} has {'one value only' if distinct else 'no values'}; there is nothing to predict"
+        )
     declared: dict[str, Any] = {"column": column.name}
     if distinct > FEW and not numbers.null_count():
         values = numbers_of(column)
