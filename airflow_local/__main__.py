@@ -25,7 +25,7 @@ from airflow_local import database, services, site
 from airflow_local.site import HOME, PORT, PROJECT, STOP_LIMIT_S, URL, Choice
 from contract import command_line
 from contract.environment.places import require_fit_for_state
-from contract.errors import EXIT_RETRY, EXIT_USAGE, ConfigurationError, UnavailableError
+from contract.errors import EXIT_RETRY, ConfigurationError, UnavailableError
 from contract.files import private_directory
 from fleet.supervisor import processes
 from fleet.supervisor.lock import exclusive
@@ -47,7 +47,9 @@ def main(arguments: list[str]) -> int:
 
 
 def _parsed(arguments: list[str]) -> Callable[[], int]:
-    parser = _Parser("airflow-local", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line.Parser(
+        "airflow-local", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="up | down | status | cli | worker")
     up = verbs.add_parser("up", help="start everything and wait until it is healthy")
     up.add_argument("--database", choices=("sqlite", "postgresql"), help="default: as before; sqlite at first")
@@ -66,11 +68,6 @@ def _parsed(arguments: list[str]) -> Callable[[], int]:
         "worker": lambda: _worker(options.file, options.queues),
     }
     return commands[options.verb]
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:  # type: ignore[override]  # as sysexits.h has it, not 2
-        self.exit(EXIT_USAGE, f"{self.prog}: {message}; see `bin/airflow-local --help`\n")
 
 
 def _up(kind_of_database: str | None, executor: str | None) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import sys
@@ -24,6 +23,7 @@ from benchmarks.serving import (
     replica as serving,
 )
 from benchmarks.training import boosting, history, judging, pipeline, predict, scale, search, validation
+from contract import command_line
 from harness.bundles import find
 
 BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
@@ -61,7 +61,7 @@ _IDLE_LOAD = 0.5
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure the named benchmarks; return 1 if one failed."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser = command_line.Parser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"default: all of {', '.join(BENCHMARKS)}")
     names = parser.parse_args(arguments).names
     if unknown := [name for name in names if name not in BENCHMARKS]:

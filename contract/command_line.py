@@ -1,18 +1,29 @@
-"""Exit codes and error messages of commands."""
+"""Arguments, exit codes and error messages of commands."""
 
 from __future__ import annotations
 
+import argparse
 import errno
 import json
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
-from contract.errors import BulkheadError, ConfigurationError, UnavailableError
+from contract.errors import EXIT_USAGE, BulkheadError, ConfigurationError, UnavailableError
 
 _TRANSIENT = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 _REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser of arguments that ends with 64 (EX_USAGE) where they are wrong, which no caller retries; argparse's own ends with 2."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message, and end the process."""
+        print(f"{self.prog}: {message}; see --help", file=sys.stderr)
+        sys.exit(EXIT_USAGE)
 
 
 def run(command: Callable[[], int], *, stopped: str, as_json: bool = False, in_one_line: bool = False) -> int:

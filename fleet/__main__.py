@@ -140,9 +140,9 @@ def _replicas(least: int, most: int | None = None, *more: int) -> int | Bounds:
 
 
 def _parser() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
+    common = command_line.Parser(add_help=False)
     common.add_argument("--json", action="store_true", help="print the fleet's status, or the error, as JSON")
-    parser = argparse.ArgumentParser(prog="fleet", description=__doc__)
+    parser = command_line.Parser(prog="fleet", description=__doc__)
     parser.add_argument(
         "--target", metavar="machine | kubernetes", help="whose fleet; default: of this machine"
     )  # by `_elsewhere`

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
+from contract import command_line
 from drills.score import scoring, suites
 from harness import PROJECT
 
@@ -14,10 +14,12 @@ SLICE = PROJECT / "var/test/slice"
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the score; return 0 whatever it is."""
-    parser = argparse.ArgumentParser(prog="python -m drills.score", description=__doc__)
+    parser = command_line.Parser(prog="python -m drills.score", description=__doc__)
     text = "where the pipeline has run (default: here, else var/test/slice)"
     parser.add_argument("directory", nargs="?", type=Path, help=text)
     place: Path = parser.parse_args(arguments).directory or (PROJECT if (PROJECT / "build/bundle").is_dir() else SLICE)
+    if not (place / "build/bundle").is_dir():
+        parser.error(f"no pipeline has run in {place}")
     print(f"evidence: {place}", flush=True)
     outcomes = suites.outcomes(scoring.selected(), place.resolve())
     print(scoring.text(scoring.scored(outcomes, place.resolve(), PROJECT / "docs")))

@@ -27,7 +27,7 @@ _HOST = re.compile(r"(\d{1,3}(?:\.\d{1,3}){3})(?::(\d{1,5}):(\d{1,5}))?")
 
 def main(arguments: list[str] | None = None) -> int:
     """Write the configuration and become Envoy, or only write it; return the exit code (`contract.errors`)."""
-    parser = argparse.ArgumentParser(prog="python -m fleet.envoy.front", description=__doc__)
+    parser = command_line.Parser(prog="python -m fleet.envoy.front", description=__doc__)
     parser.add_argument("host", nargs="+", metavar="HOST", help="an IPv4 address, or ADDRESS:HTTP_PORT:GRPC_PORT")
     parser.add_argument("--write", action="store_true", help="change the hosts of the Envoy that runs")
     options = parser.parse_args(arguments)

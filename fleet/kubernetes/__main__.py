@@ -100,7 +100,7 @@ def describe(status: dict[str, Any]) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
+    common = command_line.Parser(add_help=False)
     common.add_argument("--json", action="store_true", help="print the fleet's status, or the error, as JSON")
     common.add_argument("--context", help="of the kubeconfig; default: its current one")
     common.add_argument(
@@ -110,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
         "--force", action="store_true", help="take over fields that others have set, by hand for example"
     )
     common.add_argument("--why", default="", metavar="TEXT", help="the reason, for `history`")
-    parser = argparse.ArgumentParser(prog="fleet --target kubernetes", description=__doc__)
+    parser = command_line.Parser(prog="fleet --target kubernetes", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from contract import command_line
-from contract.errors import BundleError, Problem
+from contract.errors import EXIT_USAGE, BundleError, Problem
 
 FAILURE = BundleError("the bundle is broken", [Problem(None, "schema.json", "is missing")])
 
@@ -20,6 +20,18 @@ def _stop(error: Exception) -> int:
 def test_command_gives_its_own_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     assert command_line.run(lambda: 3, stopped="never said") == 3
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"), [([], "required: COMMAND"), (["down"], "invalid choice: 'down'"), (["up", "x"], "x")]
+)
+def test_wrong_usage_ends_with_64(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    parser = command_line.Parser(prog="fleet")
+    parser.add_subparsers(required=True, metavar="COMMAND").add_parser("up")
+    with pytest.raises(SystemExit) as stopped:
+        parser.parse_args(arguments)
+    assert stopped.value.code == EXIT_USAGE
+    assert said in capsys.readouterr().err
 
 
 def test_expected_failure_is_explained_and_gives_its_exit_code(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from contract.bundle import evidence, manifest, signature
-from contract.errors import ConfigurationError
+from contract.errors import EXIT_USAGE, ConfigurationError
 from contract.files import canonical_json
 from contract.store.store import Store
 from fleet.configuration import state
@@ -257,7 +257,7 @@ def test_gc_deletes_environments_of_a_machine_that_only_trains(store: Store, run
 def test_gc_is_refused_when_the_grace_is_no_time(run: Run, text: str) -> None:
     with pytest.raises(SystemExit) as stopped:
         run("gc", "--grace-hours", text)
-    assert stopped.value.code == 2
+    assert stopped.value.code == EXIT_USAGE
 
 
 def test_init_is_refused_when_the_store_is_a_bucket(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
