@@ -12,7 +12,7 @@ from contract.errors import ConfigurationError
 from contract.files import canonical_json, write_atomically
 
 PROJECT = Path(__file__).resolve().parents[1]
-VAR = PROJECT / os.environ.get("BULKHEAD_VAR", "var")
+VAR = PROJECT / (os.environ.get("BULKHEAD_VAR") or "var")
 HOME = PROJECT / os.environ.get("BULKHEAD_AIRFLOW_HOME", str(VAR / "airflow"))
 PORT = int(os.environ.get("BULKHEAD_AIRFLOW_PORT", "8088"))
 REDIS_PORT = int(os.environ.get("BULKHEAD_AIRFLOW_REDIS_PORT", "8089"))

@@ -15,6 +15,7 @@ from contract.errors import EXIT_USAGE, BulkheadError, ConfigurationError, Unava
 
 _TRANSIENT = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 _REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
+_MISPLACED = (errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
 
 class Parser(argparse.ArgumentParser):
@@ -47,7 +48,7 @@ def run(command: Callable[[], int], *, stopped: str, as_json: bool = False, in_o
 
 @contextmanager
 def _disks_explained() -> Iterator[None]:
-    """Turn a full, failing or read-only disk into the project's error, whichever library noticed it.
+    """Turn a full, failing or read-only disk, or an impossible path, into the project's error, whichever library noticed it.
 
     A full or failing disk may recover, so a retry can help; a refusal is final. Other failures pass through.
     """
@@ -65,7 +66,7 @@ def _disks_explained() -> Iterator[None]:
 def _failure(error: BaseException) -> BulkheadError | None:
     for cause in _causes(error):
         text = " ".join(str(cause).split())
-        for number in (*_TRANSIENT, *_REFUSED):
+        for number in (*_TRANSIENT, *_REFUSED, *_MISPLACED):
             # Libraries written in C, C++ and Rust raise types of their own, with the operating system's text but without its number.
             if getattr(cause, "errno", None) == number or os.strerror(number) in text:
                 place = getattr(cause, "filename2", None) or getattr(cause, "filename", None)
@@ -77,6 +78,8 @@ def _failure(error: BaseException) -> BulkheadError | None:
 def _of(number: int, reason: str) -> BulkheadError:
     if number in _TRANSIENT:
         return UnavailableError(f"the disk is full or failing: {reason}; free space or repair it, then try again")
+    if number in _MISPLACED:
+        return ConfigurationError(f"a path cannot be used: {reason}; correct the setting that names it")
     return ConfigurationError(f"user {os.geteuid()} has no permission: {reason}; change its owner or mode, or the path")
 
 

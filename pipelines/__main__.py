@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from contract import command_line
+from contract.errors import ConfigurationError
 from pipelines.machine import contained, usage
 
 _GARBAGE = 50_000  # new objects between two collections; Python's default is 700
@@ -63,10 +64,13 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser(arguments).parse_args(arguments)
     # XGBoost's threads spin while they wait; on a busy machine that triples the CPU time, and multiplies the time by five.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    logging.basicConfig(level=os.environ.get("BULKHEAD_LOG", "WARNING"), format="%(levelname)s %(name)s: %(message)s")
+
+    def logged() -> int:
+        logging.basicConfig(level=_log_level(), format="%(levelname)s %(name)s: %(message)s")
+        return int(options.run(options))
 
     def run() -> int:
-        return command_line.run(lambda: options.run(options), stopped=f"\n{options.command} stopped")
+        return command_line.run(logged, stopped=f"\n{options.command} stopped")
 
     return usage.recorded(options.command, run) if options.command in {*STAGES, "publish"} else run()
 
@@ -89,6 +93,16 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
         elif name in words:
             getattr(importlib.import_module(f"pipelines.commands.{package}.cli"), add)(command)
     return parser
+
+
+def _log_level() -> str:
+    level, known = (
+        (os.environ.get("BULKHEAD_LOG") or "WARNING").upper(),
+        ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
+    )
+    if level not in known:
+        raise ConfigurationError(f"BULKHEAD_LOG is {level!r}; it must be one of {', '.join(known)}")
+    return level
 
 
 def _rotate_key(_options: argparse.Namespace) -> int:
@@ -115,9 +129,14 @@ def _shortcut(options: argparse.Namespace) -> str | None:
     Such a stage takes a tenth of a second. Their outputs would be the same without this.
     """
     if options.command == "declare":
+        from ruamel.yaml.error import YAMLError
+
         from pipelines.stages.declare import stage
 
-        return stage.run()
+        # What it cannot read, the parser explains.
+        with suppress(FileNotFoundError, YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            return stage.run()
+        return None
     if options.command == "collect":
         from pipelines.stages.collect import ahead
 

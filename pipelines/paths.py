@@ -65,4 +65,4 @@ def project() -> Path:
 
 def var_directory() -> Path:
     """Return the directory of state outside version control: `BULKHEAD_VAR`, by default `var` in the project."""
-    return project() / os.environ.get("BULKHEAD_VAR", "var")
+    return project() / (os.environ.get("BULKHEAD_VAR") or "var")

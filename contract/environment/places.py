@@ -19,7 +19,7 @@ def main(project: Path) -> int:
     try:
         require_supported(project)
         _require_writable(project)
-        require_fit_for_state((project / os.environ.get("BULKHEAD_VAR", "var")).resolve())
+        require_fit_for_state((project / (os.environ.get("BULKHEAD_VAR") or "var")).resolve())
     except BulkheadError as error:
         print(error, file=sys.stderr)
         return error.exit_code

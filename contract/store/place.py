@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import unquote, urlsplit
 
 from contract.bundle import manifest
 from contract.errors import BulkheadError, ConfigurationError, UnavailableError
 from contract.files import fsync_directory, fsync_file, tree_bytes
 
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_MISPLACED = {errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 
 
 @dataclass(frozen=True)
@@ -160,11 +162,23 @@ def disk_failure(error: OSError, doing: str, location: str) -> BulkheadError:
         return ConfigurationError(
             f"user {os.geteuid()} has no permission to {doing}: {where}: {error.strerror}; see docs/how-to/store.md for permissions"
         )
+    if error.errno in _MISPLACED:
+        return ConfigurationError(f"cannot {doing}: {where}: {error.strerror}; correct the path of the store")
     copies = error.args[0] if isinstance(error, shutil.Error) else ()  # copytree collects its failures in one error
     reason = error.strerror or (copies[0][2] if copies and isinstance(copies, list) else str(error))
     return UnavailableError(
         f"cannot {doing}: {where}: {reason}; the store is unchanged, so fix the cause and try again"
     )
+
+
+def local_path(location: str) -> Path | None:
+    """Return the path of a local place, given as a path or a `file:///` URL; None for any other URL."""
+    parts = urlsplit(location)
+    if not parts.scheme:
+        return Path(location)
+    # `file://store` names a host, and no directory.
+    is_local = parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path.startswith("/")
+    return Path(unquote(parts.path)) if is_local else None
 
 
 def is_complete(names: Collection[str], files: Collection[str]) -> bool:

@@ -26,7 +26,7 @@ from contract.errors import BundleError, ConfigurationError, ConflictError
 from contract.files import canonical_json
 from contract.store.bucket import Objects
 from contract.store.directory import Directory
-from contract.store.place import Entry, Place, State, hidden, rename_unless_there, seal
+from contract.store.place import Entry, Place, State, hidden, local_path, rename_unless_there, seal
 from contract.store.providers import PROVIDERS
 
 _DIGEST = re.compile(r"[0-9a-f]{8,64}")
@@ -278,13 +278,15 @@ class Store:
 
 
 def _place(location: str, cache: Path) -> Place:
+    if (path := local_path(location)) is not None:
+        if path.is_file():
+            raise ConfigurationError(f"store {location!r} is a file; give a directory")
+        return Directory(path.resolve())
     parts = urlsplit(location)
-    if parts.scheme in ("", "file"):
-        return Directory(Path(parts.path if parts.scheme else location).resolve())
     if parts.scheme in PROVIDERS and parts.netloc:
         return Objects(location, cache)
     raise ConfigurationError(
-        f"store {location!r} is unsupported: give a directory, a file:// URL, or bucket/prefix after one of "
+        f"store {location!r} is unsupported: give a directory, a file:///path URL, or bucket/prefix after one of "
         f"{', '.join(f'{name}://' for name in PROVIDERS)}; only these have safe conditional writes"
     )
 

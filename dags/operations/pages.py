@@ -26,7 +26,7 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 from operations import progress
 
 PROJECT = Path(os.environ.get("BULKHEAD_PROJECT", Path(__file__).parents[2]))
-VAR = PROJECT / os.environ.get("BULKHEAD_VAR", "var")
+VAR = PROJECT / (os.environ.get("BULKHEAD_VAR") or "var")
 # What people look at, by its path in the workspace; nothing else of a workspace is served.
 PAGES = {
     "reports/evaluation.html": "Report: scores, gates and the verdict",

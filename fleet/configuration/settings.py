@@ -64,13 +64,14 @@ class Settings:
         """Read the settings; relative paths are relative to the project, not to the working directory.
 
         Raises:
-            ConfigurationError: a port or a time is not one, or a path has unsupported characters or is too long for a Unix socket.
+            ConfigurationError: a port or a time is not one, two ports are the same, or a path has unsupported characters or is too long for
+                a Unix socket.
         """
-        store = environment.get("BULKHEAD_STORE", "store")
-        root = (project / environment.get("BULKHEAD_VAR", "var") / "fleet").resolve()
+        store = environment.get("BULKHEAD_STORE") or "store"
+        root = (project / (environment.get("BULKHEAD_VAR") or "var") / "fleet").resolve()
         require_supported(project)
         require_fit_for_state(root.parent)
-        return cls(
+        read = cls(
             store=store if "://" in store else str(project / store),
             verify_keys=partial(trusted_keys.read, environment, root.with_name("keys"), project),
             root=root,
@@ -87,6 +88,8 @@ class Settings:
             # The reconciler starts `fleet` commands of its own with these.
             environment={name: text for name, text in environment.items() if _is_ours(name)},
         )
+        _refuse_one_port_twice(read)
+        return read
 
     @property
     def state(self) -> Path:
@@ -132,6 +135,17 @@ def _port(environment: Mapping[str, str], name: str, default: int, least: int = 
     if not text.isdecimal() or not least <= int(text) < 65536:
         raise ConfigurationError(f"{name} is {text!r}; it must be a port, {least} to 65535")
     return int(text)
+
+
+def _refuse_one_port_twice(settings: Settings) -> None:
+    names: dict[int, str] = {}
+    for name, port in (
+        ("BULKHEAD_HTTP_PORT", settings.http_port),
+        ("BULKHEAD_GRPC_PORT", settings.grpc_port),
+        ("BULKHEAD_STATUS_PORT", settings.status_port),
+    ):
+        if (other := names.setdefault(port, name)) != name:
+            raise ConfigurationError(f"{other} and {name} are both {port}; give each a port of its own")
 
 
 def _uid(environment: Mapping[str, str], name: str, default: int) -> int:

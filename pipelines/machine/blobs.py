@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from contract.errors import BulkheadError, ConfigurationError, UnavailableError
 from contract.files import private_directory, write_atomically
+from contract.store.place import local_path
 from contract.store.providers import PROVIDERS, Bucket, reason
 from contract.store.remote import failure
 
@@ -23,14 +24,14 @@ def open_blobs(location: str) -> Directory | Objects:
     Raises:
         ConfigurationError: the location is none of these.
     """
+    if (path := local_path(location)) is not None:
+        return Directory(path.absolute())
     parts = urlsplit(location)
-    if parts.scheme in ("", "file"):
-        return Directory(Path(parts.path if parts.scheme else location).absolute())
     if parts.scheme in PROVIDERS and parts.netloc:
         return Objects(location.rstrip("/"))
     names = ", ".join(f"{name}://" for name in PROVIDERS)
     raise ConfigurationError(
-        f"{location!r} is unsupported: give a directory, a file:// URL, or bucket/prefix after one of {names}"
+        f"{location!r} is unsupported: give a directory, a file:///path URL, or bucket/prefix after one of {names}"
     )
 
 

@@ -17,7 +17,7 @@ SIGNING_KEY = "BULKHEAD_SIGNING_KEY"
 
 def open_store(private_key: bytes | None = None, trusted: Sequence[bytes] | None = None) -> Store:
     """Return the bundle store in `BULKHEAD_STORE`, a directory or a URL; by default `store` in the project."""
-    location = os.environ.get("BULKHEAD_STORE", "store")
+    location = os.environ.get("BULKHEAD_STORE") or "store"
     location = location if "://" in location else str(project() / location)
     keys = None if trusted is None else lambda: trusted
     return Store(location, private_key=private_key, trusted=keys, cache=var_directory() / "bundles")
@@ -26,7 +26,7 @@ def open_store(private_key: bytes | None = None, trusted: Sequence[bytes] | None
 def open_checkpoints() -> blobs.Directory | blobs.Objects:
     """Return the place in `BULKHEAD_CHECKPOINTS`, a directory or a URL; by default one that all runs of the project share."""
     location = os.environ.get("BULKHEAD_CHECKPOINTS")
-    if location is None:
+    if not location:
         return blobs.open_blobs(str(var_directory() / "checkpoints"))
     return blobs.open_blobs(location if "://" in location else str(project() / location))
 

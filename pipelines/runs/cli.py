@@ -75,7 +75,7 @@ def _workspace(run: str) -> Workspace:
 
 
 def _var(project: Path) -> Path:
-    return project / os.environ.get("BULKHEAD_VAR", "var")
+    return project / (os.environ.get("BULKHEAD_VAR") or "var")
 
 
 def _open(options: argparse.Namespace) -> int:

@@ -127,7 +127,7 @@ def environment_of(project: Path, var: Path) -> dict[str, str]:
 
 def _place(variable: str, project: Path, default: Path) -> str:
     """Return the variable's directory as an absolute path, or its URL."""
-    location = os.environ.get(variable, str(default))
+    location = os.environ.get(variable) or str(default)
     return location if "://" in location else str(project / location)
 
 

@@ -51,6 +51,7 @@ def test_expected_failure_is_in_one_line_and_in_json_when_asked_for(capsys: pyte
     [
         (errno.ENOSPC, 75, "the disk is full or failing: /table: No space left"),
         (errno.EROFS, 78, "has no permission: /table: "),
+        (errno.ENOTDIR, 78, "a path cannot be used: /table: Not a directory"),
     ],
 )
 def test_disk_that_fails_is_explained_in_whichever_library_it_is_noticed(

@@ -42,7 +42,7 @@ def _state() -> str | None:
 
     None for a store in a bucket, which only its own client can ask.
     """
-    location = os.environ.get("BULKHEAD_STORE", "store")
+    location = os.environ.get("BULKHEAD_STORE") or "store"
     if "://" in location:
         return None
     store = paths.project() / location

@@ -239,12 +239,24 @@ def test_channel_is_refused_when_its_file_is_broken(store: Store, content: str) 
 
 def test_location_is_a_directory_or_a_file_url(tmp_path: Path) -> None:
     assert Store(f"file://{tmp_path}").location == Store(str(tmp_path)).location == str(tmp_path)
+    assert Store((tmp_path / "a 100% ü").as_uri()).location == str(tmp_path / "a 100% ü")
 
 
-@pytest.mark.parametrize("location", ["sftp://host/store", "http://host/store", "memory://", "s3://"])
+def test_location_is_refused_when_a_file_is_there(tmp_path: Path) -> None:
+    (tmp_path / "store").touch()
+    with pytest.raises(ConfigurationError, match="store' is a file; give a directory"):
+        Store(str(tmp_path / "store"))
+    with pytest.raises(ConfigurationError, match="Not a directory; correct the path of the store"):
+        Store(str(tmp_path / "store" / "below")).read("live")
+
+
+@pytest.mark.parametrize(
+    "location", ["sftp://host/store", "http://host/store", "memory://", "s3://", "file://store", "file://host/store"]
+)
 def test_location_is_refused_when_no_channel_could_be_moved_safely_there(location: str) -> None:
     with pytest.raises(
-        ConfigurationError, match=r"give a directory, a file:// URL, or bucket/prefix after one of s3://, gs://, az://"
+        ConfigurationError,
+        match=r"give a directory, a file:///path URL, or bucket/prefix after one of s3://, gs://, az://",
     ):
         Store(location)
 

@@ -28,6 +28,21 @@ def test_port_is_named_when_it_is_none(port: str, name: str) -> None:
         Settings.read({name: port}, PROJECT)
 
 
+@pytest.mark.parametrize(
+    ("name", "port", "other"),
+    [("BULKHEAD_HTTP_PORT", "8081", "BULKHEAD_GRPC_PORT"), ("BULKHEAD_STATUS_PORT", "8080", "BULKHEAD_HTTP_PORT")],
+)
+def test_port_is_refused_when_another_setting_has_it(name: str, port: str, other: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{port}; give each a port of its own") as caught:
+        Settings.read({name: port}, PROJECT)
+    assert {name, other} <= set(str(caught.value).split())
+
+
+def test_empty_place_is_the_default() -> None:
+    assert Settings.read({"BULKHEAD_STORE": "", "BULKHEAD_VAR": ""}).root == Settings.read({}).root
+    assert Settings.read({"BULKHEAD_STORE": "", "BULKHEAD_VAR": ""}).store == Settings.read({}).store
+
+
 @pytest.mark.parametrize("limit", ["", "soon", "0", "-1", "nan"])
 def test_start_limit_is_named_when_it_is_no_time(limit: str) -> None:
     with pytest.raises(ConfigurationError, match="BULKHEAD_START_LIMIT_S"):

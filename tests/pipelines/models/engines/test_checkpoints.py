@@ -128,10 +128,10 @@ def test_training_goes_on_when_a_checkpoint_cannot_be_written(caplog: pytest.Log
     assert "round 8 has no checkpoint" in caplog.text
 
 
-@pytest.mark.parametrize("location", ["ftp://host/place", "s3://", "hdfs:/place"])
+@pytest.mark.parametrize("location", ["ftp://host/place", "s3://", "file://place", "hdfs:/place"])
 def test_unsupported_place_is_refused(location: str) -> None:
     with pytest.raises(
-        ConfigurationError, match=r"give a directory, a file:// URL, or bucket/prefix after one of s3://"
+        ConfigurationError, match=r"give a directory, a file:///path URL, or bucket/prefix after one of s3://"
     ):
         open_blobs(location)
 
