@@ -17,6 +17,7 @@ from benchmarks.results import Bar, Figure, figure
 from contract.bundle import manifest
 from fleet.isolation import files, sandbox
 from fleet.isolation.sandbox import NAMESPACE, NONE, OTHER_USER, Sandbox
+from fleet.supervisor import launcher
 from harness import PROJECT, interpreter, processes, servers
 from harness.bundles import Bundle
 from harness.ports import free_ports
@@ -71,9 +72,10 @@ def _replica(bundle: Path) -> Maker:
 
     def made(port: int) -> Command:
         (grpc,) = free_ports(1)
-        command = [str(interpreter("fleet")), "-m", "fleet.supervisor.launch", str(bundle), digest, str(wanted)]
-        command += [f"--fd=127.0.0.1:{port}", f"--grpc-fd=127.0.0.1:{grpc}", "--"]
-        command += [str(interpreter("serving")), "-m", "bentos.worker", str(bundle)]
+        addresses = {"--fd": f"127.0.0.1:{port}", "--grpc-fd": f"127.0.0.1:{grpc}"}
+        serve = [str(interpreter("serving")), "-m", "bentos.worker", str(bundle)]
+        python = str(interpreter("fleet"))
+        command = launcher.command(bundle, digest, wanted, addresses, serve, {}, python=python)
         return command, {"PYTHONPATH": str(PROJECT), "PYTHONDONTWRITEBYTECODE": "1", "OPENBLAS_NUM_THREADS": "1"}
 
     return made

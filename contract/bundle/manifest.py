@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from contract.bundle import signature
+from contract.bundle import tree
 from contract.errors import BundleError, Problem
 from contract.files import canonical_json, sha256
 
-FILE_NAME = "manifest.json"
+FILE_NAME = tree.MANIFEST
 FORMAT = 1
 ARTIFACT = "src/bundle"  # directory of model, schema, reference, golden requests and limits
 GOLDEN_FILE_NAME = "golden.json"
@@ -59,22 +58,12 @@ def tree_digests(root: Path) -> dict[str, str]:
     Raises:
         BundleError: an entry is neither a directory nor a regular file; a link could point out of the bundle.
     """
-    digests: dict[str, str] = {}
-    pending = [("", str(root))]
-    while pending:  # not by `rglob`, whose paths take twice as long as the hashing, at each start of a replica
-        prefix, directory = pending.pop()
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                name = prefix + entry.name
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append((f"{name}/", entry.path))
-                elif not entry.is_file(follow_symlinks=False):
-                    raise BundleError(
-                        f"{name} in {root} is neither a regular file nor a directory, and nothing else may be in a bundle"
-                    )
-                elif name not in (FILE_NAME, signature.FILE_NAME):
-                    digests[name] = sha256(Path(entry.path))
-    return dict(sorted(digests.items()))
+    return {name: digest for name, digest in tree.digests(str(root)).items() if name != FILE_NAME}
+
+
+def fingerprint(bundle: Path, digest: str) -> str:
+    """Return the fingerprint of the tree that the bundle of this digest has, by its manifest."""
+    return tree.fingerprint({**read(bundle).files, FILE_NAME: digest})
 
 
 def digest_of(bundle: Path) -> str:

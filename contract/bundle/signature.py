@@ -15,11 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from contract.bundle import tree
 from contract.errors import BundleError, ConfigurationError
 from contract.files import sha256
 
-FILE_NAME = "bundle.sig"
-_MANIFEST = "manifest.json"  # not imported from `contract.bundle.manifest`, which imports this module
+FILE_NAME = tree.SIGNATURE
 
 
 def sign(bundle: Path, private_key: bytes, target: Path | None = None) -> None:
@@ -142,7 +142,7 @@ def _named(bundle: Path) -> Iterator[Path]:
     import tempfile
 
     with tempfile.TemporaryDirectory() as directory:
-        copy = Path(directory) / sha256(bundle / _MANIFEST)
+        copy = Path(directory) / sha256(bundle / tree.MANIFEST)
         shutil.copytree(bundle, copy, symlinks=True)
         yield copy
 

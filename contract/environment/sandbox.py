@@ -5,7 +5,6 @@ Source: bwrap(1).
 
 from __future__ import annotations
 
-import resource
 import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
@@ -13,7 +12,6 @@ from pathlib import Path
 
 SCRATCH = "/scratch"  # a tmpfs, and all that can be written in it besides what is mounted so
 _SCRATCH_BYTES = 16 << 20
-_OPEN_FILES = 4096
 # Libraries of the system, without its programs: there is no shell.
 _LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64")
 _SETTINGS = ("/etc/ld.so.cache", "/etc/localtime")
@@ -56,22 +54,6 @@ def problem_of(command: Sequence[str]) -> str:
         return f"bubblewrap does not work here: {error}"
     said = " ".join(tried.stderr.split())[:200]
     return f"bubblewrap does not work here: {said or tried.returncode}" if tried.returncode else ""
-
-
-def limit(memory_mb: int = 0) -> None:
-    """Limit this process, and what it becomes: no core file, some open files, and where it is given, the memory."""
-    limits = {
-        resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_NOFILE: _OPEN_FILES,
-    }  # a core file would hold the process's memory
-    if memory_mb:
-        limits[resource.RLIMIT_DATA] = (
-            memory_mb << 20
-        )  # not the address space, most of which is reserved and never used
-    for kind, most in limits.items():
-        _, hard = resource.getrlimit(kind)
-        least = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(kind, (least, least))
 
 
 def _mounts(python: Path, readable: Iterable[Path]) -> list[str]:

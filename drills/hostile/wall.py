@@ -18,6 +18,7 @@ from contract.bundle import manifest
 from drills.results import Result
 from fleet.isolation import files
 from fleet.isolation.sandbox import NAMESPACE, NONE, OTHER_USER, Sandbox
+from fleet.supervisor import launcher
 from harness import PROJECT, interpreter, processes
 from harness.bundles import Bundle
 from harness.load import closed_loop, generators
@@ -58,9 +59,10 @@ def wall(bundle: Bundle) -> list[Result]:
 def _replica(bundle: Path, sandbox: Sandbox) -> Iterator[tuple[int, int, float]]:
     """Yield a replica's process id, port, and seconds to ready."""
     port, grpc = free_ports(2)
-    command = [str(interpreter("fleet")), "-m", "fleet.supervisor.launch", str(bundle), manifest.digest_of(bundle)]
-    command += [str(sandbox), f"--fd=127.0.0.1:{port}", f"--grpc-fd=127.0.0.1:{grpc}"]
-    command += ["--", str(interpreter("serving")), "-m", "bentos.worker", str(bundle)]
+    addresses = {"--fd": f"127.0.0.1:{port}", "--grpc-fd": f"127.0.0.1:{grpc}"}
+    serve = [str(interpreter("serving")), "-m", "bentos.worker", str(bundle)]
+    digest, python = manifest.digest_of(bundle), str(interpreter("fleet"))
+    command = launcher.command(bundle, digest, sandbox, addresses, serve, {}, python=python)
     environment = clean_environment() | {"PYTHONPATH": str(PROJECT), "OPENBLAS_NUM_THREADS": "1"}
     began = time.monotonic()
     with subprocess.Popen(

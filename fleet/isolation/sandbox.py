@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from contract import api_keys
 from contract.environment import sandbox as roots
@@ -112,33 +111,30 @@ def missing(sandbox: Sandbox) -> str:
     if lacking:
         return lacking
     python = Path(sys.executable)
-    return roots.problem_of(
-        [bubblewrap, *_options(sandbox, python, {}), *_entered(sandbox, python), "-I", "-S", "-c", ""]
-    )
+    return roots.problem_of([bubblewrap, *_options(sandbox, python, {}), *_entered(sandbox, python, ["-c", ""])])
 
 
-def enter(sandbox: Sandbox, bundle: Path, command: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
-    """Become a command in the sandbox; its sockets stay open.
+def surrounded(
+    sandbox: Sandbox, bundle: Path, command: Sequence[str], environment: Mapping[str, str], filtered_by: int
+) -> list[str]:
+    """Return the command that runs a command of Python in the sandbox; its sockets stay open.
 
     Args:
-        command: the interpreter of an environment, and its arguments.
-        environment: the command gets only a server's settings of it.
+        command: the interpreter of an environment, `-m` or `-c`, and its arguments.
+        environment: a server's settings.
+        filtered_by: the descriptor of the filter of system calls.
     """
-    roots.limit(sandbox.memory_mb)
-    path = str(bundle / "src")
-    if sandbox.kind == NONE:
-        os.execve(command[0], list(command), {**environment, "PYTHONPATH": path})  # noqa: S606
     python = Path(command[0])
-    options = _options(sandbox, python, environment, bundle)
-    options += ["--seccomp", str(_filter(environment))]
-    # supervisord stops the whole process group: the signal stays pending for all but the server, whose end ends the others.
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     # bubblewrap ends with its parent, which must not be supervisord: replicas outlive one that is killed.
-    outer = [str(shutil.which("unshare")), "--fork", "--", roots.bubblewrap()[0]]
-    whole = [*outer, *options, *_entered(sandbox, python), *command[1:]]
+    words = [str(shutil.which("unshare")), "--fork", "--", roots.bubblewrap()[0]]
+    words += _options(sandbox, python, environment, bundle)
+    return [*words, "--seccomp", str(filtered_by), *_entered(sandbox, python, command[1:])]
+
+
+def kept(environment: Mapping[str, str]) -> list[str]:
+    """Return the names of the variables that reach a server in a sandbox."""
     # Not by `--setenv`: every user of the machine can read command lines.
-    given = {name: text for name, text in environment.items() if name in _SETTINGS or name.startswith("OTEL_")}
-    os.execve(whole[0], whole, given | {"HOME": roots.SCRATCH, "TMPDIR": roots.SCRATCH, "PYTHONPATH": path})  # noqa: S606
+    return sorted(_SETTINGS.union(name for name in environment if name.startswith("OTEL_")))
 
 
 def has_network(environment: Mapping[str, str]) -> bool:
@@ -164,14 +160,6 @@ def _options(sandbox: Sandbox, python: Path, environment: Mapping[str, str], *re
     return [*options, "--ro-bind", str(_ENTER), "/enter.py", *roots.SEALED]
 
 
-def _entered(sandbox: Sandbox, python: Path) -> list[str]:
+def _entered(sandbox: Sandbox, python: Path, arguments: Sequence[str]) -> list[str]:
     uid = sandbox.uid if sandbox.kind == OTHER_USER else 0
-    return [str(python), "-I", "-S", "/enter.py", str(uid), str(python)]
-
-
-def _filter(environment: Mapping[str, str]) -> int:
-    """Return an open file with the filter of system calls."""
-    descriptor = os.memfd_create("seccomp", 0)
-    os.write(descriptor, seccomp.program(network=has_network(environment)))
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    return descriptor
+    return [str(python), "-I", "-S", "/enter.py", str(uid), *arguments]

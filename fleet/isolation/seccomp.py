@@ -6,7 +6,7 @@ Source: https://www.kernel.org/doc/html/latest/userspace-api/seccomp_filter.html
 from __future__ import annotations
 
 import errno
-import platform
+import os
 import struct
 
 _LOAD, _EQUAL, _ANY_BIT, _RETURN = 0x20, 0x15, 0x45, 0x06  # BPF_LD|W|ABS, BPF_JMP|JEQ, BPF_JMP|JSET, BPF_RET
@@ -43,7 +43,7 @@ _SEND: dict[str, tuple[int, int, int]] = {"sendto": (44, 206, 3), "sendmsg": (46
 _ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 
 
-def program(*, network: bool, machine: str = platform.machine()) -> bytes:
+def program(*, network: bool, machine: str = os.uname().machine) -> bytes:
     """Return the filter for a machine's architecture; with `network`, connections may be made. Empty where the numbers are unknown."""
     if machine not in _ARCHITECTURES:
         return b""

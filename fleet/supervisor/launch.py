@@ -1,7 +1,8 @@
-"""Become a replica's server: `python -m fleet.supervisor.launch BUNDLE DIGEST SANDBOX OPTION=ADDRESS … -- COMMAND …`.
+"""Become a replica's server: `python -S -m fleet.supervisor.launch NAME=VALUE … OPTION=ADDRESS … -- COMMAND …`.
 
-The server gets its sockets as `OPTION N`, and starts only if the bundle is still the one that was deployed. Every start of a replica
-passes here, supervisord's restarts too. The signature was verified when the bundle was copied; hashing every byte again takes 20 ms.
+`fleet.supervisor.launcher` makes this command. The server gets its sockets as `OPTION N`, and starts only if the bundle is still the one
+that was deployed. Every start of a replica passes here, supervisord's restarts too, and waits for all that is imported: next to nothing.
+The signature was verified when the bundle was copied; hashing every byte again takes some milliseconds.
 
 An address is a path, for a Unix socket, or `host:port`. A path is bound but not listened at: until the server listens, a connection is
 refused at once, and Envoy asks another replica. A port is listened at, since binding alone does not keep others from taking it.
@@ -10,40 +11,69 @@ refused at once, and Envoy asks another replica. A port is listened at, since bi
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 import time
-from contextlib import suppress
-from pathlib import Path
 
-from contract.bundle import manifest
-from contract.errors import EXIT_DATA, EXIT_RETRY, BundleError
-from contract.files import write_atomically
-from fleet.isolation.sandbox import Sandbox, enter
+from contract.bundle import tree
+from contract.environment.limits import limit
 
 REFUSAL = "refused.txt"  # in a replica's directory: the reason why its bundle was not started
+FILTER = 100  # the descriptor on which a sandbox finds its filter of system calls
 _PAUSE_S = 1.0
+_EXIT_DATA, _EXIT_RETRY = 65, 75  # of `contract.errors`
 
 
-def main(bundle: Path, digest: str, sandbox: Sandbox, arguments: list[str]) -> None:
-    """Become the command in its sandbox; exit where the bundle is refused or a port is taken."""
-    _require_intact(bundle, digest)
-    end = arguments.index("--")
-    given = [option for address in arguments[:end] for option in _taken(*address.split("=", 1))]
-    # In this process, so that supervisord's signals reach the server.
-    enter(sandbox, bundle, [*arguments[end + 1 :], *given], os.environ)
+def main(words: list[str]) -> None:
+    """Become the command; exit where the bundle is refused or a port is taken."""
+    end = words.index("--")
+    given = dict(word.split("=", 1) for word in words[:end])
+    bundle = given["bundle"]
+    _require_intact(bundle, given["digest"], given["tree"])
+    command = words[end + 1 :]
+    for option, address in given.items():
+        if option.startswith("--"):
+            command += _taken(option, address)
+    limit(int(given["memory_mb"]))
+    environment = dict(os.environ)
+    if "keep" in given:  # in a sandbox
+        kept = given["keep"].split(",")
+        environment = {name: text for name, text in environment.items() if name in kept}
+        environment |= {"HOME": given["scratch"], "TMPDIR": given["scratch"]}
+        _open_filter(given["network"] == "open")
+        # supervisord stops the whole process group: the signal stays pending for all but the server, whose end ends the others.
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    # This process, so that supervisord's signals reach the server.
+    os.execve(command[0], command, environment | {"PYTHONPATH": f"{bundle}/src"})  # noqa: S606
 
 
-def _require_intact(bundle: Path, digest: str) -> None:
-    refusal = Path(REFUSAL)
-    _pause_after(refusal)
+def _require_intact(bundle: str, digest: str, wanted: str) -> None:
+    _pause_after(REFUSAL)
     try:
-        manifest.verify(bundle, digest)
+        is_intact = tree.fingerprint(tree.digests(bundle)) == wanted
+    except Exception:  # noqa: BLE001  # whatever it is, the bundle is looked at again below
+        is_intact = False
+    if not is_intact:
+        _refuse(bundle, digest)
+    if os.path.exists(REFUSAL):  # noqa: PTH110  # without pathlib
+        os.unlink(REFUSAL)  # noqa: PTH108
+
+
+def _refuse(bundle: str, digest: str) -> None:
+    """Exit with what differs; return if nothing does, any more."""
+    from pathlib import Path
+
+    from contract.bundle import manifest
+    from contract.errors import BundleError
+    from contract.files import write_atomically
+
+    try:
+        manifest.verify(Path(bundle), digest)
     except (BundleError, OSError) as error:
         print(f"not started: {error}", file=sys.stderr)
-        write_atomically(refusal, str(error).encode())
-        sys.exit(EXIT_DATA)
-    refusal.unlink(missing_ok=True)
+        write_atomically(Path(REFUSAL), str(error).encode())
+        sys.exit(_EXIT_DATA)
 
 
 def _taken(option: str, address: str) -> tuple[str, str]:
@@ -52,20 +82,24 @@ def _taken(option: str, address: str) -> tuple[str, str]:
         taken = _path(address) if address.startswith("/") else _port(address)
     except OSError as error:
         print(f"cannot listen on {address} ({error.strerror})", file=sys.stderr)
-        sys.exit(EXIT_RETRY)
+        sys.exit(_EXIT_RETRY)
     taken.set_inheritable(True)
     return option, str(taken.detach())
 
 
-def _pause_after(path: Path) -> None:
+def _pause_after(path: str) -> None:
     """Wait until a second after the last refusal: supervisord restarts an ended program at once, at each call that it gets."""
-    with suppress(FileNotFoundError):
-        time.sleep(min(max(0.0, path.stat().st_mtime + _PAUSE_S - time.time()), _PAUSE_S))
+    try:
+        left_s = os.stat(path).st_mtime + _PAUSE_S - time.time()  # noqa: PTH116
+    except FileNotFoundError:
+        return
+    time.sleep(min(max(0.0, left_s), _PAUSE_S))
 
 
 def _path(path: str) -> socket.socket:
-    _pause_after(Path(path))
-    Path(path).unlink(missing_ok=True)  # left by a server that was killed; bind() would fail
+    _pause_after(path)
+    if os.path.lexists(path):
+        os.unlink(path)  # noqa: PTH108  # left by a server that was killed; bind() would fail
     taken = socket.socket(socket.AF_UNIX)
     taken.bind(path)
     return taken
@@ -76,5 +110,16 @@ def _port(address: str) -> socket.socket:
     return socket.create_server((host, int(port)))
 
 
+def _open_filter(has_network: bool) -> None:
+    """Give the filter of system calls to the sandbox, as an open file."""
+    from fleet.isolation import seccomp
+
+    descriptor = os.memfd_create("seccomp", 0)
+    os.write(descriptor, seccomp.program(network=has_network))
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    os.dup2(descriptor, FILTER)
+    os.close(descriptor)
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], Sandbox.parse(sys.argv[3]), sys.argv[4:])
+    main(sys.argv[1:])

@@ -26,7 +26,7 @@ from fleet.configuration.settings import PROJECT, Settings
 from fleet.configuration.state import Replica, State, socket_of
 from fleet.isolation import files
 from fleet.isolation.sandbox import NONE, Sandbox
-from fleet.supervisor import launch, unix_http
+from fleet.supervisor import launch, launcher, unix_http
 from fleet.supervisor.supervision import ProcessState, Program
 
 _ANSWER_LIMIT_S = 5.0
@@ -85,31 +85,21 @@ def program(replica: Replica, bundle: Path, serving_python: Path, fleet_python: 
         "--fd": socket_of("http", replica.name, settings.root),
         "--grpc-fd": socket_of("grpc", replica.name, settings.root),
     }
-    addresses = [f"{option}={address}" for option, address in sockets.items()]
-    addresses.append(f"--admin-fd=127.0.0.1:{replica.admin_port}")
+    sockets["--admin-fd"] = f"127.0.0.1:{replica.admin_port}"
+    environment = {
+        "PYTHONPATH": str(PROJECT),  # for the launcher
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "OPENBLAS_NUM_THREADS": "1",  # otherwise numpy starts a thread per core, which small products do not need
+        **({"BULKHEAD_ADMIN_PORT": str(replica.admin_port)} if settings.admin_port else {}),
+        **(given if sandbox.kind == NONE else files.hand_over(given, settings)),
+    }
     serve = [str(serving_python), "-m", "bentos.worker", str(bundle)]
+    command = launcher.command(bundle, replica.digest, sandbox, sockets, serve, environment, python=fleet_python)
     return Program(
         name=replica.name,
-        command=[
-            *(_POLITELY if replica.background else ()),
-            fleet_python,
-            "-m",
-            "fleet.supervisor.launch",
-            str(bundle),
-            replica.digest,
-            str(sandbox),
-            *addresses,
-            "--",
-            *serve,
-        ],
+        command=[*(_POLITELY if replica.background else ()), *command],
         directory=home,
-        environment={
-            "PYTHONPATH": str(PROJECT),  # for the launcher
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "OPENBLAS_NUM_THREADS": "1",  # otherwise numpy starts a thread per core, which small products do not need
-            **({"BULKHEAD_ADMIN_PORT": str(replica.admin_port)} if settings.admin_port else {}),
-            **(given if sandbox.kind == NONE else files.hand_over(given, settings)),
-        },
+        environment=environment,
     )
 
 

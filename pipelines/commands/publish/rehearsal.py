@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from contract.bundle import manifest
-from contract.environment import environments, sandbox
+from contract.environment import environments, limits, sandbox
 from contract.errors import BundleError, Problem
 from contract.files import tree_bytes
 from pipelines.machine import scratch
@@ -84,7 +84,7 @@ def _run(command: Sequence[str], copy: Path, home: Path) -> dict[str, Any]:
             text=True,
             timeout=_LIMIT_S,
             check=False,
-            preexec_fn=sandbox.limit,
+            preexec_fn=limits.limit,
         )
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     except subprocess.TimeoutExpired as error:

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from contract.bundle import manifest
+from fleet.isolation.sandbox import NONE, Sandbox
+from fleet.supervisor import launcher
 from harness import PROJECT
 from tests.contract.conftest import write_bundle
 from tests.fleet.conftest import listening
@@ -24,23 +26,18 @@ def bundle(tmp_path: Path) -> Path:
     return tmp_path / "bundle"
 
 
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(PROJECT)}
+
+
+def launched(bundle: Path, *addresses: str) -> list[str]:
+    given = dict(address.split("=", 1) for address in addresses)
+    serve, bare = [sys.executable, "-c", SHOW], Sandbox(NONE, 1, 1024)
+    return launcher.command(bundle, manifest.digest_of(bundle), bare, given, serve, {}, python=sys.executable)
+
+
 def launch(bundle: Path, directory: Path, *addresses: str) -> subprocess.CompletedProcess[str]:
-    command = [
-        sys.executable,
-        "-m",
-        "fleet.supervisor.launch",
-        str(bundle),
-        manifest.digest_of(bundle),
-        "none:1:1024",
-        *addresses,
-    ]
     return subprocess.run(
-        [*command, "--", sys.executable, "-c", SHOW],
-        cwd=directory,
-        env=os.environ | {"PYTHONPATH": str(PROJECT)},
-        capture_output=True,
-        text=True,
-        check=False,
+        launched(bundle, *addresses), cwd=directory, env=ENVIRONMENT, capture_output=True, text=True, check=False
     )
 
 
@@ -74,3 +71,23 @@ def test_bundle_is_not_looked_at_again_within_the_second_when_it_is_refused(bund
         assert launch(bundle, tmp_path).returncode == 65
         times.append((tmp_path / "refused.txt").stat().st_mtime)
     assert times[1] - times[0] >= 1
+
+
+def test_launcher_imports_next_to_nothing() -> None:
+    look = "import sys, fleet.supervisor.launch; print(*sys.modules)"
+    command = [sys.executable, "-S", "-c", look]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    assert not {"contract.errors", "dataclasses", "json", "pathlib", "re", "typing"} & {*done.stdout.split()}
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "src/model.onnx", "src/link"])
+def test_bundle_is_refused_by_name_when_a_file_of_it_is_another(bundle: Path, tmp_path: Path, name: str) -> None:
+    command = launched(bundle)
+    if (bundle / name).exists():
+        (bundle / name).write_bytes((bundle / name).read_bytes().replace(b"o", b"0"))
+    else:
+        (bundle / name).symlink_to("/etc/passwd")
+    done = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (65, "")
+    assert (tmp_path / "refused.txt").read_text() in done.stderr
+    assert name in done.stderr or "has the digest" in done.stderr

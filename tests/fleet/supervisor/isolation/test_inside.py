@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from contract.bundle import manifest
 from fleet.configuration.settings import Settings
 from fleet.isolation import files, sandbox
 from fleet.isolation.sandbox import NAMESPACE, NONE, OTHER_USER, Sandbox
+from fleet.supervisor import launcher
 from harness import PROJECT
 from harness.ports import free_ports
 from tests.contract.conftest import write_bundle
@@ -49,18 +50,15 @@ class Place:
     def run(self, kind: str, script: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
         """Launch a script as a replica."""
         python = sys.executable
-        command = [python, "-m", "fleet.supervisor.launch", str(self.bundle), manifest.digest_of(self.bundle)]
-        command += [str(Sandbox(kind, USER, MEMORY_MB))]
         (port,) = free_ports(1)
-        command += [
-            f"--admin-fd=127.0.0.1:{port}",
-            f"--fd={self.bundle.parent / 's'}",
-        ]
-        command += ["--", python, "-c", script or ATTEMPTS.read_text(), json.dumps(self.given)]
+        addresses = {"--admin-fd": f"127.0.0.1:{port}", "--fd": str(self.bundle.parent / "s")}
+        serve = [python, "-c", script or ATTEMPTS.read_text(), json.dumps(self.given)]
         environment = (
             os.environ | files.hand_over(self.settings.passed_on, self.settings) if kind != NONE else dict(os.environ)
         )
         environment |= {"PYTHONPATH": str(PROJECT), "AWS_SECRET_ACCESS_KEY": "not for replicas"} | variables
+        digest, wanted = manifest.digest_of(self.bundle), Sandbox(kind, USER, MEMORY_MB)
+        command = launcher.command(self.bundle, digest, wanted, addresses, serve, environment, python=python)
         return subprocess.run(
             command, cwd=self.bundle.parent, env=environment, capture_output=True, text=True, check=False, timeout=300
         )
@@ -209,6 +207,19 @@ def test_docs_list_what_a_replica_sees_and_can_write(found: dict[str, Any], plac
         seen[name] = seen.get(name, False) or "rw" in options.split(",")
     assert seen.items() <= documented.items()
     assert documented.keys() - seen.keys() <= {"/etc/localtime"}
+
+
+def test_nothing_of_the_bundle_runs_before_the_identity_is_taken(place: Place, kind: str, tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    (bundle / "src").mkdir(parents=True)
+    for name in ("ctypes", "runpy", "signal", "site"):
+        (bundle / "src" / f"{name}.py").write_text("raise SystemExit(7)")
+    (bundle / "src" / "of_the_bundle.py").touch()
+    write_bundle(bundle)
+    files.make_readable(bundle)
+    # What bundle and environment have is there for the server.
+    done = replace(place, bundle=bundle).run(kind, "import of_the_bundle, supervisor, os; print(os.getuid())")
+    assert (done.stdout, done.returncode) == (f"{USER}\n", 0), done.stderr
 
 
 def test_secrets_of_settings_are_in_no_command_line(place: Place, kind: str) -> None:

@@ -19,7 +19,7 @@ from contract.errors import ConfigurationError
 from fleet.configuration.settings import Settings
 from fleet.isolation import files, sandbox, seccomp
 from fleet.isolation.sandbox import NAMESPACE, NONE, OTHER_USER, Sandbox
-from fleet.supervisor import processes
+from fleet.supervisor import launcher, processes
 from harness import PROJECT
 from harness.waiting import until
 from tests.contract.conftest import write_bundle
@@ -41,8 +41,8 @@ def server(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         pytest.skip(missing)
     write_bundle(tmp_path / "bundle")
     files.make_readable(tmp_path / "bundle")
-    command = [sys.executable, "-m", "fleet.supervisor.launch", str(tmp_path / "bundle")]
-    command += [manifest.digest_of(tmp_path / "bundle"), str(wanted), "--", sys.executable, "-c", SERVE]
+    bundle, serve = tmp_path / "bundle", [sys.executable, "-c", SERVE]
+    command = launcher.command(bundle, manifest.digest_of(bundle), wanted, {}, serve, {}, python=sys.executable)
     variables = {"PYTHONPATH": str(PROJECT), processes.FLEET_MARK: str(tmp_path)}
     with subprocess.Popen(
         command, cwd=tmp_path, env=os.environ | variables, stdout=subprocess.PIPE, text=True, start_new_session=True
