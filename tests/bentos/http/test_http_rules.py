@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from email.utils import formatdate
 from typing import Any
 
 import pytest
 
 from bentos.core import Core
 from bentos.protocols.http.app import HttpApp
+from bentos.protocols.http.http1.door import date_of
 from contract import cors
 from contract.errors import ConfigurationError
 from tests.bentos.caller import Caller
@@ -251,3 +253,8 @@ def test_setting_is_refused_when_it_lists_what_is_no_origin(text: str) -> None:
 
 def test_nobody_is_listed_when_the_setting_is_empty() -> None:
     assert cors.read({}) == cors.read({cors.VARIABLE: " "}) == frozenset()
+
+
+@pytest.mark.parametrize("seconds", [-1, 784_111_777, 951_782_400, 1_798_761_599])
+def test_date_is_that_of_the_standard_library(seconds: int) -> None:
+    assert date_of(seconds).decode() == formatdate(seconds, usegmt=True)

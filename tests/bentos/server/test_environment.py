@@ -76,7 +76,18 @@ def test_no_module_imports_pickle(path: Path) -> None:
     ("process", "without"),
     [
         ("service", {"numpy", "onnxruntime", "hpack", "uvicorn"}),
-        ("worker", {"uvicorn", "bentoml", "_bentoml_impl", "starlette", "opentelemetry"}),
+        (
+            "worker",
+            {
+                "uvicorn",
+                "bentoml",
+                "_bentoml_impl",
+                "starlette",
+                "opentelemetry",
+                "email",
+                "google.protobuf.text_format",
+            },
+        ),
     ],
 )
 def test_supervisor_and_worker_load_nothing_of_each_others(process: str, without: set[str]) -> None:
