@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -20,6 +21,9 @@ from pipelines.data import tables
 from pipelines.data.clusters import Clusters
 
 BATCH_ROWS = 65_536
+SMALL_BYTES = (
+    128 * 2**20
+)  # of a table in float32: so much stays in memory once it is read, instead of being read a dozen times
 # Columns beside the features: the outcome, whether the row is for validation, and optionally its weight, float32, and its cluster
 # (`pipelines.data.clusters`), without which each row is one.
 LABEL = "__label__"
@@ -28,6 +32,7 @@ WEIGHT = "__weight__"
 CLUSTER = "__cluster__"
 _OTHERS = (LABEL, VALIDATION, WEIGHT, CLUSTER)
 Matrix = NDArray[np.float32]
+Span = tuple[int, int, int]  # a slice of a file: its index in `Rows.files`, the first row, the number of rows
 
 
 class Part(Enum):
@@ -99,24 +104,46 @@ class Rows:
         """The SHA-256 of the files' own SHA-256, in hex."""
         return hashlib.sha256("\n".join(map(sha256, self.files)).encode()).hexdigest()
 
+    @property
+    def is_small(self) -> bool:
+        """Whether the table stays in memory once it is read."""
+        return self.height * len(self.columns) * np.float32().itemsize <= SMALL_BYTES
+
     def batches(self, part: Part = Part.ALL, at_once: int = BATCH_ROWS) -> Iterator[Batch]:
-        """Yield the rows of a part in order, in one read of the files; a batch has at most `at_once` rows, of one file."""
-        for table in self.slices(at_once):
-            chosen = table if part is Part.ALL else table.filter(pl.col(VALIDATION) == part.value)
-            if chosen.height:
-                yield self.batch(chosen)
+        """Yield the rows of a part in order; a batch has at most `at_once` rows, of one file. Slices without such rows are not read."""
+        for span, chosen in self.chosen(part, at_once):
+            yield self.slice(span, chosen)
+
+    def slice(self, span: Span, chosen: NDArray[np.bool_] | None = None) -> Batch:
+        """Return the rows of a slice, or the chosen ones of them."""
+        table = self._slice(*span)
+        return self.batch(table if chosen is None else table.filter(pl.Series(chosen)))
+
+    def chosen(self, part: Part, at_once: int = BATCH_ROWS) -> Iterator[tuple[Span, NDArray[np.bool_] | None]]:
+        """Yield the slices that have rows of a part, and which of their rows these are; None for all."""
+        for span in self.spans(at_once):
+            file, start, count = span
+            if part is Part.ALL:
+                yield span, None
+                continue
+            behind = sum(self.heights[:file]) + start
+            found = self.is_validation[behind : behind + count] == part.value
+            if found.any():
+                yield span, None if found.all() else found
 
     def sample(self, most: int) -> Batch:
         """Return all rows, or of more than `most` rows so many, evenly spaced and in order."""
         count = min(self.height, most)
         chosen, parts, start = np.arange(count, dtype=np.int64) * self.height // count, [], 0
-        for table in self.slices(BATCH_ROWS):
+        for table in itertools.starmap(self._slice, self.spans(BATCH_ROWS)):
             parts.append(table[chosen[(start <= chosen) & (chosen < start + table.height)] - start])
             start += table.height
         return self.batch(pl.concat(parts))
 
     def column(self, name: str) -> NDArray[Any]:
         """Return one column of all rows."""
+        if self.is_small:
+            return np.concatenate([table[name].to_numpy() for table in self._tables])
         return np.concatenate([tables.read(path, [name])[name].to_numpy() for path in self.files])
 
     def feature(self, index: int) -> Matrix:
@@ -152,11 +179,20 @@ class Rows:
             start += len(batch.matrix)
         return matrix
 
-    def slices(self, at_once: int) -> Iterator[pl.DataFrame]:
-        """Yield the rows as tables, as `batches` cuts them."""
-        for path, height in zip(self.files, self.heights, strict=True):
+    def spans(self, at_once: int) -> Iterator[Span]:
+        """Yield all slices, in order."""
+        for file, height in enumerate(self.heights):
             for start in range(0, height, at_once):
-                yield tables.read_slice(path, start, at_once)
+                yield file, start, min(at_once, height - start)
+
+    @cached_property
+    def _tables(self) -> tuple[pl.DataFrame, ...]:
+        return tuple(map(tables.read, self.files))
+
+    def _slice(self, file: int, start: int, count: int) -> pl.DataFrame:
+        if self.is_small:
+            return self._tables[file].slice(start, count)
+        return tables.read_slice(self.files[file], start, count)
 
     def batch(self, table: pl.DataFrame) -> Batch:
         """Return the rows of a table as arrays."""

@@ -34,7 +34,7 @@ def made(values: Any, outcomes: Any, like: Any = None) -> Any:
 
 
 table = pl.read_parquet("data/features/train/*.parquet")
-matrix = np.ascontiguousarray(table.drop("__label__", "__validation__").to_numpy(), dtype=np.float32)
+matrix = np.ascontiguousarray(table.drop(pl.selectors.starts_with("__")).to_numpy(), dtype=np.float32)
 labels, held = table["__label__"].to_numpy(), table["__validation__"].to_numpy()
 del table
 threads = PARAMS["threads"]

@@ -17,11 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from contract.errors import UnavailableError
 from pipelines.data import tables
-from pipelines.data.training import BATCH_ROWS, Batch, Part, Rows
+from pipelines.data.training import BATCH_ROWS, Batch, Part, Rows, Span
 from pipelines.machine import cluster
 from pipelines.models.engines.checkpoints import Checkpoint
 from pipelines.models.engines.chunks import is_over
@@ -55,12 +53,17 @@ class Share(Rows):
         if is_empty:
             yield self.batch(tables.read_slice(self.files[0], 0, 0))
 
-    def slices(self, at_once: int) -> Iterator[pl.DataFrame]:
-        """Yield the rows of the share."""
-        for path, height in zip(self.files, self.heights, strict=True):
+    @property
+    def is_small(self) -> bool:
+        """False, for a worker would keep the whole table and not its share."""
+        return False
+
+    def spans(self, at_once: int) -> Iterator[Span]:
+        """Yield the slices of the share."""
+        for file, height in enumerate(self.heights):
             first, end = (height * rank // self.ranks for rank in (self.rank, self.rank + 1))
             for start in range(first, end, at_once):
-                yield tables.read_slice(path, start, min(at_once, end - start))
+                yield file, start, min(at_once, end - start)
 
 
 @dataclass(frozen=True)

@@ -47,8 +47,8 @@ def run(params: Params, session: Session = ALONE) -> str:
 
     family, tuned = calibrated(FAMILIES[params.train.family], params.train.calibration), tuning.parameters()
     curve = Curve(paths.CURVE)
-    with progress.shown() as bar, cluster.client_of(params.train.cluster) as client:
-        watched = replace(session, watch=each(session.watch, curve, bar), client=client)
+    with progress.shown() as bar, cluster.client_of(params.train.cluster) as client, session.scratch() as spill:
+        watched = replace(session, watch=each(session.watch, curve, bar), client=client, spill=spill)
         settings = tuning.applied(params.train, tuned)
         model, training = family.train(rows, settings, schema, watched)
         if scaling := _recalibration(settings, rows, schema, replace(watched, watch=ignored)):

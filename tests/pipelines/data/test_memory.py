@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipelines.data import training
 from pipelines.data.training import BATCH_ROWS, Part, Rows
 from pipelines.machine import scratch
 from pipelines.models.engines.local import matrices
@@ -25,15 +28,19 @@ FAMILIES: dict[str, Any] = {
 }
 
 
-def _table(directory: Path) -> Rows:
+def _table(directory: Path, *, weights: bool = False) -> Rows:
     values = toy.matrix(2 * BATCH_ROWS + 70, 3)  # several batches, in two files
-    return toy.table(directory, values, toy.outcomes("binary", values))
+    heaviness = np.random.default_rng(4).uniform(0.5, 3, len(values)).astype(np.float32) if weights else None
+    return toy.table(directory, values, toy.outcomes("binary", values), heaviness)
 
 
+@pytest.mark.parametrize("weights", [False, True])
 @pytest.mark.parametrize("name", FAMILIES)
-def test_model_has_the_same_bytes_from_memory_and_from_the_disk(tmp_path: Path, name: str) -> None:
+def test_model_has_the_same_bytes_from_memory_from_batches_and_from_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, *, weights: bool
+) -> None:
     family, settings = FAMILIES[name]
-    rows, schema = _table(tmp_path / "rows"), toy.schema("binary")
+    rows, schema = _table(tmp_path / "rows", weights=weights), toy.schema("binary")
     pages: list[int] = []
 
     @contextmanager
@@ -44,7 +51,11 @@ def test_model_has_the_same_bytes_from_memory_and_from_the_disk(tmp_path: Path, 
     def watch(_: Round) -> None:
         pages.append(sum(file.stat().st_size for file in (tmp_path / "scratch").rglob("*") if file.is_file()))
 
+    small, of_small = family.train(rows, settings, schema)
+    assert rows.is_small
+    monkeypatch.setattr(training, "SMALL_BYTES", 0)
     internal, told = family.train(rows, settings, schema)
+    assert (internal.save_raw("ubj"), told) == (small.save_raw("ubj"), of_small)
     on_disk = settings.model_copy(update={"memory": "external"})
     external, same = family.train(rows, on_disk, schema, Session(watch=watch, scratch=directory))
     assert (external.save_raw("ubj"), same) == (internal.save_raw("ubj"), told)
@@ -53,9 +64,32 @@ def test_model_has_the_same_bytes_from_memory_and_from_the_disk(tmp_path: Path, 
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
-def test_matrix_from_batches_has_the_cuts_of_one_in_memory(tmp_path: Path) -> None:
+@pytest.mark.parametrize("has_room", [True, False])
+def test_model_from_spilled_batches_has_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, *, has_room: bool
+) -> None:
+    family, settings = FAMILIES["gbtree"]
+    rows, schema = _table(tmp_path / "rows", weights=True), toy.schema("binary")
+    expected, told = family.train(rows, settings, schema)
+    monkeypatch.setattr(training, "SMALL_BYTES", 0)
+    spill = tmp_path / "spill"
+    spill.mkdir()
+    if not has_room:
+        monkeypatch.setattr(np, "save", _without_room)
+    model, same = family.train(rows, settings, schema, Session(spill=spill))
+    assert (model.save_raw("ubj"), same) == (expected.save_raw("ubj"), told)
+    assert len(list(spill.iterdir())) == (4 if has_room else 0)
+    assert caplog.text.count("No space left on device") == (0 if has_room else 1)
+
+
+def _without_room(*_: Any) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_matrix_from_batches_has_the_cuts_of_one_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import xgboost
 
+    monkeypatch.setattr(training, "SMALL_BYTES", 0)
     rows = _table(tmp_path / "rows")
     with matrices(FAMILIES["gbtree"][1], ALONE) as matrix:
         streamed = matrix.make(rows, Part.TRAINING)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
 from contract.errors import DataRejectedError
+from pipelines.data import tables, training
 from pipelines.data.training import BATCH_ROWS, LABEL, VALIDATION, WEIGHT, Batch, Part, Rows, write
 
 HEIGHTS = {"2024-01": 10, "2024-02": BATCH_ROWS + 1, "2024-03": 7}
@@ -30,6 +32,12 @@ def _written(directory: Path, *, weights: bool = False) -> Rows:
     return Rows(directory)
 
 
+@pytest.fixture(params=[0, training.SMALL_BYTES], ids=["large", "small"], autouse=True)
+def _size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test with a table that is read anew each time, and with one that stays in memory."""
+    monkeypatch.setattr(training, "SMALL_BYTES", request.param)
+
+
 @pytest.mark.parametrize(
     ("part", "used"), [(Part.ALL, slice(None)), (Part.TRAINING, slice(-9)), (Part.VALIDATION, slice(-9, None))]
 )
@@ -41,6 +49,23 @@ def test_batches_of_a_part_hold_its_rows_in_order(tmp_path: Path, part: Part, us
     assert np.concatenate([batch.is_validation for batch in batches]).tolist() == IS_VALIDATION[used].tolist()
     weights = [weight for batch in batches if batch.weights is not None for weight in batch.weights.tolist()]
     assert weights == WEIGHTS[used].tolist()
+
+
+def test_slices_without_rows_of_a_part_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    for name in ("read", "read_slice"):
+        function = getattr(tables, name)
+
+        def told(path: Path, *given: Any, function: Any = function) -> pl.DataFrame:
+            read.append(path.stem)
+            return function(path, *given)
+
+        monkeypatch.setattr(tables, name, told)
+    rows = _written(tmp_path)
+    assert int(rows.is_validation.sum()) == len(rows.outcomes) - (HEIGHT - 9) == 9
+    read.clear()
+    assert [len(batch.matrix) for batch in rows.batches(Part.VALIDATION)] == [1, 1, 7]
+    assert read == ([] if rows.is_small else ["2024-02", "2024-02", "2024-03"])
 
 
 def test_columns_and_matrix_are_those_of_all_batches(tmp_path: Path) -> None:

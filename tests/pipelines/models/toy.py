@@ -75,10 +75,13 @@ def outcomes(task: str, rows: NDArray[np.float32], seed: int = 7) -> NDArray[Any
     return np.maximum(value, 0.1).round(2)
 
 
-def table(directory: Path, values: NDArray[np.float32], found: NDArray[Any]) -> Rows:
+def table(
+    directory: Path, values: NDArray[np.float32], found: NDArray[Any], weights: NDArray[np.float32] | None = None
+) -> Rows:
     """Training rows in two files, a fifth of them for validation."""
     is_validation, half = np.arange(len(values)) % 5 == 0, len(values) // 2
     for name, part in (("1", slice(half)), ("2", slice(half, None))):
-        batch = training.Batch(values[part], found[part], is_validation[part])
+        of_part = None if weights is None else weights[part]
+        batch = training.Batch(values[part], found[part], is_validation[part], of_part)
         training.write(directory / f"{name}.parquet", NAMES, batch)
     return Rows(directory)

@@ -132,7 +132,7 @@ def test_training_data_does_not_pass_the_client(
     rows: Rows, own: Any, undisturbed: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digest, feature = rows.digest, rows.feature
-    monkeypatch.setattr(Rows, "slices", lambda *_: pytest.fail("the client read training rows"))
+    monkeypatch.setattr(Rows, "spans", lambda *_: pytest.fail("the client read training rows"))
     monkeypatch.setattr(boosting, "between_rows", lambda booster, _feature: booster)  # a column at a time, afterwards
     assert digest == rows.digest
     grown = _trained(rows, own)
