@@ -126,8 +126,7 @@ def _describe(options: argparse.Namespace) -> int:
 
 def _list(_options: argparse.Namespace) -> int:
     project = Path.cwd()
-    for workspace in open_workspaces(project, _var(project)):
-        state = workspace.state()
+    for workspace, state in open_workspaces(project, _var(project)).items():
         doing = "running" if workspace.is_busy else "failed in"
         outcome = f"{doing} {state.failed}" if state.failed else "open"
         print(f"{workspace.path}\t{state.months[0]}..{state.months[-1]}\t{outcome}")

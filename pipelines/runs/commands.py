@@ -47,15 +47,22 @@ def repro(
 
     Returns:
         0, or the exit code of the failed stage's own command, or DVC's if DVC failed.
+
+    Raises:
+        ConfigurationError: the run is not open, or `force` or `dry_run` finds no compiled graph in its commit, or a broken one.
     """
     show = partial(print, flush=True) if PROGRESS in environment else None
-    progress = Progress(stages, show, dry_run=plan.needed(stages, workspace.path) if dry_run else ())
     with workspace.guard():
         code_file = workspace.path / ".git" / "stage-exit-code"
         code_file.unlink(missing_ok=True)
         # DVC takes the number of an attempt that was killed, and that no parent has waited for yet, for a running process's.
         (workspace.path / ".dvc" / "tmp" / "rwlock").unlink(missing_ok=True)
-        if sharing.join(workspace):
+        lacking = sharing.join(workspace)
+        again = recollected.targets(workspace.state().again)
+        progress = Progress(stages, show, dry_run=plan.needed(stages, workspace.path) if dry_run else ())
+        planned = plan.commands(stages, workspace.path, again=again, force=force, dry_run=dry_run)
+        planned[0][:1] = [sys.executable, str(_RESTORE)]
+        if lacking:
             sharing.pull(workspace)
         # The costs of all tasks of a run are one run's.
         refused = workspace.path / ".git" / "dry-run"
@@ -66,10 +73,7 @@ def repro(
             "BULKHEAD_PREVIEW": str(refused),
             usage.RUN: workspace.name,
         }
-        again = recollected.targets(workspace.state().again)
         code = 0
-        planned = plan.commands(stages, workspace.path, again=again, force=force, dry_run=dry_run)
-        planned[0][:1] = [sys.executable, str(_RESTORE)]
         for command in planned:
             pulling = sharing.pulling(command)
             code = _run(workspace, pulling, {**environment, **extra}, name=" ".join(stages), read=progress.read)

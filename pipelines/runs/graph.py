@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +59,46 @@ def is_current(project: Path) -> bool:
     return bool(graph == compile_graph(project, open_ended=open_ended, catch_up_from=catch_up_from))
 
 
+def stages(checkout: Path, named: Iterable[str] = ()) -> dict[str, Any]:
+    """Return the DAG and the direct upstream of every stage, as compiled in a checkout.
+
+    Raises:
+        ConfigurationError: the file is missing or broken, or lacks one of the named stages.
+    """
+    path = checkout / FILE_NAME
+    try:
+        found: dict[str, Any] = json.loads(path.read_bytes())["stages"]
+        if not all({"dag", "upstream"} <= stage.keys() for stage in found.values()):
+            raise ValueError("a stage lacks its DAG or its upstream")
+    except (FileNotFoundError, ValueError, LookupError, TypeError, AttributeError) as error:
+        what = "missing" if isinstance(error, FileNotFoundError) else f"broken ({error!r})"
+        raise ConfigurationError(
+            f"{path} is {what}: write it with `python -m pipelines.runs compile` in the project, commit it, and open another run"
+        ) from error
+    if unknown := set(named) - found.keys():
+        raise ConfigurationError(
+            f"{path} lacks {', '.join(sorted(unknown))}; it has the stages {', '.join(sorted(found))}. If dvc.yaml has more, write it "
+            "anew with `python -m pipelines.runs compile`"
+        )
+    return found
+
+
 def _upstream_names(project: Path) -> dict[str, set[str]]:
-    """Return DVC's own graph, with the items of a `foreach` stage merged into one."""
+    """Return DVC's own graph, with the items of a `foreach` stage merged into one.
+
+    Raises:
+        ConfigurationError: DVC cannot read it.
+    """
+    from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
     with Repo(str(project)) as repo:
-        graph = repo.index.graph
+        try:
+            graph = repo.index.graph
+        except DvcException as error:
+            raise ConfigurationError(
+                f"{project / 'dvc.yaml'} or its params.yaml is wrong: {' '.join(str(error).split())}"
+            ) from error
         names: dict[str, set[str]] = {_name(stage): set() for stage in graph.nodes if _name(stage) not in WITHOUT_TASK}
         for stage, needed in graph.edges:
             if _name(stage) != _name(needed) and _name(needed) not in WITHOUT_TASK:

@@ -17,6 +17,8 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
+from contract.errors import ConfigurationError
+
 _PR_SET_PDEATHSIG = 1
 _STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -42,6 +44,9 @@ def run_group(
 
     Args:
         read: is called in another thread with each line of output, errors among them, which is printed too.
+
+    Raises:
+        ConfigurationError: there is no such program.
     """
     process: subprocess.Popen[bytes] | None = None
     reader: threading.Thread | None = None
@@ -55,7 +60,10 @@ def run_group(
     previous = {number: signal.signal(number, stop) for number in _STOPPING}
     try:
         piped: dict[str, Any] = {} if read is None else {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        process = subprocess.Popen(command, cwd=cwd, env=dict(env), start_new_session=True, **piped)
+        try:
+            process = subprocess.Popen(command, cwd=cwd, env=dict(env), start_new_session=True, **piped)
+        except FileNotFoundError as error:
+            raise ConfigurationError(f"there is no program {error.filename}; name one that is installed") from error
         if read and process.stdout:
             reader = threading.Thread(target=_pass_on, args=(process.stdout, read), daemon=True)
             reader.start()

@@ -18,7 +18,7 @@ import shutil
 import subprocess
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -90,16 +90,15 @@ class Workspace:
         """Return the workspace's state.
 
         Raises:
-            ConfigurationError: it is not open.
+            ConfigurationError: it is not open, or the file is broken.
         """
         try:
-            raw = json.loads((self.path / _STATE).read_bytes())
+            return _read_state(self.path / _STATE)
         except FileNotFoundError:
             raise ConfigurationError(
                 f"run {self.run!r} has no workspace in {self.path}; open it with `python -m pipelines.runs open`, or name one of "
                 "`python -m pipelines.runs list`"
             ) from None
-        return State(raw["run"], raw["commit"], tuple(raw["months"]), raw["failed"], tuple(raw.get("again", ())))
 
     def mark(self, failed: str | None) -> None:
         """Record the command that failed, or that none did."""
@@ -121,14 +120,20 @@ class Workspace:
     @property
     def is_busy(self) -> bool:
         """True while a command runs in this workspace."""
-        try:
-            with self.guard_file.open() as stream:
+        with self.kept_idle() as idle:
+            return not idle
+
+    @contextmanager
+    def kept_idle(self) -> Iterator[bool]:
+        """Tell whether no command runs in this workspace; then none begins until the block ends."""
+        self.guard_file.parent.mkdir(parents=True, exist_ok=True)
+        with self.guard_file.open("a") as stream:
+            try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except FileNotFoundError:
-            return False
-        except BlockingIOError:
-            return True
-        return False
+                idle = True
+            except BlockingIOError:
+                idle = False
+            yield idle
 
     @property
     def guard_file(self) -> Path:
@@ -234,14 +239,20 @@ def read_record(workspace: Workspace) -> dict[str, str]:
     """Return the record of a run.
 
     Raises:
-        ConfigurationError: there is none.
+        ConfigurationError: there is none, or it is broken.
     """
     try:
         entry: dict[str, str] = json.loads(workspace.record.read_bytes())
+        if not {"commit", "through"} <= entry.keys():
+            raise ValueError("no commit or no month")
     except FileNotFoundError:
         raise ConfigurationError(
             f"run {workspace.run!r} left no record in {workspace.record.parent}; {_recorded(workspace)}"
         ) from None
+    except (ValueError, AttributeError) as error:
+        raise ConfigurationError(
+            f"{workspace.record} is broken ({error!r}): remove it, and name another run"
+        ) from error
     return entry
 
 
@@ -275,10 +286,14 @@ def close_workspace(workspace: Workspace, *, keep: bool = True) -> str:
     return f"{workspace.name} is closed; the digests of its results are in {workspace.recorded_lock}"
 
 
-def open_workspaces(project: Path, var: Path) -> list[Workspace]:
-    """Return all workspaces on disk, the oldest first."""
-    states = sorted((var / "runs").glob(f"[!.]*/{_STATE}"), key=lambda path: path.stat().st_mtime)
-    return [Workspace(project, var, json.loads(path.read_bytes())["run"]) for path in states]
+def open_workspaces(project: Path, var: Path) -> dict[Workspace, State]:
+    """Return all workspaces on disk with their states, the oldest first; those that other tasks remove meanwhile are left out."""
+    found: list[tuple[float, State]] = []
+    for path in (var / "runs").glob(f"[!.]*/{_STATE}"):
+        with suppress(FileNotFoundError):
+            found.append((path.stat().st_mtime, _read_state(path)))
+    found.sort(key=lambda entry: entry[0])
+    return {Workspace(project, var, state.run): state for _, state in found}
 
 
 def uncommitted(project: Path) -> list[str]:
@@ -289,11 +304,14 @@ def uncommitted(project: Path) -> list[str]:
 
 def remove_oldest_failed(like: Workspace, keep: int = KEPT_FAILED) -> None:
     """Remove all but the newest failed workspaces; busy ones stay."""
+    found = open_workspaces(like.project, like.var)
     # A busy workspace is marked as failed until its command succeeds.
-    idle = [workspace for workspace in open_workspaces(like.project, like.var) if not workspace.is_busy]
-    failed = [workspace for workspace in idle if workspace.state().failed]
+    failed = [workspace for workspace, state in found.items() if state.failed and not workspace.is_busy]
     for workspace in failed[: max(0, len(failed) - keep)]:
-        remove(workspace.path)
+        # Since then a task that was cleared may have begun or succeeded there, or another run's `close` have removed it.
+        with workspace.kept_idle() as idle, suppress(FileNotFoundError):
+            if idle and _read_state(workspace.path / _STATE).failed:
+                remove(workspace.path)
 
 
 def _clone(project: Path, target: Path, revision: str) -> str:
@@ -339,6 +357,16 @@ def _copy_reports(checkout: Path, target: Path) -> None:
         elif source.is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target / name)
+
+
+def _read_state(path: Path) -> State:
+    try:
+        raw = json.loads(path.read_bytes())
+        return State(raw["run"], raw["commit"], tuple(raw["months"]), raw["failed"], tuple(raw.get("again", ())))
+    except (ValueError, LookupError, TypeError) as error:
+        raise ConfigurationError(
+            f"{path} is broken ({error!r}): remove the workspace {path.parents[1]}, and open its run again"
+        ) from error
 
 
 def _write_state(checkout: Path, state: State) -> None:

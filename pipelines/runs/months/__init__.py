@@ -91,16 +91,23 @@ def _number(month: str) -> int:
 
 def _load(path: Path) -> tuple[Any, Any]:
     from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
 
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 100_000  # keep a person's long lines
     yaml.indent(mapping=2, sequence=4, offset=2)
-    return yaml, yaml.load(path.read_text(encoding="utf-8"))
+    try:
+        return yaml, yaml.load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigurationError(f"{path} is missing; a run needs it in its commit") from None
+    except YAMLError as error:
+        raise ConfigurationError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
 
 
 def _listed(document: Any, path: Path) -> Any:
-    listed = (document or {}).get("data", {}).get("months")
+    data = document.get("data") if isinstance(document, dict) else None
+    listed = data.get("months") if isinstance(data, dict) else None
     if not isinstance(listed, list) or not listed:
         raise ConfigurationError(f"{path}: data.months must list the months, such as ['2013-01', '2013-02']")
     return listed

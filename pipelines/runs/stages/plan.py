@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.runs.graph import FILE_NAME, WITHOUT_TASK
+from pipelines.runs import graph as compiled
 
 _REPRO = ("dvc", "--wait-for-lock", "repro")
 
@@ -17,28 +16,30 @@ def commands(stages: Sequence[str], root: Path, *, again: Sequence[str], force: 
 
     Stages in `again` run first, although nothing changed. With `force` all stages of the DAG do; what they need of other DAGs runs only
     if it changed.
+
+    Raises:
+        ConfigurationError: with `force`, the compiled graph is missing or broken, or lacks a stage.
     """
     options = ["--keep-going"] if dry_run else []  # all that would run, not only the first
     first = [[*_REPRO, *options, "--force", "--single-item", *again]] if again else []
     if not force:
         return [*first, [*_REPRO, *options, *stages]]
-    graph = _graph(root)
+    graph = compiled.stages(root, stages)
     own = _ordered({name for name in graph if graph[name]["dag"] in {graph[stage]["dag"] for stage in stages}}, graph)
-    before = {upstream for name in own for upstream in graph[name]["upstream"]} - set(own) or WITHOUT_TASK
+    before = {upstream for name in own for upstream in graph[name]["upstream"]} - set(own) or compiled.WITHOUT_TASK
     return [*first, [*_REPRO, *options, *sorted(before)], [*_REPRO, *options, "--force", "--single-item", *own]]
 
 
 def needed(stages: Sequence[str], root: Path) -> set[str]:
-    """Return the stages and all upstream of them."""
-    graph, found = _graph(root), set(stages)
+    """Return the stages and all upstream of them.
+
+    Raises:
+        ConfigurationError: the compiled graph is missing or broken.
+    """
+    graph, found = compiled.stages(root), set(stages)
     while more := {upstream for name in found & graph.keys() for upstream in graph[name]["upstream"]} - found:
         found |= more
     return found
-
-
-def _graph(root: Path) -> dict[str, Any]:
-    graph: dict[str, Any] = json.loads((root / FILE_NAME).read_bytes())["stages"]
-    return graph
 
 
 def _ordered(names: set[str], graph: Mapping[str, Any]) -> list[str]:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from pipelines.commands.costs import ledger
 from pipelines.runs import months
 from pipelines.runs.commands import environment_of, execute, repro
 from pipelines.runs.workspace import (
+    KEPT_FAILED,
     Workspace,
     close_workspace,
     open_workspace,
@@ -254,6 +256,38 @@ def test_a_workspace_in_which_a_command_runs_is_not_removed_with_the_failed_ones
         remove_oldest_failed(wanted[0], keep=0)
     assert not wanted[0].is_busy
     assert [workspace.run for workspace in open_workspaces(project, project / "var")] == ["run0"]
+
+
+@pytest.mark.parametrize("meanwhile", ["begins", "succeeds", "is removed"])
+def test_failed_workspace_is_left_alone_when_a_retry_or_another_task_was_faster(
+    project: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    open_workspace(workspace)
+    run_in(workspace, "false")
+    with ExitStack() as stack:
+
+        def is_busy(self: Workspace) -> bool:
+            """As it was, just before something happens."""
+            if meanwhile == "begins":
+                stack.enter_context(workspace.guard())
+            else:
+                workspace.mark(failed=None) if meanwhile == "succeeds" else remove(workspace.path)
+            return False
+
+        monkeypatch.setattr(Workspace, "is_busy", property(is_busy))
+        remove_oldest_failed(workspace, keep=0)
+        assert workspace.path.exists() == (meanwhile != "is removed")
+
+
+def test_failed_runs_close_at_once(project: Path) -> None:
+    wanted = [workspace_of(project, f"run{number}") for number in range(KEPT_FAILED + 4)]
+    for workspace in wanted:
+        open_workspace(workspace)
+        run_in(workspace, "false")
+    with ThreadPoolExecutor(len(wanted)) as threads:
+        assert all("is kept as evidence" in said for said in threads.map(close_workspace, wanted))
+    remove_oldest_failed(wanted[-1])
+    assert [*open_workspaces(project, project / "var")] == wanted[-KEPT_FAILED:]
 
 
 def test_open_like_an_earlier_run_begins_where_that_one_ended(project: Path, workspace: Workspace) -> None:
