@@ -111,7 +111,7 @@ def rescaled(scores: Scores, slope: float, intercept: float) -> Scores:
     """
     chances = np.clip(scores, _FARTHEST, 1 - _FARTHEST)
     odds = slope * (np.log(chances) - np.log1p(-chances)) + intercept
-    found: Scores = (1 / (1 + np.exp(-odds))).astype(np.float32).astype(np.float64)
+    found: Scores = _chances(odds).astype(np.float32).astype(np.float64)
     return found
 
 
@@ -137,13 +137,20 @@ def recalibration(labels: Labels, scores: Scores, clusters: Clusters) -> dict[st
     return {"in_the_large": _interval(*large, 0), "slope": _interval(*both, 1)}
 
 
+def _chances(odds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the logistic function; 0 where the exponential is beyond a double, as while labels are nearly separated."""
+    with np.errstate(over="ignore"):
+        chances: NDArray[np.float64] = 1 / (1 + np.exp(-odds))
+    return chances
+
+
 def _logistic(
     columns: NDArray[np.float64], labels: Labels, offset: NDArray[np.float64], clusters: Clusters
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
     """Return coefficients and their standard errors by clusters; None where Newton's method finds none: the labels are separated."""
     found = np.zeros(columns.shape[1])
     for _ in range(_STEPS):
-        chances = 1 / (1 + np.exp(-(columns @ found + offset)))
+        chances = _chances(columns @ found + offset)
         information = columns.T @ (columns * (chances * (1 - chances))[:, None])
         try:
             step = np.linalg.solve(information, columns.T @ (labels - chances))

@@ -95,3 +95,8 @@ def test_weakness_is_less_than_a_medium_effect(objective: str, difference: float
 def test_model_that_is_no_better_is_rejected_for_that_alone() -> None:
     comparison = _bounded(-0.02, -0.03)
     assert gate.weakness(_checks(comparison), JUDGEMENTS["logistic"]) == []
+
+
+def test_model_that_is_no_better_than_the_prior_is_not_called_better() -> None:
+    (said,) = gate.weakness(_checks(_bounded(-0.055, -0.3)), JUDGEMENTS["softmax"])
+    assert said.startswith("no better than the prior, which uses no feature: log loss 5.5% higher;")

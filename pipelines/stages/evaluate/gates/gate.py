@@ -23,16 +23,21 @@ PRIOR, LIVE = "better than the prior", "not worse than the live model"
 
 
 def weakness(checks: Sequence[Check], judgement: Judgement) -> list[str]:
-    """Return a warning if the model beats the prior by less than a medium effect; no check requires more."""
+    """Return a warning if the model beats the prior by less than a medium effect, or not at all; no check requires more."""
     better = next((check for check in checks if check["name"] == PRIOR and check["verdict"] != FAILED), None)
     if better is None or better["figure"] >= judgement.medium:
         return []
-    told = (
-        f"ROC-AUC {0.5 + better['figure']:.3f}"
-        if judgement.by_auc
-        else f"it saves {better['figure']:.1%} of the {judgement.compared}"
-    )
-    return [f"hardly better than the prior, which uses no feature: {told}; are important features missing?"]
+    saved = better["figure"]
+    if judgement.by_auc:
+        told = f"ROC-AUC {0.5 + saved:.3f}"
+    else:
+        told = (
+            f"it saves {saved:.1%} of the {judgement.compared}"
+            if saved > 0
+            else f"{judgement.compared} {-saved:.1%} higher"
+        )
+    than = "hardly better" if saved > 0 else "no better"
+    return [f"{than} than the prior, which uses no feature: {told}; are important features missing?"]
 
 
 def verdict(checks: Sequence[Check], undecided: str) -> Verdict:

@@ -125,6 +125,10 @@ def test_rescaled_probabilities_are_those_of_scipy() -> None:
     assert np.isfinite(calibration.rescaled(np.array([0.0, 1.0]), 2.0, 0.0)).all()
 
 
+def test_rescaled_probability_is_0_or_1_when_the_slope_is_without_end() -> None:
+    assert calibration.rescaled(np.array([0.01, 0.99]), 1000, 0).tolist() == [0, 1]
+
+
 @pytest.mark.parametrize(
     ("slope", "days", "verdict", "said"),
     [
