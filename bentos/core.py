@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from bentos.monitoring.observations import Observations
 from bentos.monitoring.prediction_log import PredictionLog
 from bentos.monitoring.sketches import Sketches
 from bentos.monitoring.tracing import Tracing, sampling
+from bentos.rounds import Rounds, Scores, Unscored
 from contract.bundle import manifest
 from contract.bundle.limits import FILE_NAME as LIMITS_FILE_NAME
 from contract.bundle.limits import Limits
@@ -33,6 +34,7 @@ from contract.prediction_log import settings as log_settings
 from contract.prediction_log.records import ID_LIMIT_BYTES
 from contract.schema.schema import FeatureSchema
 
+_Said = TypeVar("_Said")
 _SHADOW_METRICS = "bulkhead_shadow_log_rows", "bulkhead_shadow_log_dropped_rows"
 
 
@@ -45,6 +47,7 @@ class Core:
         example: a valid row, from the golden requests.
         ready: both front ends listen.
         admission: admission control, which the front ends ask before they spend time on a request.
+        rounds: the predictions that wait to be scored together.
         access: the API keys; None if no key is required.
         observations: the observed predictions.
     """
@@ -62,6 +65,7 @@ class Core:
         self.observations = Observations(Sketches(predictor.schema, reference, version))
         self.metrics.sources.append(self.observations.collect)
         self.admission = Admission(limits.latency_budget_s, self.metrics)
+        self.rounds = Rounds(predictor, self.admission)
         self.ready = False
         self.access: Access | None = None
         self._tracing: Tracing | None = None
@@ -158,23 +162,37 @@ class Core:
         return answers
 
     def predict_tensors(
-        self, given: list[Row] | Columns, request_id: bytes = b"", mirrored: bytes = b""
-    ) -> tuple[Outputs, Assumed]:
-        """Return the same answers by output, and the rows that took each fallback.
+        self,
+        given: list[Row] | Columns,
+        answer: Callable[[Outputs, Assumed], _Said],
+        request_id: bytes = b"",
+        mirrored: bytes = b"",
+    ) -> _Said | Unscored[_Said]:
+        """Return what `answer` makes of the same answers by output and of the rows that took each fallback.
 
         Args:
-            given: rows, or columns, whose number passed `check_size`.
+            given: rows, or columns, which are left to `rounds` to be scored; their number passed `check_size`.
         """
         if isinstance(given, Columns):
-            scored, assumed = self._predictor.score_columns(given)
-        elif given:
-            scored, fallbacks = self._predictor.score_rows(given)
-            assumed = by_fallback(fallbacks)
-        else:
-            return self._predictor.outputs(np.empty(0, np.float32)), []
+            return self._unscored(given, answer, request_id, mirrored)
+        if not given:
+            return answer(self._predictor.outputs(np.empty(0, np.float32)), [])
+        scored, fallbacks = self._predictor.score_rows(given)
         outputs = self._predictor.outputs(scored.scores)
         self._observe(scored, request_id, mirrored)
-        return outputs, assumed
+        return answer(outputs, by_fallback(fallbacks))
+
+    def _unscored(
+        self, given: Columns, answer: Callable[[Outputs, Assumed], _Said], request_id: bytes, mirrored: bytes
+    ) -> Unscored[_Said]:
+        matrix, assumed = self._predictor.encoder.encode_columns(given)
+
+        def finish(scores: Scores) -> _Said:
+            outputs = self._predictor.outputs(scores)
+            self._observe(Scored(matrix, scores), request_id, mirrored)
+            return answer(outputs, assumed)
+
+        return Unscored(matrix, finish)
 
     def _observe(self, scored: Scored, request_id: bytes, mirrored: bytes) -> None:
         self.metrics.count_rows(len(scored.scores))

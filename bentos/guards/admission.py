@@ -10,7 +10,8 @@ by that share: `window = limit * (1 - share)`. With `r` the cost of a rejection 
 within the limit and `(1 - k r) / (1 - r)` of the capacity is goodput; without the correction, rounds would grow with their own rejections
 until no answer is in time.
 
-The predicted cost of a request is the moving average of the cost of requests of its size.
+The predicted cost of a request is the moving average of the cost of requests of its size. What waits to be scored with others
+(`bentos.rounds`) makes its round older by the rest of its cost.
 
 Source: J. D. C. Little, "A Proof for the Queuing Formula L = λW", 1961; a limit from measured latency is the idea of Netflix's
 concurrency-limits, bounding the time in a queue instead of its length that of CoDel (RFC 8289).
@@ -42,21 +43,27 @@ class Admission:
             its own, and only deadlines reject.
         clock: seconds; `perf_counter`, except in tests.
         after_long_round: callbacks that get the seconds of a round longer than 2 ms.
+        before_end: called before a round ends, with the answers that waited for it.
         is_full: whether this round has rejected a request; `refuses` tells which others it would reject.
+        is_running: a round has begun and will end.
     """
 
     def __init__(self, budget_s: float, metrics: Metrics) -> None:
         self.call_soon: Callable[[Callable[[], None]], object] = lambda end: end()
         self.clock = perf_counter
         self.after_long_round: list[Callable[[float], None]] = []
+        self.before_end: Callable[[], None] = lambda: None
         self.is_full = False
+        self.is_running = False
         self._metrics = metrics
         self._limit = self._window = budget_s / 4
         self._share = 0.0  # of a round, after its last answer
         self._costs = [0.0] * _ANY  # seconds, by the binary magnitude of the size
         self._magnitude = 0  # of the request admitted last
-        self._running = False
         self._began = self._ended = self._admitted = 0.0
+        self._seconds = self._known = 0.0  # of the request admitted last: its time so far, and the average before it
+        self._held: list[tuple[int, float, int]] = []  # magnitude, seconds so far and rows of requests that wait
+        self._owed = 0.0  # seconds that they will take
         self._length = 0.0  # of the last round
         # The expected wait before this round: half of the last one if this followed at once, since the time of arrival in it is unknown.
         self._before = 0.0
@@ -76,9 +83,9 @@ class Admission:
             DeadlineError: the deadline is exceeded, or would be even without other requests.
         """
         now = self.clock()
-        if not self._running:
+        if not self.is_running:
             self._begin_round(now)
-        age = now - self._began
+        age = now - self._began + self._owed
         self._magnitude = magnitude = size.bit_length()
         cost = self._costs[magnitude]
         if self._answers and age + cost > self._window:
@@ -97,13 +104,32 @@ class Admission:
     def done(self) -> None:
         """Record that the request admitted last has its answer."""
         self._answered = self.clock()
-        seconds = self._answered - self._admitted
-        cost = self._costs[self._magnitude]
-        self._costs[self._magnitude] = cost + _GAIN * (seconds - cost) if cost else seconds
+        self._seconds = self._answered - self._admitted
+        self._known = self._costs[self._magnitude]
+        self._learn(self._magnitude, self._seconds)
+
+    def hold(self, rows: int) -> None:
+        """Record that only the first part of the request admitted last is done; its rows wait for `release`."""
+        self._costs[self._magnitude] = self._known
+        self._held.append((self._magnitude, self._seconds, rows))
+        self._owed += max(self._known - self._seconds, 0.0)
+
+    def release(self, started: float) -> None:
+        """Record that the held requests have their answers, whose last part began at `started`."""
+        self._answered = self.clock()
+        of_row = (self._answered - started) / sum(rows for _, _, rows in self._held)
+        for magnitude, seconds, rows in self._held:
+            self._learn(magnitude, seconds + rows * of_row)
+        self._held.clear()
+        self._owed = 0.0
 
     def refuses(self, size: int) -> bool:
         """Return whether this round rejects a request of `size` bytes: it has rejected one of the same magnitude or a smaller one."""
         return size.bit_length() >= self._full_from
+
+    def _learn(self, magnitude: int, seconds: float) -> None:
+        cost = self._costs[magnitude]
+        self._costs[magnitude] = cost + _GAIN * (seconds - cost) if cost else seconds
 
     def _check_window(self, age: float, cost: float) -> None:
         """Raise OverloadedError if the round is too old for a request of that cost.
@@ -118,14 +144,15 @@ class Admission:
             raise OverloadedError
 
     def _begin_round(self, now: float) -> None:
-        self._running = True
+        self.is_running = True
         self._before = self._length / 2 if now - self._ended < _PAUSE_S else 0.0
         self._began = self._answered = now
         self._answers = 0
         self.call_soon(self._end_round)
 
     def _end_round(self) -> None:
-        self._running = False
+        self.before_end()
+        self.is_running = False
         self._ended = self.clock()
         self._length = self._ended - self._began
         if self.is_full:

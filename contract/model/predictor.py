@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import BundleError, Problem
-from contract.model.columns.program import Assumed, Columns
 from contract.model.encoder import Encoder
 from contract.model.row_program import Fallback, Row
 from contract.model.runtime import onnxruntime
@@ -82,11 +81,6 @@ class Predictor:
         """
         matrix, fallbacks = self.encoder.encode_rows(rows)
         return Scored(matrix, self.score_matrix(matrix)), fallbacks
-
-    def score_columns(self, columns: Columns) -> tuple[Scored, Assumed]:
-        """Encode and score rows given as columns; return the rows of each fallback too."""
-        matrix, assumed = self.encoder.encode_columns(columns)
-        return Scored(matrix, self.score_matrix(matrix)), assumed
 
     def score_table(self, columns: Mapping[str, Sequence[Any]]) -> NDArray[np.float32]:
         """Score every row of a table, as `score_matrix` does."""

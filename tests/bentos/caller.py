@@ -9,6 +9,7 @@ from typing import Any
 
 from bentos.protocols.http.app import HttpApp
 from bentos.protocols.http.exchange import Request
+from bentos.rounds import Unscored
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,10 @@ class Caller:
         self.read = response is None
         if response is None:
             request.body = body
-            response = self.app.finish(request)
+            answer = self.app.predict(request)
+            if isinstance(answer, Unscored):
+                answer = self.app.score(request, answer, self.app.core.rounds.alone(answer.matrix))
+            response = answer
         lines = [*self.app.headers, *response.headers, (b"content-type", response.content_type)]
         said = {key.decode(): value.decode() for key, value in lines}
         return Answer(response.status, said, response.body, response.close)

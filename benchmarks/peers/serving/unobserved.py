@@ -38,7 +38,7 @@ async def requests_us(app: HttpApp, body: bytes) -> float:
         request = Request("POST", "/predict", headers, perf_counter())
         app.begin(request)
         request.body = body
-        app.finish(request)
+        app.predict(request)
     await asyncio.sleep(0)
     return (thread_time() - started) / BATCH_ROWS * 1e6
 

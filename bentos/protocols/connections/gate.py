@@ -73,6 +73,7 @@ class Gate:
 
     def sweep(self, now: float) -> None:
         """Expire overdue connections; called twice a second while there are connections."""
+        self.core.rounds.flush()  # what waits for others is not overdue
         for connection in [each for each in self.connections if each.deadline < now]:
             connection.expire(now)
 

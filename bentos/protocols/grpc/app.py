@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from time import perf_counter
+from typing import Any
 
 from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
 
@@ -23,6 +24,7 @@ from bentos.protocols.grpc.reflection import Reflection
 from bentos.protocols.grpc.status import Packed
 from bentos.protocols.http2.fields import Fields
 from bentos.protos import oip_pb2
+from bentos.rounds import Score, Unscored
 from contract.errors import RequestError, UnsupportedTypeError
 
 PROTOCOL = "oip-grpc"
@@ -84,8 +86,8 @@ class GrpcApp:
         if not head.open and (crowded or full):
             raise OverloadedError("too many connections" if crowded else "too many bodies are being sent at once")
 
-    def infer(self, head: CallHead, packed: Packed, started: float) -> bytes:
-        """Return the answer to a prediction that admission control admits.
+    def infer(self, head: CallHead, packed: Packed, started: float) -> bytes | Unscored[Message]:
+        """Return the answer to a prediction that admission control admits, or its rows for `score`.
 
         Args:
             started: the time of the call, by `perf_counter`.
@@ -95,9 +97,21 @@ class GrpcApp:
         """
         self.core.admission.admit(len(packed[0]), started, head.timeout_s)
         try:
-            return self._answer(head.method, packed, head.headers.get(MIRRORED, b""))
+            answer: bytes | Unscored[Message] = self._answer(head.method, packed, head.headers.get(MIRRORED, b""))
+            return answer
         finally:
             self.core.admission.done()
+
+    def score(self, rows: Unscored[Message], score: Score) -> bytes:
+        """Return the answer to a prediction with these rows, whose scores `score` returns; raises RequestError."""
+        try:
+            answer: bytes = rows.answer(score()).SerializeToString()
+        except RequestError:
+            raise
+        except Exception as error:  # noqa: BLE001  # as in `_answer`
+            log_defect(error)
+            raise DefectError from None
+        return answer
 
     def respond(self, head: CallHead, packed: Packed, started: float, call: Call | None = None) -> bytes:
         """Return the answer to any other message.
@@ -107,16 +121,17 @@ class GrpcApp:
         """
         if perf_counter() >= started + head.timeout_s:
             raise DeadlineError
-        return self._answer(head.method, packed, *(() if call is None else (call,)))
+        answer: bytes = self._answer(head.method, packed, *(() if call is None else (call,)))
+        return answer
 
-    def _answer(self, method: Method, packed: Packed, *given: Call | bytes) -> bytes:
+    def _answer(self, method: Method, packed: Packed, *given: Call | bytes) -> Any:
         content, coding = packed
         try:
             if coding:
                 content = inflated(content, coding, self.core.limits.body_limit_bytes)
             request = method.request.FromString(content)
-            message: Message = method.respond(request, *given)
-            answer: bytes = message.SerializeToString()
+            message = method.respond(request, *given)
+            return message if isinstance(message, Unscored) else message.SerializeToString()
         except DecodeError:
             raise RequestError(f"the body is not a {method.request.DESCRIPTOR.name}") from None
         except RequestError:
@@ -124,7 +139,6 @@ class GrpcApp:
         except Exception as error:  # noqa: BLE001  # the last line of defence: whatever it is, the caller gets an answer
             log_defect(error)
             raise DefectError from None
-        return answer
 
     def refusal(self, error: RequestError, *, started: bool = False) -> bytes:
         """Return the field block of an error; `started` if the call has had an answer before."""

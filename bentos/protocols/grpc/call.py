@@ -9,6 +9,7 @@ from typing import Protocol
 
 from google.protobuf.message import Message  # type: ignore[import-untyped]
 
+from bentos.rounds import Unscored
 from contract.errors import RequestError
 
 
@@ -36,13 +37,13 @@ class Method:
 
     Attributes:
         respond: from a request message, and the call if it has more than one answer, or Envoy's name of a mirrored prediction, to the
-            response message.
+            response message, or to the rows of a prediction that are to be scored.
         forget: called with each call that has ended.
         counted: the method predicts, so admission control applies and successes are counted, too.
     """
 
     request: type[Message]
-    respond: Callable[..., Message]
+    respond: Callable[..., Message | Unscored[Message]]
     ends: Ends = Ends.AFTER_ONE
     forget: Callable[[Call], None] | None = None
     counted: bool = False

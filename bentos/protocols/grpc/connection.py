@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from time import perf_counter
 
 from google.protobuf.message import Message  # type: ignore[import-untyped]
@@ -16,6 +17,7 @@ from bentos.protocols.grpc.status import PREFIX_BYTES, START, SUCCESS
 from bentos.protocols.http2.connection import Http2Connection
 from bentos.protocols.http2.frames import ErrorCode, StreamFault
 from bentos.protocols.http2.streams import Stream
+from bentos.rounds import Score, Unscored
 from contract.errors import RequestError
 
 CallStream = Stream[CallHead]
@@ -106,8 +108,26 @@ class GrpcConnection(Http2Connection[CallHead]):
             self.outbox.refuse(stream, self._app.busy)
             return
         packed = status.only_message(body, head.coding, self.gate.limits.body_limit_bytes)
-        answer = (self._app.infer if head.method.counted else self._app.respond)(head, packed, stream.started)
-        self._app.count(head, OK, stream.started)
+        if not head.method.counted:
+            self._answer(stream, self._app.respond(head, packed, stream.started))
+            return
+        rounds, answer = self.gate.core.rounds, self._app.infer(head, packed, stream.started)
+        if isinstance(answer, Unscored):
+            rounds.add(answer.matrix, partial(self._score, stream, answer))
+        else:
+            self._answer(stream, answer)
+            rounds.flush()
+
+    def _score(self, stream: CallStream, rows: Unscored[Message], score: Score) -> None:
+        if not self.outbox.is_open(stream):  # the caller has cancelled the call meanwhile
+            return
+        try:
+            self._answer(stream, self._app.score(rows, score))
+        except RequestError as error:
+            self.end(stream, error)
+
+    def _answer(self, stream: CallStream, answer: bytes) -> None:
+        self._app.count(stream.head, OK, stream.started)
         self.outbox.answer(stream, START, status.with_prefix(answer), SUCCESS)
 
     def _converse(self, stream: CallStream, conversation: Conversation, data: bytes) -> None:

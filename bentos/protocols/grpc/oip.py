@@ -13,7 +13,10 @@ from bentos.protocols.oip import model as oip
 from bentos.protocols.oip import tensors
 from bentos.protocols.oip.tensors import Head, Tensor, TensorReader, TensorWriter, WireReader
 from bentos.protos import oip_pb2
+from bentos.rounds import Unscored
 from contract.errors import InvalidRowsError, Problem, RequestError
+from contract.model.columns.program import Assumed
+from contract.model.predictor import Outputs
 
 SERVICE = "inference.GRPCInferenceService"
 _HEADS = 32  # to remember; each combination of fields and number of rows has its own
@@ -73,8 +76,8 @@ class InferenceService:
     def repository_index(self, _: Any) -> Message:
         return oip_pb2.RepositoryIndexResponse(models=oip.repository_index(self._core))
 
-    def model_infer(self, request: Any, mirrored: bytes = b"") -> Message:
-        """Predict; the answer's tensors come raw if the request's did, else typed."""
+    def model_infer(self, request: Any, mirrored: bytes = b"") -> Message | Unscored[Message]:
+        """Predict, or return the rows to be scored; the answer's tensors come raw if the request's did, else typed."""
         raw, request_id = request.raw_input_contents[:], request.id
         if raw:  # without these two fields, the bytes of the message are the key by which its head is remembered
             request.ClearField("raw_input_contents")
@@ -87,11 +90,16 @@ class InferenceService:
             asked = self._check_head(request, 0)
             columns = [_typed(entry, size) for entry, (_, _, size) in zip(request.inputs, asked.inputs, strict=True)]
             given = self._reader.given(asked.inputs, columns)
-        outputs, assumed = self._core.predict_tensors(given, request_id.encode(errors="replace"), mirrored)
-        response = self._response(request_id, self._writer.tensors(outputs, asked.outputs), raw=bool(raw))
-        if assumed:
-            response.parameters[oip.FALLBACKS].string_param = oip.fallbacks(assumed)
-        return response
+
+        names, is_raw = asked.outputs, bool(raw)  # a request that waits keeps no more of itself
+
+        def answer(outputs: Outputs, assumed: Assumed) -> Message:
+            response = self._response(request_id, self._writer.tensors(outputs, names), raw=is_raw)
+            if assumed:
+                response.parameters[oip.FALLBACKS].string_param = oip.fallbacks(assumed)
+            return response
+
+        return self._core.predict_tensors(given, answer, request_id.encode(errors="replace"), mirrored)
 
     def _read_head(self, content: bytes, raw: int) -> tuple[Asked, WireReader]:
         """Return the head of a request with `raw` raw contents, and their reader."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import perf_counter
+from typing import TypeVar
 
 from bentos.core import Core
 from bentos.errors import (
@@ -37,8 +38,10 @@ from bentos.protocols.http.oip import OipEndpoint
 from bentos.protocols.http.pages.pages import PATHS, Pages
 from bentos.protocols.http.predict import PATH as PREDICT_PATH
 from bentos.protocols.http.predict import PredictEndpoint
+from bentos.rounds import Score, Unscored
 from contract.errors import RequestError, UnsupportedTypeError
 
+_Said = TypeVar("_Said")
 # The page at `/` runs BentoML's copy of Swagger UI, with styles and pictures made in place. Source: OWASP, HTTP Headers Cheat Sheet.
 _SECURITY = (
     (b"x-content-type-options", b"nosniff"),
@@ -77,13 +80,16 @@ class HttpApp:
         self._pages = Pages(core)
 
     def begin(self, request: Request) -> Response | None:
-        """Return the answer to a head; None if `finish` needs the body."""
+        """Return the answer to a head; None if `predict` needs the body."""
         return self._observed(request, self._by_head)
 
-    def finish(self, request: Request) -> Response:
-        """Return the answer to a complete request."""
-        # The alternative is for the type checker: `_by_body` always answers.
-        return self._observed(request, self._by_body, predicts=True) or Response(500, b"")
+    def predict(self, request: Request) -> Response | Unscored[Response]:
+        """Return the answer to a complete request, or its rows for `score`."""
+        return self._observed(request, self._by_body, predicts=True)
+
+    def score(self, request: Request, rows: Unscored[Response], score: Score) -> Response:
+        """Return the answer to a request with these rows, whose scores `score` returns."""
+        return self._observed(request, lambda _: rows.answer(score()), predicts=True)
 
     def busy(self, *, oip: bool) -> tuple[str, Response]:
         """Return the protocol's name and the answer to a prediction that is shed unread."""
@@ -96,16 +102,17 @@ class HttpApp:
         def fail(_: Request) -> Response:
             raise error
 
-        return self._observed(request, fail) or Response(500, b"")
+        return self._observed(request, fail)
 
     def count_disconnected(self, request: Request) -> None:
         """Count a request whose caller disconnected before it was complete."""
         self._count(request, "disconnected")
 
     def _observed(
-        self, request: Request, respond: Callable[[Request], Response | None], *, predicts: bool = False
-    ) -> Response | None:
+        self, request: Request, respond: Callable[[Request], _Said], *, predicts: bool = False
+    ) -> _Said | Response:
         outcome = OK
+        response: _Said | Response
         try:
             response = respond(request)
         except RequestError as error:
@@ -115,10 +122,11 @@ class HttpApp:
             log_defect(error)
             outcome = INTERNAL
             response = Response(500, (request.endpoint or self._predict).defect())
-        if response is not None and (outcome != OK or predicts):
-            self._count(request, outcome)
-        if response is not None and self._cors:
-            return origins.shared(response, request, self._cors)
+        if isinstance(response, Response):
+            if outcome != OK or predicts:
+                self._count(request, outcome)
+            if self._cors:
+                return origins.shared(response, request, self._cors)
         return response
 
     def _count(self, request: Request, outcome: str) -> None:
@@ -150,16 +158,16 @@ class HttpApp:
             raise MethodNotAllowedError((*methods, "OPTIONS"))
         if endpoint is None:
             return Response(*self._pages.at(path))
-        return endpoint.answer(method, path, request.headers, b"")
+        return endpoint.answer(path)
 
-    def _by_body(self, request: Request) -> Response:
+    def _by_body(self, request: Request) -> Response | Unscored[Response]:
         endpoint, admission = request.endpoint or self._predict, self.core.admission
         admission.admit(len(request.body), request.started, timeout_of(request.headers))
         try:
             body = request.body
             if b"content-encoding" in request.headers:
                 body = self._inflated(request)
-            return endpoint.answer(request.method, request.path, request.headers, body)
+            return endpoint.predict(request.headers, body)
         finally:
             admission.done()
 

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from bentos.errors import UnsupportedCodingError
 from bentos.protocols.connections import compression
+from bentos.rounds import Unscored
 from contract.errors import RequestError, UnsupportedTypeError
 
 Headers = dict[bytes, bytes]
@@ -48,8 +49,11 @@ class Endpoint(Protocol):
     def check_head(self, path: str, headers: Headers) -> None:
         """Raise RequestError for a prediction that is rejected before its body is read."""
 
-    def answer(self, method: str, path: str, headers: Headers, body: bytes) -> Response:
-        """Return the answer to a complete request; raise RequestError for an invalid one."""
+    def answer(self, path: str) -> Response:
+        """Return the answer to a request without a body; raise RequestError for an invalid one."""
+
+    def predict(self, headers: Headers, body: bytes) -> Response | Unscored[Response]:
+        """Return the answer to a prediction, or its rows to be scored; raise RequestError for an invalid one."""
 
     def error(self, error: RequestError) -> tuple[int, bytes]:
         """Return status and body for a rejected request."""

@@ -25,7 +25,10 @@ from bentos.protocols.oip import model as oip
 from bentos.protocols.oip import tensors
 from bentos.protocols.oip.kinds import FLOATS, INTEGERS
 from bentos.protocols.oip.tensors import Given, Head, Tensor, TensorReader, TensorWriter, WireReader
+from bentos.rounds import Unscored
 from contract.errors import InvalidRowsError, Problem, RequestError, UnsupportedTypeError
+from contract.model.columns.program import Assumed
+from contract.model.predictor import Outputs
 
 PREFIX = "/v2"
 _HEAD_BYTES = 8192  # of the longest JSON before binary tensors to remember
@@ -102,14 +105,32 @@ class OipEndpoint:
             raise UnsupportedTypeError("the content type must be application/json or application/octet-stream")
         check_encoding(headers)
 
-    def answer(self, method: str, path: str, headers: Headers, body: bytes) -> Response:  # noqa: ARG002
-        """Return the answer to a request; raise RequestError for an invalid one."""
+    def answer(self, path: str) -> Response:
+        """Return the answer to a request without a body; raise RequestError for an invalid one."""
         what, name, version = _asked(path)
-        if what == "infer":
-            return self._infer(headers, body)
         if name:
             oip.check_model(self._core, name, version)
         return self._answers[what]()
+
+    def predict(self, headers: Headers, body: bytes) -> Response | Unscored[Response]:
+        """Return the answer to a prediction, or its rows to be scored; raise RequestError for an invalid one."""
+        length = _json_length(headers, body)
+        asked, sizes = self._read_head(body[:length], is_alone=length == len(body))
+        given = self._given(asked, _cut(body[length:], sizes))
+        head: dict[str, Any] = {"model_name": self._core.name, "model_version": self._core.version}
+        request_id = headers.get(REQUEST_ID, b"")
+        if asked.id is not None:
+            head["id"] = asked.id
+            request_id = asked.id.encode(errors="replace")
+
+        names, binary = asked.outputs, asked.binary_outputs  # a request that waits keeps no more of itself
+
+        def answer(outputs: Outputs, assumed: Assumed) -> Response:
+            if assumed:
+                head["parameters"] = {oip.FALLBACKS: oip.fallbacks(assumed)}
+            return _response(head, self._writer.tensors(outputs, names), binary)
+
+        return self._core.predict_tensors(given, answer, request_id, headers.get(MIRRORED, b""))
 
     def error(self, error: RequestError) -> tuple[int, bytes]:
         """Return status and body for a rejected request; rows that break the schema are 400 in this protocol."""
@@ -119,20 +140,6 @@ class OipEndpoint:
     def defect(self) -> bytes:
         """Return the body for a defect of the server."""
         return b'{"error":"internal server error; the request may be valid"}'
-
-    def _infer(self, headers: Headers, body: bytes) -> Response:
-        length = _json_length(headers, body)
-        asked, sizes = self._read_head(body[:length], is_alone=length == len(body))
-        given = self._given(asked, _cut(body[length:], sizes))
-        head: dict[str, Any] = {"model_name": self._core.name, "model_version": self._core.version}
-        request_id = headers.get(REQUEST_ID, b"")
-        if asked.id is not None:
-            head["id"] = asked.id
-            request_id = asked.id.encode(errors="replace")
-        outputs, assumed = self._core.predict_tensors(given, request_id, headers.get(MIRRORED, b""))
-        if assumed:
-            head["parameters"] = {oip.FALLBACKS: oip.fallbacks(assumed)}
-        return _response(head, self._writer.tensors(outputs, asked.outputs), asked.binary_outputs)
 
     def _read_head(self, content: bytes, *, is_alone: bool) -> tuple[Asked, Sequence[int | None]]:
         """Return the checked JSON of a request, and the sizes of its binary inputs.

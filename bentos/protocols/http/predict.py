@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bentos.core import Core
-from bentos.errors import INTERNAL
+from bentos.errors import INTERNAL, NotFoundError
 from bentos.monitoring.tracing import MIRRORED, REQUEST_ID
 from bentos.protocols import json_body
 from bentos.protocols.http.exchange import JSON, WRITES, Headers, Response, check_encoding, media_type
@@ -37,7 +37,11 @@ class PredictEndpoint:
             raise UnsupportedTypeError("the content type must be application/json")
         check_encoding(headers)
 
-    def answer(self, method: str, path: str, headers: Headers, body: bytes) -> Response:  # noqa: ARG002
+    def answer(self, path: str) -> Response:  # noqa: ARG002
+        """Raise NotFoundError: there is nothing but predictions."""
+        raise NotFoundError("no such path")
+
+    def predict(self, headers: Headers, body: bytes) -> Response:
         """Return one prediction per row of the body; raise RequestError for a malformed body and InvalidRowsError for invalid rows."""
         request = json_body.decode(body, constants=True)
         rows = request.get("rows")

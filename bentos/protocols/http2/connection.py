@@ -119,7 +119,10 @@ class Http2Connection(asyncio.Protocol, Generic[Head]):
     def _work(self) -> None:
         self._requests.now = now = perf_counter()
         try:
-            self._parse(now)
+            try:
+                self._parse(now)
+            finally:
+                self.gate.core.rounds.flush()  # one write answers all requests of this read, whatever followed them
         except ConnectionFault as fault:
             self.fail(fault)
         except Exception as error:  # noqa: BLE001  # the last line of defence: whatever it is, the peer is told

@@ -67,6 +67,27 @@ class FrontDoor:
 
         return asyncio.run_coroutine_threadsafe(give(), self._loop).result(10)
 
+    @contextmanager
+    def one_round(self) -> Iterator[None]:
+        """What is sent meanwhile comes to the server in one round of its loop, which admission control sees as one."""
+        begun, sent = threading.Event(), threading.Event()
+
+        def wait() -> None:
+            begun.set()
+            assert sent.wait(10)
+
+        admission = self.server._listener._admission
+        before, admission.call_soon = admission.call_soon, self._loop.call_soon
+        try:
+            self._loop.call_soon_threadsafe(wait)
+            assert begun.wait(10)
+            yield
+            sent.set()
+            self.look(lambda: None)
+        finally:
+            sent.set()
+            admission.call_soon = before
+
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), 10)
 

@@ -36,7 +36,7 @@ class HttpConnection(asyncio.Protocol):
         self.transport: Any = None
         self.ration = Ration(door)
         self.outbox = Outbox()
-        self.requests = Requests(door, self.ration, self.outbox)
+        self.requests = Requests(door, self.ration, self.outbox, self._settle)
         self._loop = asyncio.get_running_loop()
         self._now = perf_counter()
         self._unread: bytes | memoryview = b""  # kept until `_stalled` ends
@@ -72,6 +72,7 @@ class HttpConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Answer the requests that came before the caller closed its side; TLS has no such half-open connection."""
+        self.requests.flush()
         waits = self._unread or self.outbox.waiting
         self._ended = bool(waits) and self.transport.get_extra_info("sslcontext") is None
         return self._ended
@@ -79,6 +80,8 @@ class HttpConnection(asyncio.Protocol):
     # ---- what arrives ----
 
     def data_received(self, data: bytes) -> None:
+        if self.requests.waits:
+            self.requests.flush()
         if self.door.admission.is_full and not self._stalled and self.requests.shed(data):
             return
         if not self._stalled and len(data) <= SLICE:
@@ -120,6 +123,10 @@ class HttpConnection(asyncio.Protocol):
     def _parse(self, data: bytes | memoryview) -> None:
         self._now = now = perf_counter()
         self.requests.read(data, now)
+        self._settle()
+
+    def _settle(self) -> None:
+        """End or stall the connection if its last answer asks for that."""
         outbox = self.outbox
         if outbox.over:
             self._end()

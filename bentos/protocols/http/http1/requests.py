@@ -1,4 +1,4 @@
-"""The requests of an HTTP connection, each answered within the parser's callbacks by one write.
+"""The requests of an HTTP connection, each answered by one write, within the parser's callbacks or by the end of the round.
 
 A request makes no task, coroutine or event, and answers keep the order of the requests.
 """
@@ -6,7 +6,8 @@ A request makes no task, coroutine or event, and answers keep the order of the r
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from time import perf_counter
 from typing import Any
 from urllib.parse import unquote
@@ -26,6 +27,7 @@ from bentos.protocols.http.http1.door import Door
 from bentos.protocols.http.http1.outbox import CHUNK, Outbox
 from bentos.protocols.http.http1.ration import BODY, HEAD, IDLE, Ration
 from bentos.protocols.http.http1.rules import fault, is_sound, unparsed, without_upgrade
+from bentos.rounds import Score, Unscored
 from contract.errors import RequestError
 from contract.prediction_log.records import ID_LIMIT_BYTES
 
@@ -48,12 +50,18 @@ class _Over(Exception):  # noqa: N818  # not an error: it ends the parsing when 
 class Requests:
     """The requests of one connection, one after the other.
 
+    Args:
+        answered: called after each answer that waited for others.
+
     Attributes:
         crowded: the connection is above the bound, so it gets health and metrics only.
+        waits: the last request waits to be scored with others; `flush` answers it before anything else happens.
     """
 
-    def __init__(self, door: Door, ration: Ration, outbox: Outbox) -> None:
-        self.crowded = False
+    def __init__(self, door: Door, ration: Ration, outbox: Outbox, answered: Callable[[], None]) -> None:
+        self.crowded = self.waits = False
+        self._rounds = door.core.rounds
+        self._answered: Callable[[], None] | None = answered
         self._door = door
         self._limits = door.limits
         self._ration = ration
@@ -124,6 +132,7 @@ class Requests:
 
     def refuse(self, error: RequestError) -> None:
         """Answer the current request with an error as the last answer; if it has been answered, only end the connection."""
+        self.flush()
         if self._ration.phase == BODY and self._request is None:
             self._outbox.over = True
             return
@@ -131,12 +140,17 @@ class Requests:
         self._request, self._body, self._outbox.last = None, b"", True
         self._reply(self._door.app.refuse(request, error), request)
 
+    def flush(self) -> None:
+        """Answer the request that waits, if one does."""
+        if self.waits:
+            self._rounds.flush()
+
     def drop(self) -> None:
         """Count a request whose caller disconnected before its body was complete."""
         if self._request is not None:
             self._door.app.count_disconnected(self._request)
             self._request = None
-        self._parser = None  # breaks a reference cycle, which only the garbage collector could find
+        self._parser = self._answered = None  # breaks reference cycles, which only the garbage collector could find
 
     def _read_again(self, rest: bytes | memoryview) -> None:
         """Parse a head once more, without its upgrade, and the bytes after it: the parser stops at an upgrade."""
@@ -154,6 +168,8 @@ class Requests:
     # ---- the parser's callbacks ----
 
     def on_message_begin(self) -> None:
+        if self.waits:
+            self.flush()
         self._target = b""
         self._ration.begin_head(self._now)
 
@@ -197,9 +213,24 @@ class Requests:
         request = self._request
         if request is not None:
             request.body, self._request, self._body = bytes(self._body), None, b""
-            self._reply(self._door.app.finish(request), request)
+            answer = self._door.app.predict(request)
+            if isinstance(answer, Response):
+                self._reply(answer, request)
+                self._rounds.flush()
+            else:
+                self.waits = True
+                self._rounds.add(answer.matrix, partial(self._score, request, answer))
+                if not self._keep or self._outbox.last:
+                    self.flush()
             if self._outbox.over:
                 raise _Over
+
+    def _score(self, request: Request, rows: Unscored[Response], score: Score) -> None:
+        self.waits = False
+        response = self._door.app.score(request, rows, score)
+        if self._answered is not None:  # else the caller has disconnected
+            self._reply(response, request)
+            self._answered()
 
     # ---- who answers ----
 
