@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,10 +31,25 @@ _LINKS: dict[str, Link] = {
 Numbers = NDArray[np.float64]
 
 
+class LinearModel(NamedTuple):
+    """A fitted pipeline of scikit-learn, for rows without gaps.
+
+    Attributes:
+        fills: float64, by feature, what stands for a missing value: the code of its own that it has, or the median.
+    """
+
+    fills: Numbers
+    pipeline: Any
+
+    def filled(self, matrix: Matrix | Numbers) -> NDArray[Any]:
+        """Return the rows without gaps, in their own precision."""
+        return np.where(np.isnan(matrix), self.fills.astype(matrix.dtype), matrix)
+
+
 def train(
     rows: Rows, _settings: FamilyParams, schema: FeatureSchema, _session: Session = ALONE
-) -> tuple[Any, dict[str, Any]]:
-    """Return the fitted pipeline, without entries in `training.json`; of a large table it fits `_ROWS` rows, evenly spaced.
+) -> tuple[LinearModel, dict[str, Any]]:
+    """Return the fitted model, without entries in `training.json`; of a large table it fits `_ROWS` rows, evenly spaced.
 
     So many fix a hundred coefficients: the log loss is within .001 of that of all rows. scikit-learn fits no logistic regression by
     batches to convergence.
@@ -45,34 +60,48 @@ def train(
 
 def fit(
     matrix: Matrix, outcomes: NDArray[Any], schema: FeatureSchema, weights: NDArray[np.float32] | None = None
-) -> Any:
-    """Return the fitted scikit-learn pipeline; it takes float32 rows × features, NaN for missing.
+) -> LinearModel:
+    """Return the fitted model of float32 rows × features, NaN for missing.
 
     Its coefficients are rounded to six significant digits, the same ones on every processor: the solvers converge to some ten
     digits, of which the last few depend on the processor's BLAS kernel.
     """
     from sklearn.compose import ColumnTransformer
-    from sklearn.impute import SimpleImputer
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
     coded, numeric = _parts(schema)
     codes = [_codes(schema, index) for index in coded]
-    encode = make_pipeline(SimpleImputer(strategy="constant", fill_value=_MISSING), OneHotEncoder(categories=codes))
-    scale = make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler())
-    columns = ColumnTransformer([("coded", encode, coded), ("numeric", scale, numeric)], sparse_threshold=1.0)
+    columns = ColumnTransformer(
+        [("coded", OneHotEncoder(categories=codes), coded), ("numeric", StandardScaler(), numeric)],
+        sparse_threshold=1.0,
+    )
     model = make_pipeline(columns, _estimator(schema, len(outcomes), sum(map(len, codes)) + len(numeric)))
+    found = LinearModel(_fills(matrix, coded), model)
     weighed = {} if weights is None else {f"{model.steps[-1][0]}__sample_weight": weights.astype(np.float64)}
-    model.fit(matrix.astype(np.float64), outcomes, **weighed)  # in single precision no solver converges to six digits
+    given = found.filled(matrix.astype(np.float64))  # in single precision no solver converges to six digits
+    model.fit(given, outcomes, **weighed)
     estimator = model.steps[-1][1]
     estimator.coef_ = rounded(estimator.coef_)
     if levels := _levels(schema):
         # The quantiles of the residuals, for every row the same ones: a linear quantile regression takes minutes.
-        shifts = np.quantile(outcomes - model.predict(matrix), levels)
+        shifts = np.quantile(outcomes - model.predict(found.filled(matrix)), levels)
         estimator.coef_ = np.tile(estimator.coef_, (len(levels), 1))
         estimator.intercept_ = estimator.intercept_ + shifts
     estimator.intercept_ = rounded(np.asarray(estimator.intercept_))
-    return model
+    return found
+
+
+def _fills(matrix: Matrix, coded: list[int]) -> Numbers:
+    """Return what stands for a missing value of each feature; a number without a value in any row is 0."""
+    fills = np.zeros(matrix.shape[1])
+    for index in range(matrix.shape[1]):
+        # scikit-learn's imputer finds the same medians by masked arrays, which takes a quarter of the whole fit.
+        if index in coded:
+            fills[index] = _MISSING
+        elif len(known := matrix[~np.isnan(matrix[:, index]), index]):
+            fills[index] = np.median(known.astype(np.float64))
+    return fills
 
 
 def _levels(schema: FeatureSchema) -> tuple[float, ...]:
@@ -111,32 +140,32 @@ def rounded(numbers: Numbers) -> Numbers:
     return np.where(np.abs(numbers) < _NOISE * np.abs(numbers).max(initial=0.0), 0.0, exact)
 
 
-def unseen(rows: Rows, _settings: FamilyParams, schema: FeatureSchema, _session: Session = ALONE) -> Any:
-    """Return the pipeline that is fitted on the training rows alone."""
+def unseen(rows: Rows, _settings: FamilyParams, schema: FeatureSchema, _session: Session = ALONE) -> LinearModel:
+    """Return the model that is fitted on the training rows alone."""
     sample = rows.sample(_ROWS)
     is_training = ~sample.is_validation
     return fit(sample.matrix[is_training], sample.outcomes[is_training], schema)
 
 
-def margins(model: Any, matrix: Matrix, _schema: FeatureSchema) -> Numbers:
+def margins(model: LinearModel, matrix: Matrix, _schema: FeatureSchema) -> Numbers:
     """Return the decision values of the fitted pipeline."""
-    found: Numbers = model.decision_function(matrix)
+    found: Numbers = model.pipeline.decision_function(model.filled(matrix))
     return found
 
 
-def scores(model: Any, matrix: Matrix, schema: FeatureSchema) -> Numbers:
+def scores(model: LinearModel, matrix: Matrix, schema: FeatureSchema) -> Numbers:
     """Return the scores of the fitted pipeline, in the shapes of `contract.model.predictor.Predictor.score_matrix`."""
     if TASKS[schema.task].is_number:
-        predicted: Numbers = model.predict(matrix)
+        predicted: Numbers = model.pipeline.predict(model.filled(matrix))
         return np.sort(predicted, axis=1) if TASKS[schema.task].has_quantiles else predicted.reshape(-1)
-    probabilities: Numbers = model.predict_proba(matrix)
+    probabilities: Numbers = model.pipeline.predict_proba(model.filled(matrix))
     return probabilities[:, 1] if TASKS[schema.task].has_positive else probabilities
 
 
-def importance(model: Any, rows: Rows, schema: FeatureSchema) -> dict[str, float]:
+def importance(model: LinearModel, rows: Rows, schema: FeatureSchema) -> dict[str, float]:
     """Return each feature's share of the spread: the standard deviation of its term in the score before the link."""
-    columns, estimator = model.steps[0][1], model.steps[-1][1]
-    matrix = rows.sample(_ROWS).matrix.astype(np.float64)
+    columns, estimator = model.pipeline.steps[0][1], model.pipeline.steps[-1][1]
+    matrix = model.filled(rows.sample(_ROWS).matrix.astype(np.float64))
     weights, encoded = np.atleast_2d(estimator.coef_).T, columns.transform(matrix)
     coded, numeric = _parts(schema)
     ends = np.cumsum([*(len(_codes(schema, index)) for index in coded), *(1 for _ in numeric)]).tolist()
@@ -148,19 +177,19 @@ def importance(model: Any, rows: Rows, schema: FeatureSchema) -> dict[str, float
     return {name: spreads[name] / total for name in schema.feature_names}
 
 
-def files(_model: Any) -> dict[str, bytes]:
+def files(_model: LinearModel) -> dict[str, bytes]:
     """Return none: scikit-learn's own form is a pickle."""
     return {}
 
 
-def to_onnx(model: Any, schema: FeatureSchema) -> bytes:
+def to_onnx(model: LinearModel, schema: FeatureSchema) -> bytes:
     """Return the ONNX model of a fitted pipeline: float32 rows × features, NaN for missing, to float32 rows × outputs.
 
     `MatMul` gives a row the same bits alone and in every batch; the operators `LinearClassifier` and `LinearRegressor` do not.
     """
     from onnx import helper
 
-    columns, estimator = model.steps[0][1], model.steps[-1][1]
+    columns, estimator = model.pipeline.steps[0][1], model.pipeline.steps[-1][1]
     weights = np.atleast_2d(estimator.coef_).T.astype(np.float32)
     coded, numeric = _parts(schema)
     nodes: list[Any] = []
@@ -172,7 +201,7 @@ def to_onnx(model: Any, schema: FeatureSchema) -> bytes:
     if coded:
         parts.append(_one_hot(nodes, constants, coded, [_codes(schema, index) for index in coded]))
     if numeric:
-        parts.append(_scaled(nodes, constants, numeric, columns.named_transformers_["numeric"]))
+        parts.append(_scaled(nodes, constants, numeric, model.fills[numeric], columns.named_transformers_["numeric"]))
     nodes += [
         helper.make_node("Concat", parts, ["columns"], axis=1),
         helper.make_node("MatMul", ["columns", "weights"], ["products"]),
@@ -202,13 +231,12 @@ def _one_hot(nodes: list[Any], constants: list[Any], coded: list[int], codes: li
     return "one_hot"
 
 
-def _scaled(nodes: list[Any], constants: list[Any], numeric: list[int], fitted: Any) -> str:
+def _scaled(nodes: list[Any], constants: list[Any], numeric: list[int], medians: Numbers, scaler: Any) -> str:
     """Add the nodes that impute the medians and scale the other features."""
     from onnx import helper
 
-    imputer, scaler = (step for _, step in fitted.steps)
     constants.append(tensor("numeric", np.array(numeric, np.int64)))
-    fitted_numbers = {"medians": imputer.statistics_, "means": scaler.mean_, "deviations": scaler.scale_}
+    fitted_numbers = {"medians": medians, "means": scaler.mean_, "deviations": scaler.scale_}
     constants += [tensor(name, values.astype(np.float32)) for name, values in fitted_numbers.items()]
     nodes += [
         helper.make_node("Gather", [FEATURES, "numeric"], ["given_numbers"], axis=1),

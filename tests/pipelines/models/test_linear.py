@@ -88,7 +88,7 @@ def test_coefficients_have_six_significant_digits_and_no_noise() -> None:
     numbers = np.array([[123456.7, -0.00123456789, 1e-17, 0.0]])
     assert linear.rounded(numbers).tolist() == [[123457.0, -0.00123457, 0.0, 0.0]]
     model, _, _ = _fitted("binary", "mixed")
-    fitted = model.steps[-1][1]
+    fitted = model.pipeline.steps[-1][1]
     assert linear.rounded(fitted.coef_).tolist() == fitted.coef_.tolist()
     assert fitted.coef_[0, -1] == 0  # of the column without a value
     assert fitted.coef_[0, -2] == 0  # of the constant one
@@ -98,5 +98,5 @@ def test_columns_too_many_for_a_hessian_are_fitted_without_one(monkeypatch: pyte
     fitted, _, _ = _fitted("multiclass", "mixed")
     monkeypatch.setattr(linear, "_HESSIAN", 10)
     without, _, _ = _fitted("multiclass", "mixed")
-    assert without.steps[-1][1].solver != fitted.steps[-1][1].solver
-    assert without.steps[-1][1].coef_ == pytest.approx(fitted.steps[-1][1].coef_, abs=1e-3)
+    assert without.pipeline.steps[-1][1].solver != fitted.pipeline.steps[-1][1].solver
+    assert without.pipeline.steps[-1][1].coef_ == pytest.approx(fitted.pipeline.steps[-1][1].coef_, abs=1e-3)
