@@ -45,9 +45,10 @@ def reader(field: Field) -> Reader:
     """Return the function from a value to its datetime, or None if missing; it raises ValueError with the reason."""
     if field.unit is not None:
         make = _counted_in(field)
+    elif _is_own(field):
+        make = in_format(field)
     else:
-        is_own = field.format is not None and field.source == (field.name,)  # a request carries that text itself
-        make = in_format(field) if is_own else _iso(field)
+        make = _iso(field)
     missing, texts, zone = missing_times(field), missing_texts(field), field.zone
 
     def read(value: Any) -> datetime | None:
@@ -69,6 +70,10 @@ def draw(field: Field, random: Random) -> Any:
         return int(at.strftime("%Y%m%d"))
     if field.unit is not None:
         return (at - _EPOCH) // timedelta(microseconds=EPOCH_UNITS[field.unit])
+    if _is_own(field):
+        if field.format == "%s":
+            return str((at - _EPOCH) // timedelta(seconds=1))
+        return (at.replace(tzinfo=UTC) if field.zone else at).strftime(_patterns(str(field.format))[0])
     return at.isoformat(timespec="minutes") + ("Z" if field.zone else "")
 
 
@@ -127,6 +132,11 @@ def missing_times(field: Field) -> frozenset[datetime]:
         with suppress(ValueError):
             moments.add(_counted(token, field.unit) if field.unit else _without_offset(_parse_iso(token.strip())))
     return frozenset(moments)
+
+
+def _is_own(field: Field) -> bool:
+    """Return whether a request carries the text in the field's format itself, and not ISO 8601."""
+    return field.format is not None and field.source == (field.name,)
 
 
 def _counted_in(field: Field) -> Reader:

@@ -6,6 +6,7 @@ import math
 import sys
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -281,3 +282,25 @@ def test_time_in_a_format_is_read(pattern: str, text: str) -> None:
 def test_format_is_refused_when_it_says_no_day(pattern: str) -> None:
     with pytest.raises(ValueError, match="the format"):
         timestamps.check_format(pattern)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        *(Field("x", kind) for kind in kinds.KINDS),
+        Field("x", "number", minimum=3, maximum=3.5, decimal=",", missing=("3",)),
+        Field("x", "timestamp", zone="UTC"),
+        *(Field("x", "timestamp", zone="UTC", unit=unit) for unit in timestamps.UNITS),
+        *(
+            Field("x", "timestamp", source=("x",), format=pattern)
+            for pattern in ("%d.%m.%Y %H:%M", "%Y%m%d", "%d %b %Y", "%F %T%.f", "%m/%d/%y %I:%M %p")
+        ),
+        Field("x", "timestamp", source=("x",), format="%Y-%m-%d %H:%M %z", zone="UTC"),
+        Field("x", "timestamp", source=("day", "hour"), format="%Y-%m-%d %H"),
+    ],
+    ids=lambda field: f"{field.kind} {field.unit or field.format or ''}",
+)
+def test_drawn_value_is_one_that_a_request_may_carry(field: Field) -> None:
+    random = Random(1)
+    values = [kinds.KINDS[field.kind].draw(field, random) for _ in range(100)]
+    assert None not in map(kinds.reader(field), values)
