@@ -34,6 +34,7 @@ from fleet.supervisor.supervision import Program, Supervisor
 _START_LIMIT_S = 300  # on a busy machine with nothing compiled; seconds else
 _SERVE = ("api-server", "--host", "127.0.0.1", "--port", str(PORT))
 _WORK = ("celery", "worker", "--skip-serve-logs", "--without-gossip", "--without-mingle", "--concurrency", "4")
+_MARK = {processes.FLEET_MARK: str(HOME)}
 _COMPONENTS = {"scheduler": ("scheduler", "--skip-serve-logs"), "dag-processor": ("dag-processor",)}
 
 
@@ -97,7 +98,7 @@ def _start(choice: Choice) -> None:
     if not choice.airflow.exists():
         raise ConfigurationError(f"{choice.environment} has no Airflow; run `{_make(choice)}`")
     require_fit_for_state(HOME.parent)
-    processes.end({processes.FLEET_MARK: str(HOME)}, patience_s=STOP_LIMIT_S)  # left by a supervisord that was killed
+    processes.end(_MARK, patience_s=STOP_LIMIT_S)  # left by a supervisord that was killed
     services.require_free(PORT, "BULKHEAD_AIRFLOW_PORT")
     services.require(choice)
     (HOME / "logs").mkdir(exist_ok=True)
@@ -135,8 +136,7 @@ def _down() -> int:
         print("Airflow is not running")
         return 0
     with exclusive(HOME, _tell):
-        if not _supervisor().answers():
-            processes.end({processes.FLEET_MARK: str(HOME)}, patience_s=STOP_LIMIT_S)
+        if not processes.marked(_MARK):
             print("Airflow is not running")
             return 0
         _end(site.chosen())
@@ -145,11 +145,18 @@ def _down() -> int:
 
 
 def _end(choice: Choice) -> None:
+    """End everything, in order where supervisord answers."""
     supervisor, servers = _supervisor(), services.names(choice)
     last = {"api-server", "guard", *servers}
-    for names in (supervisor.states().keys() - last, ["api-server"], servers):
-        supervisor.remove(sorted(names))
-    supervisor.shut_down()
+    try:
+        for names in (supervisor.states().keys() - last, ["api-server"], servers):
+            supervisor.remove(sorted(names))
+        supervisor.shut_down()
+    except UnavailableError:
+        _tell(
+            "supervisord does not answer: everything is ended at once; `up` goes on with the runs, and tries their tasks again"
+        )
+        processes.end(_MARK, patience_s=STOP_LIMIT_S)
 
 
 def _has_lost_its_database(choice: Choice) -> bool:
@@ -180,6 +187,8 @@ def _cli(arguments: list[str]) -> int:
     if not (HOME / "migrated").exists():
         raise ConfigurationError(f"{HOME} holds no Airflow yet; run `make airflow`")
     choice = site.chosen()
+    services.require_running(choice)
+    database.require(choice)
     return subprocess.call([choice.airflow, *arguments], env=site.settings(choice))
 
 
@@ -237,7 +246,7 @@ def _make(choice: Choice) -> str:
 
 
 def _supervisor() -> Supervisor:
-    return Supervisor(HOME)
+    return Supervisor(HOME, command="bin/airflow-local up")
 
 
 def _tell(line: str) -> None:

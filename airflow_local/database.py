@@ -8,7 +8,7 @@ import time
 from contextlib import closing
 
 from airflow_local.site import HOME, SQLITE, Choice, settings
-from contract.errors import UnavailableError
+from contract.errors import ConfigurationError, UnavailableError
 
 
 def migrate(choice: Choice) -> None:
@@ -28,6 +28,18 @@ def migrate(choice: Choice) -> None:
     if code:
         raise UnavailableError(f"`airflow db migrate` failed with exit code {code}; see {log}")
     stamp.write_bytes(version)
+
+
+def require(choice: Choice) -> None:
+    """Check that SQLite's database is there: Airflow's own commands would end with a traceback.
+
+    Raises:
+        ConfigurationError: it is gone or broken.
+    """
+    if choice.database == "sqlite" and not is_whole():
+        raise ConfigurationError(
+            f"{SQLITE}, Airflow's database, is gone or broken; `bin/airflow-local up` makes a new one"
+        )
 
 
 def set_aside_unless_whole() -> None:

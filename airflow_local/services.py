@@ -51,6 +51,18 @@ def require_free(port: int, variable: str) -> None:
         raise ConfigurationError(f"port {port} is in use by another program; set {variable}")
 
 
+def require_running(choice: Choice) -> None:
+    """Check that PostgreSQL answers: Airflow's own commands would end with a traceback.
+
+    Raises:
+        UnavailableError: it does not.
+    """
+    if choice.database == "postgresql" and not listens(POSTGRESQL_PORT):
+        raise UnavailableError(
+            f"Airflow's database, PostgreSQL at 127.0.0.1:{POSTGRESQL_PORT}, does not answer; start it with `bin/airflow-local up`"
+        )
+
+
 def names(choice: Choice) -> list[str]:
     """Return the names of the choice's servers."""
     return ["postgresql"] * (choice.database == "postgresql") + ["redis"] * (choice.executor == "celery")

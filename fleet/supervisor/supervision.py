@@ -90,10 +90,10 @@ class _NotRunningError(UnavailableError):
 
 
 class Supervisor:
-    """The supervisord of one fleet, whose files lie in `root`. Each call to it must be answered within `limit_s`."""
+    """The supervisord of one fleet, whose files lie in `root`. Each call to it must be answered within `limit_s`; `command` starts it."""
 
-    def __init__(self, root: Path, limit_s: float = _ANSWER_LIMIT_S) -> None:
-        self._root, self._limit_s = root, limit_s
+    def __init__(self, root: Path, limit_s: float = _ANSWER_LIMIT_S, command: str = "fleet up") -> None:
+        self._root, self._limit_s, self._command = root, limit_s, command
         self._programs = root / "programs"
         self._socket = root / "supervisor.sock"
 
@@ -284,10 +284,10 @@ class Supervisor:
             ) as server:
                 return getattr(server.supervisor, method)(*arguments)
         except TimeoutError as error:
-            text = f"supervisord does not answer within {self._limit_s:g} s; `fleet up` replaces it"
+            text = f"supervisord does not answer within {self._limit_s:g} s; `{self._command}` replaces it"
             raise UnavailableError(text) from error
         except (OSError, HTTPException, xmlrpc.client.ProtocolError) as error:
-            raise _NotRunningError("supervisord does not run; `fleet up` starts it") from error
+            raise _NotRunningError(f"supervisord does not run; `{self._command}` starts it") from error
 
     def _stop(self, name: str) -> None:
         with suppress(xmlrpc.client.Fault):  # not running

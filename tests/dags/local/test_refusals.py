@@ -56,6 +56,17 @@ def test_wrong_word_is_named(site: Site, words: list[str], reason: str) -> None:
     assert reason in line
 
 
+@pytest.mark.parametrize(("chosen", "code"), [("sqlite", 78), ("postgresql", 75)])
+def test_database_that_is_gone_is_named_instead_of_a_traceback(site: Site, chosen: str, code: int) -> None:
+    home = site.root / "var" / "airflow"
+    home.mkdir(parents=True, mode=0o700)
+    (home / "migrated").touch()
+    (home / "choice.json").write_text(f'{{"database": "{chosen}", "executor": "local"}}')
+    found, line = site.refuse("cli", "dags", "list")
+    place = f"127.0.0.1:{site.ports['POSTGRESQL_PORT']}" if chosen == "postgresql" else str(home / "airflow.db")
+    assert (found, place in line, "`bin/airflow-local up`" in line) == (code, True, True)
+
+
 def test_celery_is_refused_with_sqlite(site: Site) -> None:
     code, line = site.refuse("up", "--database", "sqlite", "--executor", "celery")
     assert (code, "--database postgresql" in line) == (78, True)

@@ -142,6 +142,14 @@ def test_up_begins_anew_when_the_database_is_gone(site: Site) -> None:
     assert site.states.keys() == {*COMPONENTS, "guard"}
 
 
+def test_down_ends_everything_when_supervisord_hangs(site: Site) -> None:
+    os.kill(site.supervisord, signal.SIGSTOP)
+    done = site.run("down")
+    assert (done.returncode, done.stdout) == (0, "Airflow is stopped\n")
+    assert done.stderr.startswith("supervisord does not answer: everything is ended at once")
+    assert nothing_is_left(site)
+
+
 def test_nothing_is_left_after_down(site: Site) -> None:
     assert "stopped" in site.ask("down")
     assert nothing_is_left(site)
