@@ -137,8 +137,9 @@ class PipelineCommand(BaseOperator):  # type: ignore[misc]  # airflow's types ar
     """Run a command in the project's root: no shell, none of Airflow's own settings in its environment.
 
     Each line of output is one of the task's log, except outcomes (`pipelines/runs/outcomes`): those become the task's XCom `outcome`,
-    while the command runs and when it ends. An exit code of a final error fails the task without a retry. If the task has an outlet,
-    the facts of the outcome are the record of the run: the event carries it, for the partition of the run's last month.
+    while the command runs and when it ends. An exit code of a final error fails the task without a retry, with the outcome's verdict in
+    the message. If the task has an outlet, the facts of the outcome are the record of the run: the event carries it, for the partition of
+    the run's last month.
     """
 
     template_fields = ("command",)
@@ -168,13 +169,10 @@ class PipelineCommand(BaseOperator):  # type: ignore[misc]  # airflow's types ar
                 self.log.info("%s", line)
         code = cast("subprocess.Popen[str]", self.process).wait()
         if code:
-            failed = [stage["stage"] for stage in outcome.get("stages", []) if stage["state"] == "failed"]
-            where = f"stage {failed[-1]} failed: " if failed else ""
+            what = f"{_end_of(outcome)}exit code {code}"
             if code in FINAL_EXIT_CODES:
-                raise AirflowFailException(
-                    f"{where}exit code {code}: a retry cannot help; the reason is in the lines above"
-                )
-            raise AirflowException(f"{where}exit code {code}")
+                raise AirflowFailException(f"{what}: a retry cannot help; the reason is in the lines above")
+            raise AirflowException(what)
         for outlet in self.outlets:
             _announce(context, outlet, outcome["facts"])
 
@@ -188,16 +186,22 @@ class PipelineCommand(BaseOperator):  # type: ignore[misc]  # airflow's types ar
         """Yield the lines that the command prints; the first one is the command."""
         yield f"$ {shlex.join(self.command)}"
         # Not closed by a `with` block, which would wait: at a timeout `on_kill` ends the command only after this has been left.
-        self.process = subprocess.Popen(
-            self.command,
-            cwd=PROJECT,
-            env=command_environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="backslashreplace",
-            start_new_session=True,
-        )
+        try:
+            self.process = subprocess.Popen(
+                self.command,
+                cwd=PROJECT,
+                env=command_environment(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="backslashreplace",
+                start_new_session=True,
+            )
+        except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+            raise AirflowFailException(
+                f"cannot start {self.command[0]} in {PROJECT}: {error.strerror} ({error.filename}); run `make up` there, or correct "
+                "BULKHEAD_PROJECT and BULKHEAD_PIPELINE_PYTHON in the environment of Airflow's workers"
+            ) from error
         output = cast("IO[str]", self.process.stdout)
         for line in output:
             yield line.rstrip()
@@ -285,6 +289,15 @@ def _outcome(line: str) -> dict[str, Any] | None:
         outcome: dict[str, Any] = json.loads(line)
         return outcome
     return None
+
+
+def _end_of(outcome: dict[str, Any]) -> str:
+    """Return what an outcome says of a failure: the stage, or the verdict and its reason; nothing where it says neither."""
+    failed = [stage["stage"] for stage in outcome.get("stages", []) if stage["state"] == "failed"]
+    facts = outcome.get("facts", {})
+    said = [f"stage {failed[-1]} failed"] if failed else []
+    said += [str(facts[name]) for name in ("verdict", "why") if facts.get(name)]
+    return "".join(f"{part}: " for part in said)
 
 
 def _announce(context: Any, asset: Asset, record: dict[str, str]) -> None:

@@ -12,7 +12,7 @@ from drills import results, stops
 from drills.answers import one_answer
 from drills.callers import floods, overload
 from drills.fleet import chaos, contention, faults, hosts, shadows
-from drills.fleet.canary import judge
+from drills.fleet.canary import by_dag, judge
 from drills.hostile import drill, fuzzing, wall
 from drills.training import kills, scheduled, verdicts
 from harness.bundles import Bundle, find
@@ -33,7 +33,7 @@ _DRILLS: dict[str, Callable[[Bundle, argparse.Namespace], list[results.Result]]]
     "judge": lambda bundle, _: judge.judge(bundle),
     "hosts": lambda bundle, _: hosts.several(bundle),
     "kills": lambda _, asked: kills.kills(asked.seed),
-    "airflow": lambda _, __: scheduled.airflow(),
+    "airflow": lambda bundle, _: [*scheduled.airflow(), *by_dag.by_dag(bundle)],
     "verdicts": lambda _, asked: verdicts.verdicts(asked.seed),
 }
 

@@ -285,10 +285,11 @@ SERVING = (
         30,
         "a worse model",
         "stopped by the gate, or by the judge of canaries within its error budget, L3",
-        ("judge",),
+        ("judge", "airflow"),
         (
             "pipelines/train/test_model.py::test_evaluate_rejects_a_model_worse_than_the_live_one",
             "functional/faults/test_worse_canary.py::test_canary_with_errors_is_rolled_back_and_no_caller_sees_one",
+            "functional/faults/test_worse_canary.py::test_deploy_task_fails_with_the_verdict_when_the_judge_rolls_back",
             "fleet/canary/test_judge.py::test_simulated_rollouts_end_as_they_should",
         ),
     ),

@@ -7,6 +7,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -37,10 +39,29 @@ class RunFailedError(Exception):
     """A DAG run failed, or did not end in time; with the states of its tasks."""
 
 
-class Airflow:
-    """Airflow in a workspace, running within a `with` block."""
+@dataclass(frozen=True)
+class Run:
+    """A run: its path in the REST API, its state, and the seconds from the request on."""
 
-    def __init__(self, workspace: Workspace) -> None:
+    path: str
+    state: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task of a run: its state, attempts, the facts of its outcome, and the log of the last attempt."""
+
+    state: str
+    attempts: int
+    facts: Mapping[str, Any]
+    log: str
+
+
+class Airflow:
+    """Airflow in a workspace, running within a `with` block, its environment with these variables more."""
+
+    def __init__(self, workspace: Workspace, **variables: str) -> None:
         self._workspace = workspace
         port, http_port, grpc_port = free_ports(3)
         self._url = f"http://127.0.0.1:{port}"
@@ -51,6 +72,7 @@ class Airflow:
             "BULKHEAD_HTTP_PORT": str(http_port),
             "BULKHEAD_GRPC_PORT": str(grpc_port),
             "BULKHEAD_STATUS_PORT": "0",
+            **variables,
         }
 
     def __enter__(self) -> Airflow:
@@ -76,21 +98,35 @@ class Airflow:
         Raises:
             RunFailedError: it did not succeed.
         """
+        run = self.run(dag, **asked)
+        if run.state != "success":
+            tasks = self._call("GET", f"{run.path}/taskInstances")["task_instances"]
+            raise RunFailedError(
+                f"{dag} is {run.state}: " + ", ".join(f"{task['task_id']} {task['state']}" for task in tasks)
+            )
+        return run.seconds
+
+    def run(self, dag: str, limit_s: float = _RUN_LIMIT_S, **asked: Any) -> Run:
+        """Return how a run ended, or its state when the time is up, with every other DAG paused."""
         self._pause_others(dag)
         started = time.perf_counter()
         made = self._call("POST", f"/api/v2/dags/{dag}/dagRuns", {"logical_date": None, **asked})
-        run = f"/api/v2/dags/{dag}/dagRuns/{made['dag_run_id']}"
-        while (state := self._call("GET", run)["state"]) in ("queued", "running"):
-            if time.perf_counter() - started > _RUN_LIMIT_S:
+        path = f"/api/v2/dags/{dag}/dagRuns/{made['dag_run_id']}"
+        while (state := self._call("GET", path)["state"]) in ("queued", "running"):
+            if time.perf_counter() - started > limit_s:
                 break
             time.sleep(_PAUSE_S)
-        taken = time.perf_counter() - started
-        if state != "success":
-            tasks = self._call("GET", f"{run}/taskInstances")["task_instances"]
-            raise RunFailedError(
-                f"{dag} is {state}: " + ", ".join(f"{task['task_id']} {task['state']}" for task in tasks)
-            )
-        return taken
+        return Run(path, state, time.perf_counter() - started)
+
+    def task(self, run: Run, task: str) -> Task:
+        """Return how a task of a run ended."""
+        path = f"{run.path}/taskInstances/{task}"
+        found = self._call("GET", path)
+        outcomes = self._call("GET", f"{path}/xcomEntries")["xcom_entries"]
+        told = any(entry["key"] == "outcome" for entry in outcomes)
+        facts = self._call("GET", f"{path}/xcomEntries/outcome")["value"].get("facts", {}) if told else {}
+        log = self._call("GET", f"{path}/logs/{found['try_number']}?full_content=true")["content"]
+        return Task(found["state"], found["try_number"], facts, json.dumps(log, ensure_ascii=False))
 
     def backfill(
         self, dag: str, first: str, last: str, limit_s: float, *, runs: int = 1, reprocess: str = "none"

@@ -1,6 +1,7 @@
 """The notifier of failed runs. It tells nobody until `BULKHEAD_ALERTS` names a file of receivers: docs/how-to/airflow.md, "Alerts".
 
-It is the callback of the DAGs and not of their tasks: of a task whose process was killed Airflow calls none.
+It is the callback of the DAGs and not of their tasks. A task's callback is called in the task's own process, or for it by the DAG processor
+when the whole worker is gone; where only the process was killed, Airflow 3.3 calls none. A DAG's is called however its run has failed.
 """
 
 from __future__ import annotations

@@ -48,7 +48,8 @@ class Ended:
     def outcome(self) -> dict[str, Any]:
         """Return the outcome of a task in Airflow."""
         facts = {"verdict": self.verdict, "why": self.why, "digest": self.digest}
-        return {"stage": "deploy", "state": "ran", "seconds": round(self.seconds, 3), "facts": facts}
+        state = "refused" if self.verdict == ROLLED_BACK else "ran"
+        return {"stage": "deploy", "state": state, "seconds": round(self.seconds, 3), "facts": facts}
 
     def require(self) -> None:
         """Raise ModelRejectedError unless the bundle is live."""

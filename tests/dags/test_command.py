@@ -79,6 +79,30 @@ def test_failure_names_the_stage_that_failed(tasks: Any) -> None:
         execute(tasks, f"print({json.dumps(outcome)!r}); raise SystemExit(75)", pushed=[])
 
 
+def test_failure_names_the_verdict_and_its_reason(tasks: Any) -> None:
+    from airflow.sdk.exceptions import AirflowFailException
+
+    facts = {"verdict": "rolled back", "why": "3 server errors of 40", "digest": "0a"}
+    outcome, pushed = {"stage": "deploy", "state": "refused", "facts": facts}, []
+    with pytest.raises(AirflowFailException, match=r"^rolled back: 3 server errors of 40: exit code 65: a retry"):
+        execute(tasks, f"print({json.dumps(outcome)!r}); raise SystemExit(65)", pushed=pushed)
+    assert pushed == [("outcome", outcome)]
+
+
+@pytest.mark.parametrize("missing", ["the program", "the project"])
+def test_what_is_missing_on_a_worker_is_named_and_not_tried_again(
+    tasks: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, missing: str
+) -> None:
+    from airflow.sdk.exceptions import AirflowFailException
+
+    nowhere = tmp_path / "nowhere"
+    program = str(nowhere) if missing == "the program" else sys.executable
+    monkeypatch.setattr(tasks, "PROJECT", nowhere if missing == "the project" else tmp_path)
+    task = tasks.PipelineCommand(task_id="try", command=[program, "-m", "pipelines.runs"])
+    with pytest.raises(AirflowFailException, match=rf"No such file or directory \({nowhere}\); run `make up` there"):
+        task.execute({"params": {}})
+
+
 def test_a_command_sees_none_of_airflows_settings(tasks: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AIRFLOW__API_AUTH__JWT_SECRET", "s" * 64)
     monkeypatch.setenv("BULKHEAD_STORE", "/somewhere")

@@ -61,14 +61,16 @@ def run(
     return Trial(fleet, settings, OURS, told).run(canary, since=since, breaking=False)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("verb", "verdict"), [("promote", "promoted"), ("rollback", "rolled back")])
-def test_verdict_of_the_judge_is_the_end(verb: str, verdict: str, settings: Any) -> None:
+@pytest.mark.parametrize(
+    ("verb", "verdict", "state"), [("promote", "promoted", "ran"), ("rollback", "rolled back", "refused")]
+)
+def test_verdict_of_the_judge_is_the_end(verb: str, verdict: str, state: str, settings: Any) -> None:
     fleet = Fleet(settings.root, verb)
     ended = run(fleet, settings)
     assert fleet.asked == [(OURS, "auto", False)]
     assert ended.outcome() == {
         "stage": "deploy",
-        "state": "ran",
+        "state": state,
         "seconds": pytest.approx(0, abs=60),
         "facts": {"verdict": verdict, "why": "as the evidence says", "digest": OURS},
     }

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
 
-from drills.fleet.canary import judge
+from drills.fleet.canary import by_dag, judge
 from drills.fleet.canary.worse import traffic, worse
 from drills.fleet.fleets import DrilledFleet, fleets
 from fleet.canary.controller import FILE_NAME
@@ -44,6 +44,13 @@ def test_canary_with_errors_is_rolled_back_and_no_caller_sees_one(project: Path)
         code, said = _waited(one, ["deploy", one.second, "--wait", "--canary", "if-traffic"])
         assert (code, said["facts"]["verdict"], said["facts"]["digest"]) == (0, "deployed", one.second)
         assert "0.0 requests a second are too few" in said["facts"]["why"]
+
+
+def test_deploy_task_fails_with_the_verdict_when_the_judge_rolls_back(project: Path) -> None:
+    """Under a real scheduler. `python -m drills airflow` has a good one promoted too, which takes longer and depends on latencies."""
+    bundle = Bundle(project / "build" / "bundle")
+    (result,) = by_dag.by_dag(bundle, [by_dag.ERRORS], rate_per_s=150.0, replica_port=21600)
+    assert result.holds, result.invariant
 
 
 def _waited(one: DrilledFleet, arguments: list[str]) -> tuple[int, dict[str, Any]]:
