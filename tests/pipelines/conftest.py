@@ -33,7 +33,7 @@ RAW: dict[str, Any] = {
         },
     },
     "target": {"column": "outcome", "task": "binary", "labels": ["kept", "broken"], "missing": 0.2},
-    "validate": {"rows": [100, 5000], "positive_rate": [0.1, 0.9]},
+    "validate": {"rows": [100, 5000]},
     "split": {"kind": "temporal", "holdout": "1mo", "validation": "10d"},
     "features": {
         "depot": {"transform": "category"},

@@ -166,7 +166,6 @@ def test_calibration_that_does_not_fit_the_task_is_refused(
     raw: dict[str, Any], tmp_path: Path, target: dict[str, Any], method: str, allowed: str
 ) -> None:
     raw["target"] |= target
-    raw["validate"].pop("positive_rate")
     raw["train"]["calibration"] = method
     with pytest.raises(ConfigurationError, match=f"train.calibration {method} does not fit a .*; allowed: {allowed}"):
         file.parse(json.dumps(raw).encode(), "params.yaml")

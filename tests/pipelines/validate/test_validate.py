@@ -60,12 +60,14 @@ def test_validate_accepts_sound_months_and_says_the_same_twice(workspace: Path, 
 )  # fmt: skip
 def test_validate_names_expectation_column_and_counts_when_a_month_is_bad(
     workspace: Path,
-    params: Params,
+    raw: dict[str, Any],
     change: Callable[[pl.DataFrame], pl.DataFrame],
     expectation: str,
     column: str | None,
     count: str,
 ) -> None:
+    raw["validate"]["positive_rate"] = [0.1, 0.9]
+    params = Params.model_validate(raw)
     write_months(workspace)
     _break_month(change)
     with pytest.raises(DataRejectedError) as caught:
