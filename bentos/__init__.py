@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from types import ModuleType
 
 VERSION = "0.1.0"
 # Variables from the supervisor to its worker: the directory of its start, and the descriptor on which to report the loading of the bundle.
@@ -34,4 +35,6 @@ def tell(what: bytes) -> None:
 
 
 _keep_bundle_unchanged()
+# numpy's docstrings: nobody reads those of a server, which would attach them for 4 ms of its start.
+sys.modules.setdefault("numpy._core._add_newdocs", ModuleType("unused"))
 tell(LOADING)  # before anything is imported that may fail

@@ -1,8 +1,10 @@
-"""Become a replica's server: `python -S -m fleet.supervisor.launch NAME=VALUE … OPTION=ADDRESS … -- COMMAND …`.
+"""Become a replica's server: `main` with the words NAME=VALUE … OPTION=ADDRESS … -- COMMAND ….
 
-`fleet.supervisor.launcher` makes this command. The server gets its sockets as `OPTION N`, and starts only if the bundle is still the one
-that was deployed. Every start of a replica passes here, supervisord's restarts too, and waits for all that is imported: next to nothing.
-The signature was verified when the bundle was copied; hashing every byte again takes some milliseconds.
+`fleet.supervisor.launcher` makes the command that calls it. The server gets its sockets as `OPTION N`, and starts only if the bundle is
+still the one that was deployed. The signature was verified when the bundle was copied; hashing every byte again takes some milliseconds.
+
+Every start of a replica passes here, supervisord's restarts too, and waits for all that is imported: next to nothing, not even `socket`
+and `signal` around their modules in C, which take 5 ms.
 
 An address is a path, for a Unix socket, or `host:port`. A path is bound but not listened at: until the server listens, a connection is
 refused at once, and Envoy asks another replica. A port is listened at, since binding alone does not keep others from taking it.
@@ -10,9 +12,9 @@ refused at once, and Envoy asks another replica. A port is listened at, since bi
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
+import _socket
 import os
-import signal
-import socket
 import sys
 import time
 
@@ -25,8 +27,9 @@ _PAUSE_S = 1.0
 _EXIT_DATA, _EXIT_RETRY = 65, 75  # of `contract.errors`
 
 
-def main(words: list[str]) -> None:
+def main() -> None:
     """Become the command; exit where the bundle is refused or a port is taken."""
+    words = sys.argv[1:]
     end = words.index("--")
     given = dict(word.split("=", 1) for word in words[:end])
     bundle = given["bundle"]
@@ -43,7 +46,7 @@ def main(words: list[str]) -> None:
         environment |= {"HOME": given["scratch"], "TMPDIR": given["scratch"]}
         _open_filter(given["network"] == "open")
         # supervisord stops the whole process group: the signal stays pending for all but the server, whose end ends the others.
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        _signal.pthread_sigmask(_signal.SIG_BLOCK, [_signal.SIGTERM])
     # This process, so that supervisord's signals reach the server.
     os.execve(command[0], command, environment | {"PYTHONPATH": f"{bundle}/src"})  # noqa: S606
 
@@ -83,7 +86,7 @@ def _taken(option: str, address: str) -> tuple[str, str]:
     except OSError as error:
         print(f"cannot listen on {address} ({error.strerror})", file=sys.stderr)
         sys.exit(_EXIT_RETRY)
-    taken.set_inheritable(True)
+    os.set_inheritable(taken.fileno(), True)
     return option, str(taken.detach())
 
 
@@ -96,18 +99,22 @@ def _pause_after(path: str) -> None:
     time.sleep(min(max(0.0, left_s), _PAUSE_S))
 
 
-def _path(path: str) -> socket.socket:
+def _path(path: str) -> _socket.socket:
     _pause_after(path)
     if os.path.lexists(path):
         os.unlink(path)  # noqa: PTH108  # left by a server that was killed; bind() would fail
-    taken = socket.socket(socket.AF_UNIX)
+    taken = _socket.socket(_socket.AF_UNIX)
     taken.bind(path)
     return taken
 
 
-def _port(address: str) -> socket.socket:
+def _port(address: str) -> _socket.socket:
     host, _, port = address.rpartition(":")
-    return socket.create_server((host, int(port)))
+    taken = _socket.socket(_socket.AF_INET)
+    taken.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
+    taken.bind((host, int(port)))
+    taken.listen()
+    return taken
 
 
 def _open_filter(has_network: bool) -> None:
@@ -119,7 +126,3 @@ def _open_filter(has_network: bool) -> None:
     os.lseek(descriptor, 0, os.SEEK_SET)
     os.dup2(descriptor, FILTER)
     os.close(descriptor)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

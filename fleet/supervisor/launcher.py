@@ -11,7 +11,7 @@ from fleet.isolation import sandbox as isolation
 from fleet.isolation.sandbox import NONE, Sandbox
 from fleet.supervisor.launch import FILTER
 
-MODULE = "fleet.supervisor.launch"
+_LAUNCH = "from fleet.supervisor.launch import main; main()"
 
 
 def command(
@@ -46,5 +46,5 @@ def command(
         given["scratch"] = SCRATCH
         words = isolation.surrounded(sandbox, bundle, serve, environment, FILTER)
     named = [f"{name}={text}" for name, text in {**given, **addresses}.items()]
-    # Without `site` (-S): the launcher needs no installed package.
-    return [python, "-S", "-m", MODULE, *named, "--", *words]
+    # Without `site` (-S), since the launcher needs no installed package, and without what `-m` imports.
+    return [python, "-S", "-c", _LAUNCH, *named, "--", *words]

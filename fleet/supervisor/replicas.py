@@ -90,6 +90,8 @@ def program(replica: Replica, bundle: Path, serving_python: Path, fleet_python: 
         "PYTHONPATH": str(PROJECT),  # for the launcher
         "PYTHONDONTWRITEBYTECODE": "1",
         "OPENBLAS_NUM_THREADS": "1",  # otherwise numpy starts a thread per core, which small products do not need
+        # The heap in pages of 2 MB, where the kernel has some: 7 of 180 ms of a start, for 1 MB more.
+        "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
         **({"BULKHEAD_ADMIN_PORT": str(replica.admin_port)} if settings.admin_port else {}),
         **(given if sandbox.kind == NONE else files.hand_over(given, settings)),
     }
