@@ -31,7 +31,7 @@ from pipelines.params.train import BoostingParams, Train
 from pipelines.stages.train.curve import Curve
 from pipelines.stages.train.reference import reference
 
-_SCORED = 100_000  # largest table whose rows are all scored, for the check of an export and the bins of the predictions
+_SCORED = 50_000  # largest table whose rows are all scored, for the check of an export and the bins of the predictions
 
 
 def run(params: Params, session: Session = ALONE) -> str:
@@ -40,7 +40,8 @@ def run(params: Params, session: Session = ALONE) -> str:
     `models/boosted` is the model, of any family; it also has `reference.json` and the files of the library. `models/linear` is its
     baseline. `reports/training` has the validation loss by round.
 
-    The table is read in batches and by column: nothing here holds it whole. Of a large one `_SCORED` rows, evenly spaced, are scored.
+    A large table is read in batches and by column: nothing here holds it whole. Of more than `_SCORED` rows
+    so many, evenly spaced, are scored.
     """
     schema = FeatureSchema.from_bytes((paths.FEATURES / feature_schema.FILE_NAME).read_bytes())
     rows = Rows(paths.TRAINING_ROWS)
