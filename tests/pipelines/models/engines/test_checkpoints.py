@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from contract.errors import ConfigurationError, UnavailableError
-from harness import PROJECT, object_stores
+from harness import PROJECT
 from pipelines import paths
 from pipelines.data.training import Rows
 from pipelines.machine.blobs import Directory, open_blobs
@@ -30,6 +30,7 @@ from pipelines.models.rounds import Round
 from pipelines.params.params import Params
 from pipelines.params.train import DartParams, GbtreeParams
 from pipelines.stages.features import stage as features
+from tests.contract.store.services import SERVICES, Service
 from tests.pipelines.conftest import write_months
 from tests.pipelines.models import toy
 
@@ -41,15 +42,23 @@ def _checkpoint(rounds: int) -> Checkpoint:
     return Checkpoint(tuple(1 / (index + 1) for index in range(rounds)), b"model\n%d" % rounds)
 
 
-@pytest.fixture(params=["directory", "bucket"])
-def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+@pytest.fixture(scope="module", params=["directory", *SERVICES])
+def service(request: pytest.FixtureRequest) -> Iterator[Service | None]:
+    """An object store of each kind, and none, for a directory."""
     if request.param == "directory":
-        yield open_blobs(str(tmp_path / "checkpoints"))
+        yield None
         return
-    with object_stores.s3() as environment:
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
-        yield open_blobs("s3://models/checkpoints")
+    with SERVICES[request.param]() as service:
+        yield service
+
+
+@pytest.fixture
+def place(service: Service | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    if service is None:
+        return open_blobs(str(tmp_path / "checkpoints"))
+    for name, value in service.environment.items():
+        monkeypatch.setenv(name, value)
+    return open_blobs(f"{service.location}/{tmp_path.name}")
 
 
 def test_newest_checkpoint_comes_back_and_only_two_are_kept(place: Any) -> None:
