@@ -69,7 +69,12 @@ def environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     programs = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', os.defpath)}"
     # An equal share of the CPU, as their peers and the tests beside them have; the least one would starve on a busy machine.
-    return kept | {"PATH": programs, "BENTOML_DO_NOT_TRACK": "true", "BULKHEAD_TRAINING_WEIGHT": "none"}
+    return kept | {
+        "PATH": programs,
+        "BENTOML_DO_NOT_TRACK": "true",
+        "BULKHEAD_TRAINING_WEIGHT": "none",
+        "OMP_WAIT_POLICY": "PASSIVE",  # as our stages set it: a peer whose threads spin would lose by that alone
+    }
 
 
 @dataclass(frozen=True)
