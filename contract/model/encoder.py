@@ -22,6 +22,9 @@ from contract.model.columns.readers import Parsed
 from contract.model.row_program import Fallback, Parser, Row, compiled
 from contract.schema import kinds
 from contract.schema.schema import FeatureSchema, Field
+from contract.schema.texts import missing_numbers
+
+TableColumn = Sequence[Any] | NDArray[np.float64]
 
 
 class Encoder:
@@ -47,6 +50,9 @@ class Encoder:
         parsers = [parse for _, parse in self._parsers]
         self.parsers = dict(self._parsers)
         bounds = self.bounds = {field.name: _bounds(field) for field in schema.fields if kinds.is_bounded(field)}
+        self._sentinels = {
+            field.name: sorted(missing_numbers(field)) for field in schema.fields if field.name in bounds
+        }
         closed = _known(schema)
         self._encode = compiled(schema, parsers, bounds, made, closed)
         self._columns = ColumnProgram(schema, parsers, bounds, made, closed)
@@ -86,17 +92,30 @@ class Encoder:
         matrix, fallbacks = self.encode_rows(columns.rows())
         return matrix, by_fallback(fallbacks)
 
-    def encode_table(self, columns: Mapping[str, Sequence[Any]]) -> NDArray[np.float32]:
+    def encode_table(self, columns: Mapping[str, TableColumn]) -> NDArray[np.float32]:
         """Return the matrix of a table, given as columns of equal length, one for every field of the schema.
 
         Values for which a request would be refused (out of range, of another type, NaN) count as missing.
+
+        Args:
+            columns: lists of values, or of numbers float64 arrays, which take a tenth of the time.
         """
         if absent := [name for name in sorted(self._names) if name not in columns]:
             raise InvalidRowsError(
                 "the table lacks columns of the schema", [Problem(None, name, "absent") for name in absent]
             )
-        values = [_parse_leniently(parse, columns[name]) for name, parse in self._parsers]
+        values = [self._read_leniently(name, parse, columns[name]) for name, parse in self._parsers]
         return self._columns.table(values, len(values[0]) if values else 0)
+
+    def _read_leniently(self, name: str, parse: Parser, column: TableColumn) -> list[Any] | NDArray[np.float64]:
+        if not isinstance(column, np.ndarray):
+            return _parse_leniently(parse, column)
+        numbers = column + 0.0  # there is one zero: what is -0 becomes 0
+        low, high = self.bounds[name]
+        is_taken = (numbers >= low) & (numbers <= high)  # NaN is not
+        if sentinels := self._sentinels[name]:
+            is_taken &= ~np.isin(numbers, sentinels)
+        return np.where(is_taken, numbers, np.nan)
 
     def encode_parsed(self, columns: Mapping[str, Parsed], size: int) -> NDArray[np.float32]:
         """Return the matrix of checked columns: numbers and booleans as float64, NaN for missing; others as `columns.readers` has them."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import BundleError, Problem
-from contract.model.encoder import Encoder
+from contract.model.encoder import Encoder, TableColumn
 from contract.model.row_program import Fallback, Row
 from contract.model.runtime import onnxruntime
 from contract.schema import schema as feature_schema
@@ -82,7 +82,7 @@ class Predictor:
         matrix, fallbacks = self.encoder.encode_rows(rows)
         return Scored(matrix, self.score_matrix(matrix)), fallbacks
 
-    def score_table(self, columns: Mapping[str, Sequence[Any]]) -> NDArray[np.float32]:
+    def score_table(self, columns: Mapping[str, TableColumn]) -> NDArray[np.float32]:
         """Score every row of a table, as `score_matrix` does."""
         return self.score_matrix(self.encoder.encode_table(columns))
 

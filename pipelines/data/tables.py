@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -113,8 +114,17 @@ def offset(at: datetime, period: str) -> datetime:
 
 
 def columns_of(table: pl.DataFrame, names: Sequence[str]) -> dict[str, list[Any]]:
-    """Return the named columns as Python lists, for the encoder."""
+    """Return the named columns as Python lists."""
     return {name: table[name].to_list() for name in names}
+
+
+def encodable(table: pl.DataFrame, names: Sequence[str]) -> dict[str, Any]:
+    """Return the named columns for `Encoder.encode_table`: numbers as float64, NaN where missing, and others as Python lists."""
+    columns = (table[name] for name in names)
+    return {
+        column.name: column.fill_null(math.nan).to_numpy() if column.dtype == pl.Float64 else column.to_list()
+        for column in columns
+    }
 
 
 def outcomes(table: pl.DataFrame, target: TargetParams) -> pl.Series:

@@ -106,7 +106,7 @@ def _judged(month: str, params: Params, predictor: Predictor) -> Judged:
     if not len(outcomes) or (TASKS[target.task].has_positive and not 0 < outcomes.sum() < len(outcomes)):
         raise DataRejectedError(f"{month} has no labels of both kinds yet; wait for them to arrive")
     fields = [field.name for field in predictor.schema.fields]
-    return Judged(table, outcomes, predictor.score_table(tables.columns_of(table, fields)).astype(np.float64))
+    return Judged(table, outcomes, predictor.score_table(tables.encodable(table, fields)).astype(np.float64))
 
 
 def _measures(by: Judgement, judged: Judged) -> dict[str, Any]:

@@ -123,4 +123,4 @@ def scores(rows: Labelled, prior: Any) -> dict[str, Scores]:
 def score(predictor: Predictor, rows: Labelled) -> Scores:
     """Return the scores of the rows, as float64."""
     names = [field.name for field in predictor.schema.fields]
-    return predictor.score_table(tables.columns_of(rows.table, names)).astype(np.float64)
+    return predictor.score_table(tables.encodable(rows.table, names)).astype(np.float64)

@@ -74,7 +74,7 @@ def _batch(table: pl.DataFrame, marks: Marks, schema: FeatureSchema) -> training
     encoder = Encoder(schema)
     return training.Batch(
         np.concatenate(
-            [encoder.encode_table(tables.columns_of(rows, table.columns)) for rows in table.iter_slices(_ROWS_AT_ONCE)]
+            [encoder.encode_table(tables.encodable(rows, table.columns)) for rows in table.iter_slices(_ROWS_AT_ONCE)]
         ),
         marks.outcomes.filter(marks.is_used).to_numpy(),
         (marks.parts.filter(marks.is_used) == splits.VALIDATION).to_numpy(),

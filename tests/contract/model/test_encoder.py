@@ -289,6 +289,18 @@ def test_rows_and_columns_are_encoded_bit_for_bit_alike() -> None:
     assert matrix.tobytes() == ENCODER.encode_table(columns).tobytes()
 
 
+@pytest.mark.parametrize("missing", [(), ("-999", "5.5"), ("-1", "3000")])
+@pytest.mark.parametrize("name", ["wind", "distance"])
+def test_numbers_of_a_table_are_encoded_alike_in_an_array_and_in_a_list(name: str, missing: tuple[str, ...]) -> None:
+    values = [-0.0, 0.0, 1e-300, 5.5, 1e38, 1e39, -1e39, math.inf, -math.inf, math.nan, -999.0, 3000.0, -1.0]
+    fields = tuple(replace(field, missing=missing) if field.name == name else field for field in SCHEMA.fields)
+    encoder = Encoder(replace(SCHEMA, fields=fields))
+    columns = {key: [value] * len(values) for key, value in ROW.items()} | {name: values}
+    before = np.array(values)
+    assert encoder.encode_table(columns | {name: before}).tobytes() == encoder.encode_table(columns).tobytes()
+    assert before.tobytes() == np.array(values).tobytes()
+
+
 @pytest.mark.parametrize("value", [-0.0, "-0.0", "-0", 0, "0"])
 def test_zero_is_encoded_as_a_table_has_it_whatever_its_sign(value: Any) -> None:
     columns = {name: [field] for name, field in (ROW | {"wind": 0.0}).items()}

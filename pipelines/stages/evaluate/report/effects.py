@@ -42,7 +42,7 @@ def effects(held: Holdout, family: str, *, resamples: int, seed: int) -> dict[st
         return None
     predictor = Predictor.load(paths.BOOSTED)
     picked = _sample(len(held.outcomes), seed)
-    rows = tables.columns_of(held.table[picked], [field.name for field in predictor.schema.fields])
+    rows = tables.encodable(held.table[picked], [field.name for field in predictor.schema.fields])
     matrix = predictor.encoder.encode_table(rows)
     clusters = np.unique(held.clusters[picked], return_inverse=True)[1]
     found = contributions(path, matrix)
