@@ -29,6 +29,7 @@ STAGES = {
     "screen": "refuse leaks, repeated rows and entities on both sides of the split",
     "tune": "search better settings for the model, if params.yaml asks for trials",
     "train": "train XGBoost and the linear baseline, export both to ONNX",
+    "staleness": "judge models of earlier months on later ones, if params.yaml asks for it",
     "champion": "fetch the live model from the bundle store, for the comparison",
     "evaluate": "score the exported model on the hold-out, and gate it",
     "bundle": "build the bundle, a bento named by its digest",
@@ -159,6 +160,8 @@ def _run(options: argparse.Namespace) -> str:
     run: Callable[..., str] = importlib.import_module(module).run
     if name == "train":
         return _train(run, params_file.load())
+    if name == "staleness":
+        return _staleness(run, params_file.load())
     return run(params_file.load(), **{name: getattr(options, name) for name in ("month", "fleet") if name in options})
 
 
@@ -174,6 +177,16 @@ def _train(run: Callable[..., str], settings: Any) -> str:
     summary = run(settings, Session(checkpoints, scratch=lambda: scratch.directory(var_directory() / "scratch")))
     checkpoints.clear()
     return summary
+
+
+def _staleness(run: Callable[..., str], settings: Any) -> str:
+    """Run the stage with the models that this machine keeps."""
+    from pipelines.machine import scratch
+    from pipelines.machine.blobs import open_blobs
+    from pipelines.paths import var_directory
+
+    kept = open_blobs(str(var_directory() / "staleness"))
+    return run(settings, kept, lambda: scratch.directory(var_directory() / "scratch"))
 
 
 def _end(code: int) -> NoReturn:

@@ -25,6 +25,7 @@ PREDICTIONS = MODELS / "predictions.parquet"
 REPORTS = Path("reports")
 VALIDATION = REPORTS / "validation.json"
 SCREENING = REPORTS / "screening.json"
+STALENESS = REPORTS / "staleness.json"
 DATA_DOCS = REPORTS / "data_docs"
 CURVE = REPORTS / "training"
 PLOTS = REPORTS / "plots"

@@ -34,6 +34,7 @@ PAGES = {
     "reports/validation.json": "Checks of the data",
     "reports/screening.json": "Leaks, repeated rows, entities on both sides of the split",
     "reports/slices.json": "Scores by slice",
+    "reports/staleness.json": "Models of earlier months on later ones",
     "metrics.json": "Scores",
     "build/bundle/manifest.json": "Bundle: its manifest",
     "build/bundle/sbom.cdx.json": "Bundle: its software, as CycloneDX",

@@ -17,6 +17,7 @@ from contract.errors import ConfigurationError, Problem
 from pipelines import paths
 from pipelines.params import params
 from pipelines.params.judging.evaluate import Slice
+from pipelines.params.judging.staleness import Staleness
 from pipelines.params.source import SOURCES
 from pipelines.params.train import FAMILIES
 
@@ -32,6 +33,7 @@ _NESTED: dict[str, Any] = {
     "columns": params.Column,
     "expectations": params.Expectation,
     "slices": Slice,
+    "staleness": Staleness,
 }
 
 # Pydantic's words are Python's types; a person writes YAML.

@@ -177,6 +177,8 @@ class Params(Model):
             )
         self.tune.check(self.train.family, self.train, self.train.space)
         self._check_split()
+        if self.evaluate.staleness is not None:
+            self.evaluate.staleness.check(self.split)
         self._check_gates()
         self._check_deprecated()
         return self

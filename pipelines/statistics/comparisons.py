@@ -38,6 +38,16 @@ def differences(
     return saved(losses, other_losses, clusters, resamples=resamples, seed=seed)
 
 
+def headlines(
+    judgement: Judgement, outcomes: Outcomes, scores: Scores, clusters: Clusters, *, resamples: int, seed: int
+) -> NDArray[np.float64]:
+    """Return the headline of one model as measured, then once for each resampling of whole clusters."""
+    if judgement.by_auc:
+        return areas(outcomes, scores, clusters, resamples=resamples, seed=seed)
+    means = resampled_means(judgement.losses(outcomes, scores), clusters, resamples=resamples, seed=seed)
+    return np.sqrt(means) if judgement.is_root else means
+
+
 def log_loss_differences(
     judgement: Judgement,
     outcomes: Outcomes,

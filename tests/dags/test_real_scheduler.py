@@ -217,11 +217,11 @@ def test_outcome_tells_of_each_stage_and_each_month(site: Site, trained: str) ->
     assert (outcome["stage"], outcome["state"]) == ("evaluate", "ran")
     stages = {stage["stage"]: stage for stage in outcome["stages"]}
     assert set(stages) == {
-        "declare", "collect", "validate", "features", "screen", "tune", "train", "champion", "evaluate"
+        "declare", "collect", "validate", "features", "screen", "tune", "train", "staleness", "champion", "evaluate"
     }  # fmt: skip
     # It is that of the second attempt: the first one was killed in `train`, and had done what comes before.
     ran = {name for name, stage in stages.items() if stage["state"] == "ran"}
-    assert ran == {"train", "champion", "evaluate"}
+    assert ran == {"train", "staleness", "champion", "evaluate"}
     assert [month["month"] for month in stages["collect"]["months"]] == MONTHS
     assert {month["state"] for month in stages["collect"]["months"]} == {"unchanged"}
     assert outcome["facts"]["verdict"] == "approved"

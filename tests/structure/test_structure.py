@@ -73,6 +73,7 @@ def test_every_stage_of_dvc_yaml_is_a_command_that_depends_on_its_own_code() -> 
         "screen",
         "tune",
         "train",
+        "staleness",
         "champion",
         "evaluate",
         "bundle",

@@ -144,6 +144,20 @@ class Checkpoints:
         self._folders.add(series.folder)
         return series
 
+    def keep_newest(self, most: int) -> None:
+        """Delete the oldest of what this training did not ask for, until `most` are left or all others were asked for."""
+        if self.place is None:
+            return
+        try:
+            written_at = self.place.list()
+            idle = sorted(
+                (key for key in written_at if key.partition("/")[0] not in self._folders), key=written_at.__getitem__
+            )
+            for key in idle[: max(0, len(written_at) - most)]:
+                self.place.delete(key)
+        except BulkheadError as error:
+            _LOG.warning("old models are left in %s: %s", self.place.location, error)
+
     def clear(self) -> None:
         """Delete all but the newest checkpoint of each pass, for the training is complete, and those that others abandoned a week ago.
 

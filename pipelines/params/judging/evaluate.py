@@ -9,6 +9,7 @@ from pydantic import Field
 
 from pipelines.params.column import Column, require_columns
 from pipelines.params.judging.behaviour import Behaviour
+from pipelines.params.judging.staleness import Staleness
 from pipelines.params.target import TargetParams
 from pipelines.params.types import Model, Part
 
@@ -130,6 +131,10 @@ class Evaluate(Model):
     )
     behaviour: tuple[Behaviour, ...] = Field(
         default=(), description="Expectations of how the score moves when one field of a row changes."
+    )
+    staleness: Staleness | None = Field(
+        default=None,
+        description="Models of earlier months, judged on the months after: how often to retrain. Null: not measured.",
     )
     bootstrap: int = Field(
         default=2000,

@@ -143,6 +143,8 @@ def _write(
         lineage=lineage.lineage(params, held, screening),
         changes=lineage.changes(),
         training=training,
+        # Absent in tests of `evaluate` alone.
+        staleness=json.loads(paths.STALENESS.read_bytes()) if paths.STALENESS.exists() else None,
     )
     write_atomically(paths.EVALUATION, page.render(params, found).encode())
     write_atomically(paths.MODEL_CARD, card.render(params, found).encode())

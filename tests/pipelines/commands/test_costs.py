@@ -53,7 +53,17 @@ def test_upstream_follows_files_and_the_folders_above_them(stages: Graph) -> Non
 def test_the_graph_of_the_pipeline_is_whole() -> None:
     stages = graph(yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"], ["2013-01", "2013-02"])
     needed = {stage.split("@")[0] for stage in stages.needed(["bundle"])}
-    assert {"declare", "collect", "validate", "features", "screen", "train", "champion", "evaluate"} < needed
+    assert {
+        "declare",
+        "collect",
+        "validate",
+        "features",
+        "screen",
+        "train",
+        "staleness",
+        "champion",
+        "evaluate",
+    } < needed
 
 
 def test_the_cache_saved_what_a_run_needed_and_did_not_run(stages: Graph) -> None:

@@ -128,7 +128,10 @@ class Figures:
         """Return the figures of this model alone, by name; those that have no meaning on these rows are left out."""
         judged, clusters = self.judged, self.predictions.clusters
         outcomes, scores = self.predictions.outcomes, self.predictions.scores["model"]
-        found = {judged.headline: self.bounded(MEASURES[judged.headline].title, self._headline(), clusters)}
+        headline = comparisons.headlines(
+            judged, outcomes, scores, clusters, resamples=self.resamples, seed=self.given.seed
+        )
+        found = {judged.headline: self.bounded(MEASURES[judged.headline].title, headline, clusters)}
         if pair := calibration.binary(judged.form, outcomes, scores):
             values = calibration.errors(*pair, clusters, resamples=self.resamples, seed=self.given.seed)
             found[CALIBRATION] = self.bounded("calibration error", values, clusters)
@@ -145,16 +148,6 @@ class Figures:
                 )
                 found[name] = self.bounded(f"cost of a thousand decisions{unit}", values, clusters)
         return found
-
-    def _headline(self) -> Values:
-        found, judged = self.predictions, self.judged
-        if judged.by_auc:
-            return comparisons.areas(
-                found.outcomes, found.scores["model"], found.clusters, resamples=self.resamples, seed=self.given.seed
-            )
-        losses = judged.losses(found.outcomes, found.scores["model"])
-        means = comparisons.resampled_means(losses, found.clusters, resamples=self.resamples, seed=self.given.seed)
-        return np.sqrt(means) if judged.is_root else means
 
     def _answers(self) -> dict[str, dict[str, Any]]:
         """Return shares of right answers: precision and recall of the positive label, or the accuracy among several."""

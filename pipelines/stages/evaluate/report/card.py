@@ -27,6 +27,7 @@ def render(params: Params, found: Found) -> str:
         "Slices": _slices(found),
         "Fairness": _fairness(found),
         "Behaviour": _behaviour(found),
+        "Staleness": _staleness(found),
         "Limits": _limits(found),
         "Compute it again": _again(found),
     }
@@ -158,6 +159,33 @@ def _behaviour(found: Found) -> list[str]:
         ("expectation", "rows", "share that violates it, with 95 % bounds", "verdict"),
         ((entry["name"], f"{entry['rows']:,}", _bounded(entry), entry["verdict"]) for entry in entries),
     )
+
+
+def _staleness(found: Found) -> list[str]:
+    stale = found.staleness
+    if stale is None or not stale["sentence"]:
+        return [f"Not measured: {_cell(stale['because']) if stale else 'evaluate ran alone'}."]
+    share = "" if stale["by_auc"] else ", as a share of it"
+    rows = (
+        (
+            str(entry["age_months"]),
+            ", ".join(entry["months"]),
+            f"{entry['rows']:,}",
+            _bounded(entry | {"unit": stale["unit"]}, stale["fewest"]),
+            entry["verdict"],
+        )
+        for entry in stale["ages"]
+    )
+    return [
+        stale["sentence"],
+        "",
+        f"{stale['rule']} {stale['held_fixed']}",
+        "",
+        *_table(
+            ("age in months", "judged on", "rows", f"difference in {stale['compared']}{share}, with 95 % bounds", ""),
+            rows,
+        ),
+    ]
 
 
 def _limits(found: Found) -> list[str]:

@@ -36,6 +36,7 @@ class Found:
         lineage: as `lineage.lineage` has it.
         changes: of the inputs against the live model; None where nothing is compared.
         training: `models/training.json`.
+        staleness: `reports/staleness.json`; None without the file.
     """
 
     metrics: dict[str, Any]
@@ -47,6 +48,7 @@ class Found:
     lineage: dict[str, Any]
     changes: Sequence[str] | None
     training: dict[str, Any]
+    staleness: dict[str, Any] | None = None
 
 
 def render(params: Params, found: Found) -> str:
@@ -93,6 +95,7 @@ def render(params: Params, found: Found) -> str:
             found.bands,
             approval.get("reliability"),
             found.effects,
+            found.staleness,
             params.target.task,
             metrics["holdout"].get("positive_rate"),
             params.target.unit,

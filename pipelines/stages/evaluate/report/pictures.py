@@ -28,6 +28,7 @@ def pictures(
     bands: dict[str, Rows],
     reliability: dict[str, Any] | None,
     effects: dict[str, Any] | None,
+    staleness: dict[str, Any] | None,
     task: str,
     positive_rate: float | None,
     unit: str | None,
@@ -38,6 +39,7 @@ def pictures(
         bands: bounds of `roc` and `pr`, as `curves.bands` has them.
         reliability: bins with bounds; None: the calibration is drawn without.
         effects: as `effects.effects` has them.
+        staleness: `reports/staleness.json`; None, or without ages: not drawn.
         unit: of the target, for the axes of numbers.
     """
     import matplotlib
@@ -49,6 +51,8 @@ def pictures(
         )  # fmt: skip
         if effects is not None:
             drawn["Effect of features"] = _effects(effects["features"][:_MOST_BARS], effects["scale"])
+        if staleness is not None and staleness["ages"]:
+            drawn["Staleness: difference from the freshest model, by age; dashed the margin"] = _staleness(staleness)
         return {caption: _titled(picture, caption) for caption, picture in drawn.items()}
 
 
@@ -170,6 +174,19 @@ def _effects(features: Rows, scale: str) -> str:
         [row["feature"] for row in shown], figures, xerr=errors, color=_MODEL, ecolor=_INK, error_kw={"elinewidth": 0.8}
     )
     axes.set(xlabel=f"mean absolute contribution [{scale}]")
+    return _svg(figure)
+
+
+def _staleness(found: dict[str, Any]) -> str:
+    figure, axes = _figure()
+    # Of age 1 is the freshest model itself.
+    rows = [{"age_months": 1, "figure": 0.0, "lower_bound": 0.0, "upper_bound": 0.0}, *found["ages"]]
+    at = [row["age_months"] for row in rows]
+    axes.axhline(-found["margin"], color=_CHANCE, linestyle="--", linewidth=1)
+    axes.fill_between(*_bounds(rows, "age_months"), color=_MODEL, alpha=0.2, linewidth=0)
+    axes.plot(at, [row["figure"] for row in rows], color=_MODEL, marker="o", markersize=4)
+    what = f"difference in {found['compared']}" if found["by_auc"] else f"share of the {found['compared']} saved"
+    axes.set(xlabel="age [months]", ylabel=what, xticks=at)
     return _svg(figure)
 
 

@@ -53,7 +53,7 @@ INPUTS = {"partitions": {"2024-01": "ab" * 32, "2024-02": "cd" * 32}}
 
 def test_card_has_every_section_with_figures_bounds_and_digests(evaluated: Evaluated) -> None:
     assert re.findall("^## (.*)$", evaluated.card, re.MULTILINE) == [
-        "Intended use", "The model", "Data", "Metrics", "Slices", "Fairness", "Behaviour", "Limits", "Compute it again",
+        "Intended use", "The model", "Data", "Metrics", "Slices", "Fairness", "Behaviour", "Staleness", "Limits", "Compute it again",
     ]  # fmt: skip
     assert evaluated.card.startswith("# Model card: deliveries\n\n**Approved.** All ")
     assert evaluated.found.lineage["model"]["model.onnx"] in evaluated.card
