@@ -22,7 +22,7 @@ _ALPHA = 0.05
 _MARGIN = 0.01  # of ROC-AUC; `gates.regression_margin`
 _RESAMPLES = 1000
 _TRUTH_ROWS = 2_000_000
-_COVERAGE, _POWER = (0.93, 0.97), 0.8
+COVERAGE, _POWER = (0.93, 0.97), 0.8
 Numbers = NDArray[np.float64]
 
 
@@ -87,7 +87,7 @@ class Tally:
 
 
 @cache
-def _truth(month: Month, noise: float) -> float:
+def truth(month: Month, noise: float) -> float:
     """Return the ROC-AUC of a model on endlessly many days."""
     random = np.random.default_rng(99)
     endless = Month(_TRUTH_ROWS // 40, 38, month.level, month.day, month.row)
@@ -98,26 +98,26 @@ def _truth(month: Month, noise: float) -> float:
 @cache
 def inferior_noise(month: Month) -> float:
     """Return the noise of a model whose true ROC-AUC is lower by the margin."""
-    wanted, low, high = _truth(month, month.noise) - _MARGIN, month.noise, month.noise + 1
+    wanted, low, high = truth(month, month.noise) - _MARGIN, month.noise, month.noise + 1
     for _ in range(12):
         middle = (low + high) / 2
-        low, high = (middle, high) if _truth(month, middle) > wanted else (low, middle)
+        low, high = (middle, high) if truth(month, middle) > wanted else (low, middle)
     return (low + high) / 2
 
 
 def tally(month: Month, replications: int, seed: int) -> Tally:
     """Judge simulated months, and return the counts."""
-    found, worse, truth = Tally(), inferior_noise(month), _truth(month, month.noise)
-    for random in _generators(replications, seed):
+    found, worse, true = Tally(), inferior_noise(month), truth(month, month.noise)
+    for random in generators(replications, seed):
         found.replications += 1
         labels, days, (model, equal, inferior) = month.draw(random, (month.noise, month.noise, worse))
         drawn = int(random.integers(2**31))
         values = comparisons.areas(labels, model, days, resamples=_RESAMPLES, seed=drawn)[1:]
         low, high = np.percentile(values, [2.5, 97.5])
-        found.covered += bool(low <= truth <= high)  # NumPy's own is no JSON
+        found.covered += bool(low <= true <= high)  # NumPy's own is no JSON
         found.width += float(high - low)
         low, high = _by_rows(labels, model)
-        found.naive_covered += bool(low <= truth <= high)
+        found.naive_covered += bool(low <= true <= high)
         found.naive_width += float(high - low)
         found.promoted += _passes(labels, inferior, model, days, drawn)
         found.found += _passes(labels, equal, model, days, drawn)
@@ -126,7 +126,7 @@ def tally(month: Month, replications: int, seed: int) -> Tally:
     return found
 
 
-def _generators(count: int, seed: int) -> Iterator[np.random.Generator]:
+def generators(count: int, seed: int) -> Iterator[np.random.Generator]:
     yield from (np.random.default_rng(each) for each in np.random.SeedSequence(seed).spawn(count))
 
 
@@ -179,7 +179,7 @@ def verdicts(seed: int, replications: int = 1000) -> list[Result]:
             missed,
             f"{found.covered / count:.1%} hold the true ROC-AUC, wanted 93 to 97 %; by rows {found.naive_covered / count:.1%}, "
             f"of intervals that are {found.width / found.naive_width:.1f} times as narrow",
-            _COVERAGE[0] <= found.covered / count <= _COVERAGE[1],
+            COVERAGE[0] <= found.covered / count <= COVERAGE[1],
         ),
         Result(
             30,

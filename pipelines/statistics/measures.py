@@ -189,19 +189,41 @@ def auc_by_resampled_days(
     weights = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), resamples).astype(np.float64)
     weights = np.vstack([np.ones(size), weights])
     counts = [np.bincount(days[labels == value], minlength=size).astype(np.float64) for value in (1, 0)]
-    step = max(1, _CHUNK // size)
-    parts = [_auc_and_error(weights[at : at + step], concordant, *counts) for at in range(0, len(weights), step)]
-    areas, errors = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return studentized(*areas_and_errors(weights, concordant, *counts))
+
+
+def studentized(figures: Scores, errors: Scores) -> Scores:
+    """Return figures between -1 and 1, as measured and of each resampling, such that their percentiles are bounds by bootstrap-t.
+
+    Args:
+        errors: the standard error of each figure.
+    """
     with np.errstate(invalid="ignore", divide="ignore"):
-        moved = areas[0] - errors[0] * (areas - areas[0]) / errors
-    bounds: Scores = np.where(
-        errors > 0, np.clip(moved, -1.0, 1.0), areas
-    )  # without spread, as of a perfect model, as it is
+        moved = figures[0] - errors[0] * (figures - figures[0]) / errors
+    # Without spread, as of a perfect model, as it is.
+    bounds: Scores = np.where(errors > 0, np.clip(moved, -1.0, 1.0), figures)
     return bounds
 
 
-def _auc_and_error(weights: Scores, concordant: Scores, positives: Scores, negatives: Scores) -> tuple[Scores, Scores]:
-    """Return ROC-AUC for each row of weights of the days, and its standard error from the influence of each day."""
+def areas_and_errors(
+    weights: Scores, concordant: Scores, positives: Scores, negatives: Scores
+) -> tuple[Scores, Scores]:
+    """Return ROC-AUC for each row of weights of the days, and its standard error from the influence of each day.
+
+    Both are NaN where one label has no weight.
+
+    Args:
+        weights: of shape (sets, days).
+        positives, negatives: rows of either label by day.
+    """
+    step = max(1, _CHUNK // weights.shape[1])
+    starts = range(0, len(weights), step)
+    parts = [_area_and_error(weights[at : at + step], concordant, positives, negatives) for at in starts]
+    areas, errors = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return areas, errors
+
+
+def _area_and_error(weights: Scores, concordant: Scores, positives: Scores, negatives: Scores) -> tuple[Scores, Scores]:
     # Products of whole and half numbers: exact, whatever the order in which a processor adds them.
     as_positives, as_negatives = weights @ concordant.T, weights @ concordant
     weighed, others = (weights @ positives)[:, None], (weights @ negatives)[:, None]

@@ -1,7 +1,8 @@
 """Figures of many parts of the hold-out, resampled together: each draw of clusters serves all of them. Pure functions.
 
-A statistic takes the weights of the clusters, of shape (sets, clusters), and returns a figure for each set; NaN where the drawn clusters
-have no row of its part. It keeps sums by cluster, so that its cost does not grow with the rows.
+A statistic takes the weights of the clusters, of shape (sets, clusters), and returns a figure for each set, of shape (sets,) or with its
+standard error (sets, 2); NaN where the drawn clusters have no row of its part. It keeps sums by cluster, so that its cost does not grow
+with the rows.
 """
 
 from __future__ import annotations
@@ -65,22 +66,23 @@ def mean(values: NDArray[np.float64], clusters: Clusters) -> Statistic:
 
 
 def area(labels: Labels, scores: Scores, clusters: Clusters, others: Scores | None = None) -> Statistic:
-    """Return the statistic of ROC-AUC, less that of `others`."""
+    """Return the statistic of ROC-AUC, less that of `others`, with its standard errors."""
     owners, places = np.unique(clusters, return_inverse=True)
     pairs = measures.concordance(labels, scores, places)
     if others is not None:
         pairs = pairs - measures.concordance(labels, others, places)
-    positives, negatives = (np.bincount(places[labels == value], minlength=len(owners)) for value in (1, 0))
+    counts = [np.bincount(places[labels == value], minlength=len(owners)).astype(np.float64) for value in (1, 0)]
+    return lambda weights: np.stack(measures.areas_and_errors(weights[:, owners], pairs, *counts), axis=1)
 
-    def of(weights: NDArray[np.float64]) -> Values:
-        drawn = weights[:, owners]
-        # Products of whole and half numbers: exact, whatever the order in which a processor adds them.
-        count = (drawn @ positives) * (drawn @ negatives)
-        with np.errstate(invalid="ignore"):
-            values: Values = ((drawn @ pairs) * drawn).sum(axis=1) / count
-        return values
 
-    return of
+def figures(values: Values) -> Values:
+    """Return the figures without their standard errors, for their spread."""
+    return values if values.ndim == 1 else values[:, 0]
+
+
+def for_bounds(values: Values) -> Values:
+    """Return the values whose percentiles are bounds: by bootstrap-t where there are standard errors."""
+    return values if values.ndim == 1 else measures.studentized(*values.T)
 
 
 def has_both(outcomes: Outcomes, fewest: int) -> bool:
@@ -90,4 +92,5 @@ def has_both(outcomes: Outcomes, fewest: int) -> bool:
 
 
 def _is_usable(values: Values) -> bool:
-    return bool(np.isfinite(values[0]) and np.isfinite(values).mean() >= _FEWEST_DRAWS)
+    found = np.isfinite(figures(values))
+    return bool(found[0] and found.mean() >= _FEWEST_DRAWS)

@@ -56,7 +56,7 @@ def test_error_of_resampled_days_is_that_of_the_jackknife(rows: int) -> None:
     scores = labels * 0.5 + random.random(size * rows) + random.normal(0, 0.3, size)[days]
     pairs = measures.concordance(labels, scores, days)
     counts = [np.bincount(days[labels == value], minlength=size).astype(np.float64) for value in (1, 0)]
-    _, (error,) = measures._auc_and_error(np.ones((1, size)), pairs, *counts)
+    _, (error,) = measures.areas_and_errors(np.ones((1, size)), pairs, *counts)
     without = [roc_auc_score(labels[days != day], scores[days != day]) for day in range(size)]
     assert error == pytest.approx(np.sqrt((size - 1) / size * np.sum((without - np.mean(without)) ** 2)), rel=0.06)
 

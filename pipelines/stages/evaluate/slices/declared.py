@@ -15,7 +15,7 @@ from pipelines.stages.evaluate.slices.parts import Part
 from pipelines.statistics import multiplicity
 from pipelines.statistics.measures import describe
 from pipelines.statistics.multiplicity import ALPHA
-from pipelines.statistics.parts import Statistic, Values, blocks
+from pipelines.statistics.parts import Statistic, Values, blocks, figures
 
 Found = dict[str, Any]
 NAME = f"{gate.LIVE} by slice"
@@ -113,14 +113,13 @@ def _fill(
 
 
 def _compared(measure: str, values: Values, clusters: int, margin: float, fewest: int) -> Found:
-    bounds = parts.bounded(measure, values)
-    is_tested = clusters >= fewest
+    bounds, drawn, is_tested = parts.bounded(measure, values), figures(values), clusters >= fewest
     return {
         **bounds,
-        "p_worse": multiplicity.p_below(values, -margin, clusters) if is_tested else None,
+        "p_worse": multiplicity.p_below(drawn, -margin, clusters) if is_tested else None,
         "p_holm": None,
         "is_worse": False,
-        "detectable": multiplicity.detectable(values, clusters) if is_tested else None,
+        "detectable": multiplicity.detectable(drawn, clusters) if is_tested else None,
         "verdict": gate.better_by({**bounds, "clusters": clusters}, margin, fewest)["verdict"],
     }
 

@@ -126,7 +126,7 @@ def resampled(statistics: list[Statistic], measuring: Figures, blocks: Clusters)
 
 def bounded(measure: str, values: Values) -> dict[str, Any]:
     """Return a figure with its bounds and its words."""
-    return {"measure": measure, **comparisons.bounded(values)}
+    return {"measure": measure, **comparisons.bounded(parts.for_bounds(values))}
 
 
 def with_values(entries: Mapping[str, tuple[str, Values | None]]) -> dict[str, dict[str, Any]]:
