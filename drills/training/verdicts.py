@@ -127,6 +127,7 @@ def tally(month: Month, replications: int, seed: int) -> Tally:
 
 
 def generators(count: int, seed: int) -> Iterator[np.random.Generator]:
+    """Yield a generator of random numbers for each replication."""
     yield from (np.random.default_rng(each) for each in np.random.SeedSequence(seed).spawn(count))
 
 

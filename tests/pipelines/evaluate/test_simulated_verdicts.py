@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from drills.training import verdicts
+from drills.training import slices, verdicts
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +32,33 @@ def test_counts_are_plain_numbers_which_the_results_can_hold(counted: verdicts.T
 
 def test_model_that_is_worse_by_the_margin_is_seldom_promoted(counted: verdicts.Tally) -> None:
     assert counted.promoted <= 11
+
+
+def test_intervals_of_slices_hold_the_truth(counted: verdicts.Tally) -> None:
+    """Of 60 slices of 54 rows a day; `counted` has found the truth, which is that of all such months."""
+    found = slices.tally(verdicts.Month(rows=150), 54 / 150, 60, seed=5)
+    assert (found.slices, found.left_out) == (60, 0)
+    assert found.covered >= 48
+    assert found.differences >= 48
+
+
+def test_bounds_of_a_slice_are_those_of_its_rows_alone() -> None:
+    from pipelines.statistics import comparisons, parts
+
+    random = np.random.default_rng(8)
+    labels, days = random.integers(0, 2, 900).astype(np.int8), np.repeat(np.arange(30), 30)
+    scores = labels * 0.4 + random.random(900) + random.normal(0, 0.3, 30)[days]
+    rows = random.random(900) < 0.3
+    (found,) = parts.resampled([parts.area(labels[rows], scores[rows], days[rows])], days, resamples=4000, seed=1)
+    assert found is not None
+    slice_, whole = (
+        parts.for_bounds(found),
+        comparisons.areas(labels[rows], scores[rows], days[rows], resamples=4000, seed=2),
+    )
+    assert slice_[0] == whole[0]
+    assert np.percentile(slice_, [5, 95]) == pytest.approx(np.percentile(whole, [5, 95]), abs=0.006)
+    # Percentiles of the resamplings lie elsewhere: what is tested is not that.
+    assert abs(np.percentile(parts.figures(found), 5) - np.percentile(whole, 5)) > 0.02
 
 
 def test_bounds_do_not_exceed_what_a_difference_can_be_when_there_are_few_days() -> None:
