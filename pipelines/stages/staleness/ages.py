@@ -17,7 +17,7 @@ from pipelines.statistics import comparisons
 from pipelines.statistics.measures import Outcomes, Scores
 from pipelines.statistics.tasks import Judgement
 
-KEPT, LOST, UNDECIDED = "no loss", "lost", "undecided"
+KEPT, LOST, UNDECIDED = "within the margin", "lost", "undecided"
 
 
 @dataclass(frozen=True)

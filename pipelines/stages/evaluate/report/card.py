@@ -182,7 +182,13 @@ def _staleness(found: Found) -> list[str]:
         f"{stale['rule']} {stale['held_fixed']}",
         "",
         *_table(
-            ("age in months", "judged on", "rows", f"difference in {stale['compared']}{share}, with 95 % bounds", ""),
+            (
+                "age in months",
+                "judged on",
+                "rows",
+                f"difference in {stale['compared']}{share}, with 95 % bounds",
+                "verdict",
+            ),
             rows,
         ),
     ]
