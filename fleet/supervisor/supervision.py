@@ -200,9 +200,9 @@ class Supervisor:
 
     def end_of(self, name: str) -> str:
         """Return how a program last ended, in supervisord's words, such as `exit status 65` or `terminated by SIGKILL`; "" if never."""
-        ends = re.findall(
-            rf"exited: {re.escape(name)} \((.*?)(?:; (?:not )?expected)?\)\n", self.log("supervisord", 1 << 16)
-        )
+        # An earlier supervisord has written to the same file.
+        log = self.log("supervisord", 1 << 16).rpartition(" supervisord started with pid ")[2]
+        ends = re.findall(rf"exited: {re.escape(name)} \((.*?)(?:; (?:not )?expected)?\)\n", log)
         return str(ends[-1]) if ends else ""
 
     def restarts(self) -> dict[str, int]:

@@ -32,6 +32,17 @@ def start(supervisor: Supervisor, program: Program) -> None:
     until(lambda: "begun" in supervisor.log(program.name), "the program to begin")
 
 
+def test_end_of_a_program_is_that_under_this_supervisord(supervisor: Supervisor, tmp_path: Path) -> None:
+    path = {"PATH": os.environ["PATH"]}
+    program = Program("brief", ["/bin/sh", "-c", "sleep 0.2; exit 3"], tmp_path)
+    supervisor.add(program)
+    until(lambda: supervisor.end_of("brief") == "exit status 3", "its end")
+    supervisor.shut_down()
+    supervisor.start(path, Program("first", ["/bin/sh", "-c", "exec sleep 1000"], tmp_path))
+    supervisor.add(Program("brief", ["/bin/sh", "-c", "exec sleep 1000"], tmp_path))
+    assert supervisor.end_of("brief") == ""
+
+
 def test_program_runs_only_when_it_was_started_and_others_cannot_read_its_settings(
     supervisor: Supervisor, tmp_path: Path
 ) -> None:
