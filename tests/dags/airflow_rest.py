@@ -77,10 +77,15 @@ class Airflow:
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances"
         return {task["task_id"]: task for task in self.call("GET", path)["task_instances"]}
 
+    def outcome(self, dag_id: str, run_id: str, task_id: str) -> Any:
+        """The outcome that a task has pushed."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/outcome"
+        return self.call("GET", path)["value"]
+
     def log(self, dag_id: str, run_id: str, task_id: str) -> str:
         number = self.tasks(dag_id, run_id)[task_id]["try_number"]
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{number}?full_content=true"
-        return json.dumps(self.call("GET", path)["content"])
+        return json.dumps(self.call("GET", path)["content"], ensure_ascii=False)
 
     def failures(self, dag_id: str, run_id: str) -> dict[str, str]:
         """How the logs of a run's failed tasks end."""

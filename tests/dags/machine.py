@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
-from contextlib import suppress
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
-from harness import PROJECT, processes
+from harness import PROJECT, interpreter, processes
+from harness.waiting import until
 
 COMMAND = PROJECT / "bin" / "airflow-local"
 
@@ -25,6 +33,65 @@ def install(root: Path, airflow: str) -> Path:
     settings = root / "airflow_local" / "site.py"
     settings.write_text(settings.read_text().replace("STOP_LIMIT_S = 15", "STOP_LIMIT_S = 1"))
     return command
+
+
+def put_database(home: Path) -> None:
+    """Put an empty database of Airflow's where `bin/airflow-local up` would make one, which takes seconds: all have one template."""
+    for path in _template().glob("airflow.db*"):
+        shutil.copyfile(path, home / path.name)
+    (home / "migrated").write_bytes(b"sqlite" + (PROJECT / "requirements" / "orchestrator.txt").read_bytes())
+
+
+@cache
+def _template() -> Path:
+    home = Path(tempfile.mkdtemp(prefix="bulkhead-airflow-db-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    environment = without_airflow() | {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+    }
+    airflow = interpreter("orchestrator").with_name("airflow")
+    with (home / "migrate.log").open("w") as log:
+        subprocess.run([airflow, "db", "migrate"], env=environment, stdout=log, stderr=log, check=True)
+    return home
+
+
+def celery_control(root: Path, *words: str) -> None:
+    """Tell the worker that `bin/airflow-local up` started in a project, by Celery's remote control."""
+    lines = (root / "var" / "airflow" / "worker.env").read_text().splitlines()
+    broker = dict(line.split("=", 1) for line in lines)["AIRFLOW__CELERY__BROKER_URL"]
+    whom = f"celery@{os.uname().nodename}"
+    celery = interpreter("cluster").with_name("celery")
+    subprocess.run([celery, "--broker", broker, "control", "--destination", whom, *words], check=True)
+
+
+@contextmanager
+def worker_in(other: Path, root: Path, environment: Mapping[str, str], limit_s: float) -> Iterator[None]:
+    """A worker in another checkout for the Airflow in `root`; it is ready at once, and killed at the end with all that it has started."""
+    given, log = other.with_name("worker.env"), other.with_name("worker.log")
+    shutil.copy(root / "var" / "airflow" / "worker.env", given)
+    command = [sys.executable, str(other / "bin" / "airflow-local"), "worker", str(given)]
+    with processes.running(command, cwd=other, env=environment, log=log) as worker:
+        try:
+            until(lambda: worker.poll() is not None or " ready." in log.read_text(), "the worker", limit_s=limit_s)
+            assert worker.poll() is None, log.read_text()
+            yield
+        finally:
+            kill_all_in(other)
+
+
+def kill_all_in(root: Path) -> None:
+    """kill -9, until nothing is left, as when a machine is lost."""
+
+    def nothing_is_left() -> bool:
+        found = processes_in(root)
+        for line in found:
+            with suppress(ProcessLookupError):
+                os.kill(int(line.split(":")[0]), signal.SIGKILL)
+        return not found
+
+    until(nothing_is_left, "all processes to end", limit_s=300)
 
 
 def without_airflow() -> dict[str, str]:

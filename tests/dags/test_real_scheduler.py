@@ -27,7 +27,7 @@ from harness.ports import free_ports
 from harness.slice import MONTHS, copy_project
 from harness.waiting import until
 from tests.dags.airflow_rest import FINISHED, Airflow
-from tests.dags.machine import listening_addresses, processes_in, without_airflow
+from tests.dags.machine import listening_addresses, processes_in, put_database, without_airflow
 from tests.faults.places import ODD
 from tests.fleet.crowds import load
 
@@ -112,6 +112,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         "DRILL_ROUNDS": str(root / "var" / "rounds"),
         "DRILL_KILL_AT": str(KILLED_AT),
     }
+    (root / "var" / "airflow").mkdir(parents=True, mode=0o700)
+    put_database(root / "var" / "airflow")
     made = Site(root, environment, Airflow(f"http://127.0.0.1:{port}"))
     try:
         made.control("up")
@@ -213,7 +215,7 @@ def test_only_outcomes_travel_between_tasks(site: Site, trained: str) -> None:
 
 
 def test_outcome_tells_of_each_stage_and_each_month(site: Site, trained: str) -> None:
-    outcome = xcom(site, "train_and_evaluate", trained, "evaluate")
+    outcome = site.airflow.outcome("train_and_evaluate", trained, "evaluate")
     assert (outcome["stage"], outcome["state"]) == ("evaluate", "ran")
     stages = {stage["stage"]: stage for stage in outcome["stages"]}
     assert set(stages) == {
@@ -231,7 +233,7 @@ def test_outcome_tells_of_each_stage_and_each_month(site: Site, trained: str) ->
 
 def test_the_approved_model_goes_live_on_the_running_fleet(site: Site, deployed: str, plain: dict[str, Any]) -> None:
     assert site.lock(recorded_name(site, "bundle_and_deploy")) == plain
-    published = xcom(site, "bundle_and_deploy", deployed, "publish")["facts"]["digest"]
+    published = site.airflow.outcome("bundle_and_deploy", deployed, "publish")["facts"]["digest"]
     assert re.fullmatch(r"[0-9a-f]{64}", published)
     until(lambda: fleet_is_ready(site), "the fleet to be ready")
     status = ask_fleet(site, "status")
@@ -299,7 +301,7 @@ def test_serving_goes_on_and_nothing_is_there_twice_when_the_database_is_lost(
             "bundle_and_deploy", run
         )
     seen.check(published)
-    assert xcom(site, "bundle_and_deploy", run, "publish")["facts"]["digest"] == published
+    assert site.airflow.outcome("bundle_and_deploy", run, "publish")["facts"]["digest"] == published
     records = recorded_names(site, "bundle_and_deploy")
     assert [site.lock(name) for name in records] == [plain, plain]
     after = {what: site.state_of(what) for what in outside}
@@ -324,7 +326,9 @@ def test_dry_run_says_what_would_run_and_a_forced_run_ends_with_the_verdict_on_i
     states = {name: task["state"] for name, task in site.airflow.tasks("bundle_and_deploy", run).items()}
     done = dict.fromkeys(("open", "bundle", "close"), "success")
     assert states == done | dict.fromkeys(("publish", "deploy"), "skipped")
-    said = {stage["stage"]: stage["state"] for stage in xcom(site, "bundle_and_deploy", run, "bundle")["stages"]}
+    said = {
+        stage["stage"]: stage["state"] for stage in site.airflow.outcome("bundle_and_deploy", run, "bundle")["stages"]
+    }
     assert said.pop("bundle") == "would run"
     assert set(said.values()) <= {"unchanged", "ran"}
     assert site.state_of("store/channels/candidate.json")["digest"] == live
@@ -339,9 +343,9 @@ def test_dry_run_says_what_would_run_and_a_forced_run_ends_with_the_verdict_on_i
             "bundle_and_deploy", run
         )
     seen.check(live, canary)
-    bundled = xcom(site, "bundle_and_deploy", run, "bundle")["stages"]
+    bundled = site.airflow.outcome("bundle_and_deploy", run, "bundle")["stages"]
     assert [stage["state"] for stage in bundled if stage["stage"] == "bundle"] == ["ran"]
-    facts = xcom(site, "bundle_and_deploy", run, "deploy")["facts"]
+    facts = site.airflow.outcome("bundle_and_deploy", run, "deploy")["facts"]
     assert (facts["verdict"], facts["digest"]) == ("promoted", canary)
     assert canary not in (live, None)
     assert site.state_of("store/channels/live.json")["digest"] == canary
@@ -384,11 +388,6 @@ def kill_supervisor(site: Site) -> None:
 
 def not_of_the_fleet(site: Site) -> list[str]:
     return [line for line in processes_in(site.root) if "airflow" in line or "pipelines" in line]
-
-
-def xcom(site: Site, dag_id: str, run: str, task: str) -> Any:
-    path = f"/api/v2/dags/{dag_id}/dagRuns/{run}/taskInstances/{task}/xcomEntries/outcome"
-    return site.airflow.call("GET", path)["value"]
 
 
 def is_over(site: Site, run: str) -> bool:

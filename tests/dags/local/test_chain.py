@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -21,12 +20,12 @@ from typing import Any
 import pytest
 import yaml
 
-from harness import PROJECT, interpreter, object_stores, processes
+from harness import PROJECT, interpreter, object_stores
 from harness.ports import free_ports
 from harness.slice import MONTHS, copy_project
 from harness.waiting import until
 from tests.dags.airflow_rest import Airflow
-from tests.dags.machine import listening_addresses, processes_in, without_airflow
+from tests.dags.machine import celery_control, listening_addresses, processes_in, without_airflow, worker_in
 from tests.faults.places import ODD
 
 CELERY = interpreter("cluster").with_name("celery")
@@ -70,13 +69,6 @@ class Site:
             f"{program[-1]} to go down",
             limit_s=LIMIT_S,
         )
-
-    def control(self, *words: str) -> None:
-        """Tell the worker beside the fleet, by Celery's remote control."""
-        lines = (self.root / "var" / "airflow" / "worker.env").read_text().splitlines()
-        broker = dict(line.split("=", 1) for line in lines)["AIRFLOW__CELERY__BROKER_URL"]
-        whom = f"celery@{os.uname().nodename}"
-        subprocess.run([CELERY, "--broker", broker, "control", "--destination", whom, *words], check=True)
 
 
 def checkouts(root: Path, other: Path) -> None:
@@ -122,24 +114,8 @@ def site() -> Iterator[Site]:
         stack.callback(lambda: until(lambda: not processes_in(root), "all processes to end", limit_s=LIMIT_S))
         stack.callback(made.end, root / "bin" / "fleet")
         stack.callback(made.end, sys.executable, root / "bin" / "airflow-local")
-        stack.callback(kill_all_in, other)
         made.airflow_local("up", "--executor", "celery")
         yield made
-
-
-def kill_all_in(root: Path) -> None:
-    """kill -9, until nothing is left, as when a machine is lost."""
-
-    def nothing_is_left() -> bool:
-        found = processes_in(root)
-        for line in found:
-            try:
-                os.kill(int(line.split(":")[0]), signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-        return not found
-
-    until(nothing_is_left, "all processes to end", limit_s=LIMIT_S)
 
 
 def succeeded(site: Site, dag: str, run: str) -> None:
@@ -171,20 +147,13 @@ def test_month_goes_live_when_the_worker_that_trains_is_killed(site: Site) -> No
     passwords = json.loads((site.root / "var" / "airflow" / "passwords.json").read_bytes())
     site.airflow.log_in("admin", passwords["admin"])
     until(lambda: len(site.airflow.call("GET", "/api/v2/dags")["dags"]) >= 4, "all DAGs to be read", limit_s=LIMIT_S)
-    site.control("cancel_consumer", "default")
-    given = site.other.with_name("worker.env")
-    shutil.copy(site.root / "var" / "airflow" / "worker.env", given)
-    command = [sys.executable, str(site.other / "bin" / "airflow-local"), "worker", str(given)]
-    log = site.other.with_name("worker.log")
-    with processes.running(command, cwd=site.other, env=site.environment, log=log) as worker:
-        until(lambda: worker.poll() is not None or " ready." in log.read_text(), "the worker", limit_s=LIMIT_S)
-        assert worker.poll() is None, log.read_text()
+    celery_control(site.root, "cancel_consumer", "default")
+    with worker_in(site.other, site.root, site.environment, LIMIT_S):
         first = site.airflow.trigger("collect_and_validate", partition_key=MONTHS[-1])
         until(lambda: any("pipelines train" in line for line in processes_in(site.other)), "training", limit_s=LIMIT_S)
-        kill_all_in(site.other)
     second = site.airflow.wait_for_run("train_and_evaluate", LIMIT_S)
     site.fleet("up")
-    site.control("add_consumer", "default")
+    celery_control(site.root, "add_consumer", "default")
     succeeded(site, "collect_and_validate", first)
     succeeded(site, "train_and_evaluate", second)
     assert site.airflow.tasks("train_and_evaluate", second)["evaluate"]["try_number"] >= 2

@@ -19,7 +19,7 @@ import pytest
 from harness import PROJECT
 from harness.ports import free_ports
 from tests.dags.airflow_rest import Airflow
-from tests.dags.machine import processes_in, without_airflow
+from tests.dags.machine import processes_in, put_database, without_airflow
 
 LINKED = ("contract", "fleet", "requirements", ".venv")
 COPIED = ("bin/airflow-local", "bin/airflow-watch")
@@ -130,6 +130,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     for name in ("stub", "bin/fleet"):
         (root / name).write_text(STUB)
         (root / name).chmod(0o755)
+    (root / "var" / "airflow").mkdir(mode=0o700)
+    put_database(root / "var" / "airflow")
     (port,) = free_ports(1)
     environment = without_airflow() | {
         "BULKHEAD_AIRFLOW_PORT": str(port),

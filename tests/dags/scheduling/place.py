@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import shutil
 import subprocess
 import sys
 import urllib.error
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +24,9 @@ import yaml
 from harness import PROJECT, interpreter
 from harness.ports import free_ports
 from harness.waiting import until
+from pipelines.runs.workspace import Workspace
 from tests.dags.airflow_rest import Airflow
-from tests.dags.machine import processes_in, without_airflow
+from tests.dags.machine import processes_in, put_database, without_airflow
 
 LISTED = ["2013-01", "2013-02", "2013-03", "2013-04", "2013-05", "2013-06"]  # in params.yaml
 MONTHS = [*LISTED, "2013-07", "2013-08", "2013-09", "2013-10"]  # at the source
@@ -35,6 +35,7 @@ HEARTBEAT_TIMEOUT_S = 30
 TRAIN, COLLECT = "train_and_evaluate", "collect_and_validate"
 _COPIED, _LINKED = ("dags", "pipelines", "bin", "airflow_local"), ("contract", "fleet", "requirements", ".venv")
 _OTHERS = ("bundle_and_deploy", "monitor")
+_REMOTE = "[core]\nremote = bucket\n['remote \"bucket\"']\nurl = s3://models/dvc\n"
 LIMIT_S = 300.0
 
 PIPELINE = """\
@@ -116,6 +117,16 @@ class Place:
         until(lambda: {TRAIN, COLLECT, *_OTHERS} <= self._dags(), "the DAGs to be read", limit_s=LIMIT_S)
         for dag in _OTHERS:
             self.airflow.call("PATCH", f"/api/v2/dags/{dag}", {"is_paused": True})
+
+    def another_checkout(self) -> Place:
+        """Another user's checkout beside it, with files of its own, whose worker may do the tasks of this one's Airflow."""
+        other = self.root.with_name("other")
+        _git(self.root, "clone", "--quiet", str(self.root), str(other))
+        _install(other)
+        for name in ("source", ".dvc/config.local"):
+            subprocess.run(["cp", "-R", self.root / name, other / name], check=True)
+        environment = {name: value for name, value in self.environment.items() if name != "BULKHEAD_VAR"}
+        return replace(self, root=other, environment=environment)
 
     def _dags(self) -> set[str]:
         return {dag["dag_id"] for dag in self.airflow.call("GET", "/api/v2/dags")["dags"]}
@@ -206,7 +217,7 @@ class Place:
         return {out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"]}
 
     def _lock(self, dag: str, run: str) -> Path:
-        return self.root / "var" / "runs" / "locks" / f"{safe_name(f'{dag}.{run}')}.dvc.lock"
+        return Workspace(self.root, self.root / "var", f"{dag}.{run}").recorded_lock
 
     def expected(self, through: str, rows: Mapping[str, str] | None = None) -> dict[str, str]:
         """What a run through that month must give, worked out from the source alone."""
@@ -216,16 +227,12 @@ class Place:
         return {path: hashlib.md5(text.encode()).hexdigest() for path, text in texts.items()}
 
 
-def safe_name(run: str) -> str:
-    """As `pipelines.runs.workspace` names files, which this environment cannot import."""
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", run).strip("-.")[:120]
-    return name if name == run else f"{name}-{hashlib.sha256(run.encode()).hexdigest()[:8]}"
-
-
 @contextmanager
-def place(root: Path, database: str = "sqlite", executor: str = "local") -> Iterator[Place]:
-    """A project with a running Airflow."""
-    made = _prepared(root, database, executor)
+def place(
+    root: Path, database: str = "sqlite", executor: str = "local", bucket: Mapping[str, str] | None = None
+) -> Iterator[Place]:
+    """A project with a running Airflow; with the environment of a `bucket` its tasks may work in several checkouts."""
+    made = _prepared(root, database, executor, bucket)
     try:
         made.begin()
         yield made
@@ -236,7 +243,8 @@ def place(root: Path, database: str = "sqlite", executor: str = "local") -> Iter
         until(lambda: processes_in(root) == [], "everything of it to end")
 
 
-def _prepared(root: Path, database: str, executor: str) -> Place:
+def _install(root: Path) -> None:
+    """Install the code, made impatient, and what the stages look at."""
     for name in _COPIED:
         shutil.copytree(PROJECT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in _LINKED:
@@ -253,6 +261,12 @@ def _prepared(root: Path, database: str, executor: str) -> Place:
     ):
         setting = f'"AIRFLOW__SCHEDULER__{name}": '
         _replace(root / "airflow_local" / "site.py", f'{setting}"{seconds}"', f'{setting}"{fewer}"')
+    for name in ("hold", "began", "bad"):
+        (root / "var" / name).mkdir(parents=True)
+
+
+def _prepared(root: Path, database: str, executor: str, bucket: Mapping[str, str] | None) -> Place:
+    _install(root)
     months = ", ".join(f'"{month}"' for month in LISTED)
     files = {
         "params.yaml": f"name: tiny\ndata:\n  months: [{months}]\n",
@@ -270,8 +284,10 @@ def _prepared(root: Path, database: str, executor: str) -> Place:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
     (root / "var" / "airflow").chmod(0o700)
-    for name in ("hold", "began", "bad"):
-        (root / "var" / name).mkdir()
+    if database == "sqlite":
+        put_database(root / "var" / "airflow")
+    if bucket is not None:
+        (root / ".dvc" / "config.local").write_text(_REMOTE)
     _git(root, "init", "--quiet", "--initial-branch=main")
     _git(root, "add", "--all")
     _git(root, "commit", "--quiet", "--message=A commit")
@@ -282,6 +298,8 @@ def _prepared(root: Path, database: str, executor: str) -> Place:
         "BULKHEAD_AIRFLOW_REDIS_PORT": str(broker_port),
         "BULKHEAD_VAR": str(root / "var"),
     }
+    if bucket is not None:
+        environment |= bucket | {"BULKHEAD_RUNS": "s3://models/runs"}
     place = Place(root, environment, Airflow(f"http://127.0.0.1:{port}"), database, executor)
     place.compile()
     for month in MONTHS:
