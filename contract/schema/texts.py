@@ -89,4 +89,4 @@ def parse_number(text: str, decimal: str = ".") -> float:
         return float(text)
     if _NAN(text):
         return math.nan
-    raise ValueError("must be a number")
+    raise ValueError("must be a number" + (f" with the decimal sign {decimal}" if decimal != "." else ""))

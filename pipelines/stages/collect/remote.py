@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from contract.store.remote import failure
 from pipelines.stages.collect import secrets
@@ -22,6 +23,8 @@ def download(key: str, path: str, directory: Path) -> list[str]:
     import fsspec
 
     url = secrets.expand(key, path)
+    if url.startswith("file://"):
+        url = unquote(url)  # fsspec takes `%20` for three characters of a name, and Path.as_uri() writes it for a space
     try:
         # No cached instance: its directory listings and credentials could be stale.
         system, place = fsspec.core.url_to_fs(url, skip_instance_cache=True, **_options(url))

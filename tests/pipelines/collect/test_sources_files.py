@@ -93,7 +93,7 @@ def test_decimal_comma_refuses_a_point_instead_of_guessing(workspace: Path, raw:
     text = 'promised,order,weight\n2024-01-02,a,"1,5"\n2024-01-02,b,1.234\n'
     first, second = rows_of(raw, text, decimal=",")
     assert (first["weight"], second["weight"]) == (1.5, None)
-    assert second[tables.UNREADABLE] == '[["weight", "must be a number", "1.234"]]'
+    assert second[tables.UNREADABLE] == '[["weight", "must be a number with the decimal sign ,", "1.234"]]'
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])

@@ -37,6 +37,14 @@ def test_url_gives_the_bytes_that_the_path_gives(site: str, workspace: Path, raw
     assert collect(raw, path=url) == expected
 
 
+def test_url_of_a_file_may_be_encoded(workspace: Path, raw: dict[str, Any]) -> None:
+    write_csv(ROWS, "deliveries.csv")
+    expected = collect(raw)
+    named = workspace / "deliveries of März, 100%.csv"
+    Path("deliveries.csv").rename(named)
+    assert collect(raw, path=named.as_uri()) == expected
+
+
 @pytest.mark.parametrize(
     ("place", "kind", "words"),
     [
