@@ -6,15 +6,17 @@ import json
 import logging
 import math
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from contract.errors import ConfigurationError, Problem
 from pipelines.data import tables
 from pipelines.machine.progress import Months
-from pipelines.params.params import WHOLE, Data, TargetParams, Validate
+from pipelines.params.params import WHOLE, Data, Expectation, TargetParams, Validate
 from pipelines.stages.validate import duckdb_views, library, suite
 
 # Expectations that observe counts, rates or names of columns and types; the values of others could quote a row.
@@ -52,6 +54,7 @@ def check_months(
         database = Path(directory) / "partitions.duckdb"
         views = beside.submit(duckdb_views.create_views, database, files, target, data.key)
         context = _context()
+        _refuse_unknown(declared.expectations)
         views.result()
         source = context.data_sources.add_sql("partitions", connection_string=f"duckdb:///{database}")
         outcomes = {}
@@ -74,6 +77,26 @@ def _context() -> Any:
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False, "metric_calculations": False}
     return context
+
+
+def _refuse_unknown(declared: Sequence[Expectation]) -> None:
+    """Raise ConfigurationError for an expectation with a wrong name or arguments; of an unknown name the library makes no check at all."""
+    from great_expectations.exceptions import ExpectationNotFoundError
+    from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
+    from great_expectations.expectations.registry import list_registered_expectation_implementations
+
+    for index, entry in enumerate(declared):
+        key = f"validate.expectations.{index}"
+        try:
+            ExpectationConfiguration(type=entry.type, kwargs=entry.kwargs).to_domain_obj()
+        except ExpectationNotFoundError:
+            close = get_close_matches(entry.type, list_registered_expectation_implementations(), n=1)
+            meant = f" (did you mean {close[0]}?)" if close else ""
+            raise ConfigurationError(f"{key}.type: Great Expectations has no {entry.type!r}{meant}") from None
+        except ValueError as error:  # pydantic's, of its first version
+            found: list[dict[str, Any]] = getattr(error, "errors", list)()
+            problems = [Problem(None, ".".join(map(str, each["loc"])), each["msg"]) for each in found]
+            raise ConfigurationError(f"{key}.kwargs do not fit {entry.type}", problems) from None
 
 
 def _check_month(context: Any, source: Any, month: str, asked: list[dict[str, Any]]) -> list[dict[str, Any]]:

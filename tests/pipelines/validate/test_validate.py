@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from contract.errors import EXIT_DATA, DataRejectedError
+from contract.errors import EXIT_DATA, ConfigurationError, DataRejectedError
 from pipelines import paths
 from pipelines.params.params import Params
 from pipelines.stages.validate import duckdb_views, stage
@@ -81,6 +81,28 @@ def test_validate_names_expectation_column_and_counts_when_a_month_is_bad(
     assert count in problems[0].problem
     report = json.loads(paths.VALIDATION.read_bytes())
     assert [report[month]["success"] for month in params.data.months] == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        (
+            {"type": "expect_colum_max_to_be_between", "kwargs": {"column": "weight"}},
+            r"validate\.expectations\.0\.type: .* no 'expect_colum_max_to_be_between' \(did you mean expect_column_max_to_be_between\?\)",
+        ),
+        (
+            {"type": "expect_column_max_to_be_between", "kwargs": {"colum": "weight"}},
+            r"validate\.expectations\.0\.kwargs do not fit expect_column_max_to_be_between\n.*'column': field required",
+        ),
+    ],
+)
+def test_expectation_that_the_library_does_not_know_is_refused(
+    workspace: Path, raw: dict[str, Any], entry: dict[str, Any], words: str
+) -> None:
+    raw["validate"]["expectations"] = [entry]
+    write_months(workspace)
+    with pytest.raises(ConfigurationError, match=words):
+        stage.run(Params.model_validate(raw))
 
 
 @pytest.mark.parametrize(
