@@ -202,7 +202,8 @@ def two_fleets(one: DrilledFleet, other: DrilledFleet) -> list[Result]:
                 kill_and_wait(each, name)
             time.sleep(1)
     together = {key: found[0][key] + found[1][key] for key in ("asked", "failed")}
-    return [counted(37, "two fleets", "two fleets on one machine, 20 replicas killed", together | {"outcomes": {}})]
+    together["outcomes"] = [each["outcomes"] for each in found]
+    return [counted(37, "two fleets", "two fleets on one machine, 20 replicas killed", together)]
 
 
 def balancer_stopped(one: DrilledFleet) -> list[Result]:

@@ -216,7 +216,11 @@ def asked(
     for version in versions:
         command += ["--version", version]
     found: dict[str, Any] = {}
-    with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, env=os.environ) as callers:
+    # A session of its own, as callers of another machine would have: the kernel shares the CPU among sessions (sched(7), autogroup), and a
+    # caller that waits for one with a command of this drill sends a burst afterwards, of which a replica refuses a part.
+    with subprocess.Popen(
+        command, cwd=PROJECT, stdout=subprocess.PIPE, env=os.environ, start_new_session=True
+    ) as callers:
         try:
             yield found
             found.update(json.loads(callers.communicate()[0]))

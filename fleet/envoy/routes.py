@@ -10,6 +10,7 @@ from fleet.envoy.clusters import FAILURES, OR_LIVE, TRY, TYPES, cluster_name
 
 REQUEST_TIMEOUT_S = 10
 _TRY_TIMEOUT_S = 2  # a frozen replica; a thousand rows take 50 ms
+_TRIES = 40
 _TRIES_OF_FAILURES = 3
 _INFERENCE = "/inference.GRPCInferenceService/"
 _UNAVAILABLE = "no model is live: deploy one with `fleet deploy candidate`"
@@ -79,8 +80,8 @@ def _retry_policy(protocol: str) -> dict[str, Any]:
         # A server answers no valid request with 500, so another replica may be in order; 503 and 504 are its answers to overload. What
         # several replicas fail is the request: more tries would eject all of them.
         "retriable_headers": [{"name": TRY, "string_match": {"safe_regex": {"regex": tries}}}],
-        # With pauses, as long as the first of several killed replicas needs to be back.
-        "num_retries": 12,
+        # With pauses, for about as long as the route allows: on a busy machine a killed replica needs seconds to be back.
+        "num_retries": _TRIES,
         "per_try_timeout": f"{_TRY_TIMEOUT_S}s",
         "retry_back_off": {"base_interval": "0.01s", "max_interval": "0.5s"},
         "retry_host_predicate": [

@@ -6,9 +6,10 @@ import socketserver
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from socket import SHUT_RDWR
 from threading import Thread
 from typing import Any
 
@@ -49,7 +50,20 @@ class StandIn:
 
 
 class _Server(socketserver.ThreadingUnixStreamServer):
+    """A server whose connections end with it, as a replica's do."""
+
     daemon_threads = True
+
+    def get_request(self) -> tuple[Any, Any]:
+        taken = super().get_request()
+        self.__dict__.setdefault("taken", []).append(taken[0])
+        return taken
+
+    def server_close(self) -> None:
+        super().server_close()
+        for each in self.__dict__.get("taken", ()):
+            with suppress(OSError):  # it has ended
+                each.shutdown(SHUT_RDWR)
 
 
 @contextmanager
@@ -81,6 +95,7 @@ def serving(name: str, root: Path) -> Iterator[StandIn]:
     over_grpc.add_generic_rpc_handlers((_Methods(stand_in),))
     over_grpc.add_insecure_port(f"unix:{socket_of('grpc', name, root)}")
     over_grpc.start()
+    Path(socket_of("http", name, root)).unlink(missing_ok=True)  # of an earlier one
     with _Server(socket_of("http", name, root), Handler) as over_http:
         Thread(target=over_http.serve_forever, daemon=True).start()
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from http.client import HTTPConnection
@@ -16,6 +17,8 @@ import pytest
 from fleet.configuration.state import Canary, Replica, State, socket_of
 from fleet.envoy.clusters import cluster_name
 from fleet.envoy.outliers import Endpoint, Outliers
+from fleet.envoy.proxy import admin_socket
+from fleet.supervisor import unix_http
 from harness.waiting import until
 from tests.fleet.envoy.conftest import Ports, Start, proxy_at
 from tests.fleet.envoy.stand_ins import INFER, StandIn, serving
@@ -66,6 +69,33 @@ def called(start: Start, state: State, root: Path) -> Iterator[tuple[Callers, li
 def two(start: Start, root: Path) -> Iterator[tuple[Callers, list[StandIn]]]:
     """Callers of two replicas of the live bundle."""
     yield from called(start, TWO, root)
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_request_waits_when_all_replicas_are_away_for_seconds(start: Start, root: Path, protocol: str) -> None:
+    """It is tried far more often than it takes a replica on an idle machine to be back."""
+    with ExitStack() as stack, ExitStack() as away:
+        pool = stack.enter_context(ThreadPoolExecutor(1))
+        for replica in TWO.replicas:
+            away.enter_context(serving(replica.name, root))
+        callers = Callers(start(TWO, root))
+        stack.callback(callers.close)
+        ask = callers.http if protocol == "http" else callers.grpc
+        until(lambda: ask() in ("one", "two"), "Envoy to reach them")
+        away.close()
+        before = tries(root, protocol)
+        asked = pool.submit(ask)
+        until(lambda: tries(root, protocol) > before + 15, "it to be tried again and again")
+        assert not asked.done()
+        with serving("one", root):
+            assert asked.result(60) == "one"
+
+
+def tries(root: Path, protocol: str) -> int:
+    """How many requests Envoy has sent again."""
+    name = f"cluster.{cluster_name(protocol, OLD)}.upstream_rq_retry"
+    _, text = unix_http.ask(admin_socket(root, 0), "GET", f"/stats?filter={name}$", limit_s=10)
+    return int(text.decode().rpartition(": ")[2] or 0)
 
 
 def test_no_request_fails_when_one_of_two_replicas_answers_500_to_all(two: tuple[Callers, list[StandIn]]) -> None:
