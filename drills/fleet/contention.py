@@ -1,7 +1,8 @@
 """The drill of training beside a fleet: four training processes and a memory hog at full tilt, at 70 % of the rate that the fleet sustains.
 
 The same processes without a cgroup of their own are measured in the same run, in turns, and so is each side alone; and, under cgroup v1,
-both once more with the fleet in a cgroup of a hundred times the usual weight, as `CPUWeight` of systemd gives it.
+both once more with the fleet in a cgroup of a hundred times the usual weight, as `CPUWeight` of systemd gives it, and with training kept
+to all cores but one besides, as `taskset` does it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,7 +79,7 @@ def contention(bundle: Bundle, requests: int = REQUESTS, seconds: float = _ALONE
         rate = _rate(one, bundle)
         beside_s = max(seconds, 1.03 * requests / rate / _TURNS)
         alone, managed, unmanaged, trained = Case(), Case(), Case(), Case()
-        weighed, weighed_unmanaged = Case(), Case()
+        weighed_alone, weighed, weighed_unmanaged, apart = Case(), Case(), Case(), Case()
         for _ in range(_TURNS):
             with asked(one, rate, seconds, one.first, rows=ROWS) as found:
                 pass
@@ -87,15 +88,22 @@ def contention(bundle: Bundle, requests: int = REQUESTS, seconds: float = _ALONE
             _beside(one, rate, seconds, UNMANAGED, unmanaged)
             with of_weight(one) as is_weighed:
                 if is_weighed:
+                    with asked(one, rate, seconds, one.first, rows=ROWS) as found:
+                        pass
+                    weighed_alone.add(found)
                     _beside(one, rate, seconds, MANAGED, weighed)
                     _beside(one, rate, seconds, UNMANAGED, weighed_unmanaged)
+                    _beside(one, rate, seconds, MANAGED, apart, _all_but_one())
             with training(MANAGED) as progress:
                 trained.train(progress, seconds)
-    for name, case in {"of training": weighed, "of none": weighed_unmanaged}.items():
+    if weighed_alone.asked:
+        _tell("fleet of high weight alone", weighed_alone)
+    kinds = {"of training": weighed, "of none": weighed_unmanaged, "of training, on all cores but one,": apart}
+    for name, case in kinds.items():
         if case.asked:
             _tell(f"fleet of high weight beside training in the cgroup {name}", case)
             _tell_training(f"in the cgroup {name} beside a fleet of high weight", case)
-    return _results(rate, alone, managed, unmanaged, trained)
+    return _results(rate, alone, managed, unmanaged, trained, apart)
 
 
 @contextmanager
@@ -139,22 +147,40 @@ def _rate(one: DrilledFleet, bundle: Bundle) -> float:
         rate *= _STEP
 
 
-def _beside(one: DrilledFleet, rate: float, seconds: float, settings: Mapping[str, str], case: Case) -> None:
-    with training(settings) as progress, asked(one, rate, seconds, one.first, rows=ROWS) as found:
+def _all_but_one() -> set[int]:
+    """Return all cores of this process but one; the one where there is no other."""
+    cores = os.sched_getaffinity(0)
+    return cores - {min(cores)} or cores
+
+
+def _beside(
+    one: DrilledFleet,
+    rate: float,
+    seconds: float,
+    settings: Mapping[str, str],
+    case: Case,
+    cores: Set[int] | None = None,
+) -> None:
+    with training(settings, cores=cores) as progress, asked(one, rate, seconds, one.first, rows=ROWS) as found:
         case.train(progress, seconds - 1)
     case.add(found)
 
 
 @contextmanager
 def training(
-    settings: Mapping[str, str], trainers: int = _TRAINERS, hog_mb: int = _HOG_MB
+    settings: Mapping[str, str], trainers: int = _TRAINERS, hog_mb: int = _HOG_MB, cores: Set[int] | None = None
 ) -> Iterator[Callable[[], tuple[int, float]]]:
-    """Run training and a memory hog during the block; yield a function that returns the rounds of boosting and their CPU seconds so far."""
+    """Run training and a memory hog during the block; yield a function that returns the rounds of boosting and their CPU seconds so far.
+
+    Args:
+        cores: that they keep to; None for all.
+    """
+    taskset = ["taskset", "--cpu-list", ",".join(map(str, cores))] if cores else []
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
         files = [Path(scratch, str(number)) for number in range(trainers)]
         hog, trained = Path(scratch, "hog"), list[int]()
         for file in (*files, hog):
-            command = [sys.executable, "-m", "drills.training.endless", str(file)]
+            command = [*taskset, sys.executable, "-m", "drills.training.endless", str(file)]
             command += ["--hog", str(hog_mb)] if file == hog else []
             # A session each: the kernel would share the time of one among all of them (sched(7), autogroup).
             process = subprocess.Popen(command, cwd=PROJECT, env=os.environ | settings, start_new_session=True)
@@ -180,7 +206,7 @@ def _tell_training(name: str, case: Case) -> None:
     print(f"  training {name}: {speed:.1f} rounds a second, {efficiency:.1f} a CPU second")
 
 
-def _results(rate: float, alone: Case, managed: Case, unmanaged: Case, trained: Case) -> list[Result]:
+def _results(rate: float, alone: Case, managed: Case, unmanaged: Case, trained: Case, apart: Case) -> list[Result]:
     for name, case in {"alone": alone, "beside training": managed, "beside it without a cgroup": unmanaged}.items():
         _tell(f"fleet {name}", case)
     for name, case in {"alone": trained, "beside the fleet": managed, "beside it without a cgroup": unmanaged}.items():
@@ -196,6 +222,12 @@ def _results(rate: float, alone: Case, managed: Case, unmanaged: Case, trained: 
 
     latency = f"{growth:.2f} times that alone, {_GROWTH} at most; {without:.2f} without a cgroup"
     work = f"{kept:.0%} of the rounds per CPU second that it does alone, {_SPEED:.0%} at least"
+    if apart.asked:
+        growth_apart = statistics.median(apart.p99_ms) / statistics.median(alone.p99_ms)
+        rounds, all_rounds = (statistics.median(case.rounds_per_s) for case in (apart, trained))
+        print(
+            f"  training on all cores but one: p99 {growth_apart:.2f} times that alone, rounds {rounds / all_rounds:.0%}"
+        )
     return [
         result("training at full tilt", "each has the golden answer", holds=not managed.failed, failed=managed.failed),
         result("p99 beside training", latency, holds=growth <= _GROWTH),
