@@ -19,11 +19,12 @@ from contract.errors import DataRejectedError
 from contract.files import sha256
 from pipelines.data import tables
 from pipelines.data.clusters import Clusters
+from pipelines.data.cuts import Distinct, distinct
 
 BATCH_ROWS = 65_536
-SMALL_BYTES = (
-    128 * 2**20
-)  # of a table in float32: so much stays in memory once it is read, instead of being read a dozen times
+# A table of so many bytes, as float32, stays in memory once it is read, instead of being read a dozen times.
+SMALL_BYTES = 128 * 2**20
+_FEW = 2**17
 # Columns beside the features: the outcome, whether the row is for validation, and optionally its weight, float32, and its cluster
 # (`pipelines.data.clusters`), without which each row is one.
 LABEL = "__label__"
@@ -146,9 +147,21 @@ class Rows:
             return np.concatenate([table[name].to_numpy() for table in self._tables])
         return np.concatenate([tables.read(path, [name])[name].to_numpy() for path in self.files])
 
-    def feature(self, index: int) -> Matrix:
-        """Return one feature of all rows, by its position."""
-        return self.column(self.feature_names[index])
+    def distinct(self, name: str) -> Distinct:
+        """Return the distinct values of a feature; those of one with few stay in memory, for two parts of a training ask for them."""
+        if (found := self._few.get(name)) is None:
+            found = distinct(self.column(name))
+            if len(found.values) <= _FEW:
+                self._few[name] = found
+        return found
+
+    @cached_property
+    def _few(self) -> dict[str, Distinct]:
+        return {}
+
+    def values(self, index: int) -> NDArray[np.float32]:
+        """Return the distinct values of a feature, by its position; ascending, without NaN."""
+        return self.distinct(self.feature_names[index]).values
 
     @cached_property
     def outcomes(self) -> NDArray[Any]:

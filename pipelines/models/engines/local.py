@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.data.training import BATCH_ROWS, Batch, Part, Rows
+from pipelines.data.training import BATCH_ROWS, Batch, Matrix, Part, Rows
 from pipelines.models.engines.checkpoints import Checkpoint
-from pipelines.models.engines.spilled import SparseBatch, Spilled
+from pipelines.models.engines.spilled import Spilled
 from pipelines.models.family import Session
 from pipelines.params.train import XgboostParams
 
@@ -82,29 +82,37 @@ class Matrices:
         import xgboost
 
         outcomes = self._outcomes
-        source: Rows | Spilled = rows
-        if (
-            self._spill is not None and self._pages is None
-        ):  # a page is eight batches, and sparse it would take twice the memory
-            source = Spilled(rows, self._spill)
+        source = rows if self._spill is None else Spilled(rows, self._spill)
 
         class Batches(xgboost.DataIter):  # type: ignore[misc]
             """The rows, as XGBoost asks for them: several times, from the beginning."""
 
             def reset(self) -> None:
-                self._left: Iterator[Batch | SparseBatch] = source.batches(part, at_once)
+                self._left: Iterator[Batch] = source.batches(part, at_once)
 
             def next(self, input_data: Callable[..., None]) -> bool:
                 batch = next(self._left, None)
                 if batch is None:
                     return False
-                input_data(data=batch.matrix, label=outcomes(batch.outcomes), weight=batch.weights)
+                input_data(data=_compressed(batch.matrix), label=outcomes(batch.outcomes), weight=batch.weights)
                 return True
 
         self._made += 1
         iterator = Batches(cache_prefix=None if self._pages is None else str(self._pages / str(self._made)))
         iterator.reset()
         return iterator
+
+
+def _compressed(matrix: Matrix) -> Any:
+    """Return the same array as compressed rows in which no value is left out: XGBoost takes half the time for those."""
+    from scipy.sparse import csr_matrix
+
+    rows, columns = matrix.shape
+    # SciPy copies indices of any other type.
+    kind = np.int32 if matrix.size < 2**31 else np.int64
+    indices = np.tile(np.arange(columns, dtype=kind), rows)
+    ends = np.arange(rows + 1, dtype=kind) * columns
+    return csr_matrix((matrix.reshape(-1), indices, ends), shape=matrix.shape)
 
 
 class LocalEngine:

@@ -47,7 +47,7 @@ def train(
     asked = asked_of(settings, schema) | start(rows, schema)
     plan = Plan("training on all rows", rounds, None, settings.checkpoint_rounds, settings.seed)
     fitted = _pass((Part.ALL, None), plan, rows, settings, asked, session)
-    booster = between_rows(_booster(asked, fitted), rows.feature)
+    booster = between_rows(_booster(asked, fitted), rows.values)
     return booster, {
         "rounds": rounds,
         "splits": splits(booster),

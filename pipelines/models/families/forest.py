@@ -41,7 +41,7 @@ def train(
 
     The same input gives the same bytes, whatever `threads` is.
     """
-    forest = between_rows(_grown(rows, Part.ALL, settings, schema, session), rows.feature)
+    forest = between_rows(_grown(rows, Part.ALL, settings, schema, session), rows.values)
     return forest, {"splits": boosting.splits(forest)}
 
 

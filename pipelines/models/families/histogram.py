@@ -166,8 +166,7 @@ def _move_thresholds(estimator: Any, rows: Rows, schema: FeatureSchema) -> None:
     """
     positions, trees = _positions(schema), _predictors(estimator)
     for feature in np.unique(np.concatenate([tree.nodes["feature_idx"] for tree in trees])).tolist():
-        column = rows.feature(int(positions[feature]))
-        values = np.unique(column[~np.isnan(column)])
+        values = rows.values(int(positions[feature]))
         for tree in trees:
             nodes = tree.nodes
             chosen = (nodes["feature_idx"] == feature) & (nodes["is_leaf"] == 0) & (nodes["is_categorical"] == 0)

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from pipelines.data.cuts import moved
 
 
-def between_rows(booster: Any, feature: Callable[[int], NDArray[np.float32]]) -> Any:
+def between_rows(booster: Any, values: Callable[[int], NDArray[np.float32]]) -> Any:
     """Return the same booster with every threshold moved between two neighbouring values of the rows.
 
     Args:
-        feature: returns the values of all rows of a feature, by its position.
+        values: returns the distinct values of a feature, by its position; ascending, without NaN.
 
     Every row is scored as before. Where two neighbours have no float32 between them the threshold stays.
     """
@@ -32,8 +32,7 @@ def between_rows(booster: Any, feature: Callable[[int], NDArray[np.float32]]) ->
     conditions = np.concatenate([tree["split_conditions"] for tree in trees])
     for index in np.unique(features[is_split]).tolist():
         chosen = is_split & (features == index)
-        values = np.unique(feature(index))
-        conditions[chosen] = moved(conditions[chosen].astype(np.float32), values[~np.isnan(values)])
+        conditions[chosen] = moved(conditions[chosen].astype(np.float32), values(index))
     start = 0
     for tree in trees:
         end = start + len(tree["split_conditions"])

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.model import transforms
-from contract.model.reference import MISSING, Bins, Counter, Reference, predicted
+from contract.model.reference import MISSING, Bins, Reference, predicted
 from contract.schema.schema import Feature, FeatureSchema
 from contract.schema.tasks import TASKS
-from pipelines.data.cuts import moved
+from pipelines.data.cuts import Distinct, distinct, moved
 from pipelines.params.features.transforms import MINIMUM_COUNT
 
 # Source: ten bins as in Siddiqi, Credit Risk Scorecards, 2006. More or smaller bins raise more false alarms.
@@ -19,14 +19,13 @@ _BINS = 10
 _HEAVY = 0.05  # share of the rows from which a single value has its own bin
 _LARGEST = 20  # categories with their own bins
 _LARGE = 0.01  # smallest share of the rows of such a category
-Column = NDArray[np.float32]
 
 
-def reference(column: Callable[[str], Column], scores: NDArray[np.float32], schema: FeatureSchema) -> Reference:
+def reference(values: Callable[[str], Distinct], scores: NDArray[np.float32], schema: FeatureSchema) -> Reference:
     """Return the bins of the predictions, and of every feature that reads no PII field.
 
     Args:
-        column: returns a feature of the training table by name, float32, NaN for missing.
+        values: returns the distinct values of a feature of the training table, by its name.
         scores: those of the exported model, for all rows or a sample of them.
 
     No edge is a value of the table or a score. A bin with fewer rows than `MINIMUM_COUNT` counts none.
@@ -34,29 +33,30 @@ def reference(column: Callable[[str], Column], scores: NDArray[np.float32], sche
     is_open = set(schema.open_features)
     return Reference(
         {
-            feature.name: _feature_bins(feature, column(feature.name))
+            feature.name: _feature_bins(feature, values(feature.name))
             for feature in schema.features
             if feature.name in is_open
         },
-        _prediction_bins(predicted(schema.task, scores), schema),
+        _prediction_bins(distinct(predicted(schema.task, scores)), schema),
     )
 
 
-def _feature_bins(feature: Feature, column: Column) -> Bins:
+def _feature_bins(feature: Feature, column: Distinct) -> Bins:
     categories = transforms.codes(feature)
     return number_bins(column) if categories is None else category_bins(column, categories, is_closed=False)
 
 
-def _prediction_bins(column: Column, schema: FeatureSchema) -> Bins:
+def _prediction_bins(column: Distinct, schema: FeatureSchema) -> Bins:
     if TASKS[schema.task].has_many_labels:
         return category_bins(column, schema.target.labels, is_closed=True)
     return number_bins(column)
 
 
-def number_bins(column: Column) -> Bins:
+def number_bins(column: Distinct) -> Bins:
     """Return bins of a tenth of the rows each; a value that many rows share has its own."""
-    values, rows = np.unique(column[np.isfinite(column)], return_counts=True)
-    cuts = np.array(_cuts(rows), np.int64)
+    is_finite = np.isfinite(column.values)
+    values = column.values[is_finite]
+    cuts = np.array(_cuts(column.rows[is_finite]), np.int64)
     edges = moved(values[cuts], values)
     edges = edges[edges < values[cuts]]  # adjacent float32 values have nothing between them
     texts = [f"{edge:.9g}" for edge in edges.tolist()]
@@ -79,10 +79,11 @@ def _cuts(rows: NDArray[np.int64]) -> list[int]:
     return kept
 
 
-def category_bins(column: Column, categories: Sequence[str], *, is_closed: bool) -> Bins:
+def category_bins(column: Distinct, categories: Sequence[str], *, is_closed: bool) -> Bins:
     """Return bins of the largest categories, one for the others, and unless `is_closed` one for unknown categories."""
     codes = len(categories)
-    rows = np.bincount(column[~np.isnan(column)].astype(np.int64), minlength=codes + 1)
+    rows = np.zeros(codes + 1, np.int64)
+    rows[column.values.astype(np.int64)] = column.rows
     smallest = max(MINIMUM_COUNT, _LARGE * rows.sum())
     largest = [int(code) for code in np.argsort(-rows[:codes], kind="stable")[:_LARGEST] if rows[code] >= smallest]
     names = [f"= {categories[code]}" for code in sorted(largest)]
@@ -97,7 +98,12 @@ def category_bins(column: Column, categories: Sequence[str], *, is_closed: bool)
     return _counted(column, [*names, MISSING], [code + 0.5 for code in range(len(places) - 1)], places)
 
 
-def _counted(column: Column, names: Sequence[str], edges: Sequence[float], places: Sequence[int]) -> Bins:
-    empty = Bins(tuple(names), (0,) * len(names), tuple(edges), tuple(places))
-    rows = Counter([empty]).count(column[np.newaxis]).tolist()
-    return Bins(empty.names, tuple(count if count >= MINIMUM_COUNT else 0 for count in rows), empty.edges, empty.places)
+def _counted(column: Distinct, names: Sequence[str], edges: Sequence[float], places: Sequence[int]) -> Bins:
+    """Return the bins with their rows, counted as `contract.model.reference.Counter` counts those of requests."""
+    reached = np.cumsum(column.rows)
+    until = np.searchsorted(column.values, np.array([*edges, np.inf], np.float32), "right")
+    in_interval = np.diff(np.concatenate([[0], reached])[until], prepend=0)
+    rows = np.zeros(len(names), np.int64)
+    np.add.at(rows, [*places, len(names) - 1], [*in_interval, column.missing])
+    shown = tuple(count if count >= MINIMUM_COUNT else 0 for count in rows.tolist())
+    return Bins(tuple(names), shown, tuple(edges), tuple(places))

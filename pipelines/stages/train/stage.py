@@ -31,7 +31,7 @@ from pipelines.params.train import BoostingParams, Train
 from pipelines.stages.train.curve import Curve
 from pipelines.stages.train.reference import reference
 
-_SCORED = 50_000  # largest table whose rows are all scored, for the check of an export and the bins of the predictions
+_SCORED = 100_000  # largest table whose rows are all scored, for the check of an export and the bins of the predictions
 
 
 def run(params: Params, session: Session = ALONE) -> str:
@@ -59,7 +59,7 @@ def run(params: Params, session: Session = ALONE) -> str:
     difference, scores = _export(family, model, paths.BOOSTED, sample, schema)
     for name, content in family.files(model).items():
         write_atomically(paths.BOOSTED / name, content)
-    bins = reference(rows.column, scores, schema)
+    bins = reference(rows.distinct, scores, schema)
     write_atomically(paths.BOOSTED / training_reference.FILE_NAME, bins.to_bytes())
     training |= {"tuned": tuned} if tuned else {}
     training |= {

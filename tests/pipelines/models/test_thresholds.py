@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipelines.data.cuts import moved
+from pipelines.data.cuts import distinct, moved
 from pipelines.models.families.thresholds import between_rows
 
 OBJECTIVES = [
@@ -50,14 +50,19 @@ def test_no_threshold_is_a_value_of_a_row_and_every_score_stays(objective: dict[
     data = xgboost.QuantileDMatrix(matrix, labels, nthread=1)
     booster = xgboost.train(objective | {"max_depth": 5, "tree_method": "hist", "nthread": 1}, data, 40)
     values = [set(column.tolist()) for column in matrix.T]
-    before, after = _thresholds(booster), _thresholds(between_rows(booster, matrix.T.__getitem__))
+    before, after = (
+        _thresholds(booster),
+        _thresholds(between_rows(booster, lambda index: distinct(matrix[:, index]).values)),
+    )
     assert len(before) == len(after) == 4
     told = {feature: sum(float(at) in values[feature] for at in found) for feature, found in before.items()}
     assert sum(told.values()) > 0.9 * sum(map(len, before.values()))  # what this is for
     assert not [at for feature, found in after.items() for at in found if float(at) in values[feature]]
-    moved_booster = between_rows(booster, matrix.T.__getitem__)
+    moved_booster = between_rows(booster, lambda index: distinct(matrix[:, index]).values)
     assert (moved_booster.predict(data) == booster.predict(data)).all()
-    assert moved_booster.save_raw("ubj") == between_rows(booster, matrix.T.__getitem__).save_raw("ubj")
+    assert moved_booster.save_raw("ubj") == between_rows(
+        booster, lambda index: distinct(matrix[:, index]).values
+    ).save_raw("ubj")
 
 
 def test_threshold_becomes_the_roundest_number_of_its_gap() -> None:

@@ -15,6 +15,7 @@ from contract.model.predictor import Predictor
 from contract.model.reference import Counter, Reference, stability_index
 from contract.schema.schema import Feature, FeatureSchema, Field, Target
 from pipelines import paths
+from pipelines.data.cuts import distinct
 from pipelines.params.features.transforms import MINIMUM_COUNT
 from pipelines.params.params import Params
 from pipelines.stages.features import stage as features
@@ -40,7 +41,7 @@ COLUMNS = {
 @pytest.mark.parametrize("name", COLUMNS)
 def test_bins_of_a_number_tell_of_no_row(name: str) -> None:
     column = np.asarray(COLUMNS[name], np.float32)
-    bins = number_bins(column)
+    bins = number_bins(distinct(column))
     assert not set(np.array(bins.edges, np.float32).tolist()) & set(column.tolist())
     assert all(count == 0 or count >= MINIMUM_COUNT for count in bins.rows)
     bounds = [-np.inf, *bins.edges, np.inf]
@@ -51,16 +52,18 @@ def test_bins_of_a_number_tell_of_no_row(name: str) -> None:
 
 
 def test_bins_of_a_number_are_tenths_and_what_many_rows_share() -> None:
-    assert len(number_bins(np.asarray(COLUMNS["normal"], np.float32)).rows) == 11
-    shares = np.array(number_bins(np.asarray(COLUMNS["normal"], np.float32)).rows[:-1]) / 5000
+    assert len(number_bins(distinct(np.asarray(COLUMNS["normal"], np.float32))).rows) == 11
+    shares = np.array(number_bins(distinct(np.asarray(COLUMNS["normal"], np.float32))).rows[:-1]) / 5000
     assert shares == pytest.approx([0.1] * 10, abs=0.001)
-    assert number_bins(np.array([0] * 40 + [1] * 60, np.float32)).names == ("≤ 0.5", "> 0.5", "missing")
-    assert number_bins(np.ones(40, np.float32)).names == ("any", "missing")
+    assert number_bins(distinct(np.array([0] * 40 + [1] * 60, np.float32))).names == ("≤ 0.5", "> 0.5", "missing")
+    assert number_bins(distinct(np.ones(40, np.float32))).names == ("any", "missing")
 
 
 def test_small_categories_share_a_bin_and_rare_ones_are_not_counted() -> None:
     codes = np.repeat([0, 1, 2, 3, 4], [5000, 30, 3000, 12, 4]).astype(np.float32)  # 4: unknown
-    bins = category_bins(np.r_[codes, [np.nan] * 20].astype(np.float32), ["a", "b", "c", "d"], is_closed=False)
+    bins = category_bins(
+        distinct(np.r_[codes, [np.nan] * 20].astype(np.float32)), ["a", "b", "c", "d"], is_closed=False
+    )
     assert dict(zip(bins.names, bins.rows, strict=True)) == {
         "= a": 5000,
         "= c": 3000,
@@ -72,7 +75,7 @@ def test_small_categories_share_a_bin_and_rare_ones_are_not_counted() -> None:
 
 
 def test_labels_have_no_unknown_one() -> None:
-    bins = category_bins(np.repeat([0.0, 1, 2], 40).astype(np.float32), ["x", "y", "z"], is_closed=True)
+    bins = category_bins(distinct(np.repeat([0.0, 1, 2], 40).astype(np.float32)), ["x", "y", "z"], is_closed=True)
     assert (bins.names, bins.rows) == (("= x", "= y", "= z", "missing"), (40, 40, 40, 0))
 
 
@@ -89,13 +92,13 @@ def test_features_of_pii_fields_are_left_out() -> None:
         ),
     )
     matrix = DRAW.normal(0, 1, (400, 3)).astype(np.float32)
-    made = reference(lambda name: matrix[:, schema.feature_names.index(name)], matrix[:, 0], schema)
+    made = reference(lambda name: distinct(matrix[:, schema.feature_names.index(name)]), matrix[:, 0], schema)
     assert list(made.features) == ["a"]
     assert Reference.from_bytes(made.to_bytes(), schema) == made
 
 
 def test_same_distribution_has_a_small_index_and_a_shifted_one_a_large_one() -> None:
-    bins = number_bins(np.asarray(COLUMNS["normal"], np.float32))
+    bins = number_bins(distinct(np.asarray(COLUMNS["normal"], np.float32)))
     count = Counter([bins]).count
     same = [stability_index([bins.rows, count(DRAW.normal(0, 3, (1, 1000)).astype(np.float32))]) for _ in range(20)]
     assert max(same) < 0.1

@@ -131,15 +131,15 @@ def test_killed_worker_costs_a_chunk_and_no_byte(
 def test_training_data_does_not_pass_the_client(
     rows: Rows, own: Any, undisturbed: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    digest, feature = rows.digest, rows.feature
+    digest, values = rows.digest, rows.values
     monkeypatch.setattr(Rows, "spans", lambda *_: pytest.fail("the client read training rows"))
-    monkeypatch.setattr(boosting, "between_rows", lambda booster, _feature: booster)  # a column at a time, afterwards
+    monkeypatch.setattr(boosting, "between_rows", lambda booster, _values: booster)  # a column at a time, afterwards
     assert digest == rows.digest
     grown = _trained(rows, own)
     monkeypatch.undo()
     import xgboost
 
-    moved = boosting.between_rows(xgboost.Booster(model_file=bytearray(grown)), feature)
+    moved = boosting.between_rows(xgboost.Booster(model_file=bytearray(grown)), values)
     assert bytes(moved.save_raw("ubj")) == undisturbed
 
 
