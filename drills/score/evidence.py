@@ -22,11 +22,16 @@ from contract.model.predictor import Predictor
 from contract.model.transforms import TRANSFORMS
 from contract.schema import schema as feature_schema
 from contract.schema.schema import FeatureSchema
+from drills.score import studies
 from drills.score.checks import NotShownError
 from harness import PROJECT
 from pipelines import paths
+from pipelines.models.tuning import BETTER, OFF, shown
 from pipelines.params import file
 from pipelines.params.params import Params
+from pipelines.stages.tune.verdict import FEWEST
+
+_FEWEST_COMPARED = 10  # of twenty trials half may be pruned
 
 
 def _read(place: Path, path: Path) -> Any:
@@ -57,15 +62,20 @@ def expectations(place: Path) -> str:
     return f"{count} expectations of {len(declared)} columns met in {len(months)} months"
 
 
-def beneficial(place: Path) -> str:
-    """Shuffle every feature of the hold-out, and ask that no loss falls and that the model uses each."""
-    command = [sys.executable, "-m", "drills.score.permutation"]
+def _asked_there(place: Path, module: str, *arguments: str) -> Any:
+    """Return what a module of `drills.score` prints as JSON when it runs in `place`."""
     # Not the modules of `place`, which may be those of another commit.
     environment = os.environ | {"PYTHONPATH": str(PROJECT), "PYTHONSAFEPATH": "1"}
+    command = [sys.executable, "-m", f"drills.score.{module}", *arguments]
     done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True)
     if done.returncode:
-        raise NotShownError(f"the features could not be shuffled: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
-    found: dict[str, dict[str, float]] = json.loads(done.stdout)
+        raise NotShownError(f"{module} cannot be computed: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
+    return json.loads(done.stdout)
+
+
+def beneficial(place: Path) -> str:
+    """Shuffle every feature of the hold-out, and ask that no loss falls and that the model uses each."""
+    found: dict[str, dict[str, float]] = _asked_there(place, "permutation")
     if unused := [name for name, entry in found.items() if not entry["importance"]]:
         raise NotShownError(f"the model uses {len(unused)} features nowhere: {', '.join(unused)}")
     if harmful := [name for name, entry in found.items() if entry["upper_bound"] < 0]:
@@ -109,11 +119,27 @@ def committed(_: Path) -> str:
 
 
 def tuned(place: Path) -> str:
-    """Ask that a search of settings has run before this model."""
-    verdict = _read(place, paths.TUNING)["verdict"]
-    if verdict == "off":
-        raise NotShownError("no search has run before this model (tune.trials: 0)")
-    return f"search of settings: {verdict}"
+    """Ask that a search of settings has run before this model, or that one of this table found none better than these."""
+    found = _read(place, paths.TUNING)
+    if found["verdict"] == OFF:
+        found = _study(place, "tuning", "no search has run before this model (tune.trials: 0)")
+        if found["verdict"] == BETTER:
+            told = shown(found["parameters"])
+            raise NotShownError(f"a search found better settings than those of params.yaml: {told}")
+    compared, clusters = found["evidence"]["compared"], found["evidence"]["clusters"]
+    if compared < _FEWEST_COMPARED or clusters < FEWEST:
+        raise NotShownError(f"{compared} other settings compared over {clusters} days, entities or rows show nothing")
+    return f"{compared} other settings compared over {clusters} days, entities or rows: {found['verdict']}"
+
+
+def _study(place: Path, name: str, without: str) -> dict[str, Any]:
+    """Return a study that is kept for the table and the settings of this run."""
+    kept: dict[str, dict[str, Any]] = json.loads(studies.FILE.read_bytes())
+    if name not in kept:
+        raise NotShownError(f"{without}, and {studies.FILE.name} has none")
+    if changed := _asked_there(place, "studies", str(studies.FILE))[name]:
+        raise NotShownError(f"{without}, and that of {studies.FILE.name} had other {', '.join(changed)}")
+    return kept[name]
 
 
 def gate_passed(name: str) -> Callable[[Path], str]:
@@ -157,11 +183,11 @@ def fairness(place: Path) -> str:
 
 
 def staleness(place: Path) -> str:
-    """Ask that models of earlier months were measured on later ones, and that a sentence says what follows."""
-    sentence = str(_read(place, paths.REPORTS / "staleness.json").get("sentence") or "")
-    if not sentence:
-        raise NotShownError("reports/staleness.json has no sentence")
-    return sentence
+    """Ask that models of earlier months were measured on later ones, in this run or once for its table, and what follows."""
+    found = _read(place, paths.STALENESS)
+    if found["sentence"]:
+        return str(found["sentence"])
+    return str(_study(place, "staleness", f"no models of earlier months: {found['because']}")["sentence"])
 
 
 # ── infrastructure ──

@@ -13,9 +13,9 @@ from contract.schema import schema as feature_schema
 from contract.schema.schema import FeatureSchema
 from pipelines import paths
 from pipelines.machine import cluster
-from pipelines.models import progress
+from pipelines.models import progress, tuning
 from pipelines.models.engines.checkpoints import Checkpoints, Place
-from pipelines.models.family import Session
+from pipelines.models.family import Rows, Session
 from pipelines.params.judging.split import TemporalSplit
 from pipelines.params.judging.staleness import Staleness
 from pipelines.params.params import Params
@@ -67,7 +67,20 @@ def measured(
         session = Session(watch=bar, client=client)
         scored, left_out = _scored(params, asked, found, months, Path(directory), checkpoints, session)
     checkpoints.keep_newest(max(_KEPT_AT_LEAST, 2 * asked.models))
-    return _told(params, scored, left_out)
+    return _told(params, scored, left_out) | {"study": identity(params)}
+
+
+def identity(params: Params) -> dict[str, Any]:
+    """Return all that the sentence depends on, but for the number of models and the code."""
+    settings = tuning.applied(params.train, tuning.parameters())
+    return {
+        **models.identity(settings, _schema(), Rows(paths.TRAINING_ROWS)),
+        "target": params.target.model_dump(mode="json"),
+        "split": params.split.model_dump(mode="json"),
+        "margin": params.gates.regression_margin,
+        "fewest": params.gates.clusters,
+        "resamples": params.evaluate.bootstrap,
+    }
 
 
 def _scored(
@@ -79,8 +92,7 @@ def _scored(
     checkpoints: Checkpoints,
     session: Session,
 ) -> tuple[list[Scored], list[dict[str, str]]]:
-    schema = FeatureSchema.from_bytes((paths.FEATURES / feature_schema.FILE_NAME).read_bytes())
-    trainer = Trainer(params, schema, checkpoints, directory)
+    trainer = Trainer(params, _schema(), checkpoints, directory)
     scored, left_out = [], []
     for at in found:
         try:
@@ -93,6 +105,10 @@ def _scored(
             if each.age_months <= asked.months:
                 scored.append(each)
     return scored, left_out
+
+
+def _schema() -> FeatureSchema:
+    return FeatureSchema.from_bytes((paths.FEATURES / feature_schema.FILE_NAME).read_bytes())
 
 
 def _told(params: Params, scored: list[Scored], left_out: list[dict[str, str]]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from pipelines.models.families.registry import FAMILIES
 from pipelines.models.family import Rows, Session
 from pipelines.params.judging.split import TemporalSplit
 from pipelines.params.params import Params
+from pipelines.params.train import FamilyParams
 from pipelines.statistics.measures import Outcomes, Scores
 
 _LIBRARIES = ("xgboost", "xgboost-cpu", "scikit-learn", "onnx")
@@ -101,7 +102,7 @@ class Trainer:
             ModelRejectedError: as the family does.
         """
         rows = self._rows(at)
-        series = self._kept.of(self._identity(rows))
+        series = self._kept.of(identity(self._settings, self._schema, rows) | {"model": 1, "code": self._code})
         content = series.newest().model
         if not content:
             family = calibrated(FAMILIES[self._params.train.family], self._params.train.calibration)
@@ -152,16 +153,16 @@ class Trainer:
         if absent := [label for code, label in enumerate(labels) if code not in set(learned.to_list())]:
             raise DataRejectedError(f"no row to train on has the label {absent[0]!r}")
 
-    def _identity(self, rows: Rows) -> dict[str, Any]:
-        return {
-            "model": 1,
-            "rows": rows.digest,
-            "schema": hashlib.sha256(self._schema.to_bytes()).hexdigest(),
-            # The same model, whatever the number of threads.
-            "settings": self._settings.model_dump(mode="json", exclude={"threads"}),
-            "code": self._code,
-            "libraries": {name: _version(name) for name in _LIBRARIES},
-        }
+
+def identity(settings: FamilyParams, schema: FeatureSchema, rows: Rows) -> dict[str, Any]:
+    """Return all that a model of these rows depends on, but for the code."""
+    return {
+        "rows": rows.digest,
+        "schema": hashlib.sha256(schema.to_bytes()).hexdigest(),
+        # The same model, whatever the number of threads and wherever its rows lie.
+        "settings": settings.model_dump(mode="json", exclude={"threads", "memory"}),
+        "libraries": {name: found for name in _LIBRARIES if (found := _version(name))},
+    }
 
 
 def _by_month(months: Sequence[str]) -> dict[str, pl.Series]:

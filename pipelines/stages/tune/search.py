@@ -36,7 +36,7 @@ def searched(params: Params) -> tuple[dict[str, Any], str]:
     rows = Rows(paths.TRAINING_ROWS)
     counts = np.bincount(trials.groups(rows), trials.weights(rows))
     space = tune.space_of(train.space)
-    base = _identity(params, rows)
+    base = identity(params, rows)
     with journal.opened(paths.var_directory() / "tuning.journal") as storage:
         start = journal.start_of(storage, base, train.family, space) if tune.start == "last" else tune.start
         study = journal.study(storage, base, train.family, start)
@@ -65,7 +65,7 @@ def searched(params: Params) -> tuple[dict[str, Any], str]:
     return content, _told(found, verdict, evidence)
 
 
-def _identity(params: Params, rows: Rows) -> dict[str, Any]:
+def identity(params: Params, rows: Rows) -> dict[str, Any]:
     """Return all that a trial depends on, but for the trials before it and the parameters to start from."""
     code = [path for folder in _CODE for path in sorted((_PROJECT / folder).rglob("*.py"))]
     return {

@@ -6,12 +6,18 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from drills.score import evidence
+from contract.files import canonical_json
+from drills.score import evidence, studies
 from drills.score.checks import NotShownError
 from pipelines import paths
+from pipelines.data.training import Rows
+from pipelines.models.tuning import BETTER, NO_BETTER
+from pipelines.params import file
+from pipelines.stages.tune import search
 
 
 @pytest.fixture
@@ -88,6 +94,51 @@ def test_answer_that_the_steps_do_not_give_is_named(copy: Path) -> None:
     golden.write_text(json.dumps(cases))
     with pytest.raises(NotShownError, match="golden request 3"):
         evidence.stepwise(copy)
+
+
+@pytest.fixture
+def study(copy: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A search on this table, kept by a person, as `evidence` reads it."""
+    (copy / "data").symlink_to(project / "data")
+    kept = copy / "studies.json"
+    monkeypatch.setattr(studies, "FILE", kept)
+    monkeypatch.chdir(copy)
+    made = search.identity(file.load(), Rows(paths.TRAINING_ROWS)) | {"code": "that of last week"}
+    entry = {"verdict": NO_BETTER, "parameters": {}, "evidence": {"compared": 14, "clusters": 21}, "study": made}
+    kept.write_bytes(canonical_json({"tuning": entry}))
+    return entry
+
+
+def test_search_that_found_nothing_better_counts_for_its_table_and_settings(study: dict[str, Any], copy: Path) -> None:
+    assert (
+        evidence.tuned(copy) == "14 other settings compared over 21 days, entities or rows: no better than the defaults"
+    )
+    with pytest.raises(NotShownError, match=r"no models of earlier months: .*, and studies.json has none"):
+        evidence.staleness(copy)
+    params = (copy / "params.yaml").read_text()
+    (copy / "params.yaml").write_text(params.replace("learning_rate: 0.05", "learning_rate: 0.3"))
+    with pytest.raises(NotShownError, match=r"studies.json had other settings"):
+        evidence.tuned(copy)
+    (copy / "params.yaml").write_text(params)
+    _change(copy / "studies.json", lambda found: found["tuning"]["study"].update(data="that of last year"))
+    with pytest.raises(NotShownError, match=r"studies.json had other data"):
+        evidence.tuned(copy)
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        ({"verdict": BETTER, "parameters": {"max_depth": 4}}, "better settings than those of params.yaml: max_depth=4"),
+        ({"evidence": {"compared": 9, "clusters": 21}}, "9 other settings"),
+        ({"evidence": {"compared": 14, "clusters": 19}}, "over 19 days"),
+    ],
+)
+def test_search_that_found_better_settings_or_decided_nothing_does_not_count(
+    study: dict[str, Any], copy: Path, found: dict[str, Any], told: str
+) -> None:
+    _change(copy / "studies.json", lambda kept: kept["tuning"].update(found))
+    with pytest.raises(NotShownError, match=told):
+        evidence.tuned(copy)
 
 
 @pytest.mark.parametrize("told", [evidence.expectations, evidence.screened, evidence.tuned, evidence.finite])
