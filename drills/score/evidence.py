@@ -31,7 +31,7 @@ from pipelines.params import file
 from pipelines.params.params import Params
 from pipelines.stages.tune.verdict import FEWEST
 
-_FEWEST_COMPARED = 10  # of twenty trials half may be pruned
+_FEWEST_TRIALS = 20
 
 
 def _read(place: Path, path: Path) -> Any:
@@ -126,10 +126,10 @@ def tuned(place: Path) -> str:
         if found["verdict"] == BETTER:
             told = shown(found["parameters"])
             raise NotShownError(f"a search found better settings than those of params.yaml: {told}")
-    compared, clusters = found["evidence"]["compared"], found["evidence"]["clusters"]
-    if compared < _FEWEST_COMPARED or clusters < FEWEST:
-        raise NotShownError(f"{compared} other settings compared over {clusters} days, entities or rows show nothing")
-    return f"{compared} other settings compared over {clusters} days, entities or rows: {found['verdict']}"
+    trials, clusters = len(found["trials"]), found["evidence"]["clusters"]
+    if trials < _FEWEST_TRIALS or clusters < FEWEST:
+        raise NotShownError(f"{trials} trials over {clusters} days, entities or rows show nothing")
+    return f"{trials} trials over {clusters} days, entities or rows: {found['verdict']}"
 
 
 def _study(place: Path, name: str, without: str) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def found_here() -> dict[str, dict[str, Any]]:
     tuning, staleness = (json.loads(path.read_bytes()) for path in (paths.TUNING, paths.STALENESS))
     found = {}
     if tuning["verdict"] != OFF:
-        found["tuning"] = {name: tuning[name] for name in ("verdict", "parameters", "evidence", "study")}
+        found["tuning"] = {name: tuning[name] for name in ("verdict", "parameters", "evidence", "trials", "study")}
     if staleness["sentence"]:
         found["staleness"] = {name: staleness[name] for name in ("sentence", "ages", "study")}
     return found

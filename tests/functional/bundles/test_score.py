@@ -104,14 +104,15 @@ def study(copy: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> dict[st
     monkeypatch.setattr(studies, "FILE", kept)
     monkeypatch.chdir(copy)
     made = search.identity(file.load(), Rows(paths.TRAINING_ROWS)) | {"code": "that of last week"}
-    entry = {"verdict": NO_BETTER, "parameters": {}, "evidence": {"compared": 14, "clusters": 21}, "study": made}
+    grounds = {"trials": [{}] * 20, "evidence": {"clusters": 21}}
+    entry = {"verdict": NO_BETTER, "parameters": {}, "study": made} | grounds
     kept.write_bytes(canonical_json({"tuning": entry}))
     return entry
 
 
 def test_search_that_found_nothing_better_counts_for_its_table_and_settings(study: dict[str, Any], copy: Path) -> None:
     assert (
-        evidence.tuned(copy) == "14 other settings compared over 21 days, entities or rows: no better than the defaults"
+        evidence.tuned(copy) == "20 trials over 21 days, entities or rows: no better than the defaults"
     )
     with pytest.raises(NotShownError, match=r"no models of earlier months: .*, and studies.json has none"):
         evidence.staleness(copy)
@@ -129,8 +130,8 @@ def test_search_that_found_nothing_better_counts_for_its_table_and_settings(stud
     ("found", "told"),
     [
         ({"verdict": BETTER, "parameters": {"max_depth": 4}}, "better settings than those of params.yaml: max_depth=4"),
-        ({"evidence": {"compared": 9, "clusters": 21}}, "9 other settings"),
-        ({"evidence": {"compared": 14, "clusters": 19}}, "over 19 days"),
+        ({"trials": [{}] * 19}, "19 trials"),
+        ({"evidence": {"clusters": 19}}, "over 19 days"),
     ],
 )
 def test_search_that_found_better_settings_or_decided_nothing_does_not_count(
