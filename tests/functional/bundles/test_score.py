@@ -111,9 +111,7 @@ def study(copy: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> dict[st
 
 
 def test_search_that_found_nothing_better_counts_for_its_table_and_settings(study: dict[str, Any], copy: Path) -> None:
-    assert (
-        evidence.tuned(copy) == "20 trials over 21 days, entities or rows: no better than the defaults"
-    )
+    assert evidence.tuned(copy) == "20 trials over 21 days, entities or rows: no better than the defaults"
     with pytest.raises(NotShownError, match=r"no models of earlier months: .*, and studies.json has none"):
         evidence.staleness(copy)
     params = (copy / "params.yaml").read_text()
@@ -147,3 +145,24 @@ def test_results_that_are_not_there_show_nothing(told: Callable[[Path], str], tm
     shutil.copy(project / "params.yaml", tmp_path)
     with pytest.raises(NotShownError, match="there is no "):
         told(tmp_path)
+
+
+def test_study_is_kept_until_another_one_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    kept, search_of = (
+        tmp_path / "studies.json",
+        {"parameters": {}, "evidence": {}, "trials": [{}], "study": {"data": "1"}},
+    )
+    for path in (paths.TUNING, paths.STALENESS):
+        path.parent.mkdir()
+    paths.STALENESS.write_text('{"sentence": null, "because": "off"}')
+    paths.TUNING.write_text(json.dumps(search_of | {"verdict": NO_BETTER, "start": {}}))
+    studies.main(["keep", str(kept)])
+    assert json.loads(kept.read_bytes()) == {"tuning": search_of | {"verdict": NO_BETTER}}
+    paths.TUNING.write_text('{"verdict": "off", "parameters": {}}')
+    paths.STALENESS.write_text('{"sentence": "Retrain.", "ages": [], "study": {}, "curve": []}')
+    studies.main(["keep", str(kept)])
+    assert json.loads(kept.read_bytes()) == {
+        "tuning": search_of | {"verdict": NO_BETTER},
+        "staleness": {"sentence": "Retrain.", "ages": [], "study": {}},
+    }
