@@ -134,7 +134,9 @@ def _outcome(entry: Any) -> dict[str, Any]:
     if config.type in _OBSERVED and "observed_value" in entry.result:
         outcome["observed"] = _plain(entry.result["observed_value"])
     if _raised(entry.exception_info):
-        outcome["error"] = "evaluation failed; is the column there, and of the declared type?"
+        is_query = config.type == "unexpected_rows_expectation"
+        cause = "is its query valid SQL of DuckDB?" if is_query else "is the column there, and of the declared type?"
+        outcome["error"] = f"evaluation failed; {cause}"
     return outcome
 
 

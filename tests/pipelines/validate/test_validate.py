@@ -105,6 +105,16 @@ def test_expectation_that_the_library_does_not_know_is_refused(
         stage.run(Params.model_validate(raw))
 
 
+def test_query_that_is_no_sql_is_called_so(workspace: Path, raw: dict[str, Any]) -> None:
+    entry = {"type": "unexpected_rows_expectation", "kwargs": {"unexpected_rows_query": "SELEC 1 FROM {batch}"}}
+    raw["validate"]["expectations"] = [entry]
+    write_months(workspace)
+    with pytest.raises(
+        DataRejectedError, match="unexpected_rows_expectation; evaluation failed; is its query valid SQL"
+    ):
+        stage.run(Params.model_validate(raw))
+
+
 @pytest.mark.parametrize(
     ("freshness", "last_day", "is_accepted"),
     [("4d", 27, True), ("4d", 25, False), (None, 10, True)],
