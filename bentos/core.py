@@ -17,7 +17,7 @@ from bentos.monitoring.observations import Observations
 from bentos.monitoring.prediction_log import PredictionLog
 from bentos.monitoring.sketches import Sketches
 from bentos.monitoring.tracing import Tracing, sampling
-from bentos.rounds import Rounds, Scores, Unscored
+from bentos.rounds import Rounds, Unscored
 from contract.bundle import manifest
 from contract.bundle.limits import FILE_NAME as LIMITS_FILE_NAME
 from contract.bundle.limits import Limits
@@ -65,7 +65,8 @@ class Core:
         self.observations = Observations(Sketches(predictor.schema, reference, version))
         self.metrics.sources.append(self.observations.collect)
         self.admission = Admission(limits.latency_budget_s, self.metrics)
-        self.rounds = Rounds(predictor, self.admission)
+        # What waits holds no more memory than incomplete requests may.
+        self.rounds = Rounds(predictor, self.admission, max(1, limits.pending_limit_bytes // limits.body_limit_bytes))
         self.ready = False
         self.access: Access | None = None
         self._tracing: Tracing | None = None
@@ -185,14 +186,12 @@ class Core:
     def _unscored(
         self, given: Columns, answer: Callable[[Outputs, Assumed], _Said], request_id: bytes, mirrored: bytes
     ) -> Unscored[_Said]:
-        matrix, assumed = self._predictor.encoder.encode_columns(given)
-
-        def finish(scores: Scores) -> _Said:
-            outputs = self._predictor.outputs(scores)
-            self._observe(Scored(matrix, scores), request_id, mirrored)
+        def finish(scored: Scored, assumed: Assumed) -> _Said:
+            outputs = self._predictor.outputs(scored.scores)
+            self._observe(scored, request_id, mirrored)
             return answer(outputs, assumed)
 
-        return Unscored(matrix, finish)
+        return Unscored(given, finish)
 
     def _observe(self, scored: Scored, request_id: bytes, mirrored: bytes) -> None:
         self.metrics.count_rows(len(scored.scores))

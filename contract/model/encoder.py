@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -80,17 +81,20 @@ class Encoder:
             raise
         return np.array(encoded, dtype=np.float32).reshape(len(rows), self._width), fallbacks
 
-    def encode_columns(self, columns: Columns) -> tuple[NDArray[np.float32], Assumed]:
-        """Return the matrix of a request's columns, bit for bit that of the same rows, and the fallbacks with their rows.
+    def encode_columns(self, requests: Sequence[Columns]) -> tuple[NDArray[np.float32], list[Assumed]]:
+        """Return the matrix of requests, bit for bit that of the same rows one after the other, and the fallbacks of each with their rows.
 
         Raises:
-            InvalidRowsError: as for the rows.
+            InvalidRowsError: as for the rows of the first request that violates the schema.
         """
-        if not (self.sources and self.sources.concern(columns.values.keys() | columns.of_block)):
-            with suppress(ValueError, TypeError):  # invalid columns: encoded as rows, which name the problems
-                return self._columns.request(columns)
-        matrix, fallbacks = self.encode_rows(columns.rows())
-        return matrix, by_fallback(fallbacks)
+        if not (self.sources and any(self.sources.concern(each.values.keys() | each.of_block) for each in requests)):
+            with suppress(ValueError, TypeError):  # one is invalid, or they differ in their columns
+                return self._columns.requests(requests)
+        if len(requests) > 1:
+            matrices, assumed = zip(*[self.encode_columns([each]) for each in requests], strict=True)
+            return np.concatenate(matrices), [*chain.from_iterable(assumed)]
+        matrix, fallbacks = self.encode_rows(requests[0].rows())  # names the problems of invalid ones
+        return matrix, [by_fallback(fallbacks)]
 
     def encode_table(self, columns: Mapping[str, TableColumn]) -> NDArray[np.float32]:
         """Return the matrix of a table, given as columns of equal length, one for every field of the schema.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import BundleError, Problem
+from contract.model.columns.program import Assumed, Columns
 from contract.model.encoder import Encoder, TableColumn
 from contract.model.row_program import Fallback, Row
 from contract.model.runtime import onnxruntime
@@ -81,6 +83,20 @@ class Predictor:
         """
         matrix, fallbacks = self.encoder.encode_rows(rows)
         return Scored(matrix, self.score_matrix(matrix)), fallbacks
+
+    def score_columns(self, requests: Sequence[Columns]) -> list[tuple[Scored, Assumed]]:
+        """Encode and score rows given as columns, those of all requests at once; return the fallbacks of each too.
+
+        Raises:
+            InvalidRowsError: rows of a request violate the schema; nothing is predicted then.
+        """
+        matrix, assumed = self.encoder.encode_columns(requests)
+        scores = self.score_matrix(matrix)
+        ends = accumulate([columns.size for columns in requests])
+        return [
+            (Scored(matrix[end - columns.size : end], scores[end - columns.size : end]), taken)
+            for columns, end, taken in zip(requests, ends, assumed, strict=True)
+        ]
 
     def score_table(self, columns: Mapping[str, TableColumn]) -> NDArray[np.float32]:
         """Score every row of a table, as `score_matrix` does."""

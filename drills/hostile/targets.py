@@ -113,7 +113,7 @@ class OverHttp:
             request.body = content
             answer = self.app.predict(request)
             if isinstance(answer, Unscored):
-                answer = self.app.score(request, answer, self.app.core.rounds.alone(answer.matrix))
+                answer = self.app.score(request, answer, self.app.core.rounds.alone(answer.columns))
             response = answer
         assert response.status in _SANE, self.defects.found
         if response.content_type == b"application/json":

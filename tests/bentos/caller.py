@@ -45,7 +45,7 @@ class Caller:
             request.body = body
             answer = self.app.predict(request)
             if isinstance(answer, Unscored):
-                answer = self.app.score(request, answer, self.app.core.rounds.alone(answer.matrix))
+                answer = self.app.score(request, answer, self.app.core.rounds.alone(answer.columns))
             response = answer
         lines = [*self.app.headers, *response.headers, (b"content-type", response.content_type)]
         said = {key.decode(): value.decode() for key, value in lines}

@@ -282,7 +282,7 @@ def test_raw_tensors_are_read_as_the_rows_that_they_are_one_by_one(
     def together() -> Any:
         given = READER.wire_reader(heads)(contents)
         if isinstance(given, Columns):
-            matrix, assumed = ENCODER.encode_columns(given)
+            matrix, (assumed,) = ENCODER.encode_columns([given])
             return matrix.tobytes(), assumed
         matrix, fallbacks = ENCODER.encode_rows(given)
         return matrix.tobytes(), by_fallback(fallbacks)
@@ -300,7 +300,7 @@ def test_many_values_of_typed_tensors_are_columns() -> None:
     given = READER.given(heads, columns)
     assert isinstance(given, Columns)
     assert given.rows() == [{"carrier": "AA", "distance": 1.5, "wind": None}] * count
-    matrix, assumed = ENCODER.encode_columns(given)
+    matrix, (assumed,) = ENCODER.encode_columns([given])
     expected, fallbacks = ENCODER.encode_rows(given.rows())
     assert (matrix.tobytes(), assumed) == (expected.tobytes(), by_fallback(fallbacks))
 
@@ -312,7 +312,7 @@ def test_number_that_no_float_holds_is_refused_in_a_column_too() -> None:
     )
     assert isinstance(given, Columns)
     with pytest.raises(InvalidRowsError, match="distance"):
-        ENCODER.encode_columns(given)
+        ENCODER.encode_columns([given])
 
 
 def test_every_kind_that_a_request_carries_has_a_datatype() -> None:

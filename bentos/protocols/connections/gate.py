@@ -13,6 +13,8 @@ from contract.bundle.limits import Limits
 # Connections above the bound that may still ask for health and metrics, one request each; and descriptors for files and listeners.
 SPARE_CONNECTIONS = 64
 _OTHER_DESCRIPTORS = 256
+# The longest that one caller's bytes are parsed at a time before the other connections get their turn.
+TURN_S = 0.002
 _SERVERS = 3  # HTTP, gRPC and the admin pages have as many connections each
 _SWEEP_S = 0.5
 _LOOK_S = 0.02

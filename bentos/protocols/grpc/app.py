@@ -105,7 +105,7 @@ class GrpcApp:
     def score(self, rows: Unscored[Message], score: Score) -> bytes:
         """Return the answer to a prediction with these rows, whose scores `score` returns; raises RequestError."""
         try:
-            answer: bytes = rows.answer(score()).SerializeToString()
+            answer: bytes = rows.answer(*score()).SerializeToString()
         except RequestError:
             raise
         except Exception as error:  # noqa: BLE001  # as in `_answer`

@@ -113,7 +113,7 @@ class GrpcConnection(Http2Connection[CallHead]):
             return
         rounds, answer = self.gate.core.rounds, self._app.infer(head, packed, stream.started)
         if isinstance(answer, Unscored):
-            rounds.add(answer.matrix, partial(self._score, stream, answer))
+            rounds.add(answer.columns, partial(self._score, stream, answer))
         else:
             self._answer(stream, answer)
             rounds.flush()

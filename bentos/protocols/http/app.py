@@ -89,7 +89,7 @@ class HttpApp:
 
     def score(self, request: Request, rows: Unscored[Response], score: Score) -> Response:
         """Return the answer to a request with these rows, whose scores `score` returns."""
-        return self._observed(request, lambda _: rows.answer(score()), predicts=True)
+        return self._observed(request, lambda _: rows.answer(*score()), predicts=True)
 
     def busy(self, *, oip: bool) -> tuple[str, Response]:
         """Return the protocol's name and the answer to a prediction that is shed unread."""

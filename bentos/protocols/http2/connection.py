@@ -19,7 +19,7 @@ from time import perf_counter
 from typing import Any, Generic
 
 from bentos.errors import log_defect
-from bentos.protocols.connections.gate import SPARE_CONNECTIONS, Gate
+from bentos.protocols.connections.gate import SPARE_CONNECTIONS, TURN_S, Gate
 from bentos.protocols.http2 import frames
 from bentos.protocols.http2.fields import Fields
 from bentos.protocols.http2.frames import ConnectionFault, ErrorCode
@@ -28,7 +28,6 @@ from bentos.protocols.http2.ration import Ration
 from bentos.protocols.http2.requests import RECEIVE_BYTES, Requests
 from bentos.protocols.http2.streams import MAX_STREAMS, Head, Stream, Streams
 
-_TURN_BYTES = 32 * 1024  # parsed at a time, before other connections get their turn
 _LOOK_S = 1.0  # between two checks of a connection's deadlines
 _IDLE_S = 300.0  # without a request
 _LINGER_S = 2.0  # for a peer to read the last answers and close
@@ -136,14 +135,18 @@ class Http2Connection(asyncio.Protocol, Generic[Head]):
             position = self._greet(unread)
             if not self._greeted:
                 return
-        turn = position + _TURN_BYTES
-        while size - position >= frames.HEAD_BYTES and position < turn and not (self._write_paused or self._over):
+        while size - position >= frames.HEAD_BYTES and not (self._write_paused or self._over):
             high, low, kind, flags, number = frames.HEAD.unpack_from(unread, position)
             length = high << 16 | low
             if length > frames.FRAME_BYTES:
                 raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "a frame is too long")
             start = position + frames.HEAD_BYTES
             if start + length > size:
+                break
+            if perf_counter() - now > TURN_S:
+                self._waits_for_turn = True
+                self.transport.pause_reading()
+                self._loop.call_soon(self._take_turn)
                 break
             position = start + length
             take(kind, flags, number, unread[start:position])
@@ -152,10 +155,6 @@ class Http2Connection(asyncio.Protocol, Generic[Head]):
             self._part_at = math.inf
         elif position or self._part_at == math.inf:
             self._part_at = now
-        if position >= turn:
-            self._waits_for_turn = True
-            self.transport.pause_reading()
-            self._loop.call_soon(self._take_turn)
 
     def _greet(self, start: bytes) -> int:
         if not frames.PREFACE.startswith(start[: len(frames.PREFACE)]):

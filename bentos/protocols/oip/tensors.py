@@ -30,7 +30,7 @@ import numpy as np
 from bentos.protocols.oip.kinds import ANY, FLOATS, NUMBERS, wire_of
 from contract.errors import InvalidRowsError, Problem, RequestError
 from contract.model.columns.program import Columns, block_fields
-from contract.model.columns.readers import Array, Column, Texts
+from contract.model.columns.texts import Column, Texts
 from contract.model.predictor import Outputs
 from contract.model.row_program import Row
 from contract.schema.schema import FeatureSchema
@@ -50,7 +50,7 @@ FEW = 15  # rows; up to this number, encoding by row costs no more than by colum
 ValueReader = Callable[[bytes], Sequence[Any]]
 Given = list[Row] | Columns
 WireReader = Callable[[Sequence[bytes]], Given]
-NumberReader = Callable[[Sequence[bytes]], Array | None]
+NumberReader = Callable[[Sequence[bytes]], Sequence[bytes] | None]
 Head = tuple[str, str, int]  # of an input: name, datatype and number of rows
 # Of inputs, in their order: the name, and the function that replaces the datatype's own missing value (NaN) by None, if it has one.
 Table = list[tuple[str, Callable[[Sequence[Any]], Sequence[Any]] | None]]
@@ -175,12 +175,11 @@ class TensorReader:
         sent = [places.get(field.name) for field in self._block]
         length, absent = size * _FP64.itemsize, np.full(size, np.nan, _FP64).tobytes()
 
-        def read(contents: Sequence[bytes]) -> Array:
+        def read(contents: Sequence[bytes]) -> Sequence[bytes]:
             parts = [absent if place is None else contents[place] for place in sent]
             if {*map(len, parts)} != {length}:
                 raise InvalidRowsError("the bytes of an input do not match its shape", [])
-            # Of a bytearray, since the encoder changes the block; an array over bytes is read-only.
-            return np.frombuffer(bytearray().join(parts), _FP64).reshape(len(parts), size)
+            return parts
 
         return read, joined
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any
+from functools import lru_cache
+from itertools import accumulate, chain, pairwise, product
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from contract.model.columns import transforms as column_transforms
-from contract.model.columns.readers import Array, Coded, Column, Moments, Parsed, Reader, reader
+from contract.model.columns.categories import Categories, Coded
+from contract.model.columns.readers import Moments, Parsed, Reader, reader, value_parser
+from contract.model.columns.texts import Array, Column
 from contract.model.columns.transforms import ColumnTransform
 from contract.model.row_program import Fallback, Parser, Row
 from contract.model.transforms import Function
@@ -19,6 +22,8 @@ from contract.schema.kinds import KINDS
 from contract.schema.schema import FeatureSchema, Field
 from contract.schema.texts import missing_numbers
 
+_FP64 = np.dtype("<f8")
+_REMEMBERED = 64  # combinations of numbers of rows
 Assumed = list[tuple[Fallback, list[int]]]  # each fallback taken, with its rows
 Matrix = NDArray[np.float32]
 Maker = Callable[[Sequence[Parsed]], Array | list[float]]
@@ -32,14 +37,14 @@ class Columns:
         values: the sent columns, by field, without those of the block.
         size: number of rows.
         rows: returns the same as rows, which name their problems; raises RequestError if they cannot be made.
-        block: all columns of `block_fields` in one array that may be changed, float64, fields × rows, NaN for missing, if they came so.
+        block: all columns of `block_fields`, if each is float64 (little-endian bytes) with NaN for missing.
         of_block: the sent columns that are in the block.
     """
 
     values: Mapping[str, Column]
     size: int
     rows: Callable[[], list[Row]]
-    block: Array | None = None
+    block: Sequence[bytes] | None = None
     of_block: frozenset[str] = frozenset()
 
 
@@ -68,15 +73,25 @@ class ColumnProgram:
     ) -> None:
         known = self.categories = {name: sorted(categories) for name, categories in closed.items()}
         place = {field.name: index for index, field in enumerate(schema.fields)}
-        self._readers = [
-            (place[field.name], field.name, field.required, reader(field, parse, known.get(field.name, ())))
+        ones = [
+            value_parser(parse, is_optional=not field.required)
             for field, parse in zip(schema.fields, parsers, strict=True)
+        ]
+        self._texts = [
+            index for index, field in enumerate(schema.fields) if KINDS[field.kind].canonical is str
+        ]  # places of categories
+        self._categories = Categories(
+            [(ones[index], known.get(schema.fields[index].name, ())) for index in self._texts]
+        )
+        self._fields = [(field.name, field.required) for field in schema.fields]
+        self._readers = [
+            (index, reader(field, ones[index])) for index, field in enumerate(schema.fields) if index not in self._texts
         ]
         self._missing = [{"field": field.name, "problem": "missing"} for field in schema.fields]
         self._unknown = [(place[name], {"field": name, "problem": "unknown category"}) for name in closed]
         self._numbers = _Numbers([place[field.name] for field in block_fields(schema)], schema.fields, bounds)
         self._others = [place for place in range(len(schema.fields)) if place not in self._numbers.places]
-        self._other_readers = [self._readers[place] for place in self._others]
+        self._other_readers = [entry for entry in self._readers if entry[0] not in self._numbers.places]
         self._without_numbers: list[Parsed] = [[]] * len(schema.fields)
         self._width = len(schema.features)
         # Numbers that are features unchanged are copied from the block to the matrix all at once.
@@ -94,30 +109,52 @@ class ColumnProgram:
         self._plain, self._of_block = map(_compact, np.array(plain, np.intp).reshape(-1, 2).T)
         self._spread = [(place, row) for row, place in enumerate(self._numbers.places) if place in spread]
 
-    def request(self, columns: Columns) -> tuple[Matrix, Assumed]:
-        """Return the matrix of a request, and its fallbacks, ordered by their first rows.
+    def requests(self, requests: Sequence[Columns]) -> tuple[Matrix, list[Assumed]]:
+        """Return the matrix of requests, one after the other, and the fallbacks of each, ordered by their first rows.
 
         Raises:
-            ValueError: a value violates the schema.
+            ValueError: a value violates the schema, or the requests differ in their columns.
         """
-        values, size = columns.values, columns.size
-        block, parsed = columns.block, self._without_numbers[:]
-        for place, name, required, read in self._readers if block is None else self._other_readers:
-            column = values.get(name)
-            parsed[place] = _absent(size, required, read) if column is None else read(column)
-        if block is None:
+        blocks = [request.block for request in requests if request.block is not None]
+        spans = _spans(tuple([request.size for request in requests]))
+        size, parsed = spans.ends[-1], self._without_numbers[:]
+        for place, read in self._other_readers if blocks else self._readers:
+            columns = self._sent(requests, place)
+            parsed[place] = read(columns) if columns else _absent(size, read)
+        texts = [self._sent(requests, place) or [[None] * size] for place in self._texts]
+        for place, coded in zip(self._texts, self._categories.read(texts), strict=True):
+            parsed[place] = coded
+        if not blocks:
             block = self._numbers.joined(parsed, size)
-        missing = self._numbers.checked(block)
+        elif len(blocks) < len(requests):
+            raise ValueError("the requests differ in the form of their numbers")
+        else:  # of a bytearray, since it will be changed; an array over bytes is read-only
+            content = bytearray().join(chain.from_iterable(zip(*blocks, strict=True)))
+            block = np.frombuffer(content, _FP64).reshape(-1, size)
+        missing = self._numbers.checked(block, spans)
         for place in self._others:
             if rows := _missing(parsed[place]):
-                missing[place] = rows
-        assumed = [(self._missing[place], missing[place]) for place in sorted(missing)]
+                for found, own in zip(missing, spans.split(rows), strict=True):
+                    if own:
+                        found[place] = own
+        assumed = [[(self._missing[place], found[place]) for place in sorted(found)] for found in missing]
         for place, fallback in self._unknown:
             categories = parsed[place]
             if isinstance(categories, Coded) and categories.others and (rows := categories.rows(missing=False)):
-                assumed.append((fallback, rows))
-        assumed.sort(key=_first_row)
+                for taken, own in zip(assumed, spans.split(rows), strict=True):
+                    if own:
+                        taken.append((fallback, own))
+        for taken in assumed:
+            taken.sort(key=_first_row)
         return self._matrix(parsed, block), assumed
+
+    def _sent(self, requests: Sequence[Columns], place: int) -> list[Column]:
+        """Return the columns of a field, none if it was not sent; raise ValueError if it is required, or sent by some requests only."""
+        name, required = self._fields[place]
+        columns = [request.values[name] for request in requests if name in request.values]
+        if len(columns) != len(requests) and (columns or required):
+            raise ValueError("a column is absent")
+        return columns
 
     def table(self, values: Sequence[Parsed], size: int) -> Matrix:
         """Return the matrix of the fields' canonical values: parsed columns, or lists with None for missing."""
@@ -152,7 +189,7 @@ class _Numbers:
         limits = [bounds.get(field.name, (0.0, 1.0)) for field in of_block]
         self._low, self._high = np.array(limits, np.float64).reshape(-1, 2, 1).swapaxes(0, 1)
         self._zero = np.zeros(())  # NumPy takes an array in half of the time of Python's number
-        self._ends = np.arange(1, len(places) + 1)
+        self._known_cuts = lru_cache(maxsize=_REMEMBERED)(self._cuts)
         self._required = {place for place in places if fields[place].required}
         self._sentinels = [
             (index, sorted(numbers))
@@ -165,30 +202,68 @@ class _Numbers:
         arrays: list[Any] = [parsed[place] for place in self.places]
         return np.concatenate([np.empty(0), *arrays], dtype=np.float64).reshape(len(arrays), size)
 
-    def checked(self, block: Array) -> dict[int, list[int]]:
-        """Return the rows with missing values, by the place of the field; raises ValueError for values out of bounds."""
+    def checked(self, block: Array, spans: _Spans) -> list[dict[int, list[int]]]:
+        """Return for each request the rows with missing values, by the place of the field; raises ValueError for values out of bounds."""
         block += self._zero  # there is one zero: what is -0 becomes 0
         for index, sentinels in self._sentinels:
             block[index, np.isin(block[index], sentinels)] = np.nan
         within = (block >= self._low) & (block <= self._high)  # NaN is not
         absent = block.size - np.count_nonzero(within)
+        found: list[dict[int, list[int]]] = [{} for _ in spans.ends]
         if not absent:
-            return {}
+            return found
         missing = np.isnan(block)
         positions = missing.ravel().nonzero()[0]
         if len(positions) != absent:
             raise ValueError("a number is out of bounds")
         np.putmask(block, missing, np.nan)  # there are many of them
-        size = block.shape[1]
-        rows, ends = (positions % size).tolist(), positions.searchsorted(self._ends * size).tolist()
-        found = {
-            place: rows[first:end]
-            for place, (first, end) in zip(self.places, pairwise((0, *ends)), strict=True)
-            if first != end
-        }
-        if not self._required.isdisjoint(found):
+        rows, cuts = spans.rows(positions), positions.searchsorted(self._known_cuts(spans.ends)).tolist()
+        for (place, own), (first, end) in zip(product(self.places, found), pairwise((0, *cuts)), strict=True):
+            if first != end:
+                own[place] = rows[first:end]
+        if not self._required.isdisjoint(chain.from_iterable(found)):
             raise ValueError("a required number is missing")
         return found
+
+    def _cuts(self, ends: tuple[int, ...]) -> Array:
+        """Return the ends of each field's requests in the block."""
+        return np.add.outer(np.arange(len(self.places)) * ends[-1], ends).ravel()
+
+
+class _Spans(NamedTuple):
+    """The rows of requests one after the other.
+
+    Attributes:
+        ends: where the rows of each request end.
+        of: of each row, its request.
+        own: of each row, its number in its request.
+    """
+
+    ends: tuple[int, ...]
+    of: list[int]
+    own: Array
+
+    def rows(self, positions: Array) -> list[int]:
+        """Return the rows in their requests of positions in a block of fields × rows."""
+        rows = positions % self.ends[-1]
+        found: list[int] = (rows if len(self.ends) == 1 else self.own.take(rows)).tolist()
+        return found
+
+    def split(self, rows: list[int]) -> list[list[int]]:
+        """Return the rows of each request, as numbered in it."""
+        if len(self.ends) == 1:
+            return [rows]
+        split: list[list[int]] = [[] for _ in self.ends]
+        for row, own in zip(rows, self.own.take(rows).tolist(), strict=True):
+            split[self.of[row]].append(own)
+        return split
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _spans(sizes: tuple[int, ...]) -> _Spans:
+    of = np.repeat(np.arange(len(sizes)), sizes)
+    ends = tuple(accumulate(sizes))
+    return _Spans(ends, of.tolist(), np.arange(ends[-1]) - (np.array(ends) - sizes).take(of))
 
 
 def _compact(places: Array) -> Any:
@@ -229,11 +304,9 @@ def _first_row(entry: tuple[Fallback, list[int]]) -> int:
     return entry[1][0]
 
 
-def _absent(size: int, required: bool, read: Reader) -> Parsed:
-    if required:
-        raise ValueError("required, but absent")
-    missing = read([None])
-    return np.repeat(missing, size) if isinstance(missing, np.ndarray) else read([None] * size)  # numbers are most
+def _absent(size: int, read: Reader) -> Parsed:
+    missing = read([[None]])
+    return np.repeat(missing, size) if isinstance(missing, np.ndarray) else read([[None] * size])  # numbers are most
 
 
 def _values(column: Array | Moments | list[Any]) -> list[Any]:

@@ -18,7 +18,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from contract.errors import DataRejectedError, Problem
-from contract.model.columns.readers import Coded, Moments, Parsed
+from contract.model.columns.categories import Coded
+from contract.model.columns.readers import Moments, Parsed
 from contract.model.encoder import Encoder
 from contract.model.row_program import Parser
 from contract.schema import timestamps

@@ -8,15 +8,18 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hyperframe.frame import RstStreamFrame
 
+from bentos import rounds as core_rounds
 from bentos.core import Core
 from bentos.errors import DeadlineError, OverloadedError
 from bentos.guards.admission import Admission
 from bentos.monitoring.metrics import Metrics
+from contract.model.columns.program import Columns
 from harness.waiting import until
 from tests.bentos.conftest import Case
 from tests.bentos.grpc.http2_peer import INFER, Peer, call_frames, grpc_door
@@ -116,6 +119,41 @@ def test_prediction_of_another_kind_does_not_wait_and_ends_the_wait_of_others(
             late.sendall(infer(case, core, 30))
         assert [one_response(connection)[0] for connection in (waits, small, late)] == [200] * 3
     assert sorted(scored) == [1, 20, 30] or sorted(scored) == [1, 50]  # by which connection the poll returned first
+
+
+def test_invalid_request_of_a_round_fails_alone(door: FrontDoor, case: Case, core: Core, scored: list[int]) -> None:
+    asked = [infer(case, core, count) for count in (20, 30)]
+    expected = [alone(door, whole) for whole in asked]
+    field = next(field.name for field in core.schema.fields if field.kind == "category" and field.required)
+    inputs = [
+        tensor | {"data": ["", *tensor["data"][1:]]} if tensor["name"] == field else tensor
+        for tensor in json_tensors(case, (case.rows * 20)[:20])
+    ]
+    wrong = request(f"/v2/models/{core.name}/infer", json.dumps({"inputs": inputs}).encode())
+    scored.clear()
+    with ExitStack() as open_:
+        connections = [open_.enter_context(door.connect()) for _ in range(3)]
+        accepted(door, 3)
+        with door.one_round():
+            for connection, whole in zip(connections, (asked[0], wrong, asked[1]), strict=True):
+                connection.sendall(whole)
+        first, refused, last = [one_response(connection) for connection in connections]
+    assert [first[2], last[2]] == expected
+    assert refused[0] == 400
+    assert f"row 0, field '{field}': required, but missing" in json.loads(refused[2])["error"]
+    assert sorted(scored) == [20, 30]
+
+
+def test_no_more_requests_wait_than_memory_allows() -> None:
+    admission, answered = Admission(0.2, Metrics("v")), []
+    admission.call_soon = lambda _: None  # a round that does not end
+    predictor: Any = SimpleNamespace(score_columns=lambda requests: [None] * len(requests))
+    rounds = core_rounds.Rounds(predictor, admission, 2)
+    for number in range(3):
+        admission.admit(1, admission.clock(), math.inf)
+        admission.done()
+        rounds.add(Columns({}, 16, list), lambda _, number=number: answered.append(number))
+    assert answered == [0, 1]
 
 
 def test_callers_are_told_when_the_model_fails(

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import random
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import pytest
 
 from contract.errors import InvalidRowsError
+from contract.model.columns.categories import _pieces, _Table
 from contract.model.columns.program import Columns
-from contract.model.columns.readers import Texts
+from contract.model.columns.texts import Texts
 from contract.model.encoder import Encoder, by_fallback
 from contract.model.transforms import CALENDAR_PARTS, TRANSFORMS
 from contract.schema.kinds import REQUESTED
@@ -135,6 +138,11 @@ def outcome(encode: Callable[[], Any]) -> Any:
     return matrix.tobytes(), matrix.shape, assumed
 
 
+def alone(encoder: Encoder, columns: Columns) -> Any:
+    matrix, (assumed,) = encoder.encode_columns([columns])
+    return matrix, assumed
+
+
 def by_rows(rows: list[dict[str, Any]]) -> Any:
     matrix, fallbacks = ENCODER.encode_rows(rows)
     return matrix, by_fallback(fallbacks)
@@ -180,11 +188,63 @@ def test_columns_are_encoded_bit_for_bit_as_their_rows(first: int) -> None:
             return rows
 
         expected = outcome(lambda rows=rows: by_rows(rows))
-        assert outcome(lambda c=columns, n=size, a=ask: ENCODER.encode_columns(Columns(c, n, a))) == expected, seed
+        assert outcome(lambda c=columns, n=size, a=ask: alone(ENCODER, Columns(c, n, a))) == expected, seed
         is_refused = isinstance(expected, list)
         assert bool(asked) == is_refused, seed  # what has an answer is not left to the rows
         refused += is_refused
     assert 200 < refused < 800
+
+
+def request(seed: int) -> Columns:
+    columns, size = table(seed)
+    rows = rows_of(columns, size)
+    return Columns(columns, size, lambda: rows)
+
+
+def test_requests_together_are_encoded_as_each_alone() -> None:
+    alike: dict[frozenset[str], list[tuple[Columns, Any]]] = {}
+    for seed in range(2000):
+        columns = request(seed)
+        alike.setdefault(frozenset(columns.values), []).append((columns, outcome(lambda c=columns: alone(ENCODER, c))))
+    joined = refused = 0
+    for some in (group[first : first + 3] for group in alike.values() for first in range(0, len(group), 3)):
+        requests, single = zip(*some, strict=True)
+        if problems := [each for each in single if isinstance(each, list)]:
+            assert outcome(lambda requests=requests: ENCODER.encode_columns(requests)) == problems[0]
+            refused += 1
+            continue
+        with suppress(ValueError):  # else the requests differ in the form of a column
+            matrix, assumed = ENCODER._columns.requests(requests)
+            assert matrix.tobytes() == b"".join(content for content, _, _ in single)
+            assert assumed == [taken for _, _, taken in single]
+            joined += 1
+    assert joined > 30
+    assert refused > 100
+
+
+def test_numbers_of_requests_together_are_encoded_as_those_of_each_alone() -> None:
+    pick = random.Random(1)
+    fields = [Field(name, "number", required=False, minimum=0) for name in "abc"]
+    features = tuple(Feature(name, "value", (name,)) for name in "abc")
+    encoder = Encoder(FeatureSchema("toy", "regression", Target("x"), tuple(fields), features))
+    for _ in range(200):
+        requests = []
+        for size in [pick.randint(1, 5) for _ in range(pick.randint(1, 4))]:
+            block = [np.array([pick.choice((1.0, -0.0, math.nan)) for _ in range(size)]).tobytes() for _ in fields]
+            requests.append(Columns({}, size, list, block, frozenset("abc")))
+        single = [alone(encoder, columns) for columns in requests]
+        matrix, assumed = encoder.encode_columns(requests)
+        assert matrix.tobytes() == np.concatenate([matrix for matrix, _ in single]).tobytes()
+        assert assumed == [taken for _, taken in single]
+
+
+def test_requests_together_are_refused_when_the_texts_of_one_are_those_of_another() -> None:
+    texts = [Texts(b"\2\0\0\0AA" * count, 2) for count in (1, 3)]
+    valid, _ = table(0)
+    columns = {name: values[:1] * 2 for name, values in valid.items()}
+    requests = [Columns(columns | {"carrier": column}, 2, lambda c=column: c.items()) for column in texts]
+    with pytest.raises(ValueError, match="elements"):
+        ENCODER.encode_columns(requests)
 
 
 def test_every_transform_and_kind_is_drawn() -> None:
@@ -196,7 +256,7 @@ def test_request_is_left_to_the_rows_when_it_has_columns_of_the_source() -> None
     fields = (Field("hour", "number", source=("hr",)),)
     encoder = Encoder(FeatureSchema("toy", "regression", Target("x"), fields, (Feature("hour", "value", ("hour",)),)))
     rows = [{"hr": 1.0}, {"hr": 2.0}]
-    matrix, assumed = encoder.encode_columns(Columns({"hr": np.array([1.0, 2.0])}, 2, lambda: rows))
+    matrix, assumed = alone(encoder, Columns({"hr": np.array([1.0, 2.0])}, 2, lambda: rows))
     assert (matrix.tolist(), assumed) == ([[1.0], [2.0]], [])
 
 
@@ -217,3 +277,25 @@ def test_other_number_of_texts_than_rows_is_left_to_the_rows(content: bytes) -> 
     for look in (Texts(content, 2).items, Texts(content, 2).pieces):
         with pytest.raises(ValueError, match="element"):
             look()
+    assert _pieces([Texts(content, 2)], is_long=False) is None
+
+
+@pytest.mark.parametrize("known", [["AA", "A", "", "ABCD"], ["JFK", "a longer one", "a longer two"], ["A" * 12]])
+def test_texts_are_found_as_in_a_dictionary(known: list[str]) -> None:
+    pick = random.Random(2)
+    codes = {text.encode(): pick.randint(0, 9) for text in known}
+    others = ["", "A\0", "AAA", "a longer 1", "a longer oneX", "A" * 11, "B" + "A" * 11, "A" * 255, "\0\0\0\0\0"]
+    for _ in range(500):
+        many = [[pick.choice(known + others).encode() for _ in range(pick.randint(1, 9))] for _ in range(3)]
+        columns = [Texts(b"".join(struct.pack("<I", len(text)) + text for text in texts), len(texts)) for texts in many]
+        table = _Table(codes)
+        pieces = _pieces(columns, is_long=table.is_long)
+        if pieces is not None:
+            texts = [text for texts in many for text in texts]
+            found, rows, unknown = table.find(pieces, 0, len(texts))
+            assert dict(zip(rows, unknown, strict=True)) == {
+                row: struct.pack("<I", len(text)) + text for row, text in enumerate(texts) if text not in codes
+            }
+            assert all(found[row] == codes[text] for row, text in enumerate(texts) if text in codes)
+        elif not any(b"\0" in text for texts in many for text in texts):
+            pytest.fail(f"not found: {many}")

@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import Any
 
 from bentos.errors import OverloadedError
-from bentos.protocols.connections.gate import SPARE_CONNECTIONS
+from bentos.protocols.connections.gate import SPARE_CONNECTIONS, TURN_S
 from bentos.protocols.http.http1.door import Door
 from bentos.protocols.http.http1.outbox import Outbox
 from bentos.protocols.http.http1.ration import IDLE, Ration
@@ -24,8 +24,6 @@ _LINGER_BYTES = 64 * 1024 * 1024
 _LINGER_S = 2.0
 # A caller may not know yet that the server is shutting down: a request that arrives within this time is still answered.
 STOPPING_S = 1.0
-# The longest that one caller's bytes are parsed, some slices, before the other connections get their turn.
-_TURN_S = 0.002
 
 
 class HttpConnection(asyncio.Protocol):
@@ -103,7 +101,7 @@ class HttpConnection(asyncio.Protocol):
         """Parse the kept bytes for one turn at most; read on only once all are parsed."""
         self._now = started = perf_counter()
         while self._unread and not self._stalled:
-            if self._now - started > _TURN_S:
+            if self._now - started > TURN_S:
                 self._stalled = True
                 self._loop.call_soon(self._resume)
                 break

@@ -219,7 +219,7 @@ class Requests:
                 self._rounds.flush()
             else:
                 self.waits = True
-                self._rounds.add(answer.matrix, partial(self._score, request, answer))
+                self._rounds.add(answer.columns, partial(self._score, request, answer))
                 if not self._keep or self._outbox.last:
                     self.flush()
             if self._outbox.over:
