@@ -22,7 +22,7 @@ from pipelines.machine import contained, usage
 _GARBAGE = 50_000  # new objects between two collections; Python's default is 700
 # The libraries of a command take longer to import than some commands run, so each imports its own, below.
 STAGES = {
-    "declare": "write down what a collected month depends on",
+    "declare": "write what a collected month depends on, and the features, into files for other stages",
     "collect": "collect one month into a partition",
     "validate": "check every partition with Great Expectations",
     "features": "fit the feature schema and encode the training table",

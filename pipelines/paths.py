@@ -5,6 +5,7 @@ from pathlib import Path
 
 PARAMS = Path("params.yaml")
 DECLARED = Path("data/declared.json")
+DECLARED_FEATURES = Path("data/declared_features.json")
 PARTITIONS = Path("data/partitions")
 ACCEPTED = Path("data/accepted")
 QUARANTINED = Path("data/quarantine")

@@ -1,5 +1,7 @@
 """A stage of dvc.yaml depends on every module of ours that it runs, and on no other: a change of code leaves no stale output.
 
+The same is true of the keys of `params.yaml` that its own folder reads.
+
 Exempt: `declare` and `collect`, for a collected month is immutable; `champion`, which runs each time; and of every stage the command line
 (`pipelines/__main__.py` and what it alone imports), `contract/errors.py` and `pipelines/paths.py`, which no byte of an output comes
 from: a stage that writes to another path has other `outs`. What parses `params.yaml` is not exempt, for it has the defaults of keys
@@ -9,16 +11,22 @@ that are not there.
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
 from harness import PROJECT
+from pipelines.stages.declare.stage import KEYS
 
 OURS = ("contract", "pipelines", "bentos", "fleet")
 EXEMPT = {"contract/errors.py", "pipelines/paths.py"}
 STAGES = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
+READ = re.compile(r"(?<![\w.])params\.((?:data|train)\.\w+|\w+)")
+SECTIONS = yaml.safe_load((PROJECT / "params.yaml").read_text()).keys()
+# Where a partition is encoded changes no byte; another family is another model, on which `evaluate` depends.
+WITHOUT_EFFECT = {"train.cluster", "train.family"}
 JUDGED = [name for name in STAGES if name not in ("declare", "collect", "champion")]
 
 
@@ -79,6 +87,24 @@ def test_stage_depends_on_no_code_that_it_does_not_run(stage: str) -> None:
     assert not idle or stage == "bundle", (
         f"take from the deps of {stage} in dvc.yaml"
     )  # a bundle carries all of bentos/
+
+
+@pytest.mark.parametrize("stage", JUDGED)
+def test_stage_depends_on_the_params_that_it_reads(stage: str) -> None:
+    sources = (PROJECT / "pipelines" / "stages" / stage).rglob("*.py")
+    found = {key for path in sources for key in READ.findall(path.read_text())}
+    read = {key.partition(".model_")[0].rstrip("_") for key in found} - WITHOUT_EFFECT  # `model_copy` reads all of it
+    listed = {*STAGES[stage].get("params", ())}
+    listed |= {key for path, keys in KEYS.items() if str(path) in STAGES[stage]["deps"] for key in keys}
+    missing = sorted(
+        key for key in read if key.split(".")[0] in SECTIONS and not any(_overlap(key, own) for own in listed)
+    )
+    assert read
+    assert not missing, f"add to the params of {stage} in dvc.yaml"
+
+
+def _overlap(key: str, other: str) -> bool:
+    return key == other or key.startswith(f"{other}.") or other.startswith(f"{key}.")
 
 
 def test_closure_follows_imports_inside_functions_and_of_submodules() -> None:

@@ -14,6 +14,8 @@ import yaml
 
 from harness import PROJECT
 from pipelines.__main__ import STAGES
+from pipelines.params.params import Data
+from pipelines.stages.declare.stage import KEYS
 
 PLANES = ("contract", "pipelines", "bentos", "fleet", "dags")
 SOURCES = [path for plane in PLANES for path in sorted((PROJECT / plane).rglob("*.py"))]
@@ -88,9 +90,13 @@ def test_every_stage_of_dvc_yaml_is_a_command_that_depends_on_its_own_code() -> 
 
 def test_every_param_of_the_table_invalidates_some_stage() -> None:
     params = yaml.safe_load((PROJECT / "params.yaml").read_text())
-    stages = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
-    listed = {key.split(".")[0] for stage in stages.values() for key in stage.get("do", stage).get("params", [])}
-    assert set(params) - {"costs"} == listed  # prices change no result
+    stages = [stage.get("do", stage) for stage in yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"].values()]
+    listed = {key for stage in stages for key in stage.get("params", [])}
+    written = {
+        key for path, keys in KEYS.items() for key in keys if any(str(path) in stage["deps"] for stage in stages)
+    }
+    assert set(params) - {"costs"} == {key.split(".")[0] for key in listed | written}  # prices change no result
+    assert {f"data.{name}" for name in Data.model_fields} <= listed | written
 
 
 def test_lock_for_gpus_differs_from_the_pipelines_by_xgboosts_wheel_alone() -> None:

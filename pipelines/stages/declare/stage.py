@@ -1,7 +1,7 @@
-"""Stage `declare`: what a collected month depends on, in one small file.
+"""Stage `declare`: sections of `params.yaml` that many stages depend on, in small files.
 
-Each month of `collect` depends on that file. If each depended on the parameters themselves, `dvc.lock` would repeat them for every month,
-and DVC parses and writes that file again at each stage.
+DVC can depend on keys itself (`params:` in dvc.yaml), but repeats their values in `dvc.lock` for each stage, and parses and writes that
+file again after each one.
 """
 
 from __future__ import annotations
@@ -13,20 +13,27 @@ from ruamel.yaml import YAML
 from contract.files import canonical_json, write_atomically
 from pipelines import paths
 
-# The same keys as in dvc.yaml.
-KEYS = ("data.source", "data.time", "data.key", "data.columns", "target.column", "target.task")
+KEYS = {
+    # What a collected month depends on.
+    paths.DECLARED: ("data.source", "data.time", "data.key", "data.columns", "target.column", "target.task"),
+    paths.DECLARED_FEATURES: ("features",),
+}
 
 
 def run() -> str:
-    """Write `data/declared.json`: the values in `params.yaml` as they stand there, without the defaults of our code.
+    """Write the values in `params.yaml` as they stand there, without the defaults of our code.
 
-    A default that changes leaves the file as it is, and so every collected month.
+    A default that changes leaves the files as they are, and so every collected month.
     """
     raw = YAML(typ="safe").load(paths.PARAMS)
-    write_atomically(paths.DECLARED, canonical_json({key: _value(raw, key) for key in KEYS}))
-    return f"{len(KEYS)} keys of {paths.PARAMS}"
+    for path, keys in KEYS.items():
+        write_atomically(path, canonical_json({key: _value(raw, key) for key in keys}))
+    return f"{sum(map(len, KEYS.values()))} keys of {paths.PARAMS}"
 
 
 def _value(raw: dict[str, Any], key: str) -> Any:
-    section, name = key.split(".")
-    return raw[section].get(name)
+    """Return the value of a key; None if it is missing, which the stage that reads it tells."""
+    value: Any = raw
+    for name in key.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value

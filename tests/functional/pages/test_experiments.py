@@ -38,6 +38,8 @@ def test_experiments_are_run_queued_and_shown(project: Path) -> None:
     now, *queued, start, show = _lines("--queue")
     before = (project / "dvc.yaml").read_text()
     assert "Running stage 'train'" in _do(project, now)
+    differing = json.loads(_do(project, ["dvc", "params", "diff", "--json"]))
+    assert differing["params.yaml"]["train.max_depth"] == {"old": 8, "new": 6, "diff": -2}
     for command in queued:
         _do(project, command)
     _do(project, start)
