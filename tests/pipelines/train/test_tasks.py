@@ -19,6 +19,7 @@ from bentos.protocols.http.app import HttpApp
 from bentos.protocols.http.pages.openapi import document
 from bentos.protocols.oip.kinds import DATATYPES
 from bentos.protos import oip_pb2
+from bentos.rounds import Unscored
 from contract.bundle import manifest
 from contract.errors import ModelRejectedError
 from contract.files import canonical_json, sha256, write_atomically
@@ -196,7 +197,9 @@ def test_bundle_gives_its_golden_answers_over_both_protocols(judged: Path, param
     request = oip_pb2.ModelInferRequest(model_name=core.name)
     for field in core.schema.fields:
         _add(request, field, rows)
-    response = InferenceService(core).model_infer(request)
+    unscored = InferenceService(core).model_infer(request)
+    assert isinstance(unscored, Unscored)
+    response: Any = unscored.answer(*core.rounds.alone(unscored.columns)())
     assert [list(output.shape) for output in response.outputs] == [
         list(np.shape(named[o.name])) for o in response.outputs
     ]
