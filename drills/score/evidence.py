@@ -120,16 +120,16 @@ def committed(_: Path) -> str:
 
 def tuned(place: Path) -> str:
     """Ask that a search of settings has run before this model, or that one of this table found none better than these."""
-    found = _read(place, paths.TUNING)
+    found, by = _read(place, paths.TUNING), ""
     if found["verdict"] == OFF:
-        found = _study(place, "tuning", "no search has run before this model (tune.trials: 0)")
+        found, by = _study(place, "tuning", "no search has run before this model (tune.trials: 0)"), "kept study: "
         if found["verdict"] == BETTER:
             told = shown(found["parameters"])
             raise NotShownError(f"a search found better settings than those of params.yaml: {told}")
     trials, clusters = len(found["trials"]), found["evidence"]["clusters"]
     if trials < _FEWEST_TRIALS or clusters < FEWEST:
         raise NotShownError(f"{trials} trials over {clusters} days, entities or rows show nothing")
-    return f"{trials} trials over {clusters} days, entities or rows: {found['verdict']}"
+    return f"{by}{trials} trials over {clusters} days, entities or rows: {found['verdict']}"
 
 
 def _study(place: Path, name: str, without: str) -> dict[str, Any]:
@@ -187,7 +187,8 @@ def staleness(place: Path) -> str:
     found = _read(place, paths.STALENESS)
     if found["sentence"]:
         return str(found["sentence"])
-    return str(_study(place, "staleness", f"no models of earlier months: {found['because']}")["sentence"])
+    study = _study(place, "staleness", f"no models of earlier months: {found['because']}")
+    return f"kept study: {study['sentence']}"
 
 
 # ── infrastructure ──

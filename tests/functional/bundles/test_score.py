@@ -111,7 +111,7 @@ def study(copy: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> dict[st
 
 
 def test_search_that_found_nothing_better_counts_for_its_table_and_settings(study: dict[str, Any], copy: Path) -> None:
-    assert evidence.tuned(copy) == "20 trials over 21 days, entities or rows: no better than the defaults"
+    assert evidence.tuned(copy) == "kept study: 20 trials over 21 days, entities or rows: no better than the defaults"
     with pytest.raises(NotShownError, match=r"no models of earlier months: .*, and studies.json has none"):
         evidence.staleness(copy)
     params = (copy / "params.yaml").read_text()
