@@ -10,6 +10,8 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import NoReturn
 
 from contract.errors import EXIT_CONFIGURATION, ConfigurationError
@@ -20,6 +22,8 @@ WEIGHT, MEMORY = "BULKHEAD_TRAINING_WEIGHT", "BULKHEAD_TRAINING_MEMORY_MB"
 GUARD = "stage-guard"  # the name of the process that waits for a stage
 _DEFAULT_SHARE = 0.8  # of this machine's memory
 _MOST_WEIGHT, _MOST_MB = 10_000, 1_000_000_000
+LOOK_S = 60.0  # between two looks at whether a stage gets the CPU
+_STARVED = 0.8  # of that time
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 
 
@@ -71,6 +75,7 @@ def _end_like(child: int, stage: str, own: Membership, limits: Limits) -> NoRetu
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the child too
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _frame: os.kill(child, number))
+    _tell_when_starved(child, stage)
     _, status = os.waitpid(child, 0)
     at_limit = own.killed_for_memory()
     own.remove()
@@ -83,6 +88,25 @@ def _end_like(child: int, stage: str, own: Membership, limits: Limits) -> NoRetu
             signal.signal(ended_by, signal.SIG_DFL)
         os.kill(os.getpid(), ended_by)
     os._exit(os.waitstatus_to_exitcode(status))
+
+
+def _tell_when_starved(child: int, stage: str) -> None:
+    """Say once, while the child works, that it waits for the CPU: at the weight `idle` a busy machine stops it without a sign."""
+    before = 0
+
+    def look(*_: object) -> None:
+        nonlocal before
+        # Of the main thread, in ns: on a core, and ready for one. A thread that waits for others or for a disk is in neither.
+        with suppress(OSError):
+            waited = int(Path(f"/proc/{child}/schedstat").read_text().split()[1])
+            if waited - before > _STARVED * LOOK_S * 1e9:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                told = f"{stage} waits for the CPU, which other programs use; {WEIGHT}=none gives stages an equal share"
+                print(told, file=sys.stderr, flush=True)
+            before = waited
+
+    signal.signal(signal.SIGALRM, look)
+    signal.setitimer(signal.ITIMER_REAL, LOOK_S, LOOK_S)
 
 
 def _at_limit(limits: Limits) -> str:

@@ -161,6 +161,7 @@ import os, signal, subprocess, sys
 from pathlib import Path
 from pipelines.machine import cgroups, contained
 cgroups.NAME = "{name}"
+contained.LOOK_S = {look_s}
 contained.enter("train")
 {work}
 """
@@ -187,7 +188,7 @@ def _nothing_is_left() -> bool:
 
 def run(work: str, **settings: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": str(PROJECT), contained.WEIGHT: "idle"} | settings
-    command = [sys.executable, "-c", STAGE.format(work=work, name=cgroups.NAME)]
+    command = [sys.executable, "-c", STAGE.format(work=work, name=cgroups.NAME, look_s=contained.LOOK_S)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -243,3 +244,19 @@ def test_stage_works_where_it_is_when_no_limit_is_wanted() -> None:
         BULKHEAD_TRAINING_MEMORY_MB="none",
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
+
+
+def test_stage_that_gets_no_core_says_so(limited: None) -> None:
+    loop = f"import os; os.sched_setaffinity(0, [{min(os.sched_getaffinity(0))}])\nwhile True: pass"
+    stage = STAGE.format(work=loop, name=cgroups.NAME, look_s=0.5)
+    environment = os.environ | {"PYTHONPATH": str(PROJECT), contained.WEIGHT: "idle"}
+    with (
+        subprocess.Popen([sys.executable, "-c", stage], env=environment, stderr=subprocess.PIPE, text=True) as guard,
+        subprocess.Popen([sys.executable, "-c", loop]) as other,
+    ):
+        try:
+            assert guard.stderr is not None
+            assert guard.stderr.readline().startswith("train waits for the CPU, which other programs use; ")
+        finally:
+            other.kill()
+            guard.terminate()
