@@ -20,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from itertools import chain, islice
 from random import Random
 from typing import Any
 
@@ -130,7 +131,8 @@ def _draw_number(field: Field, random: Random) -> float:
     high = field.maximum if field.maximum is not None else max(100.0, low + 100.0)
     missing = missing_numbers(field)
     draws = iter(lambda: min(max(round(random.uniform(low, high), 2), low), high), None)
-    return next(number for number in draws if number not in missing)
+    # A range may be so narrow that all its rounded numbers mean a missing value; `data.columns` requires that one of its ends does not.
+    return next(number for number in chain(islice(draws, 100), (low, high)) if number not in missing)
 
 
 KINDS = {

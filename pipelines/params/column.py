@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from contract.schema.kinds import KINDS
+from contract.schema.texts import parse_number
 from pipelines.params.types import Kind, Model, Share, Text
 
 
@@ -97,10 +99,14 @@ class Column(Model):
             raise ValueError(f"minimum and maximum go with a number only (the kind is {self.kind})")
         if bounds != sorted(bounds):
             raise ValueError(f"minimum must not exceed maximum ({self.minimum:g} and {self.maximum:g})")
+        if len(bounds) == 2 and not set(bounds) - _numbers(self.missing_values):
+            raise ValueError("minimum and maximum are among missing_values; name a range whose ends are values")
         if self.values is None:
             return
         if KINDS[self.kind].canonical is not str:
             raise ValueError(f"values go with a category only (the kind is {self.kind})")
+        if both := sorted(set(self.values) & set(self.missing_values)):
+            raise ValueError(f"{both[0]!r} cannot be one of values and of missing_values; remove it from one of them")
         if not self.values or "" in self.values or len(set(self.values)) != len(self.values):
             raise ValueError("values must have at least one, none of them blank, and none twice")
 
@@ -132,3 +138,11 @@ def require_columns(key: str, names: tuple[str, ...], columns: Mapping[str, Colu
     for name in names:
         if name not in columns:
             raise ValueError(f"{key} names the column {name!r}, which data.columns does not have: {', '.join(columns)}")
+
+
+def _numbers(tokens: Iterable[str]) -> set[float]:
+    numbers = set()
+    for token in tokens:
+        with suppress(ValueError):
+            numbers.add(parse_number(token.strip(), "."))
+    return numbers

@@ -228,6 +228,14 @@ def test_params_of_the_project_are_valid() -> None:
             ["'data.columns.weight'", "minimum must not exceed maximum (60 and 50)"],
         ),
         (
+            lambda raw: raw["data"]["columns"]["weight"].update(minimum=0, maximum=9, missing_values=["0", "9.0"]),
+            ["'data.columns.weight'", "minimum and maximum are among missing_values"],
+        ),
+        (
+            lambda raw: raw["data"]["columns"]["depot"].update(values=["a", "none"], missing_values=["none"]),
+            ["'data.columns.depot'", "'none' cannot be one of values and of missing_values"],
+        ),
+        (
             lambda raw: raw["data"]["columns"]["weight"].update(maximum=float("inf")),
             ["'data.columns.weight.maximum'", "finite"],
         ),

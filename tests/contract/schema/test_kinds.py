@@ -289,6 +289,7 @@ def test_format_is_refused_when_it_says_no_day(pattern: str) -> None:
     [
         *(Field("x", kind) for kind in kinds.KINDS),
         Field("x", "number", minimum=3, maximum=3.5, decimal=",", missing=("3",)),
+        Field("x", "number", minimum=0, maximum=0.004, missing=("0",)),  # rounded to two digits, all are 0
         Field("x", "timestamp", zone="UTC"),
         *(Field("x", "timestamp", zone="UTC", unit=unit) for unit in timestamps.UNITS),
         *(
