@@ -126,3 +126,23 @@ def _open_filter(has_network: bool) -> None:
     os.lseek(descriptor, 0, os.SEEK_SET)
     os.dup2(descriptor, FILTER)
     os.close(descriptor)
+
+
+def _of_earlier_version(bundle: str, digest: str, sandbox: str, *words: str) -> None:
+    """Become today's launcher: for a replica that an earlier version started, supervisord still calls this module by `-m`."""
+    from pathlib import Path
+
+    from fleet.isolation.sandbox import Sandbox
+    from fleet.supervisor import launcher
+
+    _pause_after(REFUSAL)
+    _refuse(bundle, digest)  # no command can be made for a bundle that has become another
+    end = words.index("--")
+    addresses = dict(word.split("=", 1) for word in words[:end])
+    surroundings, serve = Sandbox.parse(sandbox), words[end + 1 :]
+    command = launcher.command(Path(bundle), digest, surroundings, addresses, serve, os.environ, python=sys.executable)
+    os.execv(command[0], command)  # noqa: S606
+
+
+if __name__ == "__main__":
+    _of_earlier_version(*sys.argv[1:])

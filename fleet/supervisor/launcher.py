@@ -46,5 +46,6 @@ def command(
         given["scratch"] = SCRATCH
         words = isolation.surrounded(sandbox, bundle, serve, environment, FILTER)
     named = [f"{name}={text}" for name, text in {**given, **addresses}.items()]
-    # Without `site` (-S), since the launcher needs no installed package, and without what `-m` imports.
-    return [python, "-S", "-c", _LAUNCH, *named, "--", *words]
+    # Without `site` (-S), since the launcher needs no installed package, without the current directory, the replica's (-P), and without
+    # what `-m` imports.
+    return [python, "-S", "-P", "-c", _LAUNCH, *named, "--", *words]

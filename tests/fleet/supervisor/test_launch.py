@@ -35,10 +35,12 @@ def launched(bundle: Path, *addresses: str) -> list[str]:
     return launcher.command(bundle, manifest.digest_of(bundle), bare, given, serve, {}, python=sys.executable)
 
 
+def run(command: list[str], directory: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=directory, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+
+
 def launch(bundle: Path, directory: Path, *addresses: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        launched(bundle, *addresses), cwd=directory, env=ENVIRONMENT, capture_output=True, text=True, check=False
-    )
+    return run(launched(bundle, *addresses), directory)
 
 
 def test_server_gets_its_sockets_and_the_code_of_its_bundle(bundle: Path, tmp_path: Path) -> None:
@@ -49,6 +51,33 @@ def test_server_gets_its_sockets_and_the_code_of_its_bundle(bundle: Path, tmp_pa
         pass
     done = launch(bundle, tmp_path, f"--fd={path}", f"--admin-fd=127.0.0.1:{port}")
     assert done.stdout.strip() == f"{bundle / 'src'} {path} ('127.0.0.1', {port})", done.stderr
+
+
+def earlier(bundle: Path, *addresses: str) -> list[str]:
+    """Return the command with which an earlier version had supervisord start a replica, and still restart it."""
+    words = [str(bundle), manifest.digest_of(bundle), str(Sandbox(NONE, 1, 1024)), *addresses]
+    return [sys.executable, "-m", "fleet.supervisor.launch", *words, "--", sys.executable, "-c", SHOW]
+
+
+def test_server_starts_when_supervisord_has_the_command_of_an_earlier_version(bundle: Path, tmp_path: Path) -> None:
+    with listening() as port:
+        pass
+    done = run(earlier(bundle, f"--fd={tmp_path / 's'}", f"--admin-fd=127.0.0.1:{port}"), tmp_path)
+    assert done.stdout.strip() == f"{bundle / 'src'} {tmp_path / 's'} ('127.0.0.1', {port})", done.stderr
+
+
+def test_bundle_is_refused_when_supervisord_has_the_command_of_an_earlier_version(bundle: Path, tmp_path: Path) -> None:
+    command = earlier(bundle)
+    (bundle / "src" / "added.py").touch()
+    done = run(command, tmp_path)
+    assert (done.returncode, done.stdout) == (65, "")
+    assert (tmp_path / "refused.txt").read_text() in done.stderr
+
+
+def test_no_code_is_taken_from_the_directory_of_the_replica(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "fleet.py").write_text("raise SystemExit('of the replica')")
+    done = run(launched(bundle), tmp_path)
+    assert done.returncode == 0, done.stderr
 
 
 def test_nobody_is_let_in_when_the_server_does_not_listen_yet(bundle: Path, tmp_path: Path) -> None:
@@ -87,7 +116,7 @@ def test_bundle_is_refused_by_name_when_a_file_of_it_is_another(bundle: Path, tm
         (bundle / name).write_bytes((bundle / name).read_bytes().replace(b"o", b"0"))
     else:
         (bundle / name).symlink_to("/etc/passwd")
-    done = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    done = run(command, tmp_path)
     assert (done.returncode, done.stdout) == (65, "")
     assert (tmp_path / "refused.txt").read_text() in done.stderr
     assert name in done.stderr or "has the digest" in done.stderr
