@@ -144,7 +144,8 @@ def unseen(rows: Rows, _settings: FamilyParams, schema: FeatureSchema, _session:
     """Return the model that is fitted on the training rows alone."""
     sample = rows.sample(_ROWS)
     is_training = ~sample.is_validation
-    return fit(sample.matrix[is_training], sample.outcomes[is_training], schema)
+    weights = None if sample.weights is None else sample.weights[is_training]
+    return fit(sample.matrix[is_training], sample.outcomes[is_training], schema, weights)
 
 
 def margins(model: LinearModel, matrix: Matrix, _schema: FeatureSchema) -> Numbers:

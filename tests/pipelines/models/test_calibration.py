@@ -17,15 +17,19 @@ from contract.schema.schema import Target
 from pipelines import paths
 from pipelines.data.training import Rows
 from pipelines.models import calibration
+from pipelines.models.calibrated import calibrated
 from pipelines.models.calibration import Calibrator, Isotonic
+from pipelines.models.families import linear
 from pipelines.models.graph import FEATURES, MARGINS, model_bytes, with_calibrator
 from pipelines.params import file
 from pipelines.params.features.transforms import MINIMUM_COUNT
 from pipelines.params.params import Params
+from pipelines.params.train import LinearParams
 from pipelines.stages.evaluate import stage as evaluate
 from pipelines.stages.features import stage as features
 from pipelines.stages.train import stage as training
 from tests.pipelines.conftest import write_months
+from tests.pipelines.models import toy
 
 BINARY = Target("late", ("no", "yes"), 0.5)
 MANY = Target("depot", ("north", "south", "west"))
@@ -243,3 +247,17 @@ def test_model_is_rejected_when_its_calibration_raises_the_log_loss(
     _trained(workspace, raw, "sigmoid")
     with pytest.raises(ModelRejectedError, match="not worse than uncalibrated: share of the other's log loss saved -"):
         _judged(raw)
+
+
+@pytest.mark.parametrize("method", ["sigmoid", "isotonic"])
+def test_calibrated_model_of_weighted_rows_has_the_rate_of_the_rows_as_they_are(method: str, tmp_path: Path) -> None:
+    values = toy.matrix(6000, 5)
+    outcomes = (toy.outcomes("regression", values) > 24).astype(np.int8)
+    weights = np.where(outcomes == 1, 10, 1).astype(np.float32)
+    rows, schema = toy.table(tmp_path, values, outcomes, weights), toy.schema("binary")
+    family, settings = calibrated(linear, method), LinearParams(family="linear", seed=1)
+    model, _ = family.train(rows, settings, schema)
+    plain, _ = linear.train(rows, settings, schema)
+    rate = outcomes.mean()
+    assert linear.scores(plain, values, schema).mean() > 1.5 * rate
+    assert family.scores(model, values, schema).mean() == pytest.approx(rate, rel=0.1)
