@@ -163,7 +163,7 @@ def disk_failure(error: OSError, doing: str, location: str) -> BulkheadError:
             f"user {os.geteuid()} has no permission to {doing}: {where}: {error.strerror}; see docs/how-to/store.md for permissions"
         )
     if error.errno in _MISPLACED:
-        return ConfigurationError(f"cannot {doing}: {where}: {error.strerror}; correct the path of the store")
+        return ConfigurationError(f"cannot {doing}: {where}: {error.strerror}; correct this path")
     copies = error.args[0] if isinstance(error, shutil.Error) else ()  # copytree collects its failures in one error
     reason = error.strerror or (copies[0][2] if copies and isinstance(copies, list) else str(error))
     return UnavailableError(

@@ -95,6 +95,8 @@ def _load(path: Path) -> tuple[Any, Any]:
 
     yaml = YAML()
     yaml.preserve_quotes = True
+    # Else `key: null` would become `key:`.
+    yaml.representer.add_representer(type(None), lambda to, _: to.represent_scalar("tag:yaml.org,2002:null", "null"))
     yaml.width = 100_000  # keep a person's long lines
     yaml.indent(mapping=2, sequence=4, offset=2)
     try:

@@ -32,8 +32,6 @@ def run() -> str:
 
 
 def _value(raw: dict[str, Any], key: str) -> Any:
-    """Return the value of a key; None if it is missing, which the stage that reads it tells."""
-    value: Any = raw
-    for name in key.split("."):
-        value = value.get(name) if isinstance(value, dict) else None
-    return value
+    """Return the value of a key, None if its section lacks it; an error if there is no such section, which the parser explains."""
+    section, _, name = key.partition(".")
+    return raw[section].get(name) if name else raw[section]

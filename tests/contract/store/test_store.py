@@ -246,7 +246,7 @@ def test_location_is_refused_when_a_file_is_there(tmp_path: Path) -> None:
     (tmp_path / "store").touch()
     with pytest.raises(ConfigurationError, match="store' is a file; give a directory"):
         Store(str(tmp_path / "store"))
-    with pytest.raises(ConfigurationError, match="Not a directory; correct the path of the store"):
+    with pytest.raises(ConfigurationError, match="Not a directory; correct this path"):
         Store(str(tmp_path / "store" / "below")).read("live")
 
 

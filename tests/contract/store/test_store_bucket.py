@@ -460,7 +460,7 @@ def test_server_is_trusted_when_its_certificate_is_named(
 
 def test_local_failure_is_no_matter_of_credentials(service: Service, bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UnavailableError, match=r"cannot put a bundle: .*file.*Not a directory"):
+    with pytest.raises(ConfigurationError, match=r"cannot put a bundle: .*file.*Not a directory; correct this path"):
         Store(service.location, cache=tmp_path / "file" / "cache").put(bundle)
 
 

@@ -44,8 +44,3 @@ def test_order_and_comments_reach_no_file(workspace: Path, raw: dict[str, Any]) 
     paths.PARAMS.write_text(f"# a comment\n{yaml.safe_dump(raw, sort_keys=True)}")
     stage.run()
     assert {path.name: path.read_bytes() for path in stage.KEYS} == before
-
-
-def test_a_missing_section_is_left_to_the_stage_that_reads_it(workspace: Path, raw: dict[str, Any]) -> None:
-    del raw["features"]
-    assert _declared(raw)["declared_features.json"] == b'{\n  "features": null\n}\n'
