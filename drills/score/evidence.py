@@ -29,6 +29,7 @@ from pipelines import paths
 from pipelines.models.tuning import BETTER, OFF, shown
 from pipelines.params import file
 from pipelines.params.params import Params
+from pipelines.stages.staleness.ages import UNDECIDED
 from pipelines.stages.tune.verdict import FEWEST
 
 _FEWEST_TRIALS = 20
@@ -184,11 +185,12 @@ def fairness(place: Path) -> str:
 
 def staleness(place: Path) -> str:
     """Ask that models of earlier months were measured on later ones, in this run or once for its table, and what follows."""
-    found = _read(place, paths.STALENESS)
-    if found["sentence"]:
-        return str(found["sentence"])
-    study = _study(place, "staleness", f"no models of earlier months: {found['because']}")
-    return f"kept study: {study['sentence']}"
+    found, by = _read(place, paths.STALENESS), ""
+    if not found["sentence"]:
+        found, by = _study(place, "staleness", f"no models of earlier months: {found['because']}"), "kept study: "
+    if all(entry["verdict"] == UNDECIDED for entry in found["ages"]):
+        raise NotShownError(f"no age is decided: {by}{found['sentence']}")
+    return f"{by}{found['sentence']}"
 
 
 # ── infrastructure ──

@@ -17,6 +17,7 @@ from pipelines import paths
 from pipelines.data.training import Rows
 from pipelines.models.tuning import BETTER, NO_BETTER
 from pipelines.params import file
+from pipelines.stages.staleness.ages import LOST, UNDECIDED
 from pipelines.stages.tune import search
 
 
@@ -138,6 +139,26 @@ def test_search_that_found_better_settings_or_decided_nothing_does_not_count(
     _change(copy / "studies.json", lambda kept: kept["tuning"].update(found))
     with pytest.raises(NotShownError, match=told):
         evidence.tuned(copy)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_staleness_is_shown_by_an_age_that_is_decided(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, kept: bool
+) -> None:
+    monkeypatch.setattr(evidence, "_asked_there", lambda *_: {"staleness": []})
+    monkeypatch.setattr(studies, "FILE", tmp_path / "studies.json")
+
+    def measure(*verdicts: str) -> None:
+        study = {"sentence": "Retrain.", "ages": [{"verdict": verdict} for verdict in verdicts]}
+        (tmp_path / "studies.json").write_text(json.dumps({"staleness": study} if kept else {}))
+        (tmp_path / paths.STALENESS).parent.mkdir(exist_ok=True)
+        (tmp_path / paths.STALENESS).write_text(json.dumps({"sentence": None, "because": "off"} if kept else study))
+
+    measure(UNDECIDED, LOST)
+    assert evidence.staleness(tmp_path) == ("kept study: Retrain." if kept else "Retrain.")
+    measure(UNDECIDED, UNDECIDED)
+    with pytest.raises(NotShownError, match=r"no age is decided: .*Retrain\."):
+        evidence.staleness(tmp_path)
 
 
 @pytest.mark.parametrize("told", [evidence.expectations, evidence.screened, evidence.tuned, evidence.finite])
