@@ -62,6 +62,7 @@ class Rounds:
         Args:
             resume: called once; it must not raise. Its argument returns the result, or raises what encoding or scoring raised.
         """
+        self._admission.withdraw()  # first: what a flush lets admission learn would go with it
         if self._rows + columns.size > _ENOUGH:
             self.flush()
         self._waiting.append((columns, resume))

@@ -108,11 +108,14 @@ class Admission:
         self._known = self._costs[self._magnitude]
         self._learn(self._magnitude, self._seconds)
 
-    def hold(self, rows: int) -> None:
-        """Record that only the first part of the request admitted last is done; its rows wait for `release`."""
+    def withdraw(self) -> None:
+        """Forget what `done` recorded last: only the first part of the request is done, and it will be held."""
         self._costs[self._magnitude] = self._known
+
+    def hold(self, rows: int) -> None:
+        """Record that the rows of the request withdrawn last wait for `release`."""
         self._held.append((self._magnitude, self._seconds, rows))
-        self._owed += max(self._known - self._seconds, 0.0)
+        self._owed += max(self._costs[self._magnitude] - self._seconds, 0.0)
 
     def release(self, started: float) -> None:
         """Record that the held requests have their answers, whose last part began at `started`."""

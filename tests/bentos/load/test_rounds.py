@@ -238,6 +238,7 @@ class Rounds:
         self.admission.admit(size, self.now, math.inf)
         self.now += 0.001
         self.admission.done()
+        self.admission.withdraw()
         self.admission.hold(rows)
 
     def answer(self, seconds: float) -> None:
@@ -266,3 +267,32 @@ def test_admission_shares_the_cost_of_a_round_by_rows() -> None:
     rounds.admission.admit(2000, rounds.now, 0.005)
     with pytest.raises(DeadlineError):
         rounds.admission.admit(30_000, rounds.now, 0.028)
+
+
+def test_admission_learns_from_each_answer_when_a_round_is_scored_in_parts() -> None:
+    clock, seconds, ends = [100.0], 0.02, []
+    admission = Admission(4.0, Metrics("v"))
+    admission.clock = lambda: clock[0]
+    admission.call_soon = ends.append
+
+    def score(requests: list[Columns]) -> Any:
+        clock[0] += seconds
+        return [None] * len(requests)
+
+    predictor: Any = SimpleNamespace(score_columns=score)
+    rounds = core_rounds.Rounds(predictor, admission, 8)
+
+    def one_round() -> None:
+        for _ in range(5):
+            admission.admit(8000, clock[0], math.inf)
+            admission.done()
+            rounds.add(Columns({}, 200, list), lambda score: score())
+        ends.pop()()
+        clock[0] += 1
+
+    one_round()
+    seconds = 0.08  # the machine has become slower
+    for _ in range(4):
+        one_round()
+    with pytest.raises(DeadlineError):  # 76 ms are expected after 20 answers
+        admission.admit(8000, clock[0], 0.07)
