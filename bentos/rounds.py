@@ -60,7 +60,7 @@ class Rounds:
         """Score the rows of the request admitted last by the end of this round.
 
         Args:
-            resume: called once; it must not raise. Its argument returns the result, or raises what encoding or scoring raised.
+            resume: called once; what it raises is logged. Its argument returns the result, or raises what encoding or scoring raised.
         """
         self._admission.withdraw()  # first: what a flush lets admission learn would go with it
         if self._rows + columns.size > _ENOUGH:
@@ -77,10 +77,16 @@ class Rounds:
             return
         started = self._admission.clock()
         waiting, self._waiting, self._rows = self._waiting, [], 0
-        results = self._together([columns for columns, _ in waiting]) if len(waiting) > 1 else []
-        for (columns, resume), result in zip_longest(waiting, results):
-            resume(self.alone(columns) if result is None else lambda result=result: result)  # type: ignore[misc]
-        self._admission.release(started)
+        try:
+            results = self._together([columns for columns, _ in waiting]) if len(waiting) > 1 else []
+            for (columns, resume), result in zip_longest(waiting, results):
+                score = self.alone(columns) if result is None else lambda result=result: result  # type: ignore[misc]
+                try:
+                    resume(score)
+                except Exception as error:  # noqa: BLE001  # a defect of one connection, which the others must not notice
+                    log_defect(error)
+        finally:
+            self._admission.release(started)
 
     def _together(self, requests: list[Columns]) -> list[Result]:
         """Return the results of several requests; none if one of them fails, so that each must be tried alone."""

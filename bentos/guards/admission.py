@@ -154,8 +154,10 @@ class Admission:
         self.call_soon(self._end_round)
 
     def _end_round(self) -> None:
-        self.before_end()
-        self.is_running = False
+        try:
+            self.before_end()
+        finally:
+            self.is_running = False
         self._ended = self.clock()
         self._length = self._ended - self._began
         if self.is_full:

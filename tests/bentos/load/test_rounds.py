@@ -156,6 +156,46 @@ def test_no_more_requests_wait_than_memory_allows() -> None:
     assert answered == [0, 1]
 
 
+def test_others_are_answered_and_the_round_ends_when_one_of_them_fails() -> None:
+    admission, answered, ends = Admission(0.2, Metrics("v")), [], []
+    admission.call_soon = ends.append
+    predictor: Any = SimpleNamespace(score_columns=lambda requests: [None] * len(requests))
+    rounds = core_rounds.Rounds(predictor, admission, 8)
+
+    def resume(number: int) -> None:
+        if number == 1:
+            raise RuntimeError
+        answered.append(number)
+
+    for _ in range(2):
+        for number in range(3):
+            admission.admit(1, admission.clock(), math.inf)
+            admission.done()
+            rounds.add(Columns({}, 16, list), lambda _, number=number: resume(number))
+        ends.pop()()
+        assert not admission.is_running
+    assert answered == [0, 2, 0, 2]
+    assert not admission._held
+
+
+def test_round_ends_when_the_scoring_of_what_waits_fails() -> None:
+    admission, ends = Admission(0.2, Metrics("v")), []
+    admission.call_soon = ends.append
+
+    def fail(_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    rounds = core_rounds.Rounds(SimpleNamespace(score_columns=fail), admission, 8)  # type: ignore[arg-type]
+    for _ in range(2):
+        admission.admit(1, admission.clock(), math.inf)
+        admission.done()
+        rounds.add(Columns({}, 16, list), lambda _: None)
+    with pytest.raises(KeyboardInterrupt):
+        ends.pop()()
+    assert not admission.is_running
+    assert not admission._held
+
+
 def test_callers_are_told_when_the_model_fails(
     door: FrontDoor, case: Case, core: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:
