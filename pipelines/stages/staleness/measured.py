@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from pipelines import paths
 from pipelines.machine import cluster
 from pipelines.models import progress, tuning
 from pipelines.models.engines.checkpoints import Checkpoints, Place
-from pipelines.models.family import Rows, Session
+from pipelines.models.family import ALONE, Rows, Session
 from pipelines.params.judging.split import TemporalSplit
 from pipelines.params.judging.staleness import Staleness
 from pipelines.params.params import Params
@@ -59,13 +59,14 @@ def measured(
             "data.months, or shorten split.validation"
         )
     checkpoints = Checkpoints(kept)
+    session = ALONE if scratch is None else Session(scratch=scratch)
     with (
-        scratch() if scratch is not None else tempfile.TemporaryDirectory() as directory,
+        session.scratch() as directory,
         progress.shown() as bar,
         cluster.client_of(params.train.cluster) as client,
     ):
-        session = Session(watch=bar, client=client)
-        scored, left_out = _scored(params, asked, found, months, Path(directory), checkpoints, session)
+        watched = replace(session, watch=bar, client=client)
+        scored, left_out = _scored(params, asked, found, months, directory, checkpoints, watched)
     checkpoints.keep_newest(max(_KEPT_AT_LEAST, 2 * asked.models))
     return _told(params, scored, left_out) | {"study": identity(params)}
 

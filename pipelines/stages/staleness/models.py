@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -101,21 +102,21 @@ class Trainer:
             DataRejectedError: its rows lack a label, or validate nothing.
             ModelRejectedError: as the family does.
         """
-        rows = self._rows(at)
-        series = self._kept.of(identity(self._settings, self._schema, rows) | {"model": 1, "code": self._code})
-        content = series.newest().model
-        if not content:
-            family = calibrated(FAMILIES[self._params.train.family], self._params.train.calibration)
-            model, _ = family.train(rows, self._settings, self._schema, session)
-            content = family.to_onnx(model, self._schema)
-            series.keep(Checkpoint((None,), content))
-        path = self._directory / f"{at.trained_to}.onnx"
-        path.write_bytes(content)
-        return Predictor(path, self._schema)
+        with tempfile.TemporaryDirectory(dir=self._directory) as directory:
+            rows = self._rows(at, Path(directory) / "rows")
+            series = self._kept.of(identity(self._settings, self._schema, rows) | {"model": 1, "code": self._code})
+            content = series.newest().model
+            if not content:
+                family = calibrated(FAMILIES[self._params.train.family], self._params.train.calibration)
+                model, _ = family.train(rows, self._settings, self._schema, session)
+                content = family.to_onnx(model, self._schema)
+                series.keep(Checkpoint((None,), content))
+            path = Path(directory) / "model.onnx"
+            path.write_bytes(content)
+            return Predictor(path, self._schema)
 
-    def _rows(self, at: CutOff) -> Rows:
+    def _rows(self, at: CutOff, directory: Path) -> Rows:
         """Write the encoded rows of its months, with the validation rows that the split has at its end."""
-        directory = self._directory / at.trained_to
         parts: list[pl.DataFrame] = []
         for month in at.months:
             part = self._parts(month, at)

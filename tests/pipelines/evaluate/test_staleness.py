@@ -15,7 +15,9 @@ import pytest
 from contract.model.predictor import Predictor
 from pipelines import paths
 from pipelines.data import tables
+from pipelines.machine import scratch
 from pipelines.machine.blobs import Directory
+from pipelines.models.engines.local import LocalEngine
 from pipelines.params.params import Params, TemporalSplit
 from pipelines.stages.features import stage as features
 from pipelines.stages.screen import stage as screen
@@ -110,6 +112,28 @@ def test_models_are_those_that_train_would_have_made_and_know_no_later_month(
     scores = model.score_table(tables.columns_of(table, [field.name for field in model.schema.fields]))
     expected = area(1 - (table["outcome"] == "broken").to_numpy(), scores)
     assert first["curve"][-1]["figure"] == pytest.approx(expected)
+
+
+def test_rows_of_one_model_and_its_pages_lie_in_the_scratch_and_go_before_the_next(
+    raw: dict[str, Any], workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw["train"] |= {"memory": "external"}
+    params = changed(raw)
+    encoded(params, workspace)
+    place, seen = workspace / "scratch", []
+    grown = LocalEngine.grow
+
+    def grow(*arguments: Any) -> Any:
+        reached = grown(*arguments)
+        rows = {path.parent for path in place.rglob("*.parquet")}
+        pages = [path for path in place.rglob("*") if path.is_file() and path.parent.parent == place]
+        seen.append((len(rows), bool(pages)))
+        return reached
+
+    monkeypatch.setattr(LocalEngine, "grow", grow)
+    stage.run(params, scratch=lambda: scratch.directory(place))
+    assert set(seen) == {(1, True)}
+    assert list(place.iterdir()) == []
 
 
 def test_other_settings_are_other_models(raw: dict[str, Any], workspace: Path) -> None:
