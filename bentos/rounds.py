@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import zip_longest
+from functools import partial
 from typing import Generic, TypeVar
 
 from bentos.errors import log_defect
@@ -54,7 +54,7 @@ class Rounds:
 
     def alone(self, columns: Columns) -> Score:
         """Return a function that scores these rows, which wait for no others; it raises what encoding or scoring raises."""
-        return lambda: self._predictor.score_columns([columns])[0]
+        return lambda: _result(self._predictor.score_columns([columns])[0])
 
     def add(self, columns: Columns, resume: Callable[[Score], None]) -> None:
         """Score the rows of the request admitted last by the end of this round.
@@ -78,9 +78,9 @@ class Rounds:
         started = self._admission.clock()
         waiting, self._waiting, self._rows = self._waiting, [], 0
         try:
-            results = self._together([columns for columns, _ in waiting]) if len(waiting) > 1 else []
-            for (columns, resume), result in zip_longest(waiting, results):
-                score = self.alone(columns) if result is None else lambda result=result: result  # type: ignore[misc]
+            requests = [columns for columns, _ in waiting]
+            scores = self._together(requests) if len(requests) > 1 else []
+            for (_, resume), score in zip(waiting, scores or map(self.alone, requests), strict=True):
                 try:
                     resume(score)
                 except Exception as error:  # noqa: BLE001  # a defect of one connection, which the others must not notice
@@ -88,12 +88,16 @@ class Rounds:
         finally:
             self._admission.release(started)
 
-    def _together(self, requests: list[Columns]) -> list[Result]:
-        """Return the results of several requests; none if one of them fails, so that each must be tried alone."""
+    def _together(self, requests: list[Columns]) -> list[Score]:
+        """Return a function for each of several requests; none if the model fails, so that each must be tried alone."""
         try:
-            return self._predictor.score_columns(requests)
-        except RequestError:
-            return []
+            return [partial(_result, found) for found in self._predictor.score_columns(requests)]
         except Exception as error:  # noqa: BLE001  # the last line of defence: alone, others may succeed
             log_defect(error)
             return []
+
+
+def _result(found: Result | RequestError) -> Result:
+    if isinstance(found, RequestError):
+        raise found
+    return found

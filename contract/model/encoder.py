@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.errors import BundleError, InvalidRowsError, Problem
+from contract.errors import BundleError, InvalidRowsError, Problem, RequestError
 from contract.model import sources, transforms
 from contract.model.columns.program import Assumed, ColumnProgram, Columns
 from contract.model.columns.readers import Parsed
@@ -81,19 +81,24 @@ class Encoder:
             raise
         return np.array(encoded, dtype=np.float32).reshape(len(rows), self._width), fallbacks
 
-    def encode_columns(self, requests: Sequence[Columns]) -> tuple[NDArray[np.float32], list[Assumed]]:
-        """Return the matrix of requests, bit for bit that of the same rows one after the other, and the fallbacks of each with their rows.
+    def encode_columns(
+        self, requests: Sequence[Columns]
+    ) -> tuple[NDArray[np.float32], Sequence[Assumed | RequestError]]:
+        """Return the matrix of the valid requests, bit for bit that of the same rows one after the other, and what was found in each.
 
-        Raises:
-            InvalidRowsError: as for the rows of the first request that violates the schema.
+        Returns:
+            the matrix as of `encode_rows`; and of each request the fallbacks with their rows, or the error that says why it is invalid.
         """
         if not (self.sources and any(self.sources.concern(each.values.keys() | each.of_block) for each in requests)):
             with suppress(ValueError, TypeError):  # one is invalid, or they differ in their columns
                 return self._columns.requests(requests)
         if len(requests) > 1:
-            matrices, assumed = zip(*[self.encode_columns([each]) for each in requests], strict=True)
-            return np.concatenate(matrices), [*chain.from_iterable(assumed)]
-        matrix, fallbacks = self.encode_rows(requests[0].rows())  # names the problems of invalid ones
+            matrices, found = zip(*[self.encode_columns([each]) for each in requests], strict=True)
+            return np.concatenate(matrices), [*chain.from_iterable(found)]
+        try:
+            matrix, fallbacks = self.encode_rows(requests[0].rows())  # names the problems of invalid ones
+        except RequestError as error:
+            return np.empty((0, self._width), np.float32), [error]
         return matrix, [by_fallback(fallbacks)]
 
     def encode_table(self, columns: Mapping[str, TableColumn]) -> NDArray[np.float32]:

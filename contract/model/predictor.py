@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.errors import BundleError, Problem
+from contract.errors import BundleError, Problem, RequestError
 from contract.model.columns.program import Assumed, Columns
 from contract.model.encoder import Encoder, TableColumn
 from contract.model.row_program import Fallback, Row
@@ -84,19 +83,25 @@ class Predictor:
         matrix, fallbacks = self.encoder.encode_rows(rows)
         return Scored(matrix, self.score_matrix(matrix)), fallbacks
 
-    def score_columns(self, requests: Sequence[Columns]) -> list[tuple[Scored, Assumed]]:
-        """Encode and score rows given as columns, those of all requests at once; return the fallbacks of each too.
+    def score_columns(self, requests: Sequence[Columns]) -> list[tuple[Scored, Assumed] | RequestError]:
+        """Encode and score rows given as columns, those of all valid requests at once.
 
-        Raises:
-            InvalidRowsError: rows of a request violate the schema; nothing is predicted then.
+        Returns:
+            for each request its rows and scores, and its fallbacks with their rows; or why it is invalid.
         """
-        matrix, assumed = self.encoder.encode_columns(requests)
-        scores = self.score_matrix(matrix)
-        ends = accumulate([columns.size for columns in requests])
-        return [
-            (Scored(matrix[end - columns.size : end], scores[end - columns.size : end]), taken)
-            for columns, end, taken in zip(requests, ends, assumed, strict=True)
-        ]
+        matrix, found = self.encoder.encode_columns(requests)
+        invalid = [each for each in found if isinstance(each, RequestError)]
+        if len(invalid) == len(requests):
+            return [*invalid]
+        scores, end = self.score_matrix(matrix), 0
+        results: list[tuple[Scored, Assumed] | RequestError] = []
+        for columns, each in zip(requests, found, strict=True):
+            if isinstance(each, RequestError):
+                results.append(each)
+            else:
+                start, end = end, end + columns.size
+                results.append((Scored(matrix[start:end], scores[start:end]), each))
+        return results
 
     def score_table(self, columns: Mapping[str, TableColumn]) -> NDArray[np.float32]:
         """Score every row of a table, as `score_matrix` does."""

@@ -130,17 +130,23 @@ def rows_of(columns: dict[str, Any], size: int) -> list[dict[str, Any]]:
     return [{name: one(name, values[row]) for name, values in lists.items()} for row in range(size)]
 
 
+def problems_of(error: InvalidRowsError) -> list[Any]:
+    return [(problem.row, problem.field, problem.problem) for problem in error.problems]
+
+
 def outcome(encode: Callable[[], Any]) -> Any:
     try:
         matrix, assumed = encode()
     except InvalidRowsError as error:
-        return [(problem.row, problem.field, problem.problem) for problem in error.problems]
+        return problems_of(error)
     return matrix.tobytes(), matrix.shape, assumed
 
 
 def alone(encoder: Encoder, columns: Columns) -> Any:
-    matrix, (assumed,) = encoder.encode_columns([columns])
-    return matrix, assumed
+    matrix, (found,) = encoder.encode_columns([columns])
+    if isinstance(found, InvalidRowsError):
+        raise found
+    return matrix, found
 
 
 def by_rows(rows: list[dict[str, Any]]) -> Any:
@@ -209,8 +215,12 @@ def test_requests_together_are_encoded_as_each_alone() -> None:
     joined = refused = 0
     for some in (group[first : first + 3] for group in alike.values() for first in range(0, len(group), 3)):
         requests, single = zip(*some, strict=True)
-        if problems := [each for each in single if isinstance(each, list)]:
-            assert outcome(lambda requests=requests: ENCODER.encode_columns(requests)) == problems[0]
+        if any(isinstance(each, list) for each in single):
+            matrix, found = ENCODER.encode_columns(requests)
+            assert [problems_of(each) if isinstance(each, InvalidRowsError) else each for each in found] == [
+                each if isinstance(each, list) else each[2] for each in single
+            ]
+            assert matrix.tobytes() == b"".join(each[0] for each in single if isinstance(each, tuple))
             refused += 1
             continue
         with suppress(ValueError):  # else the requests differ in the form of a column
