@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import chain
 from types import SimpleNamespace
 from typing import Any
 
@@ -110,15 +111,33 @@ def test_answers_of_a_connection_keep_their_order(door: FrontDoor, case: Case, c
 
 
 def test_prediction_of_another_kind_does_not_wait_and_ends_the_wait_of_others(
-    door: FrontDoor, case: Case, core: Core, body: bytes, scored: list[int]
+    grpc: FrontDoor, case: Case, core: Core, scored: list[int]
 ) -> None:
-    with door.connect() as waits, door.connect() as small, door.connect() as late:
-        with door.one_round():
-            waits.sendall(infer(case, core, 20))
-            small.sendall(request("/predict", body))
-            late.sendall(infer(case, core, 30))
-        assert [one_response(connection)[0] for connection in (waits, small, late)] == [200] * 3
-    assert sorted(scored) == [1, 20, 30] or sorted(scored) == [1, 50]  # by which connection the poll returned first
+    with Peer(grpc.port) as peer:
+        assert peer.is_live(1)
+        counts = {3: 20, 5: 1, 7: 30}
+        calls = [
+            call_frames(stream, peer.block(INFER), many_rows(case, core, count)) for stream, count in counts.items()
+        ]
+        with grpc.one_round():
+            peer.send(*chain.from_iterable(calls))
+        for stream in (5, 3, 7):
+            assert chances(peer.answer(stream).message) == expected_chances(case, counts[stream])
+    assert scored == [1, 20, 30]
+
+
+def test_body_of_a_request_is_not_kept_while_it_waits(
+    door: FrontDoor, case: Case, core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, add = [], core.rounds.add
+
+    def look(columns: Columns, resume: Any) -> None:
+        kept.append(resume.args[0].body)
+        add(columns, resume)
+
+    monkeypatch.setattr(core.rounds, "add", look)
+    alone(door, infer(case, core, 20))
+    assert kept == [b""]
 
 
 def test_invalid_request_of_a_round_fails_alone(door: FrontDoor, case: Case, core: Core, scored: list[int]) -> None:

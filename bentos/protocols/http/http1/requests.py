@@ -219,6 +219,7 @@ class Requests:
                 self._rounds.flush()
             else:
                 self.waits = True
+                request.body = b""  # its columns are what is needed of it
                 self._rounds.add(answer.columns, partial(self._score, request, answer))
                 if not self._keep or self._outbox.last:
                     self.flush()
