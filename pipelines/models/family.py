@@ -15,6 +15,7 @@ from contract.schema.schema import FeatureSchema
 from pipelines.data.training import Matrix as Matrix
 from pipelines.data.training import Rows as Rows
 from pipelines.models.engines.checkpoints import Checkpoints
+from pipelines.models.engines.spilled import Spill
 from pipelines.models.rounds import Watch, ignored
 
 
@@ -33,14 +34,14 @@ class Session:
         watch: is told of each round, if the family has rounds.
         client: of a Dask cluster, for settings whose engine is `dask`; None: each pass starts or joins one.
         scratch: makes an empty directory until the end of a block, on a disk with room for the training table.
-        spill: such a directory, where the batches of a large table are kept for the whole training; None: they are read anew each time.
+        spill: keeps the batches of a large table for the whole training; None: they are read anew each time.
     """
 
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
     watch: Watch = ignored
     client: Any = None
     scratch: Callable[[], AbstractContextManager[Path]] = _temporary
-    spill: Path | None = None
+    spill: Spill | None = None
 
 
 ALONE = Session()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipelines.data.training import BATCH_ROWS, Batch, Matrix, Part, Rows
 from pipelines.models.engines.checkpoints import Checkpoint
-from pipelines.models.engines.spilled import Spilled
+from pipelines.models.engines.spilled import Spill
 from pipelines.models.family import Session
 from pipelines.params.train import XgboostParams
 
@@ -36,7 +37,7 @@ def matrices(settings: XgboostParams, session: Session, outcomes: Outcomes = lam
 class Matrices:
     """Makes matrices. Those of a small table, quantised ones in memory, and those in pages on the disk give the same trees."""
 
-    def __init__(self, threads: int, pages: Path | None, outcomes: Outcomes, spill: Path | None = None) -> None:
+    def __init__(self, threads: int, pages: Path | None, outcomes: Outcomes, spill: Spill | None = None) -> None:
         self._threads, self._pages, self._outcomes, self._spill = threads, pages, outcomes, spill
         self._made = 0
 
@@ -82,13 +83,13 @@ class Matrices:
         import xgboost
 
         outcomes = self._outcomes
-        source = rows if self._spill is None else Spilled(rows, self._spill)
+        batches = rows.batches if self._spill is None else partial(self._spill.batches, rows)
 
         class Batches(xgboost.DataIter):  # type: ignore[misc]
             """The rows, as XGBoost asks for them: several times, from the beginning."""
 
             def reset(self) -> None:
-                self._left: Iterator[Batch] = source.batches(part, at_once)
+                self._left: Iterator[Batch] = batches(part, at_once)
 
             def next(self, input_data: Callable[..., None]) -> bool:
                 batch = next(self._left, None)

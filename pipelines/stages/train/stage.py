@@ -22,6 +22,7 @@ from pipelines.data.training import Part
 from pipelines.machine import cluster
 from pipelines.models import calibration, export, progress, tuning
 from pipelines.models.calibrated import calibrated
+from pipelines.models.engines.spilled import Spill
 from pipelines.models.families import linear
 from pipelines.models.families.registry import FAMILIES
 from pipelines.models.family import ALONE, Family, Matrix, Rows, Session
@@ -48,8 +49,8 @@ def run(params: Params, session: Session = ALONE) -> str:
 
     family, tuned = calibrated(FAMILIES[params.train.family], params.train.calibration), tuning.parameters()
     curve = Curve(paths.CURVE)
-    with progress.shown() as bar, cluster.client_of(params.train.cluster) as client, session.scratch() as spill:
-        watched = replace(session, watch=each(session.watch, curve, bar), client=client, spill=spill)
+    with progress.shown() as bar, cluster.client_of(params.train.cluster) as client, session.scratch() as place:
+        watched = replace(session, watch=each(session.watch, curve, bar), client=client, spill=Spill(place))
         settings = tuning.applied(params.train, tuned)
         model, training = family.train(rows, settings, schema, watched)
         if scaling := _recalibration(settings, rows, schema, replace(watched, watch=ignored)):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from pipelines.data import training
 from pipelines.data.training import BATCH_ROWS, Part, Rows
 from pipelines.machine import scratch
 from pipelines.models.engines.local import matrices
+from pipelines.models.engines.spilled import Spill
 from pipelines.models.families import boosting, forest
 from pipelines.models.family import ALONE, Session
 from pipelines.models.rounds import Round
@@ -64,9 +67,18 @@ def test_model_has_the_same_bytes_from_memory_from_batches_and_from_the_disk(
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
-@pytest.mark.parametrize("has_room", [True, False])
+@pytest.mark.parametrize(
+    ("free", "kept", "said"),
+    [(400, 4, 0), (102, 2, 1), (50, 0, 1), (None, 0, 1)],
+    ids=["room for all", "room for two", "none to spare", "none"],
+)
 def test_model_from_spilled_batches_has_the_same_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, *, has_room: bool
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    free: int | None,
+    kept: int,
+    said: int,
 ) -> None:
     family, settings = FAMILIES["gbtree"]
     rows, schema = _table(tmp_path / "rows", weights=True), toy.schema("binary")
@@ -74,16 +86,32 @@ def test_model_from_spilled_batches_has_the_same_bytes(
     monkeypatch.setattr(training, "SMALL_BYTES", 0)
     spill = tmp_path / "spill"
     spill.mkdir()
-    if not has_room:
-        monkeypatch.setattr(np, "save", _without_room)
-    model, same = family.train(rows, settings, schema, Session(spill=spill))
+    disk = 1000 * 2**20
+
+    def usage(_: Path) -> Any:
+        """A disk of which others use the most; it is never closer to full than a tenth."""
+        written = sum(path.stat().st_size for path in spill.rglob("*.npy"))
+        room = 400 * 2**20 if free is None else free * 2**20
+        return SimpleNamespace(total=disk, free=room - written)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    if free is None:
+        monkeypatch.setattr(np, "save", _without_room_for_the_third(np.save))
+    model, same = family.train(rows, settings, schema, Session(spill=Spill(spill)))
     assert (model.save_raw("ubj"), same) == (expected.save_raw("ubj"), told)
-    assert len(list(spill.iterdir())) == (4 if has_room else 0)
-    assert caplog.text.count("No space left on device") == (0 if has_room else 1)
+    assert len(list(spill.iterdir())) == kept
+    assert caplog.text.count("further batches are decoded anew each time") == said
 
 
-def _without_room(*_: Any) -> None:
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+def _without_room_for_the_third(save: Callable[..., None]) -> Callable[..., None]:
+    left = iter(range(9))  # arrays of two batches, and the first one of the third
+
+    def limited(*given: Any) -> None:
+        if next(left, None) is None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        save(*given)
+
+    return limited
 
 
 def test_matrix_from_batches_has_the_cuts_of_one_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
