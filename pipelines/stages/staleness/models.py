@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-import pipelines.models
 from contract.errors import ConfigurationError, DataRejectedError
 from contract.files import sha256
 from contract.model.predictor import Predictor
@@ -32,7 +31,9 @@ from pipelines.params.params import Params
 from pipelines.params.train import FamilyParams
 from pipelines.statistics.measures import Outcomes, Scores
 
-_LIBRARIES = ("xgboost", "xgboost-cpu", "scikit-learn", "onnx")
+_PROJECT = Path(__file__).parents[3]
+_CODE = ("pipelines/models/**/*.py", "pipelines/data/cuts.py", "pipelines/data/training.py")
+_LIBRARIES = ("numpy", "xgboost", "xgboost-cpu", "scikit-learn", "onnx")
 
 
 @dataclass(frozen=True)
@@ -178,8 +179,8 @@ def _by_month(months: Sequence[str]) -> dict[str, pl.Series]:
 
 def _code() -> str:
     """Return the digest of the code that trains and exports."""
-    root = Path(next(iter(pipelines.models.__path__)))
-    return hashlib.sha256("".join(sha256(path) for path in sorted(root.rglob("*.py"))).encode()).hexdigest()
+    files = [path for pattern in _CODE for path in sorted(_PROJECT.glob(pattern))]
+    return hashlib.sha256("".join(map(sha256, files)).encode()).hexdigest()
 
 
 def _version(distribution: str) -> str | None:

@@ -25,7 +25,12 @@ from pipelines.stages.tune.study import SAMPLER, Plan, Trial, proceed
 from pipelines.stages.tune.verdict import FEWEST, judged
 
 _PROJECT = Path(__file__).parents[3]
-_CODE = ("pipelines/models", "pipelines/stages/tune")
+_CODE = (
+    "pipelines/models/**/*.py",
+    "pipelines/data/cuts.py",
+    "pipelines/data/training.py",
+    "pipelines/stages/tune/*.py",
+)
 _LIBRARIES = ("numpy", "optuna", "scikit-learn", "xgboost-cpu", "xgboost")
 
 
@@ -67,7 +72,6 @@ def searched(params: Params) -> tuple[dict[str, Any], str]:
 
 def identity(params: Params, rows: Rows) -> dict[str, Any]:
     """Return all that a trial depends on, but for the trials before it and the parameters to start from."""
-    code = [path for folder in _CODE for path in sorted((_PROJECT / folder).rglob("*.py"))]
     return {
         "sampler": SAMPLER,
         "pruner": trials.PRUNER,
@@ -76,9 +80,14 @@ def identity(params: Params, rows: Rows) -> dict[str, Any]:
         "settings": params.train.model_dump(mode="json", exclude={"threads", "memory"}),
         "target": params.target.model_dump(mode="json"),
         "data": _digest([paths.FEATURES / feature_schema.FILE_NAME, *rows.files]),
-        "code": _digest(code),
+        "code": _code(),
         "versions": {name: found for name in _LIBRARIES if (found := _version(name))},
     }
+
+
+def _code() -> str:
+    """Return the digest of the code that searches, trains and scores."""
+    return _digest([path for pattern in _CODE for path in sorted(_PROJECT.glob(pattern))])
 
 
 def _digest(files: Sequence[Path]) -> str:
