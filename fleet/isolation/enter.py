@@ -30,7 +30,8 @@ def main(uid: int, command: list[str]) -> None:
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
         libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)  # else what is below /proc/self would stay root's
-    libc.capset((ctypes.c_uint32 * 2)(_VERSION_3, 0), (ctypes.c_uint32 * 6)())
+    if libc.capset((ctypes.c_uint32 * 2)(_VERSION_3, 0), (ctypes.c_uint32 * 6)()):
+        sys.exit("not started: the capabilities of the sandbox's first process cannot be dropped")
     # Blocked by the launcher, so that it ends only the server, which drains, and none of the processes around it.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     _run(*command)

@@ -11,13 +11,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from contract.bundle import manifest
 from contract.errors import ConfigurationError
 from fleet.configuration.settings import Settings
-from fleet.isolation import files, sandbox, seccomp
+from fleet.isolation import enter, files, sandbox, seccomp
 from fleet.isolation.sandbox import NAMESPACE, NONE, OTHER_USER, Sandbox
 from fleet.supervisor import launcher, processes
 from harness import PROJECT
@@ -76,6 +77,15 @@ def test_whole_tree_ends_when_any_piece_is_killed(server: subprocess.Popen[str],
     os.kill(pieces[piece], signal.SIGKILL)
     until(lambda: not processes.marked({processes.FLEET_MARK: str(tmp_path)}), "all to end")
     assert server.wait(60) != 0
+
+
+def test_server_is_not_started_when_its_capabilities_cannot_be_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    libc, started = SimpleNamespace(prctl=lambda *_: 0, capset=lambda *_: -1), []
+    monkeypatch.setattr(enter.ctypes, "CDLL", lambda _: libc)
+    monkeypatch.setattr(enter, "_run", lambda *command: started.append(command))
+    with pytest.raises(SystemExit, match="cannot be dropped"):
+        enter.main(0, ["-c", ""])
+    assert not started
 
 
 def test_start_is_refused_where_isolation_is_required_and_there_is_none(
