@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,21 +53,37 @@ def test_published_gates_are_the_same_when_decided_again_without_the_workspace(c
     assert told.rstrip().endswith("stored predictions; every figure is the same")
 
 
-def test_figure_that_was_changed_is_named(copy: Path, digest: str) -> None:
-    bundle = copy / "changed"
+def _with_gates(copy: Path, name: str, change: Callable[[dict[str, Any]], None]) -> str:
+    """The digest of a published bundle whose gates are changed."""
+    bundle = copy / name
     shutil.copytree(copy / "build" / "bundle", bundle)
     found = json.loads((bundle / evidence.GATES).read_bytes())
-    found["checks"][0]["lower_bound"] += 1e-9
+    change(found)
     (bundle / evidence.GATES).write_bytes(canonical_json(found))
     claims = json.loads((bundle / manifest.FILE_NAME).read_bytes())
     claims["files"] = manifest.tree_digests(bundle)
     (bundle / manifest.FILE_NAME).write_bytes(canonical_json(claims))
-    other = Store(str(copy / "store"), private_key=signature.make_key()).put(bundle)
+    return Store(str(copy / "store"), private_key=signature.make_key()).put(bundle)
+
+
+def test_figure_that_was_changed_is_named(copy: Path, digest: str) -> None:
+    def change(found: dict[str, Any]) -> None:
+        found["checks"][0]["lower_bound"] += 1e-9
+
+    other = _with_gates(copy, "changed", change)
     assert other != digest
     code, told = _gates(copy, "--recompute", other)
     assert code == 65
     assert "are not the same when they are decided again" in told
     assert "checks[0].lower_bound: 0." in told
+
+
+def test_gates_of_another_format_are_not_called_different(copy: Path) -> None:
+    earlier = _with_gates(copy, "earlier", lambda found: found.update(format=found["format"] - 1))
+    code, told = _gates(copy, "--recompute", earlier)
+    assert code == 65
+    assert f"the gates of {earlier[:12]} have format" in told
+    assert "run it of the commit that built the bundle" in told
 
 
 def test_predictions_that_are_nowhere_are_named(copy: Path, digest: str) -> None:

@@ -12,7 +12,7 @@ from pipelines.stages.evaluate.slices import declared, fairness
 from pipelines.statistics import costs
 from pipelines.statistics.tasks import judgement
 
-FORMAT = 2
+FORMAT = 3  # also when figures change: whoever decides a bundle again is told of it, and does not blame the bundle
 
 
 def evidence(measuring: Figures, apart: tuple[gate.Check, ...] = ()) -> Evidence:

@@ -14,6 +14,7 @@ from pipelines.stages.evaluate.gates.predictions import Predictions
 from pipelines.stages.evaluate.slices import declared
 from tests.pipelines.evaluate.slices.made import KINDS, enumerated, figures, given, predictions
 
+BOUNDS = [0.82246, 0.844129, 0.798989, 0.850953, -0.005468, 0.014409, 0.32246, 0.344129]  # of format 3
 PLACES = ["place a", "place b", "place c", "place d"]
 
 
@@ -43,6 +44,18 @@ def test_slice_has_the_figures_of_its_rows_alone() -> None:
     assert entry["live"]["figure"] == pytest.approx(roc_auc_score(labels, model) - roc_auc_score(labels, live))
     assert entry["figures"]["calibration_gap"]["figure"] == pytest.approx(model.mean() - labels.mean())
     assert entry["positive_rate"] == pytest.approx(labels.mean())
+
+
+def test_other_bounds_are_another_format() -> None:
+    decided = decision.decide(predictions("binary"), given("binary"))
+    entry, check = decided["slices"]["slices"][0], decided["checks"][0]
+    found = [
+        round(each[name], 6)
+        for each in (decided["figures"]["roc_auc"], entry["figures"]["headline"], entry["live"], check)
+        for name in ("lower_bound", "upper_bound")
+    ]
+    # Where these change, raise the format: `gates --recompute` of a bundle with the former ones would blame the bundle.
+    assert (decided["format"], found) == (3, pytest.approx(BOUNDS, abs=2e-6))
 
 
 @pytest.mark.parametrize("kind", KINDS)
