@@ -30,7 +30,11 @@ MONTH = re.compile(r"\{month(?::([^}]+))?\}")
 _BRACES = re.compile(r"\$?\{[^}]*\}")
 
 Character = Annotated[
-    str, matching(r"[\t\x20-\x7e]", 'must be one character of ASCII; a tab is "\\t", in double quotes')
+    str,
+    matching(
+        r"[^\0\r\n\x80-\U0010ffff]",
+        'must be one character of ASCII, and no end of a line; a tab is "\\t", in double quotes, as is "\\x01"',
+    ),
 ]
 
 
@@ -137,7 +141,9 @@ class FilesSource(TableSource):
         description="Path or glob, relative to the project or `BULKHEAD_SOURCE_ROOT`, or a URL of fsspec: `file`, `https` (one file), "
         "`s3`, `gs`, `az`. `{month}` stands for the month, `{month:%Y/%m}` for the month in another format: then only its files are read.",
     )
-    separator: Character = Field(default=",", description="Separator of CSV fields.")
+    separator: Character = Field(
+        default=",", description='Separator of CSV fields. `"\\t"` is a tab, `"\\x01"` that of Hive.'
+    )
     quote: Character | None = Field(
         default='"', description="Quote around CSV fields. Null: quotes are ordinary characters."
     )

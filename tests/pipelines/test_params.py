@@ -267,6 +267,8 @@ def test_params_of_the_project_are_valid() -> None:
             ["path has {monht}", "{month}", "${NAME}"],
         ),
         (lambda raw: raw["data"]["source"].update(separator="\\t"), ["'data.source.separator'", "a tab is"]),
+        (lambda raw: raw["data"]["source"].update(separator="\r"), ["'data.source.separator'", "no end of a line"]),
+        (lambda raw: raw["data"]["source"].update(separator="\0"), ["'data.source.separator'", "'\\x00'"]),
         (lambda raw: raw["data"]["source"].update(separator="§"), ["'data.source.separator'", "ASCII", "'§'"]),
         (lambda raw: raw["data"]["source"].update(separator='"'), ["separator and quote must differ"]),
         (

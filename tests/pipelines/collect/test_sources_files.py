@@ -72,10 +72,13 @@ def test_whole_table_keeps_order_and_equal_rows_when_it_has_no_key(workspace: Pa
          {"separator": ";", "decimal": ",", "encoding": "latin-1", "missing": ["?"]}),
         ("promised\torder\tdepot\tweight\toutcome\n2024-01-02\ta\t'München'\t1.5\t\n2024-01-03\tb\tNA\t-1\t\n".encode(),
          {"separator": "\t", "quote": "'", "missing": ["NA", "-1"]}),
+        *((f"promised|order|depot|weight|outcome\n2024-01-02|a|{quoted}|1.5|\n2024-01-03|b||NA|\n".replace("|", border).encode(),
+           {"separator": border, "missing": ["NA"]})
+          for border, quoted in (("\x01", "München"), ("\x1f", '"München"'), ("\x0b", "München"))),
         ("\ufeffpromised,order,depot,weight,outcome\r\n2024-01-02,a,\"München\",1.5,\r\n2024-01-03,b,,,\r\n".encode("utf-16"),
          {"encoding": "utf-16"}),
     ],
-    ids=["semicolon", "tab", "utf-16"],
+    ids=["semicolon", "tab", "hive", "unit separator", "vertical tab", "utf-16"],
 )  # fmt: skip
 @pytest.mark.parametrize("packed", [False, True])
 def test_dialects_give_the_samerows_of(
