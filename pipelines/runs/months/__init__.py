@@ -105,6 +105,10 @@ def _load(path: Path) -> tuple[Any, Any]:
         raise ConfigurationError(f"{path} is missing; a run needs it in its commit") from None
     except YAMLError as error:
         raise ConfigurationError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+    except ValueError as error:  # of a value that looks like a date or a number, as 2026-02-30 does
+        raise ConfigurationError(f"{path} has a value that cannot be read ({error}); write it in quotes") from error
+    except RecursionError as error:
+        raise ConfigurationError(f"{path} is nested too deeply") from error
 
 
 def _listed(document: Any, path: Path) -> Any:

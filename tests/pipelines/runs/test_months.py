@@ -60,6 +60,19 @@ def test_read_says_so_when_no_month_is_listed(params: Path) -> None:
         months.read(params)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("data: {months: [2026-02-30]}", "has a value that cannot be read .*; write it in quotes"),
+        (f"data: {'[' * 5000}{']' * 5000}", "is nested too deeply"),
+    ],
+)
+def test_read_names_the_file_that_cannot_be_read(params: Path, text: str, said: str) -> None:
+    params.write_text(text)
+    with pytest.raises(ConfigurationError, match=f"params.yaml {said}"):
+        months.read(params)
+
+
 def words(text: str) -> list[list[str]]:
     """Line by line, without how far apart: a comment stays in its column when the list before it grows."""
     return [line.split() for line in text.splitlines()]
