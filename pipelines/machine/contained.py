@@ -97,7 +97,8 @@ def _tell_when_starved(child: int, stage: str) -> None:
     def look(*_: object) -> None:
         nonlocal before
         # Of the main thread, in ns: on a core, and ready for one. A thread that waits for others or for a disk is in neither.
-        with suppress(OSError):
+        # Of a child that has ended, or of a kernel without the counters, the file is gone, empty or other.
+        with suppress(OSError, LookupError, ValueError):
             waited = int(Path(f"/proc/{child}/schedstat").read_text().split()[1])
             if waited - before > _STARVED * LOOK_S * 1e9:
                 signal.setitimer(signal.ITIMER_REAL, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -246,17 +246,34 @@ def test_stage_works_where_it_is_when_no_limit_is_wanted() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
 
 
-def test_stage_that_gets_no_core_says_so(limited: None) -> None:
+def test_stage_that_gets_no_core_says_so(limited: None, tmp_path: Path) -> None:
     loop = f"import os; os.sched_setaffinity(0, [{min(os.sched_getaffinity(0))}])\nwhile True: pass"
     stage = STAGE.format(work=loop, name=cgroups.NAME, look_s=0.5)
     environment = os.environ | {"PYTHONPATH": str(PROJECT), contained.WEIGHT: "idle"}
+    told = tmp_path / "stderr"
     with (
-        subprocess.Popen([sys.executable, "-c", stage], env=environment, stderr=subprocess.PIPE, text=True) as guard,
+        told.open("wb") as errors,
+        subprocess.Popen([sys.executable, "-c", stage], env=environment, stderr=errors) as guard,
         subprocess.Popen([sys.executable, "-c", loop]) as other,
     ):
         try:
-            assert guard.stderr is not None
-            assert guard.stderr.readline().startswith("train waits for the CPU, which other programs use; ")
+            until(lambda: told.read_text().endswith("\n"), "the stage to say that it waits", limit_s=120)
         finally:
             other.kill()
             guard.terminate()
+    assert told.read_text().startswith("train waits for the CPU, which other programs use; ")
+
+
+@pytest.mark.parametrize("content", [None, "", "5\n", "a b c\n"])
+def test_look_at_a_stage_without_counters_says_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], content: str | None
+) -> None:
+    looks: list[Callable[[], None]] = []
+    monkeypatch.setattr(contained.signal, "signal", lambda _, look: looks.append(look))
+    monkeypatch.setattr(contained.signal, "setitimer", lambda *_: None)
+    monkeypatch.setattr(contained, "Path", lambda _: tmp_path / "schedstat")
+    if content is not None:
+        (tmp_path / "schedstat").write_text(content)
+    contained._tell_when_starved(1, "train")
+    looks[0]()
+    assert capsys.readouterr().err == ""
