@@ -176,14 +176,44 @@ def test_study_is_kept_until_another_one_is_made(tmp_path: Path, monkeypatch: py
     )
     for path in (paths.TUNING, paths.STALENESS):
         path.parent.mkdir()
+    kept.write_text("{}")
     paths.STALENESS.write_text('{"sentence": null, "because": "off"}')
     paths.TUNING.write_text(json.dumps(search_of | {"verdict": NO_BETTER, "start": {}}))
-    studies.main(["keep", str(kept)])
+    studies.main([str(kept), "--keep"])
     assert json.loads(kept.read_bytes()) == {"tuning": search_of | {"verdict": NO_BETTER}}
     paths.TUNING.write_text('{"verdict": "off", "parameters": {}}')
     paths.STALENESS.write_text('{"sentence": "Retrain.", "ages": [], "study": {}, "curve": []}')
-    studies.main(["keep", str(kept)])
+    studies.main([str(kept), "--keep"])
     assert json.loads(kept.read_bytes()) == {
         "tuning": search_of | {"verdict": NO_BETTER},
         "staleness": {"sentence": "Retrain.", "ages": [], "study": {}},
     }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["keep"], "No such file or directory: 'keep'"),
+        (["there.json", "--keep"], "No such file or directory: 'models/tuning.json'"),
+        (["there.json"], "params.yaml"),
+        (["there.json", "more"], "unrecognized arguments: more"),
+    ],
+)
+def test_what_studies_lack_is_said_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("there.json").write_text("{}")
+    with pytest.raises(SystemExit):
+        studies.main(arguments)
+    assert told in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["there.json"]
+
+
+def test_unknown_study_is_named(
+    study: dict[str, Any], copy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _change(copy / "studies.json", lambda found: found.update(astrology=found["tuning"]))
+    with pytest.raises(SystemExit):
+        studies.main([str(copy / "studies.json")])
+    assert "unknown study 'astrology'; known are staleness, tuning" in capsys.readouterr().err
