@@ -141,7 +141,7 @@ def test_a_hundred_thousand_requests_are_answered_as_a_table_is_scored_and_as_xg
     ]
     encoder = Encoder(predictor.schema)
     matrix, fallbacks = encoder.encode_rows(requests)
-    columns = tables.columns_of(table, list(COLUMNS))
+    columns = tables.encodable(table, list(COLUMNS))
     assert matrix.tobytes() == encoder.encode_table(columns).tobytes()
     taken = {entry["problem"] for entries in fallbacks for entry in entries}
     assert taken == {"missing", "unknown category"}
