@@ -24,7 +24,8 @@ from pipelines.data.cuts import Distinct, distinct
 BATCH_ROWS = 65_536
 # A table of so many bytes, as float32, stays in memory once it is read, instead of being read a dozen times.
 SMALL_BYTES = 128 * 2**20
-_FEW = 2**17
+# Distinct values that stay in memory: of one feature, and of all together, of which the latter take 100 MB with their counts.
+_FEW, _KEPT = 2**17, 2**23
 # Columns beside the features: the outcome, whether the row is for validation, and optionally its weight, float32, and its cluster
 # (`pipelines.data.clusters`), without which each row is one.
 LABEL = "__label__"
@@ -151,7 +152,8 @@ class Rows:
         """Return the distinct values of a feature; those of one with few stay in memory, for two parts of a training ask for them."""
         if (found := self._few.get(name)) is None:
             found = distinct(self.column(name))
-            if len(found.values) <= _FEW:
+            kept = sum(len(each.values) for each in self._few.values())
+            if len(found.values) <= min(_FEW, _KEPT - kept):
                 self._few[name] = found
         return found
 

@@ -101,3 +101,16 @@ def test_a_sample_is_the_whole_table_or_evenly_spaced_rows(tmp_path: Path) -> No
     assert sample.matrix[:, 0].tolist() == [MATRIX[index * HEIGHT // (HEIGHT // 3), 0] for index in range(HEIGHT // 3)]
     assert sample.weights is not None
     assert sample.weights.tolist() == WEIGHTS[(sample.matrix[:, 0] / 2).astype(int)].tolist()
+
+
+@pytest.mark.parametrize(("few", "together", "kept"), [(HEIGHT, 2 * HEIGHT, "ab"), (HEIGHT, HEIGHT, "b"), (9, 99, "")])
+def test_distinct_values_stay_in_memory_while_they_are_few_in_each_and_in_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few: int, together: int, kept: str
+) -> None:
+    monkeypatch.setattr(training, "_FEW", few)
+    monkeypatch.setattr(training, "_KEPT", together)
+    rows = _written(tmp_path)
+    first = {name: rows.distinct(name) for name in rows.feature_names}
+    assert {name for name in first if rows.distinct(name) is first[name]} == set(kept)
+    assert first["a"].missing == 1
+    assert first["b"].values.tolist() == MATRIX[:, 0].tolist()
