@@ -21,7 +21,7 @@ _APPENDED = {
     "hangs at load": ("protocols/grpc/server.py", "import time; time.sleep(3600)"),
     "crashes at its first request": (
         "protocols/http/predict.py",
-        "import os, signal; PredictEndpoint.answer = lambda *_: os.kill(os.getpid(), signal.SIGKILL)",
+        "import os, signal; PredictEndpoint.predict = lambda *_: os.kill(os.getpid(), signal.SIGKILL)",
     ),
 }
 

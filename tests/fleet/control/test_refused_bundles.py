@@ -27,7 +27,7 @@ COMMANDS = pytest.mark.parametrize("options", [[], ["--canary", "10"]], ids=["li
 START_LIMIT_S = "3"  # of the one that hangs
 CRASH = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
 HANG = "import time; time.sleep(3600)"
-CRASH_AT_REQUEST = "import os, signal; PredictEndpoint.answer = lambda *_: os.kill(os.getpid(), signal.SIGKILL)"
+CRASH_AT_REQUEST = "import os, signal; PredictEndpoint.predict = lambda *_: os.kill(os.getpid(), signal.SIGKILL)"
 
 
 @dataclass(frozen=True)
