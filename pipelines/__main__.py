@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -167,26 +167,30 @@ def _run(options: argparse.Namespace) -> str:
 
 def _train(run: Callable[..., str], settings: Any) -> str:
     """Run the stage with this machine's checkpoints, most of which go once its outputs are written."""
-    from pipelines.machine import scratch
     from pipelines.machine.settings import open_checkpoints
     from pipelines.models.engines.checkpoints import Checkpoints
     from pipelines.models.family import Session
-    from pipelines.paths import var_directory
 
     checkpoints = Checkpoints(open_checkpoints())
-    summary = run(settings, Session(checkpoints, scratch=lambda: scratch.directory(var_directory() / "scratch")))
+    summary = run(settings, Session(checkpoints, scratch=_scratch))
     checkpoints.clear()
     return summary
 
 
 def _staleness(run: Callable[..., str], settings: Any) -> str:
     """Run the stage with the models that this machine keeps."""
-    from pipelines.machine import scratch
     from pipelines.machine.blobs import open_blobs
     from pipelines.paths import var_directory
 
-    kept = open_blobs(str(var_directory() / "staleness"))
-    return run(settings, kept, lambda: scratch.directory(var_directory() / "scratch"))
+    return run(settings, open_blobs(str(var_directory() / "staleness")), _scratch)
+
+
+def _scratch() -> AbstractContextManager[Path]:
+    """Return an empty directory in this machine's scratch space, until the end of a block."""
+    from pipelines.machine import scratch
+    from pipelines.paths import var_directory
+
+    return scratch.directory(var_directory() / "scratch")
 
 
 def _end(code: int) -> NoReturn:
