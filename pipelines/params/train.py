@@ -11,9 +11,10 @@ from contract.schema.tasks import TASKS, Form
 from pipelines.params.features.transforms import FeatureParams
 from pipelines.params.target import TargetParams
 from pipelines.params.tune import Range
-from pipelines.params.types import Model, Seed
+from pipelines.params.types import Model, Seed, matching
 
 _DEFAULT = "gbtree"
+Address = Annotated[str, matching(r"(tcp|tls)://\S+:\d+", "must be an address such as tcp://10.0.0.5:8786")]
 
 
 class ClusterParams(NamedTuple):
@@ -171,7 +172,7 @@ class BoostingParams(XgboostParams):
         le=1000,
         description="`engine: dask`: shares of the training rows, which as many workers learn from together: part of the model's identity.",
     )
-    scheduler: Annotated[str, Field(pattern=r"^(tcp|tls)://\S+:\d+$")] | None = Field(
+    scheduler: Address | None = Field(
         default=None,
         description="`engine: dask`: address of a scheduler, such as `tcp://10.0.0.5:8786`, whose workers have this environment, this code "
         "and these files. Null: a cluster of `workers` processes on this machine, for the time of a stage.",
@@ -185,8 +186,9 @@ class BoostingParams(XgboostParams):
     def check(self, features: Mapping[str, FeatureParams], target: TargetParams) -> None:
         """Raise ValueError for settings of another engine."""
         super().check(features, target)
-        if self.engine == "local" and self.scheduler is not None:
-            raise ValueError("train.scheduler goes with train.engine dask only (it is local)")
+        for name in ("workers", "scheduler"):
+            if self.engine == "local" and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"train.{name} goes with train.engine dask only (it is local)")
 
 
 class GbtreeParams(BoostingParams):

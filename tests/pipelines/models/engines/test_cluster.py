@@ -243,7 +243,20 @@ def test_dask_is_not_imported_where_it_is_not_asked_for() -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=False).returncode == 0
 
 
-def test_scheduler_is_refused_without_the_engine(raw: dict[str, Any], tmp_path: Path) -> None:
-    raw["train"]["scheduler"] = "tcp://127.0.0.1:8786"
-    with pytest.raises(ConfigurationError, match=r"train.scheduler goes with train.engine dask only"):
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"scheduler": "tcp://127.0.0.1:8786"}, r"train\.scheduler goes with train\.engine dask only \(it is local\)"),
+        ({"workers": 3}, r"train\.workers goes with train\.engine dask only \(it is local\)"),
+        (
+            {"engine": "dask", "scheduler": "10.0.0.5"},
+            r"train\.scheduler': must be an address such as tcp://10\.0\.0\.5:8786 \(it is '10\.0\.0\.5'\)",
+        ),
+    ],
+)
+def test_settings_of_the_cluster_that_cannot_be_meant_are_refused(
+    raw: dict[str, Any], settings: dict[str, Any], said: str
+) -> None:
+    raw["train"] |= settings
+    with pytest.raises(ConfigurationError, match=said):
         file.parse(json.dumps(raw).encode(), "params.yaml")
