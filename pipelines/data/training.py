@@ -134,7 +134,17 @@ class Rows:
                 yield span, None if found.all() else found
 
     def sample(self, most: int) -> Batch:
-        """Return all rows, or of more than `most` rows so many, evenly spaced and in order."""
+        """Return all rows, or of more than `most` rows so many, evenly spaced and in order; the same ones stay in memory."""
+        if (found := self._samples.get(most)) is None:
+            found = self._samples[most] = self._sampled(most)
+        return found
+
+    @cached_property
+    def _samples(self) -> dict[int, Batch]:
+        return {}
+
+    def _sampled(self, most: int) -> Batch:
+        """Read the rows of `sample`."""
         count = min(self.height, most)
         chosen, parts, start = np.arange(count, dtype=np.int64) * self.height // count, [], 0
         for table in itertools.starmap(self._slice, self.spans(BATCH_ROWS)):

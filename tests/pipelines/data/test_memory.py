@@ -17,7 +17,7 @@ import pytest
 from pipelines.data import training
 from pipelines.data.training import BATCH_ROWS, Part, Rows
 from pipelines.machine import scratch
-from pipelines.models.engines.local import matrices
+from pipelines.models.engines.local import CompressedRows, matrices
 from pipelines.models.engines.spilled import Spill
 from pipelines.models.families import boosting, forest
 from pipelines.models.family import ALONE, Session
@@ -127,3 +127,14 @@ def test_matrix_from_batches_has_the_cuts_of_one_in_memory(tmp_path: Path, monke
     for one, other in zip(streamed.get_quantile_cut(), whole.get_quantile_cut(), strict=True):
         assert np.array_equal(one, other)
     assert np.array_equal(streamed.get_label(), whole.get_label())
+
+
+def test_batches_are_given_in_compressed_rows_without_a_copy() -> None:
+    form = CompressedRows(5, 3)
+    for rows in (5, 4):  # the last batch of a file is shorter; below half SciPy copies the indices
+        matrix = np.random.default_rng(rows).normal(size=(rows, 3)).astype(np.float32)
+        matrix[0, 1] = np.nan
+        given = form.of(matrix)
+        assert np.array_equal(given.toarray(), matrix, equal_nan=True)
+        assert np.shares_memory(given.data, matrix)
+        assert np.shares_memory(given.indices, form.of(matrix).indices)

@@ -97,6 +97,7 @@ def test_a_sample_is_the_whole_table_or_evenly_spaced_rows(tmp_path: Path) -> No
     rows = _written(tmp_path, weights=True)
     whole = rows.sample(HEIGHT)
     assert whole.matrix.tobytes() == MATRIX.tobytes()
+    assert rows.sample(HEIGHT) is whole  # read once
     sample = rows.sample(HEIGHT // 3)
     assert sample.matrix[:, 0].tolist() == [MATRIX[index * HEIGHT // (HEIGHT // 3), 0] for index in range(HEIGHT // 3)]
     assert sample.weights is not None
