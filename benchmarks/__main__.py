@@ -33,7 +33,7 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "search": search.search,
     "incremental": scale.incremental,
     "scale": scale.scale,
-    "train-memory": boosting.memory,
+    **boosting.MEMORY,
     "train-checkpoints": boosting.checkpoints,
     "train-contention": boosting.contention,
     "validation": validation.validation,
