@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import json
 import os
+import select
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +19,7 @@ from contract.errors import EXIT_USAGE, BulkheadError, ConfigurationError, Unava
 _TRANSIENT = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 _REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
 _MISPLACED = (errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
+_SIGNALLED = 128  # plus the signal's number: the exit code of a shell for a process that a signal ended
 
 
 class Parser(argparse.ArgumentParser):
@@ -30,13 +34,29 @@ class Parser(argparse.ArgumentParser):
 def run(command: Callable[[], int], *, stopped: str, as_json: bool = False, in_one_line: bool = False) -> int:
     """Run a command and return its exit code; print an expected failure on stderr.
 
+    Ctrl-C ends it in one line. So does a reader of its output that has seen enough (`… | head`), without a word.
+
     Args:
         stopped: prefix of the error message, such as `fleet up stopped`.
         as_json: print the error on stdout too, for programs.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A table's values and our own "…" may hold letters that a terminal outside UTF-8 lacks; stderr escapes them by default.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with _disks_explained():
-            return command()
+            code = command()
+            # Else the interpreter flushes at its end, and complains about a full disk or a closed pipe.
+            print(end="", flush=True)
+        return code
+    except KeyboardInterrupt:
+        print(f"{stopped}: interrupted", file=sys.stderr)
+        return _SIGNALLED + signal.SIGINT
+    except BrokenPipeError:
+        if not _is_unread():
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _SIGNALLED + signal.SIGPIPE
     except BulkheadError as error:
         if as_json:
             # On stdout even though it is an error: a program that asked for JSON reads that, whatever the exit code.
@@ -44,6 +64,13 @@ def run(command: Callable[[], int], *, stopped: str, as_json: bool = False, in_o
         message = " ".join(str(error).split()) if in_one_line else str(error)
         print(f"{stopped}: {message}", file=sys.stderr)
         return error.exit_code
+
+
+def _is_unread() -> bool:
+    """Return whether stdout is a pipe without a reader: a broken pipe may also be a server's."""
+    asked = select.poll()
+    asked.register(sys.stdout, 0)  # an error is reported unasked
+    return any(found & select.POLLERR for _, found in asked.poll(0))
 
 
 @contextmanager

@@ -62,12 +62,19 @@ def fsync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+def part_of(path: Path) -> Path:
+    """Return an unused hidden path beside `path`: a rename is atomic within one file system only.
+
+    It is drawn, since two processes may write at once, and in two containers that share a directory both may have one process number.
+    """
+    return path.with_name(f".{path.name}.{os.urandom(6).hex()}.part")
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, to be fsynced and renamed on success, removed on failure."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # In the same directory, since a rename is atomic within one file system only; by process, since two may write at once.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = part_of(path)
     try:
         yield temporary
         with temporary.open("rb+") as stream:

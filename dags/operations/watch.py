@@ -49,8 +49,9 @@ def main(arguments: list[str]) -> int:
     """Run the command and return its exit code."""
     verbs = {(): watch, ("--once",): look, ("--test",): try_receivers}
     if tuple(arguments) not in verbs:
-        print(__doc__, file=sys.stderr)
-        return 64
+        is_asked = tuple(arguments) in (("--help",), ("-h",))
+        print(__doc__, file=sys.stdout if is_asked else sys.stderr)
+        return 0 if is_asked else 64
     os.environ.setdefault(SETTINGS, str(HOME / "alerts.toml"))
     try:
         return verbs[tuple(arguments)]()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from contract import command_line
 from contract.bundle import evidence, manifest, signature
+from contract.errors import ConfigurationError
 from contract.store.store import Store
 from fleet.configuration.settings import Settings
 
@@ -31,6 +32,8 @@ def locate(reference: str, store: Store) -> Path:
     path = Path(reference)
     if path.is_dir():
         return path.resolve()
+    if os.sep in reference:
+        raise ConfigurationError(f"there is no directory {reference}")
     return store.path(store.resolve(reference))
 
 

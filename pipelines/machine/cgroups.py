@@ -105,7 +105,8 @@ def places(process: Path = _PROCESS) -> dict[str, Place]:
     """Return the place of training's cgroup by controller, `cpu` and `memory`, where the machine has them."""
     try:
         own = [line.split(":", 2) for line in (process / "cgroup").read_text().splitlines()]
-        mounts = [_mount(line) for line in (process / "mountinfo").read_text().splitlines()]
+        # Somebody's mount point may have a name that is not UTF-8.
+        mounts = [_mount(line) for line in os.fsdecode((process / "mountinfo").read_bytes()).splitlines()]
     except OSError:
         return {}
     found: dict[str, Place] = {}

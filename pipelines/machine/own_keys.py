@@ -16,7 +16,7 @@ from pathlib import Path
 
 from contract.bundle import signature, trusted_keys
 from contract.errors import ConfigurationError
-from contract.files import private_directory, write_atomically
+from contract.files import part_of, private_directory, write_atomically
 
 _SIGNING, _VERIFY = "signing.pem", "verify.pem"
 
@@ -38,7 +38,7 @@ def rotate(directory: Path) -> str:
     """Replace the private key, lost or not, and return a summary; the previous public keys stay trusted."""
     private_directory(directory)
     # The old public key is written before the private key is replaced, so that a crash in between loses no trust.
-    fresh = directory / f".{_SIGNING}.{os.getpid()}.part"
+    fresh = part_of(directory / _SIGNING)
     if (directory / _SIGNING).exists():
         _publish(directory, (directory / _SIGNING).read_bytes())
     key = signature.make_key()
@@ -57,7 +57,7 @@ def write_private(path: Path, content: bytes) -> None:
     Raises:
         FileExistsError: the file exists.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    temporary = part_of(path)
     temporary.touch(mode=0o600)
     try:
         temporary.write_bytes(content)

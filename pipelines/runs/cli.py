@@ -126,7 +126,10 @@ def _describe(options: argparse.Namespace) -> int:
 
 def _list(_options: argparse.Namespace) -> int:
     project = Path.cwd()
-    for workspace, state in open_workspaces(project, _var(project)).items():
+    found = open_workspaces(project, _var(project))
+    if not found:
+        print("there is no workspace: no run is at work, and none has failed")
+    for workspace, state in found.items():
         doing = "running" if workspace.is_busy else "failed in"
         outcome = f"{doing} {state.failed}" if state.failed else "open"
         print(f"{workspace.path}\t{state.months[0]}..{state.months[-1]}\t{outcome}")

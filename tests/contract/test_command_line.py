@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import subprocess
+import sys
+from typing import Any
 
 import pytest
 
@@ -70,3 +74,61 @@ def test_disk_that_fails_is_explained_in_whichever_library_it_is_noticed(
 def test_defect_is_not_explained_away() -> None:
     with pytest.raises(ZeroDivisionError):
         command_line.run(lambda: 1 // 0, stopped="never said")
+
+
+def test_ctrl_c_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def wait() -> int:
+        raise KeyboardInterrupt
+
+    assert command_line.run(wait, stopped="predict stopped") == 130
+    assert capsys.readouterr() == ("", "predict stopped: interrupted\n")
+
+
+PROGRAM = """
+import sys
+from contract import command_line
+def command():
+    sys.stdin.read()
+    {work}
+    return 3
+sys.exit(command_line.run(command, stopped="list stopped"))
+"""
+
+
+def started(work: str, **environment: str) -> Any:
+    """Start a program that does `work` in a command once its standard input ends."""
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM.format(work=work)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_reader_that_has_seen_enough_ends_the_command_without_a_word(unbuffered: str) -> None:
+    with started("print('a line')", PYTHONUNBUFFERED=unbuffered) as process:
+        process.stdout.close()
+        process.stdin.close()
+        assert (process.stderr.read(), process.wait()) == (b"", 141)
+
+
+def test_pipe_of_another_that_breaks_is_a_defect() -> None:
+    with started("raise BrokenPipeError") as process:
+        _, said = process.communicate()
+        assert (said.splitlines()[-1], process.returncode) == (b"BrokenPipeError", 1)
+
+
+def test_letters_that_the_terminal_lacks_are_escaped() -> None:
+    with started("print('\u2026 f\u00fcr')", PYTHONIOENCODING="latin-1") as process:
+        assert process.communicate() == (b"\\u2026 f\xfcr\n", b"")
+        assert process.returncode == 3
+
+
+def test_command_works_when_its_output_is_closed() -> None:
+    closed = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$0" -c "$1" >&-', sys.executable, PROGRAM.format(work="print(1)")],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, stdin=subprocess.DEVNULL, capture_output=True, check=False,
+    )  # fmt: skip
+    assert (closed.stderr, closed.returncode) == (b"", 3)

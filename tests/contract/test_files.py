@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from contract.files import private_directory, tree_bytes
+from contract.files import atomic_path, private_directory, tree_bytes
 
 
 def test_size_of_a_tree_is_that_of_its_files_and_links(tmp_path: Path) -> None:
@@ -35,3 +35,14 @@ def test_private_directory_is_nobody_elses_and_neither_is_its_parent(tmp_path: P
     finally:
         os.umask(before)
     assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("var", "var/fleet")] == [0o755, 0o700]
+
+
+def test_two_that_write_a_file_at_once_do_not_meet(tmp_path: Path) -> None:
+    # One process, as two containers that share a directory may each have a process of that number.
+    path = tmp_path / "ledger.json"
+    with atomic_path(path) as ours:
+        ours.write_text("ours, and longer")
+        with atomic_path(path) as theirs:
+            theirs.write_text("theirs")
+        assert (ours.read_text(), path.read_text()) == ("ours, and longer", "theirs")
+    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("ledger.json", "ours, and longer")]

@@ -113,6 +113,8 @@ def _list(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps([asdict(batch) for batch in batches.values()]))
         return 0
+    if not batches:
+        print("there is no batch yet; `dvc repro` collects the months")
     for batch in batches.values():
         split = f"\t{sum(batch.split.values())} row failures split off" if batch.split else ""
         print(f"{batch.id}\t{batch.state}\t{batch.rows:,} rows{split}")

@@ -134,3 +134,12 @@ def test_messages_are_sent_with_the_standard_library_alone() -> None:
     program = "import sys; sys.path.insert(0, 'dags'); import operations.watch; print('airflow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_watch_explains_itself_when_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    from operations.watch import main
+
+    assert (main(["--help"]), main(["--twice"])) == (0, 64)
+    out, err = capsys.readouterr()
+    assert out == err
+    assert "bin/airflow-watch [--once | --test]" in out

@@ -19,7 +19,7 @@ from model_signing import verifying
 from contract.bundle import evidence, manifest, signature
 from contract.errors import BundleError
 from contract.files import canonical_json
-from fleet.store.bundle import verdict
+from fleet.store.bundle import main, verdict
 from harness import PROJECT
 
 KEY = signature.make_key()
@@ -183,3 +183,8 @@ def test_nothing_of_a_bundle_is_parsed_or_run_before_its_signature_verified(sign
 def _lengths(envelope: object) -> set[int]:
     payload = envelope["dsseEnvelope"]["payload"]  # type: ignore[index]
     return {len(payload), len(base64.b64decode(payload))}
+
+
+def test_path_that_is_no_directory_is_not_taken_for_a_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(tmp_path / "bundle")]) == 78
+    assert capsys.readouterr().err == f"refused: there is no directory {tmp_path / 'bundle'}\n"

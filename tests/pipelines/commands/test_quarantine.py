@@ -265,3 +265,11 @@ def test_the_command_lists_and_shows_batches(
     assert command_line.main(["quarantine", "drop", MONTH]) == 0
     assert command_line.main(["quarantine", "drop", MONTH]) == 78
     assert "is dropped; only one that is quarantined or released" in capsys.readouterr().err
+
+
+def test_the_command_says_so_when_there_is_no_batch(
+    workspace: Path, raw: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (workspace / "params.yaml").write_text(json.dumps(raw))
+    assert command_line.main(["quarantine", "list"]) == 0
+    assert capsys.readouterr().out == "there is no batch yet; `dvc repro` collects the months\n"

@@ -145,6 +145,13 @@ def test_wrong_limit_is_refused_with_what_is_allowed(setting: tuple[str, str]) -
         contained.limits_of(dict([setting]))
 
 
+def test_mount_point_may_have_a_name_outside_utf_8(tmp_path: Path) -> None:
+    process = machine(tmp_path, "2:cpu,cpuacct:/a\n", V1)
+    with (process / "mountinfo").open("ab") as mounts:
+        mounts.write(b"31 25 8:1 / /media/B\xfccher rw - vfat /dev/sdb1 rw,iocharset=iso8859-1\n")
+    assert cgroups.places(process) == {"cpu": Place(1, tmp_path / "cpu,cpuacct" / "a")}
+
+
 @pytest.mark.parametrize("command", ["train", "monitor"])
 def test_stages_are_contained_however_they_are_started(tmp_path: Path, command: str) -> None:
     environment = os.environ | {"PYTHONPATH": str(PROJECT), contained.MEMORY: "much"}

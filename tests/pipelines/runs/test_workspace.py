@@ -15,6 +15,7 @@ from contract.errors import ConfigurationError
 from harness import PROJECT
 from pipelines.commands.costs import ledger
 from pipelines.runs import months
+from pipelines.runs.__main__ import main
 from pipelines.runs.commands import environment_of, execute, repro
 from pipelines.runs.workspace import (
     KEPT_FAILED,
@@ -371,3 +372,11 @@ def test_removing_a_workspace_is_no_failure_when_another_task_was_faster(workspa
     for _ in range(2):
         remove(workspace.path)
     assert not workspace.path.exists()
+
+
+def test_list_says_so_when_there_is_no_workspace(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(project)
+    assert main(["list"]) == 0
+    assert capsys.readouterr().out == "there is no workspace: no run is at work, and none has failed\n"
