@@ -16,16 +16,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from contract.bundle.limits import Limits
 from contract.files import canonical_json
 from fleet.configuration.settings import Settings
 from fleet.configuration.state import State
-from fleet.envoy import clusters, replies, routes
+from fleet.envoy import clusters, limits, replies, routes
 from fleet.envoy.clusters import PROTOCOLS, TYPES, address, cluster_name, file
 from fleet.envoy.routes import BUFFER, BUFFER_TYPE
 
-# The server rejects bodies over its own limit (1 MiB by default); Envoy buffers a body up to this size, to be able to send it again.
-_BUFFER_BYTES = 2 << 20
 _HOSTS = "hosts"
+_HEAD_KB, _MOST_HEAD_KB = 60, 8192  # Envoy's default, and the most that it takes
 
 
 def bootstrap(settings: Settings, admin_socket: Path) -> dict[str, Any]:
@@ -50,8 +50,12 @@ def bootstrap(settings: Settings, admin_socket: Path) -> dict[str, Any]:
     }
 
 
-def resources(settings: Settings, state: State) -> dict[str, dict[str, Any]]:
-    """Return file name below `envoy/` -> discovery response, ordered so that everything exists before it is referred to."""
+def resources(settings: Settings, state: State, allowed: Limits) -> dict[str, dict[str, Any]]:
+    """Return file name below `envoy/` -> discovery response, ordered so that everything exists before it is referred to.
+
+    Args:
+        allowed: what the bundles of the state allow, by `limits.of_bundles`.
+    """
     directory = settings.root / "envoy"
     digests = sorted({entry.digest for entry in state.replicas})
     pairs = [(protocol, digest) for digest in digests for protocol in PROTOCOLS]
@@ -63,9 +67,8 @@ def resources(settings: Settings, state: State) -> dict[str, dict[str, Any]]:
     # Of every bundle, so that no cluster disappears before the route that refers to it.
     files["cds.json"] += [clusters.or_live(protocol, digest, state) for protocol, digest in pairs]
     for protocol in PROTOCOLS:
-        files[f"rds-{protocol}.json"] = [routes.of(protocol, state)]
-    ports = {"http": settings.http_port, "grpc": settings.grpc_port}
-    files["lds.json"] = [_listener(protocol, settings.host, ports[protocol], directory) for protocol in PROTOCOLS]
+        files[f"rds-{protocol}.json"] = [routes.of(protocol, state, allowed)]
+    files["lds.json"] = [_listener(protocol, settings, allowed) for protocol in PROTOCOLS]
     return {name: _response(content) for name, content in files.items()}
 
 
@@ -75,7 +78,7 @@ def resources_of_hosts(settings: Settings, hosts: Sequence[tuple[str, int, int]]
     Args:
         hosts: address, HTTP's port and gRPC's port of each.
     """
-    directory = settings.root / "envoy"
+    directory, allowed = settings.root / "envoy", Limits()
     files = {}
     found = []
     for protocol, at in zip(PROTOCOLS, (1, 2), strict=True):
@@ -88,10 +91,9 @@ def resources_of_hosts(settings: Settings, hosts: Sequence[tuple[str, int, int]]
         files[f"eds/{cluster['name']}.json"] = [
             {"@type": assignment, "cluster_name": cluster["name"], "endpoints": [{"lb_endpoints": endpoints}]}
         ]
-        files[f"rds-{protocol}.json"] = [routes.of(protocol, State(live=_HOSTS))]
-    ports = {"http": settings.http_port, "grpc": settings.grpc_port}
+        files[f"rds-{protocol}.json"] = [routes.of(protocol, State(live=_HOSTS), allowed)]
     files["cds.json"] = found
-    files["lds.json"] = [_listener(protocol, settings.host, ports[protocol], directory) for protocol in PROTOCOLS]
+    files["lds.json"] = [_listener(protocol, settings, allowed) for protocol in PROTOCOLS]
     return {name: _response(content) for name, content in files.items()}
 
 
@@ -101,18 +103,19 @@ def _response(content: list[dict[str, Any]]) -> dict[str, Any]:
     return {"version_info": version, "resources": content}
 
 
-def _listener(protocol: str, host: str, port: int, directory: Path) -> dict[str, Any]:
+def _listener(protocol: str, settings: Settings, allowed: Limits) -> dict[str, Any]:
+    port = {"http": settings.http_port, "grpc": settings.grpc_port}[protocol]
     return {
         "@type": f"{TYPES}.config.listener.v3.Listener",
         "name": protocol,
-        "address": address(host, port),
-        "per_connection_buffer_limit_bytes": _BUFFER_BYTES,
+        "address": address(settings.host, port),
+        "per_connection_buffer_limit_bytes": limits.buffered_bytes(Limits()),  # of a body more, by its route
         "filter_chains": [
             {
                 "filters": [
                     {
                         "name": "envoy.filters.network.http_connection_manager",
-                        "typed_config": _connection_manager(protocol, directory),
+                        "typed_config": _connection_manager(protocol, settings.root / "envoy", allowed),
                     }
                 ]
             }
@@ -120,8 +123,8 @@ def _listener(protocol: str, host: str, port: int, directory: Path) -> dict[str,
     }
 
 
-def _connection_manager(protocol: str, directory: Path) -> dict[str, Any]:
-    whole = {"@type": BUFFER_TYPE, "max_request_bytes": _BUFFER_BYTES}
+def _connection_manager(protocol: str, directory: Path, allowed: Limits) -> dict[str, Any]:
+    whole = {"@type": BUFFER_TYPE, "max_request_bytes": limits.buffered_bytes(Limits())}
     router = {"@type": f"{TYPES}.extensions.filters.http.router.v3.Router", "suppress_envoy_headers": True}
     # nginx's `proxy_pass` and `ab` speak HTTP/1.0, whose requests need not name a host.
     http1 = {"http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": "localhost"}}
@@ -140,11 +143,12 @@ def _connection_manager(protocol: str, directory: Path) -> dict[str, Any]:
         "server_header_transformation": "PASS_THROUGH",
         # HPACK encodes a field that differs from request to request anew each time.
         "generate_request_id": False,
-        # A slow sender does not hold a connection for long.
-        "request_headers_timeout": "5s",
-        "request_timeout": "15s",
-        "stream_idle_timeout": "15s",
-        "common_http_protocol_options": {"idle_timeout": "300s"},
+        # A slow sender does not hold a connection for long. Servers refuse it first, and say why.
+        "request_headers_timeout": f"{allowed.head_timeout_s:g}s",
+        "request_timeout": f"{1.5 * allowed.body_timeout_s:g}s",
+        "stream_idle_timeout": f"{1.5 * allowed.body_timeout_s:g}s",
+        "max_request_headers_kb": min(max(_HEAD_KB, 2 * allowed.head_limit_bytes >> 10), _MOST_HEAD_KB),
+        "common_http_protocol_options": {"idle_timeout": "300s", "max_headers_count": allowed.head_limit_count},
         **(http1 if protocol == "http" else {}),
         "http2_protocol_options": {"max_concurrent_streams": 1000},
         "local_reply_config": replies.of(protocol),

@@ -5,18 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from contract.bundle.limits import Limits
 from contract.errors import UnavailableError
 from contract.files import canonical_json, write_atomically
 from fleet.configuration.settings import Settings
 from fleet.configuration.state import Replica, State, socket_of
-from fleet.envoy import clusters, config
+from fleet.envoy import clusters, config, limits
 from fleet.envoy.clusters import PROTOCOLS, cluster_name
 from fleet.supervisor import unix_http
 
@@ -66,7 +67,7 @@ class Proxy:
         (self._directory / "eds").mkdir(parents=True, exist_ok=True)
         for number in self._numbers:
             _write_if_changed(self.bootstrap_path(number), self._bootstrap(number))
-        files = config.resources(self._settings, state)
+        files = self._resources(state)
         for name, content in files.items():
             _write_if_changed(self._directory / name, canonical_json(content))
         # After the routes are written, which no longer name the clusters of these files.
@@ -74,6 +75,15 @@ class Proxy:
             if f"eds/{path.name}" not in files:
                 path.unlink()
         return _versions(files)
+
+    def _resources(self, state: State) -> dict[str, dict[str, Any]]:
+        return config.resources(self._settings, state, self._allowed(state.replicas))
+
+    def _allowed(self, replicas: Iterable[Replica]) -> Limits:
+        """Return what the bundles of these replicas allow, by the fleet's copies."""
+        return limits.of_bundles(
+            self._settings.root / "bundles" / digest for digest in {each.digest for each in replicas}
+        )
 
     def route(self, state: State) -> None:
         """Make all Envoys route as the state says; return when they do.
@@ -90,7 +100,7 @@ class Proxy:
 
     def routes(self, state: State) -> bool:
         """Tell whether all Envoys route by the state; not so if a command was interrupted after it saved the state, or could not write."""
-        wanted = _versions(config.resources(self._settings, state))
+        wanted = _versions(self._resources(state))
         return all(each == wanted for each in self._route_versions())
 
     def wait_until_healthy(self, replicas: Sequence[Replica]) -> None:
@@ -123,14 +133,17 @@ class Proxy:
         return sick
 
     def wait_until_idle(self, replicas: Sequence[Replica]) -> bool:
-        """Wait until the draining replicas have answered all that they were given; return False if they have not within 12 seconds."""
+        """Wait until the draining replicas have answered all that they were given; return False if they have not within 12 seconds.
+
+        Replicas of a slower bundle have more time.
+        """
         try:
             _wait(
                 lambda: all(
                     host is None or (host.draining and not host.active_requests) for host in self._hosts_of(replicas)
                 ),
                 "",
-                _DRAIN_LIMIT_S,
+                _DRAIN_LIMIT_S * limits.slowness(self._allowed(replicas)),
             )
         except UnavailableError:
             return False

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from contract.bundle.limits import Limits
 from contract.prediction_log.settings import SHADOW_HEADER
 from fleet.configuration.state import State
+from fleet.envoy import limits
 from fleet.envoy.clusters import FAILURES, OR_LIVE, TRY, TYPES, cluster_name
 
+# For bundles that may take half a second for an answer; for slower ones more.
 REQUEST_TIMEOUT_S = 10
 _TRY_TIMEOUT_S = 2  # a frozen replica; a thousand rows take 50 ms
 _TRIES = 40
@@ -19,8 +22,9 @@ BUFFER = "envoy.filters.http.buffer"
 BUFFER_TYPE = f"{TYPES}.extensions.filters.http.buffer.v3.Buffer"
 
 
-def of(protocol: str, state: State) -> dict[str, Any]:
+def of(protocol: str, state: State, allowed: Limits) -> dict[str, Any]:
     """Return the routes of a protocol: 503 where no bundle is live."""
+    slowness = limits.slowness(allowed)
     target: dict[str, Any]
     remove = [SHADOW_HEADER]  # a caller's own
     hidden = {"response_headers_to_remove": [TRY]}
@@ -35,8 +39,8 @@ def of(protocol: str, state: State) -> dict[str, Any]:
             # Envoy takes the hash modulo the sum of the weights, which is always 100, and the live bundle comes first: a larger share of
             # the canary moves callers to it, and none away. Requests without the header are shared at random.
             **({"hash_policy": [{"header": {"header_name": "authorization"}}]} if is_sticky else {}),
-            "timeout": f"{REQUEST_TIMEOUT_S}s",
-            "retry_policy": _retry_policy(protocol),
+            "timeout": f"{slowness * REQUEST_TIMEOUT_S:g}s",
+            "retry_policy": _retry_policy(protocol, slowness),
         }
         target = {"route": route}
         if state.shadow and state.of(state.shadow):
@@ -47,22 +51,28 @@ def of(protocol: str, state: State) -> dict[str, Any]:
             remove = []
     else:
         target = {"direct_response": {"status": 503, "body": {"inline_string": _UNAVAILABLE}}}
-    routes: list[dict[str, Any]] = [{"match": {"prefix": "/"}, "request_headers_to_remove": remove, **hidden, **target}]
+    whole = _buffer(buffer={"max_request_bytes": limits.buffered_bytes(allowed)})
+    routes: list[dict[str, Any]] = [
+        {"match": {"prefix": "/"}, "request_headers_to_remove": remove, **hidden, **target, **whole}
+    ]
     if protocol == "grpc":  # health and reflection are streams, which are never complete
-        passed = {BUFFER: {"@type": f"{BUFFER_TYPE}PerRoute", "disabled": True}}
         # Envoy gives a buffered request a Content-Length: gRPC ignores it, and HPACK encodes a value that changes with each request anew.
-        whole = {
+        inference = {
+            **routes[0],
             "match": {"prefix": _INFERENCE},
             "request_headers_to_remove": ["content-length", *remove],
-            **hidden,
-            **target,
         }
-        routes = [whole, {**routes[0], "typed_per_filter_config": passed}]
+        routes = [inference, {**routes[0], **_buffer(disabled=True)}]
     return {
         "@type": f"{TYPES}.config.route.v3.RouteConfiguration",
         "name": protocol,
         "virtual_hosts": [{"name": protocol, "domains": ["*"], "routes": routes}],
     }
+
+
+def _buffer(**how: Any) -> dict[str, Any]:
+    """Return the settings of a route's buffer."""
+    return {"typed_per_filter_config": {BUFFER: {"@type": f"{BUFFER_TYPE}PerRoute", **how}}}
 
 
 def _name_of_request() -> dict[str, Any]:
@@ -71,7 +81,7 @@ def _name_of_request() -> dict[str, Any]:
     return {"header": header, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
 
 
-def _retry_policy(protocol: str) -> dict[str, Any]:
+def _retry_policy(protocol: str, slowness: float) -> dict[str, Any]:
     """Return the retry policy: a failed request goes to another replica, which is safe since a prediction changes nothing."""
     unavailable = ",unavailable" if protocol == "grpc" else ""
     tries = "|".join(f"{FAILURES[protocol][1]}-{number}" for number in range(1, _TRIES_OF_FAILURES))
@@ -82,7 +92,7 @@ def _retry_policy(protocol: str) -> dict[str, Any]:
         "retriable_headers": [{"name": TRY, "string_match": {"safe_regex": {"regex": tries}}}],
         # With pauses, for about as long as the route allows: on a busy machine a killed replica needs seconds to be back.
         "num_retries": _TRIES,
-        "per_try_timeout": f"{_TRY_TIMEOUT_S}s",
+        "per_try_timeout": f"{slowness * _TRY_TIMEOUT_S:g}s",
         "retry_back_off": {"base_interval": "0.01s", "max_interval": "0.5s"},
         "retry_host_predicate": [
             {

@@ -91,7 +91,7 @@ def serving(name: str, root: Path) -> Iterator[StandIn]:
         def log_message(self, *_: object) -> None:
             pass
 
-    over_grpc = grpc.server(ThreadPoolExecutor(_CALLS))
+    over_grpc = grpc.server(ThreadPoolExecutor(_CALLS), options=(("grpc.max_receive_message_length", -1),))
     over_grpc.add_generic_rpc_handlers((_Methods(stand_in),))
     over_grpc.add_insecure_port(f"unix:{socket_of('grpc', name, root)}")
     over_grpc.start()

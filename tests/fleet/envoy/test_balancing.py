@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ from tests.fleet.envoy.stand_ins import INFER, StandIn, serving
 OLD, NEW = "a" * 64, "b" * 64
 TWO = State(size=2, live=OLD, replicas=(Replica("one", OLD, 0), Replica("two", OLD, 0)))
 REQUESTS = 600
+LONG = bytes(5 << 20)
 KEYS = [f"Bearer {number:032x}" for number in range(400)]
 
 
@@ -36,18 +38,18 @@ class Callers:
         self._http = HTTPConnection("127.0.0.1", ports[0], timeout=30)
         self._channel = grpc.insecure_channel(f"127.0.0.1:{ports[1]}")
 
-    def http(self, key: str = "") -> str:
+    def http(self, key: str = "", body: bytes = b"{}") -> str:
         """Who answered, or the status of the failure."""
-        self._http.request("POST", "/predict", b"{}", {"authorization": key} if key else {})
+        self._http.request("POST", "/predict", body, {"authorization": key} if key else {})
         response = self._http.getresponse()
         body = response.read().decode()
         return body if response.status == 200 else str(response.status)
 
-    def grpc(self, key: str = "") -> str:
+    def grpc(self, key: str = "", body: bytes = b"") -> str:
         """Who answered, or the status of the failure."""
         try:
             metadata = (("authorization", key),) if key else ()
-            return str(self._channel.unary_unary(INFER)(b"", metadata=metadata, timeout=30).decode())
+            return str(self._channel.unary_unary(INFER)(body, metadata=metadata, timeout=30).decode())
         except grpc.RpcError as error:
             return str(error.code().name)
 
@@ -69,6 +71,30 @@ def called(start: Start, state: State, root: Path) -> Iterator[tuple[Callers, li
 def two(start: Start, root: Path) -> Iterator[tuple[Callers, list[StandIn]]]:
     """Callers of two replicas of the live bundle."""
     yield from called(start, TWO, root)
+
+
+@pytest.fixture
+def generous(start: Start, root: Path) -> Iterator[tuple[Callers, list[StandIn]]]:
+    """The same of a bundle that allows bodies of 6 MiB."""
+    artifact = root / "bundles" / OLD / "src" / "bundle"
+    artifact.mkdir(parents=True)
+    (artifact / "limits.json").write_text(json.dumps({"body_limit_bytes": 6 << 20}))
+    yield from called(start, TWO, root)
+
+
+def test_long_body_is_passed_on_and_tried_again_when_the_bundle_allows_it(
+    generous: tuple[Callers, list[StandIn]],
+) -> None:
+    callers, stand_ins = generous
+    assert callers.http(body=LONG) in ("one", "two")
+    assert callers.grpc(body=LONG) in ("one", "two")
+    for stand_in in stand_ins:
+        stand_in.fails = True
+        stand_in.requests.clear()
+    assert (callers.http(body=LONG), callers.grpc(body=LONG)) == ("500", "INTERNAL")
+    asked = sum((stand_in.requests for stand_in in stand_ins), Counter())
+    assert min(asked["http"], asked["grpc"]) > 1  # it was kept for the second one
+    assert callers.http(body=bytes(13 << 20)) == "413"
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])

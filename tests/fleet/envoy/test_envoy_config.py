@@ -8,19 +8,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from contract.bundle.limits import Limits
 from contract.prediction_log.settings import SHADOW_HEADER
 from fleet.configuration.settings import Settings
 from fleet.configuration.state import Canary, Replica, State
-from fleet.envoy import clusters, config
+from fleet.envoy import clusters, config, limits
 
 SETTINGS = Settings(store="store", verify_keys=tuple, root=Path("/var/fleet"), http_port=8080, grpc_port=8081)
 OLD, NEW = "a" * 64, "b" * 64
 REPLICAS = (Replica("old-0", OLD, 8100), Replica("new-0", NEW, 8101))
+DEFAULT = Limits()
 STATE = State(size=1, live=OLD, canary=Canary(NEW, 10), replicas=REPLICAS)
 
 
-def resources(state: State) -> dict[str, list[dict[str, Any]]]:
-    return {name: entry["resources"] for name, entry in config.resources(SETTINGS, state).items()}
+def resources(state: State, allowed: Limits = DEFAULT) -> dict[str, list[dict[str, Any]]]:
+    return {name: entry["resources"] for name, entry in config.resources(SETTINGS, state, allowed).items()}
 
 
 def addresses(value: Any) -> Iterator[str | tuple[str, int]]:
@@ -142,8 +144,33 @@ def test_only_calls_that_are_one_message_are_waited_for() -> None:
     files = resources(STATE)
     inference, other = files["rds-grpc.json"][0]["virtual_hosts"][0]["routes"]
     assert inference["match"] == {"prefix": "/inference.GRPCInferenceService/"}
-    assert "typed_per_filter_config" not in inference
+    assert "disabled" not in inference["typed_per_filter_config"]["envoy.filters.http.buffer"]
     assert other["typed_per_filter_config"]["envoy.filters.http.buffer"]["disabled"] is True
+
+
+def test_what_the_bundles_allow_is_let_through() -> None:
+    files = resources(STATE, Limits(
+        body_limit_bytes=8 << 20, latency_budget_s=2.0, body_timeout_s=60.0, head_timeout_s=9.0, head_limit_bytes=1 << 20,
+        head_limit_count=300,
+    ))  # fmt: skip
+    for protocol in ("http", "grpc"):
+        route = files[f"rds-{protocol}.json"][0]["virtual_hosts"][0]["routes"][0]
+        assert route["typed_per_filter_config"]["envoy.filters.http.buffer"]["buffer"]["max_request_bytes"] >= 8 << 20
+        assert (route["route"]["timeout"], route["route"]["retry_policy"]["per_try_timeout"]) == ("40s", "8s")
+    for listener in files["lds.json"]:
+        manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+        assert (manager["request_headers_timeout"], manager["request_timeout"]) == ("9s", "90s")
+        assert manager["max_request_headers_kb"] == 2048
+        assert manager["common_http_protocol_options"]["max_headers_count"] == 300
+
+
+def test_limits_are_the_largest_of_the_bundles_and_the_defaults(tmp_path: Path) -> None:
+    for name, content in (("one", '{"max_rows": 7, "drain_s": 9.0}'), ("two", '{"max_rows": 5000}'), ("bad", "{")):
+        (tmp_path / name / "src" / "bundle").mkdir(parents=True)
+        (tmp_path / name / "src" / "bundle" / "limits.json").write_text(content)
+    found = limits.of_bundles(tmp_path / name for name in ("one", "two", "bad", "none"))
+    assert found == Limits(max_rows=5000, drain_s=9.0)
+    assert limits.of_bundles([tmp_path / "one"]) == Limits(drain_s=9.0)
 
 
 def test_draining_replica_stays_an_endpoint_that_gets_no_new_request() -> None:
@@ -153,8 +180,8 @@ def test_draining_replica_stays_an_endpoint_that_gets_no_new_request() -> None:
 
 
 def test_version_changes_only_when_the_content_does() -> None:
-    one, same = config.resources(SETTINGS, STATE), config.resources(SETTINGS, STATE)
-    other = config.resources(SETTINGS, State(live=OLD, replicas=REPLICAS))
+    one, same = config.resources(SETTINGS, STATE, DEFAULT), config.resources(SETTINGS, STATE, DEFAULT)
+    other = config.resources(SETTINGS, State(live=OLD, replicas=REPLICAS), DEFAULT)
     assert json.dumps(one) == json.dumps(same)
     assert {name for name in one if one[name]["version_info"] != other[name]["version_info"]} == {
         "rds-http.json",
