@@ -8,6 +8,7 @@ import polars as pl
 
 from contract.errors import ConfigurationError, DataRejectedError, UnavailableError
 from pipelines.columns import kinds
+from pipelines.commands.draft.columns.inference import TOKENS
 from pipelines.data import tables
 from pipelines.stages.collect import files, lines, parquet
 
@@ -95,10 +96,9 @@ def _missing_tokens(table: pl.DataFrame) -> list[str]:
 
 
 def _decimal_point(table: pl.DataFrame, source: dict[str, Any]) -> pl.DataFrame:
-    """Replace decimal commas by points, if the whole table has them."""
-    with_comma = table.select(pl.all().str.contains(_COMMA).any() & pl.all().str.contains(r"^-?\d+(,\d+)?$").all()).row(
-        0
-    )
+    """Replace decimal commas by points, if the whole table has them; a few words may stand among the numbers for missing values."""
+    words = pl.all().filter(~pl.all().str.contains(r"^-?\d+(,\d+)?$")).n_unique()
+    with_comma = table.select(pl.all().str.contains(_COMMA).any() & (words <= TOKENS)).row(0)
     is_decimal = (
         table.select(pl.all().str.contains(_COMMA) & ~pl.all().str.contains(_THOUSANDS)).select(pl.all().any()).row(0)
     )

@@ -21,6 +21,7 @@ from harness import PROJECT
 from pipelines import __main__ as command
 from pipelines import paths
 from pipelines.commands.draft.columns import ranges
+from pipelines.commands.draft.columns.inference import guess
 from pipelines.commands.draft.rows import partitions
 from pipelines.commands.draft.rows.outcome import guess_outcome
 from pipelines.data import tables
@@ -374,6 +375,26 @@ def test_number_that_is_no_float32_is_told_as_a_word_would_be(workspace: Path) -
     columns = _columns({"size": ["1e39" if row == 7 else str(row % 50 / 4) for row in range(400)]})
     assert (columns["size"].kind, columns["size"].missing_values) == ("number", ("1e39",))
     assert "numbers, except 1e39, taken for missing values" in Path("params.yaml").read_text()
+
+
+def test_one_word_among_numbers_is_a_missing_value_even_in_most_rows() -> None:
+    values = ["k.A."] * 600 + [f"{number / 4:g}" for number in range(400)]
+    found = guess(pl.Series("value", values))
+    assert (found.kind, found.declared["missing_values"]) == ("number", ["k.A."])
+    assert guess(pl.Series("value", [*values, *["n/a", "?"] * 100])).kind != "number"
+
+
+def test_word_for_missing_does_not_hide_decimal_commas(workspace: Path) -> None:
+    rows = range(400)
+    table = {
+        "value": ["k.A." if row % 2 else f"{row},{row % 7}5" for row in rows],
+        "outcome": ["ab"[row % 3 > 0] for row in rows],
+    }
+    pl.DataFrame(table).write_csv("t.csv", separator=";")
+    _draft()
+    data = params_file.load().data
+    assert (data.source.decimal, data.columns["value"].kind) == (",", "number")  # type: ignore[union-attr]
+    assert data.columns["value"].missing_values == ("k.A.",)
 
 
 def test_draft_never_overwrites_and_names_a_wrong_column(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
