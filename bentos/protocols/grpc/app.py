@@ -11,7 +11,14 @@ from typing import Any
 from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
 
 from bentos.core import Core
-from bentos.errors import DeadlineError, DefectError, OverloadedError, UnimplementedError, log_defect
+from bentos.errors import (
+    DeadlineError,
+    DefectError,
+    HeadTooLongError,
+    OverloadedError,
+    UnimplementedError,
+    log_defect,
+)
 from bentos.guards import access
 from bentos.monitoring.metrics import OK
 from bentos.monitoring.tracing import MIRRORED
@@ -22,7 +29,7 @@ from bentos.protocols.grpc.health import Health
 from bentos.protocols.grpc.oip import SERVICE, InferenceService
 from bentos.protocols.grpc.reflection import Reflection
 from bentos.protocols.grpc.status import Packed
-from bentos.protocols.http2.fields import Fields
+from bentos.protocols.http2.fields import Fields, size_of
 from bentos.protos import oip_pb2
 from bentos.rounds import Score, Unscored
 from contract.errors import RequestError, UnsupportedTypeError
@@ -55,8 +62,10 @@ class GrpcApp:
         by_name = dict(fields)
         path = by_name[b":path"].decode("latin-1")
         method = self._methods.get(path, _NO_METHOD)
-        error, timeout_s = None, 0.0
+        error, timeout_s, limit = None, 0.0, self.core.limits.head_limit_bytes
         try:
+            if size_of(fields) > limit:
+                raise HeadTooLongError(f"the metadata are longer than {limit} bytes")
             if by_name[b":method"] != b"POST":
                 raise UnsupportedTypeError("gRPC calls must be POST requests")
             status.check_content_type(by_name.get(b"content-type", b""))

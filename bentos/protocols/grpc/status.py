@@ -60,6 +60,7 @@ _STATUSES = {
     404: Status.NOT_FOUND,
     408: Status.DEADLINE_EXCEEDED,
     413: Status.RESOURCE_EXHAUSTED,
+    431: Status.RESOURCE_EXHAUSTED,
     500: Status.INTERNAL,
     501: Status.UNIMPLEMENTED,
     502: Status.UNAVAILABLE,
@@ -69,7 +70,7 @@ _STATUSES = {
 
 
 # -1 forbids a retry, since a request that is too large stays so. Source: gRPC proposal A6, client retries.
-_PUSHBACKS_MS = {413: b"-1", 503: b"%d" % (1000 * OverloadedError.retry_after_s)}
+_PUSHBACKS_MS = {413: b"-1", 431: b"-1", 503: b"%d" % (1000 * OverloadedError.retry_after_s)}
 
 
 def timeout_s(value: bytes) -> float:

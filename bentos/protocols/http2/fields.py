@@ -19,6 +19,7 @@ NO_TABLE = b"\x20"  # at the start of the server's first block: it uses no dynam
 _STATUS_200 = b"\x88"
 _REMEMBERED = 8  # blocks per connection: a caller's differ in little but their timeout
 _REMEMBERED_BYTES = 1024  # of the longest of them
+_FIELD_BYTES = 32  # of each field, beside its name and value
 _COLON = ord(":")
 _NAME = re.compile(rb":?[!#$%&'*+\-.^_`|~0-9a-z]+").fullmatch
 # Blanks around a value are allowed, though RFC 9113, section 8.2.1, forbids them: gRPC clients send them.
@@ -85,6 +86,11 @@ class FieldReader(Generic[Head]):
         entries = self._decoder.header_table.dynamic_entries
         self._first = entries[0] if entries else None  # kept alive, so that no later entry can have the same id
         return id(self._first), len(entries), self._decoder.header_table.maxsize
+
+
+def size_of(fields: Fields) -> int:
+    """Return the size of a field section, as MAX_HEADER_LIST_SIZE counts it (RFC 9113, section 6.5.2)."""
+    return sum([len(name) + len(value) + _FIELD_BYTES for name, value in fields])
 
 
 def check_request(fields: Fields) -> None:

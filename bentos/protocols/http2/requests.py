@@ -18,6 +18,8 @@ from bentos.protocols.http2.streams import MAX_STREAMS, Head, Stream, Streams
 RECEIVE_BYTES = 4 * 1024 * 1024  # window of the connection
 _PRIORITY_BYTES = 5
 _SETTINGS_AT_ONCE = 64
+# Of field blocks that are read, so that a request is refused and not the connection, which a proxy's callers share; Envoy passes 60 KiB on.
+_BLOCK_BYTES = 128 * 1024
 
 
 class Answering(Protocol[Head]):
@@ -54,7 +56,8 @@ class Requests(Generic[Head]):
         self._streams = streams
         self._outbox = outbox
         self._ration = ration
-        self._reader = FieldReader(gate.limits.head_limit_bytes, make_head)
+        self._longest_block = max(_BLOCK_BYTES, 4 * gate.limits.head_limit_bytes)
+        self._reader = FieldReader(self._longest_block, make_head)
         self._made_at = self.now
         self._settled = False  # the peer's settings have come
         self._block: bytearray | None = None  # an incomplete field block, which CONTINUATION must follow
@@ -117,7 +120,7 @@ class Requests(Generic[Head]):
             self._take_block(number, head_flags, bytes(block))
 
     def _check_block(self, size: int) -> None:
-        if size > self._gate.limits.head_limit_bytes:
+        if size > self._longest_block:
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "the fields are too long")
 
     def _take_block(self, number: int, flags: int, block: bytes) -> None:

@@ -352,7 +352,7 @@ FLOODS: dict[str, Callable[[Peer], bytes]] = {
     ),
     "CONTINUATION without end": lambda peer: (
         headers(1, b"", "END_STREAM").serialize()
-        + continuation(1, b"\x00\x01x\x7f\xe1\x7d" + b"y" * 16000).serialize() * 3
+        + continuation(1, b"\x00\x01x\x7f\xe1\x7d" + b"y" * 16000).serialize() * 9
     ),
     "fields that unpack to megabytes": lambda peer: headers(
         1, b"\x40\x01x\x7f\xa1\x1e" + b"y" * 4000 + b"\xbe" * 2000
@@ -405,6 +405,17 @@ def test_answer_that_its_caller_never_takes_is_given_up(
         assert peer.answer(1).reset == "CANCEL"
         assert not peer.answers[1].body
         assert door.server.gate.held_bytes == 0
+
+
+def test_long_metadata_are_refused_and_not_the_connection_that_others_share(peer: Peer) -> None:
+    block = peer.block(METADATA, ("x-long", "y" * 60_000))
+    parts = [continuation(1, block[at : at + 16_000]) for at in range(16_000, len(block), 16_000)]
+    parts[-1].flags.add("END_HEADERS")
+    peer.send(headers(1, block[:16_000], "END_STREAM"), *parts)
+    peer.call(3)
+    assert (peer.answer(1).status, peer.answers[1].fields[b"grpc-retry-pushback-ms"]) == (8, b"-1")
+    assert b"longer than 16384 bytes" in peer.answers[1].fields[b"grpc-message"]
+    assert peer.answer(3).status == 0
 
 
 def test_slow_caller_is_refused(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
