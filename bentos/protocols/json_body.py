@@ -5,6 +5,7 @@ Two parsers: msgspec, five times as fast, for bodies that are certainly valid; e
 
 from __future__ import annotations
 
+import codecs
 import json
 from typing import Any
 
@@ -70,6 +71,8 @@ def _undoubted(body: bytes) -> Any:
 
 
 def _judged(body: bytes, parse: Any) -> Any:
+    if body.startswith(codecs.BOM_UTF8):  # as PowerShell and Excel write files
+        raise RequestError("the body begins with a byte order mark; send UTF-8 without one")
     try:
         return parse(body.decode())
     except UnicodeDecodeError as error:

@@ -153,6 +153,18 @@ def test_raw_numbers_are_read_little_endian(datatype: str, code: str, values: li
     assert list(tensors.from_wire(("x", datatype, 2), content)) == values
 
 
+@pytest.mark.parametrize(
+    ("datatype", "least", "largest"),
+    [("INT8", -128, 127), ("UINT16", 0, 65535), ("INT64", -(2**63), 2**63 - 1), ("UINT64", 0, 2**64 - 1)],
+)
+def test_integers_are_refused_when_they_are_not_of_their_datatype(datatype: str, least: int, largest: int) -> None:
+    tensors.check_integers("x", datatype, [least, None, largest])
+    for other in (least - 1, largest + 1):
+        with pytest.raises(InvalidRowsError) as error:
+            tensors.check_integers("x", datatype, [0, other])
+        assert error.value.problems[0].row == 1
+
+
 @pytest.mark.parametrize("content", [b"", b"\0" * 15, b"\0" * 17])
 def test_raw_numbers_are_refused_when_their_length_is_wrong(content: bytes) -> None:
     with pytest.raises(InvalidRowsError):

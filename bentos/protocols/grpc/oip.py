@@ -11,6 +11,7 @@ from google.protobuf.message import Message  # type: ignore[import-untyped]
 from bentos.core import Core
 from bentos.protocols.oip import model as oip
 from bentos.protocols.oip import tensors
+from bentos.protocols.oip.kinds import INTEGERS
 from bentos.protocols.oip.tensors import Head, Tensor, TensorReader, TensorWriter, WireReader
 from bentos.protos import oip_pb2
 from bentos.rounds import Unscored
@@ -160,4 +161,6 @@ def _typed(entry: Any, rows: int) -> Sequence[Any]:
     if len(values) != rows:
         problem = f"holds {len(values)} elements for its datatype, but its shape says {rows}"
         raise InvalidRowsError("an input does not fit the model", [Problem(None, entry.name, problem)])
+    if entry.datatype in INTEGERS:
+        tensors.check_integers(entry.name, entry.datatype, values)
     return list(values)

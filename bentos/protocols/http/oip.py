@@ -298,6 +298,8 @@ def _json_values(head: Head, entry: Mapping[str, Any]) -> list[Any]:
     if not allowed.issuperset(map(type, data)):
         problems = [Problem(row, name, complaint) for row, value in enumerate(data) if type(value) not in allowed]
         raise InvalidRowsError("an input does not fit the model", problems)
+    if datatype in INTEGERS:
+        tensors.check_integers(name, datatype, data)
     return data
 
 

@@ -7,9 +7,13 @@ from typing import Any
 
 from contract.schema.schema import Field
 
-INTEGERS = frozenset({"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"})
+_BITS = (8, 16, 32, 64)
+# Datatype -> the least and the largest of its numbers.
+INTEGERS = {f"INT{bits}": (-(1 << bits - 1), (1 << bits - 1) - 1) for bits in _BITS} | {
+    f"UINT{bits}": (0, (1 << bits) - 1) for bits in _BITS
+}
 FLOATS = frozenset({"FP32", "FP64"})
-NUMBERS = INTEGERS | FLOATS
+NUMBERS = FLOATS.union(INTEGERS)
 ANY = NUMBERS | {"BOOL", "BYTES"}
 
 

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from bentos.protocols.oip.kinds import ANY, FLOATS, NUMBERS, wire_of
+from bentos.protocols.oip.kinds import ANY, FLOATS, INTEGERS, NUMBERS, wire_of
 from contract.errors import InvalidRowsError, Problem, RequestError
 from contract.model.columns.program import Columns, block_fields
 from contract.model.columns.texts import Column, Texts
@@ -298,6 +298,14 @@ def from_texts(name: str, size: int, items: Sequence[bytes]) -> list[str]:
     if len(texts) != size:
         raise _invalid(name, f"holds {len(texts)} elements, but its shape says {size}")
     return texts
+
+
+def check_integers(name: str, datatype: str, values: Sequence[int | None]) -> None:
+    """Raise InvalidRowsError for a number that is not of its datatype, which JSON and gRPC's typed contents can hold."""
+    least, largest = INTEGERS[datatype]
+    for row, value in enumerate(values):
+        if value is not None and not least <= value <= largest:
+            raise _invalid(name, f"must be between {least} and {largest}, as {datatype} is", row=row)
 
 
 def to_wire(tensor: Tensor) -> bytes:

@@ -223,6 +223,7 @@ def test_input_is_named_when_it_does_not_fit(core: Core, case: Case) -> None:
                 lambda entry: setattr(entry, "datatype", "FP16"),
                 lambda entry: entry.shape.append(-1),
                 lambda entry: entry.ClearField("shape"),
+                lambda entry: setattr(entry, "datatype", "INT8") or entry.contents.int_contents.append(300),
             ):
                 refusal = client.refusal("ModelInfer", spoil(index, change))
                 assert refusal.code() == grpc.StatusCode.INVALID_ARGUMENT

@@ -325,6 +325,7 @@ def test_input_is_named_when_it_does_not_fit(http: Caller, core: Core, case: Cas
             {**entry, "shape": [3]},
             {**entry, "shape": [-1]},
             {**entry, "data": [wrong, wrong]},
+            {**entry, "datatype": "INT8", "data": [1, 300]},
             {**entry, "data": [entry["data"], entry["data"]], "shape": [2, 1]},
         ):
             assert entry["name"] in refusal(infer(http, core, {"inputs": [*others, spoiled]}))

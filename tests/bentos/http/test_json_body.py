@@ -103,3 +103,8 @@ def test_answer_is_compact_json(value: Any) -> None:
     content = json_body.encode(value)
     assert json.loads(content) == value
     assert b" " not in content
+
+
+def test_byte_order_mark_is_named() -> None:
+    with pytest.raises(RequestError, match="byte order mark"):
+        json_body.decode(b"\xef\xbb\xbf{}")
