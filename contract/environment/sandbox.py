@@ -14,7 +14,8 @@ SCRATCH = "/scratch"  # a tmpfs, and all that can be written in it besides what 
 _SCRATCH_BYTES = 16 << 20
 # Libraries of the system, without its programs: there is no shell.
 _LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64")
-_SETTINGS = ("/etc/ld.so.cache", "/etc/localtime")
+# The last for the C library, which gives the heap large pages (`glibc.malloc.hugetlb`) where it can read that the kernel has some.
+_SETTINGS = ("/etc/ld.so.cache", "/etc/localtime", "/sys/kernel/mm/transparent_hugepage")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
 _NAMESPACES = ("--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-cgroup-try")
 _LIMIT_S = 30

@@ -37,6 +37,7 @@ NOT_SHOWN = {
     "call bpf", "call keyctl", "open sysrq-trigger for writing", "raise the limit of open files",
 }  # fmt: skip
 KINDS = [NAMESPACE, OTHER_USER]
+LARGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage")
 
 
 @dataclass
@@ -206,7 +207,7 @@ def test_docs_list_what_a_replica_sees_and_can_write(found: dict[str, Any], plac
         name = names.get(path, path)
         seen[name] = seen.get(name, False) or "rw" in options.split(",")
     assert seen.items() <= documented.items()
-    assert documented.keys() - seen.keys() <= {"/etc/localtime"}
+    assert documented.keys() - seen.keys() <= {"/etc/localtime", str(LARGE_PAGES)}
 
 
 def test_nothing_of_the_bundle_runs_before_the_identity_is_taken(place: Place, kind: str, tmp_path: Path) -> None:
@@ -239,6 +240,18 @@ except MemoryError:
     print("refused", len(bytearray({MEMORY_MB} // 2 << 20)) >> 20)
 """
     assert place.run(kind, script).stdout.split() == ["refused", str(MEMORY_MB // 2)]
+
+
+def test_heap_gets_large_pages_where_the_kernel_has_them(place: Place, kind: str) -> None:
+    enabled = LARGE_PAGES / "enabled"
+    if not enabled.exists() or "[madvise]" not in enabled.read_text():
+        pytest.skip("the kernel gives large pages to nobody, or to all")
+    script = """
+held = [bytes(100_000) for _ in range(100)]
+print(any(" hg" in line for line in open("/proc/self/smaps") if line.startswith("VmFlags")))
+"""
+    done = place.run(kind, script, GLIBC_TUNABLES="glibc.malloc.hugetlb=1")
+    assert done.stdout == "True\n", done.stderr
 
 
 def test_replica_reaches_a_collector_when_traces_are_sent(place: Place, kind: str) -> None:
