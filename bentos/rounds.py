@@ -9,9 +9,10 @@ wait is answered, or the round ends.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
+
+from msgspec import Struct
 
 from bentos.errors import log_defect
 from bentos.guards.admission import Admission
@@ -25,8 +26,7 @@ Result = tuple[Scored, Assumed]
 Score = Callable[[], Result]
 
 
-@dataclass(slots=True)
-class Unscored(Generic[Said]):
+class Unscored(Struct, Generic[Said]):
     """A prediction that has been read, but not encoded and scored.
 
     Attributes:

@@ -18,7 +18,7 @@ Exit codes are those of BSD's sysexits.h. A retry can help after 75 (EX_TEMPFAIL
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 EXIT_USAGE = 64
 EXIT_DATA = 65
@@ -31,8 +31,7 @@ FINAL_EXIT_CODES = frozenset({EXIT_USAGE, EXIT_DATA, EXIT_CONFIGURATION})
 _SHOWN = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """One problem with one field of one row; it never contains the value itself.
 
     `row` counts from 0; None if the problem is not one row's.
@@ -44,7 +43,7 @@ class Problem:
 
     def as_dict(self) -> dict[str, object]:
         """Return the problem as the `details` of an answer have it."""
-        return asdict(self)
+        return self._asdict()
 
     def __str__(self) -> str:
         row = [f"row {self.row}"] if self.row is not None else []

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
+class Family(Struct, frozen=True):
     """The samples of one metric.
 
     Attributes:
@@ -27,7 +27,7 @@ class Family:
     name: str
     kind: str
     text: str
-    samples: list[tuple[str, str, float]] = field(default_factory=list)
+    samples: list[tuple[str, str, float]] = []
 
     def add(self, labels: str, value: float) -> None:
         """Add a sample; a counter's name gets the suffix `_total`."""

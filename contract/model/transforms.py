@@ -10,9 +10,8 @@ import itertools
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from contract.schema.kinds import KINDS, LARGEST, REQUESTED
 from contract.schema.schema import Feature
@@ -137,8 +136,7 @@ def lookup(table: Mapping[str, float], default: float | None) -> Function:
     return lambda key: NAN if key is None else table.get(key, fallback)
 
 
-@dataclass(frozen=True)
-class Transform:
+class Transform(NamedTuple):
     """The properties of a transform.
 
     Attributes:
@@ -153,7 +151,7 @@ class Transform:
     reads: tuple[type, ...]
     listed: str | None = None
     is_code: bool = False
-    inline: Mapping[type, str] = field(default_factory=dict)
+    inline: Mapping[type, str] = {}
 
 
 TRANSFORMS = {

@@ -9,7 +9,6 @@ import json
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
@@ -27,8 +26,7 @@ _MAGIC = b"BPL1"
 _HEAD = struct.Struct("<4sII")
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(NamedTuple):
     """The header of a file, common to all its rows.
 
     Attributes:
@@ -57,7 +55,7 @@ class Header:
 
     def to_bytes(self) -> bytes:
         """Return the first line of a file, its newline included."""
-        return json.dumps(asdict(self), sort_keys=True, allow_nan=False).encode() + b"\n"
+        return json.dumps(self._asdict(), sort_keys=True, allow_nan=False).encode() + b"\n"
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Header:

@@ -22,8 +22,8 @@ All little-endian. A file whose writer was killed may end within a frame; a read
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,8 +46,7 @@ __all__ = ["FORMAT", "ID_LIMIT_BYTES", "SUFFIX", "Batch", "Call", "Header", "Rea
 Call = tuple[int, int, bytes]
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(NamedTuple):
     """Rows of a file.
 
     Attributes:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from contract.errors import ConfigurationError
 
@@ -19,8 +19,7 @@ SHADOW_HEADER = "x-bulkhead-mirrored"
 _SHADOW_BYTES = 256 << 20
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """The directory of the logs, and the limit of its bytes, the logs of other servers included."""
 
     directory: Path

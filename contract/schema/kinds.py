@@ -17,12 +17,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from itertools import chain, islice
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 from contract.schema import timestamps
 from contract.schema.fields import Field
@@ -39,8 +38,7 @@ _WORDS = {word: word == true for false, true in BOOLEAN_WORDS for word in (false
 UNKNOWN = "no such category"  # as golden requests say it
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(NamedTuple):
     """A kind of column.
 
     Attributes:

@@ -16,8 +16,7 @@ An objective is the loss that training minimises; it says which statistic of the
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Form = Literal["probability", "probabilities", "value", "quantiles"]
 # Number of labels by form: fewest, most, and in words.
@@ -29,8 +28,7 @@ _LABELS: dict[Form, tuple[int, float, str]] = {
 }
 
 
-@dataclass(frozen=True)
-class Objective:
+class Objective(NamedTuple):
     """The loss that training minimises.
 
     Attributes:
@@ -52,8 +50,7 @@ class Objective:
         return smallest > self.lowest if self.above_lowest else smallest >= self.lowest
 
 
-@dataclass(frozen=True)
-class Task:
+class Task(NamedTuple):
     """One kind of target.
 
     Attributes:

@@ -8,6 +8,7 @@ from pathlib import Path
 from contract.bundle import manifest
 from contract.environment.sandbox import SCRATCH
 from fleet.isolation import sandbox as isolation
+from fleet.isolation import seccomp
 from fleet.isolation.sandbox import NONE, Sandbox
 from fleet.supervisor.launch import FILTER
 
@@ -42,7 +43,7 @@ def command(
     words = list(serve)
     if sandbox.kind != NONE:
         given["keep"] = ",".join(isolation.kept(environment))
-        given["network"] = "open" if isolation.has_network(environment) else "closed"
+        given["filter"] = seccomp.program(network=isolation.has_network(environment)).hex()
         given["scratch"] = SCRATCH
         words = isolation.surrounded(sandbox, bundle, serve, environment, FILTER)
     named = [f"{name}={text}" for name, text in {**given, **addresses}.items()]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
 from google.protobuf.message import Message  # type: ignore[import-untyped]
+from msgspec import Struct
 
 from bentos.rounds import Unscored
 from contract.errors import RequestError
@@ -31,8 +31,7 @@ class Ends(Enum):
     NEVER = "when the caller or the server goes away; one message has several answers"
 
 
-@dataclass(frozen=True, slots=True)
-class Method:
+class Method(Struct, frozen=True):
     """A method, answered by plain calls.
 
     Attributes:
@@ -49,8 +48,7 @@ class Method:
     counted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class CallHead:
+class CallHead(Struct, frozen=True):
     """The head of a call, read from its fields.
 
     Attributes:

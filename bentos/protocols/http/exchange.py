@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
+
+from msgspec import Struct
 
 from bentos.errors import UnsupportedCodingError
 from bentos.protocols.connections import compression
@@ -20,8 +21,7 @@ SAFE = (*READS, "OPTIONS")
 JSON = b"application/json"
 
 
-@dataclass(slots=True)
-class Response:
+class Response(Struct):
     """A complete response.
 
     Attributes:
@@ -62,8 +62,7 @@ class Endpoint(Protocol):
         """Return the body for a defect of the server."""
 
 
-@dataclass(slots=True)
-class Request:
+class Request(Struct):
     """A request: its head, and its body once complete.
 
     Attributes:

@@ -5,7 +5,7 @@ Source: https://fetch.spec.whatwg.org/#http-cors-protocol.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from bentos.protocols.http.exchange import Request, Response
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from contract.schema.schema import Field
 
@@ -17,8 +16,7 @@ NUMBERS = FLOATS.union(INTEGERS)
 ANY = NUMBERS | {"BOOL", "BYTES"}
 
 
-@dataclass(frozen=True)
-class Wire:
+class Wire(NamedTuple):
     """The wire form of one kind of field.
 
     Attributes:

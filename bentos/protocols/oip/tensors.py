@@ -20,12 +20,12 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from bentos.protocols.oip.kinds import ANY, FLOATS, INTEGERS, NUMBERS, wire_of
 from contract.errors import InvalidRowsError, Problem, RequestError
@@ -67,8 +67,7 @@ OUTPUTS: dict[Form, dict[str, str]] = {
 }
 
 
-@dataclass(slots=True)  # not frozen: that would cost three times as much to make, and there is one a field and request
-class Tensor:
+class Tensor(Struct):
     """A named column of `width` Python values per row (float, int, bool, str; None for missing), row by row; width None means one."""
 
     name: str

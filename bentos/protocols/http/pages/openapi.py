@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 from typing import Any
 
@@ -29,6 +28,8 @@ SCRIPT = b"""SwaggerUIBundle({
 
 def page(core: Core) -> bytes:
     """Return the page at `/`: BentoML's copy of Swagger UI, without the tracker of BentoML's own page."""
+    import html  # a millisecond of a start, and few servers are asked for the page
+
     title = html.escape(core.name)
     return f"""<!DOCTYPE html>
 <html lang="en">
