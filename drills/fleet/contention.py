@@ -1,8 +1,7 @@
 """The drill of training beside a fleet: four training processes and a memory hog at full tilt, at 70 % of the rate that the fleet sustains.
 
-The same processes without a cgroup of their own are measured in the same run, in turns, and so is each side alone; and, under cgroup v1,
-both once more with the fleet in a cgroup of a hundred times the usual weight, as `CPUWeight` of systemd gives it, and with training kept
-to all cores but one besides, as `taskset` does it.
+The same processes without cgroups, neither of training nor of the fleet, are measured in the same run, in turns, and so is each side alone,
+and training that keeps to all cores but one, as `taskset` does it.
 """
 
 from __future__ import annotations
@@ -20,15 +19,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from contract.environment.cgroups import places
 from drills.callers.good import ROWS, Answers
 from drills.fleet.fleets import DrilledFleet, asked, fleets, waited
 from drills.results import Result
 from drills.under_load import REQUESTS, SHARE
+from fleet.isolation import weight
 from fleet.supervisor.processes import FLEET_MARK, marked
 from harness import PROJECT, processes
 from harness.bundles import Bundle
 from harness.load import generators
-from pipelines.machine import cgroups, contained
+from pipelines.machine import contained
 
 _TRAINERS = 4
 _HOG_MB, _LIMIT_MB = 1000, 4000
@@ -78,52 +79,34 @@ def contention(bundle: Bundle, requests: int = REQUESTS, seconds: float = _ALONE
         one.serve(2)
         rate = _rate(one, bundle)
         beside_s = max(seconds, 1.03 * requests / rate / _TURNS)
-        alone, managed, unmanaged, trained = Case(), Case(), Case(), Case()
-        weighed_alone, weighed, weighed_unmanaged, apart = Case(), Case(), Case(), Case()
+        alone, managed, unmanaged, trained, apart = Case(), Case(), Case(), Case(), Case()
         for _ in range(_TURNS):
             with asked(one, rate, seconds, one.first, rows=ROWS) as found:
                 pass
             alone.add(found)
             _beside(one, rate, beside_s, MANAGED, managed)
-            _beside(one, rate, seconds, UNMANAGED, unmanaged)
-            with of_weight(one) as is_weighed:
-                if is_weighed:
-                    with asked(one, rate, seconds, one.first, rows=ROWS) as found:
-                        pass
-                    weighed_alone.add(found)
-                    _beside(one, rate, seconds, MANAGED, weighed)
-                    _beside(one, rate, seconds, UNMANAGED, weighed_unmanaged)
-                    _beside(one, rate, seconds, MANAGED, apart, _all_but_one())
+            with unweighed(one):
+                _beside(one, rate, seconds, UNMANAGED, unmanaged)
+            _beside(one, rate, seconds, MANAGED, apart, _all_but_one())
             with training(MANAGED) as progress:
                 trained.train(progress, seconds)
-    if weighed_alone.asked:
-        _tell("fleet of high weight alone", weighed_alone)
-    kinds = {"of training": weighed, "of none": weighed_unmanaged, "of training, on all cores but one,": apart}
-    for name, case in kinds.items():
-        if case.asked:
-            _tell(f"fleet of high weight beside training in the cgroup {name}", case)
-            _tell_training(f"in the cgroup {name} beside a fleet of high weight", case)
     return _results(rate, alone, managed, unmanaged, trained, apart)
 
 
 @contextmanager
-def of_weight(one: DrilledFleet) -> Iterator[bool]:
-    """Give the fleet's processes a hundred times the usual weight during the block; yield False where this machine does not let it."""
-    place = cgroups.places().get("cpu")
-    if place is None or place.version != 1 or not os.access(place.directory, os.W_OK):
-        print("  a fleet of high weight is not measured: no cgroup of v1 can be made for the CPU")
-        yield False
+def unweighed(one: DrilledFleet) -> Iterator[None]:
+    """Take the fleet's processes out of its cgroup during the block, where this machine has let it make one."""
+    place = places().get("cpu")
+    group = place.directory / weight.GROUP if place else None
+    if place is None or group is None or not group.is_dir():
+        print("  the fleet has the usual weight: no cgroup of v1 can be made for the CPU")
+        yield
         return
-    group = place.directory / "bulkhead-drilled-fleet"
-    group.mkdir(exist_ok=True)
-    (group / "cpu.shares").write_text("102400")
+    _move(one, place.directory)
     try:
-        _move(one, group)
-        yield True
+        yield
     finally:
-        _move(one, place.directory)
-        with suppress(OSError):  # a process that was started meanwhile
-            group.rmdir()
+        _move(one, group)
 
 
 def _move(one: DrilledFleet, group: Path) -> None:
@@ -207,9 +190,10 @@ def _tell_training(name: str, case: Case) -> None:
 
 
 def _results(rate: float, alone: Case, managed: Case, unmanaged: Case, trained: Case, apart: Case) -> list[Result]:
-    for name, case in {"alone": alone, "beside training": managed, "beside it without a cgroup": unmanaged}.items():
+    both = {"together": managed, "together without cgroups": unmanaged, "together, training on a core less": apart}
+    for name, case in {"alone": alone, **both}.items():
         _tell(f"fleet {name}", case)
-    for name, case in {"alone": trained, "beside the fleet": managed, "beside it without a cgroup": unmanaged}.items():
+    for name, case in {"alone": trained, **both}.items():
         _tell_training(name, case)
     growth, without = (
         statistics.median(case.p99_ms) / statistics.median(alone.p99_ms) for case in (managed, unmanaged)
@@ -220,14 +204,11 @@ def _results(rate: float, alone: Case, managed: Case, unmanaged: Case, trained: 
     def result(name: str, invariant: str, *, holds: bool, failed: int = 0) -> Result:
         return Result(33, name, told, managed.asked, failed, invariant, holds)
 
-    latency = f"{growth:.2f} times that alone, {_GROWTH} at most; {without:.2f} without a cgroup"
+    latency = f"{growth:.2f} times that alone, {_GROWTH} at most; {without:.2f} without cgroups"
     work = f"{kept:.0%} of the rounds per CPU second that it does alone, {_SPEED:.0%} at least"
-    if apart.asked:
-        growth_apart = statistics.median(apart.p99_ms) / statistics.median(alone.p99_ms)
-        rounds, all_rounds = (statistics.median(case.rounds_per_s) for case in (apart, trained))
-        print(
-            f"  training on all cores but one: p99 {growth_apart:.2f} times that alone, rounds {rounds / all_rounds:.0%}"
-        )
+    growth_apart = statistics.median(apart.p99_ms) / statistics.median(alone.p99_ms)
+    rounds, all_rounds = (statistics.median(case.rounds_per_s) for case in (apart, trained))
+    print(f"  training on all cores but one: p99 {growth_apart:.2f} times that alone, rounds {rounds / all_rounds:.0%}")
     return [
         result("training at full tilt", "each has the golden answer", holds=not managed.failed, failed=managed.failed),
         result("p99 beside training", latency, holds=growth <= _GROWTH),

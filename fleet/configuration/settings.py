@@ -17,6 +17,7 @@ from contract.prediction_log import settings as log_settings
 from contract.store.store import Store
 
 PROJECT = Path(__file__).resolve().parents[2]
+_MOST_WEIGHT = 10_000  # as of systemd's CPUWeight
 _OTEL_PATHS = ("_CERTIFICATE", "_CLIENT_KEY")  # of OpenTelemetry's exporters
 
 
@@ -42,6 +43,7 @@ class Settings:
         environment: the settings as given, for a later command.
         start_limit_s: the time limit of a new replica to become ready; `BULKHEAD_START_LIMIT_S`.
         replica_uid: the user that replicas run as where the fleet runs as root; `BULKHEAD_REPLICA_UID`.
+        weight: share of the CPU beside other programs, which have 100; `BULKHEAD_FLEET_WEIGHT`. None: an equal share.
     """
 
     store: str
@@ -56,6 +58,7 @@ class Settings:
     start_limit_s: float = 60.0
     file: Path | None = None
     replica_uid: int = 60999  # outside the ranges of people and of systemd's services
+    weight: int | None = 10_000
     passed_on: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -84,6 +87,7 @@ class Settings:
             start_limit_s=_seconds(environment, "BULKHEAD_START_LIMIT_S", cls.start_limit_s),
             file=project / environment["BULKHEAD_FLEET_FILE"] if environment.get("BULKHEAD_FLEET_FILE") else None,
             replica_uid=_uid(environment, "BULKHEAD_REPLICA_UID", cls.replica_uid),
+            weight=_weight(environment, "BULKHEAD_FLEET_WEIGHT", cls.weight),
             passed_on=_passed_on(environment, project),
             # The reconciler starts `fleet` commands of its own with these.
             environment={name: text for name, text in environment.items() if _is_ours(name)},
@@ -154,6 +158,15 @@ def _uid(environment: Mapping[str, str], name: str, default: int) -> int:
         raise ConfigurationError(
             f"{name} is {text!r}; it must be the number of a user that owns nothing, and not root's, 0"
         )
+    return int(text)
+
+
+def _weight(environment: Mapping[str, str], name: str, default: int | None) -> int | None:
+    text = environment.get(name, str(default))
+    if text == "none":
+        return None
+    if not text.isdecimal() or not 1 <= int(text) <= _MOST_WEIGHT:
+        raise ConfigurationError(f"{name} is {text!r}; allowed are none and whole numbers from 1 to {_MOST_WEIGHT}")
     return int(text)
 
 

@@ -25,7 +25,7 @@ from fleet.control import history
 from fleet.control.convergence import Convergence
 from fleet.control.program import program as program_of
 from fleet.envoy.proxy import Proxy
-from fleet.isolation import sandbox
+from fleet.isolation import sandbox, weight
 from fleet.monitoring import status as fleet_status
 from fleet.monitoring.page import program as page
 from fleet.store import callers
@@ -218,6 +218,7 @@ class Fleet:
         with self._exclusive():
             self._supervisor.shut_down()
             self._convergence.forget()
+            weight.forget()
             fleet_state.save(self._settings.state, replace(self._load(), replicas=()))
 
     def status(self) -> dict[str, Any]:
@@ -308,7 +309,8 @@ class Fleet:
         if not self._supervisor.answers():
             heartbeat.begin(self._settings.root)
             environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-            self._supervisor.start(environment, program_of(self._settings))
+            prefix = weight.within(self._settings.weight) if self._settings.weight else ()
+            self._supervisor.start(environment, program_of(self._settings), prefix)
             left = self._supervisor.strays()
             saved = self._load()
             # Replicas of a killed supervisord may have outlived it; the others are gone for good.

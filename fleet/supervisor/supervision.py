@@ -115,10 +115,13 @@ class Supervisor:
         except UnavailableError:
             return False
 
-    def start(self, environment: Mapping[str, str], program: Program) -> None:
+    def start(self, environment: Mapping[str, str], program: Program, prefix: Sequence[str] = ()) -> None:
         """Start supervisord in the background, with one program, in place of one that hangs.
 
         The programs of an earlier one run on: see `strays`.
+
+        Args:
+            prefix: of its command.
 
         Raises:
             UnavailableError: it does not start; with its output.
@@ -134,7 +137,7 @@ class Supervisor:
         configuration = self._root / "supervisord.conf"
         write_atomically(configuration, _MAIN.encode())
         done = subprocess.run(
-            [sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration)],
+            [*prefix, sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration)],
             # Without the mark of a program: whoever starts this may be one of another supervisor's.
             env={name: value for name, value in environment.items() if name != processes.PROGRAM_MARK} | self._mark,
             cwd=self._root,

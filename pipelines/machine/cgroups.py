@@ -3,8 +3,7 @@
 <place>/bulkhead-training        has the share and the limit, for all training of this machine together
 <place>/bulkhead-training/<pid>  one process with its children, so that the kernel's count of kills for want of memory is its own
 
-The place is below this process's cgroup under v1, and beside it under v2, where a cgroup that has processes cannot have limited children.
-Source: Linux, admin-guide/cgroup-v1/memory.rst and admin-guide/cgroup-v2.rst, "No Internal Process Constraint".
+Source: Linux, admin-guide/cgroup-v1/memory.rst and admin-guide/cgroup-v2.rst.
 """
 
 from __future__ import annotations
@@ -15,6 +14,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from contract.environment.cgroups import Place, places, words
 
 NAME = "bulkhead-training"
 IDLE = 0  # a weight: only the time that nobody else wants
@@ -34,14 +35,6 @@ class Limits:
 
     weight: int | None
     memory_bytes: int | None
-
-
-@dataclass(frozen=True)
-class Place:
-    """The directory in which training's cgroup lies for one controller, and the version of its hierarchy, 1 or 2."""
-
-    version: int
-    directory: Path
 
 
 @dataclass(frozen=True)
@@ -101,38 +94,6 @@ def make(limits: Limits, name: str, process: Path = _PROCESS) -> Membership:
     return Membership(tuple(leaves), missing)
 
 
-def places(process: Path = _PROCESS) -> dict[str, Place]:
-    """Return the place of training's cgroup by controller, `cpu` and `memory`, where the machine has them."""
-    try:
-        own = [line.split(":", 2) for line in (process / "cgroup").read_text().splitlines()]
-        # Somebody's mount point may have a name that is not UTF-8.
-        mounts = [_mount(line) for line in os.fsdecode((process / "mountinfo").read_bytes()).splitlines()]
-    except OSError:
-        return {}
-    found: dict[str, Place] = {}
-    for controller in ("cpu", "memory"):
-        for kind, root, point, options in mounts:
-            for _, names, path in own:
-                inside = point / os.path.relpath(path, root)
-                if ".." in inside.parts:  # another mount shows it
-                    continue
-                if kind == "cgroup" and controller in names.split(",") and controller in options:
-                    found[controller] = Place(1, inside)
-                elif kind == "cgroup2" and not names and controller not in found:
-                    beside = inside if inside == point else inside.parent
-                    if controller in _words(beside / "cgroup.controllers"):
-                        found[controller] = Place(2, beside)
-    return found
-
-
-def _mount(line: str) -> tuple[str, str, Path, list[str]]:
-    """Return the file system, its root, the mount point and the options of the superblock. Source: proc_pid_mountinfo(5)."""
-    mounted, _, system = line.partition(" - ")
-    kind, _, options = system.split(" ", 2)
-    root, point = mounted.split(" ")[3:5]
-    return kind, root, Path(point), options.split(",")
-
-
 def _made(place: Place, controller: str, value: int, name: str) -> Path:
     common = place.directory / NAME
     leaf = common / name
@@ -165,7 +126,7 @@ def _require_writable(path: Path) -> None:
 
 def _enable(directory: Path, controller: str) -> None:
     switches = directory / "cgroup.subtree_control"
-    if controller not in _words(switches):
+    if controller not in words(switches):
         switches.write_text(f"+{controller}")
 
 
@@ -193,13 +154,6 @@ def _write_share(common: Path, value: int, write_weight: Callable[[], object]) -
         idle.write_text("1" if value == IDLE else "0")
     if value != IDLE or not idle.exists():
         write_weight()
-
-
-def _words(path: Path) -> list[str]:
-    try:
-        return path.read_text().split()
-    except OSError:
-        return []
 
 
 def _remove(directory: Path) -> None:

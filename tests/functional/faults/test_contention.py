@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from contract.environment.cgroups import places
 from drills.fleet.contention import MANAGED
 from drills.fleet.fleets import asked, fleets
 from drills.training.endless import CGROUP
@@ -49,7 +50,7 @@ def test_no_request_fails_beside_training_that_gets_what_the_fleet_leaves(
             stack.callback(guard.send_signal, signal.SIGTERM)
             guards.append(guard.pid)
         until(lambda: all(_cgroups_of(guard) for guard in guards), "training to join its cgroup")
-        common = cgroups.places()["cpu"].directory / CGROUP
+        common = places()["cpu"].directory / CGROUP
         shares = [(common / name) for name in ("cpu.idle", "cpu.shares", "cpu.weight")]
         assert next(path.read_text() for path in shares if path.exists()).strip() in ("1", "2")
         with asked(one, 50, 4, one.first) as found:

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from contract.environment.cgroups import Place, places
 from contract.errors import EXIT_CONFIGURATION, ConfigurationError
 from harness import PROJECT
 from harness.waiting import until
 from pipelines.machine import cgroups, contained
-from pipelines.machine.cgroups import IDLE, NAME, Limits, Place
+from pipelines.machine.cgroups import IDLE, NAME, Limits
 
 MB = 1_000_000
 LEAF = str(os.getpid())
@@ -52,7 +53,7 @@ def v2(root: Path, *, controllers: str = "cpuset cpu io memory pids") -> Path:
 
 def test_v1_cgroup_lies_below_the_own_one_of_each_controller(tmp_path: Path) -> None:
     process = machine(tmp_path, "4:memory:/docker/a\n2:cpu,cpuacct:/docker/a\n1:name=systemd:/\n0::/\n", [*V1, *V2])
-    assert cgroups.places(process) == {
+    assert places(process) == {
         "cpu": Place(1, tmp_path / "cpu,cpuacct" / "docker" / "a"),
         "memory": Place(1, tmp_path / "memory" / "docker" / "a"),
     }
@@ -61,7 +62,7 @@ def test_v1_cgroup_lies_below_the_own_one_of_each_controller(tmp_path: Path) -> 
 def test_v1_mount_may_show_a_part_of_the_hierarchy(tmp_path: Path) -> None:
     mounts = [mount.replace("/ {root}", "/docker/a {root}") for mount in V1]
     process = machine(tmp_path, "4:memory:/docker/a\n2:cpu,cpuacct:/docker/b\n", mounts)
-    assert cgroups.places(process) == {"memory": Place(1, tmp_path / "memory")}
+    assert places(process) == {"memory": Place(1, tmp_path / "memory")}
 
 
 @pytest.mark.parametrize(
@@ -206,12 +207,12 @@ def test_stage_and_its_children_are_in_the_cgroup_that_is_removed_at_their_end(l
     assert (done.returncode, done.stderr) == (3, "")
     lines = [line for line in done.stdout.splitlines() if f"/{cgroups.NAME}/" in line]
     assert len(lines) in (2, 4)  # of a process and its child: one hierarchy of v2, or two of v1
-    places = {place.directory / cgroups.NAME / lines[0].rpartition("/")[2] for place in cgroups.places().values()}
-    assert not [place for place in places if place.exists()]
+    left = {place.directory / cgroups.NAME / lines[0].rpartition("/")[2] for place in places().values()}
+    assert not [place for place in left if place.exists()]
 
 
 def test_stage_is_as_idle_as_the_kernel_can_make_it(limited: None) -> None:
-    where = cgroups.places()["cpu"].directory / cgroups.NAME
+    where = places()["cpu"].directory / cgroups.NAME
     done = run(
         f'print([p.read_text().strip() for n in ("cpu.idle", "cpu.shares") if (p := Path("{where}", n)).exists()][0])'
     )
