@@ -10,7 +10,9 @@ by that share: `window = limit * (1 - share)`. With `r` the cost of a rejection 
 within the limit and `(1 - k r) / (1 - r)` of the capacity is goodput; without the correction, rounds would grow with their own rejections
 until no answer is in time.
 
-The predicted cost of a request is the moving average of the cost of requests of its size. What waits to be scored with others
+The predicted cost of a request is the moving average of the cost of requests of its size. A machine that is suspended for a moment makes
+one answer dear and its round old: neither says anything about the work that waits, so one answer moves the average little, and a round of
+little work is done whatever its age. What waits to be scored with others
 (`bentos.rounds`) makes its round older by the rest of its cost.
 
 Source: J. D. C. Little, "A Proof for the Queuing Formula L = λW", 1961; a limit from measured latency is the idea of Netflix's
@@ -27,7 +29,9 @@ from bentos.monitoring.metrics import Metrics
 
 _GAIN = 0.125  # of the moving averages
 _LONG_S = 0.002  # of a round, after which `after_long_round` is called
-_FEW = 4  # small requests that a round admits at any age
+_LITTLE = 0.25  # of a window: the work that a round does at any age
+_FEW = 4  # requests of unknown cost that it takes for such
+_OTHER = 4.0  # times its average: an answer that took longer was interrupted
 _ANY = 64  # bits: more than any size has
 # An estimate that rejects every request is never measured again, so it fades until a request is tried.
 _FADE = 0.95
@@ -59,9 +63,11 @@ class Admission:
         self._limit = self._window = budget_s / 4
         self._share = 0.0  # of a round, after its last answer
         self._costs = [0.0] * _ANY  # seconds, by the binary magnitude of the size
+        self._samples = [0] * _ANY  # of each, up to two: a single one may have been interrupted
         self._magnitude = 0  # of the request admitted last
         self._began = self._ended = self._admitted = 0.0
-        self._seconds = self._known = 0.0  # of the request admitted last: its time so far, and the average before it
+        self._seconds = 0.0  # of the request admitted last: its time so far
+        self._known = 0.0, 0  # the average before it, and its samples
         self._held: list[tuple[int, float, int]] = []  # magnitude, seconds so far and rows of requests that wait
         self._owed = 0.0  # seconds that they will take
         self._length = 0.0  # of the last round
@@ -69,6 +75,7 @@ class Admission:
         self._before = 0.0
         self._answered = 0.0  # the time of the last answer
         self._answers = 0  # in this round
+        self._work = 0.0  # in this round, by the averages
         self._full_from = _ANY  # the magnitude of the smallest request that this round rejected for its length
 
     def admit(self, size: int, started: float, timeout_s: float) -> None:
@@ -88,8 +95,9 @@ class Admission:
         age = now - self._began + self._owed
         self._magnitude = magnitude = size.bit_length()
         cost = self._costs[magnitude]
+        sure = cost if self._samples[magnitude] > 1 else 0.0
         if self._answers and age + cost > self._window:
-            self._check_window(age, cost)
+            self._check_window(age, sure)
         arriving = now - started
         wait = self._before + (arriving if arriving > age else age)
         if wait + cost > timeout_s:
@@ -98,6 +106,7 @@ class Admission:
                 raise DeadlineError
             raise OverloadedError("the server cannot answer before the deadline; try again later")
         self._answers += 1
+        self._work += sure
         self._admitted = now
         self._metrics.waited(wait)
 
@@ -105,12 +114,12 @@ class Admission:
         """Record that the request admitted last has its answer."""
         self._answered = self.clock()
         self._seconds = self._answered - self._admitted
-        self._known = self._costs[self._magnitude]
+        self._known = self._costs[self._magnitude], self._samples[self._magnitude]
         self._learn(self._magnitude, self._seconds)
 
     def withdraw(self) -> None:
         """Forget what `done` recorded last: only the first part of the request is done, and it will be held."""
-        self._costs[self._magnitude] = self._known
+        self._costs[self._magnitude], self._samples[self._magnitude] = self._known
 
     def hold(self, rows: int) -> None:
         """Record that the rows of the request withdrawn last wait for `release`."""
@@ -131,17 +140,21 @@ class Admission:
         return size.bit_length() >= self._full_from
 
     def _learn(self, magnitude: int, seconds: float) -> None:
-        cost = self._costs[magnitude]
-        self._costs[magnitude] = cost + _GAIN * (seconds - cost) if cost else seconds
+        cost, samples = self._costs[magnitude], self._samples[magnitude]
+        if cost and samples > 1:
+            self._costs[magnitude] = cost + _GAIN * (min(seconds, _OTHER * cost) - cost)
+            return
+        self._costs[magnitude] = min(cost, seconds) if cost else seconds
+        self._samples[magnitude] = samples + 1
 
     def _check_window(self, age: float, cost: float) -> None:
-        """Raise OverloadedError if the round is too old for a request of that cost.
+        """Raise OverloadedError if the round is too old for a request of that cost, 0 for an unknown one.
 
-        A request that costs more than half of a window is admitted in the first half, so that small requests cannot starve it. A few small
-        ones are answered however old the round is: they are no queue, and a suspended machine, not they, made the round old.
+        A request that costs more than half of a window is admitted in the first half, so that small requests cannot starve it. A little
+        work is done however old the round is: it is no queue, and a suspended machine, not it, made the round old.
         """
-        few = self._answers < _FEW and cost < self._window / _FEW
-        if not few and age + min(cost, self._window / 2) > self._window:
+        is_little = (cost or self._answers < _FEW) and self._work + cost < _LITTLE * self._window
+        if not is_little and age + min(cost, self._window / 2) > self._window:
             self.is_full = True
             self._full_from = min(self._full_from, self._magnitude)
             raise OverloadedError
@@ -151,6 +164,7 @@ class Admission:
         self._before = self._length / 2 if now - self._ended < _PAUSE_S else 0.0
         self._began = self._answered = now
         self._answers = 0
+        self._work = 0.0
         self.call_soon(self._end_round)
 
     def _end_round(self) -> None:

@@ -150,6 +150,33 @@ def test_few_callers_are_answered_when_the_machine_was_asleep() -> None:
     assert len(loop.answered) == 4
 
 
+def test_burst_is_taken_in_by_a_new_server_whose_first_answer_was_interrupted() -> None:
+    loop = Loop()
+    for cost in (0.06, *[1e-3] * 10):
+        loop.handle(loop.now, ROW, cost)
+    assert len(loop.answered) == 11
+
+
+def test_little_work_is_done_whatever_interrupts_it() -> None:
+    loop = Loop()
+    for _ in range(3):
+        for caller in range(7):
+            loop.handle(loop.now, ROW, 2 * BUDGET_S if caller == 4 else 1e-3)
+        loop.end_round()
+    assert len(loop.answered) == 21
+    loop.now += 1
+    loop.admission.admit(ROW, loop.now, 0.005)  # the interruptions have told it nothing about the cost of a request
+
+
+def test_lasting_cost_is_learnt_soon() -> None:
+    loop = Loop()
+    for cost in (1e-3, 1e-3, *[20e-3] * 20):
+        loop.handle(loop.now, ROW, cost)
+        loop.end_round()
+    with pytest.raises(DeadlineError):
+        loop.admission.admit(ROW, loop.now, 15e-3)
+
+
 def test_what_waits_outside_is_told_of_long_rounds_only() -> None:
     loop = Loop()
     told: list[float] = []
@@ -195,10 +222,12 @@ def test_a_small_request_still_fits_where_a_large_one_does_not() -> None:
 def test_what_is_no_smaller_than_a_refused_request_needs_no_second_look() -> None:
     loop = Loop()
     loop.handle(loop.now, 100_000, 0.04)
+    loop.end_round()  # the second one tells that this is what it costs
+    loop.handle(loop.now, 100_000, 0.04)
     assert not loop.admission.is_full
     assert not loop.admission.refuses(1 << 40)
     loop.handle(loop.now, 100_000, 0.04)
-    assert (len(loop.answered), len(loop.refused)) == (1, 1)
+    assert (len(loop.answered), len(loop.refused)) == (2, 1)
     assert [loop.admission.refuses(size) for size in (ROW, 60_000, 70_000, 1_000_000)] == [False, False, True, True]
     loop.end_round()
     assert not loop.admission.is_full
@@ -209,11 +238,12 @@ def test_request_is_refused_at_once_that_cannot_be_answered_before_its_deadline(
     loop = Loop()
     loop.handle(loop.now, ROW, 0.01)
     loop.admission.admit(ROW, loop.now, 0.03)  # the first has taken 10 ms, and 10 more are enough
+    loop.now += 0.01
     loop.admission.done()
     with pytest.raises(OverloadedError, match="deadline"):
-        loop.admission.admit(ROW, loop.now, 0.015)
+        loop.admission.admit(ROW, loop.now, 0.025)
     with pytest.raises(DeadlineError):
-        loop.admission.admit(ROW, loop.now, 0.009)
+        loop.admission.admit(ROW, loop.now, 0.019)
 
 
 def test_time_in_which_a_request_arrived_counts() -> None:

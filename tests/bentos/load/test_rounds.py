@@ -315,8 +315,9 @@ class Rounds:
 
 def test_admission_counts_what_waits() -> None:
     rounds = Rounds()
-    rounds.read(8000, 64)
-    rounds.answer(0.039)
+    for _ in range(2):
+        rounds.read(8000, 64)
+        rounds.answer(0.039)
     rounds.read(8000, 64)
     with pytest.raises(OverloadedError):  # this round is 1 ms old, but the request that waits will take 39 more
         rounds.admission.admit(8000, rounds.now, math.inf)
