@@ -5,7 +5,7 @@
     /bulkhead/progress/details         what waits, to users who may read all DAGs
 
 A run's files lie in its record, or while it lasts, and after it failed, in its workspace. Their folders are those of
-`pipelines/runs/workspace.py`, which a test compares.
+`pipelines/runs/workspaces/workspace.py`, which a test compares.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def _with_same_checks(places: list[Path]) -> list[Path]:
 
 
 def safe_name(run: str) -> str:
-    """Return a run's name as a file name, as `pipelines.runs.workspace.safe_name` does."""
+    """Return a run's name as a file name, as `pipelines.runs.workspaces.workspace.safe_name` does."""
     name = _UNSAFE.sub("-", run).strip("-.")[:_LONGEST]
     return name if name == run else f"{name}-{hashlib.sha256(run.encode()).hexdigest()[:8]}"
 

@@ -20,7 +20,7 @@ from contract.bundle import manifest
 from contract.files import private_directory
 from harness import workspaces
 from pipelines.runs.holding import MARK
-from pipelines.runs.workspace import Workspace
+from pipelines.runs.workspaces.workspace import Workspace
 
 _COUNTING = Path(__file__).with_name("counting")
 _POLL_S = 0.02

@@ -11,7 +11,7 @@ from drills.results import Result
 from drills.training import orders
 from drills.training.side_by_side import side_by_side
 from harness.workspaces import Workspace
-from pipelines.runs.workspace import safe_name
+from pipelines.runs.workspaces.workspace import safe_name
 
 _DAG, _POOL = "train_and_evaluate", "backfills"
 _RUNS, _MONTHS = 16, 12

@@ -17,7 +17,7 @@ from drills.results import Result
 from drills.training import orders
 from harness.workspaces import CommandFailedError, Workspace
 from pipelines.runs.holding import MARK
-from pipelines.runs.workspace import Workspace as RunWorkspace
+from pipelines.runs.workspaces.workspace import Workspace as RunWorkspace
 
 _STEPS = (("repro", "validate"), ("repro", "evaluate"), ("repro", "bundle"), ("record",))
 _FINAL, _RETRIES = (64, 65, 78), 2  # of the DAGs' tasks

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from contract.errors import EXIT_DATA, ConfigurationError
-from pipelines.runs import commands, graph, processes, sharing
+from pipelines.runs import commands, graph, processes
 from pipelines.runs.outcomes.description import description
 from pipelines.runs.outcomes.outcome import line_of
-from pipelines.runs.workspace import Workspace, open_workspaces, uncommitted
+from pipelines.runs.workspaces import sharing
+from pipelines.runs.workspaces.opening import uncommitted
+from pipelines.runs.workspaces.workspace import Workspace, open_workspaces
 
 _SHOWN = 10
 

@@ -11,14 +11,14 @@ from functools import partial
 from pathlib import Path
 
 from pipelines.machine import usage
-from pipelines.runs import sharing
 from pipelines.runs.holding import MARK
 from pipelines.runs.months import recollected
 from pipelines.runs.outcomes import facts
 from pipelines.runs.outcomes.outcome import PROGRESS, Progress, line_of
 from pipelines.runs.processes import run_group
 from pipelines.runs.stages import plan
-from pipelines.runs.workspace import Workspace
+from pipelines.runs.workspaces import sharing
+from pipelines.runs.workspaces.workspace import Workspace
 
 # Variables that may name a file, by a path relative to the project.
 _FILES = (

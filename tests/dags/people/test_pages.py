@@ -30,7 +30,7 @@ def ask(site: Site, path: str, *, known: bool = True) -> tuple[int, str, str]:
 @pytest.fixture(scope="module")
 def base(site: Site) -> str:
     """The address of the pages of a run that left a report and that failed while it bundled."""
-    from pipelines.runs.workspace import Workspace
+    from pipelines.runs.workspaces.workspace import Workspace
 
     run = Workspace(PROJECT, site.var, f"train_and_evaluate.{RUN}")
     other = Workspace(PROJECT, site.var, "collect_and_validate.r")

@@ -24,7 +24,7 @@ import yaml
 from harness import PROJECT, interpreter
 from harness.ports import free_ports
 from harness.waiting import until
-from pipelines.runs.workspace import Workspace
+from pipelines.runs.workspaces.workspace import Workspace
 from tests.dags.airflow_rest import Airflow
 from tests.dags.machine import processes_in, put_database, without_airflow
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.runs.workspace import Workspace
+from pipelines.runs.workspaces.workspace import Workspace
 from tests.faults.places import ODD
 
 PARAMS = """\

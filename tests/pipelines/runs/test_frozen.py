@@ -19,7 +19,8 @@ from harness.waiting import until
 from pipelines.data.integrity.objects import md5_of
 from pipelines.runs import holding
 from pipelines.runs.commands import environment_of, repro
-from pipelines.runs.workspace import Workspace, open_workspace
+from pipelines.runs.workspaces.opening import open_workspace
+from pipelines.runs.workspaces.workspace import Workspace
 from tests.pipelines.runs.conftest import commit
 
 CHECK = """\

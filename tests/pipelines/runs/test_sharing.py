@@ -16,9 +16,12 @@ import yaml
 from contract.errors import ConfigurationError, ConflictError, UnavailableError
 from harness import object_stores
 from harness.ports import free_ports
-from pipelines.runs import sharing
 from pipelines.runs.commands import environment_of, execute, repro
-from pipelines.runs.workspace import Workspace, close_workspace, open_workspace
+from pipelines.runs.workspaces import sharing
+from pipelines.runs.workspaces.closing import close_workspace
+from pipelines.runs.workspaces.opening import open_workspace
+from pipelines.runs.workspaces.shared import VARIABLE, of
+from pipelines.runs.workspaces.workspace import Workspace
 from tests.pipelines.runs.conftest import commit, git, workspace_of
 
 METRICS = "metrics.json"
@@ -51,7 +54,7 @@ def checkouts(
     commit(project)
     other = tmp_path / "other"
     git(tmp_path, "clone", "--quiet", str(project), str(other))
-    for name, value in (bucket | {sharing.VARIABLE: f"s3://models/{tmp_path.name}/runs"}).items():
+    for name, value in (bucket | {VARIABLE: f"s3://models/{tmp_path.name}/runs"}).items():
         monkeypatch.setenv(name, value)
     for root in (project, other):
         (root / ".dvc" / "config.local").write_text(REMOTE.format(name=tmp_path.name))
@@ -147,7 +150,7 @@ def test_failed_run_is_kept_where_it_failed_and_may_be_tried_again_elsewhere(che
 def test_late_result_is_refused_when_the_run_was_closed_meanwhile(checkouts: tuple[Path, Path]) -> None:
     mine, other = checkouts
     late = opened(mine)
-    before = sharing.of(late)
+    before = of(late)
     assert before is not None
     sharing.close_run(workspace_of(other, "first"))
     with pytest.raises(ConflictError, match="closed meanwhile"):
@@ -185,7 +188,7 @@ def test_runs_are_refused_when_the_place_is_no_bucket_or_the_remote_is_a_directo
     (mine / ".dvc" / "config.local").write_text("[core]\nremote = here\n['remote \"here\"']\nurl = ../var/remote\n")
     with pytest.raises(ConfigurationError, match="is a directory of this checkout"):
         opened(mine)
-    monkeypatch.setenv(sharing.VARIABLE, "/some/directory")
+    monkeypatch.setenv(VARIABLE, "/some/directory")
     with pytest.raises(ConfigurationError, match="BULKHEAD_RUNS is '/some/directory'"):
         opened(mine)
 
@@ -203,7 +206,7 @@ def test_record_is_the_same_in_the_bucket(checkouts: tuple[Path, Path]) -> None:
     workspace = opened(checkouts[0])
     assert ran(workspace, "validate") == 0
     entry = sharing.record_run(workspace)
-    shared = sharing.of(workspace)
+    shared = of(workspace)
     assert shared is not None
     assert json.loads(shared.get("record.json") or b"") == entry
     assert shared.get("dvc.lock") == workspace.recorded_lock.read_bytes()

@@ -17,17 +17,9 @@ from pipelines.commands.costs import ledger
 from pipelines.runs import months
 from pipelines.runs.__main__ import main
 from pipelines.runs.commands import environment_of, execute, repro
-from pipelines.runs.workspace import (
-    KEPT_FAILED,
-    Workspace,
-    close_workspace,
-    open_workspace,
-    open_workspaces,
-    remove,
-    remove_oldest_failed,
-    safe_name,
-    uncommitted,
-)
+from pipelines.runs.workspaces.closing import KEPT_FAILED, close_workspace, remove_oldest_failed
+from pipelines.runs.workspaces.opening import open_workspace, uncommitted
+from pipelines.runs.workspaces.workspace import Workspace, open_workspaces, remove, safe_name
 from tests.faults.modes import writable_by_others
 from tests.pipelines.runs.conftest import commit, git, workspace_of
 

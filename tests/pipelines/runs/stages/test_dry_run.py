@@ -10,7 +10,9 @@ import pytest
 
 from pipelines.runs import graph
 from pipelines.runs.commands import environment_of, repro
-from pipelines.runs.workspace import Workspace, close_workspace, open_workspace
+from pipelines.runs.workspaces.closing import close_workspace
+from pipelines.runs.workspaces.opening import open_workspace
+from pipelines.runs.workspaces.workspace import Workspace
 from tests.pipelines.runs.conftest import commit, workspace_of
 
 DECLARE = """\

@@ -11,7 +11,8 @@ import pytest
 
 from harness import PROJECT
 from pipelines.runs import graph
-from pipelines.runs.workspace import Workspace, open_workspace
+from pipelines.runs.workspaces.opening import open_workspace
+from pipelines.runs.workspaces.workspace import Workspace
 from tests.pipelines.runs.conftest import commit
 
 BROKEN = ["{", "[]", '{"stages": 3}', '{"stages": {"evaluate": {"dag": "train_and_evaluate"}}}']

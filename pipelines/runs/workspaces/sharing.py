@@ -1,9 +1,5 @@
 """Runs whose tasks work in several checkouts that share no file system: BULKHEAD_RUNS names their place in a bucket.
 
-<run>/state.json     commit, months and results so far, changed by compare-and-swap
-<run>/reports/…      metrics and reports so far
-<run>/dvc.lock, record.json      once it is recorded
-
 Tables and models travel through the project's DVC remote. Before a command the workspace is made or brought up to date from there, after it
 the new results are added: so each task of a run may land on any worker, and goes on elsewhere when one is lost. Equal inputs give equal
 digests, so what a worker adds that was given up is what the next one adds.
@@ -16,92 +12,18 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from contract.errors import BulkheadError, ConfigurationError, ConflictError, UnavailableError
+from contract.errors import ConfigurationError, ConflictError, UnavailableError
 from contract.files import canonical_json, private_directory, write_atomically
-from contract.store.providers import PROVIDERS, Bucket, reason
-from contract.store.remote import failure
 from pipelines import paths
-from pipelines.runs import workspace as local
-from pipelines.runs.workspace import State, Workspace
+from pipelines.runs.workspaces import closing, opening, records
+from pipelines.runs.workspaces.shared import VARIABLE, of
+from pipelines.runs.workspaces.workspace import State, Workspace, open_workspaces, remove
 
-VARIABLE = "BULKHEAD_RUNS"
 _KNOWN = ".git/shared.json"  # the opening that this workspace belongs to, and the `dvc.lock` that it began with
-_REPORTS = (paths.METRICS, "reports")
-
-
-@dataclass(frozen=True)
-class Shared:
-    """The place of one run."""
-
-    location: str
-    workspace: Workspace
-
-    @cached_property
-    def _bucket(self) -> Bucket:
-        return Bucket(f"{self.location}/{self.workspace.name}")
-
-    def read(self) -> dict[str, Any] | None:
-        """Return the run's state; None if it was never opened."""
-        content = self.get("state.json")
-        return None if content is None else json.loads(content)
-
-    def get(self, key: str) -> bytes | None:
-        """Return one object."""
-        with _explained("read a run", self.location):
-            found = self._bucket.read(key)
-        return found.content if found else None
-
-    def put(self, key: str, content: bytes) -> None:
-        """Write one object."""
-        with _explained("write a run", self.location):
-            self._bucket.write(key, content)
-
-    def change(self, how: Callable[[dict[str, Any] | None], dict[str, Any]]) -> dict[str, Any]:
-        """Change the state by a function of the present one, again for each change of another worker's meanwhile."""
-        while True:
-            with _explained("change a run", self.location):
-                before = self._bucket.read("state.json")
-                after = how(json.loads(before.content) if before else None)
-                if self._bucket.swap("state.json", canonical_json(after), before.version if before else None):
-                    return after
-
-    def put_tree(self, root: Path) -> None:
-        """Write metrics and reports."""
-        for path in (found for name in _REPORTS for found in [root / name, *(root / name).rglob("*")]):
-            if path.is_file():
-                self.put(f"reports/{path.relative_to(root).as_posix()}", path.read_bytes())
-
-    def get_tree(self, root: Path) -> None:
-        """Read metrics and reports into a workspace."""
-        with _explained("list a run", self.location):
-            names = list(self._bucket.list("reports"))
-        for name in names:
-            content = self.get(f"reports/{name}")
-            if content is not None:
-                (root / name).parent.mkdir(parents=True, exist_ok=True)
-                write_atomically(root / name, content)
-
-
-def of(workspace: Workspace) -> Shared | None:
-    """Return the place of a run in BULKHEAD_RUNS; None without that variable.
-
-    Raises:
-        ConfigurationError: it is no bucket.
-    """
-    location = os.environ.get(VARIABLE)
-    if not location:
-        return None
-    if location.partition("://")[0] not in PROVIDERS:
-        names = ", ".join(f"{name}://" for name in PROVIDERS)
-        raise ConfigurationError(f"{VARIABLE} is {location!r}; give bucket/prefix after one of {names}")
-    return Shared(location.rstrip("/"), workspace)
 
 
 def open_run(
@@ -110,7 +32,7 @@ def open_run(
     """Open a run, here or, if it is open already, as another worker has opened it."""
     shared = of(workspace)
     if shared is None:
-        return local.open_workspace(workspace, through=through, like=like, again=again, now=now)
+        return opening.open_workspace(workspace, through=through, like=like, again=again, now=now)
     _require_remote(workspace.project)
     if like:
         _fetch_record(like)
@@ -119,8 +41,8 @@ def open_run(
     if known is None or known["closed"]:
         with workspace.guard():
             if workspace.path.exists():
-                local.remove(workspace.path)
-        state = local.open_workspace(workspace, through=through, like=like, again=again, now=now, alone=False)
+                remove(workspace.path)
+        state = opening.open_workspace(workspace, through=through, like=like, again=again, now=now, alone=False)
         mine = {
             "id": uuid.uuid4().hex,
             "commit": state.commit,
@@ -152,7 +74,7 @@ def join(workspace: Workspace) -> bool:
             f"run {workspace.run!r} is not open in {shared.location}; open it with `python -m pipelines.runs open`"
         )
     if workspace.path.exists() and _known(workspace).get("id") != known["id"]:
-        local.remove(workspace.path)
+        remove(workspace.path)
     if not workspace.path.exists():
         _make(workspace, known)
     lock = workspace.path / "dvc.lock"
@@ -208,11 +130,11 @@ def record_run(workspace: Workspace) -> dict[str, str]:
     """Record a run, for all workers if it is shared; return the record."""
     shared = of(workspace)
     if shared is None:
-        return local.record(workspace)
+        return records.record(workspace)
     with workspace.guard():
         if join(workspace):
             pull(workspace)
-        entry = local.record(workspace) | {"reports": f"{shared.location}/{workspace.name}/reports"}
+        entry = records.record(workspace) | {"reports": f"{shared.location}/{workspace.name}/reports"}
         shared.put("dvc.lock", workspace.recorded_lock.read_bytes())
         shared.put("record.json", canonical_json(entry))
     return entry
@@ -223,7 +145,7 @@ def close_run(workspace: Workspace, *, keep: bool = True) -> str:
     shared = of(workspace)
     known = shared.read() if shared else None
     if shared is None or known is None:
-        return local.close_workspace(workspace, keep=keep)
+        return closing.close_workspace(workspace, keep=keep)
     if known["failed"]:
         return f"{workspace.name} failed in {known['failed']} on {known['on']}; its workspace there is kept as evidence"
     if not known["closed"]:
@@ -236,11 +158,11 @@ def close_run(workspace: Workspace, *, keep: bool = True) -> str:
 
 def _remove_closed(workspace: Workspace) -> None:
     """Remove the workspaces here whose runs are closed."""
-    for other in local.open_workspaces(workspace.project, workspace.var):
+    for other in open_workspaces(workspace.project, workspace.var):
         shared = of(other)
         known = shared.read() if shared else None
         if known and known["closed"] and not other.is_busy:
-            local.remove(other.path)
+            remove(other.path)
 
 
 def _require_remote(project: Path) -> None:
@@ -266,7 +188,7 @@ def _make(workspace: Workspace, known: dict[str, Any]) -> None:
             f"{workspace.project} and its git remotes lack the commit {known['commit'][:12]} of run {workspace.run!r}; push it from the "
             "checkout that opened the run"
         )
-    local.make(workspace, known["commit"], known["through"], like=like, again=known["again"])
+    opening.make(workspace, known["commit"], known["through"], like=like, again=known["again"])
     _know(workspace, known)
 
 
@@ -337,13 +259,3 @@ def _dvc(workspace: Workspace, *command: str) -> None:
 
 def _git(workspace: Workspace, *arguments: str) -> int:
     return subprocess.run(["git", *arguments], cwd=workspace.project, capture_output=True, check=False).returncode
-
-
-@contextmanager
-def _explained(doing: str, location: str) -> Iterator[None]:
-    try:
-        yield
-    except BulkheadError:
-        raise
-    except Exception as error:
-        raise failure(error, f"cannot {doing} in {VARIABLE}={location}", reason(error), "used") from error

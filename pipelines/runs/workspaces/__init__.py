@@ -1,0 +1,1 @@
+"""The workspaces of runs: opened, recorded, closed, and shared by workers of several checkouts."""
