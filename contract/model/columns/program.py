@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import accumulate, chain, pairwise, product
-from typing import Any, NamedTuple
+from itertools import chain
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from contract.model.columns import transforms as column_transforms
 from contract.model.columns.categories import Categories, Coded
+from contract.model.columns.numbers import Numbers
 from contract.model.columns.readers import Moments, Parsed, Reader, reader, value_parser
+from contract.model.columns.spans import spans_of
 from contract.model.columns.texts import Array, Column
 from contract.model.columns.transforms import ColumnTransform
 from contract.model.row_program import Fallback, Parser, Row
 from contract.model.transforms import Function
 from contract.schema.kinds import KINDS
 from contract.schema.schema import FeatureSchema, Field
-from contract.schema.texts import missing_numbers
 
 _FP64 = np.dtype("<f8")
-_REMEMBERED = 64  # combinations of numbers of rows
 Assumed = list[tuple[Fallback, list[int]]]  # each fallback taken, with its rows
 Matrix = NDArray[np.float32]
 Maker = Callable[[Sequence[Parsed]], Array | list[float]]
@@ -89,7 +88,7 @@ class ColumnProgram:
         ]
         self._missing = [{"field": field.name, "problem": "missing"} for field in schema.fields]
         self._unknown = [(place[name], {"field": name, "problem": "unknown category"}) for name in closed]
-        self._numbers = _Numbers([place[field.name] for field in block_fields(schema)], schema.fields, bounds)
+        self._numbers = Numbers([place[field.name] for field in block_fields(schema)], schema.fields, bounds)
         self._others = [place for place in range(len(schema.fields)) if place not in self._numbers.places]
         self._other_readers = [entry for entry in self._readers if entry[0] not in self._numbers.places]
         self._without_numbers: list[Parsed] = [[]] * len(schema.fields)
@@ -116,7 +115,7 @@ class ColumnProgram:
             ValueError: a value violates the schema, or the requests differ in their columns.
         """
         blocks = [request.block for request in requests if request.block is not None]
-        spans = _spans(tuple([request.size for request in requests]))
+        spans = spans_of(tuple([request.size for request in requests]))
         size, parsed = spans.ends[-1], self._without_numbers[:]
         for place, read in self._other_readers if blocks else self._readers:
             columns = self._sent(requests, place)
@@ -172,98 +171,6 @@ class ColumnProgram:
         for index, make in self._made:
             columns[index] = make(parsed)
         return matrix
-
-
-class _Numbers:
-    """The numbers and booleans, checked and encoded together as one block.
-
-    Args:
-        places: those of these fields among all fields.
-    """
-
-    def __init__(
-        self, places: Sequence[int], fields: Sequence[Field], bounds: Mapping[str, tuple[float, float]]
-    ) -> None:
-        self.places = places
-        of_block = [fields[place] for place in places]
-        limits = [bounds.get(field.name, (0.0, 1.0)) for field in of_block]
-        self._low, self._high = np.array(limits, np.float64).reshape(-1, 2, 1).swapaxes(0, 1)
-        self._zero = np.zeros(())  # NumPy takes an array in half of the time of Python's number
-        self._known_cuts = lru_cache(maxsize=_REMEMBERED)(self._cuts)
-        self._required = {place for place in places if fields[place].required}
-        self._sentinels = [
-            (index, sorted(numbers))
-            for index, field in enumerate(of_block)
-            if field.name in bounds and (numbers := missing_numbers(field))
-        ]
-
-    def joined(self, parsed: Sequence[Parsed], size: int) -> Array:
-        """Return the parsed numbers as float64, fields × rows."""
-        arrays: list[Any] = [parsed[place] for place in self.places]
-        return np.concatenate([np.empty(0), *arrays], dtype=np.float64).reshape(len(arrays), size)
-
-    def checked(self, block: Array, spans: _Spans) -> list[dict[int, list[int]]]:
-        """Return for each request the rows with missing values, by the place of the field; raises ValueError for values out of bounds."""
-        block += self._zero  # there is one zero: what is -0 becomes 0
-        for index, sentinels in self._sentinels:
-            block[index, np.isin(block[index], sentinels)] = np.nan
-        within = (block >= self._low) & (block <= self._high)  # NaN is not
-        absent = block.size - np.count_nonzero(within)
-        found: list[dict[int, list[int]]] = [{} for _ in spans.ends]
-        if not absent:
-            return found
-        missing = np.isnan(block)
-        positions = missing.ravel().nonzero()[0]
-        if len(positions) != absent:
-            raise ValueError("a number is out of bounds")
-        np.putmask(block, missing, np.nan)  # there are many of them
-        rows, cuts = spans.rows(positions), positions.searchsorted(self._known_cuts(spans.ends)).tolist()
-        for (place, own), (first, end) in zip(product(self.places, found), pairwise((0, *cuts)), strict=True):
-            if first != end:
-                own[place] = rows[first:end]
-        if not self._required.isdisjoint(chain.from_iterable(found)):
-            raise ValueError("a required number is missing")
-        return found
-
-    def _cuts(self, ends: tuple[int, ...]) -> Array:
-        """Return the ends of each field's requests in the block."""
-        return np.add.outer(np.arange(len(self.places)) * ends[-1], ends).ravel()
-
-
-class _Spans(NamedTuple):
-    """The rows of requests one after the other.
-
-    Attributes:
-        ends: where the rows of each request end.
-        of: of each row, its request.
-        own: of each row, its number in its request.
-    """
-
-    ends: tuple[int, ...]
-    of: list[int]
-    own: Array
-
-    def rows(self, positions: Array) -> list[int]:
-        """Return the rows in their requests of positions in a block of fields × rows."""
-        rows = positions % self.ends[-1]
-        found: list[int] = (rows if len(self.ends) == 1 else self.own.take(rows)).tolist()
-        return found
-
-    def split(self, rows: list[int]) -> list[list[int]]:
-        """Return the rows of each request, as numbered in it."""
-        if len(self.ends) == 1:
-            return [rows]
-        split: list[list[int]] = [[] for _ in self.ends]
-        for row, own in zip(rows, self.own.take(rows).tolist(), strict=True):
-            split[self.of[row]].append(own)
-        return split
-
-
-@lru_cache(maxsize=_REMEMBERED)
-def _spans(sizes: tuple[int, ...]) -> _Spans:
-    of = np.repeat(np.arange(len(sizes)), sizes)
-    ends = tuple(accumulate(sizes))
-    return _Spans(ends, of.tolist(), np.arange(ends[-1]) - (np.array(ends) - sizes).take(of))
 
 
 def _compact(places: Array) -> Any:
