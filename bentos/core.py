@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from bentos.monitoring.observations import Observations
 from bentos.monitoring.prediction_log import PredictionLog
 from bentos.monitoring.sketches import Sketches
 from bentos.monitoring.tracing import Tracing, sampling
-from bentos.rounds import Rounds, Unscored
+from bentos.rounds import AnswerT, Rounds, Unscored
 from contract.bundle import manifest
 from contract.bundle.limits import FILE_NAME as LIMITS_FILE_NAME
 from contract.bundle.limits import Limits
@@ -34,7 +34,6 @@ from contract.prediction_log import settings as log_settings
 from contract.prediction_log.records import ID_LIMIT_BYTES
 from contract.schema.schema import FeatureSchema
 
-_Said = TypeVar("_Said")
 _SHADOW_METRICS = "bulkhead_shadow_log_rows", "bulkhead_shadow_log_dropped_rows"
 
 
@@ -165,10 +164,10 @@ class Core:
     def predict_tensors(
         self,
         given: list[Row] | Columns,
-        answer: Callable[[Outputs, Assumed], _Said],
+        answer: Callable[[Outputs, Assumed], AnswerT],
         request_id: bytes = b"",
         mirrored: bytes = b"",
-    ) -> _Said | Unscored[_Said]:
+    ) -> AnswerT | Unscored[AnswerT]:
         """Return what `answer` makes of the same answers by output and of the rows that took each fallback.
 
         Args:
@@ -184,9 +183,9 @@ class Core:
         return answer(outputs, by_fallback(fallbacks))
 
     def _unscored(
-        self, given: Columns, answer: Callable[[Outputs, Assumed], _Said], request_id: bytes, mirrored: bytes
-    ) -> Unscored[_Said]:
-        def finish(scored: Scored, assumed: Assumed) -> _Said:
+        self, given: Columns, answer: Callable[[Outputs, Assumed], AnswerT], request_id: bytes, mirrored: bytes
+    ) -> Unscored[AnswerT]:
+        def finish(scored: Scored, assumed: Assumed) -> AnswerT:
             outputs = self._predictor.outputs(scored.scores)
             self._observe(scored, request_id, mirrored)
             return answer(outputs, assumed)

@@ -21,12 +21,12 @@ from contract.model.columns.program import Assumed, Columns
 from contract.model.predictor import Predictor, Scored
 
 _ENOUGH = 256  # rows: more together gain no more, and the first would wait longer
-Said = TypeVar("Said")
+AnswerT = TypeVar("AnswerT")
 Result = tuple[Scored, Assumed]
 Score = Callable[[], Result]
 
 
-class Unscored(Struct, Generic[Said]):
+class Unscored(Struct, Generic[AnswerT]):
     """A prediction that has been read, but not encoded and scored.
 
     Attributes:
@@ -34,7 +34,7 @@ class Unscored(Struct, Generic[Said]):
     """
 
     columns: Columns
-    answer: Callable[[Scored, Assumed], Said]
+    answer: Callable[[Scored, Assumed], AnswerT]
 
 
 class Rounds:

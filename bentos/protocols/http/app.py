@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import perf_counter
-from typing import TypeVar
 
 from bentos.core import Core
 from bentos.errors import (
@@ -38,10 +37,9 @@ from bentos.protocols.http.oip import OipEndpoint
 from bentos.protocols.http.pages.pages import PATHS, Pages
 from bentos.protocols.http.predict import PATH as PREDICT_PATH
 from bentos.protocols.http.predict import PredictEndpoint
-from bentos.rounds import Score, Unscored
+from bentos.rounds import AnswerT, Score, Unscored
 from contract.errors import RequestError, UnsupportedTypeError
 
-_Said = TypeVar("_Said")
 # The page at `/` runs BentoML's copy of Swagger UI, with styles and pictures made in place. Source: OWASP, HTTP Headers Cheat Sheet.
 _SECURITY = (
     (b"x-content-type-options", b"nosniff"),
@@ -109,10 +107,10 @@ class HttpApp:
         self._count(request, "disconnected")
 
     def _observed(
-        self, request: Request, respond: Callable[[Request], _Said], *, predicts: bool = False
-    ) -> _Said | Response:
+        self, request: Request, respond: Callable[[Request], AnswerT], *, predicts: bool = False
+    ) -> AnswerT | Response:
         outcome = OK
-        response: _Said | Response
+        response: AnswerT | Response
         try:
             response = respond(request)
         except RequestError as error:
