@@ -12,18 +12,19 @@ BulkheadError
     ├── TooLargeError        too many rows or bytes                            HTTP 413
     └── UnsupportedTypeError the content type is unsupported                   HTTP 415
 
-Exit codes are those of BSD's sysexits.h. A retry can help after 75 (EX_TEMPFAIL), not after 64, 65 and 78.
+Exit codes are those of BSD's sysexits.h, which `os` has by name. A retry can help after 75 (EX_TEMPFAIL), not after 64, 65 and 78.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
-EXIT_USAGE = 64
-EXIT_DATA = 65
-EXIT_RETRY = 75
-EXIT_CONFIGURATION = 78
+EXIT_USAGE = os.EX_USAGE
+EXIT_DATA = os.EX_DATAERR
+EXIT_RETRY = os.EX_TEMPFAIL
+EXIT_CONFIGURATION = os.EX_CONFIG
 # What Airflow must not retry: the same input fails again.
 FINAL_EXIT_CODES = frozenset({EXIT_USAGE, EXIT_DATA, EXIT_CONFIGURATION})
 

@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 
 from contract.bundle import signature
+from contract.errors import EXIT_DATA
 from contract.store.store import Store
 from drills.fleet.fleets import DrilledFleet, another
 from drills.fleet.injections import counted, kill_and_wait, under_load
@@ -100,5 +101,5 @@ def key_rotated(one: DrilledFleet) -> list[Result]:
         counted(
             41, "signing key rotated", "deployed, rolled back, scaled; the old key removed, each replica killed", found
         ),
-        Result(41, "unknown key", "deploy", 1, int(refused != 65), f"refused: {refused}", refused == 65),
+        Result(41, "unknown key", "deploy", 1, int(refused != EXIT_DATA), f"refused: {refused}", refused == EXIT_DATA),
     ]

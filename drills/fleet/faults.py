@@ -6,6 +6,7 @@ import signal
 import time
 from contextlib import ExitStack
 
+from contract.errors import EXIT_RETRY
 from drills.fleet import custody, refusals
 from drills.fleet.fleets import DrilledFleet, fleets, waited
 from drills.fleet.injections import counted, kill_and_wait, over_both, under_load
@@ -143,7 +144,7 @@ def _repaired(one: DrilledFleet, number: int, done: str) -> list[Result]:
         time.sleep(1)
         before = one.supervisord
         send([before], number)
-        waited(lambda: one.run("status")[0] == 75, "status to see it")
+        waited(lambda: one.run("status")[0] == EXIT_RETRY, "status to see it")
         took = one.wait_until_ready(120)
     return [counted(36, f"supervisord {done}", f"supervisord {done}; repaired in {took:.0f} s", found)]
 
@@ -210,7 +211,7 @@ def balancer_stopped(one: DrilledFleet) -> list[Result]:
     """Stop both Envoys: their callers wait or fail, and the reconciler replaces them."""
     one.serve(2)
     send({pid for name in one.envoys for pid in one.pids(name)}, signal.SIGSTOP)
-    waited(lambda: one.run("status")[0] == 75, "status to see it")
+    waited(lambda: one.run("status")[0] == EXIT_RETRY, "status to see it")
     took = one.wait_until_ready()
     with under_load(one, one.first) as found:
         pass

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from contract.errors import FINAL_EXIT_CODES
 from drills.results import Result
 from drills.training.attempts import Attempt, Outcome, Runs
 from harness.workspaces import TWO_MONTHS
@@ -21,7 +22,6 @@ CHANGES: Mapping[str, Mapping[str, Any]] = {
     "train": {"learning_rate": 0.04, "checkpoint_rounds": _CHUNK},
 }
 _POLL_S, _EDGE_S = 0.02, 1.0
-_FINAL = (64, 65, 78)  # exit codes after which nobody tries again
 _CLOCKS = ("-1h", "+1h", "-366d", "+366d")
 
 
@@ -123,7 +123,7 @@ def _kill(attempt: Attempt, random: Random, tally: Tally) -> bool:
     attempt.kill(random)
     tally.kills += 1
     tally.in_train += in_train
-    if attempt.wait() in _FINAL:
+    if attempt.wait() in FINAL_EXIT_CODES:
         tally.given_up.append(attempt.wait())
     return in_train
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import psutil
 
+from contract.errors import EXIT_RETRY
 from contract.store.store import Store
 from drills.results import Result
 from drills.training import orders
@@ -21,7 +22,6 @@ from pipelines.runs.workspaces.workspace import Workspace as RunWorkspace
 
 _STEPS = (("repro", "validate"), ("repro", "evaluate"), ("repro", "bundle"), ("record",))
 _FINAL, _RETRIES = (64, 65, 78), 2  # of the DAGs' tasks
-_LOST = 75  # the exit code of a publication that another one preceded
 _PUBLISH = ["-m", "pipelines", "publish"]
 _POLL_S, _LIMIT_S = 0.1, 900.0
 
@@ -132,7 +132,7 @@ def side_by_side(months: Sequence[str]) -> tuple[list[Result], dict[str, Mapping
 def _publications(project: Workspace, runs: Sequence[Run]) -> Result:
     ended = publish_all(runs)
     won = [month for month, (code, _) in ended.items() if code == 0]
-    told = [month for month, (code, said) in ended.items() if code == _LOST and "moved by somebody else" in said]
+    told = [month for month, (code, said) in ended.items() if code == EXIT_RETRY and "moved by somebody else" in said]
     store = Store(str(project.path / "store"))
     channel = store.read("candidate")
     print(f"published: {won}; told that another was faster: {len(told)}; in the store: {len(store.digests())}")

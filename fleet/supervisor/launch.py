@@ -24,7 +24,6 @@ from contract.environment.limits import limit
 REFUSAL = "refused.txt"  # in a replica's directory: the reason why its bundle was not started
 FILTER = 100  # the descriptor on which a sandbox finds its filter of system calls
 _PAUSE_S = 1.0
-_EXIT_DATA, _EXIT_RETRY = 65, 75  # of `contract.errors`
 
 
 def main() -> None:
@@ -76,7 +75,7 @@ def _refuse(bundle: str, digest: str) -> None:
     except (BundleError, OSError) as error:
         print(f"not started: {error}", file=sys.stderr)
         write_atomically(Path(REFUSAL), str(error).encode())
-        sys.exit(_EXIT_DATA)
+        sys.exit(os.EX_DATAERR)
 
 
 def _taken(option: str, address: str) -> tuple[str, str]:
@@ -85,7 +84,7 @@ def _taken(option: str, address: str) -> tuple[str, str]:
         taken = _path(address) if address.startswith("/") else _port(address)
     except OSError as error:
         print(f"cannot listen on {address} ({error.strerror})", file=sys.stderr)
-        sys.exit(_EXIT_RETRY)
+        sys.exit(os.EX_TEMPFAIL)
     os.set_inheritable(taken.fileno(), True)
     return option, str(taken.detach())
 
