@@ -6,14 +6,12 @@ state change together, once all that can fail has been done: a command that fail
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any, Literal
 
-from contract.errors import BulkheadError, BundleError, ConfigurationError, UnavailableError
+from contract.errors import BulkheadError, ConfigurationError, UnavailableError
 from fleet.configuration import declaration
 from fleet.configuration import state as fleet_state
 from fleet.configuration.changes import Cause
@@ -23,44 +21,20 @@ from fleet.configuration.settings import Settings
 from fleet.configuration.state import Bounds, Canary, State
 from fleet.control import history
 from fleet.control.convergence import Convergence
-from fleet.control.program import program as program_of
+from fleet.control.keepers import Keepers
+from fleet.control.wanted import Wanted, WantedReader
 from fleet.envoy.proxy import Proxy
 from fleet.isolation import sandbox, weight
 from fleet.monitoring import status as fleet_status
-from fleet.monitoring.page import program as page
 from fleet.store import callers
 from fleet.store.installed import Installed
-from fleet.supervisor import heartbeat
 from fleet.supervisor.lock import LIMIT_S, exclusive
 from fleet.supervisor.supervision import Supervisor
 
-# Nothing else of the caller's environment reaches supervisord, and so the replicas: it may hold credentials.
-_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
 # Shorter than a command's: `status` must also come back while supervisord hangs.
 _STATUS_LIMIT_S = 2.0
 APPLY, REPAIR = "apply", "repair"  # the reconciler's verbs in the history
-_GUARD_LIMIT_S, _POLL_S = 10.0, 0.1
 _FIRST_PERCENT = 1  # of a canary that is judged automatically
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    """What a verb starts from: the declaration, the bytes that it was read from, and the live bundle of the store.
-
-    `writes` is False where the file is refused and stays as it is.
-    """
-
-    declared: Declaration
-    content: bytes | None
-    live: str | None
-    writes: bool = True
-
-    @property
-    def after_a_move(self) -> Declaration:
-        """The declaration once another bundle is live: a canary is tried against one live bundle, and none is its own shadow."""
-        shadow = self.declared.shadow
-        is_live = bool(shadow and self.live and self.live.startswith(shadow))
-        return replace(self.declared, canary=None, shadow=None if is_live else shadow)
 
 
 class Fleet:
@@ -85,6 +59,8 @@ class Fleet:
         self._installed = Installed(settings.root, self._store, settings.verify_keys)
         self._supervisor = Supervisor(settings.root)
         self._proxy = Proxy(settings)
+        self._keepers = Keepers(settings, self._supervisor)
+        self._wanted = WantedReader(settings, self._store, tell)
         self._convergence = Convergence(settings, self._store, self._installed, self._supervisor, self._proxy, tell)
 
     def up(self, replicas: int | Bounds | None = None, *, keep: bool = False, isolated: bool = False) -> None:
@@ -99,16 +75,16 @@ class Fleet:
             ConfigurationError: isolation is required, and this machine cannot isolate.
         """
         with self._exclusive():
-            wanted = self._wanted(keep=keep)
+            wanted = self._wanted.read(keep=keep)
             if replicas is not None:
                 wanted = replace(wanted, declared=replace(wanted.declared, replicas=replicas))
             if isolated:
                 wanted = replace(wanted, declared=replace(wanted.declared, isolation="required"))
             # Before anything is started.
             sandbox.find(wanted.declared.isolation, self._settings)
-            self._start()
+            self._keepers.start()
             self._change("up", wanted)
-            self._await_guard()
+            self._keepers.await_guard()
 
     def deploy(
         self,
@@ -127,17 +103,17 @@ class Fleet:
         with self._running():
             digest = self._store.resolve(reference)
             if shadow:
-                wanted = self._wanted()
+                wanted = self._wanted.read()
                 declared = replace(wanted.declared, shadow=digest)
                 self._change("shadow", replace(wanted, declared=declared), digest, breaking=True)
             elif canary is None:
                 self._check_callers(digest, breaking=breaking)
                 # Not `_wanted`: what a lost store named live before does not matter any more.
-                wanted = self._declared(digest)
+                wanted = self._wanted.declared(digest)
                 declared = wanted.after_a_move
                 self._change("deploy", replace(wanted, declared=declared), digest, moved_by="fleet deploy")
             else:
-                wanted = self._wanted()
+                wanted = self._wanted.read()
                 trial = Trial(digest, _FIRST_PERCENT, "auto") if canary == "auto" else Trial(digest, canary)
                 declared = replace(wanted.declared, canary=trial)
                 self._change("canary", replace(wanted, declared=declared), digest, breaking=breaking)
@@ -145,7 +121,7 @@ class Fleet:
     def scale(self, replicas: int | Bounds) -> None:
         """Declare another number of replicas of the live bundle, or bounds between which the autoscaler chooses it."""
         with self._running():
-            wanted = self._wanted()
+            wanted = self._wanted.read()
             before = wanted.declared.replicas
             if isinstance(replicas, Bounds) and isinstance(before, Bounds):
                 replicas = replace(replicas, in_flight=before.in_flight)
@@ -154,12 +130,12 @@ class Fleet:
     def promote(self, *, breaking: bool = False) -> None:
         """Make the canary the live bundle; `breaking` as for `deploy`."""
         with self._running():
-            self._promote(self._wanted(), breaking=breaking)
+            self._promote(self._wanted.read(), breaking=breaking)
 
     def rollback(self, *, shadow: bool = False) -> None:
         """Remove the canary; without one, return to the bundle that was live before. With `shadow`, remove the shadow."""
         with self._running():
-            wanted, saved = self._wanted(), self._load()
+            wanted, saved = self._wanted.read(), self._load()
             if shadow:
                 self._change("unshadow", replace(wanted, declared=replace(wanted.declared, shadow=None)), saved.shadow)
                 return
@@ -178,7 +154,7 @@ class Fleet:
         """Do what a controller asks for, unless the canary or shadow that it judged has been replaced meanwhile."""
         with self._running():
             # A judge's rollback must not wait for a person who edits the file.
-            wanted, saved = self._wanted(keep=True), self._load()
+            wanted, saved = self._wanted.read(keep=True), self._load()
             declared, trial = wanted.declared, wanted.declared.canary
             if edit.bundle not in (None, saved.canary and saved.canary.digest, saved.shadow):
                 return
@@ -199,19 +175,19 @@ class Fleet:
     def start(self) -> None:
         """Start supervisord with the reconciler, where they do not run."""
         with self._exclusive():
-            self._start()
+            self._keepers.start()
 
     def reconcile(self) -> None:
         """Apply what was edited in `fleet.yaml` or moved in the store."""
         with self._running():
-            self._change(APPLY, self._wanted())
+            self._change(APPLY, self._wanted.read())
 
     def repair(self) -> None:
         """Replace what does not serve, and clear away what a killed command left; what is in force stays so."""
         with self._running():
             saved = self._load()
-            self._ensure_page()
-            self._change(REPAIR, _Wanted(Declaration.of(saved), None, saved.live, writes=False))
+            self._keepers.ensure_page()
+            self._change(REPAIR, Wanted(Declaration.of(saved), None, saved.live, writes=False))
 
     def down(self) -> None:
         """Stop every process of the fleet; what is declared and the live bundle are remembered."""
@@ -226,11 +202,11 @@ class Fleet:
         supervisor = Supervisor(self._settings.root, _STATUS_LIMIT_S)
         return fleet_status.of(self._settings, self._load(), self._store.read("live"), supervisor, self._proxy)
 
-    def _promote(self, wanted: _Wanted, *, breaking: bool) -> None:
+    def _promote(self, wanted: Wanted, *, breaking: bool) -> None:
         trial = wanted.declared.canary
         if trial is None:
             raise ConfigurationError("there is no canary to promote; `fleet deploy REF --canary PERCENT` makes one")
-        digest = self._resolved(trial.bundle)
+        digest = self._wanted.resolved(trial.bundle)
         self._check_callers(digest, breaking=breaking)
         wanted = replace(wanted, live=digest)
         declared = wanted.after_a_move
@@ -239,7 +215,7 @@ class Fleet:
     def _change(
         self,
         verb: str,
-        wanted: _Wanted,
+        wanted: Wanted,
         bundle: str | None = None,
         *,
         moved_by: str | None = None,
@@ -251,7 +227,7 @@ class Fleet:
         text = declaration.rendered(wanted.declared, wanted.content, path) if wanted.writes else None
         state = wanted.declared.applied(
             replace(saved, live=wanted.live, size=size or saved.size),
-            self._resolved,
+            self._wanted.resolved,
         )
         self._check_trials(saved, state, breaking=breaking)
         written = declaration.replaced(path, wanted.content, text) if text else nullcontext()
@@ -288,86 +264,6 @@ class Fleet:
     def _check_callers(self, digest: str, *, breaking: bool) -> None:
         live = self._store.read("live")
         callers.check(live.digest if live else None, digest, self._installed.bundle, breaking=breaking)
-
-    def _resolved(self, reference: str) -> str:
-        """Return the digest that a reference in `fleet.yaml` names, without the store where that bundle runs already.
-
-        Raises:
-            ConfigurationError: no bundle of the store, or several, have a digest that begins so.
-        """
-        saved = self._load()
-        known = (saved.canary and saved.canary.digest, saved.shadow)
-        if found := next((digest for digest in known if digest and digest.startswith(reference)), None):
-            return found
-        try:
-            return self._store.resolve(reference)
-        except BundleError as error:
-            raise ConfigurationError(f"{self._settings.declaration}: {error}") from error
-
-    def _start(self) -> None:
-        """Start supervisord unless one runs and answers; programs of an earlier one serve until they are replaced."""
-        if not self._supervisor.answers():
-            heartbeat.begin(self._settings.root)
-            environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-            prefix = weight.within(self._settings.weight) if self._settings.weight else ()
-            self._supervisor.start(environment, program_of(self._settings), prefix)
-            left = self._supervisor.strays()
-            saved = self._load()
-            # Replicas of a killed supervisord may have outlived it; the others are gone for good.
-            alive = tuple(replica for replica in saved.replicas if replica.name in left)
-            fleet_state.save(self._settings.state, replace(saved, replicas=alive))
-        self._ensure_reconciler()
-        self._ensure_page()
-
-    def _await_guard(self) -> None:
-        """Wait until the reconciler has begun its work, so that the fleet is guarded when `up` ends."""
-        supervisord, deadline = self._supervisor.process, time.monotonic() + _GUARD_LIMIT_S
-        while supervisord and not self._supervisor.is_guarded(supervisord) and time.monotonic() < deadline:
-            time.sleep(_POLL_S)
-
-    def _ensure_reconciler(self) -> None:
-        """Start the reconciler unless it runs and looks."""
-        program = program_of(self._settings)
-        if not self._supervisor.ensure(program):
-            if heartbeat.looks(self._settings.root):
-                return
-            self._supervisor.kill(program.name)
-        heartbeat.begin(self._settings.root)
-
-    def _ensure_page(self) -> None:
-        """Start the status page, which keeps the ledger of costs too; the reconciler kills one that hangs."""
-        self._supervisor.ensure(page.program(self._settings))
-
-    def _wanted(self, *, keep: bool = False) -> _Wanted:
-        """Return what is declared, with the store's live bundle, which another fleet may have moved.
-
-        Raises:
-            ConfigurationError: `fleet.yaml` is refused; or the store names no bundle though one was live. It is another store, or lost;
-                serving goes on.
-        """
-        saved, channel = self._load(), self._store.read("live")
-        if channel is None and saved.live is not None:
-            raise ConfigurationError(
-                f"{fleet_status.silence(self._store.location, saved.live)}; nothing was changed. If that store is gone for good, "
-                f"serve from this one with `fleet deploy`, or where the fleet is down, delete {self._settings.state} first"
-            )
-        wanted = self._declared(channel.digest if channel else None, keep=keep)
-        # So a promotion that was killed after it had moved the channel is completed.
-        if saved.live not in (None, wanted.live):
-            return replace(wanted, declared=wanted.after_a_move)
-        return wanted
-
-    def _declared(self, live: str | None, *, keep: bool = False) -> _Wanted:
-        """Return what `fleet.yaml` says; where there is none, what the saved state fulfils."""
-        try:
-            found = declaration.read(self._settings.declaration)
-        except ConfigurationError as error:
-            if not keep:
-                raise
-            self._tell(f"{error}; what served before is served")
-            return _Wanted(Declaration.of(self._load()), None, live, writes=False)
-        declared, content = found or (Declaration.of(self._load()), None)
-        return _Wanted(declared, content, live)
 
     def _load(self) -> State:
         return fleet_state.load(self._settings.state)
