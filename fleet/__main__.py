@@ -8,16 +8,14 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 from contract import command_line
 from contract.errors import EXIT_RETRY, ConfigurationError
-from fleet.configuration.changes import Cause, described
+from fleet.configuration import verbs
+from fleet.configuration.changes import Cause
 from fleet.configuration.settings import PROJECT, Settings
-from fleet.configuration.state import Bounds
 from fleet.control import history
 from fleet.control.fleet import Fleet
 from fleet.control.trial import IF_TRAFFIC, Judged, Trial
@@ -43,8 +41,7 @@ def _run(options: argparse.Namespace) -> int:
     started = time.monotonic()
     settings = Settings.read(os.environ)
     if options.command == "history":
-        entries = history.read(settings.root)
-        print(json.dumps([asdict(each) for each in entries]) if options.json else described(entries))
+        verbs.print_history(history.read(settings.root), as_json=options.json)
         return 0
     if options.command == "costs":
         costs = Observer(settings).costs_now()
@@ -53,7 +50,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.command == "status" and options.watch:
         return watch.run(settings, describe, as_json=options.json)
     cause = Cause.person(getattr(options, "why", ""))
-    fleet = Fleet(settings, lambda line: print(line, file=sys.stderr, flush=True), cause)
+    fleet = Fleet(settings, verbs.tell, cause)
     if options.command == "deploy":
         if options.wait:
             return _deploy_and_wait(fleet, settings, options)
@@ -75,7 +72,7 @@ def _deploy_and_wait(fleet: Fleet, settings: Settings, options: argparse.Namespa
             "--wait needs `--canary auto` or `if-traffic`: without a judge there is no verdict to wait for"
         )
     digest = settings.open_store().resolve(options.bundle)
-    trial = Trial(fleet, settings, digest, lambda line: print(line, file=sys.stderr, flush=True))
+    trial = Trial(fleet, settings, digest, verbs.tell)
     ended = trial.run(options.canary, since=options.since, breaking=options.breaking)
     print(json.dumps(ended.outcome()) if options.json else f"{digest[:12]} is {ended.verdict}: {ended.why}", flush=True)
     ended.require()
@@ -133,28 +130,13 @@ def _canary(text: str) -> int | Judged | None:
     return text if text in ("auto", IF_TRAFFIC) else int(text)  # type: ignore[return-value]
 
 
-def _replicas(least: int, most: int | None = None, *more: int) -> int | Bounds:
-    if more:
-        raise ConfigurationError("`fleet scale` takes one number, or the least and the most")
-    return least if most is None else Bounds(least, most)
-
-
 def _parser() -> argparse.ArgumentParser:
-    common = command_line.Parser(add_help=False)
-    common.add_argument("--json", action="store_true", help="print the fleet's status, or the error, as JSON")
     parser = command_line.Parser(prog="fleet", description=__doc__)
     parser.add_argument(
         "--target", metavar="machine | kubernetes", help="whose fleet; default: of this machine"
     )  # by `_elsewhere`
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    def command(name: str, text: str, run: Callable[[Fleet, argparse.Namespace], object]) -> argparse.ArgumentParser:
-        """Add a subcommand."""
-        added = commands.add_parser(name, help=text, description=text, parents=[common])
-        added.set_defaults(run=run)
-        return added
-
-    up = command(
+    commands = verbs.Verbs(parser, verbs.common())
+    up = commands.add(
         "up",
         "start the fleet; serve the live bundle as fleet.yaml says",
         lambda fleet, options: fleet.up(options.size, keep=options.keep, isolated=options.require_isolation),
@@ -170,22 +152,20 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="declare `isolation: required`: refuse to start where replicas cannot be isolated",
     )
-    status = command("status", "print what runs and what it serves", lambda *_: None)
+    status = commands.add("status", "print what runs and what it serves")
     status.add_argument(
         "--watch",
         action="store_true",
         help="draw it anew every second, with the traffic of the last minute, until Ctrl-C",
     )
-    deploy = command(
+    deploy = commands.add(
         "deploy",
         "serve a bundle: start its replicas, check them, switch to them, drain the old ones",
         lambda fleet, options: fleet.deploy(
             options.bundle, options.canary, shadow=options.shadow, breaking=options.breaking
         ),
     )
-    deploy.add_argument(
-        "bundle", help="a channel such as `candidate`, or a digest or its first eight characters or more"
-    )
+    verbs.add_bundle(deploy)
     beside = deploy.add_mutually_exclusive_group()
     beside.add_argument(
         "--canary",
@@ -208,25 +188,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="TIME",
         help="with --wait: a verdict on this bundle since then (ISO 8601, UTC) is the answer, and no trial is begun",
     )
-    scale = command(
-        "scale", "change how many replicas serve", lambda fleet, options: fleet.scale(_replicas(*options.replicas))
-    )
-    scale.add_argument(
-        "replicas", type=int, nargs="+", metavar="N", help="a number, or two: the autoscaler's least and most"
-    )
-    promote = command(
-        "promote",
-        "make the canary the live bundle",
-        lambda fleet, options: fleet.promote(breaking=options.breaking),
-    )
-    for verb in (deploy, promote):
-        verb.add_argument(
-            "--breaking",
-            action=argparse.BooleanOptionalAction,
-            default=False,
-            help="allow a bundle that rejects or reads differently requests that the live bundle answers",
-        )
-    rollback = command(
+    scale, promote = commands.add_scale(), commands.add_promote()
+    verbs.add_breaking(deploy, promote)
+    rollback = commands.add(
         "rollback",
         "remove the canary; without one, return to the previous bundle",
         lambda fleet, options: fleet.rollback(shadow=options.shadow),
@@ -234,9 +198,9 @@ def _parser() -> argparse.ArgumentParser:
     rollback.add_argument("--shadow", action="store_true", help="remove the shadow instead")
     for verb in (up, deploy, scale, promote, rollback):
         verb.add_argument("--why", default="", metavar="TEXT", help="the reason, for `fleet history`")
-    command("history", "print every change: who, why, on what evidence, and how it ended", lambda *_: None)
-    command("costs", "print what predictions cost by day, idle time included, beside the training", lambda *_: None)
-    command("down", "stop every process of the fleet", lambda fleet, _: fleet.down())
+    commands.add("history", "print every change: who, why, on what evidence, and how it ended")
+    commands.add("costs", "print what predictions cost by day, idle time included, beside the training")
+    commands.add("down", "stop every process of the fleet", lambda fleet, _: fleet.down())
     return parser
 
 

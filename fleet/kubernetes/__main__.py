@@ -7,16 +7,14 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contract import command_line
 from contract.errors import EXIT_RETRY, ConfigurationError
-from fleet.configuration.changes import Cause, described
+from fleet.configuration import verbs
+from fleet.configuration.changes import Cause
 from fleet.configuration.settings import Settings
-from fleet.configuration.state import Bounds
 
 if TYPE_CHECKING:
     from fleet.kubernetes.cluster import ClusterFleet
@@ -42,19 +40,14 @@ def _run(options: argparse.Namespace) -> int:
     objects = manifests.render(_overlay(options.overlay))
     api = Api(options.context)
     change = Cause.person(options.why).entry(options.command)
-    fleet = ClusterFleet(api, settings.open_store(), objects, _tell, change, force=options.force)
+    fleet = ClusterFleet(api, settings.open_store(), objects, verbs.tell, change, force=options.force)
     if options.command == "history":
-        entries = fleet.history()
-        print(json.dumps([asdict(each) for each in entries]) if options.json else described(entries))
+        verbs.print_history(fleet.history(), as_json=options.json)
         return 0
     options.run(fleet, options)
     status = fleet.status()
     print(json.dumps(status) if options.json else describe(status))
     return EXIT_RETRY if options.command == "status" and not status["ready"] else 0
-
-
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def _overlay(given: str) -> Path:
@@ -76,12 +69,6 @@ def _deploy(fleet: ClusterFleet, options: argparse.Namespace) -> None:
     fleet.deploy(options.bundle, options.image, percent, breaking=options.breaking)
 
 
-def _replicas(least: int, most: int | None = None, *more: int) -> int | Bounds:
-    if more:
-        raise ConfigurationError("`scale` takes one number, or the least and the most")
-    return least if most is None else Bounds(least, most)
-
-
 def describe(status: dict[str, Any]) -> str:
     """Return a fleet's status as text."""
     lines = [f"cluster {status['cluster']}, namespace {status['namespace']}"]
@@ -100,8 +87,7 @@ def describe(status: dict[str, Any]) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    common = command_line.Parser(add_help=False)
-    common.add_argument("--json", action="store_true", help="print the fleet's status, or the error, as JSON")
+    common = verbs.common()
     common.add_argument("--context", help="of the kubeconfig; default: its current one")
     common.add_argument(
         "--overlay", default=_DEFAULT, help=f"one of fleet/kubernetes/overlays, or a directory; default {_DEFAULT}"
@@ -111,29 +97,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     common.add_argument("--why", default="", metavar="TEXT", help="the reason, for `history`")
     parser = command_line.Parser(prog="fleet --target kubernetes", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    def command(
-        name: str, text: str, run: Callable[[ClusterFleet, argparse.Namespace], object]
-    ) -> argparse.ArgumentParser:
-        """Add a subcommand."""
-        added = commands.add_parser(name, help=text, description=text, parents=[common])
-        added.set_defaults(run=run)
-        return added
-
-    up = command("up", "apply all manifests, as an administrator", lambda fleet, options: fleet.up(options.file))
+    commands = verbs.Verbs(parser, common)
+    up = commands.add("up", "apply all manifests, as an administrator", lambda fleet, options: fleet.up(options.file))
     up.add_argument("--file", type=Path, help="a `fleet.yaml` to declare replicas, canary and limits from")
-    command("down", "delete what serves, as an administrator; `up` serves it again", lambda fleet, _: fleet.down())
-    command("status", "print what runs and what it serves", lambda *_: None)
-    command("history", "print every change: who, why, and how it ended", lambda *_: None)
-    deploy = command(
+    commands.add("down", "delete what serves, as an administrator; `up` serves it again", lambda fleet, _: fleet.down())
+    commands.add("status", "print what runs and what it serves")
+    commands.add("history", "print every change: who, why, and how it ended")
+    deploy = commands.add(
         "deploy",
         "serve a bundle: roll its image out, wait until all replicas are available, move `live`",
         _deploy,
     )
-    deploy.add_argument(
-        "bundle", help="a channel such as `candidate`, or a digest or its first eight characters or more"
-    )
+    verbs.add_bundle(deploy)
     deploy.add_argument(
         "--image", metavar="NAME@sha256:…", help="the image that holds it; default: the one of the last time"
     )
@@ -142,23 +117,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     # Of a fleet of one machine; it is refused in words.
     deploy.add_argument("--shadow", action="store_true", help=argparse.SUPPRESS)
-    scale = command(
-        "scale", "change how many replicas serve", lambda fleet, options: fleet.scale(_replicas(*options.replicas))
-    )
-    scale.add_argument(
-        "replicas", type=int, nargs="+", metavar="N", help="a number, or two: the autoscaler's least and most"
-    )
-    promote = command(
-        "promote", "make the canary the live bundle", lambda fleet, options: fleet.promote(breaking=options.breaking)
-    )
-    for verb in (deploy, promote):
-        verb.add_argument(
-            "--breaking",
-            action=argparse.BooleanOptionalAction,
-            default=False,
-            help="allow a bundle that rejects or reads differently requests that the live bundle answers",
-        )
-    command(
+    commands.add_scale()
+    verbs.add_breaking(deploy, commands.add_promote())
+    commands.add(
         "rollback", "remove the canary; without one, return to the previous bundle", lambda fleet, _: fleet.rollback()
     )
     return parser

@@ -1,0 +1,95 @@
+"""Arguments of the verbs of `fleet` that are the same for every target, a machine or a cluster."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from contract import command_line
+from contract.errors import ConfigurationError
+from fleet.configuration.changes import Entry, described
+from fleet.configuration.state import Bounds
+
+
+def common() -> argparse.ArgumentParser:
+    """Return the parser of the options of every verb."""
+    parser = command_line.Parser(add_help=False)
+    parser.add_argument("--json", action="store_true", help="print the fleet's status, or the error, as JSON")
+    return parser
+
+
+class Verbs:
+    """The verbs of a parser; each sets `run`, a function of a fleet and the options.
+
+    Args:
+        parents: the parser of the options of every verb.
+    """
+
+    def __init__(self, parser: argparse.ArgumentParser, parents: argparse.ArgumentParser) -> None:
+        self._commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+        self._parents = [parents]
+
+    def add(
+        self, name: str, text: str, run: Callable[[Any, argparse.Namespace], object] = lambda *_: None
+    ) -> argparse.ArgumentParser:
+        """Add a verb."""
+        added = self._commands.add_parser(name, help=text, description=text, parents=self._parents)
+        added.set_defaults(run=run)
+        return added
+
+    def add_scale(self) -> argparse.ArgumentParser:
+        """Add `scale`."""
+        scale = self.add(
+            "scale", "change how many replicas serve", lambda fleet, options: fleet.scale(_replicas(options))
+        )
+        scale.add_argument(
+            "replicas", type=int, nargs="+", metavar="N", help="a number, or two: the autoscaler's least and most"
+        )
+        return scale
+
+    def add_promote(self) -> argparse.ArgumentParser:
+        """Add `promote`."""
+        return self.add(
+            "promote",
+            "make the canary the live bundle",
+            lambda fleet, options: fleet.promote(breaking=options.breaking),
+        )
+
+
+def add_bundle(parser: argparse.ArgumentParser) -> None:
+    """Add the bundle that a verb is about."""
+    parser.add_argument(
+        "bundle", help="a channel such as `candidate`, or a digest or its first eight characters or more"
+    )
+
+
+def add_breaking(*parsers: argparse.ArgumentParser) -> None:
+    """Add `--breaking`."""
+    for parser in parsers:
+        parser.add_argument(
+            "--breaking",
+            action=argparse.BooleanOptionalAction,
+            default=False,
+            help="allow a bundle that rejects or reads differently requests that the live bundle answers",
+        )
+
+
+def print_history(entries: Sequence[Entry], *, as_json: bool) -> None:
+    """Print the changes of a fleet."""
+    print(json.dumps([asdict(each) for each in entries]) if as_json else described(entries))
+
+
+def tell(line: str) -> None:
+    """Print a line of progress; stdout is for the result."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def _replicas(options: argparse.Namespace) -> int | Bounds:
+    least, *most = options.replicas
+    if len(most) > 1:
+        raise ConfigurationError("`fleet scale` takes one number, or the least and the most")
+    return Bounds(least, *most) if most else int(least)
