@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from contract.bundle import manifest, signature
-from contract.errors import BulkheadError, BundleError, ConfigurationError
+from contract.errors import BundleError, ConfigurationError
 from contract.store.place import (
     Entry,
     State,
@@ -28,8 +28,7 @@ from contract.store.place import (
     rename_unless_there,
     seal,
 )
-from contract.store.providers import Bucket, Listed, reason
-from contract.store.remote import failure
+from contract.store.providers import Bucket, Listed, explained
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 _AT_ONCE = 8
@@ -49,14 +48,13 @@ class Objects:
 
     @contextmanager
     def explained(self, doing: str) -> Iterator[None]:
-        try:
-            yield
-        except BulkheadError:
-            raise
-        except Exception as error:
-            if isinstance(error, OSError) and (error.filename or error.errno in _NO_ROOM):  # obstore's name no file
-                raise disk_failure(error, doing, str(self._cache)) from error
-            raise failure(error, f"cannot {doing}: {self.location}", reason(error), "used") from error
+        with explained(f"{doing}: {self.location}"):
+            try:
+                yield
+            except OSError as error:
+                if error.filename or error.errno in _NO_ROOM:  # obstore's name no file
+                    raise disk_failure(error, doing, str(self._cache)) from error
+                raise
 
     def entries(self) -> list[Entry]:
         return [

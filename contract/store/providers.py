@@ -8,16 +8,17 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from contract.errors import BundleError, ConfigurationError
+from contract.errors import BulkheadError, BundleError, ConfigurationError
 from contract.store.place import State
+from contract.store.remote import failure
 
 _NO_BUCKET = ("NoSuchBucket", "ContainerNotFound")
 _ANSWER = re.compile(r"<Code>(.*?)</Code>.*?<Message>(.*?)</Message>", re.DOTALL)
@@ -131,7 +132,18 @@ class Bucket:
             self._objects.delete(key)
 
 
-def reason(error: Exception) -> str:
+@contextmanager
+def explained(doing: str) -> Iterator[None]:
+    """Turn the failure of an object store into the project's error: "cannot `doing`", which says where."""
+    try:
+        yield
+    except BulkheadError:
+        raise
+    except Exception as error:
+        raise failure(error, f"cannot {doing}", _reason(error), "used") from error
+
+
+def _reason(error: Exception) -> str:
     """Return the object store's message, or else obstore's, in one line."""
     text = str(error).partition("\n\nDebug source:")[0] or type(error).__name__
     if answer := _ANSWER.search(text):
@@ -181,3 +193,4 @@ PROVIDERS = {
     "gs": Provider("version"),
     "az": Provider("e_tag", _azure),
 }
+SCHEMES = ", ".join(f"{name}://" for name in PROVIDERS)

@@ -27,7 +27,7 @@ from contract.files import canonical_json
 from contract.store.bucket import Objects
 from contract.store.directory import Directory
 from contract.store.place import Entry, Place, State, hidden, local_path, rename_unless_there, seal
-from contract.store.providers import PROVIDERS
+from contract.store.providers import PROVIDERS, SCHEMES
 
 _DIGEST = re.compile(r"[0-9a-f]{8,64}")
 _CHANNEL = re.compile(r"[a-z][a-z0-9-]{0,40}")
@@ -287,7 +287,7 @@ def _place(location: str, cache: Path) -> Place:
         return Objects(location, cache)
     raise ConfigurationError(
         f"store {location!r} is unsupported: give a directory, a file:///path URL, or bucket/prefix after one of "
-        f"{', '.join(f'{name}://' for name in PROVIDERS)}; only these have safe conditional writes"
+        f"{SCHEMES}; only these have safe conditional writes"
     )
 
 

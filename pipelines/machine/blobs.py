@@ -9,11 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from contract.errors import BulkheadError, ConfigurationError, UnavailableError
+from contract.errors import ConfigurationError, UnavailableError
 from contract.files import private_directory, write_atomically
 from contract.store.place import local_path
-from contract.store.providers import PROVIDERS, Bucket, reason
-from contract.store.remote import failure
+from contract.store.providers import PROVIDERS, SCHEMES, Bucket, explained
 
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
 
@@ -29,9 +28,8 @@ def open_blobs(location: str) -> Directory | Objects:
     parts = urlsplit(location)
     if parts.scheme in PROVIDERS and parts.netloc:
         return Objects(location.rstrip("/"))
-    names = ", ".join(f"{name}://" for name in PROVIDERS)
     raise ConfigurationError(
-        f"{location!r} is unsupported: give a directory, a file:///path URL, or bucket/prefix after one of {names}"
+        f"{location!r} is unsupported: give a directory, a file:///path URL, or bucket/prefix after one of {SCHEMES}"
     )
 
 
@@ -86,27 +84,18 @@ class Objects:
         self._bucket = Bucket(location)
 
     def list(self) -> dict[str, datetime]:
-        with self._explained("list"):
+        with explained(f"list in {self.location}"):
             return {key: found.stored_at for key, found in self._bucket.list("").items()}
 
     def read(self, key: str) -> bytes | None:
-        with self._explained("read"):
+        with explained(f"read in {self.location}"):
             state = self._bucket.read(key)
         return None if state is None else state.content
 
     def write(self, key: str, content: bytes) -> None:
-        with self._explained("write"):
+        with explained(f"write in {self.location}"):
             self._bucket.write(key, content)
 
     def delete(self, key: str) -> None:
-        with self._explained("delete"):
+        with explained(f"delete in {self.location}"):
             self._bucket.delete(key)
-
-    @contextmanager
-    def _explained(self, doing: str) -> Iterator[None]:
-        try:
-            yield
-        except BulkheadError:
-            raise
-        except Exception as error:
-            raise failure(error, f"cannot {doing} in {self.location}", reason(error), "used") from error

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from contract.errors import BulkheadError, ConfigurationError
+from contract.errors import ConfigurationError
 from contract.files import canonical_json, write_atomically
-from contract.store.providers import PROVIDERS, Bucket, reason
-from contract.store.remote import failure
+from contract.store.providers import PROVIDERS, SCHEMES, Bucket, explained
 from pipelines import paths
 from pipelines.runs.workspaces.workspace import Workspace
 
@@ -45,19 +43,19 @@ class Shared:
 
     def get(self, key: str) -> bytes | None:
         """Return one object."""
-        with _explained("read a run", self.location):
+        with explained(f"read a run in {VARIABLE}={self.location}"):
             found = self._bucket.read(key)
         return found.content if found else None
 
     def put(self, key: str, content: bytes) -> None:
         """Write one object."""
-        with _explained("write a run", self.location):
+        with explained(f"write a run in {VARIABLE}={self.location}"):
             self._bucket.write(key, content)
 
     def change(self, how: Callable[[dict[str, Any] | None], dict[str, Any]]) -> dict[str, Any]:
         """Change the state by a function of the present one, again for each change of another worker's meanwhile."""
         while True:
-            with _explained("change a run", self.location):
+            with explained(f"change a run in {VARIABLE}={self.location}"):
                 before = self._bucket.read("state.json")
                 after = how(json.loads(before.content) if before else None)
                 if self._bucket.swap("state.json", canonical_json(after), before.version if before else None):
@@ -71,7 +69,7 @@ class Shared:
 
     def get_tree(self, root: Path) -> None:
         """Read metrics and reports into a workspace."""
-        with _explained("list a run", self.location):
+        with explained(f"list a run in {VARIABLE}={self.location}"):
             names = list(self._bucket.list("reports"))
         for name in names:
             content = self.get(f"reports/{name}")
@@ -90,16 +88,5 @@ def of(workspace: Workspace) -> Shared | None:
     if not location:
         return None
     if location.partition("://")[0] not in PROVIDERS:
-        names = ", ".join(f"{name}://" for name in PROVIDERS)
-        raise ConfigurationError(f"{VARIABLE} is {location!r}; give bucket/prefix after one of {names}")
+        raise ConfigurationError(f"{VARIABLE} is {location!r}; give bucket/prefix after one of {SCHEMES}")
     return Shared(location.rstrip("/"), workspace)
-
-
-@contextmanager
-def _explained(doing: str, location: str) -> Iterator[None]:
-    try:
-        yield
-    except BulkheadError:
-        raise
-    except Exception as error:
-        raise failure(error, f"cannot {doing} in {VARIABLE}={location}", reason(error), "used") from error
