@@ -6,7 +6,7 @@ import json
 from http.client import HTTPConnection
 from typing import Any
 
-import grpc  # type: ignore[import-untyped]
+import grpc
 import numpy as np
 
 from benchmarks.results import Bar, Figure

@@ -3,7 +3,7 @@
 import sys
 from types import ModuleType
 
-from google.protobuf.internal import api_implementation  # type: ignore[import-untyped]
+from google.protobuf.internal import api_implementation
 
 if api_implementation.Type() == "upb":
     # protobuf imports its implementation in Python beside that in C, and calls nothing of it: 5 ms of a server's start.

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import grpc  # type: ignore[import-untyped]
+import grpc
 
 from drills.hostile import options
 from drills.hostile.requests import CANARY, HTTP, RAW, Maker, Request

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from itertools import cycle
 from typing import Any
 
-import grpc  # type: ignore[import-untyped]
+import grpc
 
 from harness.load import generators
 from harness.load.generators import Job

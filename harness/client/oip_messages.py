@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import grpc  # type: ignore[import-untyped]
+import grpc
 
 from bentos.protos import oip_pb2
 from harness.client.grpc_load import METHOD

@@ -140,7 +140,7 @@ class XgboostParams(TreeParams):
 class BoostingParams(XgboostParams):
     """Settings of boosted trees by XGBoost, under its own names."""
 
-    space = {  # noqa: RUF012
+    space: ClassVar[dict[str, Range]] = {
         "max_depth": Range(low=3, high=10),
         "learning_rate": Range(low=0.02, high=0.3, log=True),
         "min_child_weight": Range(low=1, high=200, log=True),
@@ -220,7 +220,7 @@ class ForestParams(XgboostParams):
     # Its margins are shares already: a factor of them means nothing.
     calibrations: ClassVar = {"probability": ("none", "sigmoid", "isotonic")}
     objectives = frozenset({"logistic", "softmax", "squared_error", "absolute_error", "pinball"})
-    space = {  # noqa: RUF012
+    space: ClassVar[dict[str, Range]] = {
         "max_depth": Range(low=6, high=18),
         "min_child_weight": Range(low=1, high=100, log=True),
         "subsample": Range(low=0.3, high=0.9),

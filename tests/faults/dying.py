@@ -24,4 +24,4 @@ def after(steps: int) -> None:
 
         return step
 
-    os.fsync, Path.replace = counted(os.fsync), counted(Path.replace)  # type: ignore[method-assign]
+    os.fsync, Path.replace = counted(os.fsync), counted(Path.replace)

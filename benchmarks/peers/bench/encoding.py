@@ -24,7 +24,7 @@ _PARTS: dict[str, Callable[[datetime], int]] = {
 
 def frame_encoder(schema: Schema) -> Callable[[Sequence[dict[str, Any]]], Matrix]:
     """Return an encoder of rows to a float32 data frame, column by column, as in a notebook."""
-    import pandas as pd  # type: ignore[import-untyped]
+    import pandas as pd
 
     columns = [field["name"] for field in schema["fields"]]
     parts = {

@@ -9,7 +9,7 @@ import asyncio
 import signal
 import sys
 
-import grpc  # type: ignore[import-untyped]
+import grpc
 
 METHOD = "/inference.GRPCInferenceService/ModelInfer"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import bentoml
-import pandas as pd  # type: ignore[import-untyped]  # noqa: TID253  # as tutorials do
+import pandas as pd  # noqa: TID253  # as tutorials do
 
 from benchmarks.peers.naive.pipeline import NAME
 

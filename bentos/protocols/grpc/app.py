@@ -8,7 +8,7 @@ from __future__ import annotations
 from time import perf_counter
 from typing import Any
 
-from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError, Message
 
 from bentos.core import Core
 from bentos.errors import (

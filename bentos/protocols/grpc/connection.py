@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from time import perf_counter
 
-from google.protobuf.message import Message  # type: ignore[import-untyped]
+from google.protobuf.message import Message
 
 from bentos.errors import BodyTimeoutError, DeadlineError, OverloadedError, UnimplementedError
 from bentos.monitoring.metrics import OK

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from google.protobuf.message import Message  # type: ignore[import-untyped]
+from google.protobuf.message import Message
 
 from bentos.errors import NotFoundError, StoppingError
 from bentos.protocols.grpc.call import Call, Ends, Method

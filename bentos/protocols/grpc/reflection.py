@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from google.protobuf import descriptor_pool  # type: ignore[import-untyped]
-from google.protobuf.message import Message  # type: ignore[import-untyped]
+from google.protobuf import descriptor_pool
+from google.protobuf.message import Message
 
 from bentos.protocols.grpc.call import Call, Ends, Method
 from bentos.protocols.grpc.status import Status

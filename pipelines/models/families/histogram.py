@@ -71,7 +71,7 @@ def unseen(rows: Rows, settings: HistogramParams, schema: FeatureSchema, _sessio
 
 
 def _limited(threads: int) -> Any:
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     return threadpool_limits(threads, user_api="openmp")
 

@@ -113,7 +113,7 @@ def front_door(core: Core, keep_alive_s: float = KEEP_ALIVE_S) -> Iterator[Front
 
 
 def limited(core: Core, monkeypatch: pytest.MonkeyPatch, **limits: float) -> None:
-    monkeypatch.setattr(core, "limits", dataclasses.replace(core.limits, **limits))  # type: ignore[arg-type]
+    monkeypatch.setattr(core, "limits", dataclasses.replace(core.limits, **limits))
 
 
 def request(path: str, body: bytes = b"", *headers: str, method: str = "POST") -> bytes:

@@ -205,7 +205,7 @@ def test_round_ends_when_the_scoring_of_what_waits_fails() -> None:
     def fail(_: Any) -> Any:
         raise KeyboardInterrupt
 
-    rounds = core_rounds.Rounds(SimpleNamespace(score_columns=fail), admission, 8)  # type: ignore[arg-type]
+    rounds = core_rounds.Rounds(SimpleNamespace(score_columns=fail), admission, 8)
     for _ in range(2):
         admission.admit(1, admission.clock(), math.inf)
         admission.done()

@@ -426,7 +426,7 @@ def test_last_rows_are_written_when_the_server_stops(watched: Watched, case: Cas
 def test_whole_rows_are_read_after_the_server_was_killed(case: Case, tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     server = serve(case.bundle, tmp_path, tmp_path / "logs")
-    watched = Watched(server, case.schema, None, "", tmp_path / "logs", {}, {})  # type: ignore[arg-type]
+    watched = Watched(server, case.schema, None, "", tmp_path / "logs", {}, {})
     watched.ask(case.rows, "early")
     until(lambda: watched.log_counts()[0] == len(case.rows))
     for at in range(12):

@@ -43,9 +43,9 @@ def race(location: str, cache: Path, digest: str) -> list[int]:
 
     def both(word: str) -> list[str]:
         for mover in movers:
-            mover.stdin.write(f"{word}\n")  # type: ignore[union-attr]
-            mover.stdin.flush()  # type: ignore[union-attr]
-        return [mover.stdout.readline().strip() for mover in movers]  # type: ignore[union-attr]
+            mover.stdin.write(f"{word}\n")
+            mover.stdin.flush()
+        return [mover.stdout.readline().strip() for mover in movers]
 
     won = []
     for _ in range(ROUNDS):

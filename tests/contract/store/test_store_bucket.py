@@ -252,7 +252,7 @@ def test_write_is_refused_when_the_channel_is_no_longer_what_was_read(store: Sto
     assert not place.swap("live", b"3", first.version)
     assert not place.swap("live", b"3", None)
     assert not place.swap("never", b"3", first.version)
-    assert place.read("live").content == b"2"  # type: ignore[union-attr]
+    assert place.read("live").content == b"2"
 
 
 def test_exactly_one_wins_when_two_move_at_once(store: Store, bundle: Path, cache: Path) -> None:
@@ -549,7 +549,7 @@ def test_killed_put_leaves_a_whole_bundle_or_none_and_a_retry_completes_it(
         with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE) as putting:
             assert putting.stdout is not None
             assert putting.stdout.readline() == b"ready\n"
-            until(lambda count=count: len(bucket.list("bundles")) >= count)  # type: ignore[misc]
+            until(lambda count=count: len(bucket.list("bundles")) >= count)
             putting.kill()
         for digest in store.digests():
             store.place.fetch(digest, lambda path, digest=digest: manifest.verify(path, digest))

@@ -26,7 +26,7 @@ class Fleet:
     """A fleet whose judge decides as soon as a trial begins."""
 
     def __init__(self, root: Path, verdict: str = "promote") -> None:
-        self.root, self.verdict, self.asked = root, verdict, []  # type: ignore[var-annotated]
+        self.root, self.verdict, self.asked = root, verdict, []
 
     def deploy(self, digest: str, canary: Any = None, *, breaking: bool) -> None:
         self.asked.append((digest, canary, breaking))
@@ -58,7 +58,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 def run(
     fleet: Fleet, settings: Any, canary: Any = "auto", since: datetime | None = None, told: Any = print
 ) -> trial.Ended:
-    return Trial(fleet, settings, OURS, told).run(canary, since=since, breaking=False)  # type: ignore[arg-type]
+    return Trial(fleet, settings, OURS, told).run(canary, since=since, breaking=False)
 
 
 @pytest.mark.parametrize(

@@ -46,9 +46,9 @@ def run(told: Told, failing: str = "") -> None:
         told.events.append(f"{replica.name} is ready")
 
     convergence = Convergence.__new__(Convergence)
-    convergence._supervisor = convergence._proxy = told  # type: ignore[assignment]
-    convergence._settings = None  # type: ignore[assignment]
-    convergence._await_golden = await_golden  # type: ignore[method-assign]
+    convergence._supervisor = convergence._proxy = told
+    convergence._settings = None
+    convergence._await_golden = await_golden
     convergence._run(PLANNED, Path("bundle"), Path("python"), STATE)
 
 

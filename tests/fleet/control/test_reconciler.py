@@ -84,10 +84,10 @@ def test_replica_is_named_once_when_it_fails_requests_that_its_sibling_answers(t
     state = State(size=2, live="a" * 64, replicas=(Replica("one", "a" * 64, 1), Replica("two", "a" * 64, 2)))
     programs = {name: ProcessState("RUNNING", pid, 0) for pid, name in enumerate(("one", "two"), 100)}
     watch, envoy = Watch(tmp_path), Counting()
-    assert watch.failing(programs, state, envoy) == []  # type: ignore[arg-type]
+    assert watch.failing(programs, state, envoy) == []
     envoy.counts = {"one": (100, 60), "two": (100, 0)}
-    assert watch.failing(programs, state, envoy) == ["one"]  # type: ignore[arg-type]
-    assert watch.failing(programs, state, envoy) == []  # type: ignore[arg-type]
+    assert watch.failing(programs, state, envoy) == ["one"]
+    assert watch.failing(programs, state, envoy) == []
 
 
 def test_pauses_after_failures_grow_to_a_bound_and_are_each_tasks_own() -> None:

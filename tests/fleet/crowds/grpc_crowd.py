@@ -34,7 +34,7 @@ def main(address: str, bundle: Path, count: int) -> None:
             right = result.as_numpy("probability").tolist() == [golden["answer"]["probability"]]
             code = "OK" if right else "WRONG"
         else:
-            code = str(error.status()).removeprefix("StatusCode.")  # type: ignore[union-attr]
+            code = str(error.status()).removeprefix("StatusCode.")
         print(code, flush=True)
         codes[code] += 1
         if sum(codes.values()) == count:

@@ -69,7 +69,7 @@ def test_request_is_counted_for_one_side_when_the_other_does_not_answer_in_time(
     assert made.summary()["requests"]["shadow_only"] == 1
 
 
-def test_memory_is_bounded_and_what_is_dropped_is_counted(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_memory_is_bounded_and_what_is_dropped_is_counted(monkeypatch) -> None:
     monkeypatch.setattr(comparison, "_MOST_BYTES", 10_000)
     made = Comparison()
     for number in range(100):

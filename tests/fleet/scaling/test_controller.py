@@ -36,8 +36,8 @@ class Fixture:
 
     def __init__(self, root: Path) -> None:
         self.now, self.samples, self.path = 100.0, Samples(), root / "scaling.json"
-        self.scaler = Scaler(root, source=None, clock=lambda: self.now)  # type: ignore[arg-type]
-        self.scaler._reader = self.samples  # type: ignore[assignment]
+        self.scaler = Scaler(root, source=None, clock=lambda: self.now)
+        self.scaler._reader = self.samples
 
     def step(self, state: State) -> Any:
         self.now += TICK_S

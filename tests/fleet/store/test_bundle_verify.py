@@ -181,7 +181,7 @@ def test_nothing_of_a_bundle_is_parsed_or_run_before_its_signature_verified(sign
 
 
 def _lengths(envelope: object) -> set[int]:
-    payload = envelope["dsseEnvelope"]["payload"]  # type: ignore[index]
+    payload = envelope["dsseEnvelope"]["payload"]
     return {len(payload), len(base64.b64decode(payload))}
 
 

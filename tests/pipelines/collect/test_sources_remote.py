@@ -149,7 +149,7 @@ def _assert_refused(raw: dict[str, Any], source: dict[str, Any]) -> None:
     raw["data"]["source"] = source | {"version": "1"}
     with pytest.raises(ValueError, match="contains a credential; write") as caught:
         Params.model_validate(raw)
-    assert "hunter2" not in str(caught.value.errors()[0]["msg"])  # type: ignore[attr-defined]
+    assert "hunter2" not in str(caught.value.errors()[0]["msg"])
 
 
 @pytest.mark.parametrize(

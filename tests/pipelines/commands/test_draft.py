@@ -50,15 +50,15 @@ def test_draft_of_a_table_with_time_collects_as_it_is(workspace: Path) -> None:
     params = params_file.load()
     assert (params.target.task, sorted(params.target.labels)) == ("binary", ["broken", "kept"])
     assert params.data.months == ("2024-01", "2024-02")
-    assert params.data.source.separator == ";"  # type: ignore[union-attr]
-    assert params.data.source.missing == ("?",)  # type: ignore[union-attr]
+    assert params.data.source.separator == ";"
+    assert params.data.source.missing == ("?",)
     kinds = {name: column.kind for name, column in params.data.columns.items()}
     assert kinds == {
         "promised": "timestamp", "depot": "category", "distance": "number", "weight": "number", "order": "identifier",
         "email": "identifier", "delay": "number", "known_too_late": "category"}  # fmt: skip
     assert params.data.columns["email"].pii
     assert params.data.key == ("order",)
-    assert params.data.source.drop == ("constant",)  # type: ignore[union-attr]
+    assert params.data.source.drop == ("constant",)
     doubts = ("avoids 100% of the errors", "constant is left out", 'missing_values: ["-1"]', "personal data?")
     assert [doubt for doubt in doubts if doubt not in text] == []
     assert "known_too_late" not in params.features
@@ -229,7 +229,7 @@ def test_number_that_comes_back_is_an_identifier_and_splits_the_table(workspace:
         ("identifier", False),
     ]
     split = params_file.load().split
-    assert (split.kind, split.column) == ("grouped", "subject")  # type: ignore[union-attr]
+    assert (split.kind, split.column) == ("grouped", "subject")
     assert not [
         line for line in Path("params.yaml").read_text().splitlines() if "PatientId" in line and "kind: number" in line
     ]
@@ -329,7 +329,7 @@ def test_codes_with_leading_zeros_are_no_numbers_and_thousands_are_told(workspac
     )
     assert {name: column.kind for name, column in columns.items()} == {"zip": "category", "size": "number"}
     source = params_file.load().data.source
-    assert (source.drop, source.decimal) == (("sales", "whole", "german"), ".")  # type: ignore[union-attr]
+    assert (source.drop, source.decimal) == (("sales", "whole", "german"), ".")
     assert "sales is left out, as its numbers have thousands separators" in Path("params.yaml").read_text()
 
 
@@ -358,7 +358,7 @@ def test_parquet_of_all_types_is_drafted_and_runs(workspace: Path) -> None:
     assert {name: column.kind for name, column in params.data.columns.items()} == {
         "whole": "number", "floating": "number", "decimal": "number", "flag": "boolean", "code": "boolean", "day": "timestamp",
         "at": "timestamp", "zoned": "timestamp", "coded": "category"}  # fmt: skip
-    assert params.data.source.drop == ("took", "tags", "place")  # type: ignore[union-attr]
+    assert params.data.source.drop == ("took", "tags", "place")
     text = Path("params.yaml").read_text()
     assert "tags is left out, as the source has the column 'tags' as List(Int64)" in text
     stage.run(params, "all")

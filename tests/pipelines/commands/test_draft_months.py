@@ -50,7 +50,7 @@ def test_split_is_the_first_that_leaves_rows_in_every_part(
     assert (split["holdout"], split["validation"]) == expected
     assert [doubt.weight for doubt in doubts] == [Weight.BOUNDS] * len(doubts)
     bounds = splits.boundaries(names, TemporalSplit(**split))
-    assert (moments < bounds.training_end).mean() >= 0.5  # type: ignore[operator]
+    assert (moments < bounds.training_end).mean() >= 0.5
     assert moments.is_between(bounds.validation, bounds.validation_end, closed="left").any()
     held = moments.filter(moments >= bounds.holdout)
     days = held.dt.date().n_unique()

@@ -57,7 +57,7 @@ def _of_scikit_learn(method: str, margins: _Numbers, outcomes: _Numbers) -> _Num
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.frozen import FrozenEstimator
 
-    class Given(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    class Given(ClassifierMixin, BaseEstimator):
         def fit(self, _features: _Numbers, labels: _Numbers) -> Any:
             self.classes_ = np.unique(labels)
             return self

@@ -204,7 +204,7 @@ def test_run_repeated_after_its_own_deployment_gives_the_same_bundle(workspace: 
     champion.run(params)
     assert json.loads((paths.CHAMPION / "champion.json").read_bytes()) == {"digest": None, "learned": None}
     assert _publish(params) == first
-    assert Store("store").read("candidate").generation == 1  # type: ignore[union-attr]
+    assert Store("store").read("candidate").generation == 1
 
 
 def test_champion_is_the_live_model_when_it_is_another(workspace: Path, raw: dict[str, Any]) -> None:
@@ -331,7 +331,7 @@ def test_publish_is_told_when_another_publisher_was_faster(
     (paths.BUNDLE / "manifest.json").write_bytes(claims.to_bytes())
     with pytest.raises(ConflictError, match="somebody else"):
         publish.run(params)
-    assert rival.read("candidate").digest == digest  # type: ignore[union-attr]
+    assert rival.read("candidate").digest == digest
 
 
 def test_monitor_is_content_with_a_model_that_holds_and_alarms_when_it_does_not(
