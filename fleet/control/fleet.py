@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 from typing import Any, Literal
 
 from contract.errors import BulkheadError, ConfigurationError, UnavailableError
-from fleet.configuration import declaration
+from fleet.configuration import declaration_text
 from fleet.configuration import state as fleet_state
 from fleet.configuration.changes import Cause
 from fleet.configuration.declaration import Declaration, Trial
@@ -224,13 +224,13 @@ class Fleet:
     ) -> None:
         """Converge to what is wanted, and tell the history if that changes something."""
         saved, path = self._load(), self._settings.declaration
-        text = declaration.rendered(wanted.declared, wanted.content, path) if wanted.writes else None
+        text = declaration_text.rendered(wanted.declared, wanted.content, path) if wanted.writes else None
         state = wanted.declared.applied(
             replace(saved, live=wanted.live, size=size or saved.size),
             self._wanted.resolved,
         )
         self._check_trials(saved, state, breaking=breaking)
-        written = declaration.replaced(path, wanted.content, text) if text else nullcontext()
+        written = declaration_text.replaced(path, wanted.content, text) if text else nullcontext()
         verdict = "stopped before its end"
         try:
             self._convergence.converge(state, written, by=moved_by)

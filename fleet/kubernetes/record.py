@@ -15,7 +15,7 @@ from typing import Any
 
 from contract.errors import ConfigurationError
 from contract.files import canonical_json
-from fleet.configuration import declaration
+from fleet.configuration import declaration, declaration_text
 from fleet.configuration.changes import Entry
 from fleet.configuration.declaration import Declaration, Limits
 from fleet.configuration.state import Bounds
@@ -109,7 +109,7 @@ class Record:
 
     def to_object(self, namespace: str) -> dict[str, Any]:
         """Return the ConfigMap."""
-        text = declaration.rendered(self.declared, self.text.encode(), _WHERE).decode()
+        text = declaration_text.rendered(self.declared, self.text.encode(), _WHERE).decode()
         bundles = canonical_json({"live": self.live, "images": dict(self.images)}).decode()
         metadata = {"name": NAME, "namespace": namespace} | ({"resourceVersion": self.version} if self.version else {})
         lines = "".join(f"{json.dumps(asdict(entry), ensure_ascii=False)}\n" for entry in self.history)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from contract.errors import ConfigurationError, ConflictError
-from fleet.configuration import declaration
+from fleet.configuration import declaration, declaration_text
 from fleet.configuration.declaration import Declaration, Limits, Trial
 from fleet.configuration.state import Bounds, Canary, State
 
@@ -45,16 +45,16 @@ def some(draw: random.Random) -> Declaration:
 @pytest.mark.parametrize("seed", range(100))
 def test_declaration_is_the_same_when_it_was_written_over_another_and_read(seed: int) -> None:
     one, other = some(random.Random(seed)), some(random.Random(-1 - seed))
-    first = declaration.rendered(one, None, PLACE)
+    first = declaration_text.rendered(one, None, PLACE)
     assert declaration.parse(first, PLACE) == one
-    assert declaration.parse(declaration.rendered(other, first, PLACE), PLACE) == other
-    assert declaration.rendered(one, first, PLACE) == first
+    assert declaration.parse(declaration_text.rendered(other, first, PLACE), PLACE) == other
+    assert declaration_text.rendered(one, first, PLACE) == first
 
 
 def test_comments_and_other_lines_stay_when_keys_are_changed() -> None:
     before = declaration.parse(EDITED, PLACE)
     assert before == Declaration(replicas=Bounds(2, 4), canary=Trial("bbbbbbbb", 5))
-    after = declaration.rendered(replace(before, canary=None, replicas=3, sticky="header"), EDITED, PLACE).decode()
+    after = declaration_text.rendered(replace(before, canary=None, replicas=3, sticky="header"), EDITED, PLACE).decode()
     assert after.splitlines() == [
         "# ours",
         "canary: null # on trial",
@@ -107,7 +107,7 @@ def test_file_that_is_no_text_is_refused() -> None:
 
 def test_file_that_no_line_edit_can_change_is_left_to_a_person() -> None:
     with pytest.raises(ConfigurationError, match=r"fleet\.yaml .*by hand"):
-        declaration.rendered(Declaration(replicas=3), b"{replicas: 2,\n sticky: none}\n", PLACE)
+        declaration_text.rendered(Declaration(replicas=3), b"{replicas: 2,\n sticky: none}\n", PLACE)
 
 
 def test_size_is_moved_into_the_bounds_and_else_kept() -> None:
@@ -131,11 +131,11 @@ def test_edit_of_somebody_else_is_not_overwritten(tmp_path: Path) -> None:
     path.write_bytes(b"replicas: 2\n")
     with (
         pytest.raises(ConflictError, match="edited while"),
-        declaration.replaced(path, b"replicas: 1\n", b"replicas: 3\n"),
+        declaration_text.replaced(path, b"replicas: 1\n", b"replicas: 3\n"),
     ):
         pass
     assert path.read_bytes() == b"replicas: 2\n"
-    with declaration.replaced(path, b"replicas: 2\n", b"replicas: 3\n"):
+    with declaration_text.replaced(path, b"replicas: 2\n", b"replicas: 3\n"):
         assert path.read_bytes() == b"replicas: 2\n"
     assert path.read_bytes() == b"replicas: 3\n"
 
@@ -144,6 +144,6 @@ def test_link_to_a_file_elsewhere_stays_a_link(tmp_path: Path) -> None:
     (tmp_path / "kept.yaml").write_bytes(b"replicas: 2\n")
     link = tmp_path / "fleet.yaml"
     link.symlink_to("kept.yaml")
-    with declaration.replaced(link, b"replicas: 2\n", b"replicas: 3\n"):
+    with declaration_text.replaced(link, b"replicas: 2\n", b"replicas: 3\n"):
         pass
     assert (link.is_symlink(), (tmp_path / "kept.yaml").read_bytes()) == (True, b"replicas: 3\n")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from contract.errors import ConfigurationError
-from fleet.configuration import declaration
+from fleet.configuration import declaration, declaration_text
 from fleet.configuration.declaration import Declaration
 from fleet.configuration.state import Bounds
 
@@ -20,7 +20,7 @@ def test_target_has_a_default_and_is_kept_when_the_bounds_are_written_again() ->
     assert parsed("{min: 2, max: 8}").replicas == Bounds(2, 8, 2.5)
     declared = parsed("{min: 2, max: 8, in_flight: 0.5}")
     assert declared.replicas == Bounds(2, 8, 0.5)
-    text = declaration.rendered(Declaration(replicas=Bounds(3, 4, 0.5)), b"replicas: 2 # some\n", FILE)
+    text = declaration_text.rendered(Declaration(replicas=Bounds(3, 4, 0.5)), b"replicas: 2 # some\n", FILE)
     assert declaration.parse(text, FILE).replicas == Bounds(3, 4, 0.5)
 
 
