@@ -2,7 +2,7 @@
 
 A comment before a block says that the runner of `tests/functional/pages` leaves it out, and why:
 
-    <!-- skip: next "run by tests/bentos/test_clients.py" -->      the named test takes the block from the page, by this module
+    <!-- skip: next "run by tests/bentos/clients/test_clients.py" -->      the named test takes the block from the page, by this module
     <!-- skip: next "not run: needs podman" -->                    nothing runs it; `tests/structure` counts these
 """
 

@@ -9,59 +9,27 @@ verifies content and signatures, and orders the moves of a channel.
 
 from __future__ import annotations
 
-import json
 import re
 import tempfile
 import time
-import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from contract.bundle import manifest, signature
 from contract.bundle.manifest import Manifest
-from contract.errors import BundleError, ConfigurationError, ConflictError
-from contract.files import canonical_json
+from contract.errors import BundleError, ConfigurationError
 from contract.store.bucket import Objects
+from contract.store.channel import RESERVED, Channel, conflict, parsed
 from contract.store.directory import Directory
 from contract.store.place import Entry, Place, State, hidden, local_path, rename_unless_there, seal
 from contract.store.providers import PROVIDERS, SCHEMES
 
 _DIGEST = re.compile(r"[0-9a-f]{8,64}")
 _CHANNEL = re.compile(r"[a-z][a-z0-9-]{0,40}")
-_HISTORY = 100
 _PATIENCE_S = 2.0  # for a deletion in progress to see that a channel has just moved to its bundle
 _POLL_S = 0.05
-# A channel with an owner that was never moved; it counts as missing.
-RESERVED = canonical_json({"generation": 0, "digest": "", "history": []})
-
-
-@dataclass(frozen=True)
-class Channel:
-    """A channel's state; `generation` counts its moves, `history` lists them, the present one last."""
-
-    name: str
-    generation: int
-    digest: str
-    history: tuple[dict[str, str], ...]
-
-    @property
-    def previous(self) -> str | None:
-        """The newest digest in the history that differs from the present one."""
-        return next((entry["digest"] for entry in reversed(self.history) if entry["digest"] != self.digest), None)
-
-    def to_bytes(self) -> bytes:
-        """Return the content of the channel's file."""
-        state = asdict(self)
-        del state["name"]
-        return canonical_json(state)
-
-    def moved(self, digest: str, by: str, now: datetime) -> Channel:
-        """Return the channel after one more move, whose unique `id` lets its maker recognize it."""
-        entry = {"digest": digest, "at": now.isoformat(timespec="seconds"), "by": by, "id": uuid.uuid4().hex}
-        return Channel(self.name, self.generation + 1, digest, (*self.history, entry)[-_HISTORY:])
 
 
 class Store:
@@ -153,7 +121,7 @@ class Store:
 
     def read(self, channel: str) -> Channel | None:
         """Return a channel's state, or None if it was never moved."""
-        return _parsed(channel, self._state(channel))
+        return parsed(channel, self._state(channel))
 
     def move(self, channel: str, digest: str, *, expected: Channel | None, by: str) -> Channel:
         """Point a channel at a stored bundle, if the channel is unchanged since the caller read it.
@@ -167,9 +135,9 @@ class Store:
             BundleError: the bundle is not in the store, or corrupt.
         """
         before = self._state(channel)
-        current = _parsed(channel, before)
+        current = parsed(channel, before)
         if current != expected:
-            raise _conflict(channel, current)
+            raise conflict(channel, current)
         if digest not in self._verified:
             self.path(digest)
         moved = (current or Channel(channel, 0, "", ())).moved(digest, by, datetime.now(UTC))
@@ -178,7 +146,7 @@ class Store:
                 current = self.read(channel)
                 # A retry whose first response was lost is refused, since its own write has changed the version.
                 if current is None or moved.history[-1] not in current.history:
-                    raise _conflict(channel, current)
+                    raise conflict(channel, current)
             self._require_not_deleted(channel, moved, before)
         return moved
 
@@ -289,18 +257,3 @@ def _place(location: str, cache: Path) -> Place:
         f"store {location!r} is unsupported: give a directory, a file:///path URL, or bucket/prefix after one of "
         f"{SCHEMES}; only these have safe conditional writes"
     )
-
-
-def _parsed(name: str, state: State | None) -> Channel | None:
-    if state is None or state.content == RESERVED:
-        return None
-    try:
-        content = json.loads(state.content)
-        return Channel(name, content["generation"], content["digest"], tuple(content["history"]))
-    except (ValueError, KeyError, TypeError) as error:
-        raise BundleError(f"channels/{name}.json is not a channel's file: {error}") from error
-
-
-def _conflict(channel: str, current: Channel | None) -> ConflictError:
-    at = f"at {current.digest[:12]} (move {current.generation})" if current else "gone"
-    return ConflictError(f"channel {channel!r} was moved by somebody else and is now {at}; read it and decide again")

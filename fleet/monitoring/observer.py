@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from contract.errors import BulkheadError
-from contract.store.store import Channel
+from contract.store.channel import Channel
 from fleet.configuration import state as fleet_state
 from fleet.configuration.settings import Settings
 from fleet.configuration.state import State

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from contract.errors import ConfigurationError, UnavailableError
-from contract.store.store import Channel
+from contract.store.channel import Channel
 from fleet.configuration import declaration
 from fleet.configuration.declaration import Declaration
 from fleet.configuration.settings import Settings

@@ -10,8 +10,9 @@ from contract.bundle import evidence, signature
 from contract.bundle.manifest import Manifest
 from contract.errors import BulkheadError
 from contract.schema.tasks import TASKS
+from contract.store.channel import Channel
 from contract.store.place import Entry
-from contract.store.store import Channel, Store
+from contract.store.store import Store
 
 
 def rows(store: Store) -> list[dict[str, Any]]:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contract.errors import ConfigurationError
+from contract.store.channel import RESERVED
 from contract.store.directory import Directory
-from contract.store.store import RESERVED, Store
+from contract.store.store import Store
 
 _STICKY = 0o1775  # training's group may write; only owners may replace
 

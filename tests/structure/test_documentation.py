@@ -33,6 +33,9 @@ INTERNAL = {
     "BULKHEAD_STAGE_EXIT_CODE",
     "BULKHEAD_TELL_ON",
 }
+# Files of ours by their path from the root; those that a reader makes while following a page are not here.
+OWN_FILE = re.compile(r"`((?:benchmarks|bentos|contract|dags|docs|drills|fleet|harness|pipelines|tests)/[\w/.-]+\.\w+)`")
+MADE_BY_READER = {"benchmarks/results.json", "drills/results.json"}
 LINK = re.compile(r"\]\((?!\w+:)([^)#\s]*)(?:#([^)\s]+))?\)")
 
 
@@ -106,6 +109,13 @@ def test_every_link_leads_to_a_file_and_a_heading(text: Path) -> None:
         assert target.exists(), f"{name(text)} links to {target}, which is not there"
         if anchor is not None:
             assert anchor in anchors(target), f"{name(text)} links to #{anchor} of {name(target)}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_file_that_a_page_names_is_there(page: Path) -> None:
+    text = page.read_text()
+    made = MADE_BY_READER | set(re.findall(r"^\+\+\+ (\S+)$", text, re.MULTILINE))
+    assert [found for found in OWN_FILE.findall(text) if found not in made and not (PROJECT / found).exists()] == []
 
 
 def test_every_code_block_has_a_language_and_is_run_or_says_why_not() -> None:

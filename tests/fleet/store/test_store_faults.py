@@ -15,7 +15,8 @@ import pytest
 
 from contract.bundle import manifest, signature
 from contract.errors import UnavailableError
-from contract.store.store import Channel, Store
+from contract.store.channel import Channel
+from contract.store.store import Store
 from fleet.store import retention
 from harness import PROJECT
 from tests.contract.conftest import write_bundle
