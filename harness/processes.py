@@ -72,6 +72,14 @@ def running_of(processes: Iterable[int]) -> set[int]:
     return found
 
 
+def is_leader(process: int) -> bool:
+    """Tell whether a process leads its group; False of one that has just ended."""
+    try:
+        return os.getpgid(process) == process
+    except ProcessLookupError:
+        return False
+
+
 def cpu_seconds(root: int) -> float:
     """Return the CPU time used so far by a process tree."""
     return sum(tree(root).values())

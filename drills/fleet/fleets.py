@@ -24,6 +24,7 @@ from harness import PROJECT, interpreter
 from harness.bundles import Bundle
 from harness.load.hosts import Host
 from harness.ports import free_ports
+from harness.processes import is_leader
 from harness.servers import clean_environment
 
 _POLL_S = 0.05
@@ -83,7 +84,7 @@ class DrilledFleet:
     def started(self) -> set[int]:
         """The processes that supervisord's programs began as, and supervisord itself."""
         found = programs({FLEET_MARK: str(self.root)})
-        began = {name: [pid for pid in pids if _is_leader(pid)] for name, pids in found.items()}
+        began = {name: [pid for pid in pids if is_leader(pid)] for name, pids in found.items()}
         # Once an Envoy has outlived its supervisord, another shell waits for its end.
         return {pid for name, pids in began.items() for pid in (pids[:1] if name.startswith("envoy-") else pids)}
 
@@ -133,14 +134,6 @@ class DrilledFleet:
     def wait_until_ready(self, limit_s: float = 60) -> float:
         """Return the seconds until all that is wanted serves."""
         return waited(lambda: self.run("status")[0] == 0, "the fleet to be ready", limit_s)
-
-
-def _is_leader(pid: int) -> bool:
-    """Tell whether a process leads its group; False of one that has just ended."""
-    try:
-        return os.getpgid(pid) == pid
-    except ProcessLookupError:
-        return False
 
 
 def waited(condition: Callable[[], bool], what: str, limit_s: float = 60) -> float:

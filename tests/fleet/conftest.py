@@ -24,6 +24,7 @@ from fleet.supervisor.processes import FLEET_MARK, PROGRAM_MARK, marked, program
 from harness import PROJECT
 from harness.load.hosts import Host
 from harness.ports import free_ports
+from harness.processes import is_leader
 from harness.waiting import until
 from tests.faults.places import ODD
 from tests.fleet.crowds import load
@@ -186,14 +187,6 @@ def changed(source: Path, target: Path, change: Callable[[Path], None]) -> Path:
     claims = replace(manifest.read(target), files=manifest.tree_digests(target))
     (target / manifest.FILE_NAME).write_bytes(claims.to_bytes())
     return target
-
-
-def is_leader(pid: int) -> bool:
-    """Whether a process leads its group; False of one that has just ended."""
-    try:
-        return os.getpgid(pid) == pid
-    except ProcessLookupError:
-        return False
 
 
 @contextmanager

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import yaml
+
 from contract.files import private_directory
 
 
@@ -26,3 +28,16 @@ def run(project: Path, *command: str, **more: str) -> subprocess.CompletedProces
         "GIT_COMMITTER_EMAIL": "somebody@localhost",
     }
     return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
+
+
+def printed(project: Path, *command: str) -> str:
+    """What a command that succeeds prints."""
+    done = run(project, *command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def digests(project: Path) -> dict[str, str]:
+    """The digests of all outputs in `dvc.lock`, by path."""
+    stages = yaml.safe_load((project / "dvc.lock").read_text())["stages"]
+    return {out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"]}

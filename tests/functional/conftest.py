@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -13,3 +14,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("project")
     sliced.prepared(directory)
     return directory
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of the slice, unsigned."""
+    if given := os.environ.get("BULKHEAD_TEST_BUNDLE"):
+        return Path(given)
+    directory = tmp_path_factory.mktemp("project")
+    sliced.prepared(directory)
+    return directory / "build" / "bundle"

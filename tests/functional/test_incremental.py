@@ -15,7 +15,7 @@ import yaml
 
 from drills.training import orders
 from harness import slice as sliced
-from tests.functional.commands import run
+from tests.functional.commands import digests, run
 
 MONTHS = [f"2026-{month:02}" for month in range(1, 13)]
 ROWS = 300  # a month
@@ -56,11 +56,6 @@ def repro(project: Path, zone: str, months: list[str], *arguments: str) -> None:
     (project / "params.yaml").write_text(yaml.safe_dump(params))
     done = run(project, "env", f"TZ={zone}", "dvc", "repro", *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def digests(project: Path) -> dict[str, str]:
-    stages = yaml.safe_load((project / "dvc.lock").read_text())["stages"]
-    return {out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"]}
 
 
 def empty_project(directory: Path) -> Path:

@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
 from drills.answers import one_answer, raw_rows
-from harness import slice as sliced
 
 ROWS = 300
-
-
-@pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle whose code serves."""
-    if given := os.environ.get("BULKHEAD_TEST_BUNDLE"):
-        return Path(given)
-    directory = tmp_path_factory.mktemp("project")
-    sliced.prepared(directory)
-    return directory / "build" / "bundle"
 
 
 @pytest.mark.parametrize("source", raw_rows.SOURCES)

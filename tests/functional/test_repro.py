@@ -15,25 +15,20 @@ from contract.bundle import manifest
 from harness import slice as sliced
 from tests.faults.modes import writable_by_others
 from tests.faults.places import ODD
-from tests.functional.commands import run
+from tests.functional.commands import digests, run
 
 
 def _dvc(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return run(project, "dvc", *arguments)
 
 
-def _digests(project: Path) -> dict[str, str]:
-    stages = yaml.safe_load((project / "dvc.lock").read_text())["stages"]
-    return {out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"]}
-
-
 def test_repro_does_nothing_but_ask_for_the_champion_when_nothing_changed(project: Path) -> None:
-    before = _digests(project)
+    before = digests(project)
     done = _dvc(project, "repro")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Running stage") == 1
     assert "Running stage 'champion'" in done.stdout
-    assert _digests(project) == before
+    assert digests(project) == before
 
 
 def test_repro_gives_the_same_digests_in_another_place_time_zone_and_setting(project: Path, tmp_path: Path) -> None:
@@ -46,7 +41,7 @@ def test_repro_gives_the_same_digests_in_another_place_time_zone_and_setting(pro
     command = ["sh", "-c", 'umask 077 && exec "$@"', "sh", *_another_host(), "dvc", "--wait-for-lock", "repro"]
     done = run(copy, *command, TZ="Pacific/Chatham", LC_ALL="C", PYTHONHASHSEED="7", USER="somebody", COLUMNS="40")
     assert done.returncode == 0, done.stderr
-    assert _digests(copy) == _digests(project)
+    assert digests(copy) == digests(project)
     assert manifest.digest_of(copy / "build" / "bundle") == manifest.digest_of(project / "build" / "bundle")
     runs = [
         json.loads(run(place, "python", "-m", "pipelines", "costs", "--json").stdout)["runs"]

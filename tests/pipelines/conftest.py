@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from harness import PROJECT
+from harness import PROJECT, object_stores
 from pipelines.params.params import Params
 
 RAW: dict[str, Any] = {
@@ -60,6 +60,13 @@ def raw() -> dict[str, Any]:
 @pytest.fixture
 def params(raw: dict[str, Any]) -> Params:
     return Params.model_validate(raw)
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[dict[str, str]]:
+    """The environment of a user of S3, one server for all tests: each keeps to a prefix or a bucket of its own."""
+    with object_stores.s3() as environment:
+        yield environment
 
 
 @pytest.fixture

@@ -34,7 +34,9 @@ INTERNAL = {
     "BULKHEAD_TELL_ON",
 }
 # Files of ours by their path from the root; those that a reader makes while following a page are not here.
-OWN_FILE = re.compile(r"`((?:benchmarks|bentos|contract|dags|docs|drills|fleet|harness|pipelines|tests)/[\w/.-]+\.\w+)`")
+OWN_FILE = re.compile(
+    r"`((?:benchmarks|bentos|contract|dags|docs|drills|fleet|harness|pipelines|tests)/[\w/.-]+\.\w+)`"
+)
 MADE_BY_READER = {"benchmarks/results.json", "drills/results.json"}
 LINK = re.compile(r"\]\((?!\w+:)([^)#\s]*)(?:#([^)\s]+))?\)")
 

@@ -82,11 +82,6 @@ def door(core: Core, rounds: Rounds) -> Iterator[FrontDoor]:
         yield running
 
 
-@pytest.fixture
-def body(case: Case) -> bytes:
-    return json.dumps({"rows": case.rows[:1]}).encode()
-
-
 def infer_path(case: Case) -> str:
     return f"/v2/models/{case.schema.name}/infer"
 

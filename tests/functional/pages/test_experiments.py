@@ -10,14 +10,14 @@ import pytest
 
 from docs import code_blocks
 from harness import slice as sliced
-from tests.functional.commands import run
+from tests.functional.commands import printed
 
 PAGE = "docs/how-to/tune.md"
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project, with shorter trainings, in which `dvc repro` has run on two real months."""
+    """A copy of the project of its own, since experiments change it."""
     directory = tmp_path_factory.mktemp("project")
     sliced.prepared(directory)
     return directory
@@ -28,28 +28,22 @@ def _lines(containing: str) -> list[list[str]]:
     return [shlex.split(line, comments=True) for line in text.splitlines() if line]
 
 
-def _do(project: Path, command: list[str]) -> str:
-    done = run(project, *command)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 def test_experiments_are_run_queued_and_shown(project: Path) -> None:
     now, *queued, start, show = _lines("--queue")
     before = (project / "dvc.yaml").read_text()
-    assert "Running stage 'train'" in _do(project, now)
-    differing = json.loads(_do(project, ["dvc", "params", "diff", "--json"]))
+    assert "Running stage 'train'" in printed(project, *now)
+    differing = json.loads(printed(project, "dvc", "params", "diff", "--json"))
     assert differing["params.yaml"]["train.max_depth"] == {"old": 8, "new": 6, "diff": -2}
     for command in queued:
-        _do(project, command)
-    _do(project, start)
-    shown = json.loads(_do(project, ["dvc", "exp", "show", "--json"]))
+        printed(project, *command)
+    printed(project, *start)
+    shown = json.loads(printed(project, "dvc", "exp", "show", "--json"))
     found = [each["revs"][0]["data"] for each in shown[1]["experiments"]]
     depths = {each["params"]["params.yaml"]["data"]["train"]["max_depth"] for each in found}
     assert depths == {4, 6, 10}
     assert len({each["metrics"]["metrics.json"]["data"]["log_loss"] for each in found}) == 3
     # A terminal shortens the names of so many columns.
-    assert "train.max_depth" in _do(project, [*show, "--csv"])
+    assert "train.max_depth" in printed(project, *show, "--csv")
     assert (project / "dvc.yaml").read_text() == before  # where DVCLive would declare its files
 
 
@@ -57,21 +51,21 @@ def test_search_is_run_once_and_its_parameters_are_applied(project: Path) -> Non
     ((*command, count, target),) = _lines("tune.trials=20")
     assert count == "tune.trials=20"
     fewer = [*command, "tune.trials=3", target]
-    said = _do(project, fewer)
+    said = printed(project, *fewer)
     assert "tune: 3 trials" in said
     assert "Running stage 'train'" in said or "Stage 'train'" in said
     found = json.loads((project / "models" / "tuning.json").read_bytes())
     assert len(found["trials"]) == 3
     assert found["evidence"]["clusters"] == 10
     assert found["parameters"] == {}  # ten days decide nothing
-    assert "Running stage 'tune'" not in _do(project, ["dvc", "repro", "train"])
+    assert "Running stage 'tune'" not in printed(project, "dvc", "repro", "train")
 
 
 def test_plots_show_the_curve_of_each_model(project: Path) -> None:
     curve = project / "reports" / "training" / "plots" / "metrics" / "validation_loss.tsv"
     now = curve.read_bytes()
-    _do(project, ["dvc", "exp", "run", "-S", "train.learning_rate=0.3", "train"])
+    printed(project, "dvc", "exp", "run", "-S", "train.learning_rate=0.3", "train")
     other = curve.read_bytes()
     assert other != now
-    _do(project, ["dvc", "exp", "run", "-S", "train.learning_rate=0.05", "train"])
+    printed(project, "dvc", "exp", "run", "-S", "train.learning_rate=0.05", "train")
     assert curve.read_bytes() == now  # from the cache: with the model, its curve

@@ -11,22 +11,16 @@ from typing import Any
 import yaml
 
 from docs import code_blocks
-from tests.functional.commands import run
+from tests.functional.commands import printed
 
 PAGE = "docs/how-to/judge-a-model.md"
-
-
-def _do(project: Path, *command: str) -> str:
-    done = run(project, *command)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def test_two_commits_are_compared_in_metrics_and_in_plots_with_named_axes(project: Path, tmp_path: Path) -> None:
     copy = tmp_path / "project"
     shutil.copytree(project, copy, symlinks=True)
-    _do(copy, "git", "add", "--all", "--force", "dvc.lock", "metrics.json")
-    _do(copy, "git", "commit", "--quiet", "--allow-empty", "--message=before")
+    printed(copy, "git", "add", "--all", "--force", "dvc.lock", "metrics.json")
+    printed(copy, "git", "commit", "--quiet", "--allow-empty", "--message=before")
     # A later model, in its figures alone.
     metrics = json.loads((copy / "metrics.json").read_bytes())
     (copy / "metrics.json").write_text(json.dumps(metrics | {"roc_auc": metrics["roc_auc"] + 0.01}))
@@ -34,14 +28,14 @@ def test_two_commits_are_compared_in_metrics_and_in_plots_with_named_axes(projec
     content = curve.read_text()
     curve.unlink()  # a link to the cache
     curve.write_text(content.replace("1.0,1.0", "1.0,0.999"))
-    _do(copy, "dvc", "commit", "--force", "--quiet", "evaluate")
-    _do(copy, "git", "commit", "--quiet", "--all", "--message=after")
+    printed(copy, "dvc", "commit", "--force", "--quiet", "evaluate")
+    printed(copy, "git", "commit", "--quiet", "--all", "--message=after")
     block = code_blocks.block(PAGE, "plots diff")
     metrics_diff, plots_diff = (shlex.split(line, comments=True) for line in block.splitlines() if line)
-    told = _do(copy, *metrics_diff)
+    told = printed(copy, *metrics_diff)
     assert "roc_auc" in told
     assert "0.01" in told
-    plots: dict[str, list[Any]] = json.loads(_do(copy, *plots_diff, "--json"))["data"]
+    plots: dict[str, list[Any]] = json.loads(printed(copy, *plots_diff, "--json"))["data"]
     declared = [next(iter(entry.items())) for entry in yaml.safe_load((copy / "dvc.yaml").read_text())["plots"]]
     assert {title for title, _ in declared} <= set(plots)
     for title, entry in declared:

@@ -15,12 +15,6 @@ from tests.pipelines.collect.collecting import ROWS, collect, write_csv
 
 
 @pytest.fixture(scope="module")
-def _s3() -> Iterator[dict[str, str]]:
-    with object_stores.s3() as environment:
-        yield environment
-
-
-@pytest.fixture(scope="module")
 def _google() -> Iterator[dict[str, str]]:
     with object_stores.google() as environment:
         yield environment
@@ -31,7 +25,7 @@ def bucket(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, work
     """The URL of a bucket that holds January as CSV in two parts, and as Parquet."""
     import fsspec
 
-    environment = request.getfixturevalue("_s3" if request.param == "s3" else "_google")
+    environment = request.getfixturevalue("s3" if request.param == "s3" else "_google")
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     url = f"{request.param}://deliveries"

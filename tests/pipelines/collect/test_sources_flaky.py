@@ -66,18 +66,17 @@ def test_retries_give_the_bytes_of_a_good_network(port: int, raw: dict[str, Any]
 
 @pytest.mark.parametrize("name", NAMES)
 def test_object_store_is_asked_again_by_its_library(
-    workspace: Path, port: int, raw: dict[str, Any], name: str, monkeypatch: pytest.MonkeyPatch
+    port: int, raw: dict[str, Any], name: str, s3: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = collect(raw, path=name)
-    with object_stores.s3() as environment:
-        for key, value in environment.items():
-            monkeypatch.setenv(key, value)
-        _upload(name)
-        dice = flaky.Dice(seed=8, longest=Path(name).stat().st_size)
-        with flaky.relay(int(environment["AWS_ENDPOINT_URL"].rpartition(":")[2]), dice) as relayed:
-            monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{relayed}")
-            for _ in range(5):
-                assert collect(raw, path=f"s3://deliveries/*/{name}") == expected
+    for key, value in s3.items():
+        monkeypatch.setenv(key, value)
+    _upload(name)
+    dice = flaky.Dice(seed=8, longest=Path(name).stat().st_size)
+    with flaky.relay(int(s3["AWS_ENDPOINT_URL"].rpartition(":")[2]), dice) as relayed:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{relayed}")
+        for _ in range(5):
+            assert collect(raw, path=f"s3://flaky/*/{name}") == expected
     assert dice.thrown > 0
 
 
@@ -85,5 +84,5 @@ def _upload(name: str) -> None:
     import fsspec
 
     system = fsspec.filesystem("s3", skip_instance_cache=True)
-    system.mkdir("deliveries")
-    system.put_file(name, f"deliveries/2024/{name}")
+    system.mkdirs("flaky", exist_ok=True)
+    system.put_file(name, f"flaky/2024/{name}")

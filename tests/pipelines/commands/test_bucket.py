@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import pytest
 from contract.bundle import manifest
 from contract.errors import ConfigurationError
 from contract.files import write_atomically
-from harness import object_stores
 from pipelines import paths
 from pipelines.commands.publish import command as publish
 from pipelines.machine.settings import open_store, signing_key
@@ -22,11 +20,9 @@ from tests.contract.conftest import write_bundle
 
 
 @pytest.fixture
-def bucket(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with object_stores.s3() as environment:
-        for name, value in {**environment, "BULKHEAD_STORE": "s3://models/bulkhead"}.items():
-            monkeypatch.setenv(name, value)
-        yield
+def bucket(workspace: Path, s3: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {**s3, "BULKHEAD_STORE": "s3://models/bulkhead"}.items():
+        monkeypatch.setenv(name, value)
 
 
 def _write_bundle(model: str) -> str:

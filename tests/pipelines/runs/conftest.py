@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.runs.commands import environment_of, execute, repro
 from pipelines.runs.workspaces.workspace import Workspace
 from tests.faults.places import ODD
 
@@ -86,3 +87,11 @@ def commit(root: Path) -> None:
 
 def git(root: Path, *arguments: str) -> str:
     return subprocess.run(["git", *arguments], cwd=root, check=True, capture_output=True, text=True).stdout
+
+
+def repro_in(workspace: Workspace, *stages: str) -> int:
+    return repro(workspace, stages, environment_of(workspace.project, workspace.var))
+
+
+def run_in(workspace: Workspace, *command: str) -> int:
+    return execute(workspace, command, environment_of(workspace.project, workspace.var))

@@ -11,13 +11,12 @@ import pytest
 from contract.files import canonical_json
 from pipelines.data.integrity import check as integrity
 from pipelines.machine.progress import Months
-from pipelines.runs.commands import execute, repro
+from pipelines.runs.commands import environment_of, execute, repro
 from pipelines.runs.outcomes import facts
 from pipelines.runs.outcomes.outcome import PROGRESS, Progress, Stage, worst
 from pipelines.runs.workspaces.opening import open_workspace
 from pipelines.runs.workspaces.workspace import Workspace
-from tests.pipelines.runs.conftest import workspace_of
-from tests.pipelines.runs.test_workspace import environment_of, repro_in
+from tests.pipelines.runs.conftest import repro_in, workspace_of
 
 
 class Clock:

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,13 @@ import pytest
 import yaml
 
 from contract.errors import ConfigurationError, ConflictError, UnavailableError
-from harness import object_stores
 from harness.ports import free_ports
-from pipelines.runs.commands import environment_of, execute, repro
 from pipelines.runs.workspaces import sharing
 from pipelines.runs.workspaces.closing import close_workspace
 from pipelines.runs.workspaces.opening import open_workspace
 from pipelines.runs.workspaces.shared import VARIABLE, of
 from pipelines.runs.workspaces.workspace import Workspace
-from tests.pipelines.runs.conftest import commit, git, workspace_of
+from tests.pipelines.runs.conftest import commit, git, repro_in, run_in, workspace_of
 
 METRICS = "metrics.json"
 PIPELINE = (
@@ -33,16 +30,8 @@ PIPELINE = (
 REMOTE = "[core]\nremote = bucket\n['remote \"bucket\"']\nurl = s3://models/{name}/dvc\n"
 
 
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[dict[str, str]]:
-    with object_stores.s3() as environment:
-        yield environment
-
-
 @pytest.fixture
-def checkouts(
-    project: Path, tmp_path: Path, bucket: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> tuple[Path, Path]:
+def checkouts(project: Path, tmp_path: Path, s3: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
     """The project and a clone of it, of one bucket; metrics lie in git, and not in DVC's cache."""
     file = project / "dvc.yaml"
     text = file.read_text()
@@ -54,7 +43,7 @@ def checkouts(
     commit(project)
     other = tmp_path / "other"
     git(tmp_path, "clone", "--quiet", str(project), str(other))
-    for name, value in (bucket | {VARIABLE: f"s3://models/{tmp_path.name}/runs"}).items():
+    for name, value in (s3 | {VARIABLE: f"s3://models/{tmp_path.name}/runs"}).items():
         monkeypatch.setenv(name, value)
     for root in (project, other):
         (root / ".dvc" / "config.local").write_text(REMOTE.format(name=tmp_path.name))
@@ -65,14 +54,6 @@ def opened(root: Path, run: str = "first", **options: Any) -> Workspace:
     workspace = workspace_of(root, run)
     sharing.open_run(workspace, **{"through": None, "like": None, "now": None, **options})
     return workspace
-
-
-def ran(workspace: Workspace, *stages: str) -> int:
-    return repro(workspace, stages, environment_of(workspace.project, workspace.var))
-
-
-def executed(workspace: Workspace, *command: str) -> int:
-    return execute(workspace, command, environment_of(workspace.project, workspace.var))
 
 
 def digests(lock: Path) -> dict[str, str]:
@@ -94,10 +75,10 @@ def test_run_gives_the_same_digests_when_each_command_lands_elsewhere(checkouts:
     close_workspace(plain)
     (mine / "var" / "collected.txt").unlink()
 
-    assert ran(opened(mine), "validate") == 0
+    assert repro_in(opened(mine), "validate") == 0
     theirs = workspace_of(other, "first")
-    assert ran(theirs, "evaluate") == 0
-    assert executed(workspace_of(mine, "first"), "test", "-s", "evaluated.txt") == 0
+    assert repro_in(theirs, "evaluate") == 0
+    assert run_in(workspace_of(mine, "first"), "test", "-s", "evaluated.txt") == 0
     entry = sharing.record_run(theirs)
     assert digests(theirs.recorded_lock) == expected
     assert entry["through"] == "2013-02"
@@ -106,8 +87,8 @@ def test_run_gives_the_same_digests_when_each_command_lands_elsewhere(checkouts:
 
 def test_next_run_takes_what_another_checkout_has_computed(checkouts: tuple[Path, Path]) -> None:
     mine, other = checkouts
-    assert ran(opened(mine), "validate") == 0
-    assert ran(opened(other, "second"), "validate") == 0
+    assert repro_in(opened(mine), "validate") == 0
+    assert repro_in(opened(other, "second"), "validate") == 0
     assert sorted(collected(mine)) == ["2013-01", "2013-02"]
     assert collected(other) == []
 
@@ -115,12 +96,12 @@ def test_next_run_takes_what_another_checkout_has_computed(checkouts: tuple[Path
 def test_run_begins_with_a_record_of_another_checkout(checkouts: tuple[Path, Path]) -> None:
     mine, other = checkouts
     judged = opened(mine, through="2013-01")
-    assert ran(judged, "evaluate") == 0
+    assert repro_in(judged, "evaluate") == 0
     sharing.record_run(judged)
     assert "closed" in sharing.close_run(judged)
     assert not judged.path.exists()
     bundled = opened(other, "bundled", like=workspace_of(other, "first"))
-    assert ran(bundled, "bundle") == 0
+    assert repro_in(bundled, "bundle") == 0
     assert bundled.state().months == ("2013-01",)
     assert (bundled.path / "bundle.txt").read_text() == "2013-01"
     assert (bundled.path / METRICS).read_text() == "2013-01"
@@ -129,8 +110,8 @@ def test_run_begins_with_a_record_of_another_checkout(checkouts: tuple[Path, Pat
 
 def test_closed_run_leaves_no_workspace_anywhere(checkouts: tuple[Path, Path]) -> None:
     mine, other = checkouts
-    assert ran(opened(mine), "validate") == 0
-    assert ran(workspace_of(other, "first"), "evaluate") == 0
+    assert repro_in(opened(mine), "validate") == 0
+    assert repro_in(workspace_of(other, "first"), "evaluate") == 0
     sharing.close_run(workspace_of(other, "first"))
     assert not workspace_of(other, "first").path.exists()
     opened(mine, "second")
@@ -140,10 +121,10 @@ def test_closed_run_leaves_no_workspace_anywhere(checkouts: tuple[Path, Path]) -
 def test_failed_run_is_kept_where_it_failed_and_may_be_tried_again_elsewhere(checkouts: tuple[Path, Path]) -> None:
     mine, other = checkouts
     failed = opened(mine)
-    assert executed(failed, "false") == 1
+    assert run_in(failed, "false") == 1
     assert f"failed in false on {os.uname().nodename}" in sharing.close_run(workspace_of(other, "first"))
     assert failed.path.exists()
-    assert executed(workspace_of(other, "first"), "true") == 0
+    assert run_in(workspace_of(other, "first"), "true") == 0
     assert "is closed" in sharing.close_run(workspace_of(other, "first"))
 
 
@@ -156,11 +137,11 @@ def test_late_result_is_refused_when_the_run_was_closed_meanwhile(checkouts: tup
     with pytest.raises(ConflictError, match="closed meanwhile"):
         sharing.share(late)
     with pytest.raises(ConfigurationError, match="is not open"):
-        ran(late, "validate")
+        repro_in(late, "validate")
     opened(other)
     with pytest.raises(ConflictError, match="opened again"):
         sharing.share(late)
-    assert ran(late, "validate") == 0  # in a new workspace
+    assert repro_in(late, "validate") == 0  # in a new workspace
 
 
 def test_two_that_open_a_run_get_one_commit(checkouts: tuple[Path, Path]) -> None:
@@ -204,7 +185,7 @@ def test_failure_can_be_retried_when_the_bucket_does_not_answer(
 
 def test_record_is_the_same_in_the_bucket(checkouts: tuple[Path, Path]) -> None:
     workspace = opened(checkouts[0])
-    assert ran(workspace, "validate") == 0
+    assert repro_in(workspace, "validate") == 0
     entry = sharing.record_run(workspace)
     shared = of(workspace)
     assert shared is not None

@@ -16,22 +16,14 @@ from harness import PROJECT
 from pipelines.commands.costs import ledger
 from pipelines.runs import months
 from pipelines.runs.__main__ import main
-from pipelines.runs.commands import environment_of, execute, repro
+from pipelines.runs.commands import environment_of
 from pipelines.runs.workspaces.closing import KEPT_FAILED, close_workspace, remove_oldest_failed
 from pipelines.runs.workspaces.opening import open_workspace, uncommitted
 from pipelines.runs.workspaces.workspace import Workspace, open_workspaces, remove, safe_name
 from tests.faults.modes import writable_by_others
-from tests.pipelines.runs.conftest import commit, git, workspace_of
+from tests.pipelines.runs.conftest import commit, git, repro_in, run_in, workspace_of
 
 DVC_FAILED = 255
-
-
-def repro_in(workspace: Workspace, *stages: str) -> int:
-    return repro(workspace, stages, environment_of(workspace.project, workspace.var))
-
-
-def run_in(workspace: Workspace, *command: str) -> int:
-    return execute(workspace, command, environment_of(workspace.project, workspace.var))
 
 
 def visible(directory: Path) -> list[str]:
