@@ -58,23 +58,23 @@ class _Watched:
             self.first = {name: self.first.get(name, time.perf_counter()) for name in asked}
 
 
-def real_step(bundle: Bundle, times: float, before_s: float = _BEFORE_S, after_s: float = _AFTER_S) -> StepOutcome:
-    """Run the step: `times` as many requests a second after `before_s` seconds."""
+def real_step(bundle: Bundle, times: float) -> StepOutcome:
+    """Run the step: `times` as many requests a second after some seconds."""
     with fleets(bundle) as (one,):
         one.serve(2)
         _declare(one, _REPLICAS)
         answers = Answers(one.bundle, rows=1, versions=[one.first])
-        due = arrivals(_RATE_PER_S, before_s, seed=1)
-        due += [before_s + each for each in arrivals(times * _RATE_PER_S, after_s, seed=2)]
+        due = arrivals(_RATE_PER_S, _BEFORE_S, seed=1)
+        due += [_BEFORE_S + each for each in arrivals(times * _RATE_PER_S, _AFTER_S, seed=2)]
         load = OpenLoad(lambda: CheckedConnection(one.ports[0], answers), answers.requests, _CONNECTIONS)
-        load.counted_from_s = before_s
+        load.counted_from_s = _BEFORE_S
         watched = _Watched(Proxy(Settings(store="", verify_keys=tuple, root=one.root)))
         with repeated(watched.look, _POLL_S):
-            step_at = time.perf_counter() + before_s
+            step_at = time.perf_counter() + _BEFORE_S
             load.run(due)
         right = load.outcomes.get("200", [])
     new = [at - step_at for at in watched.first.values() if at > step_at]
-    asked = sum(each >= before_s for each in due)
+    asked = sum(each >= _BEFORE_S for each in due)
     return StepOutcome(
         asked=asked,
         failed=asked - len(right),

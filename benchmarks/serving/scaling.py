@@ -109,9 +109,9 @@ def step(start_s: float = _START_S) -> list[Figure]:
     ]
 
 
-def day(faster: int = _FASTER) -> list[Figure]:
+def day() -> list[Figure]:
     """Return the replica-seconds of a day beside the least and the peer's, and its 99th percentile beside the budget."""
-    rates = rates_of_day(faster)
+    rates = rates_of_day(_FASTER)
     mine, peer = (simulated(rates, scaler, _START_S) for scaler in (ours(), knative()))
     least = least_replica_seconds(rates)
     p99_ms, other_ms = (1000 * percentile([took for _, took in each.latencies], 0.99) for each in (mine, peer))

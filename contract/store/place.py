@@ -95,10 +95,10 @@ class Place(Protocol):
 
 
 @contextmanager
-def hidden(directory: Path, prefix: str = ".incoming-") -> Iterator[Path]:
+def hidden(directory: Path) -> Iterator[Path]:
     """Yield an unused, hidden path in the directory; remove on exit whatever is there."""
     directory.mkdir(parents=True, exist_ok=True)
-    path = directory / f"{prefix}{uuid.uuid4().hex}"
+    path = directory / f".incoming-{uuid.uuid4().hex}"
     try:
         yield path
     finally:

@@ -60,15 +60,8 @@ def chaos(bundle: Bundle, seed: int) -> list[Result]:
         return whatever(one, random.Random(seed))
 
 
-def whatever(
-    one: DrilledFleet, draw: random.Random, seconds: float = _KILLING_S, least: int = REQUESTS
-) -> list[Result]:
-    """Kill a replica, an Envoy, supervisord, the reconciler, its repairs, or a running command, one after the other, at random moments.
-
-    Args:
-        seconds: for which processes are killed.
-        least: requests without which the drill says nothing.
-    """
+def whatever(one: DrilledFleet, draw: random.Random) -> list[Result]:
+    """Kill a replica, an Envoy, supervisord, the reconciler, its repairs, or a running command, one after the other, at random moments."""
     one.serve(3)
     kills = Kills()
     commands: list[subprocess.Popen[bytes]] = []
@@ -80,7 +73,7 @@ def whatever(
         "command": lambda: {each.pid for each in commands if each.poll() is None},
     }
     with over_both(one, one.first, one.second) as found:
-        ends = time.monotonic() + seconds
+        ends = time.monotonic() + _KILLING_S
         while time.monotonic() < ends:
             if not any(each.poll() is None for each in commands):
                 asked = draw.choice([("scale", "3"), ("scale", "4"), ("deploy", one.first), ("deploy", one.second)])
@@ -93,7 +86,7 @@ def whatever(
         healed_s = one.wait_until_ready(_HEAL_LIMIT_S)
     injected = f"kill -9, at random, of {kills}"
     print(f"  {injected}; {len(commands)} commands; healed {healed_s:.1f} s after the last kill")
-    return [_lost(found, kills, injected, least), _healed(one, injected, sum(kills.counts.values()), healed_s)]
+    return [_lost(found, kills, injected, REQUESTS), _healed(one, injected, sum(kills.counts.values()), healed_s)]
 
 
 def _lost(found: dict[str, Any], kills: Kills, injected: str, least: int) -> Result:

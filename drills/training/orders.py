@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import calendar
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -45,10 +44,10 @@ PARAMS: dict[str, Any] = {
 }
 
 
-def project(name: str, listed: Sequence[str] = ALL) -> Workspace:
-    """Make a fresh project with the orders of all months, `listed` of them in its params, and nothing run yet."""
+def project(name: str) -> Workspace:
+    """Make a fresh project with the orders of all months, and nothing run yet."""
     made = workspaces.empty(name)
-    params = PARAMS | {"data": PARAMS["data"] | {"months": list(listed)}}
+    params = PARAMS | {"data": PARAMS["data"] | {"months": list(ALL)}}
     (made.path / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     (made.path / "orders").mkdir()
     for month in ALL:

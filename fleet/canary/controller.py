@@ -9,7 +9,7 @@ from typing import Any
 
 from contract.files import canonical_json, write_atomically
 from fleet.canary.counts import Ledger, Tally, parse, summed
-from fleet.canary.judge import PROMOTE, ROLL_BACK, STEP, WAIT, Judge, Policy
+from fleet.canary.judge import PROMOTE, ROLL_BACK, STEP, WAIT, Judge
 from fleet.configuration.edit import Edit
 from fleet.configuration.settings import Settings
 from fleet.configuration.state import Replica, State
@@ -29,8 +29,8 @@ _VERBS = {PROMOTE: "promote", ROLL_BACK: "rollback", STEP: "weight"}
 class Judging:
     """The judge of whatever canary is on trial; it only writes its evidence where a person judges (`judge: manual`)."""
 
-    def __init__(self, settings: Settings, policy: Policy | None = None) -> None:
-        self._settings, self._policy = settings, policy
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._path = settings.root / FILE_NAME
         self._proxy = Proxy(settings)
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="judge")
@@ -64,9 +64,9 @@ class Judging:
         if self._judge is None and (report := self._report()) and "ended_at" not in report:
             with suppress(KeyError, TypeError):  # written by another version
                 if (report["bundle"], report["champion"]) == (canary, champion):
-                    self._judge = Judge.resumed(report, self._policy)
+                    self._judge = Judge.resumed(report)
                     return self._judge
-        self._judge = Judge(canary, champion, now, self._policy)
+        self._judge = Judge(canary, champion, now)
         self._ledger = Ledger()
         return self._judge
 

@@ -82,9 +82,9 @@ class Judge:
     alone: a replica that is asked ten times less often is half as fast again, since its caches are cold.
     """
 
-    def __init__(self, canary: str, champion: str, now: float, policy: Policy | None = None) -> None:
+    def __init__(self, canary: str, champion: str, now: float) -> None:
         self.canary, self.champion = canary, champion
-        self.policy = policy or Policy()
+        self.policy = Policy()
         self.started_at = self.step_at = self.heard_at = now
         self.weight = 0
         self.same_traffic = True
@@ -152,9 +152,9 @@ class Judge:
         }
 
     @classmethod
-    def resumed(cls, report: Mapping[str, Any], policy: Policy | None = None) -> Judge:
+    def resumed(cls, report: Mapping[str, Any]) -> Judge:
         """Return the judge that wrote a report: what it knew is not lost when its process ends."""
-        judge = cls(report["bundle"], report["champion"], report["started_at"], policy)
+        judge = cls(report["bundle"], report["champion"], report["started_at"])
         saved = report["saved"]
         judge.weight, judge.step_at, judge.heard_at = report["weight"], saved["step_at"], saved["heard_at"]
         judge.decided_at, judge.verdict = report["decided_at"], Verdict(report["verdict"], report["why"])

@@ -13,9 +13,9 @@ from contract.schema.schema import FeatureSchema, Field
 _COUNT = 32
 
 
-def golden_cases(predictor: Predictor, count: int = _COUNT) -> list[dict[str, Any]]:
+def golden_cases(predictor: Predictor) -> list[dict[str, Any]]:
     """Return `row` and `answer` of each golden request: the first complete, later ones with gaps and unknown categories."""
-    rows = golden_rows(predictor.schema, count)
+    rows = golden_rows(predictor.schema)
     return [{"row": row, "answer": answer} for row, answer in zip(rows, predictor.predict(rows), strict=True)]
 
 

@@ -62,10 +62,10 @@ class Membership:
             _remove(leaf.parent)
 
 
-def is_inside(process: Path = _PROCESS) -> bool:
+def is_inside() -> bool:
     """Tell whether this process is in a cgroup of training already."""
     with suppress(FileNotFoundError):
-        return f"/{NAME}/" in (process / "cgroup").read_text()
+        return f"/{NAME}/" in (_PROCESS / "cgroup").read_text()
     return False
 
 

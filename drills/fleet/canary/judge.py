@@ -62,11 +62,11 @@ def simulated(count: int) -> list[Result]:
     return found
 
 
-def real(one: DrilledFleet, equal: int, of_each: int, kinds: tuple[str, ...] = tuple(FAULTS)) -> list[Result]:
+def real(one: DrilledFleet, equal: int, of_each: int) -> list[Result]:
     """Roll out bundles on a fleet of two replicas under load: the same ones, by turns, and then worse ones."""
     one.serve(2)
     requests = traffic(one.bundle, one.ports[0], one.scratch / "traffic")
-    digests = {kind: one.put(worse(one.bundle, one.scratch / kind, kind)) for kind in kinds}
+    digests = {kind: one.put(worse(one.bundle, one.scratch / kind, kind)) for kind in FAULTS}
     right, wrong = (one.first, one.second), tuple(digests.values())
     with asking(one, requests, *right) as asked:
         ends = [rolled_out(one, _other(one)) for _ in range(equal)]

@@ -15,6 +15,7 @@ from contract.files import canonical_json
 
 # Rounds in the search for requests of low scores: rows kept in each, new ones of each of those, and fields that differ.
 _ROUNDS, _KEPT, _CHILDREN, _CHANGED = 12, 10, 20, 3
+_REQUESTS = 100
 # The golden requests are answered rightly, which the server asks at its start and the fleet before the traffic.
 _GOLDEN_ROUNDS = 3
 _PREAMBLE = """
@@ -91,7 +92,7 @@ def worse(source: Path, target: Path, fault: str) -> Path:
     return target
 
 
-def traffic(bundle: Path, port: int, target: Path, count: int = 100) -> Path:
+def traffic(bundle: Path, port: int, target: Path) -> Path:
     """Write requests whose scores are spread, with the answers of the fleet at a port; return their directory, in a bundle's form.
 
     Golden requests try every category and bound, and nearly all have high scores. These recombine their values, round by round, with those
@@ -107,7 +108,7 @@ def traffic(bundle: Path, port: int, target: Path, count: int = 100) -> Path:
         cases += zip(rows, _asked(port, rows), strict=True)
     least, most = (of(_score(answer) for _, answer in cases) for of in (min, max))
     # More low scores than high ones: otherwise swapped labels would be as frequent as before.
-    wanted = [least + (most - least) * (turn / (count - 1)) ** 2 for turn in range(count)]
+    wanted = [least + (most - least) * (turn / (_REQUESTS - 1)) ** 2 for turn in range(_REQUESTS)]
     chosen = [min(cases, key=lambda case: abs(_score(case[1]) - score)) for score in wanted]
     artifact = target / manifest.ARTIFACT
     artifact.mkdir(parents=True)
