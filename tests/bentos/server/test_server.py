@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -322,21 +323,23 @@ def test_server_ends_with_the_reason_when_its_bundle_was_changed(bundle: Path, t
     assert "limits.json" in done.stderr
 
 
-@pytest.mark.parametrize("ending", ["import no_such_module", "import os; os.kill(os.getpid(), 9)"])
-def test_server_ends_when_its_worker_ends_before_it_has_loaded_anything(
-    bundle: Path, tmp_path: Path, ending: str
-) -> None:
-    broken = tmp_path / "broken"
-    shutil.copytree(bundle, broken)
-    (broken / "src" / "bentos" / "worker.py").write_text(ending)
-    done = served(broken, tmp_path)
-    assert done.returncode == 1
-    assert "its worker crashed while loading it" in done.stderr
+def test_server_ends_when_its_worker_ends_before_it_has_loaded_anything(bundle: Path, tmp_path: Path) -> None:
+    def ended(port: int, ending: str) -> subprocess.CompletedProcess[str]:
+        place = tmp_path / str(port)
+        shutil.copytree(bundle, place / "broken")
+        (place / "broken" / "src" / "bentos" / "worker.py").write_text(ending)
+        return served(place / "broken", place, port)
+
+    # At once: BentoML's supervisor takes ten seconds to see that a worker is gone.
+    with ThreadPoolExecutor() as threads:
+        for done in threads.map(ended, free_ports(2), ["import no_such_module", "import os; os.kill(os.getpid(), 9)"]):
+            assert done.returncode == 1
+            assert "its worker crashed while loading it" in done.stderr
 
 
-def served(bundle: Path, tmp_path: Path) -> subprocess.CompletedProcess[str]:
+def served(bundle: Path, tmp_path: Path, port: int | None = None) -> subprocess.CompletedProcess[str]:
     """`bentoml serve` of a bundle that cannot be served."""
-    (port,) = free_ports(1)
+    port = port or free_ports(1)[0]
     return run_python(tmp_path, "-m", "bentoml", "serve", str(bundle), "--port", str(port))
 
 
