@@ -120,6 +120,13 @@ def test_every_file_that_a_page_names_is_there(page: Path) -> None:
     assert [found for found in OWN_FILE.findall(text) if found not in made and not (PROJECT / found).exists()] == []
 
 
+@pytest.mark.parametrize("text", TEXTS, ids=name)
+def test_no_row_stands_outside_of_its_table(text: Path) -> None:
+    lines = ["", *FENCE.sub("", text.read_text()).splitlines(), ""]
+    heads = [place for place, line in enumerate(lines) if line.startswith("|") and not lines[place - 1].startswith("|")]
+    assert [lines[place] for place in heads if not re.fullmatch(r"\|[\s:|-]+\|", lines[place + 1])] == []
+
+
 def test_every_code_block_has_a_language_and_is_run_or_says_why_not() -> None:
     fences = 0
     for page in code_blocks.PAGES:

@@ -92,6 +92,14 @@ def test_draft_names_parts_that_add_up_to_the_target(workspace: Path) -> None:
     assert set(params_file.load().features) == {"c"}
 
 
+def test_draft_asks_about_a_column_that_is_one_to_one_with_another(workspace: Path) -> None:
+    rows = [{"code": i * 31 % 7, "name": "nmlkjih"[i * 31 % 7], "other": i % 7 * (i % 2)} for i in range(300)]
+    pl.DataFrame(rows).with_columns(outcome=pl.Series(["no", "yes", "yes"] * 100)).write_csv("t.csv")
+    told = _draft()
+    assert "name: one to one with code" in told
+    assert told.count("one to one with") == 1
+
+
 def _internal_names() -> list[str]:
     """Every word that may name a column in the code that a table passes through: in quotes, or as an argument."""
     names: set[Any] = {

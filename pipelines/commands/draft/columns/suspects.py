@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import sha256
 from itertools import combinations
 
 import numpy as np
@@ -80,16 +81,19 @@ def _take_out(entry: Guess, told: str, strength: float, *, is_refused: bool) -> 
 
 def mark_twins(guesses: Sequence[Guess]) -> None:
     """Add a doubt to each feature that is one to one with an earlier one."""
-    groups: dict[int, list[Guess]] = {}
+    groups: dict[bytes, list[Guess]] = {}
     for entry in guesses:
-        if entry.feature():
-            groups.setdefault(entry.values.n_unique(), []).append(entry)
-    for distinct, group in groups.items():
+        if entry.feature() and 1 < entry.values.n_unique() <= len(entry.values) / 2:
+            groups.setdefault(_pattern(entry.values), []).append(entry)
+    for group in groups.values():
         for first, second in combinations(group, 2):
-            if 1 < distinct <= len(first.values) / 2:
-                together = pl.DataFrame([first.values.alias("a"), second.values.alias("b")])
-                if together.n_unique() == distinct:
-                    second.ask(f"one to one with {first.name}. Is it needed? If not", Weight.BOUNDS, feature=None)
+            second.ask(f"one to one with {first.name}. Is it needed? If not", Weight.BOUNDS, feature=None)
+
+
+def _pattern(values: pl.Series) -> bytes:
+    """Return a digest that two columns share if they are one to one: of the first row with the same value, row by row."""
+    rows = pl.DataFrame({"value": values, "row": np.arange(len(values))})
+    return sha256(rows.select(pl.col("row").min().over("value")).to_series().to_numpy().tobytes()).digest()
 
 
 def key_of(guesses: Sequence[Guess], outcome: Outcome, time: str | None) -> tuple[list[str], list[Doubt]]:
