@@ -75,7 +75,7 @@ def _end_like(child: int, stage: str, own: Membership, limits: Limits) -> NoRetu
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the child too
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _frame: os.kill(child, number))
-    _tell_when_starved(child, stage)
+    _tell_when_starved(child, stage, limits)
     _, status = os.waitpid(child, 0)
     at_limit = own.killed_for_memory()
     own.remove()
@@ -90,9 +90,10 @@ def _end_like(child: int, stage: str, own: Membership, limits: Limits) -> NoRetu
     os._exit(os.waitstatus_to_exitcode(status))
 
 
-def _tell_when_starved(child: int, stage: str) -> None:
+def _tell_when_starved(child: int, stage: str, limits: Limits) -> None:
     """Say once, while the child works, that it waits for the CPU: at the weight `idle` a busy machine stops it without a sign."""
     before = 0
+    advice = "" if limits.weight is None else f"; {WEIGHT}=none gives stages an equal share"
 
     def look(*_: object) -> None:
         nonlocal before
@@ -102,8 +103,7 @@ def _tell_when_starved(child: int, stage: str) -> None:
             waited = int(Path(f"/proc/{child}/schedstat").read_text().split()[1])
             if waited - before > _STARVED * LOOK_S * 1e9:
                 signal.setitimer(signal.ITIMER_REAL, 0)
-                told = f"{stage} waits for the CPU, which other programs use; {WEIGHT}=none gives stages an equal share"
-                print(told, file=sys.stderr, flush=True)
+                print(f"{stage} waits for the CPU, which other programs use{advice}", file=sys.stderr, flush=True)
             before = waited
 
     signal.signal(signal.SIGALRM, look)

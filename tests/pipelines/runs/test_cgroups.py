@@ -272,9 +272,28 @@ def test_stage_that_gets_no_core_says_so(limited: None, tmp_path: Path) -> None:
     assert told.read_text().startswith("train waits for the CPU, which other programs use; ")
 
 
-@pytest.mark.parametrize("content", [None, "", "5\n", "a b c\n"])
-def test_look_at_a_stage_without_counters_says_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], content: str | None
+@pytest.mark.parametrize(
+    ("content", "weight", "said"),
+    [
+        (None, cgroups.IDLE, ""),
+        ("", cgroups.IDLE, ""),
+        ("5\n", cgroups.IDLE, ""),
+        ("a b c\n", cgroups.IDLE, ""),
+        (
+            "0 99000000000 1\n",
+            cgroups.IDLE,
+            "train waits for the CPU, which other programs use; BULKHEAD_TRAINING_WEIGHT=none gives stages an equal share\n",
+        ),
+        ("0 99000000000 1\n", None, "train waits for the CPU, which other programs use\n"),
+    ],
+)
+def test_look_at_a_stage_says_what_its_counters_show(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    content: str | None,
+    weight: int | None,
+    said: str,
 ) -> None:
     looks: list[Callable[[], None]] = []
     monkeypatch.setattr(contained.signal, "signal", lambda _, look: looks.append(look))
@@ -282,6 +301,6 @@ def test_look_at_a_stage_without_counters_says_nothing(
     monkeypatch.setattr(contained, "Path", lambda _: tmp_path / "schedstat")
     if content is not None:
         (tmp_path / "schedstat").write_text(content)
-    contained._tell_when_starved(1, "train")
+    contained._tell_when_starved(1, "train", cgroups.Limits(weight, None))
     looks[0]()
-    assert capsys.readouterr().err == ""
+    assert capsys.readouterr().err == said
