@@ -18,7 +18,7 @@ from harness import PROJECT
 
 RECORD = Path(__file__).with_name("figures.json")
 _METRICS = PROJECT / "metrics.json"
-_BLOCK = re.compile(r"(<!-- (figures|summary|scores):? ?([\w, ]*)-->\n).*?(<!-- end -->)", re.DOTALL)
+_BLOCK = re.compile(r"(<!-- (figures|summary|scores):? ?([\w, -]*?) ?-->\n).*?(<!-- end -->)", re.DOTALL)
 _MEANINGS = {
     "repro": "`dvc repro` from nothing, twelve months",
     "noop_over_status": "`dvc repro` when nothing changed",
