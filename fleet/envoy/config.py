@@ -129,8 +129,15 @@ def _listener(protocol: str, settings: Settings, allowed: Limits) -> dict[str, A
 def _connection_manager(protocol: str, directory: Path, allowed: Limits) -> dict[str, Any]:
     whole = {"@type": BUFFER_TYPE, "max_request_bytes": limits.buffered_bytes(Limits())}
     router = {"@type": f"{TYPES}.extensions.filters.http.router.v3.Router", "suppress_envoy_headers": True}
-    # nginx's `proxy_pass` and `ab` speak HTTP/1.0, whose requests need not name a host.
-    http1 = {"http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": "localhost"}}
+    http1 = {
+        # nginx's `proxy_pass` and `ab` speak HTTP/1.0, whose requests need not name a host.
+        "accept_http_10": True,
+        "default_host_for_http_10": "localhost",
+        # As a server does (RFC 9110, section 7.8); Envoy's own answer is 403.
+        "ignore_http_11_upgrade": [{"safe_regex": {"regex": ".*"}}],
+    }
+    # A server counts bytes over gRPC: of so many fields it refuses a call, where Envoy would end it with INTERNAL.
+    count = allowed.head_limit_count if protocol == "http" else allowed.head_limit_bytes // 16
     return {
         "@type": f"{TYPES}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": protocol,
@@ -151,8 +158,8 @@ def _connection_manager(protocol: str, directory: Path, allowed: Limits) -> dict
         "request_timeout": f"{1.5 * allowed.body_timeout_s:g}s",
         "stream_idle_timeout": f"{1.5 * allowed.body_timeout_s:g}s",
         "max_request_headers_kb": min(max(_HEAD_KB, 2 * allowed.head_limit_bytes >> 10), _MOST_HEAD_KB),
-        "common_http_protocol_options": {"idle_timeout": "300s", "max_headers_count": allowed.head_limit_count},
-        **(http1 if protocol == "http" else {}),
+        "common_http_protocol_options": {"idle_timeout": "300s", "max_headers_count": count},
+        **({"http_protocol_options": http1} if protocol == "http" else {}),
         "http2_protocol_options": {"max_concurrent_streams": 1000},
         "local_reply_config": replies.of(protocol),
     }

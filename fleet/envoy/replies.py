@@ -33,6 +33,7 @@ def _http() -> dict[str, Any]:
         (_status(408), "body_timeout", "the request did not arrive in time", []),
         (_status(431), "headers_too_large", "the headers are too long", []),
         (_status(400), "bad_request", "malformed HTTP request", []),
+        (_status(404), "not_found", "no such path", []),
     )
     is_oip = {"header_filter": {"header": {"name": ":path", "string_match": {"prefix": "/v2"}}}}
     mappers = [

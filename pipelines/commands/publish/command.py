@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 
 from contract.bundle import evidence, manifest, signature
-from contract.errors import BundleError
+from contract.errors import BundleError, ConflictError
 from contract.files import canonical_json, write_atomically
 from pipelines import paths
 from pipelines.commands.costs import cli as costs
@@ -30,7 +30,7 @@ def run(params: Params) -> str:
         BundleError: the bundle failed its rehearsal.
         ModelRejectedError: the hold-out has judged more models than `gates.looks`.
         DataRejectedError: the model was trained on a batch that has been dropped.
-        ConflictError: another publisher has moved the channel meanwhile; the bundle is stored.
+        ConflictError: a publisher of another bundle has moved the channel meanwhile; the bundle is stored.
     """
     partitions = manifest.read(paths.BUNDLE).inputs["partitions"]
     refuse_dropped(project_ledger().read(), [batch_id(month, digest) for month, digest in partitions.items()])
@@ -48,7 +48,13 @@ def run(params: Params) -> str:
     store.put(paths.BUNDLE)
     if before and before.digest == digest:
         return f"{digest} is the candidate already"
-    store.move("candidate", digest, expected=before, by="publish")
+    try:
+        store.move("candidate", digest, expected=before, by="publish")
+    except ConflictError:
+        moved = store.read("candidate")
+        if moved is None or moved.digest != digest:
+            raise
+        return f"{digest} is the candidate already: another publisher of it was faster"
     return f"{digest} is now the candidate"
 
 

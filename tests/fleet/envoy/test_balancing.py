@@ -38,17 +38,17 @@ class Callers:
         self._http = HTTPConnection("127.0.0.1", ports[0], timeout=30)
         self._channel = grpc.insecure_channel(f"127.0.0.1:{ports[1]}")
 
-    def http(self, key: str = "", body: bytes = b"{}") -> str:
+    def http(self, key: str = "", body: bytes = b"{}", **headers: str) -> str:
         """Who answered, or the status of the failure."""
-        self._http.request("POST", "/predict", body, {"authorization": key} if key else {})
+        self._http.request("POST", "/predict", body, headers | ({"authorization": key} if key else {}))
         response = self._http.getresponse()
         body = response.read().decode()
         return body if response.status == 200 else str(response.status)
 
-    def grpc(self, key: str = "", body: bytes = b"") -> str:
+    def grpc(self, key: str = "", body: bytes = b"", **headers: str) -> str:
         """Who answered, or the status of the failure."""
         try:
-            metadata = (("authorization", key),) if key else ()
+            metadata = (*headers.items(), *((("authorization", key),) if key else ()))
             return str(self._channel.unary_unary(INFER)(body, metadata=metadata, timeout=30).decode())
         except grpc.RpcError as error:
             return str(error.code().name)
@@ -95,6 +95,21 @@ def test_long_body_is_passed_on_and_tried_again_when_the_bundle_allows_it(
     asked = sum((stand_in.requests for stand_in in stand_ins), Counter())
     assert min(asked["http"], asked["grpc"]) > 1  # it was kept for the second one
     assert callers.http(body=bytes(13 << 20)) == "413"
+
+
+def test_upgrade_is_ignored_and_many_metadata_are_left_to_the_server(two: tuple[Callers, list[StandIn]]) -> None:
+    callers, _ = two
+    assert callers.http(**{"connection": "upgrade", "upgrade": "websocket"}) in ("one", "two")
+    assert callers.grpc(**{f"x-{number}": "" for number in range(300)}) in ("one", "two")
+
+
+def test_target_that_is_no_path_is_not_found(start: Start, root: Path) -> None:
+    http_port, _ = start(State(live=OLD, replicas=TWO.replicas), root)
+    connection = HTTPConnection("127.0.0.1", http_port, timeout=30)
+    connection.request("OPTIONS", "*")
+    response = connection.getresponse()
+    assert (response.status, json.loads(response.read())["error"]["code"]) == (404, "not_found")
+    connection.close()
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])

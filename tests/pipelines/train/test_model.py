@@ -311,8 +311,9 @@ def test_publish_refuses_a_model_once_its_hold_out_has_judged_too_many(workspace
         publish.run(params)
 
 
+@pytest.mark.parametrize("is_same", [False, True])
 def test_publish_is_told_when_another_publisher_was_faster(
-    workspace: Path, params: Params, monkeypatch: pytest.MonkeyPatch
+    workspace: Path, params: Params, monkeypatch: pytest.MonkeyPatch, is_same: bool
 ) -> None:
     _train(params)
     digest = _publish(params)
@@ -321,7 +322,7 @@ def test_publish_is_told_when_another_publisher_was_faster(
 
     def put_and_be_overtaken(store: Store, path: Path) -> str:
         stored = put(store, path)
-        rival.move("candidate", digest, expected=rival.read("candidate"), by="rival")
+        rival.move("candidate", stored if is_same else digest, expected=rival.read("candidate"), by="rival")
         return stored
 
     monkeypatch.setattr(Store, "put", put_and_be_overtaken)
@@ -329,6 +330,9 @@ def test_publish_is_told_when_another_publisher_was_faster(
     claims = manifest.read(paths.BUNDLE)
     claims.files.update(manifest.tree_digests(paths.BUNDLE))
     (paths.BUNDLE / "manifest.json").write_bytes(claims.to_bytes())
+    if is_same:
+        assert "is the candidate already: another publisher of it was faster" in publish.run(params)
+        return
     with pytest.raises(ConflictError, match="somebody else"):
         publish.run(params)
     assert rival.read("candidate").digest == digest
