@@ -107,6 +107,8 @@ def _of(number: int, reason: str) -> BulkheadError:
         return UnavailableError(f"the disk is full or failing: {reason}; free space or repair it, then try again")
     if number in _MISPLACED:
         return ConfigurationError(f"a path cannot be used: {reason}; correct the setting that names it")
+    if number == errno.EROFS:
+        return ConfigurationError(f"{reason}; make it writable, or name another path")
     return ConfigurationError(f"user {os.geteuid()} has no permission: {reason}; change its owner or mode, or the path")
 
 

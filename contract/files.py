@@ -82,6 +82,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         # The rename itself is in the directory: without this a power cut may bring the old file back.
         fsync_directory(path.parent)
+    except OSError as error:
+        if error.filename is None:  # as that of a write to a full disk
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -54,7 +54,8 @@ def test_expected_failure_is_in_one_line_and_in_json_when_asked_for(capsys: pyte
     ("number", "code", "said"),
     [
         (errno.ENOSPC, 75, "the disk is full or failing: /table: No space left"),
-        (errno.EROFS, 78, "has no permission: /table: "),
+        (errno.EROFS, 78, "collect stopped: /table: Read-only file system; make it writable"),
+        (errno.EACCES, 78, "has no permission: /table: "),
         (errno.ENOTDIR, 78, "a path cannot be used: /table: Not a directory"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -46,3 +47,12 @@ def test_two_that_write_a_file_at_once_do_not_meet(tmp_path: Path) -> None:
             theirs.write_text("theirs")
         assert (ours.read_text(), path.read_text()) == ("ours, and longer", "theirs")
     assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("ledger.json", "ours, and longer")]
+
+
+def test_full_disk_is_named_by_the_file_that_was_to_be_written(tmp_path: Path) -> None:
+    def write() -> None:
+        with atomic_path(tmp_path / "state.json"):
+            raise OSError(errno.ENOSPC, "No space left on device")  # as of a file object
+
+    with pytest.raises(OSError, match=f"{tmp_path}/state.json"):
+        write()
