@@ -83,7 +83,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
         # The rename itself is in the directory: without this a power cut may bring the old file back.
         fsync_directory(path.parent)
     except OSError as error:
-        if error.filename is None:  # as that of a write to a full disk
+        # A write to a full disk names no file. An error of Polars has a text alone, which a name would hide.
+        if error.errno is not None and error.filename is None:
             error.filename = str(path)
         raise
     finally:

@@ -50,9 +50,12 @@ def test_two_that_write_a_file_at_once_do_not_meet(tmp_path: Path) -> None:
 
 
 def test_full_disk_is_named_by_the_file_that_was_to_be_written(tmp_path: Path) -> None:
-    def write() -> None:
-        with atomic_path(tmp_path / "state.json"):
-            raise OSError(errno.ENOSPC, "No space left on device")  # as of a file object
+    def write(error: OSError) -> str:
+        with pytest.raises(OSError) as caught, atomic_path(tmp_path / "state.json"):
+            raise error
+        return str(caught.value)
 
-    with pytest.raises(OSError, match=f"{tmp_path}/state.json"):
-        write()
+    full = "No space left on device"
+    assert write(OSError(errno.ENOSPC, full)) == f"[Errno {errno.ENOSPC}] {full}: '{tmp_path}/state.json'"
+    polars = f"{full} (os error 28)"
+    assert write(OSError(polars)) == polars  # `command_line` knows a failure of a library by its text
