@@ -49,6 +49,7 @@ class DrilledFleet:
     start_limit_s: float = 60.0
     python: Path = field(default_factory=lambda: interpreter("fleet"))
     host: Host | None = None  # where it runs, if not here
+    weight: int | None = None  # share of the CPU beside other programs
     project: Path = PROJECT
 
     @property
@@ -77,6 +78,7 @@ class DrilledFleet:
             "BULKHEAD_REPLICA_PORT": str(self.replica_port),
             "BULKHEAD_START_LIMIT_S": str(self.start_limit_s),
             "BULKHEAD_VERIFY_KEY": self.public_key,
+            "BULKHEAD_FLEET_WEIGHT": str(self.weight or "none"),
             "BULKHEAD_HOST": self.host.address if self.host else "127.0.0.1",
         }
 

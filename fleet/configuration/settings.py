@@ -58,7 +58,7 @@ class Settings:
     start_limit_s: float = 60.0
     file: Path | None = None
     replica_uid: int = 60999  # outside the ranges of people and of systemd's services
-    weight: int | None = 10_000
+    weight: int | None = None
     passed_on: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -87,7 +87,7 @@ class Settings:
             start_limit_s=_seconds(environment, "BULKHEAD_START_LIMIT_S", cls.start_limit_s),
             file=project / environment["BULKHEAD_FLEET_FILE"] if environment.get("BULKHEAD_FLEET_FILE") else None,
             replica_uid=_uid(environment, "BULKHEAD_REPLICA_UID", cls.replica_uid),
-            weight=_weight(environment, "BULKHEAD_FLEET_WEIGHT", cls.weight),
+            weight=_weight(environment, "BULKHEAD_FLEET_WEIGHT"),
             passed_on=_passed_on(environment, project),
             # The reconciler starts `fleet` commands of its own with these.
             environment={name: text for name, text in environment.items() if _is_ours(name)},
@@ -161,8 +161,8 @@ def _uid(environment: Mapping[str, str], name: str, default: int) -> int:
     return int(text)
 
 
-def _weight(environment: Mapping[str, str], name: str, default: int | None) -> int | None:
-    text = environment.get(name, str(default))
+def _weight(environment: Mapping[str, str], name: str) -> int | None:
+    text = environment.get(name, "none")
     if text == "none":
         return None
     if not text.isdecimal() or not 1 <= int(text) <= _MOST_WEIGHT:

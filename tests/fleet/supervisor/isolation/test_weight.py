@@ -39,19 +39,22 @@ def test_command_stays_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_weight_is_read_from_the_environment() -> None:
-    assert Settings.read({}).weight == 10_000
+    assert Settings.read({}).weight is None
     assert Settings.read({"BULKHEAD_FLEET_WEIGHT": "100"}).weight == 100
     assert Settings.read({"BULKHEAD_FLEET_WEIGHT": "none"}).weight is None
     with pytest.raises(ConfigurationError, match=r"^BULKHEAD_FLEET_WEIGHT is '0'; allowed are none and whole numbers"):
         Settings.read({"BULKHEAD_FLEET_WEIGHT": "0"})
 
 
-def test_all_of_a_fleet_is_in_its_cgroup_where_this_user_can_make_one(fleet: FleetCommand) -> None:
+def test_all_of_a_fleet_is_in_its_cgroup_where_this_user_can_make_one(
+    new_fleet: FleetCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BULKHEAD_FLEET_WEIGHT", "10000")
     place = places().get("cpu")
     if place is None or place.version != 1 or not os.access(place.directory, os.W_OK):
         pytest.skip("no cgroup of v1 can be made for the CPU")
-    fleet.serve(fleet.bundles.first, size=1)
-    before = fleet.processes()
+    new_fleet("up", "--size", "1")
+    before = new_fleet.processes()
     inside = {int(process) for process in (place.directory / weight.GROUP / "cgroup.procs").read_text().split()}
     assert {process for process in before - inside if processes.lives(process)} == set()
     assert (place.directory / weight.GROUP / "cpu.shares").read_text().strip() == "102400"
