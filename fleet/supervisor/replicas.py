@@ -33,7 +33,6 @@ _ANSWER_LIMIT_S = 5.0
 _POLL_S = 0.05
 _MOST = 1000
 _BY_SIGNAL = 128
-_POLITELY = ("nice", "-n", "19")  # a shadow's replicas leave the processor to those that answer callers
 
 
 class PortTakenError(UnavailableError):
@@ -96,10 +95,12 @@ def program(replica: Replica, bundle: Path, serving_python: Path, fleet_python: 
         **(given if sandbox.kind == NONE else files.hand_over(given, settings)),
     }
     serve = [str(serving_python), "-m", "bentos.worker", str(bundle)]
-    command = launcher.command(bundle, replica.digest, sandbox, sockets, serve, environment, python=fleet_python)
+    command = launcher.command(
+        bundle, replica.digest, sandbox, sockets, serve, environment, python=fleet_python, background=replica.background
+    )
     return Program(
         name=replica.name,
-        command=[*(_POLITELY if replica.background else ()), *command],
+        command=command,
         directory=home,
         environment=environment,
     )
