@@ -1,8 +1,7 @@
-"""The limits and the priority of a process that runs a bundle's code."""
+"""The limits of a process that runs a bundle's code."""
 
 from __future__ import annotations
 
-import os
 import resource
 
 _OPEN_FILES = 4096
@@ -21,9 +20,3 @@ def limit(memory_mb: int = 0) -> None:
         _, hard = resource.getrlimit(kind)
         least = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(kind, (least, least))
-
-
-def step_back() -> None:
-    """Leave the processor to all others, which then preempt this process at once: one of low priority would finish its slice of 3 ms."""
-    if hasattr(os, "SCHED_IDLE"):  # Linux
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))

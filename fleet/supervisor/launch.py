@@ -19,7 +19,7 @@ import sys
 import time
 
 from contract.bundle import tree
-from contract.environment.limits import limit, step_back
+from contract.environment.limits import limit
 
 REFUSAL = "refused.txt"  # in a replica's directory: the reason why its bundle was not started
 FILTER = 100  # the descriptor on which a sandbox finds its filter of system calls
@@ -32,8 +32,6 @@ def main() -> None:
     end = words.index("--")
     given = dict(word.split("=", 1) for word in words[:end])
     bundle = given["bundle"]
-    if "background" in given:
-        step_back()
     _require_intact(bundle, given["digest"], given["tree"])
     command = words[end + 1 :]
     for option, address in given.items():

@@ -24,7 +24,6 @@ def command(
     environment: Mapping[str, str],
     *,
     python: str,
-    background: bool = False,
 ) -> list[str]:
     """Return the command that runs a bundle's server, in its sandbox.
 
@@ -34,7 +33,6 @@ def command(
         serve: the interpreter of the server's environment, `-m` or `-c`, and its arguments.
         environment: the server's settings.
         python: the fleet's own interpreter.
-        background: no caller waits for it.
     """
     given = {
         "bundle": str(bundle),
@@ -42,8 +40,6 @@ def command(
         "tree": manifest.fingerprint(bundle, digest),
         "memory_mb": str(sandbox.memory_mb),
     }
-    if background:
-        given["background"] = "yes"
     words = list(serve)
     if sandbox.kind != NONE:
         given["keep"] = ",".join(isolation.kept(environment))

@@ -33,6 +33,7 @@ _ANSWER_LIMIT_S = 5.0
 _POLL_S = 0.05
 _MOST = 1000
 _BY_SIGNAL = 128
+_POLITELY = ("nice", "-n", "19")  # a shadow's replicas leave the processor to those that answer callers
 
 
 class PortTakenError(UnavailableError):
@@ -95,12 +96,10 @@ def program(replica: Replica, bundle: Path, serving_python: Path, fleet_python: 
         **(given if sandbox.kind == NONE else files.hand_over(given, settings)),
     }
     serve = [str(serving_python), "-m", "bentos.worker", str(bundle)]
-    command = launcher.command(
-        bundle, replica.digest, sandbox, sockets, serve, environment, python=fleet_python, background=replica.background
-    )
+    command = launcher.command(bundle, replica.digest, sandbox, sockets, serve, environment, python=fleet_python)
     return Program(
         name=replica.name,
-        command=command,
+        command=[*(_POLITELY if replica.background else ()), *command],
         directory=home,
         environment=environment,
     )

@@ -17,6 +17,7 @@ def test_shadow_is_asked_what_callers_ask_and_compared_and_no_caller_sees_it(fle
         load.check(fleet.bundles.first)
         (pid,) = [each["pid"] for each in fleet("status")["replicas"] if each["digest"] == fleet.bundles.second]
         assert os.getpriority(os.PRIO_PROCESS, pid) == 19
+        assert {os.sched_getscheduler(each) for each in fleet.pids("shadow")} == {os.SCHED_IDLE}
         asked = sum(load.answers.values()) + sum(load.grpc_answers.values())
         until(lambda: shadow_of(fleet)["requests"]["compared"] >= asked, "all of them to be compared")
         found = shadow_of(fleet)

@@ -102,22 +102,6 @@ def test_bundle_is_not_looked_at_again_within_the_second_when_it_is_refused(bund
     assert times[1] - times[0] >= 1
 
 
-def test_server_in_the_background_leaves_the_processor_to_others(bundle: Path, tmp_path: Path) -> None:
-    serve = [sys.executable, "-c", "import os; print(os.sched_getscheduler(0) == os.SCHED_IDLE)"]
-    for background in (False, True):
-        command = launcher.command(
-            bundle,
-            manifest.digest_of(bundle),
-            Sandbox(NONE, 1, 1024),
-            {},
-            serve,
-            {},
-            python=sys.executable,
-            background=background,
-        )
-        assert run(command, tmp_path).stdout == f"{background}\n"
-
-
 def test_launcher_imports_next_to_nothing() -> None:
     look = "import sys, fleet.supervisor.launch; print(*sys.modules)"
     command = [sys.executable, "-S", "-c", look]
