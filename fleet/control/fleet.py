@@ -7,7 +7,7 @@ state change together, once all that can fail has been done: a command that fail
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict, replace
 from typing import Any, Literal
 
@@ -82,6 +82,9 @@ class Fleet:
                 wanted = replace(wanted, declared=replace(wanted.declared, isolation="required"))
             # Before anything is started.
             sandbox.find(wanted.declared.isolation, self._settings)
+            if not keep:
+                with suppress(UnavailableError):  # what is started waits for the store
+                    wanted.declared.applied(self._load(), self._wanted.resolved)
             self._keepers.start()
             self._change("up", wanted)
             self._keepers.await_guard()

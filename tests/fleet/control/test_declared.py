@@ -71,6 +71,15 @@ def test_commands_refuse_a_wrong_file_in_one_line_and_change_nothing(fleet: Flee
     assert fleet.processes() == processes
 
 
+def test_nothing_is_started_when_a_bundle_is_declared_that_the_store_lacks(new_fleet: FleetCommand) -> None:
+    path = Settings.read(new_fleet.environment).declaration
+    path.parent.mkdir(parents=True)
+    path.write_text("shadow: 0123abcd\n")
+    done = new_fleet.run("up")
+    assert (done.returncode, "digest that begins with 0123abcd" in done.stderr) == (78, True)
+    assert not new_fleet.processes()
+
+
 def test_command_that_is_refused_leaves_file_and_fleet_as_they_were(fleet: FleetCommand) -> None:
     before = fleet.serve(fleet.bundles.first, size=1)
     good = text(fleet)
