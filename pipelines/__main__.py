@@ -55,6 +55,7 @@ WITH_ARGUMENTS = {
     ),
     "predict": ("score a table of any size, as a server scores the same rows", "predict", "add_arguments"),
     "gates": ("show the gates of the last evaluation, or decide those of a bundle again", "gates", "add_arguments"),
+    "compare": ("show figures and curves of two commits on one page", "gates.comparison", "add_arguments"),
     "predictions": ("convert the servers' prediction logs to tables", "predictions", "add_arguments"),
 }
 

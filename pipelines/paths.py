@@ -34,6 +34,7 @@ EVALUATION = REPORTS / "evaluation.html"
 REHEARSAL = REPORTS / "rehearsal.json"
 MODEL_CARD = REPORTS / "model_card.md"
 COSTS = REPORTS / "costs.html"
+COMPARISON = REPORTS / "comparison.html"
 MONITOR = REPORTS / "monitor.json"
 METRICS = Path("metrics.json")
 BUNDLE = Path("build/bundle")

@@ -74,34 +74,40 @@ def _bins(scores: Scores) -> NDArray[np.int64]:
 
 
 def reliability(
-    labels: Labels, scores: Scores, clusters: Clusters, *, resamples: int, seed: int
+    outcomes: Outcomes, scores: Scores, clusters: Clusters, *, resamples: int, seed: int, is_share: bool = True
 ) -> list[dict[str, Any]]:
-    """Return the bins of equal count, ascending by score: `predicted` mean, `observed` share and its pointwise 95 % interval.
+    """Return the bins of equal count, ascending by score: `predicted` mean, and what was `observed` in it (see there)."""
+    bins = _bins(scores)
+    masks = [bins == index for index in np.unique(bins)]
+    settings: dict[str, Any] = {"resamples": resamples, "seed": seed, "is_share": is_share}
+    return [
+        {"predicted": float(scores[rows].mean()), **observed(outcomes[rows], clusters[rows], **settings)}
+        for rows in masks
+    ]
 
-    The bounds are percentiles of resamplings of the bin's own clusters. Where all outcomes of a bin are alike every resampling is too, and
-    the open side has the bound of as many independent rows.
+
+def observed(
+    outcomes: Outcomes, clusters: Clusters, *, resamples: int, seed: int, is_share: bool = True
+) -> dict[str, Any]:
+    """Return the `observed` share or mean of the outcomes with its pointwise 95 % interval.
+
+    The bounds are percentiles of resamplings of the rows' own clusters. Where all outcomes are alike every resampling is too, and
+    the open side of a share has the bound of as many independent rows.
 
     Source: Bröcker, Smith 2007, Increasing the Reliability of Reliability Diagrams (resampling; here of clusters); Clopper, Pearson 1934,
     The Use of Confidence or Fiducial Limits (where all are alike).
     """
-    found, bins = [], _bins(scores)
-    for index in np.unique(bins):
-        rows = bins == index
-        own, count = np.unique(clusters[rows], return_inverse=True)[1], int(rows.sum())
-        shares = comparisons.resampled_means(labels[rows].astype(np.float64), own, resamples=resamples, seed=seed)
-        observed, alone = float(shares[0]), _TAIL ** (1 / count)
-        lower, upper = np.percentile(shares[1:], [100 * _TAIL, 100 - 100 * _TAIL]).tolist()
-        found.append(
-            {
-                "predicted": float(scores[rows].mean()),
-                "observed": observed,
-                "lower_bound": alone if observed == 1 else lower,
-                "upper_bound": 1 - alone if observed == 0 else upper,
-                "rows": count,
-                "clusters": int(own.max()) + 1,
-            }
-        )
-    return found
+    own, count = np.unique(clusters, return_inverse=True)[1], len(outcomes)
+    means = comparisons.resampled_means(outcomes.astype(np.float64), own, resamples=resamples, seed=seed)
+    found, alone = float(means[0]), _TAIL ** (1 / count)
+    lower, upper = np.percentile(means[1:], [100 * _TAIL, 100 - 100 * _TAIL]).tolist()
+    return {
+        "observed": found,
+        "lower_bound": alone if is_share and found == 1 else lower,
+        "upper_bound": 1 - alone if is_share and found == 0 else upper,
+        "rows": count,
+        "clusters": int(own.max()) + 1,
+    }
 
 
 def rescaled(scores: Scores, slope: float, intercept: float) -> Scores:

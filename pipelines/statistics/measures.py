@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.schema.tasks import Form
-from pipelines.statistics.losses import absolute_errors, log_losses, pinball_losses, squared_errors
+from pipelines.statistics.losses import absolute_errors, log_losses, squared_errors
 
 Outcomes = NDArray[Any]
 Labels = NDArray[np.int8]
@@ -111,17 +111,6 @@ def r2(values: Outcomes, scores: Scores) -> float | None:
     """Return the share of the variance that is explained; None where all values are equal."""
     spread = float(np.var(values))
     return 1 - float(squared_errors(values, scores).mean()) / spread if spread > 0 else None
-
-
-def of_quantiles(levels: Sequence[float], outcomes: Outcomes, scores: Scores) -> dict[str, dict[str, float]]:
-    """Return by level the `coverage`, which is the share of outcomes up to the quantile, and its `pinball_loss`."""
-    return {
-        str(level): {
-            "coverage": float((outcomes <= column).mean()),
-            "pinball_loss": float(pinball_losses(outcomes, column[:, None], quantiles=(level,)).mean()),
-        }
-        for level, column in zip(levels, scores.T, strict=True)
-    }
 
 
 def describe(form: Form, outcomes: Outcomes) -> dict[str, float]:

@@ -33,7 +33,7 @@ class Judgement:
         medium: a medium effect, as the difference of a model from the prior: R² 0.13, and d = 0.5, which is ROC-AUC 0.64 (0.5 is
             the prior's). Of absolute errors it is 1 − √(1 − R²), as of normal ones.
             Source: Cohen 1988, Statistical Power Analysis for the Behavioral Sciences.
-        sliced: names of the measures shown for each slice, the headline first.
+        headline: name of the one measure in summaries of a model.
         by_auc: whether the compared measure is ROC-AUC; else it is the mean loss.
         is_root: whether the headline is the root of the mean loss; else, but for ROC-AUC, it is the mean.
         form: that of the answers.
@@ -42,15 +42,10 @@ class Judgement:
     losses: Callable[..., Scores]
     compared: str
     medium: float
-    sliced: tuple[str, ...]
+    headline: str
     by_auc: bool = False
     is_root: bool = False
     form: Form = "value"
-
-    @property
-    def headline(self) -> str:
-        """The one measure in summaries of a model."""
-        return self.sliced[0]
 
     def measure(self, outcomes: Outcomes, scores: Scores) -> dict[str, float]:
         """Return the measures by name: those of the form, and the headline."""
@@ -67,18 +62,15 @@ def judgement(target: TargetParams) -> Judgement:
     return replace(entry, losses=losses)
 
 
-_BY_DEVIANCE = ("deviance", "rmse", "mae")
 # By objective.
 JUDGEMENTS = {
-    "logistic": Judgement(
-        squared_errors, "ROC-AUC", 0.14, ("roc_auc", "calibration_error"), by_auc=True, form="probability"
-    ),
-    "softmax": Judgement(log_losses, "log loss", 0.13, ("log_loss", "accuracy"), form="probabilities"),
-    "squared_error": Judgement(squared_errors, "mean squared error", 0.13, ("rmse", "mae", "r2"), is_root=True),
-    "absolute_error": Judgement(absolute_errors, "mean absolute error", 0.07, ("mae", "rmse")),
-    "huber": Judgement(huber_losses, "mean Huber loss", 0.07, ("huber_loss", "mae", "rmse")),
-    "poisson": Judgement(partial(deviances, power=1.0), "mean Poisson deviance", 0.13, _BY_DEVIANCE),
-    "gamma": Judgement(partial(deviances, power=2.0), "mean gamma deviance", 0.13, _BY_DEVIANCE),
-    "tweedie": Judgement(deviances, "mean Tweedie deviance", 0.13, _BY_DEVIANCE),
-    "pinball": Judgement(pinball_losses, "mean pinball loss", 0.07, ("pinball_loss",), form="quantiles"),
+    "logistic": Judgement(squared_errors, "ROC-AUC", 0.14, "roc_auc", by_auc=True, form="probability"),
+    "softmax": Judgement(log_losses, "log loss", 0.13, "log_loss", form="probabilities"),
+    "squared_error": Judgement(squared_errors, "mean squared error", 0.13, "rmse", is_root=True),
+    "absolute_error": Judgement(absolute_errors, "mean absolute error", 0.07, "mae"),
+    "huber": Judgement(huber_losses, "mean Huber loss", 0.07, "huber_loss"),
+    "poisson": Judgement(partial(deviances, power=1.0), "mean Poisson deviance", 0.13, "deviance"),
+    "gamma": Judgement(partial(deviances, power=2.0), "mean gamma deviance", 0.13, "deviance"),
+    "tweedie": Judgement(deviances, "mean Tweedie deviance", 0.13, "deviance"),
+    "pinball": Judgement(pinball_losses, "mean pinball loss", 0.07, "pinball_loss", form="quantiles"),
 }

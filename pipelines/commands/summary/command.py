@@ -45,13 +45,20 @@ next       bin/fleet status                    the replicas
 
 def _scores(model: str, metrics: dict[str, Any]) -> str:
     models = {"this model": metrics, **metrics["against"]}
-    of = f" of {' and '.join(metrics['by_month'])}" if "by_month" in metrics else ""
+    of = f" of {' and '.join(months)}" if (months := metrics["holdout"].get("months")) else ""
     keys = [key for key, entry in MEASURES.items() if key in metrics and entry.is_summarised]
-    lines = [f"\n{model}: scores on the hold-out, the {metrics['holdout']['rows']:,} rows{of}"]
-    lines.append(f"{'':<12}" + "".join(f"{MEASURES[key].title:>13}" for key in keys))
-    for name, measured in models.items():
-        values = [f"{measured[key]:,.4f}" if key in measured else "–" for key in keys]
-        lines.append(f"{name:<12}" + "".join(f"{value:>13}" for value in values))
+    lines = [f"\n{model}: scores on the hold-out, the {metrics['holdout']['rows']:,} rows{of}, with 95 % bounds"]
+    lines.append(f"{'':<12}" + "".join(f"{name:>27}" for name in models))
+    for key in keys:
+        cells = (_score(measured, key) for measured in models.values())
+        lines.append(f"{MEASURES[key].title:<12}" + "".join(f"{cell:>27}" for cell in cells))
     if paths.GATES.is_file() and (counted := looks.told_of(json.loads(paths.GATES.read_bytes()))):
         lines.append(counted)
     return "\n".join(lines)
+
+
+def _score(measured: dict[str, Any], key: str) -> str:
+    if key not in measured:
+        return "–"
+    bounds = measured["bounds"][key]
+    return f"{measured[key]:,.4f} ({bounds['lower_bound']:,.4f} to {bounds['upper_bound']:,.4f})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,27 +22,26 @@ def description(root: Path, months: tuple[str, ...], commit: str) -> str:
     except FileNotFoundError as error:
         raise ConfigurationError(f"{error.filename} is missing: evaluate first") from None
     headline = approval["headline"]
-    scores = {"this model": metrics, **metrics.get("against", {})}
+    scores = {"this model": metrics, **metrics["against"]}
     return "\n".join(
         [
             f"Gates: **{approval['verdict']}**, months {months[0]} to {months[-1]}, commit `{commit[:12]}`",
             "",
-            f"| model | {headline} |",
-            "|---|---|",
-            *(f"| {name} | {_figure(found[headline])} |" for name, found in scores.items()),
+            f"| model | {headline} | lower bound | upper bound |",
+            "|---|---|---|---|",
+            *(_row(name, {"figure": found[headline], **found["bounds"][headline]}) for name, found in scores.items()),
             "",
             "| gate | verdict | figure | lower bound | upper bound |",
             "|---|---|---|---|---|",
-            *map(_row, approval["checks"]),
+            *(_row(f"{check['name']} | {check['verdict']}", check) for check in approval["checks"]),
             "",
             f"weak slices: {len(approval['weak'])}; breaks for callers of the live model: {len(approval['breaks'])}",
         ]
     )
 
 
-def _row(check: dict[str, Any]) -> str:
-    figures = (_figure(check.get(key)) for key in ("figure", "lower_bound", "upper_bound"))
-    return f"| {' | '.join([check['name'], check['verdict'], *figures])} |"
+def _row(name: str, found: Mapping[str, Any]) -> str:
+    return f"| {' | '.join([name, *(_figure(found.get(key)) for key in ('figure', 'lower_bound', 'upper_bound'))])} |"
 
 
 def _figure(value: float | None) -> str:

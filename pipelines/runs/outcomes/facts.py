@@ -68,7 +68,13 @@ def _judged(root: Path) -> Facts:
     approval, metrics = _read(root / paths.GATES), _read(root / paths.METRICS)
     headline = approval["headline"]
     checks = {check["name"]: check["verdict"] for check in approval["checks"]}
-    return {"verdict": approval["verdict"], "scores": {headline: metrics[headline]}, "checks": checks}
+    bounds = [metrics["bounds"][headline][name] for name in ("lower_bound", "upper_bound")]
+    return {
+        "verdict": approval["verdict"],
+        "scores": {headline: metrics[headline]},
+        "bounds": {headline: bounds},
+        "checks": checks,
+    }
 
 
 def _bundled(root: Path) -> Facts:

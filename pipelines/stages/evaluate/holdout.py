@@ -36,6 +36,17 @@ class Labelled:
 
 
 @dataclass(frozen=True)
+class Members(Labelled):
+    """A sample of the training rows.
+
+    Attributes:
+        clusters: of these rows, then of those of the hold-out, numbered together.
+    """
+
+    clusters: Clusters
+
+
+@dataclass(frozen=True)
 class Holdout(Labelled):
     """The labelled rows of the hold-out.
 
@@ -61,7 +72,7 @@ def load(
     features: Mapping[str, FeatureParams],
     rule_of_live: Any,
     seed: int,
-) -> tuple[Holdout, Labelled]:
+) -> tuple[Holdout, Members]:
     """Return the hold-out that the stage `features` set apart, and a sample of the training rows.
 
     Args:
@@ -85,7 +96,11 @@ def load(
     trained = (parts.is_in([splits.TRAINING, splits.VALIDATION]) & is_labelled).arg_true().to_numpy()
     if len(trained) > _MEMBERS:
         trained = np.sort(np.random.default_rng(seed).choice(trained, _MEMBERS, replace=False))
-    members = Labelled(table[trained], outcomes[trained].to_numpy())
+    members = Members(
+        table[trained],
+        outcomes[trained].to_numpy(),
+        clusters_of(pl.concat([table[trained], rows]), data.time, split)[0],
+    )
     try:
         unseen: NDArray[np.bool_] | UnknownRowsError = ~learned.apply(rule_of_live, table, data.columns, target)[
             is_judged.to_numpy()
@@ -104,20 +119,18 @@ def _digest(rows: pl.DataFrame, outcomes: Outcomes, identity: Sequence[str]) -> 
     return sha256(draws[order].tobytes() + outcomes[order].astype(np.float64).tobytes()).hexdigest()
 
 
-def scores(rows: Labelled, prior: Any) -> dict[str, Scores]:
-    """Return the scores by the models that this run has trained: `model`, `linear`, `prior`, `uncalibrated` if it is calibrated."""
-    shape = (len(rows.outcomes), len(prior)) if isinstance(prior, list) else (len(rows.outcomes),)
+def models() -> dict[str, Predictor]:
+    """Return the models that this run has trained: `model`, `linear`, `uncalibrated` if the model is calibrated."""
     model = Predictor.load(paths.BOOSTED)
-    return {
-        "model": score(model, rows),
-        **(
-            {"uncalibrated": score(Predictor(paths.UNCALIBRATED, model.schema), rows)}
-            if paths.UNCALIBRATED.exists()
-            else {}
-        ),
-        "linear": score(Predictor.load(paths.LINEAR), rows),
-        "prior": np.broadcast_to(np.asarray(prior, np.float64), shape),
-    }
+    bare = {"uncalibrated": Predictor(paths.UNCALIBRATED, model.schema)} if paths.UNCALIBRATED.exists() else {}
+    return {"model": model, **bare, "linear": Predictor.load(paths.LINEAR)}
+
+
+def scores(rows: Labelled, models: Mapping[str, Predictor], prior: Any) -> dict[str, Scores]:
+    """Return the scores of the rows by each model, and by the `prior`, which answers every row alike."""
+    shape = (len(rows.outcomes), len(prior)) if isinstance(prior, list) else (len(rows.outcomes),)
+    alike = np.broadcast_to(np.asarray(prior, np.float64), shape)
+    return {**{name: score(model, rows) for name, model in models.items()}, "prior": alike}
 
 
 def score(predictor: Predictor, rows: Labelled) -> Scores:

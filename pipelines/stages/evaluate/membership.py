@@ -6,37 +6,51 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.data.clusters import Clusters
+from pipelines.statistics import comparisons, parts
 from pipelines.statistics.measures import Outcomes, Scores
 from pipelines.statistics.tasks import Judgement
 
+_MODELS = ("model", "linear", "prior")
+
 
 def inference(
-    judgement: Judgement, members: tuple[Outcomes, dict[str, Scores]], others: tuple[Outcomes, dict[str, Scores]]
-) -> dict[str, Any]:
-    """Return the ROC-AUC of the attack on each model: training rows told from hold-out rows by their losses.
+    judgement: Judgement,
+    members: tuple[Outcomes, dict[str, Scores]],
+    others: tuple[Outcomes, dict[str, Scores]],
+    clusters: Clusters,
+    *,
+    resamples: int,
+    seed: int,
+) -> dict[str, dict[str, Any]]:
+    """Return the ROC-AUC of the attack on each model, with its bounds: training rows told from hold-out rows by their losses.
+
+    The attack ranks rows as members by ascending loss; 0.5 is chance.
 
     Args:
         members: outcomes of training rows, and their scores by model.
         others: the same of hold-out rows.
-
-    Returns:
-        `roc_auc` of the model, that of the baselines as `against`, and the number of `members`.
-    """
-    losses = judgement.losses
-    areas = {
-        name: attack_auc(losses(members[0], members[1][name]), losses(others[0], others[1][name]))
-        for name in ("model", "linear", "prior")
-    }
-    return {"roc_auc": areas.pop("model"), "against": areas, "members": len(members[0])}
-
-
-def attack_auc(of_members: Scores, of_others: Scores) -> float:
-    """Return ROC-AUC of the attack that ranks rows as members by ascending loss; 0.5 is chance.
+        clusters: of both, one after the other.
 
     Source: Yeom, Giacomelli, Fredrikson, Jha 2018, Privacy Risk in Machine Learning, the attack with a threshold on the loss; here
     over all thresholds.
     """
-    from sklearn.metrics import roc_auc_score
+    drawn = parts.blocks(clusters, seed)
+    is_member = np.repeat(np.array([1, 0], np.int8), [len(members[0]), len(others[0])])
+    attacks = [
+        parts.area(
+            is_member, -np.concatenate([judgement.losses(*_scored(rows, name)) for rows in (members, others)]), drawn
+        )
+        for name in _MODELS
+    ]
+    found = parts.resampled(attacks, drawn, resamples=resamples, seed=seed)
+    return {
+        name: {"measure": "ROC-AUC of the attack", **comparisons.bounded(parts.for_bounds(values))}
+        for name, values in zip(_MODELS, found, strict=True)
+        if values is not None
+    }
 
-    is_member = np.repeat([1, 0], [len(of_members), len(of_others)])
-    return float(roc_auc_score(is_member, -np.concatenate([of_members, of_others])))
+
+def _scored(rows: tuple[Outcomes, dict[str, Scores]], name: str) -> tuple[Outcomes, Scores]:
+    outcomes, scores = rows
+    return outcomes, scores[name]

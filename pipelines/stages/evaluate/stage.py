@@ -8,18 +8,16 @@ import threading
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from contract.errors import ModelRejectedError, Problem
 from contract.files import canonical_json, sha256, write_atomically
 from contract.model.predictor import MODEL_FILE_NAME
-from contract.schema.tasks import TASKS
 from pipelines import paths
 from pipelines.data.integrity.objects import md5_of
 from pipelines.machine import looks
 from pipelines.machine.looks import Look
-from pipelines.params.params import Params, TargetParams
+from pipelines.params.params import Params
 from pipelines.stages.evaluate import holdout, live, membership
 from pipelines.stages.evaluate.behaviour import evidence as behaviour
 from pipelines.stages.evaluate.gates import decision, gate
@@ -27,11 +25,11 @@ from pipelines.stages.evaluate.gates.figures import Given
 from pipelines.stages.evaluate.gates.predictions import Predictions
 from pipelines.stages.evaluate.holdout import Holdout
 from pipelines.stages.evaluate.live import Live
-from pipelines.stages.evaluate.report import card, curves, lineage, page
+from pipelines.stages.evaluate.report import card, curves, lineage, metrics, page, sentences
 from pipelines.stages.evaluate.report.effects import effects
-from pipelines.stages.evaluate.slices import groups, measured
-from pipelines.statistics import calibration, measures
-from pipelines.statistics.measures import Scores
+from pipelines.stages.evaluate.slices import groups
+from pipelines.statistics import calibration
+from pipelines.statistics.measures import MEASURES, Scores
 from pipelines.statistics.tasks import Judgement, judgement
 
 _BAND_RESAMPLES = 500  # a picture shows no more
@@ -48,12 +46,12 @@ def run(params: Params) -> str:
     champion, screening = live.champion(), json.loads(paths.SCREENING.read_bytes())
     data, target, judged = params.data, params.target, judgement(params.target)
     held, members = holdout.load(data, target, params.split, params.features, champion["learned"], params.train.seed)
-    scores = holdout.scores(held, training["prior"])
+    models = holdout.models()
+    scores = holdout.scores(held, models, training["prior"])
     beside = live.judge(champion["digest"], data, target, params.features, params.serving.deprecated, held)
     if beside and beside.scores is not None and beside.unseen is not None and beside.unseen.all():
         scores["champion"] = beside.scores
-    tried = behaviour.collect(params.evaluate.behaviour, params.features, held, scores["model"])
-    metrics = _metrics(target, data.time, held, scores, params.evaluate.slice_rows)
+    tried = behaviour.collect(params.evaluate.behaviour, params.features, models["model"], held, scores["model"])
     apart = groups.all_groups(held.table, params.evaluate.slices, data.columns, search=params.evaluate.weak_slices > 0)
     predictions = replace(_predictions(held, scores, beside, apart), changes=tried.changes)
     if scaling := training.get("recalibration"):
@@ -77,64 +75,54 @@ def run(params: Params) -> str:
         "suspects": {
             name: evidence for name, evidence in screening["suspects"].items() if name not in params.gates.reviewed
         },
-        "effects": effects(held, params.train.family, resamples=params.evaluate.bootstrap, seed=params.train.seed),
+        "effects": effects(
+            held, models["model"], params.train.family, resamples=params.evaluate.bootstrap, seed=params.train.seed
+        ),
         "behaviour_golden": tried.golden,
         "recalibrated": training.get("recalibration"),
+        "membership": {
+            "members": len(members.outcomes),
+            "figures": membership.inference(
+                judged,
+                (members.outcomes, holdout.scores(members, models, training["prior"])),
+                (held.outcomes, scores),
+                members.clusters,
+                resamples=params.evaluate.bootstrap,
+                seed=params.train.seed,
+            ),
+        },
         "look": looks.as_json(look),
         "predictions": {"md5": md5_of(paths.PREDICTIONS), "rows": len(held.outcomes)},
     }
     # Before anybody can read a figure; a rejected model is a look too.
     counted = looks.told(looks.record(look, approval["verdict"]), params.gates.looks)
-    checks = approval["checks"]
-    metrics["checks"] = gate.counts(checks)
-    metrics["bounds"] = {
-        name: {key: found[key] for key in ("figure", "lower_bound", "upper_bound")}
-        for name, found in approval["figures"].items()
-    }
-    if approval["recalibration"]:
-        metrics["calibration"] = {name: approval["recalibration"][name] for name in ("in_the_large", "slope")}
-    metrics["membership_inference"] = membership.inference(
-        judged,
-        (members.outcomes, holdout.scores(members, training["prior"])),
-        (held.outcomes, scores),
-    )
+    times = None if data.time is None else held.table[data.time]
+    found = metrics.metrics(target, approval, held.unlabelled, times)
     write_atomically(paths.REPORTS / "behaviour.json", canonical_json(tried.examples))
-    _write(params, held, predictions, metrics, approval, training, screening)
-    return f"{_verdict(judged, metrics, approval)}\n  {counted}"
+    _write(params, held, predictions, found, approval, training, screening)
+    return f"{_verdict(judged, approval)}\n  {counted}"
 
 
 def _write(
     params: Params,
     held: Holdout,
     predictions: Predictions,
-    metrics: dict[str, Any],
+    measured: dict[str, Any],
     approval: dict[str, Any],
     training: dict[str, Any],
     screening: dict[str, Any],
 ) -> None:
     """Write metrics, plots, the evidence of the gates, and the pages for people."""
     target, scores = params.target, predictions.scores["model"]
-    breakdown = {
-        entry.name: measured.by_group(
-            judgement(target),
-            predictions.groups[f"{groups.SLICE}{entry.name}"],
-            held.outcomes,
-            scores,
-            params.evaluate.slice_rows,
-        )
-        for entry in params.evaluate.slices
-    }
     drawn = curves.curves(target, held.outcomes, scores, training["importance"])
     shutil.rmtree(paths.PLOTS, ignore_errors=True)
     for name in curves.FIELDS:  # DVC warns of a missing file that dvc.yaml names
         write_atomically(paths.PLOTS / f"{name}.csv", curves.to_csv(name, drawn.get(name, [])))
-    write_atomically(paths.METRICS, canonical_json(metrics))
-    write_atomically(paths.REPORTS / "slices.json", canonical_json(breakdown))
+    write_atomically(paths.METRICS, canonical_json(measured))
     write_atomically(paths.GATES, canonical_json(approval))
     found = page.Found(
-        metrics=metrics,
+        metrics=measured,
         approval=approval,
-        slices=breakdown,
         curves=drawn,
         bands=curves.bands(
             target, held.outcomes, scores, held.clusters, resamples=_BAND_RESAMPLES, seed=params.train.seed
@@ -164,31 +152,7 @@ def _predictions(
     return Predictions(held.outcomes, held.clusters, {**judged, "live": beside.scores}, beside.unseen, groups=apart)
 
 
-def _metrics(
-    target: TargetParams, time: str | None, held: Holdout, scores: dict[str, Scores], fewest: int
-) -> dict[str, Any]:
-    judged = judgement(target)
-    figures = {name: judged.measure(held.outcomes, values) for name, values in scores.items()}
-    metrics: dict[str, Any] = {
-        **figures.pop("model"),
-        "holdout": {
-            "rows": len(held.outcomes),
-            "unlabelled": held.unlabelled,
-            **measures.describe(judged.form, held.outcomes),
-        },
-        "against": figures,
-    }
-    if TASKS[target.task].has_many_labels:
-        shares = np.bincount(held.outcomes, minlength=len(target.labels)) / len(held.outcomes)
-        metrics["holdout"]["shares"] = dict(zip(target.labels, shares.tolist(), strict=True))
-    if TASKS[target.task].has_quantiles:
-        metrics["quantiles"] = measures.of_quantiles(target.quantiles, held.outcomes, scores["model"])
-    if time is not None:
-        metrics["by_month"] = measured.by_month(judged, held.table[time], held.outcomes, scores["model"], fewest)
-    return metrics
-
-
-def _verdict(judged: Judgement, metrics: dict[str, Any], approval: dict[str, Any]) -> str:
+def _verdict(judged: Judgement, approval: dict[str, Any]) -> str:
     checks, digest = approval["checks"], approval["champion"]
     if approval["verdict"] == "rejected":
         failed = [check for check in checks if check["verdict"] == gate.FAILED] or _undecided(checks)
@@ -206,11 +170,9 @@ def _verdict(judged: Judgement, metrics: dict[str, Any], approval: dict[str, Any
             [Problem(None, None, f"{gate.reason(check)}. To go on: {gate.remedy(check, digest)}") for check in open_],
         )
     key = judged.headline
-    linear, prior = (metrics["against"][name][key] for name in ("linear", "prior"))
-    return (
-        f"{measures.MEASURES[key].title} {metrics[key]:.4f} (linear baseline {linear:.4f}, prior {prior:.4g}), "
-        f"{gate.summary(checks, digest)}{_said(approval)}"
-    )
+    shown = {"": approval["figures"], "linear baseline ": approval["baselines"]["linear"]}
+    figures = "; ".join(f"{name}{sentences.figure(each[key], '{:.4f}')}" for name, each in shown.items())
+    return f"{MEASURES[key].title} {figures}; {gate.summary(checks, digest)}{_said(approval)}"
 
 
 def _undecided(checks: list[gate.Check]) -> list[gate.Check]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 import shlex
 import shutil
 from pathlib import Path
@@ -11,7 +13,10 @@ from typing import Any
 import yaml
 
 from docs import code_blocks
+from pipelines import paths
 from tests.functional.commands import printed
+from tests.pipelines.evaluate.report import shown
+from tests.pipelines.evaluate.report.shown import FETCHED
 
 PAGE = "docs/how-to/judge-a-model.md"
 
@@ -31,13 +36,14 @@ def test_two_commits_are_compared_in_metrics_and_in_plots_with_named_axes(projec
     printed(copy, "dvc", "commit", "--force", "--quiet", "evaluate")
     printed(copy, "git", "commit", "--quiet", "--all", "--message=after")
     block = code_blocks.block(PAGE, "plots diff")
-    metrics_diff, plots_diff = (shlex.split(line, comments=True) for line in block.splitlines() if line)
+    metrics_diff, plots_diff, compare = (shlex.split(line, comments=True) for line in block.splitlines() if line)
     told = printed(copy, *metrics_diff)
     assert "roc_auc" in told
     assert "0.01" in told
     plots: dict[str, list[Any]] = json.loads(printed(copy, *plots_diff, "--json"))["data"]
     declared = [next(iter(entry.items())) for entry in yaml.safe_load((copy / "dvc.yaml").read_text())["plots"]]
-    assert {title for title, _ in declared} <= set(plots)
+    declared_as = dict(declared)
+    assert set(declared_as) <= set(plots)
     for title, entry in declared:
         # DVC's confusion matrix has the names of its columns on its axes, whatever is declared.
         labels = (
@@ -47,3 +53,16 @@ def test_two_commits_are_compared_in_metrics_and_in_plots_with_named_axes(projec
             drawn = json.dumps(json.loads(plot["content"]) if isinstance(plot["content"], str) else plot["content"])
             assert all(f'"title": "{label}"' in drawn for label in labels), title
     assert plots["ROC curve"][0]["revisions"] == ["HEAD~1", "HEAD"]
+    assert str(copy / paths.COMPARISON) in printed(copy, *compare)
+    page = html.unescape((copy / paths.COMPARISON).read_text())
+    drawn = [title for title in plots if declared_as[title].get("template") != "confusion"]
+    assert re.findall('<svg role="img" aria-label="(.*?)"', page) == drawn
+    for title in drawn:
+        picture = page[page.index(f'aria-label="{title}"') :].split("</svg>")[0]
+        for said in (declared_as[title]["x_label"], declared_as[title]["y_label"], ">HEAD~1<", ">HEAD<"):
+            assert said in picture, title
+    assert "<h2>Confusion matrix</h2>" in page
+    figures = [block for block in shown.of_html(page) if block.head in ("HEAD~1", "HEAD")]
+    assert shown.unbounded(figures, {}) == []
+    assert f"{metrics['roc_auc'] + 0.01:.4f} (" in page
+    assert not FETCHED.findall(page)

@@ -18,7 +18,7 @@ def bounded(figure: float, lower: float, upper: float, clusters: int = 30, **mor
 
 
 BETTER = bounded(0.2, 0.1, 0.3)
-EVIDENCE = Evidence({}, {"prior": BETTER, "linear": BETTER}, live=None, not_compared=None, splits=3)
+EVIDENCE = Evidence({"prior": BETTER, "linear": BETTER}, live=None, not_compared=None, splits=3)
 # With a margin of 0.01: bounds above it, below it, around it.
 NON_INFERIOR, INFERIOR, UNCLEAR = bounded(0, -0.009, 0.009), bounded(-0.05, -0.09, -0.01), bounded(0, -0.02, 0.02)
 OF_MARGIN = [(NON_INFERIOR, "passed"), (INFERIOR, "failed"), (UNCLEAR, "undecided")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,13 @@ OBJECTIVES: dict[str, dict[str, Any]] = {
 def test_attack_auc_is_the_share_of_pairs_in_which_the_member_has_the_smaller_loss() -> None:
     members, others = np.array([0.1, 0.2, 0.9, 0.4]), np.array([0.2, 0.5, 0.3])
     pairs = [(one < other) + 0.5 * (one == other) for one in members for other in others]
-    assert membership.attack_auc(members, others) == pytest.approx(sum(pairs) / 12)
-    assert membership.attack_auc(others, others) == 0.5
+    rows = [
+        (np.zeros(len(losses)), dict.fromkeys(("model", "linear", "prior"), losses)) for losses in (members, others)
+    ]
+    judged = replace(JUDGEMENTS["squared_error"], losses=lambda _, losses: losses)
+    found = membership.inference(judged, rows[0], rows[1], np.arange(7) % 2, resamples=100, seed=1)["model"]
+    assert found["figure"] == pytest.approx(sum(pairs) / 12)
+    assert found["lower_bound"] <= found["figure"] <= found["upper_bound"]
 
 
 @pytest.mark.parametrize("task", OBJECTIVES)
@@ -56,10 +62,11 @@ def test_model_that_remembers_noise_is_told_from_baselines_that_cannot(task: str
         model = booster.inplace_predict(matrix[part]).astype(np.float64)
         return outcomes[part], {"model": model, "linear": prior[part], "prior": prior[part]}
 
-    found = membership.inference(JUDGEMENTS[TASKS[task].objective(None).name], scored(learned), scored(held))
-    assert found["members"] == 1000
-    assert found["roc_auc"] > 0.85
-    assert found["against"] == {name: pytest.approx(0.5, abs=0.05) for name in ("linear", "prior")}
+    judged = JUDGEMENTS[TASKS[task].objective(None).name]
+    found = membership.inference(judged, scored(learned), scored(held), np.arange(2000), resamples=200, seed=1)
+    assert found["model"]["lower_bound"] > 0.8
+    for name in ("linear", "prior"):
+        assert found[name]["lower_bound"] - 0.02 < 0.5 < found[name]["upper_bound"] + 0.02
 
 
 def test_evaluate_asks_about_the_rows_that_were_learned_from(workspace: Path, params: Params) -> None:
@@ -77,5 +84,6 @@ def test_evaluate_asks_about_the_rows_that_were_learned_from(workspace: Path, pa
     learned = parts.is_in([splits.TRAINING, splits.VALIDATION]) & outcomes.is_not_null()
     assert found["members"] == learned.sum()
     assert 0.4 < found["roc_auc"] < 1
+    assert found["bounds"]["roc_auc"]["lower_bound"] < found["roc_auc"] < found["bounds"]["roc_auc"]["upper_bound"]
     assert found["against"].keys() == {"linear", "prior"}
     assert "Membership inference" in paths.EVALUATION.read_text()

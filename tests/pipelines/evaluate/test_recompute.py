@@ -80,13 +80,17 @@ def test_decision_from_the_written_table_has_the_same_bytes(kind: str, tmp_path:
     assert stored["compared"]["headline"]["unseen"] == 0.9
     assert stored["compared"]["headline"]["rows"] == 810
     shown = {
-        "binary": {"roc_auc", "calibration_error", "precision", "recall", "cost", "best_cost"},
-        "multiclass": {"log_loss", "calibration_error", "accuracy", "cost", "best_cost"},
-        "regression": {"rmse"},
-    }[kind]
+        "binary": {
+            "roc_auc", "pr_auc", "log_loss", "brier", "calibration_error", "precision", "recall", "cost", "best_cost", "saved",
+        },
+        "multiclass": {"roc_auc", "accuracy", "log_loss", "calibration_error", "cost", "best_cost", "saved"},
+        "regression": {"rmse", "mae", "r2"},
+    }[kind]  # fmt: skip
     assert stored["figures"].keys() == shown
     for figure in stored["figures"].values():
         assert figure["lower_bound"] <= figure["figure"] <= figure["upper_bound"]
+    saved = [stored["figures"].get(name, {}).get("figure", 0) for name in ("saved", "cost", "best_cost")]
+    assert saved[0] == pytest.approx(saved[1] - saved[2])
     assert stored["best_threshold"] == (pytest.approx(1 / 3) if kind == "binary" else None)
 
 

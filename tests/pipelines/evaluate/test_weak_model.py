@@ -74,7 +74,7 @@ def _bounded(figure: float, lower_bound: float) -> dict[str, Any]:
 
 
 def _checks(comparison: dict[str, Any]) -> list[gate.Check]:
-    return conditions.checks(Evidence({}, {"prior": comparison, "linear": comparison}, None, None, 3), Gates())
+    return conditions.checks(Evidence({"prior": comparison, "linear": comparison}, None, None, 3), Gates())
 
 
 @pytest.mark.parametrize(

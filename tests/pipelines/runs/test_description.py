@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,10 @@ from pipelines import paths
 from pipelines.runs.outcomes.description import description
 
 MONTHS = ("2013-01", "2013-02")
+
+
+def _score(figure: float, lower: float, upper: float) -> dict[str, Any]:
+    return {"roc_auc": figure, "bounds": {"roc_auc": {"lower_bound": lower, "upper_bound": upper}}}
 
 
 def test_description_shows_verdict_gates_and_scores(tmp_path: Path) -> None:
@@ -25,14 +30,14 @@ def test_description_shows_verdict_gates_and_scores(tmp_path: Path) -> None:
     approval = {"verdict": "approved", "headline": "roc_auc", "checks": [check], "weak": [], "breaks": []}
     for path, content in (
         (paths.GATES, approval),
-        (paths.METRICS, {"roc_auc": 0.75, "against": {"prior": {"roc_auc": 0.5}}}),
+        (paths.METRICS, {**_score(0.75, 0.7, 0.8), "against": {"prior": _score(0.5, 0.5, 0.5)}}),
     ):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(json.dumps(content))
     lines = description(tmp_path, MONTHS, "0" * 40).splitlines()
     assert lines[0] == "Gates: **approved**, months 2013-01 to 2013-02, commit `000000000000`"
-    assert "| this model | 0.7500 |" in lines
-    assert "| prior | 0.5000 |" in lines
+    assert "| this model | 0.7500 | 0.7000 | 0.8000 |" in lines
+    assert "| prior | 0.5000 | 0.5000 | 0.5000 |" in lines
     assert "| better than the prior | passed | 0.2635 | 0.2415 | 0.3000 |" in lines
 
 

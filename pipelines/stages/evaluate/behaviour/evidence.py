@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from contract.model.predictor import Predictor
-from pipelines import paths
 from pipelines.columns.golden import golden_rows
 from pipelines.data import tables
 from pipelines.params.features.transforms import FeatureParams
@@ -33,16 +32,19 @@ class Tried(NamedTuple):
 
 
 def collect(
-    expectations: Sequence[Behaviour], features: Mapping[str, FeatureParams], held: Labelled, scores: Scores
+    expectations: Sequence[Behaviour],
+    features: Mapping[str, FeatureParams],
+    predictor: Predictor,
+    held: Labelled,
+    scores: Scores,
 ) -> Tried:
     """Return the trials of all expectations.
 
     Args:
-        scores: of the hold-out by the model.
+        scores: of the hold-out by the predictor.
     """
     if not expectations:
         return Tried((), [], [])
-    predictor = Predictor.load(paths.BOOSTED)
     names = [field.name for field in predictor.schema.fields]
     rows = golden_rows(predictor.schema)
     golden = {name: [row.get(name) for row in rows] for name in names}

@@ -15,19 +15,26 @@ _CAVEAT = (
 )
 
 
-def reliability(measuring: Figures) -> dict[str, Any] | None:
-    """Return the curve with pointwise bands; None of numbers."""
-    found, seed = measuring.predictions, measuring.given.seed
-    pair = calibration.binary(measuring.judged.form, found.outcomes, found.scores["model"])
-    if pair is None:
-        return None
+def reliability(measuring: Figures) -> dict[str, Any]:
+    """Return the curve with pointwise bounds: of labels by bins of the score, of numbers the mean, of quantiles their coverage."""
+    found, seed, form = measuring.predictions, measuring.given.seed, measuring.judged.form
+    scores = found.scores["model"]
+    settings: dict[str, Any] = {"resamples": measuring.resamples, "seed": seed}
+    if form == "quantiles":
+        levels = zip(measuring.given.target.quantiles, scores.T, strict=True)
+        bins = [
+            {"predicted": level, **calibration.observed(found.outcomes <= column, found.clusters, **settings)}
+            for level, column in levels
+        ]
+    else:
+        pair = calibration.binary(form, found.outcomes, scores) or (found.outcomes, scores)
+        bins = calibration.reliability(*pair, found.clusters, is_share=form != "value", **settings)
     return {
-        "bins": calibration.reliability(*pair, found.clusters, resamples=measuring.resamples, seed=seed),
+        "bins": bins,
         "confidence": 0.95,
         "unit": measuring.given.unit,
         "clusters": int(found.clusters.max()) + 1,
-        "resamples": measuring.resamples,
-        "seed": seed,
+        **settings,
     }
 
 
@@ -56,11 +63,11 @@ def on_validation(measuring: Figures) -> dict[str, Any] | None:
         "verdict": verdict,
         "log_loss": log_loss,
         "calibration_error": error,
-        "sentence": _sentence(verdict, log_loss, error, is_done=is_done),
+        "sentence": _sentence(verdict, log_loss, error, is_done=is_done, fewest=measuring.given.gates.clusters),
     }
 
 
-def _sentence(verdict: str, log_loss: dict[str, Any], error: dict[str, Any], *, is_done: bool) -> str:
+def _sentence(verdict: str, log_loss: dict[str, Any], error: dict[str, Any], *, is_done: bool, fewest: int) -> str:
     told = {
         "helps": "helped" if is_done else "would have helped",
         "harms": "harmed" if is_done else "would have harmed",
@@ -68,10 +75,17 @@ def _sentence(verdict: str, log_loss: dict[str, Any], error: dict[str, Any], *, 
         if is_done
         else "would have made no difference that these rows can show",
     }[verdict]
-    share, change = log_loss["figure"], -error["figure"]
-    bounds = [log_loss["lower_bound"], log_loss["upper_bound"], -error["upper_bound"], -error["lower_bound"]]
+    falls = log_loss["figure"] > 0
+    by = _change(log_loss, "{:.2%}", 1 if falls else -1, fewest)
     return (
-        f"Recalibrating on the validation rows {told}: the log loss {'falls' if share > 0 else 'rises'} by {abs(share):.2%} "
-        f"(bounds of the fall {bounds[0]:+.2%} and {bounds[1]:+.2%}), the calibration error changes by {change:+.4f} "
-        f"({bounds[2]:+.4f} to {bounds[3]:+.4f}), over {log_loss['clusters']} {log_loss['unit']}. {_CAVEAT}."
+        f"Recalibrating on the validation rows {told}: the log loss {'falls' if falls else 'rises'} by {by}, "
+        f"the calibration error changes by {_change(error, '{:+.4f}', -1, fewest)}, over {log_loss['clusters']} {log_loss['unit']}. "
+        f"{_CAVEAT}."
     )
+
+
+def _change(found: dict[str, Any], form: str, sign: int, fewest: int) -> str:
+    figure, *bounds = (form.format(sign * found[name]) for name in ("figure", "lower_bound", "upper_bound"))
+    low, high = bounds[::sign]
+    told = f"{low} to {high}" if found["clusters"] >= fewest else f"too few {found['unit']} for bounds"
+    return f"{figure} ({told})"

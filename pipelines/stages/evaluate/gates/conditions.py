@@ -14,6 +14,8 @@ from pipelines.stages.evaluate.gates.gate import Check
 # A figure with bounds: `figure`, `lower_bound`, `upper_bound`, the `measure` in words, and what the bounds rest on.
 Bounded = Mapping[str, Any]
 HEADLINE, LOG_LOSS, CALIBRATION, COST = "headline", "log_loss", "calibration_error", "cost"
+BEST_COST, SAVED = "best_cost", "saved"
+COSTS = (COST, BEST_COST, SAVED)
 # The keys of `gates` with the margins of non-inferiority, by metric.
 MARGINS = {
     HEADLINE: "regression_margin",
@@ -28,18 +30,16 @@ class Evidence:
     """The measurements that gates judge.
 
     Attributes:
-        measured: the measures of this model on the hold-out, by name.
-        against: its paired differences from the `prior` and the `linear` baseline (`pipelines.statistics.comparisons`).
+        against: the model's paired differences from the `prior` and the `linear` baseline (`pipelines.statistics.comparisons`).
         live: those from the live model by metric: `headline`, and `log_loss`, `calibration_error`, `cost` where they have a meaning;
             None where it is not compared, or nothing is live.
         not_compared: digest of the live model and reasons, where it is not compared.
         splits: of all trees of the model; None where it is not made of trees.
         uncalibrated: the paired difference in log loss from the model without its calibration; None where it has none.
         apart: the checks of slices and of protected groups (`pipelines.stages.evaluate.slices`).
-        bounded: `calibration_error` and `cost` of this model with their bounds, where they have a meaning.
+        bounded: the figures of this model on the hold-out, by name; those without a meaning there are left out.
     """
 
-    measured: Mapping[str, float]
     against: Mapping[str, Bounded]
     live: Mapping[str, Bounded] | None
     not_compared: tuple[str, tuple[str, ...]] | None

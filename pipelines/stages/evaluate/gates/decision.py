@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipelines.stages.evaluate.gates import behaviour, calibrated, conditions, gate
+from pipelines.stages.evaluate.gates import answers, behaviour, calibrated, conditions, gate
 from pipelines.stages.evaluate.gates.conditions import HEADLINE, Evidence
 from pipelines.stages.evaluate.gates.figures import Figures, Given, share_of
 from pipelines.stages.evaluate.gates.predictions import Predictions
@@ -12,7 +12,8 @@ from pipelines.stages.evaluate.slices import declared, fairness
 from pipelines.statistics import costs
 from pipelines.statistics.tasks import judgement
 
-FORMAT = 3  # also when figures change: whoever decides a bundle again is told of it, and does not blame the bundle
+_BASELINES = ("uncalibrated", "linear", "prior")  # of the live model the paired differences are known, which say more
+FORMAT = 4  # also when figures change: whoever decides a bundle again is told of it, and does not blame the bundle
 
 
 def evidence(measuring: Figures, apart: tuple[gate.Check, ...] = ()) -> Evidence:
@@ -28,7 +29,6 @@ def evidence(measuring: Figures, apart: tuple[gate.Check, ...] = ()) -> Evidence
         if not predictions.unseen.all():
             live[HEADLINE]["unseen"] = float(predictions.unseen.mean())
     return Evidence(
-        measured=measuring.judged.measure(predictions.outcomes, predictions.scores["model"]),
         against={name: measuring.compared(*metrics[HEADLINE], name) for name in ("prior", "linear")},
         live=live,
         not_compared=(given.live, given.because) if given.live is not None and predictions.unseen is None else None,
@@ -36,7 +36,7 @@ def evidence(measuring: Figures, apart: tuple[gate.Check, ...] = ()) -> Evidence
         uncalibrated=measuring.compared(share_of("log loss"), measuring.log_losses, "uncalibrated")
         if "uncalibrated" in predictions.scores
         else None,
-        bounded=measuring.alone(),
+        bounded=measuring.alone() | answers.answers(measuring) | measuring.costs(),
         apart=apart,
     )
 
@@ -59,6 +59,9 @@ def decide(predictions: Predictions, given: Given) -> dict[str, Any]:
         "champion": given.live,
         "compared": dict(found.live or {}),
         "figures": dict(found.bounded),
+        "baselines": {name: measuring.alone(name) for name in _BASELINES if name in predictions.scores},
+        "outcomes": answers.outcomes(measuring),
+        "confusion": answers.confusion(measuring),
         "behaviour": expected,
         "recalibration": calibrated.recalibration(measuring),
         "reliability": calibrated.reliability(measuring),

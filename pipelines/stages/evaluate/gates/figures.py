@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from contract.schema.tasks import TASKS
+from pipelines.data.clusters import Clusters
 from pipelines.params.params import Evaluate, Gates, TargetParams
-from pipelines.stages.evaluate.gates.conditions import CALIBRATION, COST, HEADLINE, LOG_LOSS
+from pipelines.stages.evaluate.gates.conditions import BEST_COST, CALIBRATION, COST, HEADLINE, LOG_LOSS, SAVED
 from pipelines.stages.evaluate.gates.predictions import Predictions
-from pipelines.statistics import calibration, comparisons, costs
+from pipelines.statistics import calibration, comparisons, costs, estimates, parts
 from pipelines.statistics.measures import MEASURES, Outcomes, Scores
+from pipelines.statistics.parts import Statistic
 from pipelines.statistics.tasks import Judgement
 
 Values = NDArray[np.float64]
@@ -124,49 +126,50 @@ class Figures:
                 found[COST] = (share_of("cost"), self._costs)
         return found
 
-    def alone(self) -> dict[str, dict[str, Any]]:
-        """Return the figures of this model alone, by name; those that have no meaning on these rows are left out."""
-        judged, clusters = self.judged, self.predictions.clusters
-        outcomes, scores = self.predictions.outcomes, self.predictions.scores["model"]
-        headline = comparisons.headlines(
-            judged, outcomes, scores, clusters, resamples=self.resamples, seed=self.given.seed
+    def alone(self, model: str = "model") -> dict[str, dict[str, Any]]:
+        """Return the measures of one model, by name; those that have no meaning on these rows are left out."""
+        outcomes, scores, drawn = self.predictions.outcomes, self.predictions.scores[model], self.blocks
+        return self.resampled(
+            {
+                name: (MEASURES[name].title, estimates.statistic(name, self.judged, outcomes, scores, drawn))
+                for name in estimates.names(self.judged)
+            }
         )
-        found = {judged.headline: self.bounded(MEASURES[judged.headline].title, headline, clusters)}
-        if pair := calibration.binary(judged.form, outcomes, scores):
-            values = calibration.errors(*pair, clusters, resamples=self.resamples, seed=self.given.seed)
-            found[CALIBRATION] = self.bounded("calibration error", values, clusters)
-            found |= self._answers()
-        if (decisions := self.given.evaluate.decisions) is not None:
-            best = costs.best_answers(judged.form, scores, decisions.costs)
-            for name, row_costs in (
-                (COST, self._row_costs(outcomes, scores)),
-                ("best_cost", costs.per_thousand(decisions.costs, outcomes, best)),
-            ):
-                unit = f" in {decisions.currency}" if decisions.currency else ""
-                values = comparisons.resampled_means(
-                    row_costs, clusters, resamples=self.resamples, seed=self.given.seed
-                )
-                found[name] = self.bounded(f"cost of a thousand decisions{unit}", values, clusters)
-        return found
 
-    def _answers(self) -> dict[str, dict[str, Any]]:
-        """Return shares of right answers: precision and recall of the positive label, or the accuracy among several."""
-        found, clusters = self.predictions, self.predictions.clusters
-        answers = costs.served_answers(self.judged.form, found.scores["model"], self.given.target.threshold)
-        is_right = answers == found.outcomes
-        if self.judged.form == "probability":
-            among = {"precision": answers == 1, "recall": found.outcomes == 1}
-        else:
-            among = {"accuracy": np.ones(len(answers), np.bool_)}
-        size = int(clusters.max()) + 1
-        shares = {}
-        for name, rows in among.items():
-            if rows.any():
-                right, every = (np.bincount(clusters, each, size) for each in (is_right & rows, rows))
-                with np.errstate(invalid="ignore"):  # a resampling without such an answer
-                    values = comparisons.resampled_ratios(right, every, resamples=self.resamples, seed=self.given.seed)
-                shares[name] = self.bounded(name, values, clusters)
-        return shares
+    def costs(self) -> dict[str, dict[str, Any]]:
+        """Return the cost of the served answers, of those that should cost least, and what the latter save; nothing without costs."""
+        if not self.matrix or self.given.evaluate.decisions is None:
+            return {}
+        outcomes, scores = self.predictions.outcomes, self.predictions.scores["model"]
+        currency = self.given.evaluate.decisions.currency
+        unit = f" in {currency}" if currency else ""
+        served = self._row_costs(outcomes, scores)
+        best = costs.per_thousand(self.matrix, outcomes, costs.best_answers(self.judged.form, scores, self.matrix))
+        named = {
+            COST: (f"cost of a thousand decisions{unit}", served),
+            BEST_COST: (f"cost of a thousand decisions{unit}, by the answers that should cost least", best),
+            SAVED: (f"cost of a thousand decisions{unit} that these answers save", served - best),
+        }
+        return self.resampled({name: (words, parts.mean(each, self.blocks)) for name, (words, each) in named.items()})
+
+    def resampled(self, statistics: Mapping[str, tuple[str, Statistic]]) -> dict[str, dict[str, Any]]:
+        """Return each figure with its bounds, by name; one that has no meaning on these rows is left out.
+
+        Args:
+            statistics: by name the figure's words, and its function of the weights of `blocks`.
+        """
+        every = [statistic for _, statistic in statistics.values()]
+        found = parts.resampled(every, self.blocks, resamples=self.resamples, seed=self.given.seed)
+        return {
+            name: self.bounded(words, parts.for_bounds(values), self.predictions.clusters)
+            for (name, (words, _)), values in zip(statistics.items(), found, strict=True)
+            if values is not None
+        }
+
+    @cached_property
+    def blocks(self) -> Clusters:
+        """The clusters, or if they are many, blocks of them: what is drawn for the figures of one model."""
+        return parts.blocks(self.predictions.clusters, self.given.seed)
 
     @property
     def log_losses(self) -> Differences:

@@ -28,13 +28,17 @@ def weakness(checks: Sequence[Check], judgement: Judgement) -> list[str]:
     if better is None or better["figure"] >= judgement.medium:
         return []
     saved = better["figure"]
+    sign, start = (1.0, 0.5) if judgement.by_auc else (1.0 if saved > 0 else -1.0, 0.0)
+    form = "{:.3f}" if judgement.by_auc else "{:.1%}"
+    low, high = sorted(start + sign * better[name] for name in ("lower_bound", "upper_bound"))
+    is_enough = better["clusters"] >= better["fewest"]
+    bounds = f"{form.format(low)} to {form.format(high)}" if is_enough else f"too few {better['unit']} for bounds"
+    figure = f"{form.format(start + sign * saved)} ({bounds})"
     if judgement.by_auc:
-        told = f"ROC-AUC {0.5 + saved:.3f}"
+        told = f"ROC-AUC {figure}"
     else:
         told = (
-            f"it saves {saved:.1%} of the {judgement.compared}"
-            if saved > 0
-            else f"{judgement.compared} {-saved:.1%} higher"
+            f"it saves {figure} of the {judgement.compared}" if saved > 0 else f"{judgement.compared} {figure} higher"
         )
     than = "hardly better" if saved > 0 else "no better"
     return [f"{than} than the prior, which uses no feature: {told}; are important features missing?"]

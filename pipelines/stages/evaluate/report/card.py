@@ -5,13 +5,13 @@ Source: Mitchell et al. 2019, Model Cards for Model Reporting, whose sections it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from pipelines.params.params import Params
 from pipelines.stages.evaluate.gates import gate
 from pipelines.stages.evaluate.report import page, sentences
 from pipelines.stages.evaluate.report.page import Found
+from pipelines.stages.evaluate.report.sentences import figure
 from pipelines.statistics.measures import MEASURES
 
 _FEATURES = 10  # of the largest effect; the report has all
@@ -19,16 +19,17 @@ _FEATURES = 10  # of the largest effect; the report has all
 
 def render(params: Params, found: Found) -> str:
     """Return the card as Markdown; the same input gives the same bytes."""
+    fewest = params.gates.clusters
     sections = {
         "Intended use": _use(params),
         "The model": _model(params, found),
         "Data": _data(params, found),
         "Metrics": _metrics(params, found),
-        "Slices": _slices(found),
-        "Fairness": _fairness(found),
-        "Behaviour": _behaviour(found),
+        "Slices": _slices(found, fewest),
+        "Fairness": _fairness(found, fewest),
+        "Behaviour": _behaviour(found, fewest),
         "Staleness": _staleness(found),
-        "Limits": _limits(found),
+        "Limits": _limits(found, fewest),
         "Compute it again": _again(found),
     }
     lines = [f"# Model card: {params.name}", "", f"**{sentences.TITLES[found.approval['verdict']]}.** "
@@ -71,7 +72,14 @@ def _model(params: Params, found: Found) -> list[str]:
         "",
         *_table(
             ("feature", "contribution", "direction"),
-            ((entry["feature"], _bounded(entry["mean_absolute"]), entry["told"]) for entry in shown),
+            (
+                (
+                    entry["feature"],
+                    figure(entry["mean_absolute"], fewest=params.gates.clusters, part=effects),
+                    entry["told"],
+                )
+                for entry in shown
+            ),
         ),
     ]
 
@@ -90,7 +98,7 @@ def _data(params: Params, found: Found) -> list[str]:
         *_table(("partition", "delivered", "split off", "accepted", "without an outcome", "SHA-256"), rows),
         "",
         f"The hold-out is {held}{dates}: {found.metrics['holdout']['rows']:,} rows with an outcome. "
-        f"{sentences.described(params.target, found.metrics['holdout'])}",
+        f"{sentences.described(params.target, found.approval['outcomes'], params.gates.clusters)}",
     ]
 
 
@@ -101,8 +109,8 @@ def _metrics(params: Params, found: Found) -> list[str]:
     )
     lines = [
         *_table(
-            ("figure", "measured, with 95 % bounds"),
-            ((figure["measure"], _bounded(figure, fewest)) for figure in approval["figures"].values()),
+            ("figure", "with 95 % bounds"),
+            ((each["measure"], figure(each, fewest=fewest)) for each in approval["figures"].values()),
         ),
         "",
         f"Bounds come from {params.evaluate.bootstrap:,} resamplings of {approval['given']['unit']}. The checks:",
@@ -117,10 +125,10 @@ def _metrics(params: Params, found: Found) -> list[str]:
     return [*lines, *(line for text in told for line in ("", text))]
 
 
-def _slices(found: Found) -> list[str]:
+def _slices(found: Found, fewest: int) -> list[str]:
     section = found.approval.get("slices")
     if not section or not section["slices"]:
-        return ["None were judged with bounds; `reports/slices.json` has the measures as they are."]
+        return ["None are declared (`evaluate.slices`), or all are too small."]
     headline = MEASURES[found.approval["headline"]]
     ranked = page.by_harm(section, higher_is_better=headline.higher_is_better)
     said = [entry["sentence"] for entry in (section["every"], section["some"], section["weak"]) if entry]
@@ -129,35 +137,41 @@ def _slices(found: Found) -> list[str]:
         (
             f"{entry['by']} {entry['value']}",
             f"{entry['rows']:,}",
-            *(_bounded(entry["figures"].get(name)) for name in names),
+            *(figure(entry["figures"].get(name), "{:.3g}", fewest, entry) for name in names),
         )
         for entry in ranked
     )
-    table = _table(("slice", "rows", headline.title, "calibration gap"), rows)
+    table = _table(("slice, with 95 % bounds", "rows", headline.title, "calibration gap"), rows)
     return [*(line for sentence in said for line in (sentence, "")), *table]
 
 
-def _fairness(found: Found) -> list[str]:
+def _fairness(found: Found, fewest: int) -> list[str]:
     sections = found.approval.get("fairness")
     if not sections:
         return ["No column is marked `protected`, so no gaps between groups were measured."]
     return _table(
-        ("column", "gap", "between", "measured, with 95 % bounds", "verdict"),
+        ("column", "gap", "between", "with 95 % bounds", "verdict"),
         (
-            (section["column"], gap["measure"], " and ".join(gap["between"] or ()), _bounded(gap), gap["verdict"])
+            (
+                section["column"],
+                gap["measure"],
+                " and ".join(gap["between"] or ()),
+                figure(gap, fewest=fewest),
+                gap["verdict"],
+            )
             for section in sections
             for gap in section["gaps"].values()
         ),
     )
 
 
-def _behaviour(found: Found) -> list[str]:
+def _behaviour(found: Found, fewest: int) -> list[str]:
     entries = found.approval.get("behaviour")
     if not entries:
         return ["No expectations are declared (`evaluate.behaviour`)."]
     return _table(
         ("expectation", "rows", "share that violates it, with 95 % bounds", "verdict"),
-        ((entry["name"], f"{entry['rows']:,}", _bounded(entry), entry["verdict"]) for entry in entries),
+        ((entry["name"], f"{entry['rows']:,}", figure(entry, fewest=fewest), entry["verdict"]) for entry in entries),
     )
 
 
@@ -171,7 +185,7 @@ def _staleness(found: Found) -> list[str]:
             str(entry["age_months"]),
             ", ".join(entry["months"]),
             f"{entry['rows']:,}",
-            _bounded(entry | {"unit": stale["unit"]}, stale["fewest"]),
+            figure(entry, "{:+.4f}", stale["fewest"], stale),
             entry["verdict"],
         )
         for entry in stale["ages"]
@@ -194,15 +208,18 @@ def _staleness(found: Found) -> list[str]:
     ]
 
 
-def _limits(found: Found) -> list[str]:
+def _limits(found: Found, fewest: int) -> list[str]:
     approval = found.approval
-    attack = found.metrics["membership_inference"]["roc_auc"]
+    attack = figure(approval["membership"]["figures"].get("model"), "{:.3f}", fewest)
     said = [
         *approval["weak"],
-        *(f"Suspected leak: {name}, {evidence}." for name, evidence in approval["suspects"].items()),
+        *(
+            f"Suspected leak: {name}, which predicts far more alone than any other feature."
+            for name in approval["suspects"]
+        ),
         "The figures are those of the hold-out; for later rows they are a forecast.",
-        f"An attacker who guesses from the loss of a row whether it was trained on has ROC-AUC {attack:.3f} (0.5 is chance; as "
-        "measured, without bounds).",
+        f"An attacker who guesses from the loss of a row whether it was trained on has ROC-AUC {attack}, with 95 % bounds; "
+        "one half is chance.",
     ]
     return [f"- {_cell(line)}" for line in said]
 
@@ -228,12 +245,6 @@ def _row(cells: Sequence[str]) -> str:
 def _cell(text: str) -> str:
     """Return a text that cannot end its cell or line, nor be markup: labels and values are those of the data."""
     return " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
-
-
-def _bounded(found: Mapping[str, Any] | None, fewest: int = 0) -> str:
-    if found is None or found["figure"] is None:
-        return "too small"
-    return f"{found['figure']:.4g} ({sentences.bounds(found, fewest)})"
 
 
 def _count(number: int | None) -> str:

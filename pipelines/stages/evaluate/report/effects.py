@@ -31,7 +31,7 @@ _SCALES = {
 }
 
 
-def effects(held: Holdout, family: str, *, resamples: int, seed: int) -> dict[str, Any] | None:
+def effects(held: Holdout, predictor: Predictor, family: str, *, resamples: int, seed: int) -> dict[str, Any] | None:
     """Return the effect of each feature on a sample of the hold-out, largest first; None for a model that XGBoost did not make.
 
     Returns:
@@ -40,7 +40,6 @@ def effects(held: Holdout, family: str, *, resamples: int, seed: int) -> dict[st
     """
     if not (path := paths.BOOSTED / BOOSTER).exists():
         return None
-    predictor = Predictor.load(paths.BOOSTED)
     picked = _sample(len(held.outcomes), seed)
     rows = tables.encodable(held.table[picked], [field.name for field in predictor.schema.fields])
     matrix = predictor.encoder.encode_table(rows)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
+from contract.schema.tasks import TASKS
 from pipelines.data import pages
 from pipelines.models import tuning
 from pipelines.params.params import Params
@@ -15,14 +18,12 @@ from pipelines.stages.evaluate.gates import conditions, gate
 from pipelines.stages.evaluate.report import lineage, sentences
 from pipelines.stages.evaluate.report.pictures import pictures
 from pipelines.statistics.measures import MEASURES
-from pipelines.statistics.tasks import judgement
 
 Rows = list[dict[str, Any]]
 MARKS = {gate.PASSED: "✓", gate.FAILED: "✗", gate.UNDECIDED: "?", gate.NOT_COMPARED: "?"}
 _NAMES = {"champion": "live model", "uncalibrated": "uncalibrated", "linear": "linear baseline", "prior": "prior"}
 # Sections that an evaluation may lack.
 _SECTIONS: dict[str, Any] = {"slices": None, "fairness": [], "behaviour": []}
-_MOST_LABELS = 30  # a larger table of confusions is one that nobody reads
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,6 @@ class Found:
     """The findings of an evaluation, for people.
 
     Attributes:
-        slices: slice name -> value -> measures.
         curves: as `curves.curves` has them; `bands` as `curves.bands` does.
         effects: as `effects.effects` has them.
         lineage: as `lineage.lineage` has it.
@@ -41,7 +41,6 @@ class Found:
 
     metrics: dict[str, Any]
     approval: dict[str, Any]
-    slices: dict[str, dict[str, Any]]
     curves: dict[str, Rows]
     bands: dict[str, Rows]
     effects: dict[str, Any] | None
@@ -53,39 +52,35 @@ class Found:
 
 def render(params: Params, found: Found) -> str:
     """Return the page; the same input gives the same bytes."""
-    metrics, approval = found.metrics, _SECTIONS | found.approval
-    models = {"this model": metrics} | {
-        _NAMES[name]: metrics["against"][name] for name in _NAMES if name in metrics["against"]
+    approval, fewest = _SECTIONS | found.approval, params.gates.clusters
+    models = {"this model": approval["figures"]} | {
+        _NAMES[name]: figures for name, figures in approval["baselines"].items()
     }
-    judged = judgement(params.target)
-    breakdown = ({"month": metrics["by_month"]} if "by_month" in metrics else {}) | found.slices
     return pages.render(
         Path(__file__).with_name("page.html.j2"),
         params=params,
         found=found,
-        metrics=metrics,
         approval=approval,
+        figure=partial(_figure, fewest=fewest),
         models=models,
-        measures={
-            key: entry for key, entry in MEASURES.items() if any(key in measured for measured in models.values())
-        },
+        figures=_rows(models.values()),
+        headline=MEASURES[approval["headline"]].title,
+        clusters=approval["figures"][approval["headline"]]["clusters"],
+        is_of_many_labels=TASKS[params.target.task].has_many_labels,
         question=sentences.question(params.target),
-        described=sentences.described(params.target, metrics["holdout"]),
+        described=sentences.described(params.target, approval["outcomes"], fewest),
         held_out=sentences.held_out(params.split, params.data.months),
         unit=sentences.UNITS[approval["given"]["unit"]],
         title=sentences.TITLES[approval["verdict"]],
         because=sentences.because(approval),
         marks=MARKS,
         reasons=[gate.reason(check) for check in approval["checks"]],
-        fewest=params.gates.clusters,
+        fewest=fewest,
         margins={name: getattr(params.gates, key) for name, key in conditions.MARGINS.items()},
         golden=approval.get("behaviour_golden", []),
         in_the_large=sentences.in_the_large(approval["recalibration"]),
         decisions=sentences.decisions(params, approval),
         compared=gate.summary(approval["checks"], approval["champion"]),
-        confusion=confusion(found.curves.get("confusion", []), params.target.labels),
-        breakdown=breakdown,
-        sliced={key: MEASURES[key].title for key in judged.sliced},
         slices=by_harm(approval.get("slices"), higher_is_better=MEASURES[approval["headline"]].higher_is_better),
         parts=lineage.PARTS,
         effects=effects(found),
@@ -93,26 +88,31 @@ def render(params: Params, found: Found) -> str:
         pictures=pictures(
             found.curves,
             found.bands,
-            approval.get("reliability"),
+            approval["reliability"],
             found.effects,
             found.staleness,
             params.target.task,
-            metrics["holdout"].get("positive_rate"),
+            approval["outcomes"],
             params.target.unit,
         ),
     )
 
 
-def confusion(pairs: Rows, labels: Sequence[str]) -> list[dict[str, Any]]:
-    """Return for each actual label the rows by answered one; of many labels, nothing."""
-    if not pairs or len(labels) > _MOST_LABELS:
-        return []
-    counts = Counter((pair["actual"], pair["predicted"]) for pair in pairs)
-    rows = []
-    for actual in labels:
-        of_label = [counts[actual, predicted] for predicted in labels]
-        rows.append({"actual": actual, "counts": of_label, "rows": sum(of_label)})
-    return rows
+def _figure(
+    found: Mapping[str, Any] | None, form: str, part: Mapping[str, Any] | None = None, *, fewest: int
+) -> Markup:
+    value, said = sentences.figure_parts(found, form, fewest, part)
+    return Markup('{} <span class="quiet">({})</span>').format(value, said) if said else Markup.escape(value)
+
+
+def _rows(models: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    """Return title and reading of each figure that a model has, but for costs: the measures first, in their order."""
+    found = {name: each["measure"] for figures in models for name, each in figures.items()}
+    measures = {
+        name: {"title": entry.title, "reading": entry.reading} for name, entry in MEASURES.items() if name in found
+    }
+    others = {name: {"title": words, "reading": ""} for name, words in found.items() if name not in conditions.COSTS}
+    return measures | {name: entry for name, entry in others.items() if name not in measures}
 
 
 def by_harm(section: Mapping[str, Any] | None, *, higher_is_better: bool) -> list[dict[str, Any]]:
@@ -161,4 +161,4 @@ def direction(correlated: Mapping[str, float] | None) -> str:
         if correlated["upper_bound"] < 0
         else "no one direction"
     )
-    return f"{told} ({correlated['figure']:+.2f}, {correlated['lower_bound']:+.2f} to {correlated['upper_bound']:+.2f})"
+    return f"{told}: {sentences.figure(correlated, '{:+.2f}')}"

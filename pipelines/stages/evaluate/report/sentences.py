@@ -11,6 +11,7 @@ from pipelines.params.params import Params, TargetParams
 from pipelines.stages.evaluate.gates import gate
 
 TITLES = {"approved": "Approved", "held": "Held until a person decides", "rejected": "Rejected"}
+TOO_SMALL = "too small"
 UNITS = {
     "days": "whole days, paired: rows of one day are not independent",
     "entities": "whole entities, paired: rows of one entity are not independent",
@@ -38,7 +39,7 @@ def because(approval: Mapping[str, Any]) -> str:
         else f"{passed} of {len(checks)} checks passed, and the others were accepted"
     )
     fewest = approval["given"]["gates"]["clusters"]
-    return f"{told}; {main['measure']} is {main['figure']:.4g} ({bounds(main, fewest)})."
+    return f"{told}; with 95 % bounds {main['measure']} is {figure(main, fewest=fewest)}."
 
 
 def _short(check: Mapping[str, Any], told: str) -> str:
@@ -47,15 +48,33 @@ def _short(check: Mapping[str, Any], told: str) -> str:
     if check["figure"] is None:
         because = check.get("because", "no row of the hold-out could be tried")
         return f"“{check['name']}” {told}: {because}; required is {check['asks']}"
-    found = f"{check['measure']} {check['figure']:.4g} ({bounds(check, check['fewest'])})"
+    found = f"with 95 % bounds {check['measure']} {figure(check, fewest=check['fewest'])}"
     return f"“{check['name']}” {told}: {found}; required is {check['asks']}"
 
 
-def bounds(found: Mapping[str, Any], fewest: int) -> str:
-    """Return the bounds of a figure, or the words that there are too few clusters for them."""
-    if found.get("clusters", fewest) < fewest:
-        return f"too few {found['unit']} for bounds: {found['clusters']}"
-    return f"95 % bounds {found['lower_bound']:.4g} and {found['upper_bound']:.4g}"
+def figure(
+    found: Mapping[str, Any] | None, form: str = "{:.4g}", fewest: int = 0, part: Mapping[str, Any] | None = None
+) -> str:
+    """Return a figure with its bounds, or the words that there is too little for them: the one way to show a figure to people.
+
+    Args:
+        fewest: clusters that bounds need.
+        part: what has `clusters` and `unit` where the figure itself has none.
+    """
+    value, said = figure_parts(found, form, fewest, part)
+    return f"{value} ({said})" if said else value
+
+
+def figure_parts(
+    found: Mapping[str, Any] | None, form: str, fewest: int, part: Mapping[str, Any] | None = None
+) -> tuple[str, str]:
+    """Return a figure, and its bounds or the words in their place; of rows that are too few, the words alone."""
+    if found is None or found["figure"] is None:
+        return TOO_SMALL, ""
+    on = {**(part or {}), **found}
+    if on.get("clusters", fewest) < fewest:
+        return form.format(found["figure"]), f"too few {on.get('unit', 'clusters')} for bounds: {on['clusters']}"
+    return form.format(found["figure"]), f"{form.format(found['lower_bound'])} to {form.format(found['upper_bound'])}"
 
 
 def question(target: TargetParams) -> str:
@@ -71,15 +90,17 @@ def question(target: TargetParams) -> str:
     return f"how much is “{target.column}”{unit}?"
 
 
-def described(target: TargetParams, holdout: dict[str, Any]) -> str:
-    """Return a sentence on the outcomes of the hold-out."""
-    task = TASKS[target.task]
-    if task.has_positive:
-        return f"{holdout['positive_rate']:.1%} of them are “{target.labels[1]}”."
-    if task.has_many_labels:
-        shares = (f"“{label}” {share:.1%}" for label, share in holdout["shares"].items())
-        return f"Their labels: {', '.join(shares)}."
-    return f"Their mean is {holdout['mean']:,.6g}{f' {target.unit}' if target.unit else ''}."
+def described(target: TargetParams, outcomes: Mapping[str, Any], fewest: int) -> str:
+    """Return a sentence on the outcomes of the hold-out.
+
+    Args:
+        outcomes: those of `gates.json`.
+    """
+    if target.labels:
+        shares = (f"{found['measure']} {figure(found, '{:.1%}', fewest)}" for found in outcomes.values())
+        return f"Of the outcomes: {', '.join(shares)}."
+    unit = f" {target.unit}" if target.unit else ""
+    return f"The mean outcome is {figure(outcomes['mean'], '{:,.6g}', fewest)}{unit}."
 
 
 def in_the_large(found: dict[str, dict[str, Any]] | None) -> str:
@@ -103,27 +124,22 @@ def in_the_large(found: dict[str, dict[str, Any]] | None) -> str:
         else "neither too extreme nor too timid, as far as these rows tell"
     )
     return (
-        f"Calibration in the large: {told} (log-odds {large:+.3f}, 95 % interval {lowest:+.3f} to {highest:+.3f}; 0 is right). "
-        f"Slope: scores are {bent} ({slope:.3f}, {low:.3f} to {high:.3f}; 1 is right)."
+        f"Calibration in the large: {told}: log-odds {large:+.3f} ({lowest:+.3f} to {highest:+.3f}, 95 % interval); 0 is right. "
+        f"Slope: scores are {bent}: {slope:.3f} ({low:.3f} to {high:.3f}); 1 is right."
     )
 
 
-def decisions(params: Params, approval: dict[str, Any]) -> str:
-    """Return a sentence on the cost of decisions, and on the threshold that should cost least."""
+def decisions(params: Params, approval: Mapping[str, Any]) -> str:
+    """Return a sentence on the threshold that should cost least, and on what it saves."""
     if params.evaluate.decisions is None:
         return ""
-    served, best = (approval["figures"][name]["figure"] for name in ("cost", "best_cost"))
-    saved = f"{abs(served - best):,.4g}{f' {params.evaluate.decisions.currency}' if params.evaluate.decisions.currency else ''}"
-    change = (
-        f"{saved} {'less' if best < served else 'more'} for a thousand decisions on this hold-out"
-        if best != served
-        else "the same"
-    )
+    fewest, currency = params.gates.clusters, params.evaluate.decisions.currency
+    saves = f"saves {figure(approval['figures']['saved'], '{:,.4g}', fewest)}{f' {currency}' if currency else ''} for a thousand decisions"
     if approval["best_threshold"] is None:
-        return f"Answering the label with the smallest expected cost instead of the most probable one costs {change}."
+        return f"Answering the label with the smallest expected cost instead of the most probable one {saves}."
     return (
         f"By evaluate.decisions the threshold with the smallest expected cost is {approval['best_threshold']:.4g}; target.threshold is "
-        f"{params.target.threshold:g}. With the former the cost is {change}."
+        f"{params.target.threshold:g}. The former {saves}."
     )
 
 

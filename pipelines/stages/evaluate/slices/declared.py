@@ -13,7 +13,6 @@ from pipelines.stages.evaluate.slices import parts, weak
 from pipelines.stages.evaluate.slices.groups import SLICE, codes_of, names_of
 from pipelines.stages.evaluate.slices.parts import Part
 from pipelines.statistics import multiplicity
-from pipelines.statistics.measures import describe
 from pipelines.statistics.multiplicity import ALPHA
 from pipelines.statistics.parts import Statistic, Values, blocks, figures
 
@@ -70,10 +69,7 @@ def _slices(measuring: Figures, drawn: Any) -> tuple[list[Found], list[Found], l
                 small.append(len(rows))
                 continue
             part = Part(measuring, rows, drawn[rows])
-            described = describe(measuring.judged.form, part.outcomes)
-            slices.append(
-                {"by": by, "value": value, "rows": len(rows), "clusters": part.clusters, **described, "live": None}
-            )
+            slices.append({"by": by, "value": value, "rows": len(rows), "clusters": part.clusters, "live": None})
             statistics.append(list(part.figures()))
             if found.unseen is not None and (beside := _beside(measuring, rows[found.unseen[rows]], drawn)):
                 slices[-1]["live"], statistic = beside

@@ -16,7 +16,7 @@ from pipelines.statistics import calibration, comparisons, costs, parts
 from pipelines.statistics.measures import CALIBRATION_BINS, MEASURES, Outcomes, Scores
 from pipelines.statistics.parts import Statistic, Values
 
-GAP = "calibration_gap"
+GAP, OUTCOME = "calibration_gap", "outcome"
 # A share or a ROC-AUC of fewer rows of a label has bounds that say nothing: often all resamplings agree.
 FEWEST_OF_A_LABEL = 10
 _FEWEST_IN_A_BIN = 30  # in smaller bins chance alone makes the calibration error large
@@ -50,8 +50,14 @@ class Part:
         return self.measuring.predictions.scores[model][self.rows]
 
     def figures(self) -> Iterator[tuple[str, str, Statistic]]:
-        """Yield name, words and statistic of the headline and of the calibration, where they have a meaning."""
+        """Yield name, words and statistic of the outcomes, the headline and the calibration, where they have a meaning."""
         judged = self.measuring.judged
+        if judged.form != "probabilities":
+            yield (
+                OUTCOME,
+                "positive share" if judged.form == "probability" else "mean outcome",
+                self.mean(self.outcomes),
+            )
         if (headline := self._headline()) is not None:
             yield HEADLINE, MEASURES[judged.headline].title, headline
         pair = calibration.binary(judged.form, self.outcomes, self.scores())

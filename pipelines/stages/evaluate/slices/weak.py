@@ -175,17 +175,25 @@ def _test(
             entry |= _UNTESTED | {"rows": 0, "clusters": 0}
         return
     drawn, inside = blocks(clusters, given.seed), [mask[tested] for mask in masks]
-    statistics = [_beyond(losses[tested], mask, drawn) for mask in inside]
+    named = [_sides(losses[tested], mask, drawn) for mask in inside]
+    resampled = iter(parts.resampled([statistic for each in named for statistic in each], measuring, drawn))
     p_values = []
-    for entry, mask, values in zip(shown, inside, parts.resampled(statistics, measuring, drawn), strict=True):
+    for entry, mask, sides in zip(shown, inside, named, strict=True):
+        within, elsewhere, values = (next(resampled) for _ in sides)
         count = len(np.unique(clusters[mask]))
         entry |= _UNTESTED | {"rows": int(mask.sum()), "clusters": count}
         # Half of the clusters are tested, and Student's t allows for so few.
-        if values is None or mask.sum() < given.evaluate.slice_rows or 2 * count < given.gates.clusters:
+        if (
+            within is None
+            or elsewhere is None
+            or values is None
+            or mask.sum() < given.evaluate.slice_rows
+            or 2 * count < given.gates.clusters
+        ):
             continue
         entry |= {
-            "loss": float(losses[tested][mask].mean()),
-            "elsewhere": float(losses[tested][~mask].mean()),
+            "loss": parts.bounded("loss within", within),
+            "elsewhere": parts.bounded("loss elsewhere", elsewhere),
             "difference": parts.bounded("loss less that elsewhere", values),
         }
         p_values.append((entry, multiplicity.p_below(-values, 0.0, count)))
@@ -193,14 +201,15 @@ def _test(
         entry |= {"p": p_value, "p_holm": corrected, "verdict": WEAK if corrected <= ALPHA else NOT_CONFIRMED}
 
 
-def _beyond(losses: NDArray[np.float64], mask: NDArray[np.bool_], drawn: Codes) -> Statistic:
+def _sides(losses: NDArray[np.float64], mask: NDArray[np.bool_], drawn: Codes) -> list[Statistic]:
+    """Return the statistics of the mean loss within the slice, of that elsewhere, and of the difference."""
     inside, outside = mean(losses[mask], drawn[mask]), mean(losses[~mask], drawn[~mask])
 
-    def of(weights: NDArray[np.float64]) -> Values:
+    def beyond(weights: NDArray[np.float64]) -> Values:
         values: Values = inside(weights) - outside(weights)
         return values
 
-    return of
+    return [inside, outside, beyond]
 
 
 def _size(clusters: NDArray[np.int64], rows: Codes) -> dict[str, int]:

@@ -57,16 +57,16 @@ def test_card_has_every_section_with_figures_bounds_and_digests(evaluated: Evalu
     ]  # fmt: skip
     assert evaluated.card.startswith("# Model card: deliveries\n\n**Approved.** All ")
     assert evaluated.found.lineage["model"]["model.onnx"] in evaluated.card
-    assert re.search(r"\| ROC-AUC \| [.\d]+ \(95 % bounds [.\d]+ and [.\d]+\) \|", evaluated.card)
+    assert re.search(r"\| ROC-AUC \| [.\d]+ \([.\d]+ to [.\d]+\) \|", evaluated.card)
     assert "No column is marked `protected`" in evaluated.card
 
 
 def test_card_shows_slices_and_gaps_and_no_value_of_the_data_is_markup(evaluated: Evaluated) -> None:
     found = replace(evaluated.found, approval=evaluated.found.approval | MORE)
     text = card.render(evaluated.params, found)
-    assert "| depot north\\|&lt;b> | 600 | 0.8 (95 % bounds 0.7 and 0.9) | too small |" in text
+    assert "| depot north\\|&lt;b> | 600 | 0.8 (0.7 to 0.9) | too small |" in text
     assert "| depot tiny | 31 | too small | too small |" in text
-    assert "| depot | gap in error rates | north and south | 0.12 (95 % bounds 0.03 and 0.2) | undecided |" in text
+    assert "| depot | gap in error rates | north and south | 0.12 (0.03 to 0.2) | undecided |" in text
     assert text == card.render(evaluated.params, found)
 
 

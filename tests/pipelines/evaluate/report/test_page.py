@@ -20,10 +20,9 @@ from pipelines.stages.evaluate.gates import gate
 from pipelines.stages.evaluate.report import curves, page, sentences
 from pipelines.stages.evaluate.report.sentences import held_out
 from tests.pipelines.evaluate.report.conftest import Evaluated
+from tests.pipelines.evaluate.report.shown import FETCHED
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-# What is fetched with a page; a place on the page itself is not.
-_FETCHED = re.compile(r"<(?:script|img|iframe|link)|@import|url\((?!#)")
 _BOUNDED = {"measure": "gap in errors", "figure": 0.12, "lower_bound": 0.03, "upper_bound": 0.2}
 _UNCLUSTERED = {"clusters": 30, "unit": "days", "resamples": 200, "seed": 1}
 _PROBE = """<script>
@@ -38,12 +37,12 @@ document.title = JSON.stringify({ground: style("body").backgroundColor, wide: ro
 
 def test_verdict_and_its_reason_come_first_and_every_heading_has_its_place(evaluated: Evaluated) -> None:
     text = html.unescape(evaluated.page)
-    assert _FETCHED.findall(text) == []
+    assert FETCHED.findall(text) == []
     first, reason = text.index("<strong>Approved</strong>"), text.index("checks passed; ROC-AUC is 0.")
     headings = re.findall(r"<h2(?: id=\"(\w+)\")?>([^<]+)", text)
     assert first < reason < text.index("<h2")
     assert [name for name, _ in headings if name] == [
-        "checks", "live", "figures", "curves", "slices", "features", "rows", "lineage",
+        "checks", "live", "curves", "figures", "slices", "costs", "features", "memory", "rows", "lineage",
     ]  # fmt: skip
     assert not set(re.findall(r'href="#(\w+)"', text)) - {name for name, _ in headings}
     assert "1mo" not in text
@@ -54,8 +53,10 @@ def test_page_says_counts_confusion_and_digests(evaluated: Evaluated) -> None:
     text, lineage = html.unescape(evaluated.page), evaluated.found.lineage
     assert "Confusion at the served threshold, 0.5" in text
     holdout = evaluated.found.metrics["holdout"]
-    shown = page.confusion(evaluated.found.curves["confusion"], ["kept", "broken"])
-    assert sum(sum(row["counts"]) for row in shown) == holdout["rows"]
+    confusion = evaluated.found.approval["confusion"]
+    assert [row["actual"] for row in confusion] == ["kept", "broken"]
+    assert sum(row["rows"] for row in confusion) == holdout["rows"]
+    assert all(sum(cell["rows"] for cell in row["answered"]) == row["rows"] for row in confusion)
     assert sum(lineage["parts"].values()) == sum(entry["rows"] for entry in lineage["months"].values())
     assert lineage["parts"]["holdout"] == holdout["rows"] + holdout["unlabelled"]
     assert len(lineage["model"]["model.onnx"]) == 64
@@ -75,7 +76,7 @@ def test_sections_of_others_are_shown_with_bounds_or_with_the_words_too_small(ev
     slices = {
         "fewest_rows": 30, "fewest_clusters": 20, "unit": "days", "resamples": 200, "seed": 1, "margin": None, "asked": "every",
         "slices": [
-            {"by": "depot", "value": name, "rows": 900, "clusters": 30, "positive_rate": 0.3, "figures": figures, "live": compared}
+            {"by": "depot", "value": name, "rows": 900, "clusters": 30, "figures": figures, "live": compared}
             for name, figures, compared in (
                 ("fine", {"headline": {**_BOUNDED, "figure": 0.9}}, live | {"verdict": "passed", "is_worse": False}),
                 ("harmed", {"headline": {**_BOUNDED, "figure": 0.8}}, live | {"verdict": "failed", "is_worse": True}),
@@ -88,9 +89,10 @@ def test_sections_of_others_are_shown_with_bounds_or_with_the_words_too_small(ev
         "weak": {
                 "measure": "mean log loss", "tried": 9, "columns": ["depot"], "searched": {}, "tested": {}, "sentence": "One was found.",
                 "found": [
-                    {"value": "weak one", "rows": 90, "clusters": 20, "loss": 0.4, "elsewhere": 0.3, "difference": _BOUNDED,
+                    {"value": "weak one", "rows": 90, "clusters": 20, "loss": _BOUNDED, "elsewhere": _BOUNDED, "difference": _BOUNDED,
                      "p": 0.01, "p_holm": 0.02, "verdict": "weak"},
-                    {"value": "few rows", "rows": 9, "clusters": 2, "verdict": "undecided"},
+                    {"value": "few rows", "rows": 9, "clusters": 2, "loss": None, "elsewhere": None, "difference": None, "p_holm": None,
+                     "verdict": "undecided"},
                 ],
             },
     }  # fmt: skip
@@ -128,7 +130,7 @@ def test_sections_of_others_are_shown_with_bounds_or_with_the_words_too_small(ev
         "One slice is worse.",
         "north and south",
         "distance +10 never lowers the score",
-        ">Reliability<",
+        ">Reliability, bins of equal count<",
         "3 values of depot",
     ):
         assert said in text

@@ -32,7 +32,7 @@ def test_report_and_card_say_when_to_retrain(evaluated: Evaluated) -> None:
     assert "-0.0200" in shown
     assert "no row validates" in shown
     assert 'aria-label="Staleness: difference from the freshest model, by age; dashed the margin"' in shown
-    assert "| 2 | 2024-02 | 580 | -0.02 (95 % bounds -0.03 and -0.012) | lost |" in told
+    assert "| 2 | 2024-02 | 580 | -0.0200 (-0.0300 to -0.0120) | lost |" in told
 
 
 def test_report_and_card_say_why_nothing_is_known(evaluated: Evaluated) -> None:

@@ -1,0 +1,127 @@
+"""The measures of a model as statistics of the weights of clusters, so that each has bounds; pure functions on arrays without NaN."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.data.clusters import Clusters
+from pipelines.statistics import calibration, parts
+from pipelines.statistics.losses import absolute_errors, log_losses, squared_errors
+from pipelines.statistics.measures import MEASURES, Outcomes, Scores, average_precision
+from pipelines.statistics.parts import Statistic, Values
+from pipelines.statistics.tasks import Judgement
+
+_THRESHOLDS = 200
+
+
+def names(judged: Judgement) -> list[str]:
+    """Return the names of the measures of a model that is judged so, in the order of reports."""
+    return [name for name, entry in MEASURES.items() if judged.form in entry.of or name == judged.headline]
+
+
+def statistic(name: str, judged: Judgement, outcomes: Outcomes, scores: Scores, clusters: Clusters) -> Statistic:
+    """Return the statistic of a measure; as measured it is NaN where it has no meaning on these rows.
+
+    Args:
+        name: a key of `measures.MEASURES`.
+        clusters: numbers of what is drawn.
+    """
+    if judged.form in _OF_FORM.get(name, ()):
+        return _OF_FORM[name][judged.form](outcomes, scores, clusters)
+    if judged.form not in MEASURES[name].of:  # the mean loss of an objective, which may have parameters
+        return parts.mean(judged.losses(outcomes, scores), clusters)
+    return by_rows(MEASURES[name].of[judged.form], outcomes, scores, clusters)
+
+
+def by_rows(
+    measure: Callable[[Outcomes, Scores], float | None], outcomes: Outcomes, scores: Scores, clusters: Clusters
+) -> Statistic:
+    """Return the statistic of any measure: it is computed from all rows of each draw, which takes longest."""
+
+    def of(weights: Values) -> Values:
+        found = (np.repeat(np.arange(len(outcomes)), drawn[clusters].astype(np.int64)) for drawn in weights)
+        figures = (measure(outcomes[rows], scores[rows]) for rows in found)
+        return np.array([np.nan if figure is None else figure for figure in figures])
+
+    return of
+
+
+def _average_precision(labels: Outcomes, scores: Scores, clusters: Clusters) -> Statistic:
+    """Return the statistic of average precision, from counts above 200 thresholds; as measured it is exact."""
+    edges = np.unique(np.quantile(scores, np.linspace(0, 1, _THRESHOLDS)))
+    cells, size = np.searchsorted(edges, scores, side="right"), int(clusters.max()) + 1
+    hits, answered = (
+        np.bincount(clusters[rows] * (len(edges) + 1) + cells[rows], minlength=size * (len(edges) + 1))
+        .reshape(size, -1)[:, ::-1]
+        .cumsum(axis=1)
+        .astype(np.float64)
+        for rows in (labels == 1, labels >= 0)
+    )
+
+    def binned(weights: Values) -> Values:
+        # Products of whole numbers: exact, whatever the order in which a processor adds them.
+        found, every = weights @ hits, weights @ answered
+        with np.errstate(invalid="ignore", divide="ignore"):
+            precision = np.nan_to_num(found / every)
+            values: Values = (np.diff(found, prepend=0.0, axis=1) * precision).sum(axis=1) / found[:, -1]
+        return values
+
+    exact, coarse = average_precision(labels, scores), binned(np.ones((1, size)))[0]
+    return lambda weights: binned(weights) + ((exact or 0.0) - coarse)
+
+
+def _explained(values: Outcomes, scores: Scores, clusters: Clusters) -> Statistic:
+    centred = values - values.mean()  # else the difference of two large numbers
+    error, square, mean = (parts.mean(each, clusters) for each in (squared_errors(values, scores), centred**2, centred))
+
+    def of(weights: Values) -> Values:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            explained: Values = 1 - error(weights) / (square(weights) - mean(weights) ** 2)
+        return explained
+
+    return of
+
+
+def _areas(codes: Outcomes, scores: Scores, clusters: Clusters) -> Statistic:
+    every = [parts.area((codes == label).astype(np.int8), chances, clusters) for label, chances in enumerate(scores.T)]
+    return lambda weights: np.mean([parts.figures(area(weights)) for area in every], axis=0)
+
+
+def _error_of_answers(codes: Outcomes, scores: Scores, clusters: Clusters) -> Statistic:
+    return calibration.error_of((scores.argmax(axis=1) == codes).astype(np.int8), scores.max(axis=1), clusters)
+
+
+def _root(losses: Callable[[Outcomes, Scores], Scores]) -> Callable[[Outcomes, Scores, Clusters], Statistic]:
+    def of(outcomes: Outcomes, scores: Scores, clusters: Clusters) -> Statistic:
+        mean = parts.mean(losses(outcomes, scores), clusters)
+        return lambda weights: np.sqrt(mean(weights))
+
+    return of
+
+
+def _mean(losses: Callable[[Outcomes, Scores], Scores]) -> Callable[[Outcomes, Scores, Clusters], Statistic]:
+    return lambda outcomes, scores, clusters: parts.mean(losses(outcomes, scores), clusters)
+
+
+def _both(chances: Scores) -> NDArray[np.float64]:
+    return np.stack([1 - chances, chances], axis=1)
+
+
+# By measure and form of the answer; a measure that is not here is computed from the rows of each draw.
+_OF_FORM: Mapping[str, Mapping[str, Callable[[Outcomes, Scores, Clusters], Statistic]]] = {
+    "roc_auc": {"probability": parts.area, "probabilities": _areas},
+    "pr_auc": {"probability": _average_precision},
+    "accuracy": {"probabilities": _mean(lambda codes, scores: (scores.argmax(axis=1) == codes).astype(np.float64))},
+    "log_loss": {
+        "probability": _mean(lambda labels, scores: log_losses(labels, _both(scores))),
+        "probabilities": _mean(log_losses),
+    },
+    "brier": {"probability": _mean(squared_errors)},
+    "rmse": {"value": _root(squared_errors)},
+    "mae": {"value": _mean(absolute_errors)},
+    "r2": {"value": _explained},
+    "calibration_error": {"probability": calibration.error_of, "probabilities": _error_of_answers},
+}

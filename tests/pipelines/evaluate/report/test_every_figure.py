@@ -1,0 +1,80 @@
+"""No figure of report and model card stands without its bounds, or the words that there is too little for them."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from contract.files import canonical_json
+from pipelines.params.params import Params
+from pipelines.stages.evaluate.gates import decision
+from pipelines.stages.evaluate.report import card, curves, page
+from pipelines.stages.evaluate.report.page import Found
+from tests.pipelines.evaluate.report import shown
+from tests.pipelines.evaluate.report.conftest import Evaluated
+from tests.pipelines.evaluate.report.test_staleness_shown import MEASURED
+from tests.pipelines.evaluate.slices.made import KINDS, given, predictions
+
+_BEHAVIOUR = {"column": "place", "by": 1.5, "direction": "never_lower", "tolerance": 0.02, "allowed": 0.05}
+
+
+def judged(evaluated: Evaluated, kind: str, **gates: Any) -> tuple[Params, Found]:
+    """An evaluation of this kind of target with every section: live model, slices, groups, behaviour, staleness, and costs of labels."""
+    found = predictions(kind)
+    found = replace(found, changes=(np.where(np.arange(len(found.outcomes)) % 9 == 0, np.nan, -0.03),))
+    count = {"binary": 2, "multiclass": 3}.get(kind, 0)
+    costs = [[0 if actual == answer else actual + 1.25 for answer in range(count)] for actual in range(count)]
+    more = {"decisions": {"costs": costs, "currency": "EUR"}} if count else {}
+    grounds = given(kind, {"behaviour": [_BEHAVIOUR], **more}, **gates)
+    target, scores = grounds.target, found.scores["model"]
+    decided = json.loads(canonical_json(decision.decide(found, grounds)))
+    importance = evaluated.found.training["importance"]
+    drawn = curves.curves(target, found.outcomes, scores, importance)
+    bands = curves.bands(target, found.outcomes, scores, found.clusters, resamples=50, seed=1)
+    approval = evaluated.found.approval | decided | {"behaviour_golden": []}
+    settings = {"target": target, "evaluate": grounds.evaluate, "gates": grounds.gates}
+    shown_of = replace(evaluated.found, approval=approval, curves=drawn, bands=bands, staleness=MEASURED, changes=[])
+    return evaluated.params.model_copy(update=settings), shown_of
+
+
+def unbounded(params: Params, found: Found) -> list[str]:
+    """The figures of page and card that have neither bounds nor words."""
+    declared = [
+        params.model_dump(),
+        found.approval["best_threshold"] or 0,
+        found.staleness and found.staleness["margin"],
+    ]
+    return [
+        *shown.unbounded(shown.of_html(page.render(params, found)), declared),
+        *shown.unbounded(shown.of_markdown(card.render(params, found)), declared),
+    ]
+
+
+@pytest.mark.parametrize("clusters", [20, 500], ids=["enough days", "too few days"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_figure_has_its_bounds_or_the_words(evaluated: Evaluated, kind: str, clusters: int) -> None:
+    params, found = judged(evaluated, kind, clusters=clusters)
+    assert unbounded(params, found) == []
+    cells = [block.text for block in shown.of_html(page.render(params, found)) if block.head]
+    assert sum(bool(re.search(r"\d \(.+\)", text)) for text in cells) > 20
+
+
+def test_report_of_a_stage_has_them_too(evaluated: Evaluated) -> None:
+    assert unbounded(evaluated.params, evaluated.found) == []
+    assert evaluated.page == page.render(evaluated.params, evaluated.found)
+
+
+def test_figure_that_loses_its_bounds_is_found(evaluated: Evaluated) -> None:
+    whole = shown.of_html(evaluated.page)
+    cells = [at for at, block in enumerate(whole) if re.search(r"\.\d+ \(.+ to .+\)", block.text)]
+    for at in cells:
+        bare = whole[at]._replace(text=re.sub(r" \(.+ to .+\)", "", whole[at].text))
+        assert shown.unbounded([bare], evaluated.params.model_dump()), bare
+    assert len(cells) > 20
+    (said,) = shown.unbounded(shown.of_markdown("| slice | ROC-AUC |\n|---|---|\n| a 0.5 | 0.812 |\n"), {})
+    assert said.startswith("0.812 in ")

@@ -1,0 +1,51 @@
+"""The measures of a model with bounds: as measured those of `measures`, in each draw those of the drawn rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipelines.statistics import estimates, parts
+from pipelines.statistics.measures import MEASURES, Outcomes, Scores
+from tests.pipelines.evaluate.slices.made import KINDS, figures, predictions
+
+DAYS = 12
+
+
+def median_error(values: Outcomes, scores: Scores) -> float:
+    """A measure that has no statistic of its own."""
+    return float(np.median(np.abs(values - scores)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_statistic_of_each_measure_is_that_of_the_drawn_rows(kind: str) -> None:
+    found = predictions(kind, days=DAYS, rows=900)
+    judged, scores = figures(kind, found).judged, found.scores["model"]
+    measured = judged.measure(found.outcomes, scores)
+    assert estimates.names(judged) == [name for name in MEASURES if name in measured]
+    drawn = np.vstack([np.ones(DAYS), np.random.default_rng(5).multinomial(DAYS, np.full(DAYS, 1 / DAYS), 6)])
+    for name in estimates.names(judged):
+        fast = parts.figures(estimates.statistic(name, judged, found.outcomes, scores, found.clusters)(drawn))
+        assert fast[0] == pytest.approx(measured[name], rel=1e-9)
+        by_rows = estimates.by_rows(
+            lambda outcomes, chances, name=name: judged.measure(outcomes, chances)[name],  # type: ignore[misc]
+            found.outcomes, scores, found.clusters,
+        )(drawn)  # fmt: skip
+        # The bins of the calibration error are those of all rows, and average precision is read off at 200 thresholds.
+        tolerance = {"calibration_error": 0.03, "pr_auc": 0.005}.get(name, 1e-9)
+        assert fast == pytest.approx(by_rows, abs=tolerance), name
+
+
+def test_measure_without_a_statistic_of_its_own_is_computed_from_the_drawn_rows() -> None:
+    found = predictions("regression", days=DAYS, rows=300)
+    scores = found.scores["model"]
+    statistic = estimates.by_rows(median_error, found.outcomes, scores, found.clusters)
+    weights = np.eye(DAYS)[:2] * 3
+    each = [median_error(found.outcomes[found.clusters == day], scores[found.clusters == day]) for day in (0, 1)]
+    assert statistic(weights) == pytest.approx(each)
+
+
+def test_measure_without_a_meaning_has_no_figure() -> None:
+    alike = predictions("binary", days=DAYS, rows=300)
+    one_label = figures("binary", alike.__class__(np.zeros(300, np.int8), alike.clusters, alike.scores, alike.unseen))
+    assert one_label.alone().keys() == {"log_loss", "brier", "calibration_error"}
