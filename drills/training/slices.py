@@ -52,9 +52,9 @@ def tally(month: Month, share: float, replications: int, seed: int) -> Tally:
             found.left_out += 1
             continue
         found.slices += 1
-        found.covered += _holds(parts.for_bounds(area), truth)
-        found.by_percentiles += _holds(parts.figures(area), truth)
-        found.differences += _holds(parts.for_bounds(difference), 0.0)
+        found.covered += _holds(area.bounds, truth)
+        found.by_percentiles += _holds(area.figures, truth)
+        found.differences += _holds(difference.bounds, 0.0)
     return found
 
 

@@ -142,6 +142,8 @@ def _problem(entry: Any) -> Problem:
     message = _SAID.get(entry["type"], re.sub(r"^Value error, ", "", entry["msg"]))
     if "a name has" in message and location in (["data", "columns"], ["target", "column"]):
         message += "; write such a name here, and the source's in data.source.rename"
+    if entry["type"].startswith("greater_than") and location[-1].endswith("_margin"):
+        message += "; a margin is a loss that is allowed, written without a minus sign"
     return Problem(None, key or None, f"{message}{value}")
 
 

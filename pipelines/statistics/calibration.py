@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from contract.schema.tasks import Form
 from pipelines.data.clusters import Clusters
 from pipelines.statistics import comparisons
 from pipelines.statistics.measures import CALIBRATION_BINS, Labels, Outcomes, Scores
+from pipelines.statistics.parts import Statistic, Values
 
 _FARTHEST = 1e-6  # a probability nearer to 0 or 1 counts as this, so that its logit is a number
 _TAIL = 0.025  # of each side of an interval
@@ -23,36 +23,26 @@ _TOLERANCE = 1e-10
 _NORMAL = 1.959963984540054  # the 97.5 % quantile of the normal distribution
 
 
-def errors(labels: Labels, scores: Scores, clusters: Clusters, *, resamples: int, seed: int) -> NDArray[np.float64]:
-    """Return the calibration error as measured, then once for each resampling of whole clusters.
-
-    The bins are those of the whole hold-out in every resampling, so that the error is that of the same bins.
-    """
-    statistic = error_of(labels, scores, clusters)
-    drawn = comparisons.draws(int(clusters.max()) + 1, resamples, seed)
-    return np.concatenate([statistic(weights) for weights in drawn])
-
-
-def error_of(
-    labels: Labels, scores: Scores, clusters: Clusters
-) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
-    """Return the function from weights of the clusters, of shape (sets, clusters), to the calibration error of each set."""
+def error_of(labels: Labels, scores: Scores, clusters: Clusters) -> Statistic:
+    """Return the statistic of the calibration error, in the bins of all rows, so that each draw has the error of the same bins."""
     size = int(clusters.max()) + 1
-    cells, row_cells = np.unique(_bins(scores) * size + clusters, return_inverse=True)
-    excess = np.bincount(row_cells, scores - labels)
-    bins, owners = np.divmod(cells, size)
-    starts = np.flatnonzero(np.diff(bins, prepend=-1))
+    cells = np.bincount(_bins(scores) * size + clusters, scores - labels, CALIBRATION_BINS * size).reshape(-1, size)
     counts = np.bincount(clusters, minlength=size)
 
-    def of(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    def of(weights: Values) -> tuple[Values, Values]:
         drawn = weights[:, :size]
-        with np.errstate(invalid="ignore"):  # no row of a part is drawn
-            # Not a product of matrices: its last bits depend on the processor.
-            found: NDArray[np.float64] = np.abs(np.add.reduceat(drawn[:, owners] * excess, starts, axis=1)).sum(axis=1)
-            found /= (drawn * counts).sum(axis=1)
-        return found
+        every = np.zeros(weights.shape)
+        with np.errstate(invalid="ignore", divide="ignore"):  # no row of a part is drawn
+            total, distances, influences = (drawn * counts).sum(axis=1), np.zeros(len(drawn)), np.zeros(drawn.shape)
+            for excess in cells:  # not a product of matrices: its last bits depend on the processor
+                signed = (drawn * excess).sum(axis=1)
+                distances += np.abs(signed)
+                influences += np.sign(signed)[:, None] * excess
+            found = distances / total
+            every[:, :size] = (influences - found[:, None] * counts) / total[:, None]
+        return found, every
 
-    return of
+    return Statistic(of, 0.0, 1.0)
 
 
 def binary(form: Form, outcomes: Outcomes, scores: Scores) -> tuple[Labels, Scores] | None:
@@ -100,7 +90,8 @@ def observed(
     own, count = np.unique(clusters, return_inverse=True)[1], len(outcomes)
     means = comparisons.resampled_means(outcomes.astype(np.float64), own, resamples=resamples, seed=seed)
     found, alone = float(means[0]), _TAIL ** (1 / count)
-    lower, upper = np.percentile(means[1:], [100 * _TAIL, 100 - 100 * _TAIL]).tolist()
+    limits = (0.0, 1.0) if is_share else (-np.inf, np.inf)
+    lower, upper = np.clip(np.percentile(means[1:], [100 * _TAIL, 100 - 100 * _TAIL]), *limits).tolist()
     return {
         "observed": found,
         "lower_bound": alone if is_share and found == 1 else lower,

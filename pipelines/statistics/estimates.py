@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,25 +33,25 @@ def statistic(name: str, judged: Judgement, outcomes: Outcomes, scores: Scores, 
     if judged.form in _OF_FORM.get(name, ()):
         return _OF_FORM[name][judged.form](outcomes, scores, clusters)
     if judged.form not in MEASURES[name].of:  # the mean loss of an objective, which may have parameters
-        return parts.mean(judged.losses(outcomes, scores), clusters)
+        return parts.mean(judged.losses(outcomes, scores), clusters, low=0.0)
     return by_rows(MEASURES[name].of[judged.form], outcomes, scores, clusters)
 
 
 def by_rows(
     measure: Callable[[Outcomes, Scores], float | None], outcomes: Outcomes, scores: Scores, clusters: Clusters
 ) -> Statistic:
-    """Return the statistic of any measure: it is computed from all rows of each draw, which takes longest."""
+    """Return the statistic of any measure, by percentiles: it is computed from all rows of each draw, which takes longest."""
 
-    def of(weights: Values) -> Values:
+    def of(weights: Values) -> tuple[Values, None]:
         found = (np.repeat(np.arange(len(outcomes)), drawn[clusters].astype(np.int64)) for drawn in weights)
         figures = (measure(outcomes[rows], scores[rows]) for rows in found)
-        return np.array([np.nan if figure is None else figure for figure in figures])
+        return np.array([np.nan if figure is None else figure for figure in figures]), None
 
-    return of
+    return Statistic(of)
 
 
 def _average_precision(labels: Outcomes, scores: Scores, clusters: Clusters) -> Statistic:
-    """Return the statistic of average precision, from counts above 200 thresholds; as measured it is exact."""
+    """Return the statistic of average precision, by percentiles from counts above 200 thresholds; as measured it is exact."""
     edges = np.unique(np.quantile(scores, np.linspace(0, 1, _THRESHOLDS)))
     cells, size = np.searchsorted(edges, scores, side="right"), int(clusters.max()) + 1
     hits, answered = (
@@ -69,41 +70,44 @@ def _average_precision(labels: Outcomes, scores: Scores, clusters: Clusters) -> 
             values: Values = (np.diff(found, prepend=0.0, axis=1) * precision).sum(axis=1) / found[:, -1]
         return values
 
-    exact, coarse = average_precision(labels, scores), binned(np.ones((1, size)))[0]
-    return lambda weights: binned(weights) + ((exact or 0.0) - coarse)
+    off = (average_precision(labels, scores) or 0.0) - binned(np.ones((1, size)))[0]
+    return Statistic(lambda weights: (binned(weights) + off, None), 0.0, 1.0)
 
 
 def _explained(values: Outcomes, scores: Scores, clusters: Clusters) -> Statistic:
     centred = values - values.mean()  # else the difference of two large numbers
-    error, square, mean = (parts.mean(each, clusters) for each in (squared_errors(values, scores), centred**2, centred))
-
-    def of(weights: Values) -> Values:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            explained: Values = 1 - error(weights) / (square(weights) - mean(weights) ** 2)
-        return explained
-
-    return of
+    each = (parts.mean(of_row, clusters) for of_row in (squared_errors(values, scores), centred**2, centred))
+    found = parts.combined(
+        tuple(each),
+        lambda error, square, mean: 1 - error / (square - mean**2),
+        lambda error, square, mean: (
+            -1 / (square - mean**2),
+            error / (square - mean**2) ** 2,
+            -2 * mean * error / (square - mean**2) ** 2,
+        ),
+    )
+    return replace(found, high=1.0)
 
 
 def _areas(codes: Outcomes, scores: Scores, clusters: Clusters) -> Statistic:
-    every = [parts.area((codes == label).astype(np.int8), chances, clusters) for label, chances in enumerate(scores.T)]
-    return lambda weights: np.mean([parts.figures(area(weights)) for area in every], axis=0)
+    count = scores.shape[1]
+    every = [parts.area((codes == label).astype(np.int8), scores[:, label], clusters) for label in range(count)]
+    found = parts.combined(every, lambda *areas: np.mean(areas, axis=0), lambda *_: (1 / count,) * count)
+    return replace(found, low=0.0, high=1.0)
 
 
 def _error_of_answers(codes: Outcomes, scores: Scores, clusters: Clusters) -> Statistic:
     return calibration.error_of((scores.argmax(axis=1) == codes).astype(np.int8), scores.max(axis=1), clusters)
 
 
-def _root(losses: Callable[[Outcomes, Scores], Scores]) -> Callable[[Outcomes, Scores, Clusters], Statistic]:
-    def of(outcomes: Outcomes, scores: Scores, clusters: Clusters) -> Statistic:
-        mean = parts.mean(losses(outcomes, scores), clusters)
-        return lambda weights: np.sqrt(mean(weights))
-
-    return of
+def root(mean: Statistic) -> Statistic:
+    """Return the statistic of the root of a mean."""
+    found = parts.combined((mean,), np.sqrt, lambda figure: (0.5 / np.sqrt(figure),))
+    return replace(found, low=0.0)
 
 
 def _mean(losses: Callable[[Outcomes, Scores], Scores]) -> Callable[[Outcomes, Scores, Clusters], Statistic]:
-    return lambda outcomes, scores, clusters: parts.mean(losses(outcomes, scores), clusters)
+    return lambda outcomes, scores, clusters: parts.mean(losses(outcomes, scores), clusters, low=0.0)
 
 
 def _both(chances: Scores) -> NDArray[np.float64]:
@@ -114,13 +118,15 @@ def _both(chances: Scores) -> NDArray[np.float64]:
 _OF_FORM: Mapping[str, Mapping[str, Callable[[Outcomes, Scores, Clusters], Statistic]]] = {
     "roc_auc": {"probability": parts.area, "probabilities": _areas},
     "pr_auc": {"probability": _average_precision},
-    "accuracy": {"probabilities": _mean(lambda codes, scores: (scores.argmax(axis=1) == codes).astype(np.float64))},
+    "accuracy": {
+        "probabilities": lambda codes, scores, clusters: parts.share(scores.argmax(axis=1) == codes, clusters)
+    },
     "log_loss": {
         "probability": _mean(lambda labels, scores: log_losses(labels, _both(scores))),
         "probabilities": _mean(log_losses),
     },
     "brier": {"probability": _mean(squared_errors)},
-    "rmse": {"value": _root(squared_errors)},
+    "rmse": {"value": lambda values, scores, clusters: root(_mean(squared_errors)(values, scores, clusters))},
     "mae": {"value": _mean(absolute_errors)},
     "r2": {"value": _explained},
     "calibration_error": {"probability": calibration.error_of, "probabilities": _error_of_answers},

@@ -178,50 +178,58 @@ def auc_by_resampled_days(
     weights = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), resamples).astype(np.float64)
     weights = np.vstack([np.ones(size), weights])
     counts = [np.bincount(days[labels == value], minlength=size).astype(np.float64) for value in (1, 0)]
-    return studentized(*areas_and_errors(weights, concordant, *counts))
+    return np.clip(studentized(*areas_and_errors(weights, concordant, *counts)), -1.0, 1.0)
 
 
 def studentized(figures: Scores, errors: Scores) -> Scores:
-    """Return figures between -1 and 1, as measured and of each resampling, such that their percentiles are bounds by bootstrap-t.
+    """Return figures, as measured and of each resampling, such that their percentiles are bounds by bootstrap-t.
 
     Args:
-        errors: the standard error of each figure.
+        errors: the standard error of each figure; where it is 0, as of a perfect model, the figure stays as it is.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         moved = figures[0] - errors[0] * (figures - figures[0]) / errors
-    # Without spread, as of a perfect model, as it is.
-    bounds: Scores = np.where(errors > 0, np.clip(moved, -1.0, 1.0), figures)
+    bounds: Scores = np.where(errors > 0, moved, figures)
     return bounds
+
+
+def errors(weights: Scores, influences: Scores) -> Scores:
+    """Return the standard error of each set from the influences of the clusters, both of shape (sets, clusters)."""
+    found: Scores = np.sqrt((weights * influences**2).sum(axis=1))
+    return found
 
 
 def areas_and_errors(
     weights: Scores, concordant: Scores, positives: Scores, negatives: Scores
 ) -> tuple[Scores, Scores]:
-    """Return ROC-AUC for each row of weights of the days, and its standard error from the influence of each day.
+    """Return ROC-AUC for each row of weights of the days, and its standard error; arguments as of `areas_and_influences`."""
+    step = max(1, _CHUNK // weights.shape[1])
+    found = []
+    for at in range(0, len(weights), step):
+        drawn = weights[at : at + step]
+        areas, influences = areas_and_influences(drawn, concordant, positives, negatives)
+        found.append((areas, errors(drawn, influences)))
+    every, spreads = (np.concatenate(each) for each in zip(*found, strict=True))
+    return every, spreads
 
-    Both are NaN where one label has no weight.
+
+def areas_and_influences(
+    weights: Scores, concordant: Scores, positives: Scores, negatives: Scores
+) -> tuple[Scores, Scores]:
+    """Return ROC-AUC for each row of weights of the days, and the influence of each day on it; NaN where one label has no weight.
 
     Args:
         weights: of shape (sets, days).
         positives, negatives: rows of either label by day.
     """
-    step = max(1, _CHUNK // weights.shape[1])
-    starts = range(0, len(weights), step)
-    parts = [_area_and_error(weights[at : at + step], concordant, positives, negatives) for at in starts]
-    areas, errors = (np.concatenate(each) for each in zip(*parts, strict=True))
-    return areas, errors
-
-
-def _area_and_error(weights: Scores, concordant: Scores, positives: Scores, negatives: Scores) -> tuple[Scores, Scores]:
     # Products of whole and half numbers: exact, whatever the order in which a processor adds them.
     as_positives, as_negatives = weights @ concordant.T, weights @ concordant
     weighed, others = (weights @ positives)[:, None], (weights @ negatives)[:, None]
     with np.errstate(invalid="ignore", divide="ignore"):
         areas = (as_positives * weights).sum(axis=1) / (weighed * others)[:, 0]
-        influence = (as_positives + as_negatives) / (weighed * others)
-        influence -= areas[:, None] * (positives / weighed + negatives / others)
-        errors: Scores = np.sqrt((weights * influence**2).sum(axis=1))
-    return areas, errors
+        influences: Scores = (as_positives + as_negatives) / (weighed * others)
+        influences -= areas[:, None] * (positives / weighed + negatives / others)
+    return areas, influences
 
 
 def _has_both(labels: Labels) -> bool:

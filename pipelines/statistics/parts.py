@@ -1,13 +1,13 @@
-"""Figures of many parts of the hold-out, resampled together: each draw of clusters serves all of them. Pure functions.
+"""Figures of the hold-out and of its parts, resampled together: each draw of clusters serves all of them. Pure functions.
 
-A statistic takes the weights of the clusters, of shape (sets, clusters), and returns a figure for each set, of shape (sets,) or with its
-standard error (sets, 2); NaN where the drawn clusters have no row of its part. It keeps sums by cluster, so that its cost does not grow
-with the rows.
+A statistic keeps sums by cluster, so that its cost does not grow with the rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +17,45 @@ from pipelines.statistics import comparisons, measures
 from pipelines.statistics.measures import Labels, Outcomes, Scores
 
 Values = NDArray[np.float64]
-Statistic = Callable[[NDArray[np.float64]], Values]
+# From weights of the clusters, of shape (sets, clusters), to the figure of each set, NaN where the drawn clusters have no row of its part,
+# and to the influence of each cluster on it, of the shape of the weights; None where that is unknown.
+Function = Callable[[Values], tuple[Values, Values | None]]
 
 _BLOCKS = 200  # the standard error from so many has itself an error of 5 %
 _FEWEST_DRAWS = (
     0.95  # share of the resamplings that must have the figure; else bounds would leave out the draws with few rows
 )
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """A figure of some rows.
+
+    Attributes:
+        of: the figure and its influences.
+        low, high: the smallest and the largest number that it can be.
+    """
+
+    of: Function
+    low: float = -np.inf
+    high: float = np.inf
+
+    def __sub__(self, other: Statistic) -> Statistic:
+        """Return the statistic of the difference."""
+        found = combined((self, other), lambda one, two: one - two, lambda *_: (1.0, -1.0))
+        return replace(found, low=self.low - other.high, high=self.high - other.low)
+
+
+class Resampled(NamedTuple):
+    """A figure as measured, then of each resampling.
+
+    Attributes:
+        figures: the figures, for their spread.
+        bounds: values whose percentiles are the bounds: by bootstrap-t where influences are known.
+    """
+
+    figures: Values
+    bounds: Values
 
 
 def blocks(clusters: Clusters, seed: int) -> Clusters:
@@ -37,60 +70,93 @@ def blocks(clusters: Clusters, seed: int) -> Clusters:
     return placed
 
 
-def resampled(statistics: Sequence[Statistic], clusters: Clusters, *, resamples: int, seed: int) -> list[Values | None]:
+def resampled(
+    statistics: Sequence[Statistic], clusters: Clusters, *, resamples: int, seed: int
+) -> list[Resampled | None]:
     """Return each figure as measured, then once for each resampling; None where too many resamplings lack it."""
-    found: list[list[Values]] = [[] for _ in statistics]
+    found: list[list[tuple[Values, Values]]] = [[] for _ in statistics]
     for weights in comparisons.draws(int(clusters.max()) + 1, resamples, seed):
         for values, statistic in zip(found, statistics, strict=True):
-            values.append(statistic(weights))
-    return [values if _is_usable(values) else None for values in map(np.concatenate, found)]
+            figures, influences = statistic.of(weights)
+            errors = np.zeros(len(figures)) if influences is None else measures.errors(weights, influences)
+            values.append((figures, errors))
+    return [_resampled(statistic, values) for statistic, values in zip(statistics, found, strict=True)]
 
 
-def ratio(sums: NDArray[np.float64], counts: NDArray[np.float64], clusters: Clusters) -> Statistic:
-    """Return the statistic of the sum of `sums` divided by that of `counts`; both have the shape (rows,)."""
-    above, below = np.bincount(clusters, sums), np.bincount(clusters, counts)
+def _resampled(statistic: Statistic, values: list[tuple[Values, Values]]) -> Resampled | None:
+    figures, errors = (np.concatenate(each) for each in zip(*values, strict=True))
+    known = np.isfinite(figures)
+    if not known[0] or known.mean() < _FEWEST_DRAWS:
+        return None
+    return Resampled(figures, np.clip(measures.studentized(figures, errors), statistic.low, statistic.high))
 
-    def of(weights: NDArray[np.float64]) -> Values:
-        drawn = weights[:, : len(above)]
+
+def combined(
+    statistics: Sequence[Statistic], function: Callable[..., Values], slopes: Callable[..., Sequence[Values | float]]
+) -> Statistic:
+    """Return a smooth function of statistics of the same clusters.
+
+    Args:
+        slopes: its partial derivatives, from the same arguments.
+
+    Source: Efron, Tibshirani 1993, An Introduction to the Bootstrap, 22.6 (the delta method by influences).
+    """
+
+    def of(weights: Values) -> tuple[Values, Values | None]:
+        found = [statistic.of(weights) for statistic in statistics]
+        figures, influences = [each[0] for each in found], [each[1] for each in found]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            known = zip(slopes(*figures), influences, strict=True)
+            parts = [np.reshape(slope, (-1, 1)) * each for slope, each in known if each is not None]
+            return function(*figures), sum(parts[1:], parts[0]) if len(parts) == len(statistics) else None
+
+    return Statistic(of)
+
+
+def ratio(
+    sums: NDArray[Any], counts: NDArray[Any], clusters: Clusters, *, low: float = 0.0, high: float = 1.0
+) -> Statistic:
+    """Return the statistic of the sum of `sums` divided by that of `counts`; both have the shape (rows,). By default it is a share."""
+
+    def of(weights: Values) -> tuple[Values, Values]:
+        above, below = (np.bincount(clusters, each, weights.shape[1]) for each in (sums, counts))
         with np.errstate(invalid="ignore", divide="ignore"):
             # Not a product of matrices: its last bits depend on the processor.
-            values: Values = (drawn * above).sum(axis=1) / (drawn * below).sum(axis=1)
-        return values
+            total = (weights * below).sum(axis=1)
+            values: Values = (weights * above).sum(axis=1) / total
+            return values, (above - values[:, None] * below) / total[:, None]
 
-    return of
+    return Statistic(of, low, high)
 
 
-def mean(values: NDArray[np.float64], clusters: Clusters) -> Statistic:
-    """Return the statistic of a mean over rows."""
+def share(values: NDArray[np.bool_], clusters: Clusters) -> Statistic:
+    """Return the statistic of a share of the rows."""
     return ratio(values, np.ones(len(values)), clusters)
 
 
+def mean(values: NDArray[Any], clusters: Clusters, *, low: float = -np.inf) -> Statistic:
+    """Return the statistic of a mean over rows."""
+    return ratio(values, np.ones(len(values)), clusters, low=low, high=np.inf)
+
+
 def area(labels: Labels, scores: Scores, clusters: Clusters, others: Scores | None = None) -> Statistic:
-    """Return the statistic of ROC-AUC, less that of `others`, with its standard errors."""
+    """Return the statistic of ROC-AUC, less that of `others`."""
     owners, places = np.unique(clusters, return_inverse=True)
     pairs = measures.concordance(labels, scores, places)
     if others is not None:
         pairs = pairs - measures.concordance(labels, others, places)
     counts = [np.bincount(places[labels == value], minlength=len(owners)).astype(np.float64) for value in (1, 0)]
-    return lambda weights: np.stack(measures.areas_and_errors(weights[:, owners], pairs, *counts), axis=1)
 
+    def of(weights: Values) -> tuple[Values, Values]:
+        areas, influences = measures.areas_and_influences(weights[:, owners], pairs, *counts)
+        every = np.zeros(weights.shape)
+        every[:, owners] = influences
+        return areas, every
 
-def figures(values: Values) -> Values:
-    """Return the figures without their standard errors, for their spread."""
-    return values if values.ndim == 1 else values[:, 0]
-
-
-def for_bounds(values: Values) -> Values:
-    """Return the values whose percentiles are bounds: by bootstrap-t where there are standard errors."""
-    return values if values.ndim == 1 else measures.studentized(*values.T)
+    return Statistic(of, 0.0 if others is None else -1.0, 1.0)
 
 
 def has_both(outcomes: Outcomes, fewest: int) -> bool:
     """Return whether each of two labels has this many rows."""
     positives = int(outcomes.sum())
     return min(positives, len(outcomes) - positives) >= fewest
-
-
-def _is_usable(values: Values) -> bool:
-    found = np.isfinite(figures(values))
-    return bool(found[0] and found.mean() >= _FEWEST_DRAWS)

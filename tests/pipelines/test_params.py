@@ -46,13 +46,13 @@ def test_params_of_the_project_are_valid() -> None:
         ),
         (
             lambda raw: raw["gates"].update(regression_margin=-0.01),
-            ["'gates.regression_margin'", "-0.01", "greater than"],
+            ["'gates.regression_margin'", "-0.01", "a loss that is allowed, written without a minus sign"],
         ),
         (lambda raw: raw["gates"].update(undecided="pass"), ["'gates.undecided'", "'pass'", "'hold'"]),
         (lambda raw: raw["gates"].update(cost_margin=0.1), ["gates.cost_margin", "evaluate.decisions"]),
         (
             lambda raw: raw["evaluate"].update(decisions={"costs": [[0, 1]]}),
-            ["evaluate.decisions.costs", "2 rows of 2 numbers", "kept, broken", "it has 1 rows, of 2 numbers"],
+            ["evaluate.decisions.costs", "2 rows of 2 numbers", "kept, broken", "its rows are of 2 numbers"],
         ),
         (
             lambda raw: raw["evaluate"].update(decisions={"costs": [[0, 1], [0, 0]]}),

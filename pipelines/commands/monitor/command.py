@@ -133,5 +133,5 @@ def _bound(
     losses = comparisons.resampled_means(by.losses(outcomes, scores), clusters, resamples=resamples, seed=seed)
     lower = float(np.percentile(losses[1:], 5))
     if by.is_root:
-        return {f"{headline}_lower_bound": float(np.sqrt(lower))}, lower > promised**2 * (1 + margin)
+        return {f"{headline}_lower_bound": float(np.sqrt(max(lower, 0.0)))}, lower > promised**2 * (1 + margin)
     return {f"{headline}_lower_bound": lower}, lower > promised * (1 + margin)

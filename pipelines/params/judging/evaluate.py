@@ -94,10 +94,10 @@ class Decisions(Model):
         if not count:
             raise ValueError(f"evaluate.decisions goes with labels only (the task is {target.task}); remove it")
         if len(self.costs) != count or any(len(row) != count for row in self.costs):
-            shape = " and ".join(str(len(row)) for row in self.costs)
+            shape = f"of {' and '.join(str(len(row)) for row in self.costs)} numbers" if self.costs else "none"
             raise ValueError(
                 f"evaluate.decisions.costs must have {count} rows of {count} numbers, one for each of the labels "
-                f"{', '.join(target.labels)} (it has {len(self.costs)} rows, of {shape or 'no'} numbers)"
+                f"{', '.join(target.labels)} (its rows are {shape})"
             )
         for label, (index, row) in zip(target.labels, enumerate(self.costs), strict=True):
             if any(cost <= row[index] for other, cost in enumerate(row) if other != index):

@@ -45,7 +45,7 @@ def inference(
     ]
     found = parts.resampled(attacks, drawn, resamples=resamples, seed=seed)
     return {
-        name: {"measure": "ROC-AUC of the attack", **comparisons.bounded(parts.for_bounds(values))}
+        name: {"measure": "ROC-AUC of the attack", **comparisons.bounded(values.bounds)}
         for name, values in zip(_MODELS, found, strict=True)
         if values is not None
     }

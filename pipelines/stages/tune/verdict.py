@@ -55,7 +55,8 @@ def judged(
 
 def _gains(defaults: Trial, other: Trial, counts: NDArray[Any], seed: int) -> NDArray[np.float64]:
     saved = np.array(defaults.sums) - np.array(other.sums)
-    return resampled_ratios(saved, counts, resamples=_RESAMPLES, seed=seed)
+    gains, _ = resampled_ratios(saved, counts, resamples=_RESAMPLES, seed=seed)
+    return gains
 
 
 def _short(value: float | None) -> float:

@@ -52,13 +52,13 @@ def test_bounds_of_a_slice_are_those_of_its_rows_alone() -> None:
     (found,) = parts.resampled([parts.area(labels[rows], scores[rows], days[rows])], days, resamples=4000, seed=1)
     assert found is not None
     slice_, whole = (
-        parts.for_bounds(found),
+        found.bounds,
         comparisons.areas(labels[rows], scores[rows], days[rows], resamples=4000, seed=2),
     )
     assert slice_[0] == whole[0]
     assert np.percentile(slice_, [5, 95]) == pytest.approx(np.percentile(whole, [5, 95]), abs=0.006)
     # Percentiles of the resamplings lie elsewhere: what is tested is not that.
-    assert abs(np.percentile(parts.figures(found), 5) - np.percentile(whole, 5)) > 0.02
+    assert abs(np.percentile(found.figures, 5) - np.percentile(whole, 5)) > 0.02
 
 
 def test_bounds_do_not_exceed_what_a_difference_can_be_when_there_are_few_days() -> None:

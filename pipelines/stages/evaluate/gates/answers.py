@@ -27,26 +27,29 @@ def answers(measuring: Figures) -> dict[str, dict[str, Any]]:
     if measuring.judged.form == "quantiles":
         for level, column in zip(target.quantiles, scores.T, strict=True):
             losses = pinball_losses(found.outcomes, column[:, None], quantiles=(level,))
-            is_below = (found.outcomes <= column).astype(np.float64)
+            is_below = found.outcomes <= column
             named[f"coverage: {level:g}"] = (
                 f"share of outcomes up to the quantile {level:g}",
-                parts.mean(is_below, drawn),
+                parts.share(is_below, drawn),
             )
-            named[f"pinball_loss: {level:g}"] = f"pinball loss of the quantile {level:g}", parts.mean(losses, drawn)
+            named[f"pinball_loss: {level:g}"] = (
+                f"pinball loss of the quantile {level:g}",
+                parts.mean(losses, drawn, low=0.0),
+            )
     return measuring.resampled(named)
 
 
 def outcomes(measuring: Figures) -> dict[str, dict[str, Any]]:
     """Return the share of each label but the negative one, or the mean of numbers."""
     target, found = measuring.given.target, measuring.predictions.outcomes
-    if target.labels:
-        shown = enumerate(target.labels) if len(target.labels) > 2 else [(1, target.labels[1])]
-        shares = {f"share: {label}": (f"share of “{label}”", found == code) for code, label in shown}
-    else:
-        shares = {"mean": (f"mean of “{target.column}”", found)}
-    return measuring.resampled(
-        {name: (words, parts.mean(each.astype(np.float64), measuring.blocks)) for name, (words, each) in shares.items()}
-    )
+    if not target.labels:
+        return measuring.resampled({"mean": (f"mean of “{target.column}”", parts.mean(found, measuring.blocks))})
+    shown = enumerate(target.labels) if len(target.labels) > 2 else [(1, target.labels[1])]
+    shares = {
+        f"share: {label}": (f"share of “{label}”", parts.share(found == code, measuring.blocks))
+        for code, label in shown
+    }
+    return measuring.resampled(shares)
 
 
 def confusion(measuring: Figures) -> list[dict[str, Any]]:

@@ -62,7 +62,7 @@ def _share(measuring: Figures, expectation: Behaviour, changes: Scores) -> dict[
     values = comparisons.resampled_means(
         is_violated, clusters, resamples=measuring.resamples, seed=measuring.given.seed
     )
-    found = measuring.bounded(_MEASURE, values, clusters)
+    found = measuring.bounded(_MEASURE, np.clip(values, 0.0, 1.0), clusters)
     # Without a violation every resampling has none, however few rows there are: the bound is then that of independent rows.
     # Source: Hanley, Lippman-Hand 1983, If Nothing Goes Wrong, Is Everything All Right? (the rule of three).
     return found | {"upper_bound": max(found["upper_bound"], 1 - _ALPHA ** (1 / rows))}

@@ -129,12 +129,21 @@ class Figures:
     def alone(self, model: str = "model") -> dict[str, dict[str, Any]]:
         """Return the measures of one model, by name; those that have no meaning on these rows are left out."""
         outcomes, scores, drawn = self.predictions.outcomes, self.predictions.scores[model], self.blocks
-        return self.resampled(
+        found = self.resampled(
             {
                 name: (MEASURES[name].title, estimates.statistic(name, self.judged, outcomes, scores, drawn))
                 for name in estimates.names(self.judged)
             }
         )
+        if (
+            headline := self.judged.headline
+        ) not in found:  # many draws lack it, as with few positives; the others have it
+            clusters = self.predictions.clusters
+            settings = {"resamples": self.resamples, "seed": self.given.seed}
+            values = comparisons.headlines(self.judged, outcomes, scores, clusters, **settings)
+            if np.isfinite(values[0]):
+                found[headline] = self.bounded(MEASURES[headline].title, values, clusters)
+        return found
 
     def costs(self) -> dict[str, dict[str, Any]]:
         """Return the cost of the served answers, of those that should cost least, and what the latter save; nothing without costs."""
@@ -161,7 +170,7 @@ class Figures:
         every = [statistic for _, statistic in statistics.values()]
         found = parts.resampled(every, self.blocks, resamples=self.resamples, seed=self.given.seed)
         return {
-            name: self.bounded(words, parts.for_bounds(values), self.predictions.clusters)
+            name: self.bounded(words, values.bounds, self.predictions.clusters)
             for (name, (words, _)), values in zip(statistics.items(), found, strict=True)
             if values is not None
         }
@@ -176,13 +185,17 @@ class Figures:
         """The function of the differences in log loss."""
         return partial(comparisons.log_loss_differences, self.judged, resamples=self.resamples, seed=self.given.seed)
 
-    def _calibrations(self, outcomes: Outcomes, scores: Scores, others: Scores, clusters: NDArray[np.int64]) -> Values:
+    def _calibrations(self, outcomes: Outcomes, scores: Scores, others: Scores, clusters: Clusters) -> Values:
+        drawn = parts.blocks(clusters, self.given.seed)
         ours, theirs = (
-            calibration.errors(*pair, clusters, resamples=self.resamples, seed=self.given.seed)
+            calibration.error_of(*pair, drawn)
             for pair in (calibration.binary(self.judged.form, outcomes, each) for each in (scores, others))
             if pair is not None
         )
-        return theirs - ours
+        (found,) = parts.resampled([theirs - ours], drawn, resamples=self.resamples, seed=self.given.seed)
+        if found is None:
+            raise ValueError("every draw has rows, and so a calibration error")
+        return found.bounds
 
     def _costs(self, outcomes: Outcomes, scores: Scores, others: Scores, clusters: NDArray[np.int64]) -> Values:
         return comparisons.saved(

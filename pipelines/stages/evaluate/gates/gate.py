@@ -132,7 +132,7 @@ def better_by(comparison: Mapping[str, Any], margin: float, fewest: int, *, suff
     A bound over fewer than `fewest` clusters is too narrow, and decides nothing.
 
     Args:
-        suffices: whether the measured difference passes, without confidence.
+        suffices: whether the measured difference passes, without confidence, over enough clusters.
 
     Source: Piaggio et al. 2012, Reporting of Noninferiority and Equivalence Randomized Trials; of few clusters, Cameron, Gelbach, Miller
     2008, Bootstrap-Based Improvements for Inference with Clustered Errors.
@@ -141,7 +141,7 @@ def better_by(comparison: Mapping[str, Any], margin: float, fewest: int, *, suff
     named = "figure" if suffices else "lower_bound"
     asks = f"a difference above {limit:g}" if suffices else f"a lower bound above {limit:g}"
     passed, failed = comparison[named] > limit, comparison["upper_bound"] <= limit
-    return _decided(passed, failed, asks, comparison, fewest, margin=margin, is_difference=True, alone=suffices)
+    return _decided(passed, failed, asks, comparison, fewest, margin=margin, is_difference=True)
 
 
 def at_most(measured: Mapping[str, Any], limit: float, fewest: int) -> Check:
@@ -161,10 +161,9 @@ def _decided(
     *,
     margin: float,
     is_difference: bool,
-    alone: bool = False,
 ) -> Check:
     is_enough = evidence["clusters"] >= fewest
-    found = PASSED if passed and (is_enough or alone) else FAILED if failed and is_enough else UNDECIDED
+    found = UNDECIDED if not is_enough else PASSED if passed else FAILED if failed else UNDECIDED
     return {
         "verdict": found,
         "asks": asks,

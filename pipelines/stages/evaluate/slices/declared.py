@@ -14,7 +14,7 @@ from pipelines.stages.evaluate.slices.groups import SLICE, codes_of, names_of
 from pipelines.stages.evaluate.slices.parts import Part
 from pipelines.statistics import multiplicity
 from pipelines.statistics.multiplicity import ALPHA
-from pipelines.statistics.parts import Statistic, Values, blocks, figures
+from pipelines.statistics.parts import Resampled, Statistic, blocks
 
 Found = dict[str, Any]
 NAME = f"{gate.LIVE} by slice"
@@ -108,8 +108,8 @@ def _fill(
         live |= {"p_holm": corrected, "is_worse": corrected <= ALPHA}
 
 
-def _compared(measure: str, values: Values, clusters: int, margin: float, fewest: int) -> Found:
-    bounds, drawn, is_tested = parts.bounded(measure, values), figures(values), clusters >= fewest
+def _compared(measure: str, found: Resampled, clusters: int, margin: float, fewest: int) -> Found:
+    bounds, drawn, is_tested = parts.bounded(measure, found), found.figures, clusters >= fewest
     return {
         **bounds,
         "p_worse": multiplicity.p_below(drawn, -margin, clusters) if is_tested else None,

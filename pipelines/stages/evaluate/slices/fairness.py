@@ -22,18 +22,18 @@ from pipelines.stages.evaluate.slices.groups import PROTECTED, codes_of, names_o
 from pipelines.stages.evaluate.slices.parts import Part
 from pipelines.statistics import multiplicity
 from pipelines.statistics.multiplicity import ALPHA
-from pipelines.statistics.parts import Values, blocks
+from pipelines.statistics.parts import Resampled, Statistic, blocks
 
 Found = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Group:
-    """One group, and the values of its figures, as measured and of each resampling."""
+    """One group, and its figures by name: the words, the statistic, and what was resampled."""
 
     name: str
     part: Part
-    figures: Mapping[str, tuple[str, Values]]
+    figures: Mapping[str, tuple[str, Statistic, Resampled]]
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def _column(measuring: Figures, column: str, groups: Any, drawn: Clusters) -> Fo
     named = [[*part.answers(), *part.gaps()] for _, part in judged]
     values = iter(parts.resampled([statistic for each in named for _, _, statistic in each], measuring, drawn))
     found = [
-        Group(name, part, {key: (words, each) for key, words, _ in entries if (each := next(values)) is not None})
+        Group(name, part, {key: (words, of, each) for key, words, of in entries if (each := next(values)) is not None})
         for (name, part), entries in zip(judged, named, strict=True)
     ]
     return {
@@ -107,41 +107,44 @@ def _column(measuring: Figures, column: str, groups: Any, drawn: Clusters) -> Fo
                 "value": group.name,
                 "rows": len(group.part.rows),
                 "clusters": group.part.clusters,
-                "figures": {name: parts.bounded(*figure) for name, figure in group.figures.items()},
+                "figures": {name: parts.bounded(words, each) for name, (words, _, each) in group.figures.items()},
             }
             for group in found
         ],
         "left_out": {"values": len(rows) - len(judged), "rows": sum(len(each) for each in rows if len(each) < fewest)},
-        "gaps": _gaps(measuring, found),
+        "gaps": _gaps(measuring, found, drawn),
     }
 
 
-def _gaps(measuring: Figures, groups: Sequence[Group]) -> dict[str, Found]:
+def _gaps(measuring: Figures, groups: Sequence[Group], drawn: Clusters) -> dict[str, Found]:
     """Return the gap of each figure that two groups have."""
     limits: Mapping[str, float] = {str(name): limit for name, limit in measuring.given.gates.fairness_gap.items()}
-    words = {name: said for group in groups for name, (said, _) in group.figures.items()}
-    found = {}
-    for name, said in words.items():
-        limit = limits.get(name.split(":")[0])
-        having = [group for group in groups if name in group.figures]
-        pairs = [_pair(measuring, name, one, other, limit) for one, other in combinations(having, 2)]
-        if pairs:
-            found[name] = _gap(measuring, said, pairs, limit)
-    return found
+    words = {name: said for group in groups for name, (said, _, _) in group.figures.items()}
+    pairs = [
+        (name, one, other)
+        for name in words
+        for one, other in combinations([group for group in groups if name in group.figures], 2)
+    ]
+    gaps = [one.figures[name][1] - other.figures[name][1] for name, one, other in pairs]
+    found: dict[str, list[Pair]] = {}
+    for (name, one, other), resampled in zip(pairs, parts.resampled(gaps, measuring, drawn), strict=True):
+        if resampled is not None:
+            pair = _pair(measuring, resampled, one, other, limits.get(name.split(":")[0]))
+            found.setdefault(name, []).append(pair)
+    return {name: _gap(measuring, words[name], among, limits.get(name.split(":")[0])) for name, among in found.items()}
 
 
-def _pair(measuring: Figures, name: str, one: Group, other: Group, limit: float | None) -> Pair:
-    values = one.figures[name][1] - other.figures[name][1]
-    if values[0] < 0:
-        one, other, values = other, one, -values
+def _pair(measuring: Figures, found: Resampled, one: Group, other: Group, limit: float | None) -> Pair:
+    if found.figures[0] < 0:
+        one, other, found = other, one, Resampled(-found.figures, -found.bounds)
     clusters = min(one.part.clusters, other.part.clusters)
     is_tested = limit is not None and clusters >= measuring.given.gates.clusters
     return Pair(
         (one.name, other.name),
         clusters,
         len(one.part.rows) + len(other.part.rows),
-        parts.bounded("", values),
-        multiplicity.p_below(-values, -(limit or 0.0), clusters) if is_tested else None,
+        parts.bounded("", found),
+        multiplicity.p_below(-found.figures, -(limit or 0.0), clusters) if is_tested else None,
     )
 
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from pipelines.data.clusters import Clusters
 from pipelines.stages.evaluate.gates.conditions import CALIBRATION, HEADLINE
 from pipelines.stages.evaluate.gates.figures import Figures
-from pipelines.statistics import calibration, comparisons, costs, parts
+from pipelines.statistics import calibration, comparisons, costs, estimates, parts
 from pipelines.statistics.measures import CALIBRATION_BINS, MEASURES, Outcomes, Scores
-from pipelines.statistics.parts import Statistic, Values
+from pipelines.statistics.parts import Resampled, Statistic
 
 GAP, OUTCOME = "calibration_gap", "outcome"
 # A share or a ROC-AUC of fewer rows of a label has bounds that say nothing: often all resamplings agree.
@@ -53,11 +53,9 @@ class Part:
         """Yield name, words and statistic of the outcomes, the headline and the calibration, where they have a meaning."""
         judged = self.measuring.judged
         if judged.form != "probabilities":
-            yield (
-                OUTCOME,
-                "positive share" if judged.form == "probability" else "mean outcome",
-                self.mean(self.outcomes),
-            )
+            is_share = judged.form == "probability"
+            outcomes = self.share(self.outcomes == 1) if is_share else self.mean(self.outcomes)
+            yield OUTCOME, "positive share" if is_share else "mean outcome", outcomes
         if (headline := self._headline()) is not None:
             yield HEADLINE, MEASURES[judged.headline].title, headline
         pair = calibration.binary(judged.form, self.outcomes, self.scores())
@@ -82,22 +80,26 @@ class Part:
         if judged.form in ("probability", "probabilities"):
             answered = costs.served_answers(judged.form, self.scores(), target.threshold)
             if judged.form == "probability":
-                yield "rate", f"share answered with {target.labels[1]}", self.mean(answered == 1)
+                yield "rate", f"share answered with {target.labels[1]}", self.share(answered == 1)
                 for name, label_code in (("true_positive_rate", 1), ("false_positive_rate", 0)):
                     among = self.outcomes == label_code
                     if among.sum() >= FEWEST_OF_A_LABEL:
                         yield name, name.replace("_", " "), parts.ratio(among & (answered == 1), among, self.blocks)
             else:
                 for index, label in enumerate(target.labels):
-                    yield f"rate: {label}", f"share answered with {label}", self.mean(answered == index)
-            yield "error_rate", "share of wrong answers", self.mean(answered != self.outcomes)
+                    yield f"rate: {label}", f"share answered with {label}", self.share(answered == index)
+            yield "error_rate", "share of wrong answers", self.share(answered != self.outcomes)
         elif judged.form == "value":
             yield "rate", "mean prediction", self.mean(self.scores())
-        yield "loss", f"mean {loss_name(self.measuring)}", self.mean(judged.losses(self.outcomes, self.scores()))
+        yield "loss", f"mean {loss_name(self.measuring)}", self._losses()
 
     def mean(self, values: NDArray[Any]) -> Statistic:
         """Return the statistic of a mean over its rows."""
-        return parts.mean(values.astype(np.float64), self.blocks)
+        return parts.mean(values, self.blocks)
+
+    def share(self, values: NDArray[np.bool_]) -> Statistic:
+        """Return the statistic of a share of its rows."""
+        return parts.share(values, self.blocks)
 
     def difference(self, other: str) -> Statistic | None:
         """Return the statistic of the difference from another model, as the headline's gate has it; None where it has no meaning."""
@@ -115,8 +117,11 @@ class Part:
             if not parts.has_both(self.outcomes, FEWEST_OF_A_LABEL):
                 return None
             return parts.area(self.outcomes, self.scores(), self.blocks)
-        losses = self.mean(judged.losses(self.outcomes, self.scores()))
-        return (lambda weights: np.sqrt(losses(weights))) if judged.is_root else losses
+        return estimates.root(self._losses()) if judged.is_root else self._losses()
+
+    def _losses(self) -> Statistic:
+        losses = self.measuring.judged.losses(self.outcomes, self.scores())
+        return parts.mean(losses, self.blocks, low=0.0)
 
 
 def loss_name(measuring: Figures) -> str:
@@ -125,26 +130,16 @@ def loss_name(measuring: Figures) -> str:
     return "squared error of the probability" if judged.by_auc else judged.compared.removeprefix("mean ")
 
 
-def resampled(statistics: list[Statistic], measuring: Figures, blocks: Clusters) -> list[Values | None]:
-    """Return the values of each statistic, as measured and of each resampling, with the seed and the number of all other figures."""
+def resampled(statistics: list[Statistic], measuring: Figures, blocks: Clusters) -> list[Resampled | None]:
+    """Return each statistic, as measured and of each resampling, with the seed and the number of all other figures."""
     return parts.resampled(statistics, blocks, resamples=measuring.resamples, seed=measuring.given.seed)
 
 
-def bounded(measure: str, values: Values) -> dict[str, Any]:
+def bounded(measure: str, found: Resampled) -> dict[str, Any]:
     """Return a figure with its bounds and its words."""
-    return {"measure": measure, **comparisons.bounded(parts.for_bounds(values))}
+    return {"measure": measure, **comparisons.bounded(found.bounds)}
 
 
-def with_values(entries: Mapping[str, tuple[str, Values | None]]) -> dict[str, dict[str, Any]]:
+def with_values(entries: Mapping[str, tuple[str, Resampled | None]]) -> dict[str, dict[str, Any]]:
     """Return each figure with its bounds; those that too many resamplings lack are left out."""
-    return {
-        name: bounded(words, _recentred(values) if name == CALIBRATION else values)
-        for name, (words, values) in entries.items()
-        if values is not None
-    }
-
-
-def _recentred(values: Values) -> Values:
-    """Return the values without the bias of the resamplings: a sum of distances grows with noise, in a slice beyond what was measured."""
-    bias = float(np.nanmean(values[1:])) - float(values[0])
-    return np.concatenate([values[:1], np.maximum(values[1:] - bias, 0.0)])
+    return {name: bounded(words, found) for name, (words, found) in entries.items() if found is not None}

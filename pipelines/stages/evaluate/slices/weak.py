@@ -21,7 +21,7 @@ from pipelines.stages.evaluate.slices import parts
 from pipelines.stages.evaluate.slices.groups import SEARCHED, codes_of, names_of
 from pipelines.statistics import multiplicity
 from pipelines.statistics.multiplicity import ALPHA
-from pipelines.statistics.parts import Statistic, Values, blocks, mean
+from pipelines.statistics.parts import Statistic, blocks, mean
 
 Codes = NDArray[np.int64]
 WEAK, NOT_CONFIRMED, UNDECIDED = "weak", "not confirmed", "undecided"
@@ -179,14 +179,14 @@ def _test(
     resampled = iter(parts.resampled([statistic for each in named for statistic in each], measuring, drawn))
     p_values = []
     for entry, mask, sides in zip(shown, inside, named, strict=True):
-        within, elsewhere, values = (next(resampled) for _ in sides)
+        within, elsewhere, beyond = (next(resampled) for _ in sides)
         count = len(np.unique(clusters[mask]))
         entry |= _UNTESTED | {"rows": int(mask.sum()), "clusters": count}
         # Half of the clusters are tested, and Student's t allows for so few.
         if (
             within is None
             or elsewhere is None
-            or values is None
+            or beyond is None
             or mask.sum() < given.evaluate.slice_rows
             or 2 * count < given.gates.clusters
         ):
@@ -194,22 +194,17 @@ def _test(
         entry |= {
             "loss": parts.bounded("loss within", within),
             "elsewhere": parts.bounded("loss elsewhere", elsewhere),
-            "difference": parts.bounded("loss less that elsewhere", values),
+            "difference": parts.bounded("loss less that elsewhere", beyond),
         }
-        p_values.append((entry, multiplicity.p_below(-values, 0.0, count)))
+        p_values.append((entry, multiplicity.p_below(-beyond.figures, 0.0, count)))
     for (entry, p_value), corrected in zip(p_values, multiplicity.holm([p for _, p in p_values]), strict=True):
         entry |= {"p": p_value, "p_holm": corrected, "verdict": WEAK if corrected <= ALPHA else NOT_CONFIRMED}
 
 
 def _sides(losses: NDArray[np.float64], mask: NDArray[np.bool_], drawn: Codes) -> list[Statistic]:
     """Return the statistics of the mean loss within the slice, of that elsewhere, and of the difference."""
-    inside, outside = mean(losses[mask], drawn[mask]), mean(losses[~mask], drawn[~mask])
-
-    def beyond(weights: NDArray[np.float64]) -> Values:
-        values: Values = inside(weights) - outside(weights)
-        return values
-
-    return [inside, outside, beyond]
+    inside, outside = (mean(losses[rows], drawn[rows], low=0.0) for rows in (mask, ~mask))
+    return [inside, outside, inside - outside]
 
 
 def _size(clusters: NDArray[np.int64], rows: Codes) -> dict[str, int]:

@@ -23,9 +23,9 @@ from tests.pipelines.evaluate.slices.made import KINDS, given, predictions
 _BEHAVIOUR = {"column": "place", "by": 1.5, "direction": "never_lower", "tolerance": 0.02, "allowed": 0.05}
 
 
-def judged(evaluated: Evaluated, kind: str, **gates: Any) -> tuple[Params, Found]:
+def judged(evaluated: Evaluated, kind: str, *, days: int = 40, rows: int = 3000, **gates: Any) -> tuple[Params, Found]:
     """An evaluation of this kind of target with every section: live model, slices, groups, behaviour, staleness, and costs of labels."""
-    found = predictions(kind)
+    found = predictions(kind, days=days, rows=rows)
     found = replace(found, changes=(np.where(np.arange(len(found.outcomes)) % 9 == 0, np.nan, -0.03),))
     count = {"binary": 2, "multiclass": 3}.get(kind, 0)
     costs = [[0 if actual == answer else actual + 1.25 for answer in range(count)] for actual in range(count)]
@@ -62,6 +62,22 @@ def test_every_figure_has_its_bounds_or_the_words(evaluated: Evaluated, kind: st
     assert unbounded(params, found) == []
     cells = [block.text for block in shown.of_html(page.render(params, found)) if block.head]
     assert sum(bool(re.search(r"\d \(.+\)", text)) for text in cells) > 20
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("days", "rows"), [(1, 3000), (5, 10), (1, 10)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_hold_out_of_one_day_or_ten_rows_is_undecided_and_no_number_is_none(
+    evaluated: Evaluated, kind: str, days: int, rows: int
+) -> None:
+    params, found = judged(evaluated, kind, days=days, rows=rows)
+    assert {check["verdict"] for check in found.approval["checks"]} == {"undecided"}
+    assert found.approval["verdict"] == "held"
+    assert unbounded(params, found) == []
+    texts = (page.render(params, found), card.render(params, found), canonical_json(found.approval).decode())
+    assert not [
+        name for text in texts for name in ("nan", "NaN", "inf ", "Infinity") if re.search(rf"\b{name}\b", text)
+    ]
 
 
 def test_report_of_a_stage_has_them_too(evaluated: Evaluated) -> None:

@@ -19,8 +19,8 @@ def test_weak_slice_is_found_and_confirmed(kind: str) -> None:
     first = found["found"][0]
     assert first["value"].startswith("place c")
     assert first["verdict"] == weak.WEAK
-    assert first["loss"] > first["elsewhere"]
-    assert first["difference"]["figure"] == pytest.approx(first["loss"] - first["elsewhere"])
+    assert first["loss"]["lower_bound"] > first["elsewhere"]["upper_bound"]
+    assert first["difference"]["figure"] == pytest.approx(first["loss"]["figure"] - first["elsewhere"]["figure"])
     assert found["searched"]["clusters"] + found["tested"]["clusters"] == 40
     assert found == weak.section(figures(kind, predictions(kind, worse="c")))
 

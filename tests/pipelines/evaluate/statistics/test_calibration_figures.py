@@ -9,7 +9,7 @@ from pipelines.params.params import Evaluate, Gates, TargetParams
 from pipelines.stages.evaluate.gates import calibrated
 from pipelines.stages.evaluate.gates.figures import Figures, Given
 from pipelines.stages.evaluate.gates.predictions import Predictions
-from pipelines.statistics import calibration, measures
+from pipelines.statistics import calibration, measures, parts
 from pipelines.statistics.tasks import judgement
 
 RANDOM = np.random.default_rng(11)
@@ -20,7 +20,9 @@ LABELS = (RANDOM.random(1200) < SCORES).astype(np.int8)
 
 
 def test_error_as_measured_is_the_measure_and_resamplings_are_of_whole_days() -> None:
-    found = calibration.errors(LABELS, SCORES, DAYS, resamples=400, seed=1)
+    (resampled,) = parts.resampled([calibration.error_of(LABELS, SCORES, DAYS)], DAYS, resamples=400, seed=1)
+    assert resampled is not None
+    found = resampled.figures
     assert found[0] == pytest.approx(measures.calibration_error(LABELS, SCORES))
     # By brute force: in the bins of all rows, over the rows of the drawn days.
     bins = np.empty(1200, np.int64)
@@ -36,8 +38,8 @@ def test_error_as_measured_is_the_measure_and_resamplings_are_of_whole_days() ->
 
 @pytest.mark.parametrize("rows", [1, 7, 10])
 def test_error_of_fewer_rows_than_bins_is_a_number(rows: int) -> None:
-    found = calibration.errors(LABELS[:rows], SCORES[:rows], np.arange(rows), resamples=20, seed=1)
-    assert np.isfinite(found).all()
+    found, influences = calibration.error_of(LABELS[:rows], SCORES[:rows], np.arange(rows)).of(np.ones((2, rows)))
+    assert np.isfinite([*found, *influences.ravel()]).all()
     assert found[0] == pytest.approx(measures.calibration_error(LABELS[:rows], SCORES[:rows]))
 
 

@@ -72,12 +72,17 @@ def test_loss_is_compared_as_a_share_of_the_other_one_over_whole_clusters() -> N
     )
     gains, other = np.array([3, 3, 3, 3, 0, -1.0]), 17 / 6
     assert found[0] == pytest.approx(gains.mean() / other)
-    # three clusters are drawn from three: all ways to do that, by hand
-    possible = {
-        round(np.concatenate([gains[clusters == cluster] for cluster in drawn]).mean() / other, 9)
-        for drawn in np.ndindex(3, 3, 3)
-    }
-    assert set(found.round(9).tolist()) == possible
+
+    def by_hand(drawn: tuple[int, ...]) -> tuple[float, float]:
+        each = [gains[clusters == cluster] for cluster in drawn]
+        mean = np.concatenate(each).mean()
+        return mean, np.sqrt(sum((values - mean).sum() ** 2 for values in each)) / sum(map(len, each))
+
+    # Three clusters are drawn from three: all ways to do that, each in its own standard error.
+    mean, error = by_hand((0, 1, 2))
+    ways = [by_hand(drawn) for drawn in np.ndindex(3, 3, 3)]
+    possible = {round((mean - error * (each - mean) / own if own > 0 else each) / other, 6) for each, own in ways}
+    assert set(found.round(6).tolist()) == possible
 
 
 def test_clusters_are_days_or_entities_or_rows() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipelines.statistics import estimates, parts
+from pipelines.statistics import estimates
 from pipelines.statistics.measures import MEASURES, Outcomes, Scores
 from tests.pipelines.evaluate.slices.made import KINDS, figures, predictions
 
@@ -25,15 +25,28 @@ def test_statistic_of_each_measure_is_that_of_the_drawn_rows(kind: str) -> None:
     assert estimates.names(judged) == [name for name in MEASURES if name in measured]
     drawn = np.vstack([np.ones(DAYS), np.random.default_rng(5).multinomial(DAYS, np.full(DAYS, 1 / DAYS), 6)])
     for name in estimates.names(judged):
-        fast = parts.figures(estimates.statistic(name, judged, found.outcomes, scores, found.clusters)(drawn))
+        fast, influences = estimates.statistic(name, judged, found.outcomes, scores, found.clusters).of(drawn)
         assert fast[0] == pytest.approx(measured[name], rel=1e-9)
         by_rows = estimates.by_rows(
             lambda outcomes, chances, name=name: judged.measure(outcomes, chances)[name],  # type: ignore[misc]
             found.outcomes, scores, found.clusters,
-        )(drawn)  # fmt: skip
+        ).of(drawn)[0]  # fmt: skip
         # The bins of the calibration error are those of all rows, and average precision is read off at 200 thresholds.
         tolerance = {"calibration_error": 0.03, "pr_auc": 0.005}.get(name, 1e-9)
         assert fast == pytest.approx(by_rows, abs=tolerance), name
+        assert influences is not None or name == "pr_auc"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_influence_of_a_day_is_the_change_by_a_little_more_of_it(kind: str) -> None:
+    found, step = predictions(kind, days=DAYS, rows=900), 1e-6
+    judged, scores, ones = figures(kind, found).judged, found.scores["model"], np.ones((1, DAYS))
+    for name in estimates.names(judged):
+        statistic = estimates.statistic(name, judged, found.outcomes, scores, found.clusters)
+        measured, influences = statistic.of(ones)
+        if influences is not None:
+            more = np.concatenate([statistic.of(ones + step * day)[0] for day in np.eye(DAYS)])
+            assert (more - measured) / step == pytest.approx(influences[0], abs=1e-4), name
 
 
 def test_measure_without_a_statistic_of_its_own_is_computed_from_the_drawn_rows() -> None:
@@ -42,7 +55,7 @@ def test_measure_without_a_statistic_of_its_own_is_computed_from_the_drawn_rows(
     statistic = estimates.by_rows(median_error, found.outcomes, scores, found.clusters)
     weights = np.eye(DAYS)[:2] * 3
     each = [median_error(found.outcomes[found.clusters == day], scores[found.clusters == day]) for day in (0, 1)]
-    assert statistic(weights) == pytest.approx(each)
+    assert statistic.of(weights)[0] == pytest.approx(each)
 
 
 def test_measure_without_a_meaning_has_no_figure() -> None:

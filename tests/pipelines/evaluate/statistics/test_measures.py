@@ -8,7 +8,10 @@ import pytest
 
 from contract.schema.tasks import TASKS
 from pipelines.models.families.trees import OBJECTIVES
-from pipelines.params.params import TargetParams
+from pipelines.params.params import Evaluate, Gates, TargetParams
+from pipelines.stages.evaluate.gates import answers
+from pipelines.stages.evaluate.gates.figures import Figures, Given
+from pipelines.stages.evaluate.gates.predictions import Predictions
 from pipelines.statistics import losses, measures
 from pipelines.statistics.tasks import JUDGEMENTS, judgement
 
@@ -137,10 +140,14 @@ def test_pinball_loss_and_coverage_are_those_of_every_quantile() -> None:
     expected = [metrics.mean_pinball_loss(values, scores[:, index], alpha=level) for index, level in enumerate(levels)]
     judged = judgement(TargetParams(column="y", task="quantiles", quantiles=levels))
     assert judged.measure(values, scores) == {"pinball_loss": pytest.approx(np.mean(expected))}
-    found = measures.of_quantiles(levels, values, scores)
-    assert [entry["pinball_loss"] for entry in found.values()] == pytest.approx(expected)
-    assert list(found) == ["0.1", "0.5", "0.9"]
-    assert found["0.9"]["coverage"] == np.mean([value <= row[2] for value, row in zip(values, scores, strict=True)])
+    made = Predictions(values, np.arange(500) % 25, {"model": scores}, None)
+    given = Given(
+        TargetParams(column="y", task="quantiles", quantiles=levels), Evaluate(bootstrap=100), Gates(), 1, "days"
+    )
+    found = answers.answers(Figures(given, made, judged))
+    assert [found[f"pinball_loss: {level:g}"]["figure"] for level in levels] == pytest.approx(expected)
+    covered = np.mean([value <= row[2] for value, row in zip(values, scores, strict=True)])
+    assert found["coverage: 0.9"]["figure"] == pytest.approx(covered)
 
 
 @pytest.mark.parametrize("labels", [1, 2])

@@ -67,9 +67,9 @@ def test_statistic_of_a_part_is_that_of_its_rows_repeated_by_weight() -> None:
     repeated = np.repeat(np.arange(7), weights[1, clusters].astype(int))
     from sklearn.metrics import roc_auc_score
 
-    areas = parts.figures(parts.area(labels, scores, clusters)(weights))
+    areas, _ = parts.area(labels, scores, clusters).of(weights)
     assert areas == pytest.approx([roc_auc_score(labels[rows], scores[rows]) for rows in (slice(None), repeated)])
-    means = parts.mean(scores, clusters)(weights)
+    means, _ = parts.mean(scores, clusters).of(weights)
     assert means == pytest.approx([scores.mean(), scores[repeated].mean()])
 
 
