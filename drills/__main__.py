@@ -14,7 +14,7 @@ from drills.callers import floods, overload
 from drills.fleet import chaos, contention, faults, hosts, shadows
 from drills.fleet.canary import by_dag, judge
 from drills.hostile import drill, fuzzing, wall
-from drills.training import kills, scheduled, slices, verdicts
+from drills.training import coverage, kills, scheduled, slices, verdicts
 from harness.bundles import Bundle, find
 
 _DRILLS: dict[str, Callable[[Bundle, argparse.Namespace], list[results.Result]]] = {
@@ -34,7 +34,11 @@ _DRILLS: dict[str, Callable[[Bundle, argparse.Namespace], list[results.Result]]]
     "hosts": lambda bundle, _: hosts.several(bundle),
     "kills": lambda _, asked: kills.kills(asked.seed),
     "airflow": lambda bundle, _: [*scheduled.airflow(), *by_dag.by_dag(bundle)],
-    "verdicts": lambda _, asked: [*verdicts.verdicts(asked.seed), *slices.results(verdicts.Month(), 1000, asked.seed)],
+    "verdicts": lambda _, asked: [
+        *verdicts.verdicts(asked.seed),
+        *slices.results(verdicts.Month(), 1000, asked.seed),
+        *coverage.results(verdicts.Month(), 1000, asked.seed),
+    ],
 }
 
 

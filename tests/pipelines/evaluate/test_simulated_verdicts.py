@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from drills.training import slices, verdicts
+from drills.training import coverage, slices, verdicts
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +40,15 @@ def test_intervals_of_slices_hold_the_truth(counted: verdicts.Tally) -> None:
     assert (found.slices, found.left_out) == (60, 0)
     assert found.covered >= 48
     assert found.differences >= 48
+
+
+@pytest.mark.parametrize("kind", coverage.KINDS)
+def test_intervals_of_every_measure_hold_the_truth(kind: str) -> None:
+    month = verdicts.Month(rows=150)
+    truth = coverage.truths(kind, month, days=4_000)
+    found = coverage.tally(kind, month, 60, 5, truth)
+    assert found.keys() == truth.keys()
+    assert min(found.values()) >= 46
 
 
 def test_bounds_of_a_slice_are_those_of_its_rows_alone() -> None:

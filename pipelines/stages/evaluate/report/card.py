@@ -132,7 +132,7 @@ def _slices(found: Found, fewest: int) -> list[str]:
     headline = MEASURES[found.approval["headline"]]
     ranked = page.by_harm(section, higher_is_better=headline.higher_is_better)
     said = [entry["sentence"] for entry in (section["every"], section["some"], section["weak"]) if entry]
-    names = ("headline", "calibration_gap")
+    names = ["headline", *(gaps := page.gaps(section))]
     rows = (
         (
             f"{entry['by']} {entry['value']}",
@@ -141,7 +141,9 @@ def _slices(found: Found, fewest: int) -> list[str]:
         )
         for entry in ranked
     )
-    table = _table(("slice, with 95 % bounds", "rows", headline.title, "calibration gap"), rows)
+    table = _table(
+        ("slice, with 95 % bounds", "rows", headline.title, *(name.replace("_", " ") for name in gaps)), rows
+    )
     return [*(line for sentence in said for line in (sentence, "")), *table]
 
 

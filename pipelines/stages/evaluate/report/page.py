@@ -17,6 +17,7 @@ from pipelines.params.params import Params
 from pipelines.stages.evaluate.gates import conditions, gate
 from pipelines.stages.evaluate.report import lineage, sentences
 from pipelines.stages.evaluate.report.pictures import pictures
+from pipelines.stages.evaluate.slices.parts import GAP
 from pipelines.statistics.measures import MEASURES
 
 Rows = list[dict[str, Any]]
@@ -82,6 +83,7 @@ def render(params: Params, found: Found) -> str:
         decisions=sentences.decisions(params, approval),
         compared=gate.summary(approval["checks"], approval["champion"]),
         slices=by_harm(approval.get("slices"), higher_is_better=MEASURES[approval["headline"]].higher_is_better),
+        gaps=gaps(approval.get("slices")),
         parts=lineage.PARTS,
         effects=effects(found),
         tuned=tuning.shown(found.training.get("tuned", {})),
@@ -132,6 +134,12 @@ def by_harm(section: Mapping[str, Any] | None, *, higher_is_better: bool) -> lis
         )
 
     return sorted(section["slices"], key=harm)
+
+
+def gaps(section: Mapping[str, Any] | None) -> list[str]:
+    """Return the names of the calibration gaps of slices: one, or of quantiles one for each."""
+    named = (name for entry in (section or {"slices": []})["slices"] for name in entry["figures"])
+    return [name for name in dict.fromkeys(named) if name.startswith(GAP)]
 
 
 def effects(found: Found) -> Rows:

@@ -31,7 +31,10 @@ MORE: dict[str, Any] = {
                 "by": "depot",
                 "value": "north|<b>",
                 "rows": 600,
-                "figures": {"headline": {"measure": "ROC-AUC", "figure": 0.8, "lower_bound": 0.7, "upper_bound": 0.9}},
+                "figures": {
+                    "headline": {"measure": "ROC-AUC", "figure": 0.8, "lower_bound": 0.7, "upper_bound": 0.9},
+                    "calibration_gap": {"measure": "gap", "figure": 0.1, "lower_bound": -0.1, "upper_bound": 0.2},
+                },
                 "live": None,
             },
             {"by": "depot", "value": "tiny", "rows": 31, "figures": {}, "live": None},
@@ -64,7 +67,7 @@ def test_card_has_every_section_with_figures_bounds_and_digests(evaluated: Evalu
 def test_card_shows_slices_and_gaps_and_no_value_of_the_data_is_markup(evaluated: Evaluated) -> None:
     found = replace(evaluated.found, approval=evaluated.found.approval | MORE)
     text = card.render(evaluated.params, found)
-    assert "| depot north\\|&lt;b> | 600 | 0.8 (0.7 to 0.9) | too small |" in text
+    assert "| depot north\\|&lt;b> | 600 | 0.8 (0.7 to 0.9) | 0.1 (-0.1 to 0.2) |" in text
     assert "| depot tiny | 31 | too small | too small |" in text
     assert "| depot | gap in error rates | north and south | 0.12 (0.03 to 0.2) | undecided |" in text
     assert text == card.render(evaluated.params, found)
@@ -83,7 +86,7 @@ def test_component_of_the_sbom_is_valid_and_has_metrics_slices_and_fairness(
     assert {entry["type"] for entry in analysis} >= {"ROC-AUC", "calibration error", "precision", "recall"}
     assert all(float(entry["confidenceInterval"]["lowerBound"]) <= float(entry["value"]) for entry in analysis)
     assert [entry["slice"] for entry in analysis if "slice" in entry] == (
-        ["depot: north|<b>"] if more["slices"] else []
+        ["depot: north|<b>"] * 2 if more["slices"] else []
     )
     datasets = component["modelCard"]["modelParameters"]["datasets"]
     assert [entry["contents"]["properties"][0]["value"] for entry in datasets] == ["ab" * 32, "cd" * 32]

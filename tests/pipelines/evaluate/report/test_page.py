@@ -24,6 +24,7 @@ from tests.pipelines.evaluate.report.shown import FETCHED
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 _BOUNDED = {"measure": "gap in errors", "figure": 0.12, "lower_bound": 0.03, "upper_bound": 0.2}
+_FIGURES = {"outcome": _BOUNDED, "calibration_gap": _BOUNDED}
 _UNCLUSTERED = {"clusters": 30, "unit": "days", "resamples": 200, "seed": 1}
 _PROBE = """<script>
 const root = document.documentElement;
@@ -38,7 +39,7 @@ document.title = JSON.stringify({ground: style("body").backgroundColor, wide: ro
 def test_verdict_and_its_reason_come_first_and_every_heading_has_its_place(evaluated: Evaluated) -> None:
     text = html.unescape(evaluated.page)
     assert FETCHED.findall(text) == []
-    first, reason = text.index("<strong>Approved</strong>"), text.index("checks passed; ROC-AUC is 0.")
+    first, reason = text.index("<strong>Approved</strong>"), text.index("checks passed; with 95 % bounds ROC-AUC is 0.")
     headings = re.findall(r"<h2(?: id=\"(\w+)\")?>([^<]+)", text)
     assert first < reason < text.index("<h2")
     assert [name for name, _ in headings if name] == [
@@ -78,7 +79,7 @@ def test_sections_of_others_are_shown_with_bounds_or_with_the_words_too_small(ev
         "slices": [
             {"by": "depot", "value": name, "rows": 900, "clusters": 30, "figures": figures, "live": compared}
             for name, figures, compared in (
-                ("fine", {"headline": {**_BOUNDED, "figure": 0.9}}, live | {"verdict": "passed", "is_worse": False}),
+                ("fine", {**_FIGURES, "headline": {**_BOUNDED, "figure": 0.9}}, live | {"verdict": "passed", "is_worse": False}),
                 ("harmed", {"headline": {**_BOUNDED, "figure": 0.8}}, live | {"verdict": "failed", "is_worse": True}),
                 ("small", {}, None),
             )
@@ -145,7 +146,7 @@ def test_page_without_contributions_says_so(evaluated: Evaluated) -> None:
 def test_figures_over_few_clusters_say_so_in_place_of_bounds(evaluated: Evaluated) -> None:
     gates = evaluated.params.gates.model_copy(update={"clusters": 500})
     text = page.render(evaluated.params.model_copy(update={"gates": gates}), evaluated.found)
-    assert "too few days (" in text
+    assert "(too few days for bounds: 31)" in text
 
 
 @pytest.mark.parametrize(("verdict", "told"), [("failed", "failed:"), ("undecided", "did not decide:")])
