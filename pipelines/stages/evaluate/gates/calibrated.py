@@ -18,23 +18,28 @@ _CAVEAT = (
 def reliability(measuring: Figures) -> dict[str, Any]:
     """Return the curve with pointwise bounds: of labels by bins of the score, of numbers the mean, of quantiles their coverage."""
     found, seed, form = measuring.predictions, measuring.given.seed, measuring.judged.form
-    scores = found.scores["model"]
-    settings: dict[str, Any] = {"resamples": measuring.resamples, "seed": seed}
+    scores, resamples = found.scores["model"], measuring.resamples
     if form == "quantiles":
-        levels = zip(measuring.given.target.quantiles, scores.T, strict=True)
         bins = [
-            {"predicted": level, **calibration.observed(found.outcomes <= column, found.clusters, **settings)}
-            for level, column in levels
+            {
+                "predicted": level,
+                **calibration.observed(found.outcomes <= column, found.clusters, resamples=resamples, seed=seed),
+            }
+            for level, column in zip(measuring.given.target.quantiles, scores.T, strict=True)
         ]
     else:
-        pair = calibration.binary(form, found.outcomes, scores) or (found.outcomes, scores)
-        bins = calibration.reliability(*pair, found.clusters, is_share=form != "value", **settings)
+        outcomes, predicted = calibration.binary(form, found.outcomes, scores) or (found.outcomes, scores)
+        is_share = form != "value"
+        bins = calibration.reliability(
+            outcomes, predicted, found.clusters, resamples=resamples, seed=seed, is_share=is_share
+        )
     return {
         "bins": bins,
         "confidence": 0.95,
         "unit": measuring.given.unit,
         "clusters": int(found.clusters.max()) + 1,
-        **settings,
+        "resamples": resamples,
+        "seed": seed,
     }
 
 

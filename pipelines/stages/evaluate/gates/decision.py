@@ -36,7 +36,7 @@ def evidence(measuring: Figures, apart: tuple[gate.Check, ...] = ()) -> Evidence
         uncalibrated=measuring.compared(share_of("log loss"), measuring.log_losses, "uncalibrated")
         if "uncalibrated" in predictions.scores
         else None,
-        bounded=measuring.alone() | answers.answers(measuring) | measuring.costs(),
+        bounded=measuring.alone() | answers.answers(measuring) | measuring.of_decisions(),
         apart=apart,
     )
 

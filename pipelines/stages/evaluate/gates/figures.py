@@ -145,7 +145,7 @@ class Figures:
                 found[headline] = self.bounded(MEASURES[headline].title, values, clusters)
         return found
 
-    def costs(self) -> dict[str, dict[str, Any]]:
+    def of_decisions(self) -> dict[str, dict[str, Any]]:
         """Return the cost of the served answers, of those that should cost least, and what the latter save; nothing without costs."""
         if not self.matrix or self.given.evaluate.decisions is None:
             return {}
