@@ -33,7 +33,6 @@ PAGES = {
     "reports/data_docs/index.html": "Data docs: every check of every month",
     "reports/validation.json": "Checks of the data",
     "reports/screening.json": "Leaks, repeated rows, entities on both sides of the split",
-    "reports/model_card.md": "Model card: for a person who wants to use the model",
     "reports/staleness.json": "Models of earlier months on later ones",
     "metrics.json": "Scores",
     "build/bundle/manifest.json": "Bundle: its manifest",

@@ -137,7 +137,10 @@ def _slices(found: Found, fewest: int) -> list[str]:
         (
             f"{entry['by']} {entry['value']}",
             f"{entry['rows']:,}",
-            *(figure(entry["figures"].get(name), "{:.3g}", fewest, entry) for name in names),
+            *(
+                figure(entry["figures"].get(name), "{:.3g}", fewest, entry | {"unit": section["unit"]})
+                for name in names
+            ),
         )
         for entry in ranked
     )

@@ -60,8 +60,11 @@ def changes() -> list[str] | None:
         return None
     trained = FeatureSchema.from_bytes((paths.BOOSTED / schema.FILE_NAME).read_bytes())
     old, new = ({feature.name: feature for feature in found.features} for found in (live, trained))
-    lines = [f"feature “{name}” is new" for name in new if name not in old]
-    lines += [f"feature “{name}” is gone" for name in old if name not in new]
-    lines += [f"feature “{name}” is made otherwise" for name in new if name in old and new[name] != old[name]]
+    named = {
+        "new": [name for name in new if name not in old],
+        "gone": [name for name in old if name not in new],
+        "made otherwise": [name for name in new if name in old and new[name] != old[name]],
+    }
+    lines = [f"features that are {what}: {', '.join(names)}" for what, names in named.items() if names]
     lines += [f"the {name} changed" for name in ("target", "task") if getattr(live, name) != getattr(trained, name)]
     return lines

@@ -62,7 +62,7 @@ def render(params: Params, found: Found) -> str:
         params=params,
         found=found,
         approval=approval,
-        figure=partial(_figure, fewest=fewest),
+        figure=partial(_figure, fewest=fewest, unit=approval["given"]["unit"]),
         models=models,
         figures=_rows(models.values()),
         headline=MEASURES[approval["headline"]].title,
@@ -101,9 +101,9 @@ def render(params: Params, found: Found) -> str:
 
 
 def _figure(
-    found: Mapping[str, Any] | None, form: str, part: Mapping[str, Any] | None = None, *, fewest: int
+    found: Mapping[str, Any] | None, form: str, part: Mapping[str, Any] | None = None, *, fewest: int, unit: str
 ) -> Markup:
-    value, said = sentences.figure_parts(found, form, fewest, part)
+    value, said = sentences.figure_parts(found, form, fewest, {"unit": unit, **(part or {})})
     return Markup('{} <span class="quiet">({})</span>').format(value, said) if said else Markup.escape(value)
 
 

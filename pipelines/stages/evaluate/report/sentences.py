@@ -73,7 +73,7 @@ def figure_parts(
         return TOO_SMALL, ""
     on = {**(part or {}), **found}
     if on.get("clusters", fewest) < fewest:
-        return form.format(found["figure"]), f"too few {on.get('unit', 'clusters')} for bounds: {on['clusters']}"
+        return form.format(found["figure"]), f"too few {on['unit']}: {on['clusters']}"
     return form.format(found["figure"]), f"{form.format(found['lower_bound'])} to {form.format(found['upper_bound'])}"
 
 

@@ -20,7 +20,7 @@ FETCHED = re.compile(r"<(?:script|img|iframe|link)|@import|url\((?!#)")
 _NUMBER = r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?%?"
 _BOUNDED = (
     rf"{_NUMBER} ?\((?:95 % bounds )?{_NUMBER} to {_NUMBER}(?:, 95 % interval)?\)",
-    rf"{_NUMBER} ?\(too few \w+ for bounds(?:: \d+)?\)",
+    rf"{_NUMBER} ?\(too few \w+(?: for bounds)?(?:: \d+)?\)",
     rf"{_NUMBER}, 95 % bounds {_NUMBER} and {_NUMBER}",
     rf"{_NUMBER}, over \d+ \w+, too few for bounds",
     rf"a difference of {_NUMBER} with power {_NUMBER}",  # what the rows could show, not what they showed

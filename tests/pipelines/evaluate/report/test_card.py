@@ -26,6 +26,7 @@ _GAP = {
 MORE: dict[str, Any] = {
     "slices": {
         "fewest_rows": 30,
+        "unit": "days",
         "slices": [
             {
                 "by": "depot",

@@ -13,12 +13,19 @@ import pytest
 from contract.files import canonical_json
 from pipelines.params.params import Params
 from pipelines.stages.evaluate.gates import decision
-from pipelines.stages.evaluate.report import card, curves, page
+from pipelines.stages.evaluate.report import card, page
 from pipelines.stages.evaluate.report.page import Found
 from tests.pipelines.evaluate.report import shown
 from tests.pipelines.evaluate.report.conftest import Evaluated
 from tests.pipelines.evaluate.report.test_staleness_shown import MEASURED
 from tests.pipelines.evaluate.slices.made import KINDS, given, predictions
+
+
+@pytest.fixture(autouse=True)
+def _without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes most of a page's time, and pictures have bands, which other tests see."""
+    monkeypatch.setattr(page, "pictures", lambda *_: {})
+
 
 _BEHAVIOUR = {"column": "place", "by": 1.5, "direction": "never_lower", "tolerance": 0.02, "allowed": 0.05}
 
@@ -31,15 +38,11 @@ def judged(evaluated: Evaluated, kind: str, *, days: int = 40, rows: int = 3000,
     costs = [[0 if actual == answer else actual + 1.25 for answer in range(count)] for actual in range(count)]
     more = {"decisions": {"costs": costs, "currency": "EUR"}} if count else {}
     grounds = given(kind, {"behaviour": [_BEHAVIOUR], **more}, **gates)
-    target, scores = grounds.target, found.scores["model"]
     decided = json.loads(canonical_json(decision.decide(found, grounds)))
-    importance = evaluated.found.training["importance"]
-    drawn = curves.curves(target, found.outcomes, scores, importance)
-    bands = curves.bands(target, found.outcomes, scores, found.clusters, resamples=50, seed=1)
     approval = evaluated.found.approval | decided | {"behaviour_golden": []}
-    settings = {"target": target, "evaluate": grounds.evaluate, "gates": grounds.gates}
-    shown_of = replace(evaluated.found, approval=approval, curves=drawn, bands=bands, staleness=MEASURED, changes=[])
-    return evaluated.params.model_copy(update=settings), shown_of
+    settings = {"target": grounds.target, "evaluate": grounds.evaluate, "gates": grounds.gates}
+    judged_so = replace(evaluated.found, approval=approval, staleness=MEASURED, changes=[])
+    return evaluated.params.model_copy(update=settings), judged_so
 
 
 def unbounded(params: Params, found: Found) -> list[str]:
@@ -82,7 +85,6 @@ def test_hold_out_of_one_day_or_ten_rows_is_undecided_and_no_number_is_none(
 
 def test_report_of_a_stage_has_them_too(evaluated: Evaluated) -> None:
     assert unbounded(evaluated.params, evaluated.found) == []
-    assert evaluated.page == page.render(evaluated.params, evaluated.found)
 
 
 def test_figure_that_loses_its_bounds_is_found(evaluated: Evaluated) -> None:

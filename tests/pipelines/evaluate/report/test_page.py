@@ -146,7 +146,7 @@ def test_page_without_contributions_says_so(evaluated: Evaluated) -> None:
 def test_figures_over_few_clusters_say_so_in_place_of_bounds(evaluated: Evaluated) -> None:
     gates = evaluated.params.gates.model_copy(update={"clusters": 500})
     text = page.render(evaluated.params.model_copy(update={"gates": gates}), evaluated.found)
-    assert "(too few days for bounds: 31)" in text
+    assert "(too few days: 31)" in text
 
 
 @pytest.mark.parametrize(("verdict", "told"), [("failed", "failed:"), ("undecided", "did not decide:")])
