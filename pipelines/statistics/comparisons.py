@@ -35,7 +35,7 @@ def differences(
     if judgement.by_auc:
         return areas(outcomes, scores, clusters, resamples=resamples, seed=seed, others=others)
     losses, other_losses = judgement.losses(outcomes, scores), judgement.losses(outcomes, others)
-    return saved(losses, other_losses, clusters, resamples=resamples, seed=seed)
+    return np.minimum(saved(losses, other_losses, clusters, resamples=resamples, seed=seed), 1.0)
 
 
 def headlines(
@@ -63,7 +63,7 @@ def log_loss_differences(
         log_losses(outcomes, chances if judgement.form == "probabilities" else np.stack([1 - chances, chances], 1))
         for chances in (scores, others)
     )
-    return saved(losses, other_losses, clusters, resamples=resamples, seed=seed)
+    return np.minimum(saved(losses, other_losses, clusters, resamples=resamples, seed=seed), 1.0)
 
 
 def saved(
