@@ -49,8 +49,6 @@ def run(params: Params) -> str:
     models = holdout.models()
     scores = holdout.scores(held, models, training["prior"])
     beside = live.judge(champion["digest"], data, target, params.features, params.serving.deprecated, held)
-    if beside and beside.scores is not None and beside.unseen is not None and beside.unseen.all():
-        scores["champion"] = beside.scores
     tried = behaviour.collect(params.evaluate.behaviour, params.features, models["model"], held, scores["model"])
     apart = groups.all_groups(held.table, params.evaluate.slices, data.columns, search=params.evaluate.weak_slices > 0)
     predictions = replace(_predictions(held, scores, beside, apart), changes=tried.changes)
@@ -146,10 +144,9 @@ def _import_libraries() -> None:
 def _predictions(
     held: Holdout, scores: dict[str, Scores], beside: Live | None, apart: dict[str, pl.Series]
 ) -> Predictions:
-    judged = {name: values for name, values in scores.items() if name != "champion"}
     if beside is None or beside.scores is None:
-        return Predictions(held.outcomes, held.clusters, judged, None, groups=apart)
-    return Predictions(held.outcomes, held.clusters, {**judged, "live": beside.scores}, beside.unseen, groups=apart)
+        return Predictions(held.outcomes, held.clusters, scores, None, groups=apart)
+    return Predictions(held.outcomes, held.clusters, {**scores, "live": beside.scores}, beside.unseen, groups=apart)
 
 
 def _verdict(judged: Judgement, approval: dict[str, Any]) -> str:

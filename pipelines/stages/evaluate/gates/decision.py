@@ -12,7 +12,7 @@ from pipelines.stages.evaluate.slices import declared, fairness
 from pipelines.statistics import costs
 from pipelines.statistics.tasks import judgement
 
-_BASELINES = ("uncalibrated", "linear", "prior")  # of the live model the paired differences are known, which say more
+_BASELINES = ("uncalibrated", "linear", "prior")
 FORMAT = 4  # also when figures change: whoever decides a bundle again is told of it, and does not blame the bundle
 
 
@@ -59,7 +59,7 @@ def decide(predictions: Predictions, given: Given) -> dict[str, Any]:
         "champion": given.live,
         "compared": dict(found.live or {}),
         "figures": dict(found.bounded),
-        "baselines": {name: measuring.alone(name) for name in _BASELINES if name in predictions.scores},
+        "baselines": _baselines(measuring),
         "outcomes": answers.outcomes(measuring),
         "confusion": answers.confusion(measuring),
         "behaviour": expected,
@@ -72,3 +72,10 @@ def decide(predictions: Predictions, given: Given) -> dict[str, Any]:
         "weak": gate.weakness(checks, judged),
         "given": given.to_json(),
     }
+
+
+def _baselines(measuring: Figures) -> dict[str, Any]:
+    """Return the figures of the other models; those of the live one, as `champion`, only if it has learned from no row."""
+    found = measuring.predictions
+    live = {"champion": measuring.alone("live")} if found.unseen is not None and found.unseen.all() else {}
+    return live | {name: measuring.alone(name) for name in _BASELINES if name in found.scores}
