@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import json
-import re
 import shutil
 from collections.abc import Callable
 from contextlib import chdir, suppress
@@ -297,7 +296,7 @@ def test_suspected_leak_is_in_evidence_report_and_log_until_somebody_has_reviewe
     assert list(found["suspects"]) == ["distance"]
     page = paths.EVALUATION.read_text()
     assert "suspected leak: distance, alone it has ROC-AUC 1.0" in found["said"]
-    assert re.search(r"<strong>distance</strong>: alone it has ROC-AUC 1\.0.*; its share of the gain is \d\d%", page)
+    assert "<li><strong>distance</strong></li>" in page  # how strong it is, the screening says, which has no bounds
     measured = paths.SCREENING.read_bytes()
     raw["gates"]["reviewed"] = ["distance"]
     assert _judge(raw)["suspects"] == {}
@@ -311,6 +310,8 @@ def test_model_is_held_over_few_days_until_a_person_declares_that_they_are_enoug
     with pytest.raises(ModelRejectedError, match=r"4 days, too few for bounds \(gates.clusters: 20\); undecided"):
         _judge(raw)
     assert _approval()["verdict"] == "held"
-    assert json.loads(paths.METRICS.read_bytes())["checks"]["undecided"] == 1
+    assert (
+        json.loads(paths.METRICS.read_bytes())["checks"]["undecided"] == 2
+    )  # against the prior and the linear baseline
     raw["gates"]["clusters"] = 4
     assert _judge(raw)["verdict"] == "approved"
