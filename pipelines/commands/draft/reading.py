@@ -8,7 +8,7 @@ import polars as pl
 
 from contract.errors import ConfigurationError, DataRejectedError, UnavailableError
 from pipelines.columns import kinds
-from pipelines.commands.draft.columns.inference import TOKENS
+from pipelines.commands.draft.columns import inference
 from pipelines.data import tables
 from pipelines.stages.collect import files, lines, parquet
 
@@ -96,9 +96,8 @@ def _missing_tokens(table: pl.DataFrame) -> list[str]:
 
 
 def _decimal_point(table: pl.DataFrame, source: dict[str, Any]) -> pl.DataFrame:
-    """Replace decimal commas by points, if the whole table has them; a few words may stand among the numbers for missing values."""
-    words = pl.all().filter(~pl.all().str.contains(r"^-?\d+(,\d+)?$")).n_unique()
-    with_comma = table.select(pl.all().str.contains(_COMMA).any() & (words <= TOKENS)).row(0)
+    """Replace decimal commas by points, if the whole table has them, in columns that hold numbers."""
+    with_comma = [_has_commas(column) for column in table.get_columns()]
     is_decimal = (
         table.select(pl.all().str.contains(_COMMA) & ~pl.all().str.contains(_THOUSANDS)).select(pl.all().any()).row(0)
     )
@@ -108,3 +107,13 @@ def _decimal_point(table: pl.DataFrame, source: dict[str, Any]) -> pl.DataFrame:
         return table
     source["decimal"] = ","
     return table.with_columns(pl.col(columns).str.replace(",", ".", literal=True))
+
+
+def _has_commas(column: pl.Series) -> bool:
+    """Return whether a column holds numbers with decimal commas, and perhaps a few words; other columns keep what is written."""
+    known = column.drop_nulls()
+    if not known.str.contains(_COMMA).any():
+        return False
+    others = known.filter(~known.str.contains(r"^-?\d+(,\d+)?$")).unique()
+    read = inference.numbers_of(known.str.replace(",", ".", literal=True))
+    return bool(inference.numbers_of(others).is_null().all()) and inference.are_numbers(read, len(others))

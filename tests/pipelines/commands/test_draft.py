@@ -392,17 +392,22 @@ def test_one_word_among_numbers_is_a_missing_value_even_in_most_rows() -> None:
     assert guess(pl.Series("value", [*values, *["n/a", "?"] * 100])).kind != "number"
 
 
-def test_word_for_missing_does_not_hide_decimal_commas(workspace: Path) -> None:
+def test_word_for_missing_does_not_hide_decimal_commas_and_categories_stay_as_written(workspace: Path) -> None:
     rows = range(400)
     table = {
         "value": ["k.A." if row % 2 else f"{row},{row % 7}5" for row in rows],
+        "size": [["5,5", "6,1", "7,2", "k.A."][row % 4] for row in rows],
         "outcome": ["ab"[row % 3 > 0] for row in rows],
     }
     pl.DataFrame(table).write_csv("t.csv", separator=";")
     _draft()
-    data = params_file.load().data
-    assert (data.source.decimal, data.columns["value"].kind) == (",", "number")  # type: ignore[union-attr]
-    assert data.columns["value"].missing_values == ("k.A.",)
+    params = params_file.load()
+    columns = params.data.columns
+    assert (params.data.source.decimal, columns["value"].kind) == (",", "number")  # type: ignore[union-attr]
+    assert columns["value"].missing_values == ("k.A.",)
+    assert (columns["size"].kind, columns["size"].values) == ("category", ("5,5", "6,1", "7,2", "k.A."))
+    stage.run(params, "all")
+    validate.run(params)
 
 
 def test_draft_never_overwrites_and_names_a_wrong_column(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:

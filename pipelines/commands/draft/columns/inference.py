@@ -19,7 +19,7 @@ _SENTINELS = (-1.0, -9.0, -99.0, -999.0, -9999.0)
 # Last words of names of numbers that may be identifiers.
 _NUMBERED = {*identifiers.ID_WORDS, "instant", "number", "no", "nr", "index"}
 _MANY = 1000
-TOKENS = 3  # at most so many different words among numbers stand for missing values
+_TOKENS = 3  # at most so many different words among numbers stand for missing values
 _CATEGORY_ROWS = 20  # of the most frequent value: below, `features` may find no category with enough rows
 _CATEGORY_SHARE = 0.35  # of distinct values in the rows: `features` refuses more than half of the training rows
 _LEADING_ZERO = r"^0\d+$"
@@ -115,12 +115,17 @@ def _guess_code(result: Guess, known: pl.Series) -> None:
     )
 
 
+def are_numbers(read: pl.Series, words: int) -> bool:
+    """Return whether a column holds numbers, null for one of a few words that may stand for missing values."""
+    are_many = words > 1 and read.null_count() > len(read) / 2  # one word may stand in most rows
+    return words == 0 or not (words > _TOKENS or are_many or read.n_unique() <= FEW)
+
+
 def _guess_number(result: Guess, known: pl.Series) -> bool:
     """Return whether the values are numbers, but for a few words that may stand for missing values."""
     read = numbers_of(known)
     tokens = sorted(set(known.filter(read.is_null()).to_list()))
-    are_many = len(tokens) > 1 and read.null_count() > len(known) / 2  # one word may stand in most rows
-    if tokens and (len(tokens) > TOKENS or are_many or read.n_unique() <= FEW):
+    if not are_numbers(read, len(tokens)):
         return False
     numbers = read.drop_nulls()
     declared, seen = _as_number(result.name, numbers)
