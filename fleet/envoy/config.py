@@ -137,7 +137,8 @@ def _connection_manager(protocol: str, directory: Path, allowed: Limits) -> dict
         "ignore_http_11_upgrade": [{"safe_regex": {"regex": ".*"}}],
     }
     # A server counts bytes over gRPC: of so many fields it refuses a call, where Envoy would end it with INTERNAL.
-    count = allowed.head_limit_count if protocol == "http" else allowed.head_limit_bytes // 16
+    count = min(allowed.head_limit_count if protocol == "http" else allowed.head_limit_bytes // 16, limits.MOST)
+    answer_s = limits.slowness(allowed) * routes.REQUEST_TIMEOUT_S  # nothing moves on a stream while a replica works
     return {
         "@type": f"{TYPES}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": protocol,
@@ -156,7 +157,7 @@ def _connection_manager(protocol: str, directory: Path, allowed: Limits) -> dict
         # A slow sender does not hold a connection for long. Servers refuse it first, and say why.
         "request_headers_timeout": f"{allowed.head_timeout_s:g}s",
         "request_timeout": f"{1.5 * allowed.body_timeout_s:g}s",
-        "stream_idle_timeout": f"{1.5 * allowed.body_timeout_s:g}s",
+        "stream_idle_timeout": f"{max(1.5 * allowed.body_timeout_s, answer_s + 5):g}s",
         "max_request_headers_kb": min(max(_HEAD_KB, 2 * allowed.head_limit_bytes >> 10), _MOST_HEAD_KB),
         "common_http_protocol_options": {"idle_timeout": "300s", "max_headers_count": count},
         **({"http_protocol_options": http1} if protocol == "http" else {}),

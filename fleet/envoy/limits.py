@@ -11,6 +11,7 @@ from contract.bundle import limits, manifest
 from contract.bundle.limits import Limits
 from contract.errors import BundleError
 
+MOST = 2**32 - 1  # of Envoy's whole numbers
 _DEFAULT = Limits()
 
 
@@ -30,4 +31,4 @@ def slowness(allowed: Limits) -> float:
 
 def buffered_bytes(allowed: Limits) -> int:
     """Return the bytes of a body that Envoy keeps, to be able to send it again: more than servers take, whose refusals say more."""
-    return 2 * allowed.body_limit_bytes
+    return min(2 * allowed.body_limit_bytes, MOST)

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from http.client import HTTPConnection
 from pathlib import Path
@@ -95,6 +95,15 @@ def test_long_body_is_passed_on_and_tried_again_when_the_bundle_allows_it(
     asked = sum((stand_in.requests for stand_in in stand_ins), Counter())
     assert min(asked["http"], asked["grpc"]) > 1  # it was kept for the second one
     assert callers.http(body=bytes(13 << 20)) == "413"
+
+
+def test_envoy_takes_the_largest_limits_that_a_bundle_may_have(start: Start, root: Path) -> None:
+    artifact = root / "bundles" / OLD / "src" / "bundle"
+    artifact.mkdir(parents=True)
+    most = dict.fromkeys(("body_limit_bytes", "head_limit_bytes", "head_limit_count"), 1 << 40)
+    (artifact / "limits.json").write_text(json.dumps(most | {"latency_budget_s": 3599.0, "body_timeout_s": 3599.0}))
+    with contextmanager(called)(start, TWO, root) as (callers, _):
+        assert callers.http(body=LONG) in ("one", "two")
 
 
 def test_upgrade_is_ignored_and_many_metadata_are_left_to_the_server(two: tuple[Callers, list[StandIn]]) -> None:

@@ -160,8 +160,27 @@ def test_what_the_bundles_allow_is_let_through() -> None:
     for listener, count in zip(files["lds.json"], (300, 65536), strict=True):
         manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
         assert (manager["request_headers_timeout"], manager["request_timeout"]) == ("9s", "90s")
+        assert manager["stream_idle_timeout"] == "90s"
         assert manager["max_request_headers_kb"] == 2048
         assert manager["common_http_protocol_options"]["max_headers_count"] == count
+
+
+def test_stream_without_an_answer_outlasts_the_request() -> None:
+    for allowed, idle in ((DEFAULT, "15s"), (Limits(latency_budget_s=5.0), "105s")):
+        for listener in resources(STATE, allowed)["lds.json"]:
+            assert listener["filter_chains"][0]["filters"][0]["typed_config"]["stream_idle_timeout"] == idle
+
+
+def test_limits_beyond_envoys_numbers_are_its_largest() -> None:
+    files = resources(STATE, Limits(body_limit_bytes=1 << 40, head_limit_count=1 << 40, head_limit_bytes=1 << 40))
+    for protocol in ("http", "grpc"):
+        for route in files[f"rds-{protocol}.json"][0]["virtual_hosts"][0]["routes"]:
+            buffer = route["typed_per_filter_config"]["envoy.filters.http.buffer"]
+            assert buffer.get("buffer", {}).get("max_request_bytes", 2**32 - 1) == 2**32 - 1
+    for listener in files["lds.json"]:
+        manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+        assert manager["common_http_protocol_options"]["max_headers_count"] == 2**32 - 1
+        assert manager["max_request_headers_kb"] == 8192
 
 
 def test_limits_are_the_largest_of_the_bundles_and_the_defaults(tmp_path: Path) -> None:
