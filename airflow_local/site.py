@@ -7,17 +7,27 @@ import os
 import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from contract.errors import ConfigurationError
 from contract.files import canonical_json, write_atomically
 
+
+def _port(name: str, default: int) -> int:
+    text = os.environ.get(name, str(default))
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise ConfigurationError(f"{name} is {text!r}; it must be a port, 1 to 65535")
+    return int(text)
+
+
+DATABASES, EXECUTORS = ("sqlite", "postgresql"), ("local", "celery")
 PROJECT = Path(__file__).resolve().parents[1]
 VAR = PROJECT / (os.environ.get("BULKHEAD_VAR") or "var")
 HOME = PROJECT / os.environ.get("BULKHEAD_AIRFLOW_HOME", str(VAR / "airflow"))
-PORT = int(os.environ.get("BULKHEAD_AIRFLOW_PORT", "8088"))
-REDIS_PORT = int(os.environ.get("BULKHEAD_AIRFLOW_REDIS_PORT", "8089"))
+PORT = _port("BULKHEAD_AIRFLOW_PORT", 8088)
+REDIS_PORT = _port("BULKHEAD_AIRFLOW_REDIS_PORT", 8089)
 # Not a Unix socket below HOME: libpq takes a comma in its path for a list of hosts.
-POSTGRESQL_PORT = int(os.environ.get("BULKHEAD_AIRFLOW_POSTGRESQL_PORT", "8090"))
+POSTGRESQL_PORT = _port("BULKHEAD_AIRFLOW_POSTGRESQL_PORT", 8090)
 URL = f"http://127.0.0.1:{PORT}"
 PASSWORDS = HOME / "passwords.json"
 ALERTS = PROJECT / os.environ.get("BULKHEAD_ALERTS", str(HOME / "alerts.toml"))
@@ -59,11 +69,23 @@ class Choice:
 
 
 def chosen() -> Choice:
-    """Return the choice of the last `up`."""
+    """Return the choice of the last `up`.
+
+    Raises:
+        ConfigurationError: the file that keeps it is broken.
+    """
+    path = HOME / "choice.json"
     try:
-        return Choice(**json.loads((HOME / "choice.json").read_bytes()))
+        found = Choice(**json.loads(path.read_bytes()))
+        if found.database not in DATABASES or found.executor not in EXECUTORS:
+            raise ValueError(f"{found.database}, {found.executor}")
     except FileNotFoundError:
         return Choice()
+    except (ValueError, TypeError) as error:
+        raise ConfigurationError(
+            f"{path} is broken ({error}): remove it, and say again what Airflow runs with, by `up --database … --executor …`"
+        ) from error
+    return found
 
 
 def choose(choice: Choice) -> None:
@@ -139,18 +161,35 @@ def read_worker_file(path: Path) -> dict[str, str]:
         ConfigurationError: it is missing, or none.
     """
     try:
-        pairs = [line.partition("=") for line in path.read_text().splitlines() if line.strip()]
+        lines = path.read_text(errors="replace").splitlines()
     except OSError as error:
         raise ConfigurationError(
             f"{path}: {error.strerror}; copy it from the Airflow to work for: <its var>/airflow/worker.env, made by "
             "`bin/airflow-local up --executor celery`"
         ) from error
-    found = {name: value for name, equals, value in pairs if equals}
+    found = {name: value for name, equals, value in (line.partition("=") for line in lines) if equals}
     if missing := set(_OF_WORKERS) - found.keys():
         raise ConfigurationError(
             f"{path} lacks {', '.join(sorted(missing))}; copy it again from the Airflow to work for"
         )
     return found
+
+
+def address(url: str, what: str) -> tuple[str, int]:
+    """Return host and port of a URL.
+
+    Raises:
+        ConfigurationError: it lacks one; `what` names the setting.
+    """
+    try:
+        place = urlsplit(url)
+        host, port = place.hostname, place.port
+    except ValueError:
+        host = port = None
+    if not host or not port:
+        # Without the URL itself, which may hold a password.
+        raise ConfigurationError(f"{what} has no host and port; copy the file again from the Airflow to work for")
+    return host, port
 
 
 def secret(name: str) -> str:

@@ -67,6 +67,21 @@ def test_database_that_is_gone_is_named_instead_of_a_traceback(site: Site, chose
     assert (found, place in line, "`bin/airflow-local up`" in line) == (code, True, True)
 
 
+@pytest.mark.parametrize("name", ["PORT", "REDIS_PORT", "POSTGRESQL_PORT"])
+def test_variable_that_holds_no_port_is_named(site: Site, name: str) -> None:
+    code, line = site.refuse("status", **{f"BULKHEAD_AIRFLOW_{name}": "80a"})
+    assert (code, f"BULKHEAD_AIRFLOW_{name} is '80a'; it must be a port" in line) == (78, True)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"database": "oracle"}', '{"executor": "edge"}', '{"servers": 3}'])
+def test_broken_choice_is_named(site: Site, text: str) -> None:
+    path = site.root / "var" / "airflow" / "choice.json"
+    path.parent.mkdir(parents=True, mode=0o700)
+    path.write_text(text)
+    code, line = site.refuse("up")
+    assert (code, f"{path} is broken" in line, "remove it" in line) == (78, True, True)
+
+
 def test_celery_is_refused_with_sqlite(site: Site) -> None:
     code, line = site.refuse("up", "--database", "sqlite", "--executor", "celery")
     assert (code, "--database postgresql" in line) == (78, True)
@@ -109,9 +124,16 @@ def test_worker_says_what_is_wrong_with_its_file(site: Site) -> None:
     file = site.root / "worker.env"
     code, line = site.refuse("worker", file)
     assert (code, f"{file}: No such file or directory; copy it from" in line) == (78, True)
-    file.write_text("AIRFLOW__CORE__EXECUTOR=CeleryExecutor\n")
-    code, line = site.refuse("worker", file)
-    assert (code, f"{file} lacks AIRFLOW__CELERY__BROKER_URL" in line) == (78, True)
+    for content in (b"AIRFLOW__CORE__EXECUTOR=CeleryExecutor\n", b"\xff\xfe\x00"):
+        file.write_bytes(content)
+        code, line = site.refuse("worker", file)
+        assert (code, f"{file} lacks AIRFLOW__CELERY__BROKER_URL" in line) == (78, True)
+    for broker in ("redis", "redis://:s3cr3t@127.0.0.1:80a/0"):
+        names = ("CELERY__RESULT_BACKEND", "CORE__EXECUTION_API_SERVER_URL", "CORE__EXECUTOR")
+        file.write_text("".join(f"AIRFLOW__{name}={broker}\n" for name in ("CELERY__BROKER_URL", *names)))
+        code, line = site.refuse("worker", file)
+        assert (code, f"AIRFLOW__CELERY__BROKER_URL of {file} has no host and port" in line) == (78, True)
+        assert "s3cr3t" not in line
 
 
 def test_worker_says_so_when_redis_is_gone(site: Site) -> None:
