@@ -23,6 +23,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,8 @@ HOME = PROJECT / os.environ.get("BULKHEAD_AIRFLOW_HOME", str(VAR / "airflow"))
 URL = os.environ.get("BULKHEAD_AIRFLOW_URL") or f"http://127.0.0.1:{os.environ.get('BULKHEAD_AIRFLOW_PORT', '8088')}"
 USER = os.environ.get("BULKHEAD_AIRFLOW_USER", "admin")
 PASSWORD = Path(os.environ.get("BULKHEAD_AIRFLOW_PASSWORD", HOME / "passwords.json"))
-LIMIT_S = float(os.environ.get("BULKHEAD_PROGRESS_LIMIT_S", "900"))
 STATE = HOME / "watch.json"  # so that `--once` from cron sends one message too
 AGAIN_S = 6 * 3600.0
-PAUSE_S = min(30.0, LIMIT_S / 3)
 ANSWER_LIMIT_S = 20.0
 TODO = (
     "look whether the scheduler runs and what its log says last; restart it when it hangs (`bin/airflow-local down`, then `up`): "
@@ -54,6 +53,9 @@ def main(arguments: list[str]) -> int:
         return 0 if is_asked else 64
     os.environ.setdefault(SETTINGS, str(HOME / "alerts.toml"))
     try:
+        if not URL.startswith(("http://", "https://")):
+            raise SettingsError(f"BULKHEAD_AIRFLOW_URL: {URL!r} is no http:// or https:// URL")
+        limit_s()
         return verbs[tuple(arguments)]()
     except SettingsError as error:
         print(f"airflow-watch stopped: {error}", file=sys.stderr)
@@ -62,10 +64,23 @@ def main(arguments: list[str]) -> int:
 
 def watch() -> int:
     """Look again and again, until a signal."""
-    print(f"watching {URL}; a message is sent when nothing moved for {LIMIT_S:g} s", flush=True)
+    print(f"watching {URL}; a message is sent when nothing moved for {limit_s():g} s", flush=True)
     while True:
         look()
-        time.sleep(PAUSE_S)
+        time.sleep(min(30.0, limit_s() / 3))
+
+
+def limit_s() -> float:
+    """Return how long something may wait.
+
+    Raises:
+        SettingsError: the variable is not a number of seconds.
+    """
+    said = os.environ.get("BULKHEAD_PROGRESS_LIMIT_S") or "900"
+    with suppress(ValueError):
+        if 0 < (found := float(said)) < float("inf"):
+            return found
+    raise SettingsError(f"BULKHEAD_PROGRESS_LIMIT_S: {said!r} is not a number of seconds, such as 900")
 
 
 def look() -> int:
@@ -76,10 +91,14 @@ def look() -> int:
         waiting = ask()
         state.pop("silent_since", None)
         news = stalled(waiting) if waiting else None
+    except SettingsError:
+        raise
     except (OSError, ValueError, http.client.HTTPException) as error:
         silent_since = state.setdefault("silent_since", now)
-        news = silent(error) if now - silent_since >= LIMIT_S else None
+        news = silent(error) if now - silent_since >= limit_s() else None
         if news is None:  # not yet known to be more than a restart
+            if silent_since == now:
+                print(f"no answer from {URL} ({reason(error)}); told when it lasts {limit_s():g} s", flush=True)
             keep(state)
             return 1 if state.get("told") else 0
     told: float | None = state.get("told")
@@ -119,8 +138,15 @@ def stalled(waiting: list[dict[str, Any]]) -> Message:
 
 def silent(error: Exception) -> Message:
     """Return the message about an Airflow that does not answer."""
+    return Message(title=f"Airflow does not answer ({reason(error)})", todo=TODO, link=URL)
+
+
+def reason(error: Exception) -> str:
+    """Return why there is no answer: a file without which nothing can be asked, or the kind of the failure."""
+    if isinstance(error, FileNotFoundError):
+        return f"{error.filename}, the password of {USER}, is missing"
     code = f" {error.code}" if isinstance(error, urllib.error.HTTPError) else ""
-    return Message(title=f"Airflow does not answer ({type(error).__name__}{code})", todo=TODO, link=URL)
+    return f"{type(error).__name__}{code}"
 
 
 def tell(message: Message) -> bool:
@@ -142,6 +168,7 @@ def kept() -> dict[str, Any]:
 
 def keep(state: dict[str, Any]) -> None:
     """Keep what was told."""
+    STATE.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # on another machine Airflow has made none
     STATE.write_text(json.dumps(state))
 
 
@@ -149,7 +176,7 @@ def keep(state: dict[str, Any]) -> None:
 def ask() -> list[dict[str, Any]]:
     """Return what waits."""
     token = call("POST", "/auth/token", {"username": USER, "password": password()})["access_token"]
-    found: list[dict[str, Any]] = call("GET", f"/bulkhead/progress/details?limit_s={LIMIT_S}", token=token)
+    found: list[dict[str, Any]] = call("GET", f"/bulkhead/progress/details?limit_s={limit_s()}", token=token)
     return found
 
 
@@ -163,9 +190,15 @@ def call(method: str, path: str, body: dict[str, str] | None = None, token: str 
 
 
 def password() -> str:
-    """Return the user's password: the file's text, or its entry in JSON such as `bin/airflow-local` writes."""
+    """Return the user's password: the file's text, or its entry in JSON such as `bin/airflow-local` writes.
+
+    Raises:
+        SettingsError: the file has no such user.
+    """
     text = PASSWORD.read_text().strip()
     if not text.startswith("{"):
         return text
     passwords: dict[str, str] = json.loads(text)
+    if USER not in passwords:
+        raise SettingsError(f"{PASSWORD}: no password of {USER!r}; it has {', '.join(passwords)}")
     return passwords[USER]

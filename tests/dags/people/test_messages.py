@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socketserver
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from harness import PROJECT
 from harness.ports import free_ports
+from tests.dags.machine import without_airflow
 from tests.dags.people.conftest import Receiver
 
 SECRET = "hook-secret-7"
@@ -128,9 +130,39 @@ def test_wrong_settings_are_named(settings: Path, text: str, reason: str) -> Non
     assert str(settings) in str(caught.value)
 
 
-def test_messages_are_sent_with_the_standard_library_alone() -> None:
-    import subprocess
+def watched(home: Path, **changes: str) -> subprocess.CompletedProcess[str]:
+    """One look of `bin/airflow-watch` at an Airflow that is not there."""
+    (port,) = free_ports(1)
+    given = {"BULKHEAD_AIRFLOW_HOME": str(home), "BULKHEAD_AIRFLOW_PORT": str(port), **changes}
+    command = [sys.executable, PROJECT / "bin" / "airflow-watch", "--once"]
+    return subprocess.run(command, env=without_airflow() | given, capture_output=True, text=True, check=False)
 
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("BULKHEAD_PROGRESS_LIMIT_S", "soon", "'soon' is not a number of seconds"),
+        ("BULKHEAD_PROGRESS_LIMIT_S", "0", "'0' is not a number of seconds"),
+        ("BULKHEAD_AIRFLOW_URL", "localhost:8088", "'localhost:8088' is no http:// or https:// URL"),
+        ("BULKHEAD_AIRFLOW_USER", "eve", "no password of 'eve'; it has admin"),
+    ],
+)
+def test_watch_names_the_setting_that_is_wrong(tmp_path: Path, name: str, value: str, reason: str) -> None:
+    (tmp_path / "passwords.json").write_text('{"admin": "secret"}')
+    done = watched(tmp_path, **{name: value})
+    assert (done.returncode, len(done.stderr.splitlines()), reason in done.stderr) == (78, 1, True)
+    assert "secret" not in done.stderr
+
+
+def test_watch_says_at_first_that_nothing_answers_and_fails_when_that_lasts(tmp_path: Path) -> None:
+    first = watched(tmp_path / "none")
+    assert (first.returncode, "the password of admin, is missing" in first.stdout) == (0, True)
+    (tmp_path / "none" / "passwords.json").write_text('{"admin": "secret"}')
+    last = watched(tmp_path / "none", BULKHEAD_PROGRESS_LIMIT_S="0.001")
+    assert (last.returncode, "Airflow does not answer (URLError)" in last.stdout) == (1, True)
+
+
+def test_messages_are_sent_with_the_standard_library_alone() -> None:
     program = "import sys; sys.path.insert(0, 'dags'); import operations.watch; print('airflow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
