@@ -70,10 +70,17 @@ def _add(
 
 
 def _workspace(run: str) -> Workspace:
+    project = _project()
+    if not run:
+        raise ConfigurationError("--run is empty; give the run a name")
+    return Workspace(project, _var(project), run)
+
+
+def _project() -> Path:
     project = Path.cwd()
     if not (project / "dvc.yaml").is_file():
         raise ConfigurationError(f"{project} has no dvc.yaml; run this command in the project's root")
-    return Workspace(project, _var(project), run)
+    return project
 
 
 def _var(project: Path) -> Path:
@@ -127,7 +134,7 @@ def _describe(options: argparse.Namespace) -> int:
 
 
 def _list(_options: argparse.Namespace) -> int:
-    project = Path.cwd()
+    project = _project()
     found = open_workspaces(project, _var(project))
     if not found:
         print("there is no workspace: no run is at work, and none has failed")
@@ -139,7 +146,7 @@ def _list(_options: argparse.Namespace) -> int:
 
 
 def _compile(options: argparse.Namespace) -> int:
-    project = Path.cwd()
+    project = _project()
     if options.check:
         if graph.is_current(project):
             return 0

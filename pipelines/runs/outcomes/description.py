@@ -20,7 +20,7 @@ def description(root: Path, months: tuple[str, ...], commit: str) -> str:
     try:
         approval, metrics = (json.loads((root / path).read_bytes()) for path in (paths.GATES, paths.METRICS))
     except FileNotFoundError as error:
-        raise ConfigurationError(f"{error.filename} is missing: evaluate first") from None
+        raise ConfigurationError(f"{error.filename} is missing: run the stage `evaluate` first") from None
     headline = approval["headline"]
     scores = {"this model": metrics, **metrics["against"]}
     return "\n".join(

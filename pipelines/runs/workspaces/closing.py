@@ -18,7 +18,7 @@ def close_workspace(workspace: Workspace, *, keep: bool = True) -> str:
     """
     with workspace.guard():
         if not workspace.path.exists():
-            return f"{workspace.name} is closed already"
+            return f"{workspace.name} has no workspace: it is closed already, or was never opened"
         failed = workspace.state().failed
         if failed:
             remove_oldest_failed(workspace)

@@ -42,5 +42,5 @@ def test_description_shows_verdict_gates_and_scores(tmp_path: Path) -> None:
 
 
 def test_description_says_so_when_nothing_was_evaluated(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="evaluate first"):
+    with pytest.raises(ConfigurationError, match="run the stage `evaluate` first"):
         description(tmp_path, MONTHS, "0" * 40)

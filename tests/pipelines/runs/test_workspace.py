@@ -270,7 +270,9 @@ def test_failed_runs_close_at_once(project: Path) -> None:
         open_workspace(workspace)
         run_in(workspace, "false")
     with ThreadPoolExecutor(len(wanted)) as threads:
-        assert all("is kept as evidence" in said for said in threads.map(close_workspace, wanted))
+        said = list(threads.map(close_workspace, wanted))
+    # Another one's `close` may have removed an old one before its own.
+    assert all("is kept as evidence" in line or "closed already" in line for line in said)
     remove_oldest_failed(wanted[-1])
     assert [*open_workspaces(project, project / "var")] == wanted[-KEPT_FAILED:]
 

@@ -69,6 +69,15 @@ def test_command_names_the_run_that_is_not_open(project: Path, words: tuple[str,
     assert "run 'nobody' has no workspace in var/runs/nobody" in refused(project, verb, "--run", "nobody", *rest)
 
 
+def test_run_needs_a_name(project: Path) -> None:
+    assert "--run is empty" in refused(project, "open", "--run", "")
+
+
+@pytest.mark.parametrize("words", [("list",), ("compile",), ("compile", "--check"), ("open", "--run", "first")])
+def test_command_says_where_it_belongs(tmp_path: Path, words: tuple[str, ...]) -> None:
+    assert "has no dvc.yaml; run this command in the project's root" in refused(tmp_path, *words)
+
+
 def test_exec_names_the_program_that_is_missing(workspace: Workspace) -> None:
     open_workspace(workspace)
     assert "there is no program missing-program" in refused(
