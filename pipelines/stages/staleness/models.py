@@ -161,8 +161,8 @@ def identity(settings: FamilyParams, schema: FeatureSchema, rows: Rows) -> dict[
     return {
         "rows": rows.digest,
         "schema": hashlib.sha256(schema.to_bytes()).hexdigest(),
-        # The same model, whatever the number of threads and wherever its rows lie.
-        "settings": settings.model_dump(mode="json", exclude={"threads", "memory"}),
+        # The same model, whatever the number of threads, and wherever its rows and the workers are.
+        "settings": settings.model_dump(mode="json", exclude={"threads", "memory", "scheduler"}),
         "libraries": {name: found for name in _LIBRARIES if (found := _version(name))},
     }
 

@@ -21,7 +21,7 @@ from pipelines.models.engines.local import LocalEngine
 from pipelines.params.params import Params, TemporalSplit
 from pipelines.stages.features import stage as features
 from pipelines.stages.screen import stage as screen
-from pipelines.stages.staleness import ages, models, stage
+from pipelines.stages.staleness import ages, measured, models, stage
 from pipelines.stages.staleness.ages import KEPT, LOST, UNDECIDED, Rule, Scored
 from pipelines.stages.train import stage as train
 from pipelines.statistics.tasks import judgement
@@ -147,6 +147,16 @@ def test_other_settings_are_other_models(raw: dict[str, Any], workspace: Path) -
     raw["train"] |= {"learning_rate": 0.9}
     stage.run(Params.model_validate(raw), place)
     assert len(place.list()) == 6
+
+
+def test_models_are_the_same_whatever_cluster_grows_them(raw: dict[str, Any], workspace: Path) -> None:
+    params = changed(raw)
+    encoded(params, workspace)
+    found = []
+    for more in ({"scheduler": "tcp://10.0.0.5:8786"}, {"scheduler": None}, {"scheduler": None, "workers": 3}):
+        raw["train"] |= {"engine": "dask"} | more
+        found.append(measured.identity(Params.model_validate(raw)))
+    assert found[0] == found[1] != found[2]
 
 
 def test_oldest_models_go_when_many_are_kept(workspace: Path) -> None:
