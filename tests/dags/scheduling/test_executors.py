@@ -37,16 +37,16 @@ def test_run_goes_on_to_the_same_bytes_when_a_worker_and_each_server_is_killed(
         kill_servers_in_a_run(tiny, "2013-01")
 
         other, stage = tiny.another_checkout(), "evaluate 2013-02"
-        # Last, for Celery forgets at a lost connection that a queue was added again.
+        # After Redis was killed: a queue that was added again is lost at the next reconnection (docs/how-to/airflow-executors.md).
         celery_control(tiny.root, "cancel_consumer", "default")
         with tiny.held(stage), other.held(stage):
             with worker_in(other.root, tiny.root, other.environment, LIMIT_S):
                 run = tiny.airflow.trigger(TRAIN, partition_key="2013-02")
                 other.attempt(stage)
             celery_control(tiny.root, "add_consumer", "default")
+            tiny.give_up(run)
             tiny.attempt(stage)
         succeeded(tiny, run, "2013-02")
-        assert int(tiny.airflow.tasks(TRAIN, run)["evaluate"]["try_number"]) >= 2
 
         tiny.control("down")
         tiny = replace(tiny, executor="local")
