@@ -28,10 +28,15 @@ def main(arguments: list[str]) -> int:
     values.add_argument("chart", type=Path)
     values.add_argument("--values", type=Path, default=VALUES)
     options = parser.parse_args(arguments)
-    if options.check == "connections":
-        wrong = stored(json.load(sys.stdin), os.environ, options.allow)
-    else:
-        wrong = misfits(options.values, options.chart)
+    try:
+        if options.check == "connections":
+            wrong = stored(json.load(sys.stdin), os.environ, options.allow)
+        else:
+            wrong = misfits(options.values, options.chart)
+    except OSError as error:
+        sys.exit(f"{error.filename}: {error.strerror}; name the directory of the unpacked chart")
+    except ValueError as error:
+        sys.exit(f"no JSON ({error}); export the connections with `--format json`, and unpack the chart again")
     for line in wrong:
         print(line, file=sys.stderr)
     return REJECTED if wrong else 0

@@ -27,7 +27,7 @@ from harness.ports import free_ports
 from harness.slice import MONTHS, copy_project
 from harness.waiting import until
 from tests.dags.airflow_rest import FINISHED, Airflow
-from tests.dags.machine import listening_addresses, processes_in, put_database, without_airflow
+from tests.dags.machine import listening_addresses, make_impatient, processes_in, put_database, without_airflow
 from tests.faults.places import ODD
 from tests.fleet.crowds import load
 
@@ -98,6 +98,7 @@ def plain(undisturbed: Path) -> dict[str, Any]:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     root = tmp_path_factory.mktemp("site") / ODD
     copy_project(root)
+    make_impatient(root)
     (root / ".venv").symlink_to(PROJECT / ".venv")
     port, http_port, grpc_port = free_ports(3)
     environment = without_airflow() | {

@@ -26,8 +26,10 @@ PYTHON = interpreter("cluster")
 SECRETS = {"jwt-secret": "j" * 64, "api-secret": "a" * 64, "fernet-key": base64.urlsafe_b64encode(b"f" * 32).decode()}
 USERS = {"ada": "Op", "vic": "Viewer"}
 # One process, since each start of Airflow's command line takes seconds.
-MAKE_USERS = """
+SET_UP = """
 import json, sys
+from airflow.utils.db import initdb
+initdb()
 from airflow.providers.fab.auth_manager.cli_commands.utils import get_application_builder
 with get_application_builder() as builder:
     for name, role in json.loads(sys.argv[1]).items():
@@ -59,8 +61,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def airflow(environment: dict[str, str]) -> Iterator[Airflow]:
     program, home = PYTHON.with_name("airflow"), Path(environment["AIRFLOW_HOME"])
     with (home / "set-up.log").open("w") as log:
-        for command in ([program, "db", "migrate"], [PYTHON, "-c", MAKE_USERS, json.dumps(USERS)]):
-            subprocess.run(command, env=environment, check=True, stdout=log, stderr=log)
+        subprocess.run([PYTHON, "-c", SET_UP, json.dumps(USERS)], env=environment, check=True, stdout=log, stderr=log)
     (port,) = free_ports(1)
     command = [str(program), "api-server", "--host", "127.0.0.1", "--port", str(port)]
     # Its own address as the base: links and the login are checked against it.
@@ -136,6 +137,14 @@ def test_values_are_checked_against_a_charts_schema(tmp_path: Path) -> None:
     done = check("values", tmp_path)
     assert done.returncode == 65
     assert sorted(line.split(":")[0] for line in done.stderr.splitlines()) == ["executor", "workers"]
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"), [(("connections",), "no JSON"), (("values", "nowhere"), "nowhere/values")]
+)
+def test_check_that_cannot_be_done_is_one_line(words: tuple[str, ...], reason: str) -> None:
+    done = check(*words, stdin="none")
+    assert (done.returncode, len(done.stderr.splitlines()), reason in done.stderr) == (1, 1, True)
 
 
 def test_no_secret_stands_in_the_example() -> None:

@@ -80,12 +80,11 @@ class Site:
         return {int(line.split(":")[0]) for line in processes_in(self.root) if words in line}
 
 
-@pytest.fixture
-def site() -> Iterator[Site]:
+@pytest.fixture(scope="module")
+def home() -> Iterator[Site]:
     with tempfile.TemporaryDirectory(prefix="airflow-") as directory:  # whose path is short enough for sockets
         made = Site(Path(directory))
         try:
-            made.ask("up")
             yield made
         finally:
             for line in processes_in(made.root):
@@ -93,31 +92,37 @@ def site() -> Iterator[Site]:
             until(lambda: processes_in(made.root) == [], "all to end")
 
 
+@pytest.fixture
+def site(home: Site) -> Site:
+    """The project with everything up, which takes no time where the test before has left it so."""
+    home.ask("up")
+    return home
+
+
 def nothing_is_left(site: Site) -> bool:
     return processes_in(site.root) == []
 
 
-@pytest.mark.parametrize("words", COMPONENTS)
-def test_component_is_started_again_when_it_is_killed(site: Site, words: str) -> None:
-    script = f"bin/airflow {words}"
-    (first,) = site.of(script)
-    os.kill(first, signal.SIGKILL)
-    until(lambda: bool(site.of(script) - {first}), "another one")
+def is_complete(site: Site) -> bool:
+    return site.states == dict.fromkeys((*COMPONENTS, "guard"), "RUNNING")
+
+
+def test_components_are_started_again_when_they_are_killed(site: Site) -> None:
+    before = {name: site.of(f"bin/airflow {name}") for name in COMPONENTS}
+    for (process,) in before.values():
+        os.kill(process, signal.SIGKILL)
+    until(lambda: all(site.of(f"bin/airflow {name}") - before[name] for name in COMPONENTS), "others")
+    until(lambda: is_complete(site), "all to run")
+
+
+def test_up_begins_anew_when_the_database_is_gone(site: Site) -> None:
+    before = site.of("bin/airflow ")
+    (site.root / "var" / "airflow" / "airflow.db").unlink()
+    done = site.run("status")
+    assert (done.returncode, "airflow.db, Airflow's database, is gone or broken" in done.stderr) == (1, True)
+    site.ask("up")
+    assert not processes.running_of(before)
     assert site.states.keys() == {*COMPONENTS, "guard"}
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_nothing_is_left_when_supervisord_ends(site: Site, number: signal.Signals) -> None:
-    os.kill(site.supervisord, number)
-    until(lambda: nothing_is_left(site), "all to end", limit_s=120)
-
-
-def test_nothing_is_left_when_the_guard_was_killed_before(site: Site) -> None:
-    (guard,) = site.of("airflow_local.guard")
-    os.kill(guard, signal.SIGKILL)
-    until(lambda: bool(site.of("airflow_local.guard") - {guard}), "another guard")
-    os.kill(site.supervisord, signal.SIGKILL)
-    until(lambda: nothing_is_left(site), "all to end", limit_s=120)
 
 
 def test_up_takes_the_place_of_what_was_killed_altogether(site: Site) -> None:
@@ -132,14 +137,17 @@ def test_up_takes_the_place_of_what_was_killed_altogether(site: Site) -> None:
     assert site.states.keys() == {*COMPONENTS, "guard"}
 
 
-def test_up_begins_anew_when_the_database_is_gone(site: Site) -> None:
-    before = site.of("bin/airflow ")
-    (site.root / "var" / "airflow" / "airflow.db").unlink()
-    done = site.run("status")
-    assert (done.returncode, "airflow.db, Airflow's database, is gone or broken" in done.stderr) == (1, True)
-    site.ask("up")
-    assert not processes.running_of(before)
-    assert site.states.keys() == {*COMPONENTS, "guard"}
+def test_nothing_is_left_when_supervisord_is_killed_though_the_guard_was_killed_before(site: Site) -> None:
+    (guard,) = site.of("airflow_local.guard")
+    os.kill(guard, signal.SIGKILL)
+    until(lambda: bool(site.of("airflow_local.guard") - {guard}), "another guard")
+    os.kill(site.supervisord, signal.SIGKILL)
+    until(lambda: nothing_is_left(site), "all to end", limit_s=120)
+
+
+def test_nothing_is_left_when_supervisord_is_told_to_end(site: Site) -> None:
+    os.kill(site.supervisord, signal.SIGTERM)
+    until(lambda: nothing_is_left(site), "all to end", limit_s=120)
 
 
 def test_down_ends_everything_when_supervisord_hangs(site: Site) -> None:

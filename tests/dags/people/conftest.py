@@ -115,7 +115,7 @@ def receiver() -> Iterator[Receiver]:
         made.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     root = tmp_path_factory.mktemp("people") / "site"
     (root / "bin").mkdir(parents=True)
