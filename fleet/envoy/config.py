@@ -25,10 +25,8 @@ from fleet.envoy.clusters import PROTOCOLS, TYPES, address, cluster_name, file
 from fleet.envoy.routes import BUFFER, BUFFER_TYPE
 
 _HOSTS = "hosts"
-_HEAD_KB, _MOST_HEAD_KB = (
-    60,
-    8192,
-)  # Envoy's default, less than what ends a connection to a replica; and the most that it takes
+_HEAD_KB = 60  # Envoy's default, less than what ends a connection to a replica
+_MOST_HEAD_KB = 8192  # that Envoy takes
 
 
 def bootstrap(settings: Settings, admin_socket: Path) -> dict[str, Any]:

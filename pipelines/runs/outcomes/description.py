@@ -22,14 +22,18 @@ def description(root: Path, months: tuple[str, ...], commit: str) -> str:
     except FileNotFoundError as error:
         raise ConfigurationError(f"{error.filename} is missing: run the stage `evaluate` first") from None
     headline = approval["headline"]
-    scores = {"this model": metrics, **metrics["against"]}
+    # A run that an earlier version recorded has figures without bounds.
+    scores = {
+        name: {"figure": found[headline], **found.get("bounds", {}).get(headline, {})}
+        for name, found in {"this model": metrics, **metrics["against"]}.items()
+    }
     return "\n".join(
         [
             f"Gates: **{approval['verdict']}**, months {months[0]} to {months[-1]}, commit `{commit[:12]}`",
             "",
             f"| model | {headline} | lower bound | upper bound |",
             "|---|---|---|---|",
-            *(_row(name, {"figure": found[headline], **found["bounds"][headline]}) for name, found in scores.items()),
+            *(_row(name, found) for name, found in scores.items()),
             "",
             "| gate | verdict | figure | lower bound | upper bound |",
             "|---|---|---|---|---|",

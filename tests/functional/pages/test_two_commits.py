@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import re
 import shlex
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import yaml
 
 from docs import code_blocks
 from pipelines import paths
-from tests.functional.commands import printed
+from tests.functional.commands import printed, run
 from tests.pipelines.evaluate.report import shown
 from tests.pipelines.evaluate.report.shown import FETCHED
 
@@ -67,3 +69,7 @@ def test_two_commits_are_compared_in_metrics_and_in_plots_with_named_axes(projec
     assert shown.unbounded(figures, {}) == []
     assert f"{metrics['roc_auc'] + 0.01:.4f} (" in page
     assert not FETCHED.findall(page)
+    printed(copy, "git", "branch", "same")
+    refused = run(copy, sys.executable, "-m", "pipelines", "compare", "HEAD", "same")
+    assert refused.returncode == os.EX_CONFIG
+    assert "HEAD and same are the same commit" in refused.stderr

@@ -41,6 +41,15 @@ def test_description_shows_verdict_gates_and_scores(tmp_path: Path) -> None:
     assert "| better than the prior | passed | 0.2635 | 0.2415 | 0.3000 |" in lines
 
 
+def test_run_that_an_earlier_version_recorded_has_figures_without_bounds(tmp_path: Path) -> None:
+    approval = {"verdict": "approved", "headline": "roc_auc", "checks": [], "weak": [], "breaks": []}
+    metrics = {"roc_auc": 0.75, "against": {"prior": {"roc_auc": 0.5}}}
+    for path, content in ((paths.GATES, approval), (paths.METRICS, metrics)):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(json.dumps(content))
+    assert "| this model | 0.7500 |  |  |" in description(tmp_path, MONTHS, "0" * 40).splitlines()
+
+
 def test_description_says_so_when_nothing_was_evaluated(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="run the stage `evaluate` first"):
         description(tmp_path, MONTHS, "0" * 40)

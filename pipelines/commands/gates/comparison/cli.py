@@ -28,13 +28,15 @@ def _run(options: argparse.Namespace) -> int:
     """Write the page.
 
     Raises:
-        ConfigurationError: a commit is unknown, has no figures, or DVC does not have its curves.
+        ConfigurationError: a commit is unknown, named twice or has no figures, or DVC does not have its curves.
     """
     from ruamel.yaml import YAML
 
     from pipelines.commands.gates.comparison import page
 
     before, after = options.before, options.after
+    if _commit(before) == _commit(after):
+        raise ConfigurationError(f"{before} and {after} are the same commit; name two that differ")
     metrics = {name: _metrics(name) for name in (before, after)}
     drawn = json.loads(_output(sys.executable, "-m", "dvc", "plots", "diff", before, after, "--json"))["data"]
     declared = YAML(typ="safe").load(Path("dvc.yaml"))["plots"]
@@ -42,6 +44,11 @@ def _run(options: argparse.Namespace) -> int:
     write_atomically(paths.COMPARISON, page.render(metrics, plots, drawn).encode())
     print(f"{before} and {after}: {paths.COMPARISON.resolve()}")
     return 0
+
+
+def _commit(name: str) -> str:
+    """Return the digest of a commit by any of its names, or `workspace`."""
+    return name if name == _WORKSPACE else _output("git", "rev-parse", "--verify", f"{name}^{{commit}}").strip()
 
 
 def _metrics(commit: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import pytest
 from contract.files import canonical_json
 from pipelines.params.params import Params
 from pipelines.stages.evaluate.gates import decision
-from pipelines.stages.evaluate.report import card, page
+from pipelines.stages.evaluate.report import card, metrics, page
 from pipelines.stages.evaluate.report.page import Found
 from tests.pipelines.evaluate.report import shown
 from tests.pipelines.evaluate.report.conftest import Evaluated
@@ -81,6 +81,16 @@ def test_hold_out_of_one_day_or_ten_rows_is_undecided_and_no_number_is_none(
     assert not [
         name for text in texts for name in ("nan", "NaN", "inf ", "Infinity") if re.search(rf"\b{name}\b", text)
     ]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_membership_without_a_figure_is_left_out(evaluated: Evaluated, kind: str) -> None:
+    params, found = judged(evaluated, kind, days=1)
+    unknown = found.approval["membership"] | {"figures": {}}
+    approval = found.approval | {"membership": unknown}
+    written = metrics.metrics(params.target, approval, 0, None)["membership_inference"]
+    assert written == {"members": unknown["members"], "bounds": {}, "against": {}}
+    assert unbounded(params, replace(found, approval=approval)) == []
 
 
 def test_report_of_a_stage_has_them_too(evaluated: Evaluated) -> None:
