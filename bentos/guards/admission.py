@@ -12,7 +12,7 @@ until no answer is in time.
 
 The predicted cost of a request is the moving average of the cost of requests of its size. A machine that is suspended for a moment makes
 one answer dear and its round old: neither says anything about the work that waits, so one answer moves the average little, and a round of
-little work is done whatever its age. What waits to be scored with others
+little work but for its longest answer is done whatever its age. What waits to be scored with others
 (`bentos.rounds`) makes its round older by the rest of its cost.
 
 Source: J. D. C. Little, "A Proof for the Queuing Formula L = λW", 1961; a limit from measured latency is the idea of Netflix's
@@ -63,6 +63,7 @@ class Admission:
         self._limit = self._window = budget_s / 4
         self._share = 0.0  # of a round, after its last answer
         self._costs = [0.0] * _ANY  # seconds, by the binary magnitude of the size
+        self._faded = [1.0] * _ANY  # of each, the share that deadlines have left of it since its last answer
         self._samples = [0] * _ANY  # of each, up to two: a single one may have been interrupted
         self._magnitude = 0  # of the request admitted last
         self._began = self._ended = self._admitted = 0.0
@@ -75,7 +76,7 @@ class Admission:
         self._before = 0.0
         self._answered = 0.0  # the time of the last answer
         self._answers = 0  # in this round
-        self._work = 0.0  # in this round, by the averages
+        self._work = self._longest = 0.0  # seconds of this round's answers, and of the longest one
         self._full_from = _ANY  # the magnitude of the smallest request that this round rejected for its length
 
     def admit(self, size: int, started: float, timeout_s: float) -> None:
@@ -100,13 +101,12 @@ class Admission:
             self._check_window(age, sure)
         arriving = now - started
         wait = self._before + (arriving if arriving > age else age)
-        if wait + cost > timeout_s:
-            self._costs[magnitude] *= _FADE
+        if wait + cost * self._faded[magnitude] > timeout_s:
+            self._faded[magnitude] *= _FADE
             if wait > timeout_s or cost > timeout_s:
                 raise DeadlineError
             raise OverloadedError("the server cannot answer before the deadline; try again later")
         self._answers += 1
-        self._work += sure
         self._admitted = now
         self._metrics.waited(wait)
 
@@ -114,6 +114,8 @@ class Admission:
         """Record that the request admitted last has its answer."""
         self._answered = self.clock()
         self._seconds = self._answered - self._admitted
+        self._work += self._seconds
+        self._longest = max(self._longest, self._seconds)
         self._known = self._costs[self._magnitude], self._samples[self._magnitude]
         self._learn(self._magnitude, self._seconds)
 
@@ -124,7 +126,9 @@ class Admission:
     def hold(self, rows: int) -> None:
         """Record that the rows of the request withdrawn last wait for `release`."""
         self._held.append((self._magnitude, self._seconds, rows))
-        self._owed += max(self._costs[self._magnitude] - self._seconds, 0.0)
+        owed = max(self._costs[self._magnitude] - self._seconds, 0.0)
+        self._owed += owed
+        self._work += owed
 
     def release(self, started: float) -> None:
         """Record that the held requests have their answers, whose last part began at `started`."""
@@ -132,6 +136,9 @@ class Admission:
         of_row = (self._answered - started) / sum(rows for _, _, rows in self._held)
         for magnitude, seconds, rows in self._held:
             self._learn(magnitude, seconds + rows * of_row)
+        # What it took, in place of what was expected; one interruption a round is excused here, too.
+        self._work += self._answered - started - self._owed
+        self._longest = max(self._longest, self._answered - started)
         self._held.clear()
         self._owed = 0.0
 
@@ -140,6 +147,7 @@ class Admission:
         return size.bit_length() >= self._full_from
 
     def _learn(self, magnitude: int, seconds: float) -> None:
+        self._faded[magnitude] = 1.0
         cost, samples = self._costs[magnitude], self._samples[magnitude]
         if cost and samples > 1:
             self._costs[magnitude] = cost + _GAIN * (min(seconds, _OTHER * cost) - cost)
@@ -153,7 +161,7 @@ class Admission:
         A request that costs more than half of a window is admitted in the first half, so that small requests cannot starve it. A little
         work is done however old the round is: it is no queue, and a suspended machine, not it, made the round old.
         """
-        is_little = (cost or self._answers < _FEW) and self._work + cost < _LITTLE * self._window
+        is_little = (cost or self._answers < _FEW) and self._work - self._longest + cost < _LITTLE * self._window
         if not is_little and age + min(cost, self._window / 2) > self._window:
             self.is_full = True
             self._full_from = min(self._full_from, self._magnitude)
@@ -164,7 +172,7 @@ class Admission:
         self._before = self._length / 2 if now - self._ended < _PAUSE_S else 0.0
         self._began = self._answered = now
         self._answers = 0
-        self._work = 0.0
+        self._work = self._longest = 0.0
         self.call_soon(self._end_round)
 
     def _end_round(self) -> None:

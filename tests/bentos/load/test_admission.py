@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 import random
 from collections.abc import Callable, Iterator
@@ -46,14 +47,14 @@ class Loop:
                 self.handle(*request)
             self.end_round()
 
-    def handle(self, arrival: float, size: int, cost: float) -> None:
+    def handle(self, arrival: float, size: int, cost: float, timeout_s: float = math.inf) -> None:
         self.now += self.parse_s
         if self.admission.refuses(size):
             self._refuse(arrival)
             return
         try:
-            self.admission.admit(size, self.now, math.inf)
-        except OverloadedError:
+            self.admission.admit(size, self.now, timeout_s)
+        except (OverloadedError, DeadlineError):
             self._refuse(arrival)
             return
         self.now += cost
@@ -283,6 +284,31 @@ def test_estimate_that_was_wrong_does_not_refuse_for_ever() -> None:
         else:
             break
     assert 1 < tries < 100
+
+
+def test_deadlines_that_cannot_be_met_do_not_hide_what_others_cost() -> None:
+    cost = 5e-3
+    loop = Loop(refusal_s=100e-6)
+    # Twelve times the capacity with a deadline that is shorter than the work, beside callers who wait.
+    hasty = ((*request, 2e-3) for request in poisson(12 / cost, ROW, cost))
+    loop.run(heapq.merge(hasty, poisson(1.5 / cost, ROW, cost)), until=115)
+    assert p99(loop.answered) <= BUDGET_S
+
+
+@pytest.mark.parametrize("load", [1.5, 3.0])
+def test_budget_holds_with_a_tenth_of_a_core(load: float) -> None:
+    cost, period, quota = 200e-6, 0.1, 0.01
+    loop, used = Loop(refusal_s=30e-6), {}
+
+    def stalled(requests: Iterator[tuple[float, int, float]]) -> Iterator[tuple[float, int, float]]:
+        """Requests that take a period more where its quota is used up."""
+        for arrival, size, spent in requests:
+            at = int(max(arrival, loop.now) / period)
+            used[at] = used.get(at, 0.0) + spent
+            yield arrival, size, spent if used[at] < quota else spent + (at + 1) * period - loop.now
+
+    loop.run(stalled(poisson(load * quota / period / cost, ROW, cost)), until=115)
+    assert p99(loop.answered) <= 2 * BUDGET_S  # a period is half a budget
 
 
 def test_without_an_event_loop_only_deadlines_refuse() -> None:

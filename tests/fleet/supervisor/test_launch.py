@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from contract.bundle import manifest
+from fleet.isolation import seccomp
 from fleet.isolation.sandbox import NONE, Sandbox
+from fleet.supervisor import launch as launch_module
 from fleet.supervisor import launcher
 from harness import PROJECT
 from tests.contract.conftest import write_bundle
@@ -64,6 +66,11 @@ def test_server_starts_when_supervisord_has_the_command_of_an_earlier_version(bu
         pass
     done = run(earlier(bundle, f"--fd={tmp_path / 's'}", f"--admin-fd=127.0.0.1:{port}"), tmp_path)
     assert done.stdout.strip() == f"{bundle / 'src'} {tmp_path / 's'} ('127.0.0.1', {port})", done.stderr
+
+
+@pytest.mark.parametrize("network", ["open", "closed"])
+def test_filter_of_a_command_that_only_names_the_network_is_made(network: str) -> None:
+    assert launch_module._filter({"network": network}) == seccomp.program(network=network == "open")
 
 
 def test_bundle_is_refused_when_supervisord_has_the_command_of_an_earlier_version(bundle: Path, tmp_path: Path) -> None:
