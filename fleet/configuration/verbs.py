@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -84,8 +85,9 @@ def print_history(entries: Sequence[Entry], *, as_json: bool) -> None:
 
 
 def tell(line: str) -> None:
-    """Print a line of progress; stdout is for the result."""
-    print(line, file=sys.stderr, flush=True)
+    """Print a line of progress; stdout is for the result. A reader that has gone ends no deployment."""
+    with suppress(BrokenPipeError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def _replicas(options: argparse.Namespace) -> int | Bounds:

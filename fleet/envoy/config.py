@@ -152,7 +152,7 @@ def _connection_manager(protocol: str, directory: Path, allowed: Limits) -> dict
         "server_header_transformation": "PASS_THROUGH",
         # HPACK encodes a field that differs from request to request anew each time.
         "generate_request_id": False,
-        # A slow sender does not hold a connection for long. Servers refuse it first, and say why.
+        # A slow sender does not hold a connection for long. Of a slow head the server says why; a slow body never reaches it.
         "request_headers_timeout": f"{allowed.head_timeout_s:g}s",
         "request_timeout": f"{1.5 * allowed.body_timeout_s:g}s",
         "stream_idle_timeout": f"{max(1.5 * allowed.body_timeout_s, answer_s + 5):g}s",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from contract.environment.cgroups import places
 
-GROUP = "bulkhead-fleet"  # of all fleets of this machine together
+GROUP = "bulkhead-fleet"  # of all fleets that were started from the same cgroup
 USUAL = 100
 _USUAL_SHARES = 1024
 

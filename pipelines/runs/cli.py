@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -137,7 +138,7 @@ def _list(_options: argparse.Namespace) -> int:
     project = _project()
     found = open_workspaces(project, _var(project))
     if not found:
-        print("there is no workspace: no run is at work, and none has failed")
+        print("there is no workspace: no run is at work, and none has failed", file=sys.stderr)
     for workspace, state in found.items():
         doing = "running" if workspace.is_busy else "failed in"
         outcome = f"{doing} {state.failed}" if state.failed else "open"

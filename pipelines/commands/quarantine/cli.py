@@ -114,7 +114,7 @@ def _list(options: argparse.Namespace) -> int:
         print(json.dumps([asdict(batch) for batch in batches.values()]))
         return 0
     if not batches:
-        print("there is no batch yet; `dvc repro` collects the months")
+        print("there is no batch yet; `dvc repro` collects the months", file=sys.stderr)
     for batch in batches.values():
         split = f"\t{sum(batch.split.values())} row failures split off" if batch.split else ""
         print(f"{batch.id}\t{batch.state}\t{batch.rows:,} rows{split}")

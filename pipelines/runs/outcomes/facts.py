@@ -68,13 +68,11 @@ def _judged(root: Path) -> Facts:
     approval, metrics = _read(root / paths.GATES), _read(root / paths.METRICS)
     headline = approval["headline"]
     checks = {check["name"]: check["verdict"] for check in approval["checks"]}
-    bounds = [metrics["bounds"][headline][name] for name in ("lower_bound", "upper_bound")]
-    return {
-        "verdict": approval["verdict"],
-        "scores": {headline: metrics[headline]},
-        "bounds": {headline: bounds},
-        "checks": checks,
-    }
+    facts: Facts = {"verdict": approval["verdict"], "scores": {headline: metrics[headline]}, "checks": checks}
+    if "bounds" in metrics:  # not in those of a run that an earlier version recorded
+        bounds = metrics["bounds"][headline]
+        facts["bounds"] = {headline: [bounds["lower_bound"], bounds["upper_bound"]]}
+    return facts
 
 
 def _bundled(root: Path) -> Facts:

@@ -166,7 +166,11 @@ def test_what_the_bundles_allow_is_let_through() -> None:
 
 
 def test_stream_without_an_answer_outlasts_the_request() -> None:
-    for allowed, idle in ((DEFAULT, "15s"), (Limits(latency_budget_s=5.0), "105s")):
+    for allowed, idle in (
+        (DEFAULT, "15s"),
+        (Limits(latency_budget_s=5.0), "105s"),
+        (Limits(latency_budget_s=3599.0), "205s"),
+    ):
         for listener in resources(STATE, allowed)["lds.json"]:
             assert listener["filter_chains"][0]["filters"][0]["typed_config"]["stream_idle_timeout"] == idle
 

@@ -272,4 +272,4 @@ def test_the_command_says_so_when_there_is_no_batch(
 ) -> None:
     (workspace / "params.yaml").write_text(json.dumps(raw))
     assert command_line.main(["quarantine", "list"]) == 0
-    assert capsys.readouterr().out == "there is no batch yet; `dvc repro` collects the months\n"
+    assert capsys.readouterr().err == "there is no batch yet; `dvc repro` collects the months\n"

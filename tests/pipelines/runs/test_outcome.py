@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from contract.files import canonical_json
+from pipelines import paths
 from pipelines.data.integrity import check as integrity
 from pipelines.machine.progress import Months
 from pipelines.runs.commands import environment_of, execute, repro
@@ -186,3 +187,15 @@ def test_run_without_earlier_results_is_checked_without_dvc(tmp_path: Path, monk
     """Its import takes longer than some runs that have nothing to do."""
     monkeypatch.setattr(integrity, "places_of", lambda _: pytest.fail("DVC was imported"))
     assert integrity.check(tmp_path).checked == 0
+
+
+def test_verdict_of_a_run_that_an_earlier_version_recorded_has_no_bounds(tmp_path: Path) -> None:
+    approval = {"verdict": "approved", "headline": "roc_auc", "checks": [{"name": "leaks", "verdict": "passed"}]}
+    for path, content in ((paths.GATES, approval), (paths.METRICS, {"roc_auc": 0.75})):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(canonical_json(content))
+    assert facts.facts_of("evaluate", tmp_path) == {
+        "verdict": "approved",
+        "scores": {"roc_auc": 0.75},
+        "checks": {"leaks": "passed"},
+    }

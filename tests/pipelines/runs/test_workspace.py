@@ -365,4 +365,4 @@ def test_list_says_so_when_there_is_no_workspace(
 ) -> None:
     monkeypatch.chdir(project)
     assert main(["list"]) == 0
-    assert capsys.readouterr().out == "there is no workspace: no run is at work, and none has failed\n"
+    assert capsys.readouterr().err == "there is no workspace: no run is at work, and none has failed\n"
