@@ -7,7 +7,7 @@ checks.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +33,15 @@ from fleet.supervisor.supervision import Supervisor
 
 _SETTLE_S = 5.0
 _PORT_TRIES = 3
+
+
+def _awaited(among: Iterable[Replica], saved: State, wanted: State) -> list[Replica]:
+    """Return the replicas whose health decides: not those of a shadow when what callers get changes.
+
+    A shadow that gets no CPU time must not hold up a rollback. The reconciler replaces it afterwards.
+    """
+    is_urgent = wanted.weights != saved.weights
+    return [each for each in among if not (is_urgent and wanted.is_in_background(each.digest))]
 
 
 class Convergence:
@@ -101,7 +110,8 @@ class Convergence:
         fleet_state.save(self._settings.state, serving)
         self._compare(serving)
         self._proxy.route(serving)
-        self._proxy.wait_until_healthy(self._retire(serving).replicas)
+        remaining = self._retire(serving)
+        self._proxy.wait_until_healthy(_awaited(remaining.replicas, saved, wanted))
 
     def _compare(self, state: State) -> None:
         """Run the comparison of the shadow with the live bundle; none without a shadow."""
@@ -121,7 +131,7 @@ class Convergence:
         # The rollback of a canary that crashes does not wait for it to settle.
         lasting = [replica for replica in state.replicas if replica.digest in wanted.counts]
         kept = [replica for replica in lasting if replica.name in supervised]
-        sick = self._proxy.unhealthy(kept, _SETTLE_S)
+        sick = self._proxy.unhealthy(_awaited(kept, state, wanted), _SETTLE_S)
         strays = [replica for replica in lasting if replica.name not in supervised]
         # One that is isolated better than is possible today stays.
         as_wanted = self._sandbox.kind != sandbox.NONE or wanted.isolation == sandbox.NONE
