@@ -74,7 +74,14 @@ def _workspace(run: str) -> Workspace:
     project = _project()
     if not run:
         raise ConfigurationError("--run is empty; give the run a name")
-    return Workspace(project, _var(project), run)
+    var = _var(project)
+    try:
+        var.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError) as error:
+        raise ConfigurationError(
+            f"BULKHEAD_VAR: {var} is no directory, and cannot become one: {error.strerror}"
+        ) from None
+    return Workspace(project, var, run)
 
 
 def _project() -> Path:

@@ -49,7 +49,8 @@ def repro(
         0, or the exit code of the failed stage's own command, or DVC's if DVC failed.
 
     Raises:
-        ConfigurationError: the run is not open, or `force` or `dry_run` finds no compiled graph in its commit, or a broken one.
+        ConfigurationError: the run is not open, its `dvc.yaml` has no such stage, or `force` or `dry_run` finds no compiled graph in its
+            commit, or a broken one.
     """
     show = partial(print, flush=True) if PROGRESS in environment else None
     with workspace.guard():
@@ -59,6 +60,7 @@ def repro(
         (workspace.path / ".dvc" / "tmp" / "rwlock").unlink(missing_ok=True)
         lacking = sharing.join(workspace)
         again = recollected.targets(workspace.state().again)
+        plan.require(stages, workspace.path)
         progress = Progress(stages, show, dry_run=plan.needed(stages, workspace.path) if dry_run else ())
         planned = plan.commands(stages, workspace.path, again=again, force=force, dry_run=dry_run)
         planned[0][:1] = [sys.executable, str(_RESTORE)]

@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from contract.errors import ConfigurationError
 from pipelines.runs import graph as compiled
 
 _REPRO = ("dvc", "--wait-for-lock", "repro")
@@ -28,6 +31,13 @@ def commands(stages: Sequence[str], root: Path, *, again: Sequence[str], force: 
     own = _ordered({name for name in graph if graph[name]["dag"] in {graph[stage]["dag"] for stage in stages}}, graph)
     before = {upstream for name in own for upstream in graph[name]["upstream"]} - set(own) or compiled.WITHOUT_TASK
     return [*first, [*_REPRO, *options, *sorted(before)], [*_REPRO, *options, "--force", "--single-item", *own]]
+
+
+def require(stages: Sequence[str], root: Path) -> None:
+    """Raise ConfigurationError for a name that is no stage of the run's `dvc.yaml`."""
+    known = yaml.safe_load((root / "dvc.yaml").read_bytes())["stages"]
+    if unknown := [name for name in stages if name.split("@")[0] not in known]:
+        raise ConfigurationError(f"dvc.yaml has no stage {', '.join(unknown)}; its stages are {', '.join(known)}")
 
 
 def needed(stages: Sequence[str], root: Path) -> set[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from contract.errors import ConfigurationError
 from contract.files import canonical_json
 from pipelines import paths
 from pipelines.data.integrity import check as integrity
@@ -199,3 +200,12 @@ def test_verdict_of_a_run_that_an_earlier_version_recorded_has_no_bounds(tmp_pat
         "scores": {"roc_auc": 0.75},
         "checks": {"leaks": "passed"},
     }
+
+
+def test_stage_that_is_none_is_refused_by_name(workspace: Workspace) -> None:
+    open_workspace(workspace)
+    with pytest.raises(
+        ConfigurationError, match="no stage evalute, tran; its stages are collect, validate, evaluate, bundle"
+    ):
+        repro_in(workspace, "validate", "evalute", "tran")
+    assert repro_in(workspace, "collect@2013-02") == 0

@@ -366,3 +366,12 @@ def test_list_says_so_when_there_is_no_workspace(
     monkeypatch.chdir(project)
     assert main(["list"]) == 0
     assert capsys.readouterr().err == "there is no workspace: no run is at work, and none has failed\n"
+
+
+def test_state_that_cannot_lie_where_it_is_said_is_refused_by_its_variable(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("BULKHEAD_VAR", "dvc.yaml/state")
+    assert main(["open", "--run", "one"]) == os.EX_CONFIG
+    assert f"BULKHEAD_VAR: {project / 'dvc.yaml/state'} is no directory" in capsys.readouterr().err
