@@ -39,7 +39,8 @@ def because(approval: Mapping[str, Any]) -> str:
         else f"{passed} of {len(checks)} checks passed, and the others were accepted"
     )
     fewest = approval["given"]["gates"]["clusters"]
-    return f"{told}; with 95 % bounds {main['measure']} is {figure(main, fewest=fewest)}."
+    headline = figure(main, "{:,.4f}", fewest)
+    return f"{told}; with 95 % bounds {main['measure']} is {headline}."
 
 
 def _short(check: Mapping[str, Any], told: str) -> str:
