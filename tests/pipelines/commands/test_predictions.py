@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import math
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +56,10 @@ def test_table_holds_features_and_answers_to_the_last_bit(tmp_path: Path) -> Non
 
 
 def test_other_tasks_have_their_own_answers(tmp_path: Path) -> None:
-    kinds = replace(HEADER, task="multiclass", labels=("x", "y", "z"), threshold=None, scores=3)
+    kinds = HEADER._replace(task="multiclass", labels=("x", "y", "z"), threshold=None, scores=3)
     chances = np.array([[0.2, 0.4, 0.4], [0.5, 0.2, 0.3], [0.1, 0.2, 0.7]], np.float32)
     _log(tmp_path / "logs", "kinds", kinds, frame(CALLS, MATRIX, chances))
-    number = replace(HEADER, version="1234567890abcdef", task="regression", labels=(), threshold=None)
+    number = HEADER._replace(version="1234567890abcdef", task="regression", labels=(), threshold=None)
     _log(tmp_path / "logs", "number", number, frame(CALLS, MATRIX, SCORES))
     assert _read(tmp_path) == 0
     found = _tables(tmp_path)
