@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import struct
-from dataclasses import replace
 
 from contract.prediction_log.frames import Answered, Header
 from fleet.monitoring import comparison
@@ -51,7 +50,7 @@ def test_rows_features_scores_and_labels_that_differ_are_counted_and_shown() -> 
 
 
 def test_features_are_compared_by_name_when_the_shadow_has_others() -> None:
-    header = replace(HEADER, features=("day", "hour", "distance"))
+    header = HEADER._replace(features=("day", "hour", "distance"))
     found = compared(request("x", (1.0, 2.0, 0.5)), request("x", (9.0, 2.0, 1.0, 0.5), width=3), header).summary()
     assert found["rows"]["differing"] == 0
     assert found["features"] == {"differing": {}, "live_only": [], "shadow_only": ["day"]}
