@@ -10,24 +10,21 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from msgspec import Struct
-
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 
-class Family(Struct, frozen=True):
-    """The samples of one metric.
+class Family:
+    """The samples of one metric; a plain class, for what reads metrics in environments without msgspec.
 
     Attributes:
         kind: `counter`, `gauge` or `histogram`.
         samples: suffix of the name, labels as `labels` writes them, value.
     """
 
-    name: str
-    kind: str
-    text: str
-    samples: list[tuple[str, str, float]] = []
+    def __init__(self, name: str, kind: str, text: str) -> None:
+        self.name, self.kind, self.text = name, kind, text
+        self.samples: list[tuple[str, str, float]] = []
 
     def add(self, labels: str, value: float) -> None:
         """Add a sample; a counter's name gets the suffix `_total`."""
