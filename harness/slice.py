@@ -41,10 +41,15 @@ def copy_project(directory: Path) -> None:
 def prepared(directory: Path) -> None:
     """Make a slice with the results of `dvc repro`: a copy of BULKHEAD_TEST_SLICE, made by `make test`, else computed here."""
     if made := os.environ.get("BULKHEAD_TEST_SLICE"):
-        shutil.copytree(made, directory, symlinks=True, dirs_exist_ok=True)
+        shutil.copytree(made, directory, symlinks=True, dirs_exist_ok=True, ignore=_sockets)
     else:
         copy_project(directory)
         repro(directory)
+
+
+def _sockets(directory: str, names: list[str]) -> list[str]:
+    """Return the sockets of a fleet that ran there, which cannot be copied."""
+    return [name for name in names if Path(directory, name).is_socket()]
 
 
 def repro(directory: Path, *targets: str) -> None:
