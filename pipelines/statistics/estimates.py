@@ -11,11 +11,9 @@ from numpy.typing import NDArray
 from pipelines.data.clusters import Clusters
 from pipelines.statistics import calibration, parts
 from pipelines.statistics.losses import absolute_errors, log_losses, squared_errors
-from pipelines.statistics.measures import MEASURES, Outcomes, Scores, average_precision
+from pipelines.statistics.measures import MEASURES, Outcomes, Scores, average_precision, counts_by_threshold
 from pipelines.statistics.parts import Statistic, Values
 from pipelines.statistics.tasks import Judgement
-
-_THRESHOLDS = 200
 
 
 def names(judged: Judgement) -> list[str]:
@@ -52,15 +50,8 @@ def by_rows(
 
 def _average_precision(labels: Outcomes, scores: Scores, clusters: Clusters) -> Statistic:
     """Return the statistic of average precision, by percentiles from counts above 200 thresholds; as measured it is exact."""
-    edges = np.unique(np.quantile(scores, np.linspace(0, 1, _THRESHOLDS)))
-    cells, size = np.searchsorted(edges, scores, side="right"), int(clusters.max()) + 1
-    hits, answered = (
-        np.bincount(clusters[rows] * (len(edges) + 1) + cells[rows], minlength=size * (len(edges) + 1))
-        .reshape(size, -1)[:, ::-1]
-        .cumsum(axis=1)
-        .astype(np.float64)
-        for rows in (labels == 1, labels >= 0)
-    )
+    hits, alarms = counts_by_threshold(labels, scores, clusters)
+    answered = hits + alarms
 
     def binned(weights: Values) -> Values:
         # Products of whole numbers: exact, whatever the order in which a processor adds them.
@@ -70,7 +61,7 @@ def _average_precision(labels: Outcomes, scores: Scores, clusters: Clusters) -> 
             values: Values = (np.diff(found, prepend=0.0, axis=1) * precision).sum(axis=1) / found[:, -1]
         return values
 
-    off = (average_precision(labels, scores) or 0.0) - binned(np.ones((1, size)))[0]
+    off = (average_precision(labels, scores) or 0.0) - binned(np.ones((1, len(hits))))[0]
     return Statistic(lambda weights: (binned(weights) + off, None), 0.0, 1.0)
 
 

@@ -25,6 +25,7 @@ Labels = NDArray[np.int8]
 Scores = NDArray[np.float64]
 
 CALIBRATION_BINS = 10
+_THRESHOLDS = 200
 _CHUNK = 1_000_000  # weights of days at a time
 
 
@@ -141,6 +142,23 @@ def calibration(labels: Labels, scores: Scores, bins: int = CALIBRATION_BINS) ->
         for part in np.array_split(order, bins)
         if len(part)
     ]
+
+
+def counts_by_threshold(labels: Labels, scores: Scores, clusters: NDArray[np.int64]) -> tuple[Scores, Scores]:
+    """Return the positives and the negatives at or above each of 200 thresholds, from the highest down.
+
+    Both have the shape (clusters, thresholds), and whole numbers, whose sums are exact.
+    """
+    edges = np.unique(np.quantile(scores, np.linspace(0, 1, _THRESHOLDS)))
+    cells, size = np.searchsorted(edges, scores, side="right"), int(clusters.max()) + 1
+    positives, negatives = (
+        np.bincount(clusters[rows] * (len(edges) + 1) + cells[rows], minlength=size * (len(edges) + 1))
+        .reshape(size, -1)[:, ::-1]
+        .cumsum(axis=1)
+        .astype(np.float64)
+        for rows in (labels == 1, labels == 0)
+    )
+    return positives, negatives
 
 
 def concordance(labels: Labels, scores: Scores, days: NDArray[np.int64]) -> NDArray[np.float64]:

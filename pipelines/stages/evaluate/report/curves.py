@@ -14,7 +14,7 @@ from contract.schema.tasks import TASKS
 from pipelines.data.clusters import Clusters
 from pipelines.params.params import TargetParams
 from pipelines.statistics.comparisons import draws
-from pipelines.statistics.measures import Outcomes, Scores, calibration
+from pipelines.statistics.measures import Outcomes, Scores, calibration, counts_by_threshold
 
 FIELDS = {
     "roc": ("fpr", "tpr"),
@@ -104,18 +104,9 @@ def bands(
     if task.has_many_labels:
         labels = (outcomes[:, None] == np.arange(scores.shape[1])).ravel()
         chances, clusters = scores.ravel(), np.repeat(clusters, scores.shape[1])
-    edges = np.unique(np.quantile(chances, np.linspace(0, 1, _POINTS)))
-    cells, size = np.searchsorted(edges, chances, side="right"), int(clusters.max()) + 1
-    # By cluster, the rows of each outcome at or above each threshold, from the highest threshold down.
-    positives, negatives = (
-        np.bincount(clusters[rows] * (len(edges) + 1) + cells[rows], minlength=size * (len(edges) + 1))
-        .reshape(size, -1)[:, ::-1]
-        .cumsum(axis=1)
-        .astype(np.float64)
-        for rows in (labels == 1, labels == 0)
-    )
+    positives, negatives = counts_by_threshold(labels, chances, clusters)
     rates, precisions = [], []
-    for weights in draws(size, resamples, seed):
+    for weights in draws(len(positives), resamples, seed):
         for hits, alarms in zip(weights @ positives, weights @ negatives, strict=True):
             if hits[-1] and alarms[-1]:  # else one outcome alone was drawn
                 recall = hits / hits[-1]
