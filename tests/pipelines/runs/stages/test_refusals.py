@@ -53,8 +53,10 @@ def test_repro_says_so_when_the_graph_is_broken(workspace: Workspace, text: str)
 
 
 @pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")  # inside of DVC
-def test_repro_names_the_stages_that_there_are(workspace: Workspace) -> None:
+def test_repro_names_the_stages_that_an_older_graph_has(workspace: Workspace) -> None:
     graph.write(workspace.project, open_ended=False)
+    pipeline = workspace.project / "dvc.yaml"
+    pipeline.write_text(f"{pipeline.read_text()}  train:\n    cmd: 'true'\n")
     commit(workspace.project)
     open_workspace(workspace)
     said = refused(workspace.project, "repro", "--run", "first", "--force", "train")
