@@ -50,7 +50,9 @@ class Encoder:
             raise BundleError(f"the feature schema cannot be used: {error}") from error
         parsers = [parse for _, parse in self._parsers]
         self.parsers = dict(self._parsers)
-        bounds = self.bounds = {field.name: _bounds(field) for field in schema.fields if kinds.is_bounded(field)}
+        bounds = self.bounds = {
+            field.name: kinds.bounds(field.minimum, field.maximum) for field in schema.fields if kinds.is_bounded(field)
+        }
         self._sentinels = {
             field.name: sorted(missing_numbers(field)) for field in schema.fields if field.name in bounds
         }
@@ -204,15 +206,8 @@ def _parser(field: Field) -> Parser:
     return parse
 
 
-def _bounds(field: Field) -> tuple[float, float]:
-    """Return the bounds of a field within float32; NaN is outside of any."""
-    low = -kinds.LARGEST if field.minimum is None else max(field.minimum, -kinds.LARGEST)
-    high = kinds.LARGEST if field.maximum is None else min(field.maximum, kinds.LARGEST)
-    return low, high
-
-
 def _bounds_check(field: Field) -> Callable[[float], None]:
-    low, high = _bounds(field)
+    low, high = kinds.bounds(field.minimum, field.maximum)
     shown_low = -math.inf if field.minimum is None else field.minimum
     shown_high = math.inf if field.maximum is None else field.maximum
     problem = f"must be between {shown_low:g} and {shown_high:g}" + (f" {field.unit}" if field.unit else "")

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 from contract.schema import timestamps
 from contract.schema.fields import Field
-from contract.schema.texts import missing_numbers, missing_texts, parse_number, text_or
+from contract.schema.texts import float32, missing_numbers, missing_texts, parse_number, text_or
 from contract.schema.timestamps import Reader
 
 # The largest double that float32 does not round to infinity.
@@ -69,6 +69,13 @@ def reader(field: Field) -> Reader:
 def is_bounded(field: Field) -> bool:
     """Return whether the field has bounds, as numbers do."""
     return KINDS[field.kind].canonical is float
+
+
+def bounds(minimum: float | None, maximum: float | None) -> tuple[float, float]:
+    """Return inclusive bounds within float32. They admit a bound as a column or a tensor of float32 holds it, 0.1 as 0.100000001."""
+    low = -LARGEST if minimum is None else max(min(minimum, float32(minimum)), -LARGEST)
+    high = LARGEST if maximum is None else min(max(maximum, float32(maximum)), LARGEST)
+    return low, high
 
 
 def _number(field: Field) -> Reader:

@@ -51,11 +51,11 @@ def missing_numbers(field: Field) -> frozenset[float]:
         for decimal in (".", field.decimal):
             with suppress(ValueError):
                 number = parse_number(token.strip(), decimal)
-                numbers |= {number, _float32(number)}
+                numbers |= {number, float32(number)}
     return frozenset(filter(math.isfinite, numbers))
 
 
-def _float32(number: float) -> float:
+def float32(number: float) -> float:
     """Return the number rounded to float32, without NumPy, which the fleet's environment lacks."""
     try:
         (rounded,) = struct.unpack("f", struct.pack("f", number))

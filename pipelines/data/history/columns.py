@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from contract.schema.kinds import LARGEST
+from contract.schema.kinds import LARGEST, bounds
 from pipelines.data import tables
 from pipelines.data.history.windows import STATISTICS, Floats, Integers, Known, Rows, pending, windows
 from pipelines.params.features.history import HistoryFeature, period
@@ -122,6 +122,5 @@ def _values(table: pl.DataFrame, name: str | None, data: Data, target: TargetPar
     if name == target.column:
         return tables.outcomes(table, target).cast(pl.Float64).fill_null(np.nan).to_numpy()
     column, values = data.columns[name], table[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
-    low, high = column.minimum, column.maximum
-    within = (values >= (-LARGEST if low is None else low)) & (values <= (LARGEST if high is None else high))
-    return np.where(within, values, np.nan)
+    low, high = bounds(column.minimum, column.maximum)
+    return np.where((values >= low) & (values <= high), values, np.nan)

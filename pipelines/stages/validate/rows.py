@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from contract.schema.kinds import bounds
 from contract.schema.tasks import TASKS
 from pipelines.columns import unreadable
 from pipelines.columns.kinds import KINDS
@@ -75,23 +76,26 @@ def _failures(
 
 
 def _column(name: str, column: Column, values: pl.Series, unread: pl.Series) -> Iterator[tuple[str, pl.Series]]:
-    if (count := int(unread.sum())) > column.tolerance * (values.count() + count):
+    if _exceeds(count := int(unread.sum()), values.count() + count, column.tolerance):
         yield f"type:{name}", unread
     absent = values.is_null() & ~unread
-    if column.must_be_there and absent.sum() > column.missing_budget * len(values):
+    if column.must_be_there and _exceeds(int(absent.sum()), len(values), column.missing_budget):
         yield f"missing:{name}", absent
     for reason, outside in _outside(column, values):
-        if outside.sum() > column.tolerance * values.count():
+        if _exceeds(int(outside.sum()), values.count(), column.tolerance):
             yield f"{reason}:{name}", outside
+
+
+def _exceeds(count: int, total: int, share: float) -> bool:
+    """Return whether some of the total are a larger share. The product would not do: 0.29 * 100 is less than 29."""
+    return total > 0 and count / total > share
 
 
 def _outside(column: Column, values: pl.Series) -> Iterator[tuple[str, pl.Series]]:
     if column.values is not None and values.dtype == pl.String:
         yield "set", ~values.is_in(list(column.values)).fill_null(True)
     if column.is_number and values.dtype == KINDS[column.kind].dtype:
-        low = values < column.minimum if column.minimum is not None else values.is_null() & False
-        high = values > column.maximum if column.maximum is not None else values.is_null() & False
-        yield "range", (low | high).fill_null(False)
+        yield "range", ~values.is_between(*bounds(column.minimum, column.maximum)).fill_null(True)
 
 
 def _unknown_label(values: pl.Series, target: TargetParams) -> pl.Series:

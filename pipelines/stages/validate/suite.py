@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from decimal import Decimal
 from typing import Any
 
+from contract.schema.kinds import bounds
 from contract.schema.tasks import TASKS
 from pipelines.columns.kinds import KINDS
 from pipelines.data import tables
@@ -89,14 +91,18 @@ def _calendar(data: Data, freshness: str | None, month: str) -> list[dict[str, A
 
 
 def _column(name: str, column: Column) -> list[dict[str, Any]]:
-    mostly = 1 - column.tolerance
+    mostly = _others(column.tolerance)
     suite = [
         _expect("expect_column_values_to_be_in_type_list", column=name, type_list=list(KINDS[column.kind].duckdb)),
-        _expect("expect_column_values_to_not_be_null", column=name, mostly=1 - column.missing_budget),
+        _expect("expect_column_values_to_not_be_null", column=name, mostly=_others(column.missing_budget)),
     ]
     if column.minimum is not None or column.maximum is not None:
-        bounds = {"min_value": column.minimum, "max_value": column.maximum}
-        suite.append(_expect("expect_column_values_to_be_between", column=name, mostly=mostly, **bounds))
+        low, high = bounds(column.minimum, column.maximum)
+        within = {
+            "min_value": low if column.minimum is not None else None,
+            "max_value": high if column.maximum is not None else None,
+        }
+        suite.append(_expect("expect_column_values_to_be_between", column=name, mostly=mostly, **within))
     if column.values is not None:
         suite.append(
             _expect("expect_column_values_to_be_in_set", column=name, value_set=list(column.values), mostly=mostly)
@@ -104,8 +110,13 @@ def _column(name: str, column: Column) -> list[dict[str, Any]]:
     return suite
 
 
+def _others(share: float) -> float:
+    """Return what a share leaves, of its decimal digits: 1 - 0.98 is more than 0.02, so 98 rows of 100 would be more than 0.98."""
+    return float(1 - Decimal(str(share)))
+
+
 def _target(target: TargetParams, rate: tuple[float, float]) -> list[dict[str, Any]]:
-    suite = [_expect("expect_column_values_to_not_be_null", column=target.column, mostly=1 - target.missing)]
+    suite = [_expect("expect_column_values_to_not_be_null", column=target.column, mostly=_others(target.missing))]
     if TASKS[target.task].is_number:
         return [
             *suite,

@@ -309,6 +309,21 @@ def test_zero_is_encoded_as_a_table_has_it_whatever_its_sign(value: Any) -> None
     assert ENCODER.encode_table(columns | {"wind": [value]}).tobytes() == matrix.tobytes()
 
 
+def test_value_at_a_bound_is_within_it_in_float32_as_in_float64() -> None:
+    fields = tuple(
+        replace(field, minimum=0.7, maximum=600.2) if field.name == "distance" else field for field in SCHEMA.fields
+    )
+    encoder = Encoder(replace(SCHEMA, fields=fields))
+    for bound in (0.7, 600.2):
+        single = float(np.float32(bound))  # 0.7 is less there, and 600.2 more
+        matrix, _ = encoder.encode_rows([ROW | {"distance": bound}, ROW | {"distance": single}])
+        table = {name: [value] * 2 for name, value in ROW.items()} | {"distance": np.array([bound, single])}
+        assert matrix.tobytes() == encoder.encode_table(table).tobytes()
+        beyond = float(np.nextafter(np.float32(bound), np.float32(bound - 300)))
+        with pytest.raises(InvalidRowsError, match=r"distance.*must be between 0\.7 and 600\.2"):
+            encoder.encode_rows([ROW | {"distance": beyond if bound < 1 else 2 * bound - beyond}])
+
+
 def test_table_value_is_missing_when_a_request_would_be_refused_for_it() -> None:
     columns: dict[str, list[Any]] = {name: [value, value] for name, value in ROW.items()}
     columns |= {"distance": [7000.0, math.nan], "carrier": [None, ""], "at": [None, "yesterday"], "night": [9, None]}

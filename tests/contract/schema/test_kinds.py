@@ -86,6 +86,26 @@ def test_token_is_found_as_a_float32_column_holds_it() -> None:
     assert read(float(np.float32(-9.9)), "number", missing=("-9.9",)) is None
 
 
+@pytest.mark.parametrize(
+    ("minimum", "maximum", "expected"),
+    [
+        (
+            0.7,
+            0.1,
+            (float(np.float32(0.7)), float(np.float32(0.1))),
+        ),  # float32 has the first a bit lower, the second a bit higher
+        (0.1, 0.7, (0.1, 0.7)),
+        (-3, 6000, (-3, 6000)),
+        (None, None, (-kinds.LARGEST, kinds.LARGEST)),
+        (-1e300, 1e300, (-kinds.LARGEST, kinds.LARGEST)),
+    ],
+)
+def test_bounds_admit_themselves_as_a_float32_column_holds_them(
+    minimum: float | None, maximum: float | None, expected: tuple[float, float]
+) -> None:
+    assert kinds.bounds(minimum, maximum) == expected
+
+
 @pytest.mark.parametrize("value", [-sys.float_info.max, "-1.7976931348623157e+308", " -1.79769313486231570E308"])
 def test_token_may_be_a_number_that_float32_does_not_hold(value: Any) -> None:
     tokens = ("-1.7976931348623157e+308", "1e400")

@@ -171,8 +171,7 @@ def field_schema(field: Field, features: tuple[Feature, ...]) -> dict[str, Any]:
     schema = dict(wire_of(field).json)
     if kinds.is_bounded(field) and schema["type"] == "number":
         # Without a bound of its own, a number has those of float32.
-        schema["minimum"] = -kinds.LARGEST if field.minimum is None else field.minimum
-        schema["maximum"] = kinds.LARGEST if field.maximum is None else field.maximum
+        schema["minimum"], schema["maximum"] = kinds.bounds(field.minimum, field.maximum)
     if not field.required:
         schema["nullable"] = True
     parts = [
