@@ -57,7 +57,7 @@ def deliver(data: Data, target: TargetParams, budget: float, month: str) -> Mont
     if budget or is_marked:
         parts = rows.split(tables.read(partition), data, target, month)
         split, split_rows = parts.counts, parts.quarantined.height
-        if (split or is_marked) and split_rows <= budget * total:
+        if (split or is_marked) and not rows.exceeds(split_rows, total, budget):
             tables.write(parts.accepted, paths.accepted(month), in_utc)
             if split:
                 tables.write(parts.quarantined, paths.QUARANTINED / partition.name, in_utc)

@@ -76,17 +76,17 @@ def _failures(
 
 
 def _column(name: str, column: Column, values: pl.Series, unread: pl.Series) -> Iterator[tuple[str, pl.Series]]:
-    if _exceeds(count := int(unread.sum()), values.count() + count, column.tolerance):
+    if exceeds(count := int(unread.sum()), values.count() + count, column.tolerance):
         yield f"type:{name}", unread
     absent = values.is_null() & ~unread
-    if column.must_be_there and _exceeds(int(absent.sum()), len(values), column.missing_budget):
+    if column.must_be_there and exceeds(int(absent.sum()), len(values), column.missing_budget):
         yield f"missing:{name}", absent
     for reason, outside in _outside(column, values):
-        if _exceeds(int(outside.sum()), values.count(), column.tolerance):
+        if exceeds(int(outside.sum()), values.count(), column.tolerance):
             yield f"{reason}:{name}", outside
 
 
-def _exceeds(count: int, total: int, share: float) -> bool:
+def exceeds(count: int, total: int, share: float) -> bool:
     """Return whether some of the total are a larger share. The product would not do: 0.29 * 100 is less than 29."""
     return total > 0 and count / total > share
 

@@ -14,7 +14,7 @@ from pipelines.data.integrity.objects import md5_of
 from pipelines.data.ledger import Batch, batch_id, inputs_digest, project_ledger, refuse_dropped
 from pipelines.data.refused import remove_others, withdraw
 from pipelines.params.params import Column, Data, Params, TargetParams, Validate
-from pipelines.stages.validate import checks, drift, library
+from pipelines.stages.validate import checks, drift, library, rows
 from pipelines.stages.validate.delivery import Month, deliver
 
 _SHOWN = 10
@@ -128,7 +128,7 @@ def _budget_outcome(month: Month, budget: float) -> dict[str, Any]:
         "type": "rows_split_off",
         "column": None,
         "kwargs": {"budget": budget},
-        "success": month.split_rows <= budget * month.rows,
+        "success": not rows.exceeds(month.split_rows, month.rows, budget),
         "element_count": month.rows,
         "unexpected_count": month.split_rows,
         "observed": dict(month.split),

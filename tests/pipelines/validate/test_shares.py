@@ -51,6 +51,20 @@ def test_rows_stay_when_the_very_share_is_outside(
     assert rows.split(table.head(100), params.data, params.target, FEBRUARY).counts == reasons
 
 
+@pytest.mark.parametrize(("count", "is_accepted"), [(29, True), (30, False)])
+def test_month_with_the_very_budget_of_bad_rows_is_accepted(
+    workspace: Path, raw: dict[str, Any], count: int, is_accepted: bool
+) -> None:
+    write_months(workspace)
+    raw["validate"] |= {"budget": 0.29, "rows": [50, 5000], "freshness": None}
+    values = pl.when(pl.int_range(pl.len()) < count).then(101.0).otherwise(pl.col("distance"))
+    params, table = _changed(raw, "distance", values)
+    table.head(100).write_parquet(paths.partition(FEBRUARY))
+    expected = nullcontext() if is_accepted else pytest.raises(DataRejectedError, match="30 of 100")
+    with expected:
+        stage.run(params)
+
+
 @pytest.mark.parametrize("hundredths", range(101))
 def test_share_of_the_others_is_the_quotient_of_their_number(hundredths: int, raw: dict[str, Any]) -> None:
     raw["data"]["columns"]["weight"] |= {"missing": hundredths / 100, "tolerance": hundredths / 100}
