@@ -35,10 +35,21 @@ def text_of(value: Any) -> str:
         # Parquet stores a code as 5 or 5.0 depending on whether the column has gaps; both are the category 5.
         if value == int(value):
             return str(int(value))
-        return text_of(float(value)) if isinstance(value, Decimal) else repr(value)  # JSON carries the float
+        return text_of(float(value)) if isinstance(value, Decimal) else _fraction(value)  # JSON carries the float
     if isinstance(value, date | time) and not isinstance(value, datetime):
         return value.isoformat()
     raise ValueError("must be text")
+
+
+def _fraction(number: float) -> str:
+    """Return the shortest text of a number, and of one that float32 holds, the shortest that float32 tells from others.
+
+    A column or tensor of float32 has 0.1 as 0.10000000149011612; both are "0.1".
+    """
+    if float32(number) == number:
+        texts = (f"{number:.{digits}g}" for digits in range(1, 10))  # 9 are always enough
+        number = next(float(text) for text in texts if float32(float(text)) == number)
+    return repr(number)
 
 
 def missing_numbers(field: Field) -> frozenset[float]:

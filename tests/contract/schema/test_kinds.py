@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 import sys
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -153,6 +154,22 @@ def test_canonical_boolean_is_read_as_what_it_is_when_its_text_is_a_token() -> N
 @pytest.mark.parametrize("kind", ["category", "identifier"])
 def test_text_of_a_number_depends_on_its_value_alone(value: Any, expected: str | None, kind: str) -> None:
     assert read(value, kind) == expected
+
+
+@pytest.mark.parametrize("number", [0.1, 1.6, -9.99, 3.14159, 1e-45, 1.0078125, 16777.217, 2.5e-7])
+def test_text_of_a_number_is_the_same_in_float32(number: float) -> None:
+    single = float(np.float32(number))
+    assert read(single, "category") == str(np.float32(number))
+    if float(str(np.float32(number))) == number:  # written with no more digits than float32 has
+        assert read(number, "category") == read(single, "category")
+
+
+def test_numbers_of_float32_have_texts_of_their_own() -> None:
+    drawn = struct.unpack("4000f", Random(1).randbytes(16_000))
+    singles = {each for each in drawn if math.isfinite(each)}
+    texts = {read(each, "category") for each in singles}
+    assert len(texts) == len(singles)
+    assert {float(np.float32(text)) for text in texts} == singles
 
 
 @pytest.mark.parametrize("value", ["?", " ? ", -1, -1.0, "-1"])

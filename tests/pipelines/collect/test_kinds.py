@@ -241,6 +241,14 @@ def test_one_code_has_one_text_when_a_later_month_has_gaps(workspace: Path, raw:
     assert kinds.convert(gaps["code"], field).values.to_list() == ["1", None]
 
 
+def test_one_fraction_has_one_text_when_a_file_has_it_as_float32() -> None:
+    found = [
+        kinds.convert(pl.Series("code", [1.6, 0.1], dtype=kind), Field("code", "category")).values
+        for kind in (pl.Float32, pl.Float64)
+    ]
+    assert [each.to_list() for each in found] == [["1.6", "0.1"]] * 2
+
+
 def test_rows_with_and_without_an_offset_are_refused_with_counts(workspace: Path, raw: dict[str, Any]) -> None:
     text = "promised,order\n2024-01-02T10:00Z,a\n2024-01-03T10:00,b\n2024-01-04T10:00+02:00,c\n"
     with pytest.raises(DataRejectedError, match=r"'promised': 2 times have an offset and 1 have none"):
