@@ -1,4 +1,4 @@
-"""The directories in which this process may make cgroups, under cgroup v1, v2, or both at once.
+"""The cgroups that this process may make, under cgroup v1, v2, or both at once.
 
 They lie below this process's cgroup under v1, and beside it under v2, where a cgroup that has processes cannot have limited children.
 Source: Linux, admin-guide/cgroup-v1/cgroups.rst and admin-guide/cgroup-v2.rst, "No Internal Process Constraint".
@@ -6,6 +6,7 @@ Source: Linux, admin-guide/cgroup-v1/cgroups.rst and admin-guide/cgroup-v2.rst, 
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -42,6 +43,45 @@ def places(process: Path = _PROCESS) -> dict[str, Place]:
                     if controller in words(beside / "cgroup.controllers"):
                         found[controller] = Place(2, beside)
     return found
+
+
+def group(place: Place, controller: str, name: str) -> Path:
+    """Make a cgroup with a controller, if there is none, and return its directory; under v2 its processes go into cgroups below it.
+
+    These keep the controller on: systemd turns off what no unit of its own asks for, unless a cgroup below uses it.
+
+    Raises:
+        OSError: this user may not make one here, or the kernel allows none.
+    """
+    directory = place.directory / name
+    if place.version == 1:
+        directory.mkdir(exist_ok=True)
+        return directory
+    if not os.access(place.directory / "cgroup.procs", os.W_OK):  # moving a process takes it
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    # The root of all, which may have both, lacks the first file.
+    if (place.directory / "cgroup.type").exists() and words(place.directory / "cgroup.procs"):
+        raise OSError(
+            errno.EBUSY, "it has processes of its own, as a container's has, so that none below it can be limited"
+        )
+    _enable(place.directory, controller)
+    directory.mkdir(exist_ok=True)
+    _enable(directory, controller)
+    return directory
+
+
+def _enable(directory: Path, controller: str) -> None:
+    switches = directory / "cgroup.subtree_control"
+    if controller not in words(switches):
+        switches.write_text(f"+{controller}")
+
+
+def reason(place: Place, error: OSError) -> str:
+    """Return why no cgroup could be made or limited in a place, and what helps, in one line."""
+    advice = ""
+    if place.version == 2 and isinstance(error, PermissionError) and os.geteuid():
+        advice = "; start it by `systemd-run --user --scope`"
+    return f"{place.directory}: {error.strerror}{advice}"
 
 
 def _mount(line: str) -> tuple[str, str, Path, list[str]]:

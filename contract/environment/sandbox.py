@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ _SETTINGS = ("/etc/ld.so.cache", "/etc/localtime", "/sys/kernel/mm/transparent_h
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
 _NAMESPACES = ("--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-cgroup-try")
 _LIMIT_S = 30
+_MESSAGE_LENGTH = 300
 SEALED = ("--remount-ro", "/")  # after the last mount
 
 
@@ -53,7 +55,7 @@ def problem_of(command: Sequence[str]) -> str:
         tried = subprocess.run(command, capture_output=True, text=True, timeout=_LIMIT_S, check=False)
     except (OSError, subprocess.SubprocessError) as error:
         return f"bubblewrap does not work here: {error}"
-    said = " ".join(tried.stderr.split())[:200]
+    said = textwrap.shorten(tried.stderr, _MESSAGE_LENGTH, placeholder=" …")
     return f"bubblewrap does not work here: {said or tried.returncode}" if tried.returncode else ""
 
 

@@ -105,18 +105,25 @@ def contention(bundle: Bundle, requests: int = REQUESTS, seconds: float = _ALONE
 
 @contextmanager
 def unweighed(one: DrilledFleet) -> Iterator[None]:
-    """Take the fleet's processes out of its cgroup during the block, where this machine has let it make one."""
+    """Give the fleet the usual weight during the block, where this machine has let it have another."""
     place = places().get("cpu")
-    group = place.directory / weight.GROUP if place else None
-    if place is None or group is None or not group.is_dir():
-        print("  the fleet has the usual weight: no cgroup of v1 can be made for the CPU")
+    if place is None or not weight.members_of(place).is_dir():
+        print("  the fleet has the usual weight: no cgroup can be made for the CPU")
         yield
+        return
+    if place.version == 2:  # where what has no weight of its own is in a cgroup of the usual one, too
+        share = place.directory / weight.GROUP / "cpu.weight"
+        share.write_text(str(weight.USUAL))
+        try:
+            yield
+        finally:
+            share.write_text(str(_WEIGHT))
         return
     _move(one, place.directory)
     try:
         yield
     finally:
-        _move(one, group)
+        _move(one, weight.members_of(place))
 
 
 def _move(one: DrilledFleet, group: Path) -> None:

@@ -59,7 +59,7 @@ class Fleet:
         self._installed = Installed(settings.root, self._store, settings.verify_keys)
         self._supervisor = Supervisor(settings.root)
         self._proxy = Proxy(settings)
-        self._keepers = Keepers(settings, self._supervisor)
+        self._keepers = Keepers(settings, self._supervisor, tell)
         self._wanted = WantedReader(settings, self._store, tell)
         self._convergence = Convergence(settings, self._store, self._installed, self._supervisor, self._proxy, tell)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 from fleet.configuration import state as fleet_state
@@ -22,16 +23,15 @@ _GUARD_LIMIT_S, _POLL_S = 10.0, 0.1
 class Keepers:
     """The processes of a fleet that no bundle needs, started where they do not run."""
 
-    def __init__(self, settings: Settings, supervisor: Supervisor) -> None:
-        self._settings, self._supervisor = settings, supervisor
+    def __init__(self, settings: Settings, supervisor: Supervisor, tell: Callable[[str], None]) -> None:
+        self._settings, self._supervisor, self._tell = settings, supervisor, tell
 
     def start(self) -> None:
         """Start supervisord unless one runs and answers; programs of an earlier one serve until they are replaced."""
         if not self._supervisor.answers():
             heartbeat.begin(self._settings.root)
             environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-            prefix = weight.within(self._settings.weight) if self._settings.weight else ()
-            self._supervisor.start(environment, program_of(self._settings), prefix)
+            self._supervisor.start(environment, program_of(self._settings), self.weighed())
             left = self._supervisor.strays()
             saved = fleet_state.load(self._settings.state)
             # Replicas of a killed supervisord may have outlived it; the others are gone for good.
@@ -39,6 +39,15 @@ class Keepers:
             fleet_state.save(self._settings.state, replace(saved, replicas=alive))
         self._ensure_reconciler()
         self.ensure_page()
+
+    def weighed(self) -> list[str]:
+        """Return the words before supervisord's command that give the fleet its weight."""
+        if self._settings.weight is None:
+            return []
+        words, lacking = weight.within(self._settings.weight)
+        if lacking:
+            self._tell(f"the fleet has an equal share of the CPU in spite of BULKHEAD_FLEET_WEIGHT: {lacking}")
+        return words
 
     def await_guard(self) -> None:
         """Wait until the reconciler has begun its work, so that the fleet is guarded when `up` ends."""

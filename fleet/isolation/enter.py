@@ -26,9 +26,14 @@ def main(uid: int, command: list[str]) -> None:
     for capability in range(_MOST_CAPABILITIES):
         libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
     if uid:
-        os.setgroups([])
-        os.setresgid(uid, uid, uid)
-        os.setresuid(uid, uid, uid)
+        try:
+            os.setgroups([])
+            os.setresgid(uid, uid, uid)
+            os.setresuid(uid, uid, uid)
+        except OSError as error:  # in a user namespace that has no such user
+            sys.exit(
+                f"not started: root cannot become user {uid} here ({error.strerror}); run the fleet as an ordinary user"
+            )
         libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)  # else what is below /proc/self would stay root's
     if libc.capset((ctypes.c_uint32 * 2)(_VERSION_3, 0), (ctypes.c_uint32 * 6)()):
         sys.exit("not started: the capabilities of the sandbox's first process cannot be dropped")

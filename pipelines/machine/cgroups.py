@@ -8,14 +8,12 @@ Source: Linux, admin-guide/cgroup-v1/memory.rst and admin-guide/cgroup-v2.rst.
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from contract.environment.cgroups import Place, places, words
+from contract.environment.cgroups import Place, group, places, reason
 
 NAME = "bulkhead-training"
 IDLE = 0  # a weight: only the time that nobody else wants
@@ -90,44 +88,26 @@ def make(limits: Limits, name: str, process: Path = _PROCESS) -> Membership:
         try:
             leaves[_made(place, controller, value, name)] = None
         except OSError as error:
-            missing[controller] = f"{place.directory}: {error.strerror}"
+            missing[controller] = reason(place, error)
     return Membership(tuple(leaves), missing)
 
 
 def _made(place: Place, controller: str, value: int, name: str) -> Path:
-    common = place.directory / NAME
-    leaf = common / name
     write = {1: _write_v1, 2: _write_v2}[place.version]
     for left in range(_TRIES - 1, -1, -1):
         try:
-            if place.version == 2:
-                _require_writable(place.directory / "cgroup.procs")
-                _enable(place.directory, controller)
-            common.mkdir(exist_ok=True)
+            common = group(place, controller, NAME)
             write(common, controller, value)
-            if place.version == 2:
-                _enable(common, controller)
             for other in common.iterdir():
                 if other.is_dir() and not Path("/proc", other.name).exists():
                     _remove(other)  # a killed process could not
+            leaf = common / name
             leaf.mkdir(exist_ok=True)
             return leaf
         except FileNotFoundError:  # another process that ended has just removed the common one
             if not left:
                 raise
     raise AssertionError("unreachable")
-
-
-def _require_writable(path: Path) -> None:
-    """Require what moving a process takes: to write to the cgroup that has both its old and its new one."""
-    if not os.access(path, os.W_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-
-
-def _enable(directory: Path, controller: str) -> None:
-    switches = directory / "cgroup.subtree_control"
-    if controller not in words(switches):
-        switches.write_text(f"+{controller}")
 
 
 def _write_v1(common: Path, controller: str, value: int) -> None:

@@ -52,7 +52,7 @@ def enter(stage: str) -> None:
         return
     own = cgroups.make(limits, str(os.getpid()))
     if own.missing and stage == "train":  # once in a run
-        reasons = "; ".join(own.missing.values())
+        reasons = "; ".join(dict.fromkeys(own.missing.values()))  # under v2 both controllers have one
         print(f"{stage}: {_lacks(own.missing)} beside a fleet on this machine ({reasons})", file=sys.stderr)
     if not own.leaves:
         return

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from contract.environment.cgroups import Place, places
+from contract.environment.cgroups import Place, places, reason
 from contract.errors import EXIT_CONFIGURATION, ConfigurationError
 from harness import PROJECT
 from harness.waiting import until
@@ -107,6 +107,41 @@ def test_v2_says_which_controller_is_missing(tmp_path: Path) -> None:
     made = cgroups.make(Limits(IDLE, 300 * MB), LEAF, v2(tmp_path, controllers="memory pids"))
     assert len(made.leaves) == 1
     assert made.missing == {"cpu": "no cgroup file system with the controller cpu"}
+
+
+def test_v2_says_that_no_cgroup_below_one_with_processes_can_be_limited(tmp_path: Path) -> None:
+    process = v2(tmp_path)
+    place = tmp_path / "unified" / "user.slice"
+    (place / "cgroup.type").write_text("domain\n")
+    (place / "cgroup.procs").write_text("1\n")
+    made = cgroups.make(Limits(IDLE, 300 * MB), LEAF, process)
+    assert made.leaves == ()
+    why = f"{place}: it has processes of its own, as a container's has, so that none below it can be limited"
+    assert made.missing == dict.fromkeys(("cpu", "memory"), why)
+    assert (place / "cgroup.subtree_control").read_text() == ""
+
+
+@pytest.mark.parametrize(("version", "uid", "advice"), [(2, 1000, True), (2, 0, False), (1, 1000, False)])
+def test_ordinary_user_is_told_what_gives_them_a_cgroup(
+    monkeypatch: pytest.MonkeyPatch, version: int, uid: int, advice: bool
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    said = reason(Place(version, Path("/a")), PermissionError(13, "Permission denied"))
+    assert said == "/a: Permission denied" + "; start it by `systemd-run --user --scope`" * advice
+
+
+def test_a_reason_that_both_limits_have_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lacking = cgroups.Membership((), {"cpu": "/a: no", "memory": "/a: no"})
+    monkeypatch.setattr(cgroups, "make", lambda *_: lacking)
+    monkeypatch.setattr(cgroups, "is_inside", lambda: False)
+    monkeypatch.setenv(contained.WEIGHT, "idle")
+    contained.enter("train")
+    expected = (
+        "train: training has an equal share of the CPU and no memory limit beside a fleet on this machine (/a: no)\n"
+    )
+    assert capsys.readouterr().err == expected
 
 
 def test_nothing_is_made_where_there_is_no_cgroup_file_system(tmp_path: Path) -> None:

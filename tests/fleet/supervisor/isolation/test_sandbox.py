@@ -111,6 +111,25 @@ def test_problem_is_named_when_bubblewrap_fails(monkeypatch: pytest.MonkeyPatch,
     assert "does not work here: bwrap: No permissions to create new namespace" in found.problem
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can take another identity")
+def test_problem_is_named_where_root_is_the_only_user_of_its_namespace(tmp_path: Path) -> None:
+    code = (
+        "import pathlib, sys; from fleet.isolation import sandbox; from fleet.configuration.settings import Settings; "
+        "print(sandbox.find('auto', Settings('store', tuple, pathlib.Path(sys.argv[1]))).problem)"
+    )
+    command = ["unshare", "--user", "--map-root-user", sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)
+    if not shutil.which("bwrap"):
+        pytest.skip(done.stdout)
+    assert "bubblewrap does not work here: not started: root cannot become user 60999 here" in done.stdout
+    assert "; run the fleet as an ordinary user; replicas run as" in done.stdout
+
+
+def test_long_message_of_bubblewrap_is_cut_between_words() -> None:
+    said = sandbox.roots.problem_of([sys.executable, "-c", f"import sys; sys.exit({'word ' * 100!r})"])
+    assert said == f"bubblewrap does not work here: {'word ' * 59}…"
+
+
 def test_fleet_is_not_started_when_isolation_is_required_and_there_is_none(
     new_fleet: FleetCommand, tmp_path: Path
 ) -> None:
