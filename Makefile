@@ -147,7 +147,7 @@ docs: | .venv/docs/installed.txt .venv/pipeline/installed.txt .venv/fleet/instal
 	@echo "var/docs/index.html"
 
 .PHONY: drills
-drills: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt .venv/client/installed.txt .venv/fuzz/installed.txt  ## faults injected for real: hostile, slow and greedy callers, processes that die and hang
+drills: | .venv/pipeline/installed.txt .venv/serving/installed.txt .venv/fleet/installed.txt .venv/client/installed.txt .venv/fuzz/installed.txt .venv/test/installed.txt  ## faults injected for real: hostile, slow and greedy callers, processes that die and hang
 	$(PIPELINE) python -m drills
 
 .PHONY: score

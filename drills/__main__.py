@@ -15,6 +15,7 @@ from drills.fleet import chaos, contention, faults, hosts, shadows
 from drills.fleet.canary import by_dag, judge
 from drills.hostile import drill, fuzzing, wall
 from drills.training import coverage, kills, scheduled, slices, verdicts
+from drills.training.cgroup2 import drill as virtual
 from harness.bundles import Bundle, find
 
 _DRILLS: dict[str, Callable[[Bundle, argparse.Namespace], list[results.Result]]] = {
@@ -29,6 +30,7 @@ _DRILLS: dict[str, Callable[[Bundle, argparse.Namespace], list[results.Result]]]
     "fleet": lambda bundle, _: faults.fleet(bundle),
     "chaos": lambda bundle, asked: chaos.chaos(bundle, asked.seed),
     "contention": lambda bundle, _: contention.contention(bundle),
+    "cgroup2": lambda *_: virtual.cgroup2(),
     "shadow": lambda bundle, _: shadows.shadow(bundle),
     "judge": lambda bundle, _: judge.judge(bundle),
     "hosts": lambda bundle, _: hosts.several(bundle),

@@ -305,7 +305,7 @@ SERVING = (
         33,
         "training at full tilt at peak traffic",
         "p99 grows by 10 % at most, L3",
-        ("contention",),
+        ("contention", "cgroup2"),
         (
             "functional/faults/test_contention.py::test_no_request_fails_beside_training_that_gets_what_the_fleet_leaves",
         ),

@@ -1,6 +1,6 @@
 """The drill of cgroup v2 and of ordinary users: the tests of cgroups and of the wall, in a virtual machine of User-mode Linux.
 
-Its kernel is Debian's package user-mode-linux; everything else is this machine's, read-only. It needs no right and no image.
+Its kernel is of Debian's package user-mode-linux; everything else is this machine's, read-only.
 """
 
 from __future__ import annotations

@@ -71,7 +71,15 @@ def main(results: Path) -> None:
                     "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
                 ]
                 variables += [f"HOME={scratch}", "BULKHEAD_TRAINING_WEIGHT=none"]
-                pytest = [str(interpreter(environment)), "-m", "pytest", "--quiet", "-p", "no:cacheprovider"]
+                pytest = [
+                    str(interpreter(environment)),
+                    "-m",
+                    "pytest",
+                    "--quiet",
+                    "--color=no",
+                    "-p",
+                    "no:cacheprovider",
+                ]
                 pytest += [f"--basetemp={scratch}/tests", f"--junitxml={found}", *tests]
                 subprocess.run([*surroundings.command, "env", "-C", str(PROJECT), *variables, *pytest], check=False)
                 if found.exists():
