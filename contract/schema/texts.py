@@ -14,6 +14,7 @@ from contract.schema.fields import Field
 
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII).fullmatch
 _NAN = re.compile(r"[+-]?nan", re.ASCII | re.IGNORECASE).fullmatch
+_WRITTEN_DIGITS = 12  # significant ones, at most, of a number that somebody wrote as a category
 
 
 def text_of(value: Any) -> str:
@@ -42,14 +43,16 @@ def text_of(value: Any) -> str:
 
 
 def _fraction(number: float) -> str:
-    """Return the shortest text of a number, and of one that float32 holds, the shortest that float32 tells from others.
+    """Return the shortest text of a number, and of one that only float32 can have made so long, the text that it was there.
 
-    A column or tensor of float32 has 0.1 as 0.10000000149011612; both are "0.1".
+    A column or tensor of float32 has 0.1 as 0.10000000149011612; both are "0.1". A short text such as 1234.03125 stays, although float32
+    needs fewer digits to tell it from others: the same number may come as text.
     """
-    if float32(number) == number:
+    text = repr(number)
+    if len(Decimal(text).as_tuple().digits) > _WRITTEN_DIGITS and float32(number) == number:
         texts = (f"{number:.{digits}g}" for digits in range(1, 10))  # 9 are always enough
-        number = next(float(text) for text in texts if float32(float(text)) == number)
-    return repr(number)
+        text = repr(next(float(each) for each in texts if float32(float(each)) == number))
+    return text
 
 
 def missing_numbers(field: Field) -> frozenset[float]:
