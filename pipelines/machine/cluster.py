@@ -70,7 +70,37 @@ def _connected(client_class: Any, workers: int, scheduler: str | None) -> Iterat
             f"train.scheduler: {scheduler} is no address: {error}; allowed is one such as tcp://10.0.0.5:8786"
         ) from error
     with client:
+        _check_alike(client, scheduler)
         yield client
+
+
+def _check_alike(client: Any, scheduler: str) -> None:
+    """Check that the workers have this code and these libraries, which no file names to them.
+
+    Raises:
+        ConfigurationError: one has not.
+    """
+    expected = _libraries()
+    start = f"start it in the project: `.venv/pipeline/bin/python -m dask worker {scheduler}`"
+    for worker, found in client.run(_libraries, on_error="return").items():
+        if isinstance(found, ImportError):
+            raise ConfigurationError(
+                f"train.scheduler: worker {worker} does not find this project's code ({found}); {start}"
+            )
+        if isinstance(found, dict) and found != expected:
+            other = {name: version for name, version in found.items() if version != expected[name]}
+            raise ConfigurationError(
+                f"train.scheduler: worker {worker} has other libraries, {other}, and not {expected}; {start}"
+            )
+
+
+def _libraries() -> dict[str, str]:
+    """Return the versions that a model depends on."""
+    import numpy
+    import polars
+    import xgboost
+
+    return {library.__name__: library.__version__ for library in (numpy, polars, xgboost)}
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from contract.errors import UnavailableError
 from pipelines.data import tables
 from pipelines.data.training import BATCH_ROWS, Batch, Part, Rows, Span
 from pipelines.machine import cluster
+from pipelines.models.engines import seen
 from pipelines.models.engines.checkpoints import Checkpoint
 from pipelines.models.engines.chunks import is_over
 from pipelines.models.engines.local import LocalEngine, Matrices, Parts
@@ -188,6 +189,7 @@ class ClusterEngine:
             if len(free) >= ranks or ((waited >= _RETURN_S or is_first) and sum(free.values()) >= ranks):
                 # Matrices are made by all ranks together: new ones, even where an old one is left.
                 self._places, self._reached, self._attempt = dealt(free, ranks), b"", self._attempt + 1
+                seen.check(self._client, self._places, self._job.directory)
                 return
             if waited >= _WORKERS_S:
                 raise UnavailableError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -21,7 +22,7 @@ from contract.schema.schema import Feature, FeatureSchema, Field, Target
 from pipelines.data.training import Batch, Part, Rows, write
 from pipelines.machine import cluster as machine
 from pipelines.machine.cluster import connected, threads
-from pipelines.models.engines import cluster
+from pipelines.models.engines import cluster, seen
 from pipelines.models.engines.cluster import Share, dealt
 from pipelines.models.families import boosting
 from pipelines.models.family import Session
@@ -150,6 +151,23 @@ def test_error_of_a_rank_is_told_when_no_worker_died(own: Any, rows: Rows, monke
     object.__setattr__(elsewhere, "directory", rows.directory / "moved")  # as on workers that lack the files
     with pytest.raises(Exception, match="contains no training rows"):
         _trained(elsewhere, own)
+
+
+def test_workers_that_do_not_see_the_rows_are_told_by_the_key_before_they_train(rows: Rows, own: Any) -> None:
+    def hide() -> None:
+        seen.files = lambda _: "Permission denied"
+
+    def show() -> None:
+        importlib.reload(seen)
+
+    own.run(hide)
+    try:
+        with pytest.raises(
+            ConfigurationError, match=rf"^train.scheduler: .* {rows.directory}: Permission denied; give"
+        ):
+            _trained(rows, own)
+    finally:
+        own.run(show)
 
 
 def test_address_that_does_not_answer_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

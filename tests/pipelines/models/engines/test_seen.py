@@ -1,0 +1,94 @@
+"""Workers of a cluster that lack the training rows, this project's code or its libraries, or have others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contract.errors import EXIT_CONFIGURATION, ConfigurationError
+from pipelines.machine import cluster
+from pipelines.models.engines import seen
+
+
+class Client:
+    """What `distributed.Client` is to the checks: workers, each of which answers as its function says, or not at all."""
+
+    def __init__(self, **workers: Callable[[], Any] | None) -> None:
+        self._workers = workers
+
+    def run(self, _: Any, *__: Any, on_error: str, workers: list[str] | None = None) -> dict[str, Any]:
+        return {
+            name: answer()
+            for name, answer in self._workers.items()
+            if answer is not None and (workers is None or name in workers)
+        }
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    for name, content in (
+        ("2024-01.parquet", b"one"),
+        ("2024-02.parquet", b"x" * 100_000 + b"two"),
+        (".gitignore", b""),
+    ):
+        (tmp_path / name).write_bytes(content)
+    return tmp_path
+
+
+def changed(rows: Path, name: str, content: bytes | None) -> Callable[[], Any]:
+    """What a worker answers in whose directory one file differs."""
+    other = rows.with_name(f"{rows.name}-of-a-worker")
+    other.mkdir()
+    for path in rows.iterdir():
+        (other / path.name).write_bytes(path.read_bytes())
+    (other / name).write_bytes(content) if content else (other / name).unlink()
+    return lambda: seen.files(other)
+
+
+def test_workers_that_see_the_same_files_pass_and_one_that_does_not_answer_is_not_judged(rows: Path) -> None:
+    same = changed(rows, ".gitignore", b"of no account")
+    seen.check(Client(a=same, b=None), ["a", "b", "a"], rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("2024-02.parquet", None, "2024-02.parquet is missing there"),
+        ("2024-02.parquet", b"x" * 100_000 + b"owt", "2024-02.parquet is another file there"),
+        ("2024-01.parquet", b"one more", "2024-01.parquet is another file there"),
+        ("2024-03.parquet", b"three", "2024-03.parquet is there alone"),
+    ],
+)
+def test_worker_with_another_file_is_named_with_it(rows: Path, name: str, content: bytes | None, said: str) -> None:
+    client = Client(a=lambda: seen.files(rows), b=changed(rows, name, content))
+    with pytest.raises(
+        ConfigurationError, match=rf"^train.scheduler: worker b does not see .* {rows}: {said}; give the"
+    ):
+        seen.check(client, ["a", "b"], rows)
+    seen.check(client, ["a"], rows)  # b has no rank
+
+
+def test_worker_without_the_directory_is_named_with_the_reason(rows: Path) -> None:
+    client = Client(a=lambda: seen.files(rows / "nowhere"))
+    with pytest.raises(ConfigurationError, match=f"in {rows}: No such file or directory; give the workers") as caught:
+        seen.check(client, ["a"], rows)
+    assert caught.value.exit_code == EXIT_CONFIGURATION
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (
+            ModuleNotFoundError("No module named 'pipelines'"),
+            r"does not find this project's code \(No module named 'pipel.*",
+        ),
+        (cluster._libraries() | {"xgboost": "0.1"}, r"has other libraries, {'xgboost': '0.1'}, and not .*"),
+    ],
+)
+def test_worker_of_another_environment_is_named_with_how_to_start_it(answer: Any, said: str) -> None:
+    client = Client(a=cluster._libraries, b=lambda: OSError("gone"), c=lambda: answer)
+    with pytest.raises(ConfigurationError, match=f"^train.scheduler: worker c {said}python -m dask worker tcp://x:1`$"):
+        cluster._check_alike(client, "tcp://x:1")
