@@ -16,7 +16,7 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -171,12 +171,14 @@ def _has_lost_its_database(choice: Choice) -> bool:
 
 
 def _status() -> int:
-    """Print whether Airflow runs and is healthy; 1 if it does not, or has lost its database."""
+    """Print what runs, and its health; end with 75 unless all of it is up and healthy, as the fleet's `status` does."""
     choice, running = site.chosen(), HOME.is_dir() and _supervisor().answers()
     programs = {name: state.state for name, state in _supervisor().states().items()} if running else {}
-    kinds = {"database": choice.database, "executor": choice.executor}
-    print(json.dumps({"running": running, "url": URL, **kinds, "programs": programs, "health": _health()}, indent=2))
-    return 0 if running and not _has_lost_its_database(choice) else 1
+    kinds, health = {"database": choice.database, "executor": choice.executor}, _health() if running else {}
+    print(json.dumps({"running": running, "url": URL, **kinds, "programs": programs, "health": health}, indent=2))
+    is_lost = running and _has_lost_its_database(choice)
+    is_up = all(state == "RUNNING" for state in programs.values()) and _is_healthy(health)
+    return 0 if running and is_up and not is_lost else EXIT_RETRY
 
 
 def _cli(arguments: list[str]) -> int:
@@ -213,6 +215,11 @@ def _health() -> dict[str, str | None]:
     return {name: part.get("status") for name, part in parts.items() if isinstance(part, dict)}
 
 
+def _is_healthy(health: Mapping[str, str | None]) -> bool:
+    """Tell whether every component that is always there is healthy; a triggerer is not."""
+    return all(health.get(name) == "healthy" for name in ("metadatabase", "scheduler", "dag_processor"))
+
+
 def _answer(path: str, limit_s: float) -> dict[str, Any]:
     """Return the JSON that the API server answers; empty if it does not."""
     connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=limit_s)
@@ -229,12 +236,10 @@ def _answer(path: str, limit_s: float) -> dict[str, Any]:
 def _wait_until_healthy(choice: Choice) -> int:
     """Wait until every component is healthy; return the exit code."""
     deadline = time.monotonic() + _START_LIMIT_S
-    needed = ("metadatabase", "scheduler", "dag_processor")
     supervisor = _supervisor()
     while time.monotonic() < deadline and supervisor.answers():
-        health = _health()
         # The API of tasks makes its routes at the first request, two seconds of CPU time that the first task would wait for.
-        if all(health.get(name) == "healthy" for name in needed) and _answer("/execution/health", limit_s=60):
+        if _is_healthy(_health()) and _answer("/execution/health", limit_s=60):
             print(f"Airflow is at {URL}\n  user admin, password in {site.PASSWORDS}\n  logs in {HOME / 'logs'}")
             if choice.executor == "celery":
                 print(f"  other workers: bin/airflow-local worker FILE, with a copy of {site.WORKER}")

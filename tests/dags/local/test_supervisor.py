@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from contract.errors import EXIT_RETRY
 from harness import interpreter, processes
 from harness.ports import free_ports
 from harness.waiting import until
@@ -68,7 +69,7 @@ class Site:
 
     @property
     def states(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.ask("status"))["programs"]
+        found: dict[str, Any] = json.loads(self.run("status").stdout)["programs"]
         return found
 
     @property
@@ -113,13 +114,14 @@ def test_components_are_started_again_when_they_are_killed(site: Site) -> None:
         os.kill(process, signal.SIGKILL)
     until(lambda: all(site.of(f"bin/airflow {name}") - before[name] for name in COMPONENTS), "others")
     until(lambda: is_complete(site), "all to run")
+    until(lambda: site.run("status").returncode == 0, "all to be healthy")
 
 
 def test_up_begins_anew_when_the_database_is_gone(site: Site) -> None:
     before = site.of("bin/airflow ")
     (site.root / "var" / "airflow" / "airflow.db").unlink()
     done = site.run("status")
-    assert (done.returncode, "airflow.db, Airflow's database, is gone or broken" in done.stderr) == (1, True)
+    assert (done.returncode, "airflow.db, Airflow's database, is gone or broken" in done.stderr) == (EXIT_RETRY, True)
     site.ask("up")
     assert not processes.running_of(before)
     assert site.states.keys() == {*COMPONENTS, "guard"}
@@ -161,4 +163,6 @@ def test_down_ends_everything_when_supervisord_hangs(site: Site) -> None:
 def test_nothing_is_left_after_down(site: Site) -> None:
     assert "stopped" in site.ask("down")
     assert nothing_is_left(site)
+    status = site.run("status")
+    assert (status.returncode, json.loads(status.stdout)["running"]) == (EXIT_RETRY, False)
     assert "not running" in site.ask("down")

@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
+from contract.errors import EXIT_RETRY
 from harness import interpreter
 from harness.waiting import until
 from tests.dags.scheduling.place import COLLECT, LIMIT_S, LONG_AGO, TRAIN, Place, place
@@ -176,7 +177,8 @@ def test_new_database_takes_the_place_of_one_that_is_gone_and_its_scheduler_catc
         for file in (tiny.root / "var" / "airflow").glob("airflow.db*"):
             file.unlink()
         status = tiny.control("status", check=False)
-        assert (status.returncode, "airflow.db, Airflow's database, is gone or broken" in status.stdout) == (1, True)
+        said = "airflow.db, Airflow's database, is gone or broken"
+        assert (status.returncode, said in status.stdout) == (EXIT_RETRY, True)
         tiny.compile("--catch-up-from", "2013-05")
         tiny.begin()
         tiny.airflow.call("PATCH", f"/api/v2/dags/{TRAIN}", {"is_paused": True})
