@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -75,32 +76,33 @@ def _connected(client_class: Any, workers: int, scheduler: str | None) -> Iterat
 
 
 def _check_alike(client: Any, scheduler: str) -> None:
-    """Check that the workers have this code and these libraries, which no file names to them.
+    """Check that the scheduler and the workers have this code and these libraries: tasks come to both as names in this code.
 
     Raises:
         ConfigurationError: one has not.
     """
-    expected = _libraries()
-    start = f"start it in the project: `.venv/pipeline/bin/python -m dask worker {scheduler}`"
-    for worker, found in client.run(_libraries, on_error="return").items():
-        if isinstance(found, ImportError):
+
+    def libraries() -> dict[str, str] | str:
+        # Local, so that it is sent by value: it runs where nothing of ours can be imported.
+        try:
+            importlib.import_module("pipelines.machine.cluster")
+            return {name: importlib.import_module(name).__version__ for name in ("numpy", "polars", "xgboost")}
+        except ImportError as error:
+            return str(error)
+
+    expected, found = libraries(), {"the scheduler": client.run_on_scheduler(libraries)}
+    found |= {f"worker {address}": of for address, of in client.run(libraries, on_error="ignore").items()}
+    for who, of in found.items():
+        if of != expected:
+            role = "scheduler" if who == "the scheduler" else f"worker {scheduler}"
             raise ConfigurationError(
-                f"train.scheduler: worker {worker} does not find this project's code ({found}); {start}"
-            )
-        if isinstance(found, dict) and found != expected:
-            other = {name: version for name, version in found.items() if version != expected[name]}
-            raise ConfigurationError(
-                f"train.scheduler: worker {worker} has other libraries, {other}, and not {expected}; {start}"
+                f"train.scheduler: {who} has not the code and the libraries of this process: {_shown(of)}, and here {_shown(expected)}; "
+                f"start it in the project by `.venv/pipeline/bin/python -m dask {role}` (`dask {role}` does not find the code)"
             )
 
 
-def _libraries() -> dict[str, str]:
-    """Return the versions that a model depends on."""
-    import numpy
-    import polars
-    import xgboost
-
-    return {library.__name__: library.__version__ for library in (numpy, polars, xgboost)}
+def _shown(libraries: Mapping[str, str] | str) -> str:
+    return libraries if isinstance(libraries, str) else ", ".join(f"{name} {of}" for name, of in libraries.items())
 
 
 @contextmanager

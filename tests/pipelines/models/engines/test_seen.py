@@ -14,10 +14,15 @@ from pipelines.models.engines import seen
 
 
 class Client:
-    """What `distributed.Client` is to the checks: workers, each of which answers as its function says, or not at all."""
+    """What `distributed.Client` is to the checks: a scheduler, and workers, each of which answers as its function says, or not at all."""
 
-    def __init__(self, **workers: Callable[[], Any] | None) -> None:
-        self._workers = workers
+    def __init__(self, scheduler: Any = None, **workers: Callable[[], Any] | None) -> None:
+        self._scheduler, self._workers = scheduler, workers
+
+    def run_on_scheduler(self, function: Callable[[], Any]) -> Any:
+        if isinstance(self._scheduler, Exception):
+            raise self._scheduler
+        return self._scheduler or function()
 
     def run(self, _: Any, *__: Any, on_error: str, workers: list[str] | None = None) -> dict[str, Any]:
         return {
@@ -78,17 +83,17 @@ def test_worker_without_the_directory_is_named_with_the_reason(rows: Path) -> No
     assert caught.value.exit_code == EXIT_CONFIGURATION
 
 
-@pytest.mark.parametrize(
-    ("answer", "said"),
-    [
-        (
-            ModuleNotFoundError("No module named 'pipelines'"),
-            r"does not find this project's code \(No module named 'pipel.*",
-        ),
-        (cluster._libraries() | {"xgboost": "0.1"}, r"has other libraries, {'xgboost': '0.1'}, and not .*"),
-    ],
-)
-def test_worker_of_another_environment_is_named_with_how_to_start_it(answer: Any, said: str) -> None:
-    client = Client(a=cluster._libraries, b=lambda: OSError("gone"), c=lambda: answer)
-    with pytest.raises(ConfigurationError, match=f"^train.scheduler: worker c {said}python -m dask worker tcp://x:1`$"):
-        cluster._check_alike(client, "tcp://x:1")
+LACKING = "No module named 'pipelines'"
+OTHERS = {"numpy": "2.0.0", "polars": "1.0.0", "xgboost": "0.1"}
+
+
+@pytest.mark.parametrize(("answer", "said"), [(LACKING, LACKING), (OTHERS, "numpy 2.0.0, polars 1.0.0, xgboost 0.1")])
+def test_worker_or_scheduler_of_another_environment_is_named_with_how_to_start_it(answer: Any, said: str) -> None:
+    address, same = "tcp://10.0.0.5:8786", "has not the code and the libraries of this process"
+    cluster._check_alike(Client(a=None, b=None), address)
+    with pytest.raises(
+        ConfigurationError, match=rf"^train.scheduler: the scheduler {same}: {said}, .* dask scheduler` "
+    ):
+        cluster._check_alike(Client(answer), address)
+    with pytest.raises(ConfigurationError, match=rf"^train.scheduler: worker c {same}: {said}, .* worker {address}` "):
+        cluster._check_alike(Client(c=lambda: answer), address)
