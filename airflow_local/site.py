@@ -42,6 +42,12 @@ _OF_WORKERS = (
     "AIRFLOW__CORE__EXECUTION_API_SERVER_URL",
     "AIRFLOW__CORE__EXECUTOR",
 )
+# A task that cannot be handed over stays in the queue while Redis is gone, where it would lose an attempt: Celery tries for longer than the
+# second after which Airflow calls that a timeout, and Airflow tries again after a timeout alone.
+_PATIENT = {
+    "AIRFLOW__CELERY__EXTRA_CELERY_CONFIG": '{"task_publish_retry_policy": {"max_retries": null}}',
+    "AIRFLOW__CELERY__TASK_PUBLISH_MAX_RETRIES": "1000000",
+}
 QUEUES = "default,fleet"  # the tasks of `fleet` change the fleet of this checkout
 
 
@@ -115,7 +121,7 @@ def settings(choice: Choice) -> dict[str, str]:
         "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "120",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
     }
-    return common(choice.airflow) | mine | (of_workers() if choice.executor == "celery" else {})
+    return common(choice.airflow) | mine | (of_workers() | _PATIENT if choice.executor == "celery" else {})
 
 
 def common(airflow: Path) -> dict[str, str]:
@@ -133,6 +139,10 @@ def common(airflow: Path) -> dict[str, str]:
         "AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(HOME / "logs" / "dag_processor"),
         # Titles of processes would overwrite their environment, by whose mark the orphans of a killed scheduler are found.
         "SPT_NOENV": "1",
+        # A task waits two minutes or so for an API server that starts; by default it would lose an attempt after ten seconds or so.
+        # Pauses are random, up to the longest one.
+        "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "40",
+        "AIRFLOW__WORKERS__EXECUTION_API_RETRY_WAIT_MAX": "5",
         "BULKHEAD_ALERTS": str(ALERTS),
         "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "dags" / "plugins"),

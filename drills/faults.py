@@ -43,6 +43,7 @@ _FLEET = "fleet/control/test_fleet.py"
 _HEALING = "fleet/control/test_healing.py"
 _TWO_ENVOYS = "fleet/envoy/test_two_envoys.py"
 _SCHEDULER = "dags/test_real_scheduler.py"
+_EXECUTORS = "dags/scheduling/test_executors.py"
 _ORDER = "dags/scheduling/test_runs.py"
 _PREDICT = "bentos/http/test_http_predict.py"
 
@@ -138,7 +139,7 @@ PIPELINE = (
         "a task, a worker or the scheduler killed in mid-run; all of Airflow stopped and started",
         "L1, L4; no side effect twice",
         tests=(
-            f"{_SCHEDULER}::test_down_in_the_middle_of_a_run_leaves_no_process_and_up_goes_on_with_it",
+            f"{_EXECUTORS}::test_run_goes_on_to_the_same_bytes_when_a_worker_and_each_server_is_killed",
             f"{_SCHEDULER}::test_nothing_is_left_when_the_supervisor_is_killed",
             f"{_ORDER}::test_a_killed_stage_a_killed_worker_and_a_frozen_task_cost_an_attempt_and_no_byte",
             f"{_ORDER}::test_late_rows_change_their_month_and_all_that_hangs_on_it_though_the_scheduler_is_killed",

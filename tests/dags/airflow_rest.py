@@ -10,6 +10,7 @@ import uuid
 from typing import Any
 
 FINISHED = {"success", "failed"}
+_PAUSE_S = 0.1
 
 
 class Airflow:
@@ -63,14 +64,14 @@ class Airflow:
         """The run's final state; its last known one when the time is up."""
         deadline = time.monotonic() + limit_s
         while (state := self._state(dag_id, run_id)) not in FINISHED and time.monotonic() < deadline:
-            time.sleep(0.5)
+            time.sleep(_PAUSE_S)
         return state
 
     def wait_for_run(self, dag_id: str, limit_s: float) -> str:
         """The id of the first run of a DAG that somebody else triggers."""
         deadline = time.monotonic() + limit_s
         while not (runs := self.runs(dag_id)) and time.monotonic() < deadline:
-            time.sleep(0.5)
+            time.sleep(_PAUSE_S)
         return str(runs[0]["dag_run_id"])
 
     def tasks(self, dag_id: str, run_id: str) -> dict[str, dict[str, Any]]:

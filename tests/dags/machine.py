@@ -30,7 +30,7 @@ def install(root: Path, airflow: str) -> Path:
     for name in ("contract", "fleet", "requirements", ".venv/fleet"):
         (root / name).symlink_to(PROJECT / name)
     shutil.copytree(PROJECT / "airflow_local", root / "airflow_local", ignore=shutil.ignore_patterns("__pycache__"))
-    change(root / "airflow_local" / "site.py", "STOP_LIMIT_S = 15", "STOP_LIMIT_S = 1")
+    end_sooner(root, 1)
     return command
 
 
@@ -41,6 +41,11 @@ def make_impatient(root: Path) -> None:
         '"retry_delay": timedelta(seconds=10)',
         '"retry_delay": timedelta(seconds=1)',
     )
+
+
+def end_sooner(root: Path, limit_s: int) -> None:
+    """Let components in a copy of `airflow_local` be killed that do not stop within so many seconds, instead of 15."""
+    change(root / "airflow_local" / "site.py", "STOP_LIMIT_S = 15", f"STOP_LIMIT_S = {limit_s}")
 
 
 def change(path: Path, old: str, new: str) -> None:
@@ -79,6 +84,15 @@ def celery_control(root: Path, *words: str) -> None:
     whom = f"celery@{os.uname().nodename}"
     celery = interpreter("cluster").with_name("celery")
     subprocess.run([celery, "--broker", broker, "control", "--destination", whom, *words], check=True)
+
+
+def supervise(root: Path, *call: str) -> None:
+    """Call the supervisord of a project's Airflow, such as `stopProcess`, `redis`."""
+    program = (
+        "import sys; from fleet.supervisor.supervision import *; Supervisor(Path(sys.argv[1]))._call(*sys.argv[2:])"
+    )
+    home = root / "var" / "airflow"
+    subprocess.run([interpreter("fleet"), "-c", program, home, *call], cwd=PROJECT, check=True)
 
 
 @contextmanager

@@ -27,7 +27,14 @@ from harness.ports import free_ports
 from harness.slice import MONTHS, copy_project
 from harness.waiting import until
 from tests.dags.airflow_rest import FINISHED, Airflow
-from tests.dags.machine import listening_addresses, make_impatient, processes_in, put_database, without_airflow
+from tests.dags.machine import (
+    end_sooner,
+    listening_addresses,
+    make_impatient,
+    processes_in,
+    put_database,
+    without_airflow,
+)
 from tests.faults.places import ODD
 from tests.fleet.crowds import load
 
@@ -99,6 +106,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     root = tmp_path_factory.mktemp("site") / ODD
     copy_project(root)
     make_impatient(root)
+    end_sooner(root, 3)  # where supervisord is killed, not all of them stop at SIGTERM
     (root / ".venv").symlink_to(PROJECT / ".venv")
     port, http_port, grpc_port = free_ports(3)
     environment = without_airflow() | {
@@ -245,8 +253,19 @@ def test_the_approved_model_goes_live_on_the_running_fleet(site: Site, deployed:
     assert 0 < answer["predictions"][0]["probability"] < 1
 
 
-def test_a_wrong_month_fails_at_once_with_the_reason_in_the_log(site: Site) -> None:
-    run = site.airflow.trigger("collect_and_validate", conf={"through": "2012-01"})
+@pytest.fixture(scope="module")
+def asked(site: Site, deployed: str) -> dict[str, str]:
+    """The ids of runs that are asked for at once, by their DAGs: of a wrong month, of a run that nobody knows, and of the live model."""
+    conf = {
+        "collect_and_validate": {"through": "2012-01"},
+        "bundle_and_deploy": {"run": "nobody"},
+        "monitor": {"through": MONTHS[-1]},
+    }
+    return {dag: site.airflow.trigger(dag, conf=given) for dag, given in conf.items()}
+
+
+def test_a_wrong_month_fails_at_once_with_the_reason_in_the_log(site: Site, asked: dict[str, str]) -> None:
+    run = asked["collect_and_validate"]
     assert site.airflow.wait("collect_and_validate", run, 400) == "failed"
     tasks = site.airflow.tasks("collect_and_validate", run)
     assert (tasks["open"]["state"], tasks["open"]["try_number"]) == ("failed", 1)
@@ -256,8 +275,8 @@ def test_a_wrong_month_fails_at_once_with_the_reason_in_the_log(site: Site) -> N
     )
 
 
-def test_a_run_that_does_not_exist_is_named_with_those_that_do(site: Site, deployed: str) -> None:
-    run = site.airflow.trigger("bundle_and_deploy", conf={"run": "nobody"})
+def test_a_run_that_does_not_exist_is_named_with_those_that_do(site: Site, asked: dict[str, str]) -> None:
+    run = asked["bundle_and_deploy"]
     assert site.airflow.wait("bundle_and_deploy", run, 400) == "failed"
     assert site.airflow.tasks("bundle_and_deploy", run)["open"]["try_number"] == 1
     said = site.airflow.log("bundle_and_deploy", run, "open")
@@ -265,15 +284,9 @@ def test_a_run_that_does_not_exist_is_named_with_those_that_do(site: Site, deplo
     assert recorded_name(site, "train_and_evaluate") in said
 
 
-def test_down_in_the_middle_of_a_run_leaves_no_process_and_up_goes_on_with_it(site: Site, deployed: str) -> None:
-    run = site.airflow.trigger("monitor", conf={"through": MONTHS[-1]})
-    until(
-        lambda: site.airflow.tasks("monitor", run)["validate"]["state"] == "running", "the task to begin", limit_s=200
-    )
-    site.control("down")
-    assert not_of_the_fleet(site) == []
-    site.control("up")
-    assert site.airflow.wait("monitor", run, 200) == "success", site.airflow.failures("monitor", run)
+def test_live_model_is_scored_on_a_month(site: Site, asked: dict[str, str]) -> None:
+    run = asked["monitor"]
+    assert site.airflow.wait("monitor", run, 400) == "success", site.airflow.failures("monitor", run)
     assert "when approved" in site.airflow.log("monitor", run, "monitor")
 
 

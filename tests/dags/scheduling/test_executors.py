@@ -1,6 +1,6 @@
 """PostgreSQL, Redis and Celery's workers in two checkouts that share a bucket; then LocalExecutor on the same database.
 
-What is killed here costs an attempt at most: a whole worker, the broker, the database server.
+What ends here costs an attempt at most: a whole worker, the broker, the database server, and everything by `airflow-local down`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pytest
 
 from harness import interpreter, object_stores
 from harness.waiting import until
-from tests.dags.machine import celery_control, worker_in
+from tests.dags.machine import celery_control, processes_in, supervise, worker_in
 from tests.dags.scheduling.place import LIMIT_S, TRAIN, Place, place
 
 pytestmark = pytest.mark.skipif(
@@ -29,12 +29,22 @@ pytestmark = pytest.mark.skipif(
 def test_run_goes_on_to_the_same_bytes_when_a_worker_and_each_server_is_killed(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    """January: the servers, with Celery. February: the other checkout's worker. March: the server, with LocalExecutor."""
+    """January: the servers, with Celery, and Redis stays away. February: the other checkout's worker. March: everything, by `down`; then,
+    with LocalExecutor, the database server and the API server."""
     with ExitStack() as stack:
         bucket = stack.enter_context(object_stores.s3())
         # A short path, for sockets lie below it.
         tiny = stack.enter_context(place(tmp_path_factory.mktemp("pg") / "project", "postgresql", "celery", bucket))
-        kill_servers_in_a_run(tiny, "2013-01")
+        with tiny.held("evaluate 2013-01"):
+            run = tiny.airflow.trigger(TRAIN, partition_key="2013-01")
+            tiny.attempt("evaluate 2013-01")
+            kill_servers(tiny)
+            supervise(tiny.root, "stopProcess", "redis")
+        log = tiny.root / "var" / "airflow" / "logs" / "scheduler.log"
+        until(lambda: "[Try 4 of " in log.read_text(), "more tries than a task has", limit_s=LIMIT_S)
+        supervise(tiny.root, "startProcess", "redis")
+        succeeded(tiny, run, "2013-01")
+        assert tiny.airflow.tasks(TRAIN, run)["record"]["try_number"] == 1
 
         other, stage = tiny.another_checkout(), "evaluate 2013-02"
         # After Redis was killed: a queue that was added again is lost at the next reconnection (docs/how-to/airflow-executors.md).
@@ -48,18 +58,18 @@ def test_run_goes_on_to_the_same_bytes_when_a_worker_and_each_server_is_killed(
             tiny.attempt(stage)
         succeeded(tiny, run, "2013-02")
 
-        tiny.control("down")
-        tiny = replace(tiny, executor="local")
-        tiny.begin()
-        kill_servers_in_a_run(tiny, "2013-03")
-
-
-def kill_servers_in_a_run(tiny: Place, month: str) -> None:
-    with tiny.held(f"evaluate {month}"):
-        run = tiny.airflow.trigger(TRAIN, partition_key=month)
-        tiny.attempt(f"evaluate {month}")
-        kill_servers(tiny)
-    succeeded(tiny, run, month)
+        stage = "evaluate 2013-03"
+        with tiny.held(stage):
+            run = tiny.airflow.trigger(TRAIN, partition_key="2013-03")
+            tiny.attempt(stage)
+            tiny.control("down")
+            assert processes_in(tiny.root) == []
+            tiny = replace(tiny, executor="local")
+            tiny.begin()
+            tiny.attempt(stage, after=1)
+            kill_servers(tiny)
+            supervise(tiny.root, "signalProcess", "api-server", "KILL")
+        succeeded(tiny, run, "2013-03")
 
 
 def succeeded(tiny: Place, run: str, month: str) -> None:
