@@ -244,7 +244,7 @@ def _wait_until_healthy(choice: Choice) -> int:
             if choice.executor == "celery":
                 print(f"  other workers: bin/airflow-local worker FILE, with a copy of {site.WORKER}")
             return 0
-        time.sleep(0.5)
+        time.sleep(0.2)
     print(f"Airflow did not become healthy; see {HOME / 'logs'}", file=sys.stderr)
     return EXIT_RETRY
 

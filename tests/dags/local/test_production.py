@@ -25,21 +25,21 @@ EXAMPLES = PROJECT / "examples" / "airflow"
 PYTHON = interpreter("cluster")
 SECRETS = {"jwt-secret": "j" * 64, "api-secret": "a" * 64, "fernet-key": base64.urlsafe_b64encode(b"f" * 32).decode()}
 USERS = {"ada": "Op", "vic": "Viewer"}
-# One process, since each start of Airflow's command line takes seconds.
+# One process, since each start of Airflow takes seconds: it makes users, and prints settings as Airflow reads them.
 SET_UP = """
 import json, sys
+from airflow.configuration import conf
 from airflow.utils.db import initdb
 initdb()
 from airflow.providers.fab.auth_manager.cli_commands.utils import get_application_builder
 with get_application_builder() as builder:
     for name, role in json.loads(sys.argv[1]).items():
         assert builder.sm.add_user(name, name, name, f"{name}@localhost", builder.sm.find_role(role), password=name * 3)
+print()
+print(json.dumps({key: conf.get(*key.split("/")) for key in json.loads(sys.argv[2])}))
 """
-READ = """
-import json, sys
-from airflow.configuration import conf
-print(json.dumps({"/".join(key): conf.get(*key) for key in json.loads(sys.argv[1])}))
-"""
+NAMED = {"api_auth/jwt_secret": "jwt-secret", "api/secret_key": "api-secret", "core/fernet_key": "fernet-key"}
+READ = [*NAMED, "database/sql_alchemy_conn", "celery/broker_url"]
 
 pytestmark = pytest.mark.skipif(not PYTHON.exists(), reason="needs the environment `cluster` beside this one")
 
@@ -58,10 +58,17 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def airflow(environment: dict[str, str]) -> Iterator[Airflow]:
+def settings(environment: dict[str, str]) -> dict[str, str]:
+    """What Airflow reads, once its database has users."""
+    command = [PYTHON, "-c", SET_UP, json.dumps(USERS), json.dumps(READ)]
+    done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    read: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
+    return read
+
+
+@pytest.fixture(scope="module")
+def airflow(environment: dict[str, str], settings: dict[str, str]) -> Iterator[Airflow]:
     program, home = PYTHON.with_name("airflow"), Path(environment["AIRFLOW_HOME"])
-    with (home / "set-up.log").open("w") as log:
-        subprocess.run([PYTHON, "-c", SET_UP, json.dumps(USERS)], env=environment, check=True, stdout=log, stderr=log)
     (port,) = free_ports(1)
     command = [str(program), "api-server", "--host", "127.0.0.1", "--port", str(port)]
     # Its own address as the base: links and the login are checked against it.
@@ -87,15 +94,10 @@ def status_of(airflow: Airflow, method: str, path: str, body: dict[str, Any] | N
     return 200
 
 
-def test_secrets_come_from_files(environment: dict[str, str]) -> None:
-    named = {"api_auth/jwt_secret": "jwt-secret", "api/secret_key": "api-secret", "core/fernet_key": "fernet-key"}
-    keys = [key.split("/") for key in [*named, "database/sql_alchemy_conn", "celery/broker_url"]]
-    command = [PYTHON, "-c", READ, json.dumps(keys)]
-    done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
-    read = json.loads(done.stdout.splitlines()[-1])
-    assert {key: read[key] for key in named} == {key: SECRETS[name] for key, name in named.items()}
-    assert read["database/sql_alchemy_conn"].startswith("sqlite:///")
-    assert read["celery/broker_url"] == "b"
+def test_secrets_come_from_files(settings: dict[str, str]) -> None:
+    assert {name: settings[name] for name in NAMED} == {name: SECRETS[file] for name, file in NAMED.items()}
+    assert settings["database/sql_alchemy_conn"].startswith("sqlite:///")
+    assert settings["celery/broker_url"] == "b"
 
 
 def test_viewer_sees_but_does_not_trigger(airflow: Airflow) -> None:

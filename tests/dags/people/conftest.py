@@ -132,6 +132,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         (root / name).chmod(0o755)
     (root / "var" / "airflow").mkdir(mode=0o700)
     put_database(root / "var" / "airflow")
+    (root / "var" / "airflow" / "airflow.cfg").write_text("[scheduler]\ntrigger_timeout_check_interval = 1\n")
     (port,) = free_ports(1)
     environment = without_airflow() | {
         "BULKHEAD_AIRFLOW_PORT": str(port),
