@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 
 _PROCESS = Path("/proc/self")
+_SESSIONS = Path("/run/user")  # a directory for each user who has a systemd of their own
 
 
 class Place(NamedTuple):
@@ -78,9 +80,9 @@ def _enable(directory: Path, controller: str) -> None:
 
 def reason(place: Place, error: OSError) -> str:
     """Return why no cgroup could be made or limited in a place, and what helps, in one line."""
-    advice = ""
-    if place.version == 2 and isinstance(error, PermissionError) and os.geteuid():
-        advice = "; start it by `systemd-run --user --scope`"
+    is_refused = place.version == 2 and isinstance(error, PermissionError) and os.geteuid() != 0
+    has_systemd = shutil.which("systemd-run") and (_SESSIONS / str(os.geteuid())).exists()
+    advice = "; start it by `systemd-run --user --scope`" if is_refused and has_systemd else ""
     return f"{place.directory}: {error.strerror}{advice}"
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from contract.environment import cgroups as own_cgroups
 from contract.environment.cgroups import Place, places, reason
 from contract.errors import EXIT_CONFIGURATION, ConfigurationError
 from harness import PROJECT
@@ -121,10 +122,23 @@ def test_v2_says_that_no_cgroup_below_one_with_processes_can_be_limited(tmp_path
     assert (place / "cgroup.subtree_control").read_text() == ""
 
 
-@pytest.mark.parametrize(("version", "uid", "advice"), [(2, 1000, True), (2, 0, False), (1, 1000, False)])
-def test_ordinary_user_is_told_what_gives_them_a_cgroup(
-    monkeypatch: pytest.MonkeyPatch, version: int, uid: int, advice: bool
+@pytest.mark.parametrize(
+    ("version", "uid", "program", "advice"),
+    [
+        (2, 1000, True, True),
+        (2, 0, True, False),
+        (1, 1000, True, False),
+        (2, 1001, True, False),
+        (2, 1000, False, False),
+    ],
+)
+def test_ordinary_user_is_told_what_gives_them_a_cgroup_where_it_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int, uid: int, program: bool, advice: bool
 ) -> None:
+    for user in (0, 1000):
+        (tmp_path / str(user)).mkdir()
+    monkeypatch.setattr(own_cgroups, "_SESSIONS", tmp_path)
+    monkeypatch.setattr(own_cgroups.shutil, "which", lambda name: f"/usr/bin/{name}" if program else None)
     monkeypatch.setattr(os, "geteuid", lambda: uid)
     said = reason(Place(version, Path("/a")), PermissionError(13, "Permission denied"))
     assert said == "/a: Permission denied" + "; start it by `systemd-run --user --scope`" * advice
