@@ -212,6 +212,8 @@ def _as_text(values: pl.Series) -> pl.Series:
 
 
 def _by_value(values: pl.Series, field: Field) -> Converted:
+    if values.dtype == pl.Float32:
+        values = values.cast(pl.String).cast(pl.Float64)  # as the number is written, which the cast alone does not give
     read, dtype = _reader(field), KINDS[field.kind].dtype
     cast = _plain(values, field)
     rest = casts.where(cast.is_null(), values)

@@ -243,10 +243,10 @@ def test_one_code_has_one_text_when_a_later_month_has_gaps(workspace: Path, raw:
 
 def test_one_fraction_has_one_text_when_a_file_has_it_as_float32() -> None:
     found = [
-        kinds.convert(pl.Series("code", [1.6, 0.1], dtype=kind), Field("code", "category")).values
+        kinds.convert(pl.Series("code", [1.6, 0.1, 75473.28, 2.0, None], dtype=kind), Field("code", "category")).values
         for kind in (pl.Float32, pl.Float64)
     ]
-    assert [each.to_list() for each in found] == [["1.6", "0.1"]] * 2
+    assert [each.to_list() for each in found] == [["1.6", "0.1", "75473.28", "2", None]] * 2
 
 
 def test_rows_with_and_without_an_offset_are_refused_with_counts(workspace: Path, raw: dict[str, Any]) -> None:
