@@ -51,19 +51,28 @@ def run(command: Callable[[], int], *, stopped: str, as_json: bool = False, in_o
         return code
     except KeyboardInterrupt:
         print(f"{stopped}: interrupted", file=sys.stderr)
+        _end_output()
         return _SIGNALLED + signal.SIGINT
     except BrokenPipeError:
         if not _is_unread():
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _end_output()
         return _SIGNALLED + signal.SIGPIPE
     except BulkheadError as error:
-        if as_json:
-            # On stdout even though it is an error: a program that asked for JSON reads that, whatever the exit code.
-            print(json.dumps({"error": {"code": error.exit_code, "message": str(error)}}))
         message = " ".join(str(error).split()) if in_one_line else str(error)
         print(f"{stopped}: {message}", file=sys.stderr)
+        # On stdout even though it is an error: a program that asked for JSON reads that, whatever the exit code.
+        _end_output(json.dumps({"error": {"code": error.exit_code, "message": str(error)}}) + "\n" if as_json else "")
         return error.exit_code
+
+
+def _end_output(last: str = "") -> None:
+    """Print the last of stdout, or drop it where nobody reads it or its disk is full: how the command ended is on stderr."""
+    try:
+        print(last, end="", flush=True)
+    except OSError:
+        # Else the interpreter tries once more at its end, complains, and takes an exit code of its own.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _is_unread() -> bool:

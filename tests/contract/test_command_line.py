@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -92,7 +93,7 @@ def command():
     sys.stdin.read()
     {work}
     return 3
-sys.exit(command_line.run(command, stopped="list stopped"))
+sys.exit(command_line.run(command, stopped="list stopped", as_json=True))
 """
 
 
@@ -113,6 +114,29 @@ def test_reader_that_has_seen_enough_ends_the_command_without_a_word(unbuffered:
         process.stdout.close()
         process.stdin.close()
         assert (process.stderr.read(), process.wait()) == (b"", 141)
+
+
+FAILING = "from contract.errors import BundleError; raise BundleError('broken')"
+
+
+def test_failure_keeps_its_words_and_its_code_when_nobody_reads_its_json() -> None:
+    with started(FAILING) as process:
+        process.stdout.close()
+        process.stdin.close()
+        assert (process.stderr.read(), process.wait()) == (b"list stopped: broken\n", 65)
+
+
+@pytest.mark.parametrize(
+    ("work", "said", "code"), [(FAILING, b"broken", 65), ("print('a line')", b"No space left", 75)]
+)
+def test_full_disk_under_the_output_is_told_once(work: str, said: bytes, code: int) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM.format(work=work)],
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, stdin=subprocess.DEVNULL, stdout=full,
+            stderr=subprocess.PIPE, check=False,
+        )  # fmt: skip
+    assert (said in done.stderr, done.stderr.count(b"\n"), done.returncode) == (True, 1, code)
 
 
 def test_pipe_of_another_that_breaks_is_a_defect() -> None:
