@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
+import glob
 import hashlib
 import json
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +73,17 @@ def part_of(path: Path) -> Path:
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`, to be fsynced and renamed on success, removed on failure."""
+def atomic_path(path: Path, mode: int = 0o666) -> Iterator[Path]:
+    """Yield the path of an empty file beside `path`, to be fsynced and renamed on success, removed on failure.
+
+    What killed processes have left of the same path is removed first; one that still writes holds a lock on its own.
+
+    Args:
+        mode: of the new file, less the umask.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = part_of(path)
+    _remove_parts(path)
+    descriptor, temporary = _new_part(path, mode)
     try:
         yield temporary
         with temporary.open("rb+") as stream:
@@ -88,7 +97,29 @@ def atomic_path(path: Path) -> Iterator[Path]:
             error.filename = str(path)
         raise
     finally:
+        os.close(descriptor)
         temporary.unlink(missing_ok=True)
+
+
+def _new_part(path: Path, mode: int) -> tuple[int, Path]:
+    """Make a part of a path, and lock it as long as its descriptor is open, where the file system has locks."""
+    while True:
+        part = part_of(path)
+        descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, mode)
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            return descriptor, part
+        os.close(descriptor)  # another writer took it for a leftover before it was locked
+
+
+def _remove_parts(path: Path) -> None:
+    """Remove the parts of a path that nobody writes any more."""
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        # It may be locked, gone, another user's, or on a file system without locks.
+        with suppress(OSError), part.open("rb+") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            part.unlink()
 
 
 def write_atomically(path: Path, content: bytes) -> None:

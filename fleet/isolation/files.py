@@ -62,8 +62,7 @@ def _copied(source: Path, copy: Path, name: str, settings: Settings) -> Path:
     copy.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
     _give(copy.parent, settings)
     if not copy.is_file() or copy.read_bytes() != content:
-        with atomic_path(copy) as temporary:
-            temporary.touch(mode=0o640)
+        with atomic_path(copy, mode=0o640) as temporary:
             temporary.write_bytes(content)
             _give(temporary, settings)
     return copy

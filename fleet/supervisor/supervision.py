@@ -343,8 +343,7 @@ class _Transport(xmlrpc.client.Transport):
 
 def write_privately(path: Path, content: bytes) -> None:
     """Write a file for this user alone, whatever the umask: settings may hold credentials (`OTEL_EXPORTER_OTLP_HEADERS`)."""
-    with atomic_path(path) as temporary:
-        temporary.touch(mode=0o600)
+    with atomic_path(path, mode=0o600) as temporary:
         temporary.write_bytes(content)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from contract.bundle import signature, trusted_keys
 from contract.errors import ConfigurationError
-from contract.files import part_of, private_directory, write_atomically
+from contract.files import atomic_path, part_of, private_directory, write_atomically
 
 _SIGNING, _VERIFY = "signing.pem", "verify.pem"
 
@@ -38,12 +38,11 @@ def rotate(directory: Path) -> str:
     """Replace the private key, lost or not, and return a summary; the previous public keys stay trusted."""
     private_directory(directory)
     # The old public key is written before the private key is replaced, so that a crash in between loses no trust.
-    fresh = part_of(directory / _SIGNING)
     if (directory / _SIGNING).exists():
         _publish(directory, (directory / _SIGNING).read_bytes())
     key = signature.make_key()
-    write_private(fresh, key)
-    fresh.replace(directory / _SIGNING)
+    with atomic_path(directory / _SIGNING, mode=0o600) as fresh:
+        fresh.write_bytes(key)
     _publish(directory, key)
     trusted = ", ".join(path.name for path in sorted(directory.glob(trusted_keys.OWN)))
     return (
@@ -51,7 +50,7 @@ def rotate(directory: Path) -> str:
     )
 
 
-def write_private(path: Path, content: bytes) -> None:
+def _write_first(path: Path, content: bytes) -> None:
     """Write a new file that only its owner can read, under a temporary name first.
 
     Raises:
@@ -74,7 +73,7 @@ def _make_first(directory: Path) -> None:
         )
     private_directory(directory)
     with suppress(FileExistsError):  # another process was faster
-        write_private(directory / _SIGNING, signature.make_key())
+        _write_first(directory / _SIGNING, signature.make_key())
     print(
         f"made a key to sign bundles with: {directory / _SIGNING} (production keys: docs/how-to/keys.md)",
         file=sys.stderr,

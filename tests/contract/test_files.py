@@ -1,14 +1,16 @@
-"""What is counted as the size of a tree, and who can write to a private directory."""
+"""Files that appear whole, the size of a tree, and who can write to a private directory."""
 
 from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from contract.files import atomic_path, private_directory, tree_bytes
+from contract.files import atomic_path, private_directory, tree_bytes, write_atomically
 
 
 def test_size_of_a_tree_is_that_of_its_files_and_links(tmp_path: Path) -> None:
@@ -47,6 +49,28 @@ def test_two_that_write_a_file_at_once_do_not_meet(tmp_path: Path) -> None:
             theirs.write_text("theirs")
         assert (ours.read_text(), path.read_text()) == ("ours, and longer", "theirs")
     assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("ledger.json", "ours, and longer")]
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next_one_of_the_same_file(tmp_path: Path) -> None:
+    program = "import os, sys; from pathlib import Path; from contract.files import atomic_path\n"
+    program += "with atomic_path(Path(sys.argv[1])) as part: part.write_text('half'); os.kill(os.getpid(), 9)"
+    for name in ("state[1].json", "other.json"):
+        subprocess.run(
+            [sys.executable, "-c", program, tmp_path / name],
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+            check=False,
+        )
+    assert len([*tmp_path.glob(".*.part")]) == 2
+    write_atomically(tmp_path / "state[1].json", b"{}")
+    (left,) = tmp_path.glob(".*.part")
+    assert left.name.startswith(".other.json.")
+
+
+def test_part_is_private_from_its_beginning_when_the_file_is_to_be(tmp_path: Path) -> None:
+    with atomic_path(tmp_path / "key", mode=0o600) as part:
+        assert part.stat().st_mode & 0o777 == 0o600
+        part.write_text("secret")
+    assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600
 
 
 def test_full_disk_is_named_by_the_file_that_was_to_be_written(tmp_path: Path) -> None:

@@ -196,8 +196,7 @@ class Ledger:
         ends = {day: max(entry["at"] for entry in old if _iso(entry["at"]) == day) for day in sums}
         days = [{"at": ends[day], **_plain_use(use)} for day, use in sums.items()]
         kept = [entry for entry in entries if not any(entry is each for each in old)]
-        with atomic_path(self._path) as temporary:
-            temporary.touch(mode=0o600)
+        with atomic_path(self._path, mode=0o600) as temporary:
             temporary.write_text("".join(f"{json.dumps(entry)}\n" for entry in (*days, *kept)))
 
     def days(self) -> dict[str, Use]:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
@@ -56,8 +53,7 @@ def write(path: Path, frames: Iterator[pl.DataFrame]) -> None:
             failures.append(error)
             raise
 
-    _remove_leftovers(path)
-    with atomic_path(path) as temporary, _held(temporary):
+    with atomic_path(path) as temporary:
         try:
             _sink(register_io_source(rest, schema=first.schema), temporary, path.suffix)
         except Exception:
@@ -73,23 +69,3 @@ def _sink(table: pl.LazyFrame, temporary: Path, suffix: str) -> None:
         table.sink_parquet(
             temporary, compression="zstd", statistics=True, row_group_size=_GROUP_ROWS, maintain_order=True
         )
-
-
-def _remove_leftovers(path: Path) -> None:
-    """Remove what a killed process has left of this table; one that still writes holds a lock on its own."""
-    for left in path.parent.glob(f".{path.name}.*.part"):
-        descriptor = os.open(left, os.O_RDONLY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            left.unlink()
-        except (BlockingIOError, FileNotFoundError):
-            pass
-        finally:
-            os.close(descriptor)
-
-
-@contextmanager
-def _held(path: Path) -> Iterator[None]:
-    with path.open("ab") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
