@@ -24,7 +24,7 @@ from airflow_local import database, services, site
 from airflow_local.site import HOME, PORT, PROJECT, STOP_LIMIT_S, URL, Choice
 from contract import command_line
 from contract.environment.places import require_fit_for_state
-from contract.errors import EXIT_RETRY, ConfigurationError, UnavailableError
+from contract.errors import EXIT_RETRY, ConfigurationError, UnavailableError, UsageError
 from contract.files import private_directory
 from fleet.supervisor import processes
 from fleet.supervisor.lock import exclusive
@@ -75,7 +75,7 @@ def _up(kind_of_database: str | None, executor: str | None) -> int:
         kind_of_database = "postgresql"
     choice = Choice(kind_of_database or before.database, executor or before.executor)
     if choice == Choice("sqlite", "celery"):
-        raise ConfigurationError("Celery's workers need a database server: add `--database postgresql`")
+        raise UsageError("Celery's workers need a database server: add `--database postgresql`")
     private_directory(HOME)
     with exclusive(HOME, _tell):
         running = _supervisor().answers()

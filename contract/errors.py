@@ -1,7 +1,8 @@
 """The error tree of the project.
 
 BulkheadError
-├── ConfigurationError   a file, a flag or a permission is wrong               exit 78
+├── UsageError           the arguments of a command are wrong                  exit 64
+├── ConfigurationError   a file, a setting or a permission is wrong            exit 78
 ├── DataRejectedError    a batch of data failed a gate                         exit 65
 ├── ModelRejectedError   a model failed a gate                                 exit 65
 ├── BundleError          a bundle is corrupt, incomplete or fails verification exit 65
@@ -74,8 +75,14 @@ class BulkheadError(Exception):
         return "\n".join(lines)
 
 
+class UsageError(BulkheadError):
+    """Arguments of a command that are wrong by themselves, whatever the machine holds; a parser refuses most of them."""
+
+    exit_code = EXIT_USAGE
+
+
 class ConfigurationError(BulkheadError):
-    """A wrong file, flag or permission, for a person to correct."""
+    """A wrong file, setting or permission, for a person to correct."""
 
     exit_code = EXIT_CONFIGURATION
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from contract import command_line
-from contract.errors import EXIT_RETRY, ConfigurationError
+from contract.errors import EXIT_RETRY, ConfigurationError, UsageError
 from fleet.configuration import verbs
 from fleet.configuration.changes import Cause
 from fleet.configuration.settings import PROJECT, Settings
@@ -55,7 +55,7 @@ def _run(options: argparse.Namespace) -> int:
         if options.wait:
             return _deploy_and_wait(fleet, settings, options)
         if options.canary == IF_TRAFFIC:
-            raise ConfigurationError(f"--canary {IF_TRAFFIC} needs --wait")
+            raise UsageError(f"--canary {IF_TRAFFIC} needs --wait")
     options.run(fleet, options)
     status = fleet.status()
     took = (
@@ -68,7 +68,7 @@ def _run(options: argparse.Namespace) -> int:
 def _deploy_and_wait(fleet: Fleet, settings: Settings, options: argparse.Namespace) -> int:
     """Deploy a bundle and wait for the judge's verdict, if there is a trial; print it, and fail if the bundle was rolled back."""
     if options.shadow or isinstance(options.canary, int):
-        raise ConfigurationError(
+        raise UsageError(
             "--wait needs `--canary auto` or `if-traffic`: without a judge there is no verdict to wait for"
         )
     digest = settings.open_store().resolve(options.bundle)
@@ -80,7 +80,10 @@ def _deploy_and_wait(fleet: Fleet, settings: Settings, options: argparse.Namespa
 
 
 def _moment(text: str) -> datetime:
-    at = datetime.fromisoformat(text)
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 2026-11-30T12:00Z") from None
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
@@ -90,7 +93,7 @@ def _elsewhere(given: list[str]) -> int:
     if target == "machine":
         return main(rest)
     if target != "kubernetes":
-        raise ConfigurationError(f"--target is {target!r}; it must be machine or kubernetes")
+        raise UsageError(f"--target is {target!r}; it must be machine or kubernetes")
     python = PROJECT / ".venv" / target / "bin" / "python"
     if not python.exists():
         raise ConfigurationError(f"there is no {python}: `make .venv/{target}/installed.txt` makes this environment")
@@ -127,7 +130,7 @@ def describe(status: dict[str, Any]) -> str:
 def _canary(text: str) -> int | Judged | None:
     if text == "none":
         return None
-    return text if text in ("auto", IF_TRAFFIC) else int(text)  # type: ignore[return-value]
+    return text if text in ("auto", IF_TRAFFIC) else verbs.percent(text)  # type: ignore[return-value]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -141,7 +144,7 @@ def _parser() -> argparse.ArgumentParser:
         "start the fleet; serve the live bundle as fleet.yaml says",
         lambda fleet, options: fleet.up(options.size, keep=options.keep, isolated=options.require_isolation),
     )
-    up.add_argument("--size", type=int, metavar="N", help="replicas of the live bundle, as `fleet scale N`")
+    up.add_argument("--size", type=verbs.replicas, metavar="N", help="replicas of the live bundle, as `fleet scale N`")
     up.add_argument(
         "--keep",
         action="store_true",

@@ -156,14 +156,17 @@ def _run(options: argparse.Namespace) -> str:
 
     if stage := os.environ.get("DVC_STAGE"):  # set by DVC for the commands of its stages
         check_inputs(Path(os.environ["DVC_ROOT"]), stage)
-    name = options.command
+    name, params = options.command, params_file.load()
+    if name == "collect" and options.month not in params.data.months:
+        months = ", ".join(params.data.months)
+        raise ConfigurationError(f"data.months of params.yaml does not list {options.month!r}; it has {months}")
     module = f"pipelines.stages.{name}.stage" if name in STAGES else f"pipelines.commands.{name}.command"
     run: Callable[..., str] = importlib.import_module(module).run
     if name == "train":
-        return _train(run, params_file.load())
+        return _train(run, params)
     if name == "staleness":
-        return _staleness(run, params_file.load())
-    return run(params_file.load(), **{name: getattr(options, name) for name in ("month", "fleet") if name in options})
+        return _staleness(run, params)
+    return run(params, **{name: getattr(options, name) for name in ("month", "fleet") if name in options})
 
 
 def _train(run: Callable[..., str], settings: Any) -> str:

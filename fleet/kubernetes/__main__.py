@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contract import command_line
-from contract.errors import EXIT_RETRY, ConfigurationError
+from contract.errors import EXIT_RETRY, ConfigurationError, UsageError
 from fleet.configuration import verbs
 from fleet.configuration.changes import Cause
 from fleet.configuration.settings import Settings
@@ -61,12 +61,12 @@ def _overlay(given: str) -> Path:
 def _deploy(fleet: ClusterFleet, options: argparse.Namespace) -> None:
     for is_given, option in ((options.shadow, "--shadow"), (options.canary == "auto", "--canary auto")):
         if is_given:
-            raise ConfigurationError(f"{option} is not supported on Kubernetes: no part of the cluster fulfils it")
-    try:
-        percent = None if options.canary is None else int(options.canary)
-    except ValueError:
-        raise ConfigurationError(f"--canary is {options.canary}; it must be 1 to 99 percent of the requests") from None
-    fleet.deploy(options.bundle, options.image, percent, breaking=options.breaking)
+            raise UsageError(f"{option} is not supported on Kubernetes: no part of the cluster fulfils it")
+    fleet.deploy(options.bundle, options.image, options.canary, breaking=options.breaking)
+
+
+def _canary(text: str) -> int | str:
+    return text if text == "auto" else verbs.percent(text)
 
 
 def describe(status: dict[str, Any]) -> str:
@@ -113,7 +113,10 @@ def _parser() -> argparse.ArgumentParser:
         "--image", metavar="NAME@sha256:…", help="the image that holds it; default: the one of the last time"
     )
     deploy.add_argument(
-        "--canary", metavar="PERCENT", help="serve it beside the live bundle, with this share of the requests"
+        "--canary",
+        type=_canary,
+        metavar="PERCENT",
+        help="serve it beside the live bundle, with this share of the requests",
     )
     # Of a fleet of one machine; it is refused in words.
     deploy.add_argument("--shadow", action="store_true", help=argparse.SUPPRESS)

@@ -87,17 +87,10 @@ class ClusterFleet:
             raise ConfigurationError(
                 f"{digest[:12]} is already live" if wanted.live else "nothing is live: deploy without --canary first"
             )
-        if not 1 <= percent <= 99:
-            raise ConfigurationError(f"--canary is {percent}; it must be 1 to 99 percent of the requests")
         self._converge(before, replace(wanted, declared=replace(wanted.declared, canary=Trial(digest, percent))))
 
     def scale(self, replicas: int | Bounds) -> None:
         """Change the number of replicas of the live bundle, or its bounds."""
-        bounds = replicas if isinstance(replicas, Bounds) else Bounds(replicas, replicas)
-        if not 1 <= bounds.min <= bounds.max:
-            raise ConfigurationError(
-                f"{bounds.min} to {bounds.max} replicas: at least 1, and the most not below the least"
-            )
         before = self._read()
         self._converge(before, replace(before, declared=replace(before.declared, replicas=replicas)))
 

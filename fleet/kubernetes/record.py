@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from contract.errors import ConfigurationError
+from contract.errors import ConfigurationError, UsageError
 from contract.files import canonical_json
 from fleet.configuration import declaration, declaration_text
 from fleet.configuration.changes import Entry
@@ -75,7 +75,8 @@ class Record:
         """Return the record with the image of a bundle, or check that it knows one.
 
         Raises:
-            ConfigurationError: no image is known, or it is not named by its digest: what a tag names can change after it was checked.
+            ConfigurationError: no image is known.
+            UsageError: the image is not named by its digest: what a tag names can change after it was checked.
         """
         if image is None:
             if digest not in self.images:
@@ -84,7 +85,7 @@ class Record:
                 )
             return self
         if not _PINNED.fullmatch(image):
-            raise ConfigurationError(f"--image is {image}; it must end in @sha256: and the image's digest")
+            raise UsageError(f"--image is {image}; it must end in @sha256: and the image's digest")
         newest_last = {**{key: value for key, value in self.images.items() if key != digest}, digest: image}
         return replace(self, images=dict([*newest_last.items()][-_KEPT:]))
 

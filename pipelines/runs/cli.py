@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from contract.errors import EXIT_DATA, ConfigurationError
+from contract.errors import EXIT_DATA, ConfigurationError, UsageError
 from pipelines.runs import commands, graph, processes
 from pipelines.runs.outcomes.description import description
 from pipelines.runs.outcomes.outcome import line_of
@@ -73,7 +73,7 @@ def _add(
 def _workspace(run: str) -> Workspace:
     project = _project()
     if not run:
-        raise ConfigurationError("--run is empty; give the run a name")
+        raise UsageError("--run is empty; give the run a name")
     var = _var(project)
     try:
         var.mkdir(parents=True, exist_ok=True)

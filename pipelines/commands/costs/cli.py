@@ -84,7 +84,6 @@ def of_bundle(params: Params, bundle: Path) -> dict[str, Any]:
 
 
 def _count(value: str) -> int:
-    number = int(value)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return number
+    if not value.isdecimal() or int(value) < 1:
+        raise argparse.ArgumentTypeError(f"{value!r} is not a whole number, 1 or more")
+    return int(value)

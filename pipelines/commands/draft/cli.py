@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from contract.errors import ConfigurationError
+from contract.errors import ConfigurationError, UsageError
 from contract.files import write_atomically
 from pipelines.commands.draft import assemble, reading, text
 from pipelines.commands.draft.assemble import Draft
@@ -36,6 +36,7 @@ def run(options: argparse.Namespace) -> int:
 
     Raises:
         ConfigurationError: a named column is missing or unsuitable, or the output file exists.
+        UsageError: the target is among the columns of time.
     """
     if options.out and options.out.exists():
         raise ConfigurationError(f"--out: {options.out} exists and is not overwritten; name another file")
@@ -49,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
             if name in unread:
                 raise ConfigurationError(f"--{flag}: {unread[name]}")
     if options.target in time:
-        raise ConfigurationError(f"--time: {options.target!r} is the target, which is unknown at the time of a request")
+        raise UsageError(f"--time: {options.target!r} is the target, which is unknown at the time of a request")
     draft = assemble.draft(
         table, source, options.name, options.target, time, keep_unfinished=options.unfinished, unread=unread
     )

@@ -20,7 +20,7 @@ from typing import Any
 
 import polars as pl
 
-from contract.errors import ConfigurationError, DataRejectedError, Problem
+from contract.errors import ConfigurationError, DataRejectedError, Problem, UsageError
 from pipelines.commands.predict import model, output, tables
 from pipelines.commands.predict.scoring import Scored, Scorer, Told
 from pipelines.machine import scratch
@@ -99,7 +99,7 @@ def _kept(keep: str, names: Collection[str]) -> list[str]:
             f"--keep names {lacking[0]!r}, which the table does not have; it has {', '.join(map(repr, sorted(names)[:30]))}"
         )
     if own := [name for name in wanted if name.startswith("__")]:
-        raise ConfigurationError(
+        raise UsageError(
             f"--keep: {own[0]!r} begins with two underscores, as the columns that are added do; leave it out"
         )
     return list(dict.fromkeys(wanted))

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 from polars.io.plugins import register_io_source
 
-from contract.errors import ConfigurationError
+from contract.errors import ConfigurationError, UsageError
 from contract.files import atomic_path
 
 _GROUP_ROWS = 131_072
@@ -17,9 +17,9 @@ Frames = Callable[[], Iterator[pl.DataFrame]]
 
 
 def check(path: Path, *, overwrite: bool) -> None:
-    """Raise ConfigurationError where a table cannot be written, before any work is done."""
+    """Raise UsageError or ConfigurationError where a table cannot be written, before any work is done."""
     if path.suffix not in SUFFIXES:
-        raise ConfigurationError(f"{path} must end in {' or '.join(SUFFIXES)}, the form that is written")
+        raise UsageError(f"{path} must end in {' or '.join(SUFFIXES)}, the form that is written")
     if not path.parent.is_dir():
         raise ConfigurationError(f"{path}: there is no directory {path.parent}; make it first")
     if path.is_dir():

@@ -84,7 +84,7 @@ def test_broken_choice_is_named(site: Site, text: str) -> None:
 
 def test_celery_is_refused_with_sqlite(site: Site) -> None:
     code, line = site.refuse("up", "--database", "sqlite", "--executor", "celery")
-    assert (code, "--database postgresql" in line) == (78, True)
+    assert (code, "--database postgresql" in line) == (64, True)
 
 
 @pytest.mark.skipif(not HAS_POSTGRESQL, reason="needs Debian's postgresql")

@@ -1,4 +1,4 @@
-"""What the verbs print."""
+"""What the verbs print, and which arguments they refuse."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import os
 import subprocess
 import sys
 
+import pytest
+
+from contract.errors import EXIT_USAGE
 from harness import PROJECT
 
 
@@ -18,3 +21,23 @@ def test_reader_of_progress_that_has_gone_ends_nothing() -> None:
             [sys.executable, "-c", code], cwd=PROJECT, stdout=subprocess.PIPE, stderr=gone, text=True, check=True
         )
     assert done.stdout == "deployed\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("scale 1 2 3", "one number, or the least and the most"),
+        ("scale 3 2", "one number, or the least and the most"),
+        ("scale 0", "'0' is not a whole number, 1 to 64"),
+        ("up --size 65", "'65' is not a whole number, 1 to 64"),
+        ("deploy live --canary 100", "'100' is not a whole number, 1 to 99"),
+        ("deploy live --canary if-traffic", "needs --wait"),
+        ("deploy live --since noon", "'noon' is not a time such as"),
+        ("deploy live --wait --canary 5", "--wait needs"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_64(words: str, said: str) -> None:
+    run = [sys.executable, "-m", "fleet", *words.split()]
+    done = subprocess.run(run, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr.strip().count("\n")) == (EXIT_USAGE, "", 0)
+    assert said in done.stderr

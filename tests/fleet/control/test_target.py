@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from contract.errors import EXIT_CONFIGURATION
+from contract.errors import EXIT_CONFIGURATION, EXIT_USAGE
 from fleet import __main__ as command
 from harness import PROJECT
 
@@ -17,7 +17,7 @@ from harness import PROJECT
 def test_an_unknown_target_is_refused_in_one_line(arguments: list[str]) -> None:
     run = [sys.executable, "-m", "fleet", *arguments]
     done = subprocess.run(run, cwd=PROJECT, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (EXIT_CONFIGURATION, "", 1)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (EXIT_USAGE, "", 1)
     assert "machine or kubernetes" in done.stderr
 
 

@@ -18,7 +18,7 @@ from unittest.mock import patch
 import pytest
 
 from contract.bundle import signature
-from contract.errors import EXIT_CONFIGURATION, EXIT_RETRY
+from contract.errors import EXIT_CONFIGURATION, EXIT_RETRY, EXIT_USAGE
 from contract.store.store import Store
 from fleet.kubernetes.__main__ import main
 from tests.fleet.conftest import KEY, Bundles
@@ -192,7 +192,7 @@ def test_options_that_no_part_of_a_cluster_fulfils_are_refused_in_one_line(
 ) -> None:
     fleet("up")
     before = versions(fleet)
-    message = fleet.refused(EXIT_CONFIGURATION, "deploy", fleet.bundles.first, "--image", image(1), option)
+    message = fleet.refused(EXIT_USAGE, "deploy", fleet.bundles.first, "--image", image(1), option)
     assert "not supported on Kubernetes" in message and "\n" not in message
     assert versions(fleet) == before
 
@@ -312,7 +312,6 @@ def test_a_declaration_of_a_file_is_applied(fleet: Command, tmp_path: Path) -> N
         (("deploy", "candidate"), "no channel 'candidate'"),
         (("promote",), "no canary to promote"),
         (("rollback",), "nothing to roll back to"),
-        (("scale", "0"), "at least 1"),
         (("status", "--overlay", "mars"), "there is no overlay mars"),
     ],
 )
@@ -327,7 +326,7 @@ def test_wrong_requests_change_nothing(fleet: Command, arguments: tuple[str, ...
 def test_an_image_is_pinned_and_known(fleet: Command) -> None:
     fleet("up")
     assert "give --image" in fleet.refused(EXIT_CONFIGURATION, "deploy", fleet.bundles.first)
-    assert "@sha256:" in fleet.refused(EXIT_CONFIGURATION, "deploy", fleet.bundles.first, "--image", "flights:latest")
+    assert "@sha256:" in fleet.refused(EXIT_USAGE, "deploy", fleet.bundles.first, "--image", "flights:latest")
 
 
 def test_refusals_of_the_cluster_say_what_to_do(fleet: Command, tmp_path: Path) -> None:

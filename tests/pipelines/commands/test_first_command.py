@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from contract.errors import EXIT_CONFIGURATION
 from pipelines import __main__ as command
@@ -46,3 +48,13 @@ def test_first_stage_says_what_is_wrong_in_params_yaml(
     Path("params.yaml").write_text(text)
     assert command.main(["declare"]) == EXIT_CONFIGURATION
     assert said in capsys.readouterr().err
+
+
+def test_month_that_is_not_listed_is_refused(
+    raw: dict[str, Any], workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (workspace / "params.yaml").write_text(yaml.safe_dump(raw))
+    assert command.main(["collect", "foo"]) == EXIT_CONFIGURATION
+    assert (
+        "data.months of params.yaml does not list 'foo'; it has 2024-01, 2024-02, 2024-03\n" in capsys.readouterr().err
+    )

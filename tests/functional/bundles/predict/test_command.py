@@ -124,9 +124,9 @@ def test_live_bundle_is_the_default_and_its_signature_is_verified(
         (("text.parquet", "out.parquet"), 65, "none of 3 rows can be scored, so nothing is written"),
         (("in.parquet", "done.parquet"), 78, "done.parquet exists, and is complete"),
         (("in.parquet", "missing/out.parquet"), 78, "there is no directory missing; make it first"),
-        (("in.parquet", "out.xlsx"), 78, "out.xlsx must end in .parquet or .csv"),
+        (("in.parquet", "out.xlsx"), 64, "out.xlsx must end in .parquet or .csv"),
         (("in.parquet", "out.parquet", "--keep", "id,nope"), 78, "--keep names 'nope', which the table does not have"),
-        (("done.parquet", "out.parquet", "--keep", "*"), 78, "'__row__' begins with two underscores"),
+        (("done.parquet", "out.parquet", "--keep", "*"), 64, "'__row__' begins with two underscores"),
         (("source.yaml", "out.parquet"), 78, "source.yaml: path: Field required"),
     ],
 )  # fmt: skip

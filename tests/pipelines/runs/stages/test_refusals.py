@@ -18,7 +18,7 @@ from tests.pipelines.runs.conftest import commit
 BROKEN = ["{", "[]", '{"stages": 3}', '{"stages": {"evaluate": {"dag": "train_and_evaluate"}}}']
 
 
-def refused(project: Path, *words: str) -> str:
+def refused(project: Path, *words: str, code: int = 78) -> str:
     """The message of a command that fails, its paths below the project."""
     command = [sys.executable, "-m", "pipelines.runs", *words]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("BULKHEAD")}
@@ -30,7 +30,7 @@ def refused(project: Path, *words: str) -> str:
         text=True,
         check=False,
     )
-    assert (done.returncode, "Traceback" in done.stderr) == (78, False), done.stderr
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
     return done.stderr.strip().replace(f"{project}/", "")
 
 
@@ -72,7 +72,7 @@ def test_command_names_the_run_that_is_not_open(project: Path, words: tuple[str,
 
 
 def test_run_needs_a_name(project: Path) -> None:
-    assert "--run is empty" in refused(project, "open", "--run", "")
+    assert "--run is empty" in refused(project, "open", "--run", "", code=64)
 
 
 @pytest.mark.parametrize("words", [("list",), ("compile",), ("compile", "--check"), ("open", "--run", "first")])
