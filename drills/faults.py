@@ -223,7 +223,7 @@ SERVING = (
         "bodies of 300 MB, endless ones, zip bombs",
         "refused early; memory grows by 10 % at most",
         ("bodies",),
-        ("bentos/http/test_http_protocol.py::test_bodies_are_refused_when_all_together_hold_too_much",),
+        ("bentos/http/test_http_limits.py::test_bodies_are_refused_when_all_together_hold_too_much",),
     ),
     Fault(
         23,

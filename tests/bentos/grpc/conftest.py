@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from bentos.core import Core
+from harness.waiting import until
 from tests.bentos.grpc.http2_peer import Peer, grpc_door
 from tests.bentos.http.http_server import FrontDoor
 
@@ -22,3 +23,10 @@ def door(loaded_core: Core) -> Iterator[FrontDoor]:
 def peer(door: FrontDoor) -> Iterator[Peer]:
     with Peer(door.port) as connected:
         yield connected
+
+
+@pytest.fixture
+def nothing_is_left_or_logged(door: FrontDoor, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    yield
+    until(lambda: not door.server.gate.connections and door.server.gate.held_bytes == 0)
+    assert not caplog.records

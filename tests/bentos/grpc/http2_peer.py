@@ -5,10 +5,11 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from hpack import Decoder, Encoder
 from hyperframe.frame import (
     ContinuationFrame,
@@ -23,12 +24,15 @@ from hyperframe.frame import (
 
 from bentos.core import Core
 from bentos.protocols.grpc.server import GrpcServer
-from tests.bentos.http.http_server import FrontDoor
+from tests.bentos.http.http_server import FrontDoor, limited
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 SERVICE = "/inference.GRPCInferenceService"
 LIVE = f"{SERVICE}/ServerLive"
 INFER = f"{SERVICE}/ModelInfer"
+METADATA = f"{SERVICE}/ModelMetadata"
+DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
+END_STREAM, END_HEADERS, PADDED, WITH_PRIORITY = 1, 4, 8, 32
 CODES = {
     0: "NO_ERROR",
     1: "PROTOCOL_ERROR",
@@ -195,3 +199,21 @@ def raw(kind: int, flags: int, stream: int, payload: bytes = b"", length: int | 
     """Any frame, right or not."""
     size = len(payload) if length is None else length
     return struct.pack(">BHBBL", size >> 16, size & 0xFFFF, kind, flags, stream) + payload
+
+
+def with_limits(core: Core, monkeypatch: pytest.MonkeyPatch, **limits: float) -> Any:
+    limited(core, monkeypatch, **limits)
+    return grpc_door(core)
+
+
+def suppressed_resets() -> Any:
+    """For what is sent to a server that may close meanwhile."""
+    return suppress(ConnectionResetError, BrokenPipeError, TimeoutError)
+
+
+def fields(*changed: tuple[str, str], without: str = "") -> bytes:
+    right = [(":method", "POST"), (":scheme", "http"), (":path", LIVE), ("content-type", "application/grpc")]
+    return Encoder().encode([*(pair for pair in right if pair[0] != without), *changed])
+
+
+BLOCK = fields()  # of a right call

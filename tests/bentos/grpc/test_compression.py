@@ -19,10 +19,10 @@ from bentos.protos import oip_pb2
 from contract.errors import RequestError
 from tests.bentos.caller import Caller
 from tests.bentos.conftest import Case
+from tests.bentos.grpc.client import Client, typed_request
 from tests.bentos.grpc.http2_peer import INFER, LIVE, Peer, data, headers
-from tests.bentos.grpc.test_grpc import Client, typed_request
 from tests.bentos.http.http_server import FrontDoor
-from tests.bentos.http.test_http_oip import json_tensors
+from tests.bentos.http.oip_requests import json_tensors
 
 Compress = Callable[[bytes], bytes]
 CODINGS = [("gzip", gzip.compress), ("deflate", zlib.compress)]

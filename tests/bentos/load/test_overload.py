@@ -27,8 +27,8 @@ from contract.bundle import manifest
 from contract.files import canonical_json
 from tests.bentos.caller import Caller
 from tests.bentos.conftest import Case, Server
+from tests.bentos.grpc.client import typed_request
 from tests.bentos.grpc.http2_peer import INFER, Peer, call_frames, grpc_door
-from tests.bentos.grpc.test_grpc import typed_request
 from tests.bentos.http.http_server import FrontDoor, front_door, get, one_response, request, responses
 from tests.bentos.monitoring.test_metrics import samples
 from tests.bentos.running import start_server

@@ -24,10 +24,10 @@ from bentos.protocols.http2 import connection as http2
 from contract.model.columns.program import Columns
 from harness.waiting import until
 from tests.bentos.conftest import Case
+from tests.bentos.grpc.client import chances, expected_chances, many_rows
 from tests.bentos.grpc.http2_peer import INFER, Peer, call_frames, grpc_door
-from tests.bentos.grpc.test_http2 import chances, expected_chances, many_rows
 from tests.bentos.http.http_server import FrontDoor, front_door, get, one_response, request, responses, rest
-from tests.bentos.http.test_http_oip import json_tensors
+from tests.bentos.http.oip_requests import json_tensors
 
 
 @pytest.fixture

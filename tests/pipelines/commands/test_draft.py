@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ast
-import json
 import re
-import shutil
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,28 +11,22 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from ruamel.yaml import YAML
 
-from contract.errors import EXIT_CONFIGURATION, EXIT_DATA
-from harness import PROJECT
+from contract.errors import EXIT_CONFIGURATION
 from pipelines import __main__ as command
 from pipelines import paths
 from pipelines.commands.draft.columns import ranges
 from pipelines.commands.draft.columns.inference import guess
 from pipelines.commands.draft.rows import partitions
 from pipelines.commands.draft.rows.outcome import guess_outcome
-from pipelines.data import tables
 from pipelines.params import file as params_file
-from pipelines.params.params import Params
-from pipelines.params.source import FilesSource
 from pipelines.stages.collect import stage
 from pipelines.stages.features import stage as features
-from pipelines.stages.screen import stage as screen
 from pipelines.stages.validate import stage as validate
 from tests.pipelines.conftest import deliveries
 
 
-def _draft(*options: str) -> str:
+def draft(*options: str) -> str:
     assert command.main(["draft", "t.csv", "--target", "outcome", "--out", "params.yaml", *options]) == 0
     return Path("params.yaml").read_text()
 
@@ -46,7 +37,7 @@ def test_draft_of_a_table_with_time_collects_as_it_is(workspace: Path) -> None:
         delay=pl.when(pl.col("weight") > 7).then(-1.0).otherwise("weight"),
     )  # fmt: skip
     table.write_csv("t.csv", separator=";", null_value="?", datetime_format="%Y-%m-%d %H:%M:%S")
-    text = _draft("--time", "promised")
+    text = draft("--time", "promised")
     params = params_file.load()
     assert (params.target.task, sorted(params.target.labels)) == ("binary", ["broken", "kept"])
     assert params.data.months == ("2024-01", "2024-02")
@@ -80,7 +71,7 @@ def test_draft_finds_the_task(workspace: Path, labels: int, task: str) -> None:
     pl.DataFrame(
         {"size": [float(i * 37 % 101) for i in range(400)], "outcome": [i * 7 % labels for i in range(400)]}
     ).write_csv("t.csv")
-    _draft()
+    draft()
     params = params_file.load()
     assert (params.target.task, params.data.months, params.data.key) == (task, ("all",), ())
 
@@ -88,137 +79,22 @@ def test_draft_finds_the_task(workspace: Path, labels: int, task: str) -> None:
 def test_draft_names_parts_that_add_up_to_the_target(workspace: Path) -> None:
     rows = [{"a": i * 31 % 97, "b": i * 17 % 89, "c": i * 7 % 53} for i in range(300)]
     pl.DataFrame(rows).with_columns(outcome=pl.col("a") + pl.col("b")).write_csv("t.csv")
-    assert "a: a + b is the target" in _draft()
+    assert "a: a + b is the target" in draft()
     assert set(params_file.load().features) == {"c"}
 
 
 def test_draft_asks_about_a_column_that_is_one_to_one_with_another(workspace: Path) -> None:
     rows = [{"code": i * 31 % 7, "name": "nmlkjih"[i * 31 % 7], "other": i % 7 * (i % 2)} for i in range(300)]
     pl.DataFrame(rows).with_columns(outcome=pl.Series(["no", "yes", "yes"] * 100)).write_csv("t.csv")
-    told = _draft()
+    told = draft()
     assert "name: one to one with code" in told
     assert told.count("one to one with") == 1
-
-
-def _internal_names() -> list[str]:
-    """Every word that may name a column in the code that a table passes through: in quotes, or as an argument."""
-    names: set[Any] = {
-        "len",
-        "count",
-        "literal",
-        "index",
-        "value",
-        "proportion",
-        "min",
-        "max",
-        "copies",
-    }  # of polars and DuckDB
-    nodes = (node for path in (PROJECT / "pipelines").rglob("*.py") for node in ast.walk(ast.parse(path.read_text())))
-    for node in nodes:
-        if isinstance(node, ast.Call):
-            names |= {keyword.arg for keyword in node.keywords}
-            names |= {entry.value for entry in node.args if isinstance(entry, ast.Constant)}
-        elif isinstance(node, (ast.Assign, ast.Dict)):
-            values = node.keys if isinstance(node, ast.Dict) else [node.value]
-            names |= {entry.value for entry in values if isinstance(entry, ast.Constant)}
-    words = {name for name in names if isinstance(name, str) and re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name)}
-    return sorted({name.lower(): name for name in sorted(words)}.values())
-
-
-@pytest.mark.parametrize("has_time", [False, True])
-def test_columns_may_be_called_as_anything_is_called_inside(workspace: Path, has_time: bool) -> None:
-    names = [name for name in _internal_names() if name not in ("outcome", tables.RAGGED)]
-    assert {"month", "flag", "labels", "rows", "joined", "__label__", "__month__", "__rows__"} <= set(names)
-    draw = np.random.default_rng(5)
-    columns: dict[str, Any] = {name: draw.integers(0, 50, 240) + 0.5 for name in names[::2]}
-    columns |= {name: [f"v{value}" for value in draw.integers(0, 5, 240)] for name in names[1::2]}
-    columns |= {"outcome": draw.choice(["yes", "no"], 240)}
-    columns |= {"month": [f"2024-{1 + row // 60:02}-{1 + row % 28:02}T10:00" for row in range(240)]} if has_time else {}
-    pl.DataFrame(columns).write_csv("t.csv")
-    _draft(*(["--time", "month"] if has_time else []))
-    params = params_file.load()
-    for month in params.data.months:
-        stage.run(params, month)
-    shutil.copytree(paths.partition(params.data.months[0]).parent, paths.ACCEPTED)
-    features.run(params)
-    screen.run(params)
-    assert len(params.features) >= len(names) - 10  # some are the names of identifiers
-    assert (
-        pl.read_parquet(paths.TRAINING_ROWS / "*.parquet").width == len(params.features) + 2 + has_time
-    )  # the label, the part, and the day
-
-
-def test_no_column_gets_the_name_of_another_one(workspace: Path) -> None:
-    draw = np.random.default_rng(5)
-    pl.DataFrame(
-        {name: draw.integers(0, 50, 240) + 0.5 for name in ("a b", "a_b", "a_b_2")}
-        | {"outcome": draw.choice(["yes", "no"], 240)}
-    ).write_csv("t.csv")
-    _draft()
-    source = params_file.load().data.source
-    assert isinstance(source, FilesSource)
-    assert source.rename == {"a b": "a_b_3"}
-
-
-@pytest.mark.parametrize(
-    ("name", "plain"),
-    [("Größe (cm)", "Grosse_cm"), ("aktiv?", "aktiv"), ("Año", "Ano"), ("цена", "column"), ("2nd price", "_2nd_price")],
-)
-def test_name_that_is_not_valid_becomes_one_that_a_person_knows(workspace: Path, name: str, plain: str) -> None:
-    draw = np.random.default_rng(5)
-    pl.DataFrame({name: draw.integers(0, 50, 240) + 0.5, "outcome": draw.choice(["yes", "no"], 240)}).write_csv("t.csv")
-    _draft()
-    source = params_file.load().data.source
-    assert isinstance(source, FilesSource)
-    assert source.rename == {name: plain}
-
-
-@pytest.mark.parametrize("target", ["month", "count", "rows", "value", "__rows__"])
-def test_target_may_be_called_as_anything_is_called_inside(workspace: Path, target: str) -> None:
-    draw = np.random.default_rng(5)
-    table = {
-        "size": draw.gamma(2, 3, 240),
-        "kind": draw.choice(["x", "y", "z"], 240),
-        target: draw.choice(["u", "v"], 240),
-    }
-    pl.DataFrame(table).write_csv("t.csv")
-    assert command.main(["draft", "t.csv", "--target", target, "--out", "params.yaml"]) == 0
-    params = params_file.load()
-    stage.run(params, "all")
-    validate.run(params)
-    features.run(params)
-
-
-def test_column_that_would_be_taken_for_a_mark_is_refused(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pl.DataFrame({"a": [1, 2, 3], tables.RAGGED: ["x", "y", None], "outcome": ["u", "v", "v"]}).write_csv("t.csv")
-    assert command.main(["draft", "t.csv", "--target", "outcome"]) == EXIT_DATA
-    assert (
-        "the source has a column '__ragged__', a name reserved for marking bad lines; rename it"
-        in capsys.readouterr().err
-    )
-
-
-@pytest.mark.parametrize("name", ["rows", "value", "part", "index"])
-def test_column_that_splits_or_is_looked_up_may_be_called_so(workspace: Path, name: str) -> None:
-    draw = np.random.default_rng(5)
-    columns = {name: [f"v{value}" for value in draw.integers(0, 12, 240)], "outcome": draw.choice(["u", "v"], 240)}
-    pl.DataFrame(columns).write_csv("t.csv")
-    _draft()
-    raw = YAML(typ="safe").load(Path("params.yaml").read_text())
-    raw["split"] = {"kind": "grouped", "column": name}
-    raw["features"]["share"] = {"transform": "lookup", "input": name, "statistic": "share"}
-    params = Params.model_validate(raw)
-    stage.run(params, "all")
-    shutil.copytree(paths.partition("all").parent, paths.ACCEPTED)
-    features.run(params)
-    screen.run(params)
-    assert json.loads(paths.SCREENING.read_bytes())["features"].keys() == params.features.keys()
 
 
 def _columns(table: dict[str, Any]) -> dict[str, Any]:
     rows = len(next(iter(table.values())))
     pl.DataFrame({**table, "outcome": [row * 7 % 2 for row in range(rows)]}).write_csv("t.csv")
-    _draft()
+    draft()
     return params_file.load().data.columns
 
 
@@ -251,7 +127,7 @@ def test_strong_feature_of_a_regression_stays_and_a_strange_one_is_named_first(
     price = weight**2 * draw.uniform(0.8, 1.25, 3_000)
     table = {"weight": weight, "noise": draw.normal(size=3_000), "more": draw.normal(size=3_000), "outcome": price}
     pl.DataFrame(table).write_csv("t.csv")
-    text = _draft()
+    text = draft()
     assert "weight" in params_file.load().features
     first = next(line for line in text.splitlines() if line.startswith("# ?"))
     assert first.startswith("# ? weight: alone it explains ")
@@ -303,7 +179,7 @@ def test_time_between_two_times_is_proposed_from_the_earlier_to_the_later(worksp
     feature = r"features\.(\w+): (.*elapsed.*)\n"
     for options in (("--time", "at"), ()):
         expected = [("at_since_booked", "{transform: elapsed, inputs: [booked, at], unit: h}")]
-        assert re.findall(feature, _draft(*options)) == expected  # of no other two, for `zoned` alone has an offset
+        assert re.findall(feature, draft(*options)) == expected  # of no other two, for `zoned` alone has an offset
         Path("params.yaml").unlink()
 
 
@@ -323,7 +199,7 @@ def test_missing_values_are_proposed_as_a_feature_where_they_go_with_the_outcome
             "outcome": [outcomes[index] for index in of_row],
         }
     ).write_csv("t.csv")
-    proposed = re.findall(r"features\.(\w+): (\{transform: is_missing.*\})\n", _draft())
+    proposed = re.findall(r"features\.(\w+): (\{transform: is_missing.*\})\n", draft())
     assert proposed == [("telling_is_missing", "{transform: is_missing, input: telling}")]
 
 
@@ -400,7 +276,7 @@ def test_word_for_missing_does_not_hide_decimal_commas_and_categories_stay_as_wr
         "outcome": ["ab"[row % 3 > 0] for row in rows],
     }
     pl.DataFrame(table).write_csv("t.csv", separator=";")
-    _draft()
+    draft()
     params = params_file.load()
     columns = params.data.columns
     assert (params.data.source.decimal, columns["value"].kind) == (",", "number")  # type: ignore[union-attr]
