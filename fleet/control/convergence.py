@@ -83,7 +83,7 @@ class Convergence:
         self._clear_away(saved)
         # Before Envoy is started, which reads these files; a killed command may have left others.
         self._proxy.write(saved)
-        self._balancer.ensure()
+        self._balancer.ensure(saved.replicas)
         saved = replace(saved, unfit=self._unfit(saved, wanted))
         # A repair must work without the store.
         channel = self._store.read("live") if by else None

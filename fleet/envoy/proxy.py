@@ -17,12 +17,11 @@ from contract.errors import UnavailableError
 from contract.files import canonical_json, write_atomically
 from fleet.configuration.settings import Settings
 from fleet.configuration.state import Replica, State, socket_of
-from fleet.envoy import clusters, config, limits
+from fleet.envoy import clusters, config, limits, routes
 from fleet.envoy.clusters import PROTOCOLS, cluster_name
 from fleet.supervisor import unix_http
 
 _APPLY_LIMIT_S = 20.0
-_DRAIN_LIMIT_S = 12.0  # longer than the route's timeout of a request
 _ANSWER_LIMIT_S = 2.0
 _POLL_S = 0.05
 _COUNTED = "^(http[.](http|grpc)[.]downstream_rq_(total|completed|5xx)|server[.]hot_restart_epoch)$"
@@ -85,6 +84,10 @@ class Proxy:
             self._settings.root / "bundles" / digest for digest in {each.digest for each in replicas}
         )
 
+    def end_s(self, replicas: Iterable[Replica]) -> float:
+        """Return the seconds after which these replicas' requests have all ended: two more than Envoy gives any of them."""
+        return routes.answer_limit_s(self._allowed(replicas)) + 2
+
     def route(self, state: State) -> None:
         """Make all Envoys route as the state says; return when they do.
 
@@ -133,17 +136,14 @@ class Proxy:
         return sick
 
     def wait_until_idle(self, replicas: Sequence[Replica]) -> bool:
-        """Wait until the draining replicas have answered all that they were given; return False if they have not within 12 seconds.
-
-        Replicas of a slower bundle have more time.
-        """
+        """Wait until the draining replicas have answered all that they were given; return False if they have not in time (`end_s`)."""
         try:
             _wait(
                 lambda: all(
                     host is None or (host.draining and not host.active_requests) for host in self._hosts_of(replicas)
                 ),
                 "",
-                _DRAIN_LIMIT_S * limits.slowness(self._allowed(replicas)),
+                self.end_s(replicas),
             )
         except UnavailableError:
             return False

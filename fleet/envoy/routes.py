@@ -22,9 +22,13 @@ BUFFER = "envoy.filters.http.buffer"
 BUFFER_TYPE = f"{TYPES}.extensions.filters.http.buffer.v3.Buffer"
 
 
+def answer_limit_s(allowed: Limits) -> float:
+    """Return the seconds after which Envoy gives a request up, tries included: ten, or more for slower bundles."""
+    return limits.slowness(allowed) * REQUEST_TIMEOUT_S
+
+
 def of(protocol: str, state: State, allowed: Limits) -> dict[str, Any]:
     """Return the routes of a protocol: 503 where no bundle is live."""
-    slowness = limits.slowness(allowed)
     target: dict[str, Any]
     remove = [SHADOW_HEADER]  # a caller's own
     hidden = {"response_headers_to_remove": [TRY]}
@@ -39,8 +43,8 @@ def of(protocol: str, state: State, allowed: Limits) -> dict[str, Any]:
             # Envoy takes the hash modulo the sum of the weights, which is always 100, and the live bundle comes first: a larger share of
             # the canary moves callers to it, and none away. Requests without the header are shared at random.
             **({"hash_policy": [{"header": {"header_name": "authorization"}}]} if is_sticky else {}),
-            "timeout": f"{slowness * REQUEST_TIMEOUT_S:g}s",
-            "retry_policy": _retry_policy(protocol, slowness),
+            "timeout": f"{answer_limit_s(allowed):g}s",
+            "retry_policy": _retry_policy(protocol, limits.slowness(allowed)),
         }
         target = {"route": route}
         if state.shadow and state.of(state.shadow):

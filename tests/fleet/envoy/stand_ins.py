@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socket import SHUT_RDWR
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import grpc
@@ -24,17 +24,23 @@ _CALLS = 64
 
 
 class StandIn:
-    """One stand-in: it answers with its name. `fails` makes it answer 500, or INTERNAL; `late`, INTERNAL after the initial metadata."""
+    """One stand-in: it answers with its name. `fails` makes it answer 500, or INTERNAL; `late`, INTERNAL after the initial metadata.
+
+    Over HTTP it answers while `free` is set.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.fails = self.late = False
+        self.free = Event()
+        self.free.set()
         self.requests: Counter[str] = Counter()
         self.named: list[str] = []  # Envoy's names of mirrored requests
 
     def answer(self, name: str | None) -> tuple[int, bytes]:
         """Status and body of an answer over HTTP."""
         self.requests["http"] += 1
+        self.free.wait()
         self.named += [name] if name else []
         return (500, b"broken") if self.fails else (200, self.name.encode())
 
