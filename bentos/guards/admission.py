@@ -46,7 +46,7 @@ class Admission:
         call_soon: the event loop's: it calls its argument after this round, before the next poll. Without a loop each request is a round of
             its own, and only deadlines reject.
         clock: seconds; `perf_counter`, except in tests.
-        after_long_round: callbacks that get the seconds of a round longer than 2 ms.
+        after_long_round: called after a round longer than 2 ms.
         before_end: called before a round ends, with the answers that waited for it.
         is_full: whether this round has rejected a request; `refuses` tells which others it would reject.
         is_running: a round has begun and will end.
@@ -55,7 +55,7 @@ class Admission:
     def __init__(self, budget_s: float, metrics: Metrics) -> None:
         self.call_soon: Callable[[Callable[[], None]], object] = lambda end: end()
         self.clock = perf_counter
-        self.after_long_round: list[Callable[[float], None]] = []
+        self.after_long_round: list[Callable[[], None]] = []
         self.before_end: Callable[[], None] = lambda: None
         self.is_full = False
         self.is_running = False
@@ -192,4 +192,4 @@ class Admission:
             self._window = self._limit
         if self._length > _LONG_S:
             for call in self.after_long_round:
-                call(self._length)
+                call()

@@ -7,12 +7,15 @@ import socket
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
+from math import inf
+from time import perf_counter
 
 from bentos.guards.admission import Admission
 from bentos.protocols.connections.gate import Gate
 
 BACKLOG = 2048  # connections that wait to be accepted
-# uvloop accepts one connection per round, however long the round. Accepting costs as much as an answer, hence a bound.
+# uvloop accepts one connection per round, however long the round. Accepting costs as much as an answer, hence a bound; a second's worth may
+# be accepted at once, since callers that keep their connections open them all when load begins.
 _ACCEPTED_PER_S = 1000
 
 
@@ -33,6 +36,7 @@ class Listener:
         self._backlog = backlog
         self._server: asyncio.Server | None = None
         self._taken: set[asyncio.Task[None]] = set()
+        self._allowed, self._allowed_at = 0.0, -inf  # connections to accept now, by the last time that some were
         self._tls = tls
         self._handshake_s = gate.limits.head_timeout_s if tls else None
 
@@ -56,13 +60,17 @@ class Listener:
             self._server.close()
             self._server = None
 
-    def _accept_more(self, seconds: float) -> None:
-        """Accept the connections that may have come during `seconds` of other work."""
-        for _ in range(int(seconds * _ACCEPTED_PER_S)):
+    def _accept_more(self) -> None:
+        """Accept the connections that have come during a long round, within the bound."""
+        now = perf_counter()
+        self._allowed = min(self._allowed + (now - self._allowed_at) * _ACCEPTED_PER_S, _ACCEPTED_PER_S)
+        self._allowed_at = now
+        while self._allowed >= 1:
             try:
                 connection, _ = self._socket.accept()
             except OSError:  # none is waiting
                 return
+            self._allowed -= 1
             connection.setblocking(False)
             task = asyncio.get_running_loop().create_task(self._take(connection))
             self._taken.add(task)  # the event loop itself holds only weak references to tasks

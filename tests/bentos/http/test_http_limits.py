@@ -7,10 +7,12 @@ import resource
 import select
 import threading
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
 from bentos.core import Core
+from bentos.protocols.connections import listener
 from bentos.protocols.connections.gate import SPARE_CONNECTIONS
 from bentos.protocols.http.http1.ration import BODY
 from harness.waiting import until
@@ -168,6 +170,27 @@ def test_predictions_are_refused_and_health_is_answered_when_there_are_too_many_
         assert one_response(held[0])[0] == 200
         for connection in held + more:
             connection.close()
+
+
+def test_connections_that_wait_are_accepted_together_after_a_long_round_but_no_more_than_a_second_s_worth(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "_ACCEPTED_PER_S", 50)
+    monkeypatch.setattr(listener, "perf_counter", lambda: 5.0)
+    with front_door(core) as door, ExitStack() as open_:
+
+        def accepted(count: int) -> int:
+            """Connect so many callers during a round; return how many connections were accepted after it."""
+            for _ in range(count):
+                open_.enter_context(door.connect())
+            taken: set[Any] = door.server._listener._taken
+            before = len(taken)
+            for call in core.admission.after_long_round:
+                call()
+            return len(taken) - before
+
+        assert door.look(lambda: [accepted(30), accepted(30), accepted(30)]) == [30, 20, 0]
+        until(lambda: len(door.door.connections) == 90)
 
 
 def test_bound_on_connections_leaves_descriptors_for_everything_else(
