@@ -10,14 +10,12 @@ import pytest
 
 from contract.bundle import manifest
 from contract.errors import ConfigurationError, ConflictError, UnavailableError
-from contract.store.store import Store
-from tests.contract.conftest import write_bundle
-
-pytest.importorskip("obstore", reason="buckets are for the training plane and the fleet")
 from contract.store import providers
 from contract.store.providers import Bucket
 from contract.store.remote import failure
+from contract.store.store import Store
 from harness import object_stores
+from tests.contract.conftest import write_bundle
 from tests.contract.store.bucket.conftest import KEY, PUBLIC, set_environment
 from tests.contract.store.services import Service
 

@@ -10,11 +10,9 @@ import pytest
 
 from contract.bundle import manifest, signature
 from contract.errors import BundleError
+from contract.store.providers import Bucket
 from contract.store.store import Store
 from tests.contract.conftest import write_bundle
-
-pytest.importorskip("obstore", reason="buckets are for the training plane and the fleet")
-from contract.store.providers import Bucket
 from tests.contract.store.bucket.conftest import objects
 from tests.contract.store.services import Service
 

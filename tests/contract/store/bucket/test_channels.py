@@ -16,13 +16,11 @@ import pytest
 
 from contract.bundle import manifest
 from contract.errors import BundleError, ConfigurationError, ConflictError, UnavailableError
+from contract.store.providers import Bucket
 from contract.store.store import Store
 from harness import PROJECT
-from tests.contract.conftest import write_bundle
-
-pytest.importorskip("obstore", reason="buckets are for the training plane and the fleet")
-from contract.store.providers import Bucket
 from harness.waiting import until
+from tests.contract.conftest import write_bundle
 from tests.contract.store.bucket.conftest import set_environment
 from tests.contract.store.movers import ROUNDS, LostAnswer, race
 from tests.contract.store.services import Service
