@@ -13,7 +13,7 @@ from operations.links import BY_TASK
 
 
 class Approval(ApprovalOperator):  # type: ignore[misc]  # airflow's types are not followed
-    """Ask a person, with the gates' verdict, the scores and a link to the report; a command prints the text.
+    """Ask a person, with the gates' verdict, the bundle, the scores and a link to the report; a command prints the text.
 
     Approved: the next task deploys. Rejected: it is skipped. No answer in time: this task fails, without a retry, which would ask again. In
     both cases the live model stays.

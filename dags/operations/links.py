@@ -42,6 +42,7 @@ class Fleet(Page):
         return "" if port == "0" else f"http://127.0.0.1:{port}/"
 
 
+_VERDICT = Page("Report", "reports/verdict.html")  # the other one may be that of an earlier bundle
 _REPORT = Page("Report", "reports/evaluation.html")
 _DATA_DOCS = Page("Data docs", "reports/data_docs/index.html")
 _BUNDLE = Page("Bundle", "build/bundle/manifest.json")
@@ -49,7 +50,7 @@ _ALL = Page("All results", "")
 _FLEET = Fleet("Fleet", "")
 BY_TASK: dict[str, tuple[Page, ...]] = {
     "validate": (_DATA_DOCS, _ALL),
-    "evaluate": (_REPORT, _DATA_DOCS, _ALL),
+    "evaluate": (_VERDICT, _DATA_DOCS, _ALL),
     "bundle": (_BUNDLE, _REPORT, _ALL),
     "publish": (_BUNDLE,),
     "approve": (_REPORT, _BUNDLE),

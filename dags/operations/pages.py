@@ -29,7 +29,8 @@ PROJECT = Path(os.environ.get("BULKHEAD_PROJECT", Path(__file__).parents[2]))
 VAR = PROJECT / (os.environ.get("BULKHEAD_VAR") or "var")
 # What people look at, by its path in the workspace; nothing else of a workspace is served.
 PAGES = {
-    "reports/evaluation.html": "Report: scores, gates and the verdict",
+    "reports/evaluation.html": "Report: scores, gates, the verdict and its bundle",
+    "reports/verdict.html": "Report as `evaluate` wrote it, before the bundle",
     "reports/data_docs/index.html": "Data docs: every check of every month",
     "reports/validation.json": "Checks of the data",
     "reports/screening.json": "Leaks, repeated rows, entities on both sides of the split",

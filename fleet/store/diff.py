@@ -9,7 +9,7 @@ from contract.bundle import evidence
 from contract.bundle.manifest import Manifest
 from contract.model import compatibility
 from contract.store.store import Store
-from fleet.store import callers
+from fleet.store import callers, report
 
 Change = tuple[Any, Any]
 SECTIONS = ("partitions", "params", "code", "packages", "files")
@@ -23,18 +23,23 @@ def side(store: Store, digest: str) -> dict[str, Any]:
     pinned = evidence.packages((bundle / claims.environment["lock"]).read_text())
     packages = {name: ", ".join(versions) for name, versions in pinned.items()}
     schema = callers.read_schema(bundle)
-    return {"digest": digest, **_made_from(claims), "packages": packages, "metrics": _scores(claims), "schema": schema}
+    bounds = claims.metrics.get("bounds", {})
+    made_from, scores = _made_from(claims), _scores(claims)
+    return {"digest": digest, **made_from, "packages": packages, "metrics": scores, "bounds": bounds, "schema": schema}
 
 
 def difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
-    """Return section -> name -> (of a, of b), None where one lacks it: all metrics, and of the rest the differences.
+    """Return section -> name -> (of a, of b), None where one lacks it: all metrics and their bounds, and of the rest the differences.
 
     And `breaks`: what breaks callers of a when b answers them.
     """
-    metrics = {name: (a["metrics"].get(name), b["metrics"].get(name)) for name in {**a["metrics"], **b["metrics"]}}
+    metrics, bounds = (
+        {name: (a[part].get(name), b[part].get(name)) for name in {**a[part], **b[part]}}
+        for part in ("metrics", "bounds")
+    )
     sections = {name: changes(a[name], b[name]) for name in SECTIONS}
     breaks = [str(problem) for problem in compatibility.breaks(a["schema"], b["schema"])]
-    return {"a": a["digest"], "b": b["digest"], **sections, "metrics": metrics, "breaks": breaks}
+    return {"a": a["digest"], "b": b["digest"], **sections, "metrics": metrics, "bounds": bounds, "breaks": breaks}
 
 
 def changes(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Change]:
@@ -63,8 +68,18 @@ def describe(found: Mapping[str, Any]) -> str:
     lines += ["", f"the same: {', '.join(equal)}"] if equal else []
     broken = [f"breaks callers of a when b answers: {len(found['breaks'])}", *(f"  {text}" for text in found["breaks"])]
     lines += ["", *(broken if found["breaks"] else ["breaks callers of a when b answers: nothing"])]
-    lines += ["", f"{'metrics':<24}{'a':>12}{'b':>12}{'b - a':>12}"]
-    return "\n".join([*lines, *(_measure(name, *both) for name, both in found["metrics"].items())])
+    lines += ["", f"{'metrics, with 95 % bounds':<26}{'a':<30}b"]
+    sides = [
+        dict(
+            report.scores(
+                *({name: both[place] for name, both in found[part].items()} for part in ("metrics", "bounds"))
+            )
+        )
+        for place in (0, 1)
+    ]
+    lines += [f"{name:<26}{sides[0].get(name, '–'):<30}{sides[1].get(name, '–')}" for name in found["metrics"]]
+    # Without a difference: it would need the same rows, and bounds of its own, which the gates have.
+    return "\n".join([*lines, "Each on its own hold-out: the gates of b say whether it is worse than what was live."])
 
 
 def _made_from(claims: Manifest) -> dict[str, Any]:
@@ -89,8 +104,3 @@ def _short(value: Any) -> str:
     text = "–" if value is None else str(value)
     is_digest = len(text) == 64 and " " not in text
     return text[:12] if is_digest else text[:100]
-
-
-def _measure(name: str, a: float | None, b: float | None) -> str:
-    apart = f"{b - a:+12.4f}" if a is not None and b is not None else ""
-    return f"{name:<24}" + "".join(f"{value:12.4f}" if value is not None else f"{'–':>12}" for value in (a, b)) + apart

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from contract.bundle import evidence, signature
@@ -42,12 +42,12 @@ def table(found: Sequence[Mapping[str, Any]]) -> str:
     """Return the rows as text; empty where there are none."""
     if not found:
         return ""
-    lines = [f"{'bundle':<14}{'name':<16}{'published':<18}{'MB':>6}  {'metric':<20}channels"]
+    lines = [f"{'bundle':<14}{'name':<16}{'published':<18}{'MB':>6}  {'metric, 95 % bounds':<36}channels"]
     for row in found:
-        metric = row["problem"] or " ".join(f"{name} {value:.4f}" for name, value in row["metric"].items())
+        metric = row["problem"] or " ".join(f"{name} {said}" for name, said in scores(row["metric"], row["bounds"]))
         lines.append(
             f"{row['digest'][:12]:<14}{(row['name'] or '–')[:14]:<16}{row['published_at'][:16]:<18}"
-            f"{row['size_bytes'] / 1e6:6.1f}  {metric[:80]:<20}{', '.join(row['channels'])}".rstrip()
+            f"{row['size_bytes'] / 1e6:6.1f}  {metric[:80]:<36}{', '.join(row['channels'])}".rstrip()
         )
     return "\n".join(lines)
 
@@ -56,7 +56,7 @@ def describe(found: Mapping[str, Any]) -> str:
     """Return the details of one bundle as text."""
     key, inputs, gate = found["signature"], found["inputs"], found["gate"]
     months = sorted(inputs.get("partitions", {}))
-    scores = {name: value for name, value in found["metrics"].items() if isinstance(value, int | float)}
+    metrics = [f"{name} {said}" for name, said in scores(found["metrics"], found["metrics"].get("bounds", {}))]
     span = f", {months[0]} to {months[-1]}" if months else ""
     lines = [
         f"{found['name']} {found['digest']}",
@@ -67,7 +67,8 @@ def describe(found: Mapping[str, Any]) -> str:
         f"  data         {len(months)} partitions{span}",
         f"  code         {len(inputs.get('pipeline_code', {}))} files of the pipeline",
         f"  environment  {found['environment']['lock']}, {found['environment']['lock_sha256'][:12]}",
-        f"  metrics      {', '.join(f'{name} {value:.4f}' for name, value in scores.items()) or 'none'}",
+        f"  metrics      {metrics[0] if metrics else 'none'}",
+        *(f"               {metric}" for metric in metrics[1:]),
     ]
     verdict = {True: "approved", False: "refused"}.get(gate.get("approved"), "no evidence")
     lines.append(f"  gate         {verdict}, while the live model was {(gate.get('champion') or 'none')[:12]}")
@@ -78,6 +79,15 @@ def describe(found: Mapping[str, Any]) -> str:
     ]
     lines += [f"               breaks callers of that live model: {what}" for what in gate.get("breaks", ())]
     return "\n".join(lines)
+
+
+def scores(metrics: Mapping[str, Any], bounds: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the name of each figure, and it with its 95 % bounds, or the words that the manifest has none."""
+    for name, value in metrics.items():
+        if isinstance(value, int | float):
+            found = bounds.get(name)
+            said = f"{found['lower_bound']:.4f} to {found['upper_bound']:.4f}" if found else "no bounds"
+            yield name, f"{value:.4f} ({said})"
 
 
 def _row(store: Store, entry: Entry, channels: Sequence[Channel]) -> dict[str, Any]:
@@ -92,7 +102,7 @@ def _row(store: Store, entry: Entry, channels: Sequence[Channel]) -> dict[str, A
         "stored_at": stored_at,
         "size_bytes": entry.size_bytes,
         "channels": [channel.name for channel in channels if channel.digest == entry.name],
-        "metric": _headline(claims) if claims else {},
+        **(_headline(claims) if claims else {"metric": {}, "bounds": {}}),
         "problem": problem,
     }
 
@@ -113,10 +123,11 @@ def _gate(store: Store, digest: str, claims: Manifest) -> dict[str, Any]:
     return found
 
 
-def _headline(claims: Manifest) -> dict[str, float]:
+def _headline(claims: Manifest) -> dict[str, Any]:
     # Before it named its headline, a bundle had that of its task.
     name = claims.gate.get("headline") or (TASKS[claims.task].headline if claims.task in TASKS else "")
-    return {name: claims.metrics[name]} if name in claims.metrics else {}
+    found = {"metric": claims.metrics, "bounds": claims.metrics.get("bounds", {})}
+    return {key: {name: part[name]} if name in part else {} for key, part in found.items()}
 
 
 def _signature(store: Store, digest: str, verify_keys: Sequence[bytes]) -> dict[str, Any]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+# What the page of an evaluation says of the bundle, which is built after it.
+_BUNDLE = re.compile(r'(?<=<p id="bundle">).*?(?=</p>)', re.DOTALL)
 
 
 def render(template: Path, **values: Any) -> str:
@@ -18,3 +22,15 @@ def render(template: Path, **values: Any) -> str:
         lstrip_blocks=True,
     )
     return environment.get_template(template.name).render(**values)
+
+
+def of_bundle(page: str, digest: str) -> str:
+    """Return the page of an evaluation with the digest of the bundle that was built of its model.
+
+    Raises:
+        ValueError: the page has no place for it.
+    """
+    named, places = _BUNDLE.subn(f"Bundle <code>{digest}</code>", page)
+    if places != 1:
+        raise ValueError(f"the page of the evaluation has {places} places for the digest of the bundle, not one")
+    return named

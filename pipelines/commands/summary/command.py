@@ -48,10 +48,10 @@ def _scores(model: str, metrics: dict[str, Any]) -> str:
     of = f" of {' and '.join(months)}" if (months := metrics["holdout"].get("months")) else ""
     keys = [key for key, entry in MEASURES.items() if key in metrics and entry.is_summarised]
     lines = [f"\n{model}: scores on the hold-out, the {metrics['holdout']['rows']:,} rows{of}, with 95 % bounds"]
-    lines.append(f"{'':<12}" + "".join(f"{name:>27}" for name in models))
+    lines.append(f"{'':<12}" + "".join(f"{name:>30}" for name in models))
     for key in keys:
         cells = (_score(measured, key) for measured in models.values())
-        lines.append(f"{MEASURES[key].title:<12}" + "".join(f"{cell:>27}" for cell in cells))
+        lines.append(f"{MEASURES[key].title:<12}" + "".join(f"{cell:>30}" for cell in cells))
     if paths.GATES.is_file() and (counted := looks.told_of(json.loads(paths.GATES.read_bytes()))):
         lines.append(counted)
     return "\n".join(lines)
@@ -60,5 +60,6 @@ def _scores(model: str, metrics: dict[str, Any]) -> str:
 def _score(measured: dict[str, Any], key: str) -> str:
     if key not in measured:
         return "–"
-    bounds = measured["bounds"][key]
-    return f"{measured[key]:,.4f} ({bounds['lower_bound']:,.4f} to {bounds['upper_bound']:,.4f})"
+    bounds = measured["bounds"].get(key)
+    said = f"{bounds['lower_bound']:,.4f} to {bounds['upper_bound']:,.4f}" if bounds else "too few for bounds"
+    return f"{measured[key]:,.4f} ({said})"

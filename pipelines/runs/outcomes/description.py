@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from contract.bundle import evidence, manifest
 from contract.errors import ConfigurationError
 from pipelines import paths
 
 
 def description(root: Path, months: tuple[str, ...], commit: str) -> str:
-    """Return the verdict of the gates, each gate, and the headline score beside the others'; names and figures, never a row.
+    """Return the verdict of the gates, the bundle, each gate, and the headline score beside the others'; names and figures, never a row.
 
     Raises:
         ConfigurationError: nothing was evaluated.
@@ -30,6 +31,7 @@ def description(root: Path, months: tuple[str, ...], commit: str) -> str:
     return "\n".join(
         [
             f"Gates: **{approval['verdict']}**, months {months[0]} to {months[-1]}, commit `{commit[:12]}`",
+            *_bundle(root),
             "",
             f"| model | {headline} | lower bound | upper bound |",
             "|---|---|---|---|",
@@ -42,6 +44,14 @@ def description(root: Path, months: tuple[str, ...], commit: str) -> str:
             f"weak slices: {len(approval['weak'])}; breaks for callers of the live model: {len(approval['breaks'])}",
         ]
     )
+
+
+def _bundle(root: Path) -> list[str]:
+    """Return the line that names the bundle; none where that in the workspace is of another evaluation, or missing."""
+    path = root / paths.BUNDLE / evidence.GATES
+    if not path.is_file() or path.read_bytes() != (root / paths.GATES).read_bytes():
+        return []
+    return ["", f"Bundle `{manifest.digest_of(root / paths.BUNDLE)}`"]
 
 
 def _row(name: str, found: Mapping[str, Any]) -> str:

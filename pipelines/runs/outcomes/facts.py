@@ -13,7 +13,11 @@ from pipelines.runs.outcomes.outcome import WOULD_RUN, Month, Stage
 
 Facts = dict[str, Any]
 # Pages for people, by the stage that writes them; in the run's reports once it is recorded.
-_PAGES = {"validate": ("data_docs", paths.DATA_DOCS / "index.html"), "evaluate": ("report", paths.EVALUATION)}
+_PAGES = {
+    "validate": ("data_docs", paths.DATA_DOCS / "index.html"),
+    "evaluate": ("report", paths.VERDICT),
+    "bundle": ("report", paths.EVALUATION),
+}
 
 
 def complete(stage: Stage, root: Path) -> None:
@@ -69,8 +73,8 @@ def _judged(root: Path) -> Facts:
     headline = approval["headline"]
     checks = {check["name"]: check["verdict"] for check in approval["checks"]}
     facts: Facts = {"verdict": approval["verdict"], "scores": {headline: metrics[headline]}, "checks": checks}
-    if "bounds" in metrics:  # not in those of a run that an earlier version recorded
-        bounds = metrics["bounds"][headline]
+    # None of too few days, nor of a run that an earlier version recorded.
+    if bounds := metrics.get("bounds", {}).get(headline):
         facts["bounds"] = {headline: [bounds["lower_bound"], bounds["upper_bound"]]}
     return facts
 

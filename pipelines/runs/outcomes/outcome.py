@@ -3,7 +3,7 @@
 {"stage": "evaluate", "state": "ran", "seconds": 21.3,
  "stages": [{"stage": "validate", "state": "ran", "seconds": 3.2, "lines": 7, "months": […], "facts": {…}}, …],
  "months": [{"month": "2013-03", "state": "ran", "seconds": 0.8, "lines": 8, "rows": 28834}, …],
- "facts": {"rows": 57164, …}, "links": {"report": "…/evaluation.html"}}
+ "facts": {"rows": 57164, …}, "links": {"report": "…/verdict.html"}}
 
 `state` is `running`, `ran`, `unchanged` (the results are those that the cache holds), `failed`, of a month alone `refused`, or in a dry
 run `would run`.

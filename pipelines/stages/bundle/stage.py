@@ -20,6 +20,7 @@ from contract.schema.schema import FeatureSchema
 from pipelines import paths
 from pipelines.columns.declared import served
 from pipelines.columns.golden import golden_cases
+from pipelines.data import pages
 from pipelines.params import file as params_file
 from pipelines.params.params import Params
 from pipelines.params.serving import Serving
@@ -34,7 +35,7 @@ _PROJECT = Path(__file__).parents[3]
 
 
 def run(params: Params) -> str:
-    """Build `build/bundle`; equal inputs give an equal digest.
+    """Build `build/bundle`, and name its digest in `reports/evaluation.html`; equal inputs give an equal digest.
 
     Raises:
         ModelRejectedError: `evaluate` did not approve the model.
@@ -63,6 +64,7 @@ def run(params: Params) -> str:
         evidence.check(built, manifest.verify(built, digest))
         shutil.rmtree(paths.BUNDLE, ignore_errors=True)
         shutil.copytree(built, paths.BUNDLE)
+        write_atomically(paths.EVALUATION, pages.of_bundle(paths.VERDICT.read_text(), digest).encode())
     return f"bundle {digest[:12]}, {tree_bytes(paths.BUNDLE) / 1e6:.1f} MB"
 
 

@@ -132,7 +132,10 @@ def _write(
         # Absent in tests of `evaluate` alone.
         staleness=json.loads(paths.STALENESS.read_bytes()) if paths.STALENESS.exists() else None,
     )
-    write_atomically(paths.EVALUATION, page.render(params, found).encode())
+    shown = page.render(params, found).encode()
+    write_atomically(paths.VERDICT, shown)
+    # An output of `bundle`, which never runs for a model that is not approved.
+    write_atomically(paths.EVALUATION, shown)
     write_atomically(paths.MODEL_CARD, card.render(params, found).encode())
 
 

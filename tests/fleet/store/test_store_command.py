@@ -84,6 +84,11 @@ def test_list_show_and_diff_say_what_bundles_are(source: Path, store: Store, run
     rows = {row["digest"]: row for row in answer(run("list", "--json"))["bundles"]}
     assert (rows[a]["channels"], rows[b]["channels"]) == (["candidate", "live"], [])
     assert (rows[a]["name"], rows[a]["metric"]) == (claims.name, {"roc_auc": claims.metrics["roc_auc"]})
+    bounds = claims.metrics["bounds"]["roc_auc"]
+    assert rows[a]["bounds"] == {"roc_auc": bounds}
+    with_bounds = f"{claims.metrics['roc_auc']:.4f} ({bounds['lower_bound']:.4f} to {bounds['upper_bound']:.4f})"
+    assert f"roc_auc {with_bounds}" in run("list").stdout
+    assert f"roc_auc {with_bounds}" in run("show", a).stdout
     assert rows[a]["size_bytes"] == sum(path.stat().st_size for path in store.path(a).rglob("*") if path.is_file())
     assert run("list").stdout.startswith("bundle ")
     shown = answer(run("show", "live", "--json"))
@@ -104,6 +109,7 @@ def test_list_show_and_diff_say_what_bundles_are(source: Path, store: Store, run
     assert list(found["files"]) == ["src/bundle/schema.json", "src/requirements.txt"]
     assert found["breaks"] == ["target, labels: [on_time, late] before, [late, on_time] now"]
     assert found["metrics"]["roc_auc"][1] - found["metrics"]["roc_auc"][0] == pytest.approx(0.01)
+    assert f"{'roc_auc':<26}{with_bounds:<30}" in run("diff", a, b).stdout
     assert "train.max_depth" in run("diff", a, b).stdout
     assert "breaks callers of a when b answers: 1\n" in run("diff", a, b).stdout
     assert "breaks callers of a when b answers: nothing" in run("diff", a, a).stdout

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from contract.bundle import evidence, manifest
 from contract.errors import ConfigurationError
 from pipelines import paths
 from pipelines.runs.outcomes.description import description
@@ -39,6 +40,24 @@ def test_description_shows_verdict_gates_and_scores(tmp_path: Path) -> None:
     assert "| this model | 0.7500 | 0.7000 | 0.8000 |" in lines
     assert "| prior | 0.5000 | 0.5000 | 0.5000 |" in lines
     assert "| better than the prior | passed | 0.2635 | 0.2415 | 0.3000 |" in lines
+
+
+def test_description_names_the_bundle_of_this_evaluation_and_of_no_other(tmp_path: Path) -> None:
+    approval = {"verdict": "approved", "headline": "roc_auc", "checks": [], "weak": [], "breaks": []}
+    metrics = {**_score(0.75, 0.7, 0.8), "against": {}}
+    bundle = tmp_path / paths.BUNDLE
+    for path, content in (
+        (paths.GATES, approval),
+        (paths.METRICS, metrics),
+        (paths.BUNDLE / evidence.GATES, approval),
+        (paths.BUNDLE / manifest.FILE_NAME, {}),
+    ):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(json.dumps(content))
+    said = f"Bundle `{manifest.digest_of(bundle)}`"
+    assert description(tmp_path, MONTHS, "0" * 40).splitlines()[2] == said
+    (bundle / evidence.GATES).write_text(json.dumps({**approval, "verdict": "held"}))
+    assert "Bundle" not in description(tmp_path, MONTHS, "0" * 40)
 
 
 def test_run_that_an_earlier_version_recorded_has_figures_without_bounds(tmp_path: Path) -> None:

@@ -171,7 +171,9 @@ def test_evaluate_approves_no_model_that_learned_nothing_and_bundle_refuses_it(
     params = Params.model_validate(raw)
     _train(params, learnable=False)
     assert "better than the prior: difference in ROC-AUC" in str(_rejection(params))
-    assert title in paths.EVALUATION.read_text()
+    page = paths.EVALUATION.read_text()
+    assert title in page
+    assert '<p id="bundle">Bundle: none. Only an approved model is bundled.</p>' in page
     assert json.loads(paths.GATES.read_bytes())["approved"] is False
     with pytest.raises(ModelRejectedError, match="only an approved model is bundled"):
         bundle.run(params)
@@ -245,7 +247,13 @@ def test_bundle_has_one_digest_for_one_run_and_verifies(workspace: Path, params:
     _train(params)
     digests = {_publish(params) for _ in range(2)}
     assert len(digests) == 1
-    claims = manifest.verify(paths.BUNDLE, digests.pop())
+    digest = digests.pop()
+    claims = manifest.verify(paths.BUNDLE, digest)
+    page, before = paths.EVALUATION.read_text(), paths.VERDICT.read_text()
+    assert f'<p id="bundle">Bundle <code>{digest}</code></p>' in page
+    assert f"<code>{claims.files['src/bundle/model.onnx']}</code>" in page
+    assert digest not in before
+    assert page.splitlines()[-1] == before.splitlines()[-1]
     assert claims.inputs["partitions"].keys() == {"2024-01", "2024-02", "2024-03"}
     assert claims.gate["approved"] is True
     assert claims.environment["lock"] in claims.files

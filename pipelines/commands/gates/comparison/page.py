@@ -46,10 +46,14 @@ def render(
 
 
 def _figures(metrics: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """Return title -> the figure of each commit with its bounds; a commit of an earlier version may have none."""
-    names = [name for name in metrics[-1].get("bounds", {}) if any(name in found for found in metrics)]
+    """Return title -> the figure of each commit with its bounds, or the words that it has none."""
+    names = [name for name in dict.fromkeys(name for found in metrics for name in found) if _is_figure(metrics, name)]
     titles = {name: MEASURES[name].title if name in MEASURES else name.replace("_", " ") for name in names}
     return {titles[name]: [_figure(found, name) for found in metrics] for name in names}
+
+
+def _is_figure(metrics: Sequence[Mapping[str, Any]], name: str) -> bool:
+    return any(isinstance(found.get(name), int | float) for found in metrics)
 
 
 def _figure(found: Mapping[str, Any], name: str) -> str:
@@ -57,7 +61,7 @@ def _figure(found: Mapping[str, Any], name: str) -> str:
         return "–"
     bounds = found.get("bounds", {}).get(name)
     if bounds is None:
-        return "its commit recorded no bounds"
+        return "no bounds: too few days or rows, or an earlier version"
     return sentences.figure({"figure": found[name], **bounds}, "{:,.4f}")
 
 

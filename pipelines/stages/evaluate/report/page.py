@@ -79,6 +79,7 @@ def render(params: Params, found: Found) -> str:
         fewest=fewest,
         margins={name: getattr(params.gates, key) for name, key in conditions.MARGINS.items()},
         golden=approval.get("behaviour_golden", []),
+        units=_units(params, approval),
         in_the_large=sentences.in_the_large(approval["recalibration"]),
         decisions=sentences.decisions(params, approval),
         compared=gate.summary(approval["checks"], approval["champion"]),
@@ -98,6 +99,17 @@ def render(params: Params, found: Found) -> str:
             params.target.unit,
         ),
     )
+
+
+def _units(params: Params, approval: Mapping[str, Any]) -> dict[str, str]:
+    """Return by section a sentence on the units of the columns that it names; empty where none has one."""
+    slices = approval["slices"] or {"slices": [], "weak": None}
+    weak = slices["weak"]["found"] if slices["weak"] else []
+    named = {
+        "slices": [*(each["by"] for each in slices["slices"]), *(each["value"] for each in weak)],
+        "behaviour": [each["name"] for each in approval["behaviour"]],
+    }
+    return {name: sentences.units(params.data.columns, texts) for name, texts in named.items()}
 
 
 def _figure(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from contract.schema.tasks import TASKS
+from pipelines.params.column import Column
 from pipelines.params.judging.split import GroupedSplit, PredefinedSplit, Split, TemporalSplit
 from pipelines.params.params import Params, TargetParams
 from pipelines.stages.evaluate.gates import gate
@@ -13,8 +15,8 @@ from pipelines.stages.evaluate.gates import gate
 TITLES = {"approved": "Approved", "held": "Held until a person decides", "rejected": "Rejected"}
 TOO_SMALL = "too small"
 UNITS = {
-    "days": "whole days, paired: rows of one day are not independent",
-    "entities": "whole entities, paired: rows of one entity are not independent",
+    "days": "whole days, paired, since rows of one day are not independent",
+    "entities": "whole entities, paired, since rows of one entity are not independent",
     "rows": "rows, paired",
 }
 
@@ -102,6 +104,13 @@ def described(target: TargetParams, outcomes: Mapping[str, Any], fewest: int) ->
         return f"Of the outcomes: {', '.join(shares)}."
     unit = f" {target.unit}" if target.unit else ""
     return f"The mean outcome is {figure(outcomes['mean'], '{:,.6g}', fewest)}{unit}."
+
+
+def units(columns: Mapping[str, Column], texts: Iterable[str]) -> str:
+    """Return a sentence on the units of the columns that these texts name, such as *Units: wind_speed in mph.*; empty without any."""
+    words = set(re.findall(r"\w+", " ".join(texts)))
+    found = [f"{name} in {column.unit}" for name, column in columns.items() if name in words and column.unit]
+    return f"Units: {', '.join(found)}." if found else ""
 
 
 def in_the_large(found: dict[str, dict[str, Any]] | None) -> str:
