@@ -67,6 +67,16 @@ def test_every_figure_has_its_bounds_or_the_words(evaluated: Evaluated, kind: st
     assert sum(bool(re.search(r"\d \(.+\)", text)) for text in cells) > 20
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_metrics_have_bounds_of_enough_days_alone_and_count_them(evaluated: Evaluated, kind: str) -> None:
+    for clusters in (20, 500):
+        params, found = judged(evaluated, kind, clusters=clusters)
+        written = metrics.metrics(params.target, found.approval, 0, None)
+        named = set(found.approval["figures"]) if clusters == 20 else set()
+        assert (set(written["bounds"]), written["holdout"]["days"]) == (named, 40)
+        assert all(set(each["bounds"]) <= named for each in written["against"].values())
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(("days", "rows"), [(1, 3000), (5, 10), (1, 10)])
 @pytest.mark.parametrize("kind", KINDS)
