@@ -148,10 +148,10 @@ def by_harm(section: Mapping[str, Any] | None, *, higher_is_better: bool) -> lis
     return sorted(section["slices"], key=harm)
 
 
-def gaps(section: Mapping[str, Any] | None) -> list[str]:
-    """Return the names of the calibration gaps of slices: one, or of quantiles one for each."""
-    named = (name for entry in (section or {"slices": []})["slices"] for name in entry["figures"])
-    return [name for name in dict.fromkeys(named) if name.startswith(GAP)]
+def gaps(section: Mapping[str, Any] | None) -> dict[str, str]:
+    """Return the words for each calibration gap of slices, by name: one, or of quantiles one for each."""
+    figures = (item for entry in (section or {"slices": []})["slices"] for item in entry["figures"].items())
+    return {name: found["measure"] for name, found in figures if found is not None and name.startswith(GAP)}
 
 
 def effects(found: Found) -> Rows:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 # Columns of what is no estimate: settings, p-values, names, one row alone, and properties of the model itself.
 FACTS = {
-    "allowed", "limit", "margin", "p (Holm)", "slice", "expectation", "largest change (one row)",
+    "allowed", "limit", "margin", "p (Holm)", "slice", "expectation", "largest change against it (one row)",
     "share of the total gain", "share of the total weight",
 }  # fmt: skip
 # What is fetched with a page; a place on the page itself is not.
