@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from contract.errors import DataRejectedError
 from contract.model.predictor import Predictor
-from contract.schema.tasks import TASKS
 from pipelines import paths
 from pipelines.data import learned, splits, tables
 from pipelines.data.clusters import Clusters, clusters_of
@@ -80,17 +79,18 @@ def load(
         seed: of the sample; the same seed gives the same rows.
 
     Raises:
-        DataRejectedError: the hold-out lacks a label of a binary target.
+        DataRejectedError: the target has labels, and the hold-out fewer than two of them.
     """
     table, parts = accepted.read(data.months), tables.read(paths.PARTS)[splits.PART]
     outcomes = tables.outcomes(table, target)
     is_held, is_labelled = parts == splits.HOLDOUT, outcomes.is_not_null()
     is_judged = is_held & is_labelled
     rows, known = table.filter(is_judged), outcomes.filter(is_judged).to_numpy()
-    if TASKS[target.task].has_positive and not 0 < known.sum() < len(known):
+    if target.labels and len(labels := np.unique(known)) < 2:
+        only = f", all of them “{target.labels[int(labels[0])]}”" if len(labels) else ""
         raise DataRejectedError(
-            f"the hold-out has {len(known)} labelled rows, {int(known.sum())} of them positive; "
-            "judging a binary model takes both labels: hold out more rows (split.holdout)"
+            f"the hold-out has {len(known)} rows with an outcome{only}; judging a model takes two labels at least: hold out more rows "
+            "(split.holdout)"
         )
     clusters, unit = clusters_of(rows, data.time, split)
     trained = (parts.is_in([splits.TRAINING, splits.VALIDATION]) & is_labelled).arg_true().to_numpy()

@@ -159,7 +159,7 @@ def _fairness(found: Found, fewest: int) -> list[str]:
         (
             (
                 section["column"],
-                gap["measure"],
+                page.gap_words(gap),
                 " and ".join(gap["between"] or ()),
                 figure(gap, fewest=fewest),
                 gap["verdict"],

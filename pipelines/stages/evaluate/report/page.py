@@ -85,6 +85,8 @@ def render(params: Params, found: Found) -> str:
         compared=gate.summary(approval["checks"], approval["champion"]),
         slices=by_harm(approval.get("slices"), higher_is_better=MEASURES[approval["headline"]].higher_is_better),
         gaps=gaps(approval.get("slices")),
+        gap_words=gap_words,
+        measures=_measures,
         parts=lineage.PARTS,
         effects=effects(found),
         tuned=tuning.shown(found.training.get("tuned", {})),
@@ -150,8 +152,20 @@ def by_harm(section: Mapping[str, Any] | None, *, higher_is_better: bool) -> lis
 
 def gaps(section: Mapping[str, Any] | None) -> dict[str, str]:
     """Return the words for each calibration gap of slices, by name: one, or of quantiles one for each."""
-    figures = (item for entry in (section or {"slices": []})["slices"] for item in entry["figures"].items())
-    return {name: found["measure"] for name, found in figures if found is not None and name.startswith(GAP)}
+    found = _measures((section or {"slices": []})["slices"])
+    return {name: words for name, words in found.items() if name.startswith(GAP)}
+
+
+def gap_words(gap: Mapping[str, Any]) -> str:
+    """Return the words for a gap without its two groups, which stand beside it."""
+    between = f", {' and '.join(map(str, gap['between'] or ()))}"
+    return str(gap["measure"]).removesuffix(between)
+
+
+def _measures(parts: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the words for each figure of slices or groups, by name."""
+    figures = (item for part in parts for item in part["figures"].items())
+    return {name: found["measure"] for name, found in figures if found is not None}
 
 
 def effects(found: Found) -> Rows:
