@@ -84,7 +84,7 @@ def _sentence(verdict: str, log_loss: dict[str, Any], error: dict[str, Any], *, 
     by = _change(log_loss, "{:.2%}", 1 if falls else -1, fewest)
     return (
         f"Recalibrating on the validation rows {told}: the log loss {'falls' if falls else 'rises'} by {by}, "
-        f"the calibration error changes by {_change(error, '{:+.4f}', -1, fewest)}, over {log_loss['clusters']} {log_loss['unit']}. "
+        f"the calibration error changes by {_change(error, '{:+.4f}', -1, fewest)}, over {log_loss['clusters']:,} {log_loss['unit']}. "
         f"{_CAVEAT}."
     )
 
