@@ -189,7 +189,7 @@ def test_a_backfill_until_today_lists_months_that_are_over_and_have_no_run(site:
 
 def test_a_run_leaves_its_record_and_no_workspace(site: Site, trained: str) -> None:
     name = recorded_name(site, "train_and_evaluate")
-    assert (site.root / "var" / "runs" / "reports" / name / "reports" / "evaluation.html").is_file()
+    assert (site.root / "var" / "runs" / "reports" / name / "reports" / "verdict.html").is_file()
     until(lambda: not (site.root / "var" / "runs" / name).exists(), "the workspace to go")
 
 

@@ -159,14 +159,14 @@ def _verdict(judged: Judgement, approval: dict[str, Any]) -> str:
         what = "failed" if failed[0]["verdict"] == gate.FAILED else "did not decide (gates.undecided: reject)"
         raise ModelRejectedError(
             f"the model is rejected: {len(failed)} of {len(checks)} checks {what}; the live model stays. "
-            f"Evidence: {paths.EVALUATION}{_said(approval)}",
+            f"Evidence: {paths.VERDICT}{_said(approval)}",
             [Problem(None, None, gate.reason(check)) for check in failed],
         )
     if approval["verdict"] == "held":
         open_ = _undecided(checks)
         raise ModelRejectedError(
             f"the model is held until a person decides: {len(open_)} of {len(checks)} checks did not decide; the live model stays. "
-            f"Evidence: {paths.EVALUATION}{_said(approval)}",
+            f"Evidence: {paths.VERDICT}{_said(approval)}",
             [Problem(None, None, f"{gate.reason(check)}. To go on: {gate.remedy(check, digest)}") for check in open_],
         )
     key = judged.headline
