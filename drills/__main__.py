@@ -38,8 +38,8 @@ _DRILLS: dict[str, Callable[[Bundle, argparse.Namespace], list[results.Result]]]
     "airflow": lambda bundle, _: [*scheduled.airflow(), *by_dag.by_dag(bundle)],
     "verdicts": lambda _, asked: [
         *verdicts.verdicts(asked.seed),
-        *slices.results(verdicts.Month(), 1000, asked.seed),
-        *coverage.results(verdicts.Month(), 1000, asked.seed),
+        *slices.results(verdicts.Month(), verdicts.REPLICATIONS, asked.seed),
+        *coverage.results(verdicts.Month(), verdicts.REPLICATIONS, asked.seed),
     ],
 }
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.data.clusters import Clusters
-from pipelines.statistics import measures
+from pipelines.statistics import bounds, measures
 from pipelines.statistics.losses import log_losses
 from pipelines.statistics.measures import Outcomes, Scores
 from pipelines.statistics.tasks import Judgement
@@ -31,7 +31,7 @@ def differences(
     resamples: int,
     seed: int,
 ) -> NDArray[np.float64]:
-    """Return the difference as measured, then once for each resampling of whole clusters, paired."""
+    """Return the difference as measured, then values whose percentiles are its bounds, by resampling whole clusters, paired."""
     if judgement.by_auc:
         return areas(outcomes, scores, clusters, resamples=resamples, seed=seed, others=others)
     losses, other_losses = judgement.losses(outcomes, scores), judgement.losses(outcomes, others)
@@ -41,7 +41,7 @@ def differences(
 def headlines(
     judgement: Judgement, outcomes: Outcomes, scores: Scores, clusters: Clusters, *, resamples: int, seed: int
 ) -> NDArray[np.float64]:
-    """Return the headline of one model as measured, then once for each resampling of whole clusters."""
+    """Return the headline of one model as measured, then values whose percentiles are its bounds."""
     if judgement.by_auc:
         return areas(outcomes, scores, clusters, resamples=resamples, seed=seed)
     means = resampled_means(judgement.losses(outcomes, scores), clusters, resamples=resamples, seed=seed)
@@ -69,13 +69,14 @@ def log_loss_differences(
 def saved(
     losses: Scores, other_losses: Scores, clusters: Clusters, *, resamples: int, seed: int
 ) -> NDArray[np.float64]:
-    """Return the share of the other losses that is saved, as measured, then once for each resampling."""
+    """Return the share of the other losses that is saved, as measured, then values whose percentiles are its bounds."""
     share_of = float(other_losses.mean()) or 1.0  # a perfect other model leaves nothing to save
-    return resampled_means(other_losses - losses, clusters, resamples=resamples, seed=seed) / share_of
+    gains = other_losses - losses
+    return resampled_means(gains, clusters, resamples=resamples, seed=seed, is_difference=True) / share_of
 
 
 def bounded(values: NDArray[np.float64]) -> dict[str, float]:
-    """Return the first value as `figure`, and one-sided 95 % bounds from the others, those of the resamplings."""
+    """Return the first value as `figure`, and one-sided 95 % bounds, percentiles of the others."""
     # NaN: a resampling that drew one class alone has no ROC-AUC.
     lower, upper = np.nanpercentile(values[1:], [5, 95]).tolist()
     figure = float(values[0])
@@ -92,7 +93,7 @@ def areas(
     seed: int,
     others: Scores | None = None,
 ) -> NDArray[np.float64]:
-    """Return ROC-AUC of `scores` (less that of `others`) as measured, then once for each resampling of whole clusters.
+    """Return ROC-AUC of `scores` (less that of `others`) as measured, then values whose percentiles are its bounds.
 
     Few clusters are counted by pairs between clusters, many by sorted rows; both give the same figure.
     """
@@ -100,7 +101,9 @@ def areas(
         pairs = measures.concordance(labels, scores, clusters)
         if others is not None:
             pairs = pairs - measures.concordance(labels, others, clusters)
-        return measures.auc_by_resampled_days(labels, pairs, clusters, resamples=resamples, seed=seed)
+        return measures.auc_by_resampled_days(
+            labels, pairs, clusters, resamples=resamples, seed=seed, is_difference=others is not None
+        )
     found = []
     for drawn in draws(int(clusters.max()) + 1, resamples, seed):
         by_row = drawn[:, clusters]
@@ -125,16 +128,14 @@ def weighted_areas(labels: Outcomes, scores: Scores, weights: NDArray[np.float64
     return area
 
 
-def resampled_means(values: Scores, clusters: Clusters, *, resamples: int, seed: int) -> NDArray[np.float64]:
-    """Return the mean of `values` as measured, then once for each resampling of whole clusters, by bootstrap-t.
-
-    Percentiles of the latter are bounds; `python -m drills verdicts` counts how often they hold.
-
-    Source: Efron, Tibshirani 1993, An Introduction to the Bootstrap, 12.5.
-    """
+def resampled_means(
+    values: Scores, clusters: Clusters, *, resamples: int, seed: int, is_difference: bool = False
+) -> NDArray[np.float64]:
+    """Return the mean of `values` as measured, then values whose percentiles are its bounds (`pipelines.statistics.bounds`)."""
     size = int(clusters.max()) + 1
     sums, counts = np.bincount(clusters, values, size), np.bincount(clusters, minlength=size)
-    return measures.studentized(*resampled_ratios(sums, counts, resamples=resamples, seed=seed))
+    means, errors = resampled_ratios(sums, counts, resamples=resamples, seed=seed)
+    return bounds.studentized(means, errors, size, is_difference=is_difference)
 
 
 def resampled_ratios(
@@ -150,7 +151,7 @@ def resampled_ratios(
         total = (weights * counts).sum(axis=1)
         ratios = (weights * sums).sum(axis=1) / total
         influences = (sums - ratios[:, None] * counts) / total[:, None]
-        found.append((ratios, measures.errors(weights, influences)))
+        found.append((ratios, bounds.errors(weights, influences)))
     every, errors = (np.concatenate(each) for each in zip(*found, strict=True))
     return every, errors
 

@@ -15,6 +15,8 @@ from pipelines.statistics.measures import MEASURES, Outcomes, Scores, average_pr
 from pipelines.statistics.parts import Statistic, Values
 from pipelines.statistics.tasks import Judgement
 
+_UNITS = 2.0**20  # of a slope, so that whole numbers are multiplied
+
 
 def names(judged: Judgement) -> list[str]:
     """Return the names of the measures of a model that is judged so, in the order of reports."""
@@ -49,20 +51,39 @@ def by_rows(
 
 
 def _average_precision(labels: Outcomes, scores: Scores, clusters: Clusters) -> Statistic:
-    """Return the statistic of average precision, by percentiles from counts above 200 thresholds; as measured it is exact."""
+    """Return the statistic of average precision, from counts above 200 thresholds; as measured it is exact."""
     hits, alarms = counts_by_threshold(labels, scores, clusters)
     answered = hits + alarms
 
-    def binned(weights: Values) -> Values:
+    def binned(weights: Values) -> tuple[Values, Values]:
         # Products of whole numbers: exact, whatever the order in which a processor adds them.
         found, every = weights @ hits, weights @ answered
         with np.errstate(invalid="ignore", divide="ignore"):
-            precision = np.nan_to_num(found / every)
-            values: Values = (np.diff(found, prepend=0.0, axis=1) * precision).sum(axis=1) / found[:, -1]
-        return values
+            precision, gained = np.nan_to_num(found / every), np.diff(found, prepend=0.0, axis=1)
+            total = found[:, -1:]
+            values = (gained * precision).sum(axis=1, keepdims=True) / total
+            by_answer = np.nan_to_num(gained / every)
+            # More rows of a cluster change what is found between two thresholds, and the precision at each.
+            by_hit = by_answer - np.diff(precision, append=0.0, axis=1)
+            influences = _product(by_hit, hits) - _product(by_answer * precision, answered)
+            return values[:, 0], (influences - values * hits[:, -1]) / total
 
-    off = (average_precision(labels, scores) or 0.0) - binned(np.ones((1, len(hits))))[0]
-    return Statistic(lambda weights: (binned(weights) + off, None), 0.0, 1.0)
+    off = (average_precision(labels, scores) or 0.0) - binned(np.ones((1, len(hits))))[0][0]
+
+    def of(weights: Values) -> tuple[Values, Values]:
+        values, influences = binned(weights)
+        return values + off, influences
+
+    return Statistic(of, 0.0, 1.0)
+
+
+def _product(slopes: Values, counts: Values) -> Values:
+    """Return the product of slopes of shape (sets, thresholds) and counts of shape (clusters, thresholds), to six digits.
+
+    Whole numbers again, whose sums are exact for up to 2 ** 24 rows of a cluster.
+    """
+    product: Values = np.rint(slopes * _UNITS) @ counts.T / _UNITS
+    return product
 
 
 def _explained(values: Outcomes, scores: Scores, clusters: Clusters) -> Statistic:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.schema.tasks import Form
+from pipelines.statistics import bounds
 from pipelines.statistics.losses import absolute_errors, log_losses, squared_errors
 
 Outcomes = NDArray[Any]
@@ -181,40 +182,25 @@ def concordance(labels: Labels, scores: Scores, days: NDArray[np.int64]) -> NDAr
 
 
 def auc_by_resampled_days(
-    labels: Labels, concordant: NDArray[np.float64], days: NDArray[np.int64], *, resamples: int, seed: int
+    labels: Labels,
+    concordant: NDArray[np.float64],
+    days: NDArray[np.int64],
+    *,
+    resamples: int,
+    seed: int,
+    is_difference: bool,
 ) -> Scores:
-    """Return ROC-AUC from concordant pairs: first as measured, then once for each resampling of days, by bootstrap-t.
+    """Return ROC-AUC from concordant pairs as measured, then values whose percentiles are its bounds (`pipelines.statistics.bounds`).
 
     The difference of two models' pairs gives the difference of their ROC-AUC. Rows of one day share what happened on it;
-    taking them as independent would make every bound far too tight. Percentiles of the resamplings themselves would be a little too
-    tight, too, for a month has few days. Each is therefore measured in its own standard error: a percentile of what is returned is
-    a bound of ROC-AUC. `python -m drills verdicts` counts how often they hold.
-
-    Source: Efron, Tibshirani 1993, An Introduction to the Bootstrap, 12.5.
+    taking them as independent would make every bound far too tight.
     """
     size = int(days.max()) + 1
     weights = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), resamples).astype(np.float64)
     weights = np.vstack([np.ones(size), weights])
     counts = [np.bincount(days[labels == value], minlength=size).astype(np.float64) for value in (1, 0)]
-    return np.clip(studentized(*areas_and_errors(weights, concordant, *counts)), -1.0, 1.0)
-
-
-def studentized(figures: Scores, errors: Scores) -> Scores:
-    """Return figures, as measured and of each resampling, such that their percentiles are bounds by bootstrap-t.
-
-    Args:
-        errors: the standard error of each figure; where it is 0, as of a perfect model, the figure stays as it is.
-    """
-    with np.errstate(invalid="ignore", divide="ignore"):
-        moved = figures[0] - errors[0] * (figures - figures[0]) / errors
-    bounds: Scores = np.where(errors > 0, moved, figures)
-    return bounds
-
-
-def errors(weights: Scores, influences: Scores) -> Scores:
-    """Return the standard error of each set from the influences of the clusters, both of shape (sets, clusters)."""
-    found: Scores = np.sqrt((weights * influences**2).sum(axis=1))
-    return found
+    areas, errors = areas_and_errors(weights, concordant, *counts)
+    return np.clip(bounds.studentized(areas, errors, size, is_difference=is_difference), -1.0, 1.0)
 
 
 def areas_and_errors(
@@ -226,7 +212,7 @@ def areas_and_errors(
     for at in range(0, len(weights), step):
         drawn = weights[at : at + step]
         areas, influences = areas_and_influences(drawn, concordant, positives, negatives)
-        found.append((areas, errors(drawn, influences)))
+        found.append((areas, bounds.errors(drawn, influences)))
     every, spreads = (np.concatenate(each) for each in zip(*found, strict=True))
     return every, spreads
 

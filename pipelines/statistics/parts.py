@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.data.clusters import Clusters
-from pipelines.statistics import comparisons, measures
+from pipelines.statistics import bounds, comparisons, measures
 from pipelines.statistics.measures import Labels, Outcomes, Scores
 
 Values = NDArray[np.float64]
@@ -34,16 +34,18 @@ class Statistic:
     Attributes:
         of: the figure and its influences.
         low, high: the smallest and the largest number that it can be.
+        is_difference: whether it compares two models or two parts, so that its bounds are symmetric.
     """
 
     of: Function
     low: float = -np.inf
     high: float = np.inf
+    is_difference: bool = False
 
     def __sub__(self, other: Statistic) -> Statistic:
         """Return the statistic of the difference."""
         found = combined((self, other), lambda one, two: one - two, lambda *_: (1.0, -1.0))
-        return replace(found, low=self.low - other.high, high=self.high - other.low)
+        return replace(found, low=self.low - other.high, high=self.high - other.low, is_difference=True)
 
 
 class Resampled(NamedTuple):
@@ -51,7 +53,7 @@ class Resampled(NamedTuple):
 
     Attributes:
         figures: the figures, for their spread.
-        bounds: values whose percentiles are the bounds: by bootstrap-t where influences are known.
+        bounds: the figure as measured, then values whose percentiles are its bounds: by bootstrap-t where influences are known.
     """
 
     figures: Values
@@ -74,21 +76,25 @@ def resampled(
     statistics: Sequence[Statistic], clusters: Clusters, *, resamples: int, seed: int
 ) -> list[Resampled | None]:
     """Return each figure as measured, then once for each resampling; None where too many resamplings lack it."""
-    found: list[list[tuple[Values, Values]]] = [[] for _ in statistics]
+    found: list[list[tuple[Values, Values, int]]] = [[] for _ in statistics]
     for weights in comparisons.draws(int(clusters.max()) + 1, resamples, seed):
         for values, statistic in zip(found, statistics, strict=True):
             figures, influences = statistic.of(weights)
-            errors = np.zeros(len(figures)) if influences is None else measures.errors(weights, influences)
-            values.append((figures, errors))
+            if influences is None:
+                values.append((figures, np.zeros(len(figures)), weights.shape[1]))
+            else:
+                values.append((figures, bounds.errors(weights, influences), int(np.count_nonzero(influences[0]))))
     return [_resampled(statistic, values) for statistic, values in zip(statistics, found, strict=True)]
 
 
-def _resampled(statistic: Statistic, values: list[tuple[Values, Values]]) -> Resampled | None:
-    figures, errors = (np.concatenate(each) for each in zip(*values, strict=True))
+def _resampled(statistic: Statistic, values: list[tuple[Values, Values, int]]) -> Resampled | None:
+    figures, errors = (np.concatenate(each) for each in list(zip(*values, strict=True))[:2])
     known = np.isfinite(figures)
     if not known[0] or known.mean() < _FEWEST_DRAWS:
         return None
-    return Resampled(figures, np.clip(measures.studentized(figures, errors), statistic.low, statistic.high))
+    behind = values[0][2]  # the clusters that move the figure as measured: a part may lie in few of them
+    bounding = bounds.studentized(figures, errors, behind, is_difference=statistic.is_difference)
+    return Resampled(figures, np.clip(bounding, statistic.low, statistic.high))
 
 
 def combined(
@@ -134,9 +140,10 @@ def share(values: NDArray[np.bool_], clusters: Clusters) -> Statistic:
     return ratio(values, np.ones(len(values)), clusters)
 
 
-def mean(values: NDArray[Any], clusters: Clusters, *, low: float = -np.inf) -> Statistic:
+def mean(values: NDArray[Any], clusters: Clusters, *, low: float = -np.inf, is_difference: bool = False) -> Statistic:
     """Return the statistic of a mean over rows."""
-    return ratio(values, np.ones(len(values)), clusters, low=low, high=np.inf)
+    found = ratio(values, np.ones(len(values)), clusters, low=low, high=np.inf)
+    return replace(found, is_difference=is_difference)
 
 
 def area(labels: Labels, scores: Scores, clusters: Clusters, others: Scores | None = None) -> Statistic:
@@ -153,7 +160,7 @@ def area(labels: Labels, scores: Scores, clusters: Clusters, others: Scores | No
         every[:, owners] = influences
         return areas, every
 
-    return Statistic(of, 0.0 if others is None else -1.0, 1.0)
+    return Statistic(of, 0.0 if others is None else -1.0, 1.0, others is not None)
 
 
 def has_both(outcomes: Outcomes, fewest: int) -> bool:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pipelines.models.tuning import BETTER, NO_BETTER
 from pipelines.stages.tune.study import Trial
+from pipelines.statistics.bounds import widening
 from pipelines.statistics.comparisons import resampled_ratios
 
 FEWEST = 20
@@ -43,7 +44,7 @@ def judged(
     best = others[int(np.argmax(gains[:, 0]))]
     luck = np.max(gains[:, 1:] - gains[:, :1], axis=0)
     gain = float(np.max(gains[:, 0]))
-    bound = gain - float(np.percentile(luck, 95))
+    bound = gain - widening(len(counts)) * float(np.percentile(luck, 95))
     evidence |= {
         "loss": _short(best.loss),
         "gain": _short(gain),

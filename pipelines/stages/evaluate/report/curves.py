@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from contract.schema.tasks import TASKS
 from pipelines.data.clusters import Clusters
 from pipelines.params.params import TargetParams
+from pipelines.statistics.bounds import widened
 from pipelines.statistics.comparisons import draws
 from pipelines.statistics.measures import Outcomes, Scores, calibration, counts_by_threshold
 
@@ -114,12 +115,14 @@ def bands(
                 answered = hits + alarms
                 precision = np.divide(hits, answered, out=np.ones_like(hits), where=answered > 0)
                 precisions.append(np.interp(_GRID, recall, precision))
-    return {"roc": _band("fpr", rates), "pr": _band("recall", precisions)}
+    count = len(positives)
+    return {"roc": _band("fpr", rates, count), "pr": _band("recall", precisions, count)}
 
 
-def _band(name: str, curves: list[NDArray[np.float64]]) -> list[dict[str, float]]:
+def _band(name: str, curves: list[NDArray[np.float64]], clusters: int) -> list[dict[str, float]]:
     """Return the bounds over the curves of the resamplings; the first is the one as measured."""
-    lower, upper = np.percentile(np.array(curves[1:] or curves), [5, 95], axis=0).tolist()
+    spread = np.clip(widened(np.array(curves), clusters), 0.0, 1.0)
+    lower, upper = np.percentile(spread[1:] if len(spread) > 1 else spread, [5, 95], axis=0).tolist()
     return [
         {name: float(at), "lower_bound": low, "upper_bound": high}
         for at, low, high in zip(_GRID, lower, upper, strict=True)

@@ -16,6 +16,7 @@ from pipelines import paths
 from pipelines.data import tables
 from pipelines.stages.evaluate.holdout import Holdout
 from pipelines.statistics import comparisons
+from pipelines.statistics.bounds import widened
 from pipelines.statistics.comparisons import draws
 
 Values = NDArray[np.float64]
@@ -61,8 +62,8 @@ def effects(held: Holdout, predictor: Predictor, family: str, *, resamples: int,
     entries = [
         {
             "feature": feature.name,
-            "mean_absolute": _rounded(means[:, 1 + at] / means[:, 0]),
-            "direction": _correlated(next(correlations)) if is_directed else None,
+            "mean_absolute": _rounded(widened(means[:, 1 + at] / means[:, 0], len(sums))),
+            "direction": _correlated(next(correlations), len(sums)) if is_directed else None,
         }
         for at, (feature, is_directed) in enumerate(zip(predictor.schema.features, directed, strict=True))
     ]
@@ -110,7 +111,7 @@ def _moments(values: NDArray[np.float32], contributed: Values, clusters: NDArray
     return _sums(known.astype(np.float64), np.stack([x, y, x * x, y * y, x * y], axis=1), clusters)
 
 
-def _correlated(moments: Values) -> dict[str, float] | None:
+def _correlated(moments: Values, clusters: int) -> dict[str, float] | None:
     """Return the rank correlation with its bounds; None where one of the two is constant."""
     count, sum_x, sum_y, sum_xx, sum_yy, sum_xy = moments.T
     spread = np.maximum((count * sum_xx - sum_x**2) * (count * sum_yy - sum_y**2), 0.0)
@@ -119,7 +120,7 @@ def _correlated(moments: Values) -> dict[str, float] | None:
     with np.errstate(invalid="ignore", divide="ignore"):  # a resampling in which one of the two is constant
         found = (count * sum_xy - sum_x * sum_y) / np.sqrt(spread)
     found[~np.isfinite(found)] = np.nan
-    return _rounded(found)
+    return _rounded(np.clip(widened(found, clusters), -1.0, 1.0))
 
 
 def _ranks(values: NDArray[Any]) -> Values:

@@ -109,7 +109,8 @@ class Part:
                 return None
             return parts.area(self.outcomes, ours, self.blocks, theirs)
         losses, others = (judged.losses(self.outcomes, scores) for scores in (ours, theirs))
-        return self.mean((others - losses) / (float(others.mean()) or 1.0))
+        saved = (others - losses) / (float(others.mean()) or 1.0)
+        return parts.mean(saved, self.blocks, is_difference=True)
 
     def _headline(self) -> Statistic | None:
         judged = self.measuring.judged

@@ -78,11 +78,12 @@ def test_loss_is_compared_as_a_share_of_the_other_one_over_whole_clusters() -> N
         mean = np.concatenate(each).mean()
         return mean, np.sqrt(sum((values - mean).sum() ** 2 for values in each)) / sum(map(len, each))
 
-    # Three clusters are drawn from three: all ways to do that, each in its own standard error.
+    # Three clusters are drawn from three: all ways to do that, each in its own standard error, and mirrored.
     mean, error = by_hand((0, 1, 2))
     ways = [by_hand(drawn) for drawn in np.ndindex(3, 3, 3)]
-    studentized = [(mean - error * (each - mean) / own if own > 0 else each) / other for each, own in ways]
-    possible = {round(min(share, 1.0), 6) for share in studentized}  # no more can be saved
+    studentized = [mean - error * (each - mean) / own if own > 0 else each for each, own in ways]
+    both = [*studentized, *(2 * mean - each for each in studentized)]
+    possible = {round(min(each / other, 1.0), 6) for each in both}  # no more can be saved
     assert set(found.round(6).tolist()) == possible
 
 

@@ -1,0 +1,57 @@
+"""Bounds of a figure from resamplings of few clusters of rows; pure functions.
+
+`figures` are the figure as measured, then that of each resampling of whole clusters.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Values = NDArray[np.float64]
+_TWO_SIDED = 0.975  # the level of each side of a 95 % interval
+
+
+def studentized(figures: Values, errors: Values, clusters: int, *, is_difference: bool = False) -> Values:
+    """Return the first figure, that as measured, then values whose percentiles are its bounds, by bootstrap-t.
+
+    Percentiles of the resamplings themselves would be too tight, for a month has few days, and lopsided. Each is therefore measured in
+    its own standard error. Bounds of a difference are symmetric, as two equally good models could change places: each value is
+    there a second time, mirrored. Those of a figure follow its skewness, of which a few clusters know little, and are widened for that.
+    `python -m drills verdicts` counts how often both hold.
+
+    Args:
+        errors: the standard error of each figure; where it is 0, as of a perfect model, or unknown, the figure stays as it is.
+        clusters: number of clusters behind the figure.
+
+    Source: Efron, Tibshirani 1993, An Introduction to the Bootstrap, 12.5; Hall 1988, On Symmetric Bootstrap Confidence Intervals.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        moved = figures[0] - errors[0] * (figures - figures[0]) / errors
+    values: Values = np.where(errors > 0, moved, figures)
+    return np.append(values, 2 * values[0] - values[1:]) if is_difference else widened(values, clusters)
+
+
+def widened(figures: Values, clusters: int) -> Values:
+    """Return the figures, as measured and of each resampling along the first axis, spread as so few clusters require.
+
+    Source: Hesterberg 2015, What Teachers Should Know about the Bootstrap (expanded percentiles; here by a factor).
+    """
+    spread: Values = figures[0] + widening(clusters) * (figures - figures[0])
+    return spread
+
+
+def widening(clusters: int) -> float:
+    """Return the factor by which percentiles of so few clusters are too narrow: Student's t for the normal, n - 1 for n."""
+    from scipy.special import stdtrit
+
+    if clusters < 2:  # no bound holds
+        return 1.0
+    factor = stdtrit(clusters - 1, _TWO_SIDED) / stdtrit(np.inf, _TWO_SIDED) * (clusters / (clusters - 1)) ** 0.5
+    return float(f"{factor:.6g}")  # the last bits of Student's t depend on the platform
+
+
+def errors(weights: Values, influences: Values) -> Values:
+    """Return the standard error of each set from the influences of the clusters, both of shape (sets, clusters)."""
+    found: Values = np.sqrt((weights * influences**2).sum(axis=1))
+    return found
