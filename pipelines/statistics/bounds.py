@@ -5,11 +5,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 Values = NDArray[np.float64]
+# From levels between 0 and 1 to how far the quantiles of a figure lie from it: below 0 up to a level of one half, above 0 beyond.
+Distances = Callable[[Values], Values]
 _TWO_SIDED = 0.975  # the level of each side of a 95 % interval
+_MIDDLE = 0.5
 
 
 def studentized(figures: Values, errors: Values, clusters: int, *, is_difference: bool = False) -> Values:
@@ -55,3 +60,45 @@ def errors(weights: Values, influences: Values) -> Values:
     """Return the standard error of each set from the influences of the clusters, both of shape (sets, clusters)."""
     found: Values = np.sqrt((weights * influences**2).sum(axis=1))
     return found
+
+
+def exact(successes: int, rows: int) -> Distances:
+    """Return the distances of the exact bounds of a share of independent rows, 1 or more.
+
+    Source: Clopper, Pearson 1934, The Use of Confidence or Fiducial Limits.
+    """
+    from scipy.special import betaincinv
+
+    figure, others = successes / rows, rows - successes
+
+    def distances(levels: Values) -> Values:
+        lower = betaincinv(successes, others + 1, levels) if successes else np.zeros(len(levels))
+        upper = betaincinv(successes + 1, others, levels) if others else np.ones(len(levels))
+        found: Values = np.where(levels < _MIDDLE, lower, upper) - figure
+        return found.round(9)  # the last bits of a beta distribution depend on the platform
+
+    return distances
+
+
+def apart(one: Distances, other: Distances) -> Distances:
+    """Return the distances of the difference of two independent figures.
+
+    Source: Newcombe 1998, Interval Estimation for the Difference between Independent Proportions (method 10, here of exact bounds).
+    """
+
+    def distances(levels: Values) -> Values:
+        found: Values = np.sign(levels - _MIDDLE) * np.sqrt(one(levels) ** 2 + other(1 - levels) ** 2)
+        return found
+
+    return distances
+
+
+def at_least(values: Values, distances: Distances) -> Values:
+    """Return values whose percentiles lie at least so far from the figure, the first one; the others are in ascending order.
+
+    The resamplings of a rare outcome know too little of it: of none they have none, of one hardly more.
+    """
+    known = np.sort(values[1:][np.isfinite(values[1:])])
+    levels = np.linspace(0, 1, len(known))
+    far = values[0] + distances(levels)
+    return np.append(values[0], np.where(levels < _MIDDLE, np.minimum(known, far), np.maximum(known, far)))

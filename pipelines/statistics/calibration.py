@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from contract.schema.tasks import Form
 from pipelines.data.clusters import Clusters
-from pipelines.statistics import comparisons
+from pipelines.statistics import bounds, comparisons
 from pipelines.statistics.measures import CALIBRATION_BINS, Labels, Outcomes, Scores
 from pipelines.statistics.parts import Statistic, Values
 
@@ -81,21 +81,20 @@ def observed(
 ) -> dict[str, Any]:
     """Return the `observed` share or mean of the outcomes with its pointwise 95 % interval.
 
-    The bounds are percentiles of resamplings of the rows' own clusters. Where all outcomes are alike every resampling is too, and
-    the open side of a share has the bound of as many independent rows.
+    The bounds are percentiles of resamplings of the rows' own clusters; those of a share are at least as wide as of as many
+    independent rows.
 
-    Source: Bröcker, Smith 2007, Increasing the Reliability of Reliability Diagrams (resampling; here of clusters); Clopper, Pearson 1934,
-    The Use of Confidence or Fiducial Limits (where all are alike).
+    Source: Bröcker, Smith 2007, Increasing the Reliability of Reliability Diagrams (resampling; here of clusters).
     """
     own, count = np.unique(clusters, return_inverse=True)[1], len(outcomes)
     means = comparisons.resampled_means(outcomes.astype(np.float64), own, resamples=resamples, seed=seed)
-    found, alone = float(means[0]), _TAIL ** (1 / count)
-    limits = (0.0, 1.0) if is_share else (-np.inf, np.inf)
-    lower, upper = np.clip(np.percentile(means[1:], [100 * _TAIL, 100 - 100 * _TAIL]), *limits).tolist()
+    if is_share:
+        means = np.clip(bounds.at_least(means, bounds.exact(int(outcomes.sum()), count)), 0.0, 1.0)
+    lower, upper = np.percentile(means[1:], [100 * _TAIL, 100 - 100 * _TAIL]).tolist()
     return {
-        "observed": found,
-        "lower_bound": alone if is_share and found == 1 else lower,
-        "upper_bound": 1 - alone if is_share and found == 0 else upper,
+        "observed": float(means[0]),
+        "lower_bound": lower,
+        "upper_bound": upper,
         "rows": count,
         "clusters": int(own.max()) + 1,
     }

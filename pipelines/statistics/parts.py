@@ -6,7 +6,7 @@ A statistic keeps sums by cluster, so that its cost does not grow with the rows.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from pipelines.data.clusters import Clusters
 from pipelines.statistics import bounds, comparisons, measures
+from pipelines.statistics.bounds import Distances, Values
 from pipelines.statistics.measures import Labels, Outcomes, Scores
 
-Values = NDArray[np.float64]
 # From weights of the clusters, of shape (sets, clusters), to the figure of each set, NaN where the drawn clusters have no row of its part,
 # and to the influence of each cluster on it, of the shape of the weights; None where that is unknown.
 Function = Callable[[Values], tuple[Values, Values | None]]
@@ -35,17 +35,20 @@ class Statistic:
         of: the figure and its influences.
         low, high: the smallest and the largest number that it can be.
         is_difference: whether it compares two models or two parts, so that its bounds are symmetric.
+        exact: how far its bounds lie from it at least, as those of a share of as many independent rows.
     """
 
     of: Function
     low: float = -np.inf
     high: float = np.inf
     is_difference: bool = False
+    exact: Distances | None = None
 
     def __sub__(self, other: Statistic) -> Statistic:
         """Return the statistic of the difference."""
         found = combined((self, other), lambda one, two: one - two, lambda *_: (1.0, -1.0))
-        return replace(found, low=self.low - other.high, high=self.high - other.low, is_difference=True)
+        exact = bounds.apart(self.exact, other.exact) if self.exact and other.exact else None
+        return Statistic(found.of, self.low - other.high, self.high - other.low, is_difference=True, exact=exact)
 
 
 class Resampled(NamedTuple):
@@ -94,6 +97,8 @@ def _resampled(statistic: Statistic, values: list[tuple[Values, Values, int]]) -
         return None
     behind = values[0][2]  # the clusters that move the figure as measured: a part may lie in few of them
     bounding = bounds.studentized(figures, errors, behind, is_difference=statistic.is_difference)
+    if statistic.exact is not None:
+        bounding = bounds.at_least(bounding, statistic.exact)
     return Resampled(figures, np.clip(bounding, statistic.low, statistic.high))
 
 
@@ -119,10 +124,8 @@ def combined(
     return Statistic(of)
 
 
-def ratio(
-    sums: NDArray[Any], counts: NDArray[Any], clusters: Clusters, *, low: float = 0.0, high: float = 1.0
-) -> Statistic:
-    """Return the statistic of the sum of `sums` divided by that of `counts`; both have the shape (rows,). By default it is a share."""
+def _ratio(sums: NDArray[Any], counts: NDArray[Any], clusters: Clusters) -> Function:
+    """Return the function of the sum of `sums` divided by that of `counts`; both have the shape (rows,)."""
 
     def of(weights: Values) -> tuple[Values, Values]:
         above, below = (np.bincount(clusters, each, weights.shape[1]) for each in (sums, counts))
@@ -132,18 +135,20 @@ def ratio(
             values: Values = (weights * above).sum(axis=1) / total
             return values, (above - values[:, None] * below) / total[:, None]
 
-    return Statistic(of, low, high)
+    return of
 
 
-def share(values: NDArray[np.bool_], clusters: Clusters) -> Statistic:
-    """Return the statistic of a share of the rows."""
-    return ratio(values, np.ones(len(values)), clusters)
+def share(values: NDArray[np.bool_], clusters: Clusters, among: NDArray[np.bool_] | None = None) -> Statistic:
+    """Return the statistic of the share of rows, all by default, for which `values` is true; none of these is beyond `among`."""
+    counted = np.ones(len(values), np.bool_) if among is None else among
+    rows = int(counted.sum())
+    exact = bounds.exact(int(values.sum()), rows) if rows else None
+    return Statistic(_ratio(values, counted, clusters), 0.0, 1.0, exact=exact)
 
 
 def mean(values: NDArray[Any], clusters: Clusters, *, low: float = -np.inf, is_difference: bool = False) -> Statistic:
     """Return the statistic of a mean over rows."""
-    found = ratio(values, np.ones(len(values)), clusters, low=low, high=np.inf)
-    return replace(found, is_difference=is_difference)
+    return Statistic(_ratio(values, np.ones(len(values)), clusters), low, is_difference=is_difference)
 
 
 def area(labels: Labels, scores: Scores, clusters: Clusters, others: Scores | None = None) -> Statistic:

@@ -23,7 +23,7 @@ def answers(measuring: Figures) -> dict[str, dict[str, Any]]:
     if measuring.judged.form == "probability":
         answered, is_right = _answered(measuring) == 1, _answered(measuring) == found.outcomes
         for name, among in (("precision", answered), ("recall", found.outcomes == 1)):
-            named[name] = name, parts.ratio(is_right & among, among, drawn)
+            named[name] = name, parts.share(is_right & among, drawn, among)
     if measuring.judged.form == "quantiles":
         for level, column in zip(target.quantiles, scores.T, strict=True):
             losses = pinball_losses(found.outcomes, column[:, None], quantiles=(level,))
@@ -67,7 +67,7 @@ def confusion(measuring: Figures) -> list[dict[str, Any]]:
         {
             f"{row} {column}": (
                 f"share of “{labels[row]}” answered with “{labels[column]}”",
-                parts.ratio(both, among, measuring.blocks),
+                parts.share(both, measuring.blocks, among),
             )
             for (row, column), (among, both) in cells.items()
         }

@@ -11,11 +11,10 @@ from pipelines.stages.evaluate.behaviour.trials import against, violated
 from pipelines.stages.evaluate.gates import gate
 from pipelines.stages.evaluate.gates.figures import Figures
 from pipelines.stages.evaluate.gates.gate import Check
-from pipelines.statistics import comparisons
+from pipelines.statistics import bounds, comparisons
 from pipelines.statistics.measures import Scores
 
 _MEASURE = "share of rows that violate it"
-_ALPHA = 0.05
 
 
 def judged(measuring: Figures) -> list[dict[str, Any]]:
@@ -62,7 +61,5 @@ def _share(measuring: Figures, expectation: Behaviour, changes: Scores) -> dict[
     values = comparisons.resampled_means(
         is_violated, clusters, resamples=measuring.resamples, seed=measuring.given.seed
     )
-    found = measuring.bounded(_MEASURE, np.clip(values, 0.0, 1.0), clusters)
-    # Without a violation every resampling has none, however few rows there are: the bound is then that of independent rows.
-    # Source: Hanley, Lippman-Hand 1983, If Nothing Goes Wrong, Is Everything All Right? (the rule of three).
-    return found | {"upper_bound": max(found["upper_bound"], 1 - _ALPHA ** (1 / rows))}
+    values = bounds.at_least(values, bounds.exact(int(is_violated.sum()), rows))
+    return measuring.bounded(_MEASURE, np.clip(values, 0.0, 1.0), clusters)

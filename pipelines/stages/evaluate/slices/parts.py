@@ -84,7 +84,7 @@ class Part:
                 for name, label_code in (("true_positive_rate", 1), ("false_positive_rate", 0)):
                     among = self.outcomes == label_code
                     if among.sum() >= FEWEST_OF_A_LABEL:
-                        yield name, name.replace("_", " "), parts.ratio(among & (answered == 1), among, self.blocks)
+                        yield name, name.replace("_", " "), parts.share(among & (answered == 1), self.blocks, among)
             else:
                 for index, label in enumerate(target.labels):
                     yield f"rate: {label}", f"share answered with {label}", self.share(answered == index)

@@ -58,3 +58,47 @@ def test_part_in_few_clusters_is_widened_for_those() -> None:
     assert difference is not None
     unwidened = difference.bounds[: len(figure.bounds)]
     assert figure.bounds == pytest.approx(bounds.widened(unwidened, 8), nan_ok=True)
+
+
+@pytest.mark.parametrize(("successes", "rows"), [(0, 110), (1, 110), (2, 140), (30, 60), (110, 110)])
+def test_share_has_at_least_the_exact_bounds_of_independent_rows(successes: int, rows: int) -> None:
+    from scipy.stats import binom
+
+    clusters, values = np.arange(rows) % 20, np.arange(rows) < successes
+    (found,) = parts.resampled([parts.share(values, clusters)], clusters, resamples=400, seed=1)
+    assert found is not None
+    shown = comparisons.bounded(found.bounds)
+    assert shown["figure"] == successes / rows
+    # So few successes have a chance of 5 % at the upper bound at most, and so many at the lower one.
+    assert binom.cdf(successes, rows, shown["upper_bound"]) <= (0.0501 if successes < rows else 1)
+    assert binom.sf(successes - 1, rows, shown["lower_bound"]) <= (0.0501 if successes else 1)
+    if not successes:
+        assert shown["upper_bound"] == pytest.approx(1 - 0.05 ** (1 / rows), abs=1e-6)
+
+
+def test_share_of_alike_clusters_has_the_exact_bounds_and_one_of_unlike_clusters_wider_ones() -> None:
+    clusters = np.repeat(np.arange(30), 20)
+    shares = [parts.share(np.arange(600) % 2 == 0, clusters), parts.share(clusters % 2 == 0, clusters)]
+    alike, unlike = (
+        comparisons.bounded(each.bounds)
+        for each in parts.resampled(shares, clusters, resamples=2000, seed=1)
+        if each is not None
+    )
+    # Clopper and Pearson of 300 among 600, from a table.
+    assert (alike["lower_bound"], alike["upper_bound"]) == pytest.approx((0.4656, 0.5344), abs=2e-4)
+    assert unlike["lower_bound"] < 0.37
+    assert unlike["upper_bound"] > 0.63
+
+
+def test_gap_of_rare_shares_has_at_least_the_bounds_of_newcombe() -> None:
+    clusters = np.arange(220) % 20
+    first = np.arange(220) < 110
+    one = parts.share(np.isin(np.arange(220), [5]), clusters, first)
+    other = parts.share(np.isin(np.arange(220), [115, 116]), clusters, ~first)
+    (found,) = parts.resampled([other - one], clusters, resamples=400, seed=1)
+    assert found is not None
+    shown = comparisons.bounded(found.bounds)
+    # Exact one-sided bounds of 1 of 110: 0.000466 and 0.042399; of 2 of 110: 0.003240 and 0.056127.
+    p, q = 1 / 110, 2 / 110
+    assert shown["upper_bound"] >= q - p + np.hypot(0.056127 - q, p - 0.000466) - 1e-4
+    assert shown["lower_bound"] <= q - p - np.hypot(0.042399 - p, q - 0.003240) + 1e-4

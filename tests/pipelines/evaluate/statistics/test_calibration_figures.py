@@ -110,7 +110,7 @@ def test_reliability_has_the_bins_of_the_error_with_bands_of_whole_days() -> Non
 def test_bin_whose_outcomes_are_all_alike_has_a_band_all_the_same() -> None:
     labels = np.repeat([0, 1], 100).astype(np.int8)
     first, *_, last = calibration.reliability(
-        labels, np.linspace(0.1, 0.9, 200), np.arange(200) % 30, resamples=100, seed=1
+        labels, np.linspace(0.1, 0.9, 200), np.arange(200) % 30, resamples=2000, seed=1
     )
     # Clopper and Pearson of 0 and of 20 among 20.
     assert (first["lower_bound"], first["upper_bound"]) == pytest.approx((0, 0.168), abs=1e-3)

@@ -75,7 +75,7 @@ def test_statistic_of_a_part_is_that_of_its_rows_repeated_by_weight() -> None:
 
 def test_figure_that_many_resamplings_lack_has_no_bounds() -> None:
     clusters = np.arange(10)
-    rare = parts.ratio((clusters == 0).astype(float), (clusters == 0).astype(float), clusters)
+    rare = parts.share(clusters == 0, clusters, clusters == 0)
     common = parts.mean(np.ones(10), clusters)
     found = parts.resampled([rare, common], clusters, resamples=200, seed=1)
     assert (found[0], found[1] is not None) == (None, True)
