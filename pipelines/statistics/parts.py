@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from pipelines.data.clusters import Clusters
 from pipelines.statistics import bounds, comparisons, measures
-from pipelines.statistics.bounds import Distances, Values
+from pipelines.statistics.bounds import Distances
 from pipelines.statistics.measures import Labels, Outcomes, Scores
 
+Values = NDArray[np.float64]
 # From weights of the clusters, of shape (sets, clusters), to the figure of each set, NaN where the drawn clusters have no row of its part,
 # and to the influence of each cluster on it, of the shape of the weights; None where that is unknown.
 Function = Callable[[Values], tuple[Values, Values | None]]
