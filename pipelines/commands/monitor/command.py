@@ -14,7 +14,7 @@ from contract.model.predictor import Predictor
 from contract.schema.tasks import TASKS
 from pipelines import paths
 from pipelines.data import tables
-from pipelines.data.clusters import Clusters, clusters_of
+from pipelines.data.clusters import Clusters, behind, clusters_of
 from pipelines.data.history import partitions
 from pipelines.machine import live
 from pipelines.machine.settings import open_store
@@ -73,7 +73,8 @@ def run(params: Params) -> str:
     seen = month in claims.inputs["partitions"]
     rows = _judged(month, params, predictor)
     clusters, unit = clusters_of(rows.table, params.data.time, params.split)
-    measured = {**_measures(judged, rows), "clusters": int(clusters.max()) + 1, "unit": unit}
+    labels = rows.outcomes if judged.by_auc else None
+    measured = {**_measures(judged, rows), "clusters": behind(clusters, labels), "unit": unit}
     resampled = {"resamples": params.evaluate.bootstrap, "seed": params.train.seed}
     bound, worse = _bound(judged, rows, clusters, promised, params.gates.regression_margin, **resampled)
     undecided = worse and measured["clusters"] < params.gates.clusters

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.data.clusters import Clusters
+from pipelines.data.clusters import Clusters, behind
 from pipelines.statistics import comparisons
 from pipelines.statistics.measures import Outcomes, Scores
 from pipelines.statistics.tasks import Judgement
@@ -84,7 +84,7 @@ class Rule:
     def age(self, months: int, pairs: Sequence[tuple[Scored, Scored]]) -> dict[str, Any]:
         """Return the difference of all models of an age from the freshest ones, and what it shows."""
         difference = self.compared([aged for aged, _ in pairs], [fresh for _, fresh in pairs])
-        clusters = sum(len(np.unique(aged.clusters)) for aged, _ in pairs)
+        clusters = sum(behind(aged.clusters, aged.outcomes if self.judged.by_auc else None) for aged, _ in pairs)
         found = UNDECIDED
         if clusters >= self.fewest:
             if difference["upper_bound"] < -self.margin:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.schema.tasks import TASKS
-from pipelines.data.clusters import Clusters
+from pipelines.data.clusters import Clusters, behind
 from pipelines.params.params import Evaluate, Gates, TargetParams
 from pipelines.stages.evaluate.gates.conditions import BEST_COST, CALIBRATION, COST, HEADLINE, LOG_LOSS, SAVED
 from pipelines.stages.evaluate.gates.predictions import Predictions
@@ -86,13 +86,19 @@ class Figures:
         """Number of resamplings behind each bound."""
         return self.given.evaluate.bootstrap
 
-    def bounded(self, measure: str, values: Values, clusters: NDArray[np.int64]) -> dict[str, Any]:
-        """Return a figure with its bounds from the values as measured and of each resampling."""
+    def bounded(
+        self, measure: str, values: Values, clusters: NDArray[np.int64], labels: Outcomes | None = None
+    ) -> dict[str, Any]:
+        """Return a figure with its bounds from the values as measured and of each resampling.
+
+        Args:
+            labels: of the rows, for ROC-AUC (`pipelines.data.clusters.behind`).
+        """
         return {
             "measure": measure,
             **comparisons.bounded(values),
             "unit": self.given.unit,
-            "clusters": int(clusters.max()) + 1,
+            "clusters": behind(clusters, labels),
             "rows": len(clusters),
             "resamples": self.resamples,
             "seed": self.given.seed,
@@ -106,7 +112,7 @@ class Figures:
         rows = every if mask is None else mask
         clusters = found.clusters if mask is None else np.unique(found.clusters[mask], return_inverse=True)[1]
         values = differences(found.outcomes[rows], found.scores["model"][rows], found.scores[other][rows], clusters)
-        return self.bounded(measure, values, clusters)
+        return self.bounded(measure, values, clusters, found.outcomes[rows] if self.judged.by_auc else None)
 
     def metrics(self) -> dict[str, tuple[str, Differences]]:
         """Return the metrics by which two models are compared: each with its name in words and the function of its differences."""
@@ -142,7 +148,8 @@ class Figures:
             settings = {"resamples": self.resamples, "seed": self.given.seed}
             values = comparisons.headlines(self.judged, outcomes, scores, clusters, **settings)
             if np.isfinite(values[0]):
-                found[headline] = self.bounded(MEASURES[headline].title, values, clusters)
+                labels = outcomes if self.judged.by_auc else None
+                found[headline] = self.bounded(MEASURES[headline].title, values, clusters, labels)
         return found
 
     def of_decisions(self) -> dict[str, dict[str, Any]]:

@@ -62,7 +62,7 @@ def effects(held: Holdout, predictor: Predictor, family: str, *, resamples: int,
     entries = [
         {
             "feature": feature.name,
-            "mean_absolute": _rounded(widened(means[:, 1 + at] / means[:, 0], len(sums))),
+            "mean_absolute": _rounded(np.maximum(widened(means[:, 1 + at] / means[:, 0], len(sums)), 0.0)),
             "direction": _correlated(next(correlations), len(sums)) if is_directed else None,
         }
         for at, (feature, is_directed) in enumerate(zip(predictor.schema.features, directed, strict=True))

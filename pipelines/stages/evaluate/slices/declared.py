@@ -85,7 +85,7 @@ def _beside(measuring: Figures, rows: Any, drawn: Any) -> tuple[Found, Statistic
         return None
     part = Part(measuring, rows, drawn[rows])
     statistic = part.difference("live")
-    return None if statistic is None else ({"rows": len(rows), "clusters": part.clusters}, statistic)
+    return None if statistic is None else ({"rows": len(rows), "clusters": part.compared_clusters}, statistic)
 
 
 def _fill(

@@ -157,7 +157,11 @@ def _gap(measuring: Figures, words: str, pairs: Sequence[Pair], limit: float | N
     if limit is not None:
         tested = [pair for pair in pairs if pair.p_larger is not None]
         corrected = multiplicity.holm([pair.p_larger for pair in tested if pair.p_larger is not None])
-        far = [(p_value, index) for index, p_value in enumerate(corrected) if p_value <= ALPHA]
+        far = [
+            (p_value, index)
+            for index, p_value in enumerate(corrected)
+            if p_value <= ALPHA and tested[index].bounds["lower_bound"] > limit  # rare shares: bounds know more
+        ]
         is_near = all(pair.bounds["upper_bound"] <= limit and pair.bounds["lower_bound"] >= -limit for pair in pairs)
         if far:
             verdict, shown = gate.FAILED, tested[min(far)[1]]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.data.clusters import Clusters
+from pipelines.data.clusters import Clusters, behind
 from pipelines.stages.evaluate.gates.conditions import CALIBRATION, HEADLINE
 from pipelines.stages.evaluate.gates.figures import Figures
 from pipelines.statistics import calibration, comparisons, costs, estimates, parts
@@ -43,7 +43,13 @@ class Part:
     @property
     def clusters(self) -> int:
         """Number of clusters that have a row here."""
-        return len(np.unique(self.measuring.predictions.clusters[self.rows]))
+        return behind(self.measuring.predictions.clusters[self.rows])
+
+    @property
+    def compared_clusters(self) -> int:
+        """Number of clusters behind a difference of the headline."""
+        labels = self.outcomes if self.measuring.judged.by_auc else None
+        return behind(self.measuring.predictions.clusters[self.rows], labels)
 
     def scores(self, model: str = "model") -> Scores:
         """Return the scores of its rows."""

@@ -46,6 +46,17 @@ def test_slice_has_the_figures_of_its_rows_alone() -> None:
     assert entry["figures"]["outcome"]["figure"] == pytest.approx(labels.mean())
 
 
+@pytest.mark.parametrize("row", [0, 300, 599])
+def test_holdout_with_one_positive_decides_nothing(row: int) -> None:
+    made = predictions("binary", days=30, rows=600)
+    order = np.argsort(made.scores["model"])
+    decided = decision.decide(replace(made, outcomes=(np.arange(600) == order[row]).astype(np.int8)), given("binary"))
+    by_auc = [check for check in decided["checks"] if "ROC-AUC" in check["measure"]]
+    assert by_auc
+    assert {(check["verdict"], check["clusters"]) for check in by_auc} == {(gate.UNDECIDED, 1)}
+    assert decided["verdict"] == "held"
+
+
 def test_other_bounds_are_another_format() -> None:
     decided = decision.decide(predictions("binary"), given("binary"))
     entry, check = decided["slices"]["slices"][0], decided["checks"][0]

@@ -74,6 +74,19 @@ def test_gap_is_judged_by_its_bounds(made: Predictions, limit: float, verdict: s
     assert decided["verdict"] == {gate.PASSED: "approved", gate.UNDECIDED: "held", gate.FAILED: "rejected"}[verdict]
 
 
+def test_gap_of_rare_answers_fails_only_where_its_bounds_do() -> None:
+    """Of 200 rows none against five: less than chance may do, though few resamplings know it."""
+    outcomes = np.zeros(400, np.int8)
+    scores = np.full(400, 0.1)
+    scores[[200, 220, 240, 260, 280]] = 0.9
+    scored = dict.fromkeys(("model", "linear", "prior"), scores)
+    groups = {"protected.sex": enumerated(np.repeat(["f", "m"], 200).tolist())}
+    made = Predictions(outcomes, np.arange(400) % 40, scored, None, groups=groups)
+    found = fairness.section(figures("binary", made, fairness_gap={"rate": 0.005}))[0]["gaps"]["rate"]
+    assert found["lower_bound"] < 0.005 < found["figure"] == pytest.approx(0.025)
+    assert found["verdict"] == gate.UNDECIDED
+
+
 def one_group(made: Predictions) -> Predictions:
     return replace(made, groups={"protected.sex": enumerated(["f"] * len(made.outcomes))})
 
