@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import logging
 import os
@@ -63,8 +64,8 @@ def _connected(client_class: Any, workers: int, scheduler: str | None) -> Iterat
         client = client_class(scheduler, timeout=_ANSWER_S)
     except (OSError, TimeoutError) as error:
         raise UnavailableError(
-            f"train.scheduler: {scheduler} does not answer within {_ANSWER_S} s; start it (`dask scheduler`), or remove the key for a "
-            "cluster on this machine"
+            f"train.scheduler: {scheduler} does not answer within {_ANSWER_S} s; start it (`python -m dask scheduler`), or remove the "
+            "key for a cluster on this machine"
         ) from error
     except (ValueError, TypeError) as error:
         raise ConfigurationError(
@@ -91,7 +92,7 @@ def _check_alike(client: Any, scheduler: str) -> None:
             return str(error)
 
     expected, found = libraries(), {"the scheduler": client.run_on_scheduler(libraries)}
-    found |= {f"worker {address}": of for address, of in client.run(libraries, on_error="ignore").items()}
+    found |= {f"worker {address}": of for address, of in asked(client, libraries, threads(client)).items()}
     for who, of in found.items():
         if of != expected:
             role = "scheduler" if who == "the scheduler" else f"worker {scheduler}"
@@ -145,8 +146,26 @@ def threads(client: Any) -> dict[str, int]:
 def alive(client: Any) -> dict[str, int]:
     """Return `threads` of the workers that answer: the scheduler may not have noticed yet that one is gone."""
     found = threads(client)
-    answered = client.run(os.getpid, workers=list(found), on_error="ignore") if found else {}
+    answered = asked(client, os.getpid, found)
     return {address: count for address, count in found.items() if address in answered}
+
+
+def asked(client: Any, function: Callable[..., Any], workers: Iterable[str], *arguments: Any) -> dict[str, Any]:
+    """Return what a function gives on each of the workers that answers in time: one that hangs holds up nobody."""
+
+    async def one(worker: str) -> dict[str, Any]:
+        answer = client._run(function, *arguments, workers=[worker], on_error="ignore")
+        try:
+            found: dict[str, Any] = await asyncio.wait_for(answer, _ANSWER_S)
+        except TimeoutError:
+            return {}
+        return found
+
+    async def every() -> dict[str, Any]:
+        return dict(item for answer in await asyncio.gather(*map(one, workers)) for item in answer.items())
+
+    answers: dict[str, Any] = client.sync(every)
+    return answers
 
 
 def each(

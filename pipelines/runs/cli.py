@@ -8,11 +8,12 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from contract.errors import EXIT_DATA, ConfigurationError, UsageError
+from contract.errors import EXIT_DATA, BulkheadError, ConfigurationError, UsageError
 from pipelines.runs import commands, graph, processes
 from pipelines.runs.outcomes.description import description
 from pipelines.runs.outcomes.outcome import line_of
@@ -100,13 +101,22 @@ def _open(options: argparse.Namespace) -> int:
     like = _workspace(options.like) if options.like else None
     now = datetime.now(UTC).strftime("%Y-%m")
     collect_again = [month for month in options.again.split(",") if month]
-    state = sharing.open_run(workspace, through=options.through or None, like=like, again=collect_again, now=now)
+    try:
+        state = sharing.open_run(workspace, through=options.through or None, like=like, again=collect_again, now=now)
+    except ConfigurationError:  # perhaps of a params.yaml that is not committed
+        with suppress(BulkheadError):
+            _tell_uncommitted(workspace.project)
+        raise
     print(f"{workspace.path}: commit {state.commit[:12]}, months {state.months[0]} to {state.months[-1]}")
-    if changed := uncommitted(workspace.project):
-        more = f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
-        print(f"uncommitted, so not in the workspace: {', '.join(changed[:_SHOWN])}{more}")
+    _tell_uncommitted(workspace.project)
     print(f"relative paths of data.source start at {commands.source_root_of(workspace.project)}")
     return 0
+
+
+def _tell_uncommitted(project: Path) -> None:
+    if changed := uncommitted(project):
+        more = f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
+        print(f"uncommitted, so not in the workspace: {', '.join(changed[:_SHOWN])}{more}", flush=True)
 
 
 def _repro(options: argparse.Namespace) -> int:

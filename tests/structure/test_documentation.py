@@ -18,7 +18,7 @@ PAGES = sorted(DOCS.rglob("*.md"))
 TEXTS = [*PAGES, *sorted(PROJECT.glob("*.md")), *sorted((PROJECT / "examples").glob("*.md"))]
 FENCE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
 RUNNERS = {"test_how_to.py", "test_documentation.py"}  # tests that run several pages
-NOT_RUN = 27  # blocks that say "not run"
+NOT_RUN = 28  # blocks that say "not run"
 # Set by the project for its own processes.
 INTERNAL = {
     "BULKHEAD_FLEET",

@@ -4,29 +4,40 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from contract.errors import ConfigurationError
+from pipelines.machine import cluster
 
 _FOOTER_BYTES = 65_536
+_SHOWN_S = 60.0
 _Files = dict[str, tuple[int, str]]
 
 
 def check(client: Any, workers: Sequence[str], directory: Path) -> None:
     """Check that workers see the files of a directory that this process sees; one that does not answer is not judged.
 
+    A shared file system may show a new file late: NFS keeps listings for up to a minute.
+
     Raises:
         ConfigurationError: a worker sees others, or none.
     """
-    expected = files(directory)
-    for worker, found in client.run(files, directory, workers=sorted(set(workers)), on_error="ignore").items():
-        if found != expected:
+    expected, deadline = files(directory), time.monotonic() + _SHOWN_S
+    while wrong := {
+        worker: found
+        for worker, found in cluster.asked(client, files, sorted(set(workers)), directory).items()
+        if found != expected
+    }:
+        if time.monotonic() >= deadline:
+            worker, found = min(wrong.items(), key=lambda item: item[0])
             raise ConfigurationError(
                 f"train.scheduler: worker {worker} does not see the training rows in {directory}: {_difference(found, expected)}; give the "
                 "workers this directory, readable, on a file system that all machines share"
             )
+        time.sleep(1)
 
 
 def files(directory: Path) -> _Files | str:

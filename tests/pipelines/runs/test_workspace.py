@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from contract.errors import ConfigurationError
+from contract.errors import EXIT_CONFIGURATION, ConfigurationError
 from harness import PROJECT
 from pipelines.commands.costs import ledger
 from pipelines.runs import months
@@ -78,6 +78,16 @@ def test_open_says_which_changes_the_run_will_not_see(project: Path) -> None:
         "uncommitted, so not in the workspace: check.py",
         f"relative paths of data.source start at {project}",
     ]
+
+
+def test_open_names_the_description_that_is_not_committed_beside_the_month_that_the_committed_one_lacks(
+    project: Path,
+) -> None:
+    (project / "params.yaml").write_text("data: {months: ['2011-01']}\n")
+    opening = [sys.executable, "-m", "pipelines.runs", "open", "--run", "r", "--through", "2011-01"]
+    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
+    done = subprocess.run(opening, cwd=project, env=environment, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (EXIT_CONFIGURATION, "uncommitted, so not in the workspace: params.yaml\n")
 
 
 def test_open_finds_the_workspace_again_as_it_was_left(workspace: Workspace) -> None:

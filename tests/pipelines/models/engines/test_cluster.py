@@ -153,7 +153,22 @@ def test_error_of_a_rank_is_told_when_no_worker_died(own: Any, rows: Rows, monke
         _trained(elsewhere, own)
 
 
-def test_workers_that_do_not_see_the_rows_are_told_by_the_key_before_they_train(rows: Rows, own: Any) -> None:
+def test_worker_that_hangs_is_not_waited_for(own: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_ANSWER_S", 1)
+    stopped, other = threads(own)
+    (pid,) = own.run(os.getpid, workers=[stopped]).values()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        assert machine.alive(own).keys() == {other}
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_workers_that_do_not_see_the_rows_are_told_by_the_key_before_they_train(
+    rows: Rows, own: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seen, "_SHOWN_S", 0.0)
+
     def hide() -> None:
         seen.files = lambda _: "Permission denied"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,24 @@ class Client:
             raise self._scheduler
         return self._scheduler or function()
 
-    def run(self, _: Any, *__: Any, on_error: str, workers: list[str] | None = None) -> dict[str, Any]:
-        return {
-            name: answer()
-            for name, answer in self._workers.items()
-            if answer is not None and (workers is None or name in workers)
-        }
+    def scheduler_info(self, n_workers: int) -> dict[str, Any]:
+        return {"workers": {name: {"name": name, "nthreads": 1} for name in self._workers}}
+
+    def sync(self, function: Callable[[], Any]) -> Any:
+        return asyncio.run(function())
+
+    async def _run(self, _: Any, *__: Any, on_error: str, workers: list[str]) -> dict[str, Any]:
+        (name,) = workers
+        answer = self._workers[name]
+        if answer is None:
+            await asyncio.sleep(3600)
+        return {name: answer()} if answer else {}
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "_ANSWER_S", 0.2)
+    monkeypatch.setattr(seen, "_SHOWN_S", 0.0)
 
 
 @pytest.fixture
