@@ -27,10 +27,10 @@ def metrics(
     """
     outcomes, attacks, given = approval["outcomes"], approval["membership"]["figures"], approval["given"]
     plain = partial(_plain, fewest=given["gates"]["clusters"])
+    clusters = {given["unit"]: next(iter(outcomes.values()))["clusters"]}
     if TASKS[target.task].has_positive:
         outcomes = {"positive_rate": next(iter(outcomes.values()))}
     months = {} if times is None else {"months": sorted(times.dt.strftime("%Y-%m").unique().to_list())}
-    clusters = {given["unit"]: approval["figures"][approval["headline"]]["clusters"]}
     holdout = {
         **clusters,
         "rows": approval["predictions"]["rows"],

@@ -66,7 +66,7 @@ def render(params: Params, found: Found) -> str:
         models=models,
         figures=_rows(models.values()),
         headline=MEASURES[approval["headline"]].title,
-        clusters=approval["figures"][approval["headline"]]["clusters"],
+        clusters=next(iter(approval["outcomes"].values()))["clusters"],
         is_of_many_labels=TASKS[params.target.task].has_many_labels,
         question=sentences.question(params.target),
         described=sentences.described(params.target, approval["outcomes"], fewest),
