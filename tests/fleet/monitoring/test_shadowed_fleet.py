@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from contract.environment.slices import LOWEST, SLICE_NS
+from harness.processes import slice_ns
 from harness.waiting import until
 from tests.fleet.conftest import FleetCommand
 
@@ -15,8 +17,15 @@ def test_shadow_is_asked_what_callers_ask_and_compared_and_no_caller_sees_it(fle
         with fleet.under_load() as load:
             until(lambda: (shadow_of(fleet).get("rows") or {}).get("compared", 0) > 200, "requests to be compared")
         load.check(fleet.bundles.first)
-        (pid,) = [each["pid"] for each in fleet("status")["replicas"] if each["digest"] == fleet.bundles.second]
-        assert os.getpriority(os.PRIO_PROCESS, pid) == 19
+        replicas = {each["digest"]: each for each in fleet("status")["replicas"]}
+        assert os.getpriority(os.PRIO_PROCESS, replicas[fleet.bundles.second]["pid"]) == LOWEST
+        live, shadow, envoy = (
+            min(map(slice_ns, fleet.pids(name)))
+            for name in (replicas[fleet.bundles.first]["name"], replicas[fleet.bundles.second]["name"], "envoy-0-0")
+        )
+        # From Linux 6.12 on; before, all are 0.
+        assert live == envoy
+        assert (live, shadow) in ((SLICE_NS, slice_ns()), (0, 0))
         assert {os.sched_getscheduler(each) for each in fleet.pids("shadow")} == {os.SCHED_IDLE}
         asked = sum(load.answers.values()) + sum(load.grpc_answers.values())
         until(lambda: shadow_of(fleet)["requests"]["compared"] >= asked, "all of them to be compared")
