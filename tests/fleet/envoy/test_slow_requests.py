@@ -52,8 +52,8 @@ def status(port: int) -> int:
 def test_slow_request_is_answered_when_listeners_change_and_both_envoys_are_replaced(
     supervisor: Supervisor, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(routes, "REQUEST_TIMEOUT_S", 1)  # eight for this bundle
-    allow(root, latency_budget_s=4.0)
+    monkeypatch.setattr(routes, "REQUEST_TIMEOUT_S", 1)  # sixteen for this bundle
+    allow(root, latency_budget_s=8.0)
     ports = free_ports(2)
     settings = Settings(store="", verify_keys=tuple, root=root, http_port=ports[0], grpc_port=ports[1])
     proxy = Proxy(settings)
@@ -69,7 +69,7 @@ def test_slow_request_is_answered_when_listeners_change_and_both_envoys_are_repl
         Timer(
             7.0, replica.free.set
         ).start()  # long after a request of a faster bundle would have ended, and two seconds more
-        allow(root, latency_budget_s=4.0, head_timeout_s=6.0)
+        allow(root, latency_budget_s=8.0, head_timeout_s=6.0)
         proxy.route(STATE)
         for name in before:
             (root / "programs" / f"{name}.conf").unlink()  # as if they were of another version
