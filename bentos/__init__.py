@@ -34,16 +34,7 @@ def tell(what: bytes) -> None:
         os.write(int(descriptor), what)
 
 
-def _leave_out() -> None:
-    """Put next to nothing in place of what numpy imports and no server uses: its docstrings, and the types of annotations."""
-    docstrings, types = ModuleType("unused"), ModuleType("unused")
-    types.NDArray = types.ArrayLike = types.DTypeLike = types.NBitBase = list  # type: ignore[attr-defined]
-    for name in ("_core._add_newdocs", "_core._add_newdocs_scalars"):
-        sys.modules.setdefault(f"numpy.{name}", docstrings)
-    for name in ("_typing", "typing"):
-        sys.modules.setdefault(f"numpy.{name}", types)
-
-
 _keep_bundle_unchanged()
-_leave_out()
+# numpy's docstrings: nobody reads those of a server, which would attach them for 4 ms of its start.
+sys.modules.setdefault("numpy._core._add_newdocs", ModuleType("unused"))
 tell(LOADING)  # before anything is imported that may fail

@@ -13,6 +13,7 @@ import ctypes
 import os
 import struct
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 SLICE_NS = 100_000  # the shortest that there is
@@ -24,15 +25,18 @@ _ATTRIBUTES = struct.Struct("=IIQiIQQQ")  # size, policy, flags, nice, priority,
 def shorten() -> None:
     """Ask for short slices for the threads of this process; what they start has them, too.
 
-    A process of the lowest priority, which is there for nobody who waits, keeps long ones, and so does one of another policy.
+    A thread of the lowest priority, which is there for nobody who waits, keeps long ones, and so does one of another policy.
     """
-    call, nice = _SCHED_SETATTR.get(os.uname().machine), os.getpriority(os.PRIO_PROCESS, 0)
-    if call is None or not hasattr(os, "SCHED_OTHER") or os.sched_getscheduler(0) != os.SCHED_OTHER or nice == LOWEST:
+    call = _SCHED_SETATTR.get(os.uname().machine)
+    if call is None or not hasattr(os, "SCHED_OTHER"):
         return
-    wanted = _ATTRIBUTES.pack(_ATTRIBUTES.size, os.SCHED_OTHER, 0, nice, 0, SLICE_NS, 0, 0)
     libc = ctypes.CDLL(None)
-    for thread in Path("/proc/self/task").iterdir():
-        libc.syscall(call, int(thread.name), wanted, 0)  # where it is forbidden, slices stay as they are
+    with suppress(OSError):  # where it is forbidden, or a thread ends, slices stay as they are
+        for thread in [int(task.name) for task in Path("/proc/self/task").iterdir()]:
+            nice = os.getpriority(os.PRIO_PROCESS, thread)
+            if os.sched_getscheduler(thread) == os.SCHED_OTHER and nice < LOWEST:
+                wanted = _ATTRIBUTES.pack(_ATTRIBUTES.size, os.SCHED_OTHER, 0, nice, 0, SLICE_NS, 0, 0)
+                libc.syscall(call, thread, wanted, 0)
 
 
 if __name__ == "__main__":

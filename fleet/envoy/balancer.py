@@ -152,8 +152,8 @@ class Balancer:
         command += ["--drain-strategy", "immediate", "--drain-time-s", str(drain_s)]
         # An Envoy accepts a successor only after it has ended its predecessor; one that was killed is not waited for.
         command += ["--skip-hot-restart-parent-stats", "--skip-hot-restart-on-no-parent"]
-        name = f"{PREFIX}{number}-{epoch}"
-        return Program(name, [*command, "--restart-epoch", str(epoch)], root, {"PYTHONPATH": str(PROJECT)})
+        name, environment = f"{PREFIX}{number}-{epoch}", {"PYTHONPATH": str(PROJECT), "PYTHONDONTWRITEBYTECODE": "1"}
+        return Program(name, [*command, "--restart-epoch", str(epoch)], root, environment)
 
     def _base(self, number: int) -> int:
         """Return the number that names the memory which an Envoy shares with its successor, and with no other."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,3 +56,11 @@ def test_worker_does_not_start_with_options_that_it_does_not_understand(words: l
 def test_worker_does_not_start_without_a_bundle(words: list[str]) -> None:
     with pytest.raises(ConfigurationError, match="a worker needs a bundle, before its options"):
         options(words)
+
+
+def test_numpy_is_whole_but_for_its_docstrings() -> None:
+    words = (
+        "import bentos, numpy; import numpy.typing as types; print(numpy.typing is types, types.NDArray[numpy.float32])"
+    )
+    done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("True numpy.ndarray")

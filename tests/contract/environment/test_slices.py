@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 
@@ -13,9 +12,10 @@ from harness.processes import slice_ns
 LOOK = "import sys; from harness.processes import slice_ns; print(slice_ns())"
 SHORT = [sys.executable, "-m", "contract.environment.slices", sys.executable, "-c", LOOK]
 
-pytestmark = pytest.mark.skipif(
-    tuple(map(int, re.findall(r"\d+", os.uname().release)[:2])) < (6, 12), reason="this kernel has slices of one length"
-)
+pytestmark = [
+    pytest.mark.skipif(slice_ns() == 0, reason="this kernel has slices of one length, or does not tell them"),
+    pytest.mark.skipif(os.getpriority(os.PRIO_PROCESS, 0) == LOWEST, reason="these tests have the lowest priority"),
+]
 
 
 def found(*before: str) -> int:
