@@ -1,4 +1,4 @@
-"""A model that is hardly better than the prior is not approved in silence."""
+"""A model that is hardly better than the prior is not approved in silence, and a hold-out of one label judges none."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ import numpy as np
 import polars as pl
 import pytest
 
+from contract.errors import DataRejectedError
 from contract.files import canonical_json, write_atomically
 from pipelines import paths
+from pipelines.data import splits, tables
+from pipelines.data.history import accepted
 from pipelines.params.params import Gates, Params
+from pipelines.stages.evaluate import holdout
 from pipelines.stages.evaluate import stage as evaluate
 from pipelines.stages.evaluate.gates import conditions, gate
 from pipelines.stages.evaluate.gates.conditions import Evidence
@@ -21,6 +25,7 @@ from pipelines.stages.features import stage as features
 from pipelines.stages.screen import stage as screen
 from pipelines.stages.train import stage as train
 from pipelines.statistics.tasks import JUDGEMENTS
+from tests.pipelines.conftest import write_months
 
 
 def _price(noise: float) -> pl.DataFrame:
@@ -35,9 +40,9 @@ def _price(noise: float) -> pl.DataFrame:
 def test_weak_model_is_approved_with_a_word_in_evidence_report_and_log(
     workspace: Path, noise: float, is_weak: bool
 ) -> None:
-    accepted = workspace / paths.accepted("all")
-    accepted.parent.mkdir(parents=True)
-    _price(noise).write_parquet(accepted)
+    rows = workspace / paths.accepted("all")
+    rows.parent.mkdir(parents=True)
+    _price(noise).write_parquet(rows)
     names = ["first", "second"]
     raw: dict[str, Any] = {
         "name": "price",
@@ -100,3 +105,17 @@ def test_model_that_is_no_better_is_rejected_for_that_alone() -> None:
 def test_model_that_is_no_better_than_the_prior_is_not_called_better() -> None:
     (said,) = gate.weakness(_checks(_bounded(-0.055, -0.3)), JUDGEMENTS["softmax"])
     assert said.startswith("no better than the prior, which uses no feature: log loss 5.5% (-19.0% to 30.0%) higher;")
+
+
+@pytest.mark.parametrize("labels", [["kept", "broken"], ["kept", "broken", "lost"]])
+def test_hold_out_of_one_label_is_refused_and_named(workspace: Path, raw: dict[str, Any], labels: list[str]) -> None:
+    raw["target"] |= {"labels": labels, "task": "binary" if len(labels) == 2 else "multiclass"}
+    params = Params.model_validate(raw)
+    write_months(workspace)
+    outcomes = tables.outcomes(accepted.read(params.data.months), params.target)
+    is_held = (outcomes == labels.index("broken")).fill_null(value=False)
+    parts = [splits.HOLDOUT if held else splits.TRAINING for held in is_held]
+    tables.write(pl.DataFrame({splits.PART: parts}), paths.PARTS)
+    said = f"has {is_held.sum()} rows with an outcome, all of them “broken”; judging a model takes two labels at least"
+    with pytest.raises(DataRejectedError, match=said):
+        holdout.load(params.data, params.target, params.split, params.features, None, seed=1)
