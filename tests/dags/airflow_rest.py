@@ -30,18 +30,15 @@ class Airflow:
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
         content = None if body is None else json.dumps(body).encode()
-        deadline, tries = time.monotonic() + 60, 10
+        deadline = time.monotonic() + 60
         request = urllib.request.Request(self.url + path, method=method, data=content, headers=headers)
         while True:
             try:
                 with urllib.request.urlopen(request, timeout=30) as answer:
                     return json.load(answer)
-            except urllib.error.HTTPError as error:
-                if not again or error.code < 500 or time.monotonic() > deadline:
-                    raise
-            except OSError:  # no answer in time, or a component is being restarted
-                tries -= 1
-                if not again or not tries:
+            except OSError as error:  # no answer in time, a component is being restarted, or SQLite was locked
+                is_refused = isinstance(error, urllib.error.HTTPError) and error.code < 500
+                if not again or is_refused or time.monotonic() > deadline:
                     raise
             time.sleep(0.5)
 
