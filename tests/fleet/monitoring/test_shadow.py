@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,11 +70,18 @@ def test_new_file_stays_and_is_not_locked_when_its_writer_has_not_locked_it_yet(
     comparer: Comparer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shadow, "_SETTLED_S", 600)
-    monkeypatch.setattr(fcntl, "flock", lambda *_: pytest.fail("locked"))
     path = comparer.root / shadow.DIRECTORY / "new.predictions"
     path.touch()
+    locked, lock = [], fcntl.flock
+
+    def watched(file: Any, kind: int) -> None:
+        locked.append(os.fstat(file if isinstance(file, int) else file.fileno()).st_ino)
+        lock(file, kind)
+
+    monkeypatch.setattr(fcntl, "flock", watched)
     comparer.look(0)
-    assert path.exists()
+    assert path.stat().st_ino not in locked
+    assert locked  # the report's
 
 
 def test_requests_that_were_answered_before_it_began_are_not_its_own(comparer: Comparer) -> None:

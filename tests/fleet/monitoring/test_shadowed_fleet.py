@@ -19,12 +19,12 @@ def test_shadow_is_asked_what_callers_ask_and_compared_and_no_caller_sees_it(fle
         load.check(fleet.bundles.first)
         replicas = {each["digest"]: each for each in fleet("status")["replicas"]}
         assert os.getpriority(os.PRIO_PROCESS, replicas[fleet.bundles.second]["pid"]) == LOWEST
-        live, shadow, envoy = (
-            min(map(slice_ns, fleet.pids(name)))
-            for name in (replicas[fleet.bundles.first]["name"], replicas[fleet.bundles.second]["name"], "envoy-0-0")
+        live, shadow = (
+            min(map(slice_ns, fleet.pids(replicas[bundle]["name"])))
+            for bundle in (fleet.bundles.first, fleet.bundles.second)
         )
         # From Linux 6.12 on; before, all are 0.
-        assert live == envoy
+        assert live == min(map(slice_ns, fleet.envoy()))
         assert (live, shadow) in ((SLICE_NS, slice_ns()), (0, 0))
         assert {os.sched_getscheduler(each) for each in fleet.pids("shadow")} == {os.SCHED_IDLE}
         asked = sum(load.answers.values()) + sum(load.grpc_answers.values())
