@@ -13,7 +13,7 @@ from fleet.envoy.clusters import FAILURES, OR_LIVE, TRY, TYPES, cluster_name
 # For bundles that may take half a second for an answer; for slower ones more.
 REQUEST_TIMEOUT_S = 10
 _TRY_TIMEOUT_S = 2  # a frozen replica; a thousand rows take 50 ms
-_TRIES = 40
+TRIES = 40
 _TRIES_OF_FAILURES = 3
 _INFERENCE = "/inference.GRPCInferenceService/"
 _UNAVAILABLE = "no model is live: deploy one with `fleet deploy candidate`"
@@ -95,7 +95,7 @@ def _retry_policy(protocol: str, slowness: float) -> dict[str, Any]:
         # several replicas fail is the request: more tries would eject all of them.
         "retriable_headers": [{"name": TRY, "string_match": {"safe_regex": {"regex": tries}}}],
         # With pauses, for about as long as the route allows: on a busy machine a killed replica needs seconds to be back.
-        "num_retries": _TRIES,
+        "num_retries": TRIES,
         "per_try_timeout": f"{slowness * _TRY_TIMEOUT_S:g}s",
         "retry_back_off": {"base_interval": "0.01s", "max_interval": "0.5s"},
         "retry_host_predicate": [

@@ -21,6 +21,12 @@ from fleet.configuration.state import socket_of
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 _SERVING = b"\x08\x01"  # a HealthCheckResponse
 _CALLS = 64
+# Without limits of its own: between gRPC's two limits of metadata a server refuses some of the calls, at random.
+_OPTIONS = (
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_metadata_size", 1 << 20),
+    ("grpc.absolute_max_metadata_size", 1 << 20),
+)
 
 
 class StandIn:
@@ -97,7 +103,7 @@ def serving(name: str, root: Path) -> Iterator[StandIn]:
         def log_message(self, *_: object) -> None:
             pass
 
-    over_grpc = grpc.server(ThreadPoolExecutor(_CALLS), options=(("grpc.max_receive_message_length", -1),))
+    over_grpc = grpc.server(ThreadPoolExecutor(_CALLS), options=_OPTIONS)
     over_grpc.add_generic_rpc_handlers((_Methods(stand_in),))
     over_grpc.add_insecure_port(f"unix:{socket_of('grpc', name, root)}")
     over_grpc.start()
