@@ -77,7 +77,7 @@ def _up(kind_of_database: str | None, executor: str | None) -> int:
     if choice == Choice("sqlite", "celery"):
         raise UsageError("Celery's workers need a database server: add `--database postgresql`")
     private_directory(HOME)
-    with exclusive(HOME, _tell):
+    with exclusive(HOME, command_line.tell):
         running = _supervisor().answers()
         if running and _has_lost_its_database(before):
             _end(before)
@@ -132,7 +132,7 @@ def _down() -> int:
     if not HOME.is_dir():
         print("Airflow is not running")
         return 0
-    with exclusive(HOME, _tell):
+    with exclusive(HOME, command_line.tell):
         if not processes.marked(_MARK):
             print("Airflow is not running")
             return 0
@@ -150,7 +150,7 @@ def _end(choice: Choice) -> None:
             supervisor.remove(sorted(names))
         supervisor.shut_down()
     except UnavailableError:
-        _tell(
+        command_line.tell(
             "supervisord does not answer: everything is ended at once; `up` goes on with the runs, and tries their tasks again"
         )
         processes.end(_MARK, patience_s=STOP_LIMIT_S)
@@ -163,7 +163,7 @@ def _has_lost_its_database(choice: Choice) -> bool:
     """
     if choice.database != "sqlite" or database.is_whole():
         return False
-    _tell(
+    command_line.tell(
         f"{site.SQLITE}, Airflow's database, is gone or broken: `bin/airflow-local up` ends what still runs and makes a new one. Only the "
         "history of runs is lost; trigger again what was running, and what is done comes from the cache"
     )
@@ -245,7 +245,7 @@ def _wait_until_healthy(choice: Choice) -> int:
                 print(f"  other workers: bin/airflow-local worker FILE, with a copy of {site.WORKER}")
             return 0
         time.sleep(0.2)
-    print(f"Airflow did not become healthy; see {HOME / 'logs'}", file=sys.stderr)
+    command_line.tell(f"Airflow did not become healthy; see {HOME / 'logs'}")
     return EXIT_RETRY
 
 
@@ -256,7 +256,3 @@ def _make(choice: Choice) -> str:
 
 def _supervisor() -> Supervisor:
     return Supervisor(HOME, command="bin/airflow-local up")
-
-
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr)

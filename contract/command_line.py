@@ -12,7 +12,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from contract.errors import EXIT_USAGE, BulkheadError, ConfigurationError, UnavailableError
 
@@ -27,7 +27,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the message, and end the process."""
-        print(f"{self.prog}: {message}; see --help", file=sys.stderr)
+        tell(f"{self.prog}: {message}; see --help")
         sys.exit(EXIT_USAGE)
 
 
@@ -50,29 +50,37 @@ def run(command: Callable[[], int], *, stopped: str, as_json: bool = False, in_o
             print(end="", flush=True)
         return code
     except KeyboardInterrupt:
-        print(f"{stopped}: interrupted", file=sys.stderr)
-        _end_output()
+        tell(f"{stopped}: interrupted")
+        _print_last("", sys.stdout)
         return _SIGNALLED + signal.SIGINT
     except BrokenPipeError:
         if not _is_unread():
             raise
-        _end_output()
+        _print_last("", sys.stdout)
         return _SIGNALLED + signal.SIGPIPE
     except BulkheadError as error:
         message = " ".join(str(error).split()) if in_one_line else str(error)
-        print(f"{stopped}: {message}", file=sys.stderr)
+        tell(f"{stopped}: {message}")
         # On stdout even though it is an error: a program that asked for JSON reads that, whatever the exit code.
-        _end_output(json.dumps({"error": {"code": error.exit_code, "message": str(error)}}) + "\n" if as_json else "")
+        content = {"error": {"code": error.exit_code, "message": str(error)}}
+        _print_last(json.dumps(content) + "\n" if as_json else "", sys.stdout)
         return error.exit_code
 
 
-def _end_output(last: str = "") -> None:
-    """Print the last of stdout, or drop it where nobody reads it or its disk is full: how the command ended is on stderr."""
+def tell(line: str) -> None:
+    """Print a line on stderr, or drop it where nobody reads it or its disk is full: no command ends, or gets another code, for that."""
+    _print_last(f"{line}\n", sys.stderr)
+
+
+def _print_last(text: str, stream: TextIO | None) -> None:
+    """Print the rest of a stream; drop it, and all that may follow, where that fails."""
+    if stream is None:  # the command was started without it
+        return
     try:
-        print(last, end="", flush=True)
+        print(text, end="", file=stream, flush=True)
     except OSError:
         # Else the interpreter tries once more at its end, complains, and takes an exit code of its own.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _is_unread() -> bool:

@@ -50,7 +50,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.command == "status" and options.watch:
         return watch.run(settings, describe, as_json=options.json)
     cause = Cause.person(getattr(options, "why", ""))
-    fleet = Fleet(settings, verbs.tell, cause)
+    fleet = Fleet(settings, command_line.tell, cause)
     if options.command == "deploy":
         if options.wait:
             return _deploy_and_wait(fleet, settings, options)
@@ -72,7 +72,7 @@ def _deploy_and_wait(fleet: Fleet, settings: Settings, options: argparse.Namespa
             "--wait needs `--canary auto` or `if-traffic`: without a judge there is no verdict to wait for"
         )
     digest = settings.open_store().resolve(options.bundle)
-    trial = Trial(fleet, settings, digest, verbs.tell)
+    trial = Trial(fleet, settings, digest, command_line.tell)
     ended = trial.run(options.canary, since=options.since, breaking=options.breaking)
     print(json.dumps(ended.outcome()) if options.json else f"{digest[:12]} is {ended.verdict}: {ended.why}", flush=True)
     ended.require()

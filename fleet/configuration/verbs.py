@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -100,12 +98,6 @@ def add_breaking(*parsers: argparse.ArgumentParser) -> None:
 def print_history(entries: Sequence[Entry], *, as_json: bool) -> None:
     """Print the changes of a fleet."""
     print(json.dumps([asdict(each) for each in entries]) if as_json else described(entries))
-
-
-def tell(line: str) -> None:
-    """Print a line of progress; stdout is for the result. A reader that has gone ends no deployment."""
-    with suppress(BrokenPipeError):
-        print(line, file=sys.stderr, flush=True)
 
 
 def _replicas(options: argparse.Namespace) -> int | Bounds:

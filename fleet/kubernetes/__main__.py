@@ -40,7 +40,7 @@ def _run(options: argparse.Namespace) -> int:
     objects = manifests.render(_overlay(options.overlay))
     api = Api(options.context)
     change = Cause.person(options.why).entry(options.command)
-    fleet = ClusterFleet(api, settings.open_store(), objects, verbs.tell, change, force=options.force)
+    fleet = ClusterFleet(api, settings.open_store(), objects, command_line.tell, change, force=options.force)
     if options.command == "history":
         verbs.print_history(fleet.history(), as_json=options.json)
         return 0

@@ -75,7 +75,7 @@ def _gc(store: Store, settings: Settings, options: argparse.Namespace) -> tuple[
 def _swept(store: Store, settings: Settings, rule: retention.Rule, delete: bool) -> list[Entry]:
     has_fleet = settings.root.is_dir()
     # Under the fleet's lock: a command may be installing what would be deleted here.
-    with exclusive(settings.root, lambda line: print(line, file=sys.stderr)) if has_fleet else nullcontext():
+    with exclusive(settings.root, command_line.tell) if has_fleet else nullcontext():
         installed = Installed(settings.root, store)
         found = [entry for entry in installed.unneeded(store.needed() | rule.in_use) if not rule.spares(entry)]
         if delete:

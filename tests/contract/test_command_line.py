@@ -139,6 +139,28 @@ def test_full_disk_under_the_output_is_told_once(work: str, said: bytes, code: i
     assert (said in done.stderr, done.stderr.count(b"\n"), done.returncode) == (True, 1, code)
 
 
+TOLD = f"command_line.tell('waiting'); command_line.tell('done'); {FAILING}"
+JSON = {"error": {"code": 65, "message": "broken"}}
+
+
+@pytest.mark.parametrize("work", [FAILING, TOLD])
+def test_failure_keeps_its_json_and_its_code_when_nobody_reads_its_words(work: str) -> None:
+    with started(work) as process:
+        process.stderr.close()
+        process.stdin.close()
+        assert (json.loads(process.stdout.read()), process.wait()) == (JSON, 65)
+
+
+@pytest.mark.parametrize("work", [FAILING, TOLD])
+@pytest.mark.parametrize("stderr", ["2>/dev/full", "2>&-"], ids=["a full disk", "closed"])
+def test_failure_keeps_its_json_and_its_code_when_there_is_no_place_for_its_words(work: str, stderr: str) -> None:
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'exec "$0" -c "$1" {stderr}', sys.executable, PROGRAM.format(work=work)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False,
+    )  # fmt: skip
+    assert (json.loads(done.stdout), done.returncode) == (JSON, 65)
+
+
 def test_pipe_of_another_that_breaks_is_a_defect() -> None:
     with started("raise BrokenPipeError") as process:
         _, said = process.communicate()
