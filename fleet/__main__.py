@@ -52,6 +52,8 @@ def _run(options: argparse.Namespace) -> int:
     cause = Cause.person(getattr(options, "why", ""))
     fleet = Fleet(settings, command_line.tell, cause)
     if options.command == "deploy":
+        if options.percent and not options.shadow:
+            raise UsageError("--percent needs --shadow; a canary's share is given by --canary PERCENT")
         if options.wait:
             return _deploy_and_wait(fleet, settings, options)
         if options.canary == IF_TRAFFIC:
@@ -165,7 +167,10 @@ def _parser() -> argparse.ArgumentParser:
         "deploy",
         "serve a bundle: start its replicas, check them, switch to them, drain the old ones",
         lambda fleet, options: fleet.deploy(
-            options.bundle, options.canary, shadow=options.shadow, breaking=options.breaking
+            options.bundle,
+            options.canary,
+            mirrored=(options.percent or 100) if options.shadow else None,
+            breaking=options.breaking,
         ),
     )
     verbs.add_bundle(deploy)
@@ -179,6 +184,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     beside.add_argument(
         "--shadow", action="store_true", help="send it copies of live requests; no caller sees its answers"
+    )
+    deploy.add_argument(
+        "--percent",
+        type=lambda text: verbs.whole(text, 1, 100),
+        metavar="PERCENT",
+        help="with --shadow: mirror only this share of the requests; default 100",
     )
     deploy.add_argument(
         "--wait",

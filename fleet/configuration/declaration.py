@@ -37,6 +37,14 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
+class Mirror:
+    """The shadow that is wanted: a digest, or its first eight characters or more, and the percent of the requests that are copied."""
+
+    bundle: str
+    percent: int = 100
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """The limits of one replica."""
 
@@ -49,7 +57,7 @@ class Declaration:
 
     replicas: int | Bounds = 2
     canary: Trial | None = None
-    shadow: str | None = None
+    shadow: Mirror | None = None
     isolation: str = "auto"
     limits: Limits = Limits()
     sticky: str = "none"
@@ -61,7 +69,7 @@ class Declaration:
         return cls(
             replicas=state.bounds or state.size,
             canary=Trial(canary.digest, canary.percent, canary.judge) if canary else None,
-            shadow=state.shadow,
+            shadow=Mirror(state.shadow, state.mirror_percent) if state.shadow else None,
             isolation=state.isolation,
             limits=Limits(state.memory_mb),
             sticky=state.sticky,
@@ -75,13 +83,14 @@ class Declaration:
         """
         bounds = self.replicas if isinstance(self.replicas, Bounds) else None
         size = min(max(state.size, bounds.min), bounds.max) if bounds else int(str(self.replicas))
-        trial = self.canary
+        trial, shadow = self.canary, self.shadow
         return replace(
             state,
             size=size,
             bounds=bounds,
             canary=Canary(digest_of(trial.bundle), trial.weight, trial.judge) if trial else None,
-            shadow=digest_of(self.shadow) if self.shadow else None,
+            shadow=digest_of(shadow.bundle) if shadow else None,
+            mirror_percent=shadow.percent if shadow else 100,
             isolation=self.isolation,
             memory_mb=self.limits.memory_mb,
             sticky=self.sticky,
@@ -182,8 +191,17 @@ def _limits(value: Any, path: Path) -> Limits:
     return Limits(_whole("limits.memory_mb", value.get("memory_mb", Limits().memory_mb), _LEAST_MB, _MOST_MB, path))
 
 
-def _shadow(value: Any, path: Path) -> str | None:
-    return None if value is None else _digest("shadow", value, path)
+def _shadow(value: Any, path: Path) -> Mirror | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        return Mirror(_digest("shadow", value, path))
+    _refuse_unknown(value, _names(Mirror), "shadow.", path)
+    _require(value, ("bundle",), "shadow", path)
+    return Mirror(
+        _digest("shadow.bundle", value["bundle"], path),
+        _whole("shadow.percent", value.get("percent", 100), 1, 100, path),
+    )
 
 
 def _digest(key: str, value: Any, path: Path) -> str:

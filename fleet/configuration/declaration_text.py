@@ -10,7 +10,7 @@ from pathlib import Path
 
 from contract.errors import ConfigurationError, ConflictError
 from contract.files import atomic_path, private_directory
-from fleet.configuration.declaration import Declaration, Limits, Trial, load, parse
+from fleet.configuration.declaration import Declaration, Limits, Mirror, Trial, load, parse
 from fleet.configuration.state import Bounds
 
 _KEYS = tuple(field.name for field in fields(Declaration))
@@ -24,7 +24,7 @@ _TEMPLATE = """\
 replicas: 2
 # null, or {bundle: DIGEST, weight: 5, judge: manual}: it gets 5 % of the requests. With `judge: auto` it walks 1, 5, 25, 100 %.
 canary: null
-# null, or the digest of a bundle: it gets copies of live requests, its answers are compared, and no caller sees them.
+# null, or {bundle: DIGEST, percent: 100}: it gets copies of this share of live requests, its answers are compared, and no caller sees them.
 shadow: null
 # auto, required or none: the sandbox of each replica.
 isolation: auto
@@ -97,7 +97,7 @@ def _flow(value: object) -> str:
     """Return a value as YAML on one line."""
     if value is None:
         return "null"
-    if isinstance(value, (Bounds, Trial, Limits)):
+    if isinstance(value, (Bounds, Trial, Mirror, Limits)):
         return "{" + ", ".join(f"{field.name}: {_flow(getattr(value, field.name))}" for field in fields(value)) + "}"
     # Digits alone, or with an `e` between them, would be read as a number.
     return f'"{value}"' if isinstance(value, str) and re.fullmatch(r"[0-9]+(e[0-9]+)?", value) else str(value)

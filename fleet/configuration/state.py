@@ -59,6 +59,7 @@ class State:
         live: its digest; None: nothing was ever deployed.
         canary: the bundle on trial beside it.
         shadow: digest of the bundle that gets copies of live requests.
+        mirror_percent: share of the requests of which it gets copies, 1 to 100.
         isolation: `auto`, `required` or `none`, as `fleet.yaml` has it.
         memory_mb: limit of each replica's memory, in MiB.
         sticky: `header` if requests with a caller's API key stay on one side of a canary, else `none`.
@@ -72,6 +73,7 @@ class State:
     canary: Canary | None = None
     bounds: Bounds | None = None
     shadow: str | None = None
+    mirror_percent: int = 100
     isolation: str = "auto"
     memory_mb: int = 1024
     sticky: str = "none"
@@ -90,7 +92,7 @@ class State:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Digest -> wanted number of replicas: `size` for the live one, and for the shadow; the canary's share of that, at least one.
+        """Digest -> wanted number of replicas: `size` for the live one; the canary's and the shadow's share of that, at least one.
 
         A canary that is judged automatically has as many replicas of the live bundle beside it, its control.
         """
@@ -98,11 +100,15 @@ class State:
             return {}
         counts = {self.live: self.size}
         if self.canary is not None:
-            trial = max(1, math.ceil(self.size * self.canary.percent / 100))
+            trial = self._share(self.canary.percent)
             counts = {self.live: self.size + trial * (self.canary.judge == "auto"), self.canary.digest: trial}
         if self.shadow is not None:
-            counts.setdefault(self.shadow, self.size)  # it gets as many requests
+            counts.setdefault(self.shadow, self._share(self.mirror_percent))
         return counts
+
+    def _share(self, percent: int) -> int:
+        """Return the number of replicas for a share of the requests."""
+        return max(1, math.ceil(self.size * percent / 100))
 
     def is_in_background(self, digest: str) -> bool:
         """Tell whether no caller waits for a bundle's replicas: it is a shadow, and nothing else."""
@@ -161,8 +167,12 @@ def load(path: Path) -> State:
             canary=Canary(**saved["canary"]) if saved["canary"] else None,
             bounds=Bounds(**saved["bounds"]) if saved.get("bounds") else None,
             replicas=tuple(Replica(**entry) for entry in saved["replicas"]),
-            # A state of before `fleet.yaml` has none of these.
-            **{name: saved[name] for name in ("shadow", "isolation", "memory_mb", "sticky") if name in saved},
+            # A state of an earlier version lacks some of these.
+            **{
+                name: saved[name]
+                for name in ("shadow", "mirror_percent", "isolation", "memory_mb", "sticky")
+                if name in saved
+            },
         )
     except FileNotFoundError:
         return State()

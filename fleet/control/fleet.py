@@ -15,7 +15,7 @@ from contract.errors import BulkheadError, ConfigurationError, UnavailableError
 from fleet.configuration import declaration_text
 from fleet.configuration import state as fleet_state
 from fleet.configuration.changes import Cause
-from fleet.configuration.declaration import Declaration, Trial
+from fleet.configuration.declaration import Declaration, Mirror, Trial
 from fleet.configuration.edit import Edit
 from fleet.configuration.settings import Settings
 from fleet.configuration.state import Bounds, Canary, State
@@ -94,20 +94,21 @@ class Fleet:
         reference: str,
         canary: int | Literal["auto"] | None = None,
         *,
-        shadow: bool = False,
+        mirrored: int | None = None,
         breaking: bool = False,
     ) -> None:
         """Serve the bundle of a channel or digest; as a canary beside the live one, or as its shadow, if asked for.
 
         Args:
             canary: percent of the requests; `auto`: the judge raises it from 1 to 100, or rolls back.
+            mirrored: percent of the requests of which it gets copies, as the shadow.
             breaking: accept a bundle that breaks callers of the live one.
         """
         with self._running():
             digest = self._store.resolve(reference)
-            if shadow:
+            if mirrored is not None:
                 wanted = self._wanted.read()
-                declared = replace(wanted.declared, shadow=digest)
+                declared = replace(wanted.declared, shadow=Mirror(digest, mirrored))
                 self._change("shadow", replace(wanted, declared=declared), digest, breaking=True)
             elif canary is None:
                 self._check_callers(digest, breaking=breaking)

@@ -31,7 +31,7 @@ class Wanted:
     def after_a_move(self) -> Declaration:
         """The declaration once another bundle is live: a canary is tried against one live bundle, and none is its own shadow."""
         shadow = self.declared.shadow
-        is_live = bool(shadow and self.live and self.live.startswith(shadow))
+        is_live = bool(shadow and self.live and self.live.startswith(shadow.bundle))
         return replace(self.declared, canary=None, shadow=None if is_live else shadow)
 
 

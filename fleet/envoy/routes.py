@@ -30,8 +30,6 @@ def answer_limit_s(allowed: Limits) -> float:
 def of(protocol: str, state: State, allowed: Limits) -> dict[str, Any]:
     """Return the routes of a protocol: 503 where no bundle is live."""
     target: dict[str, Any]
-    remove = [SHADOW_HEADER]  # a caller's own
-    hidden = {"response_headers_to_remove": [TRY]}
     if state.weights:
         weighted = [
             {"name": f"{cluster_name(protocol, digest)}{'' if digest == state.live else OR_LIVE}", "weight": percent}
@@ -47,26 +45,24 @@ def of(protocol: str, state: State, allowed: Limits) -> dict[str, Any]:
             "retry_policy": _retry_policy(protocol, limits.slowness(allowed)),
         }
         target = {"route": route}
-        if state.shadow and state.of(state.shadow):
-            # Without the suffix that Envoy gives a copy's Host. A copy that finds the shadow busy is dropped; the caller never waits.
-            mirror = {"cluster": cluster_name(protocol, state.shadow), "disable_shadow_host_suffix_append": True}
-            route["request_mirror_policies"] = [mirror]
-            target["request_headers_to_add"] = [_name_of_request()]
-            remove = []
     else:
         target = {"direct_response": {"status": 503, "body": {"inline_string": _UNAVAILABLE}}}
     whole = _buffer(buffer={"max_request_bytes": limits.buffered_bytes(allowed)})
-    routes: list[dict[str, Any]] = [
-        {"match": {"prefix": "/"}, "request_headers_to_remove": remove, **hidden, **target, **whole}
-    ]
+    remove = {
+        "request_headers_to_remove": [SHADOW_HEADER],
+        "response_headers_to_remove": [TRY],
+    }  # a caller's own; the server's
+    routes: list[dict[str, Any]] = [{"match": {"prefix": "/"}, **remove, **target, **whole}]
     if protocol == "grpc":  # health and reflection are streams, which are never complete
         # Envoy gives a buffered request a Content-Length: gRPC ignores it, and HPACK encodes a value that changes with each request anew.
         inference = {
             **routes[0],
             "match": {"prefix": _INFERENCE},
-            "request_headers_to_remove": ["content-length", *remove],
+            "request_headers_to_remove": ["content-length", SHADOW_HEADER],
         }
         routes = [inference, {**routes[0], **_buffer(disabled=True)}]
+    if state.weights and state.shadow and state.of(state.shadow):
+        routes = [_mirrored(routes[0], cluster_name(protocol, state.shadow), state.mirror_percent), *routes]
     return {
         "@type": f"{TYPES}.config.route.v3.RouteConfiguration",
         "name": protocol,
@@ -79,10 +75,27 @@ def _buffer(**how: Any) -> dict[str, Any]:
     return {"typed_per_filter_config": {BUFFER: {"@type": f"{BUFFER_TYPE}PerRoute", **how}}}
 
 
-def _name_of_request() -> dict[str, Any]:
-    """Return the header that names a request and its copy alike, in place of a caller's own."""
-    header = {"key": SHADOW_HEADER, "value": "%UNIQUE_ID%"}
-    return {"header": header, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+def _mirrored(route: dict[str, Any], cluster: str, percent: int) -> dict[str, Any]:
+    """Return the route of those requests that are mirrored, by which they and their copies get a name; the others take the next one.
+
+    Of the mirror policy's own fraction nobody would know which requests it took.
+    """
+    # Envoy draws a request's number once, for this and for the weights. Of percents and weights that both divide it by 100, the same
+    # requests come first: the live bundle would get all that are mirrored, and the canary none.
+    fraction = {"numerator": percent * 100, "denominator": "TEN_THOUSAND"}
+    named = {"key": SHADOW_HEADER, "value": "%UNIQUE_ID%"}
+    return {
+        **route,
+        "match": {**route["match"], "runtime_fraction": {"default_value": fraction}},
+        # Without the suffix that Envoy gives a copy's Host. A copy that finds the shadow busy is dropped; the caller never waits.
+        "route": {
+            **route["route"],
+            "request_mirror_policies": [{"cluster": cluster, "disable_shadow_host_suffix_append": True}],
+        },
+        # In place of a caller's own.
+        "request_headers_to_add": [{"header": named, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}],
+        "request_headers_to_remove": [each for each in route["request_headers_to_remove"] if each != SHADOW_HEADER],
+    }
 
 
 def _retry_policy(protocol: str, slowness: float) -> dict[str, Any]:

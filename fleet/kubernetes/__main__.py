@@ -118,8 +118,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PERCENT",
         help="serve it beside the live bundle, with this share of the requests",
     )
-    # Of a fleet of one machine; it is refused in words.
+    # Of a fleet of one machine; a shadow is refused in words.
     deploy.add_argument("--shadow", action="store_true", help=argparse.SUPPRESS)
+    deploy.add_argument("--percent", help=argparse.SUPPRESS)
     commands.add_scale()
     verbs.add_breaking(deploy, commands.add_promote())
     commands.add(

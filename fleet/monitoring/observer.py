@@ -127,7 +127,7 @@ def _versions(
             "digest": digest,
             "at": moves.get(digest, {}).get("at"),
             "by": moves.get(digest, {}).get("by"),
-            "percent": state.weights.get(digest),
+            "percent": state.mirror_percent if role == "shadow" else state.weights.get(digest),
             "ready": sum(each["ready"] for each in found["replicas"] if each["digest"] == digest),
             "replicas": len(state.of(digest)),
             **traffic.of_replicas(_window(readings), [each.name for each in state.of(digest)]),

@@ -1,7 +1,8 @@
 """`python -m fleet.monitoring.shadow ROOT LIVE SHADOW`: compare a shadow's answers with the live bundle's, as long as it is one.
 
-Envoy sends the shadow a copy of each request and names both alike. Replicas log the requests so named below `ROOT/shadow`, off the path of
-any request; this process reads the logs, removes what it has read, and writes the counts to `ROOT/shadow.json` once a second.
+Envoy sends the shadow a copy of each request, or of a share of them, and names both alike; it names no others. Replicas log the requests
+so named below `ROOT/shadow`, off the path of any request; this process reads the logs, removes what it has read, and writes the counts to
+`ROOT/shadow.json` once a second.
 """
 
 from __future__ import annotations
@@ -141,16 +142,18 @@ def report(root: Path, state: State) -> dict[str, Any] | None:
         found: dict[str, Any] = json.loads((root / _REPORT).read_bytes())
     except (OSError, ValueError):
         found = {}
-    return found if found.get(SHADOW) == state.shadow else {LIVE: state.live, SHADOW: state.shadow}
+    known = found if found.get(SHADOW) == state.shadow else {LIVE: state.live, SHADOW: state.shadow}
+    return {**known, "percent": state.mirror_percent}
 
 
 def described(found: dict[str, Any]) -> str:
     """Return a report in one line."""
+    named = f"{found[SHADOW][:12]} with copies of {found['percent']} % of the requests"
     if "requests" not in found:
-        return f"{found[SHADOW][:12]}; nothing was compared yet"
+        return f"{named}; nothing was compared yet"
     requests, rows = found["requests"], found["rows"]
     parts = [
-        f"{found[SHADOW][:12]}; {rows['differing']:,} of {rows['compared']:,} rows differ",
+        f"{named}; {rows['differing']:,} of {rows['compared']:,} rows differ",
         f"features {len(found['features']['differing'])}, scores {found['scores']['differing']:,}, labels {found['labels']['differing']:,}",
         f"answered by live only {requests['live_only']:,}, by the shadow only {requests['shadow_only']:,}",
     ]

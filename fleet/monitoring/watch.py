@@ -13,7 +13,7 @@ from typing import Any
 
 from contract.errors import BulkheadError
 from fleet.configuration.settings import Settings
-from fleet.monitoring import observer, shadow
+from fleet.monitoring import observer
 from fleet.monitoring.costs.report import amount
 from fleet.monitoring.observer import Observer
 
@@ -75,8 +75,6 @@ def lines(snapshot: Mapping[str, Any]) -> list[str]:
             for kind, value in (judged.get("evidence") or {}).items()
         ]
         shown.append(_sentence("judge  ", judged.get("verdict"), ", ".join(evidence), judged.get("why")))
-    if any(each["role"] == "shadow" for each in snapshot["versions"]) and snapshot["shadow"]:
-        shown.append(f"shadow  {shadow.described(snapshot['shadow'])}")
     if scaling := snapshot["scaling"]:
         wanted = f"{_count(scaling.get('ready'))} ready, {_count(scaling.get('desired'))} wanted"
         shown.append(_sentence("scaling", scaling.get("mode"), wanted, scaling.get("why")))

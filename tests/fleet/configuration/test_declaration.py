@@ -8,7 +8,7 @@ import pytest
 
 from contract.errors import ConfigurationError, ConflictError
 from fleet.configuration import declaration, declaration_text
-from fleet.configuration.declaration import Declaration, Limits, Trial
+from fleet.configuration.declaration import Declaration, Limits, Mirror, Trial
 from fleet.configuration.state import Bounds, Canary, State
 
 PLACE = Path("fleet.yaml")
@@ -35,7 +35,7 @@ def some(draw: random.Random) -> Declaration:
     return Declaration(
         replicas=draw.choice([draw.randint(1, 64), bounds]),
         canary=draw.choice([None, Trial(digest, draw.randint(1, 99), draw.choice(declaration.JUDGES))]),
-        shadow=draw.choice([None, digest]),
+        shadow=draw.choice([None, Mirror(digest, draw.randint(1, 100))]),
         isolation=draw.choice(declaration.ISOLATIONS),
         limits=Limits(draw.randint(64, 1 << 20)),
         sticky=draw.choice(declaration.STICKINESS),
@@ -82,6 +82,11 @@ def test_comments_and_other_lines_stay_when_keys_are_changed() -> None:
         ("canary: {bundle: candidate, weight: 5}", "canary.bundle is 'candidate'; it must be the digest"),
         ("canary: {bundle: 12345678, weight: 5}", "in quotes where it has no letter"),
         ("canary: {bundle: aaaaaaaa, weight: 5, judge: me}", "canary.judge is 'me'; it must be one of manual, auto"),
+        ("shadow: {bundle: aaaaaaaa, percent: 0}", "shadow.percent is 0; it must be a whole number, 1 to 100"),
+        ("shadow: {bundle: aaaaaaaa, percent: 101}", "shadow.percent is 101; it must be a whole number, 1 to 100"),
+        ("shadow: {bundle: aaaaaaaa, weight: 5}", "there is no key shadow.weight"),
+        ("shadow: {percent: 5}", "shadow.bundle is missing; add it"),
+        ("shadow: candidate", "shadow is 'candidate'; it must be the digest"),
         ("isolation: [auto]", "isolation is ['auto']; it must be one of auto, required, none"),
         ("limits: 4", "limits is 4; it must be a mapping"),
         ("limits: {memory_mb: 1}", "limits.memory_mb is 1; it must be a whole number, 64 to"),
@@ -98,6 +103,15 @@ def test_wrong_file_is_refused_in_one_line_that_names_file_key_and_value(text: s
     assert str(refused.value).startswith("fleet.yaml")
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_shadow_gets_copies_of_all_requests_unless_another_share_is_declared() -> None:
+    for text, percent in (("aaaaaaaa", 100), ("{bundle: aaaaaaaa}", 100), ("{bundle: aaaaaaaa, percent: 5}", 5)):
+        declared = declaration.parse(f"shadow: {text}".encode(), PLACE)
+        assert declared.shadow == Mirror("aaaaaaaa", percent)
+        applied = declared.applied(State(live=LIVE), {"aaaaaaaa": NEW}.__getitem__)
+        assert (applied.shadow, applied.mirror_percent) == (NEW, percent)
+        assert replace(declared, shadow=None).applied(applied, str) == State(live=LIVE)
 
 
 def test_file_that_is_no_text_is_refused() -> None:
@@ -118,11 +132,12 @@ def test_size_is_moved_into_the_bounds_and_else_kept() -> None:
 
 
 def test_state_fulfils_its_own_declaration_and_none_that_wants_something_else() -> None:
-    state = State(size=3, live=LIVE, canary=Canary(NEW, 5, "auto"), shadow="c" * 64, isolation="none", sticky="header")
+    state = State(size=3, live=LIVE, canary=Canary(NEW, 5, "auto"), shadow="c" * 64, mirror_percent=10, sticky="header")
     own = Declaration.of(state)
     assert own.is_fulfilled_by(state)
-    assert replace(own, canary=Trial(NEW[:8], 5, "auto"), shadow="c" * 8).is_fulfilled_by(state)
+    assert replace(own, canary=Trial(NEW[:8], 5, "auto"), shadow=Mirror("c" * 8, 10)).is_fulfilled_by(state)
     others = [replace(own, canary=None), replace(own, shadow=None), replace(own, limits=Limits(99))]
+    others.append(replace(own, shadow=Mirror("c" * 8)))
     assert not any(other.is_fulfilled_by(state) for other in [*others, replace(own, canary=Trial("d" * 8, 5, "auto"))])
 
 

@@ -30,6 +30,11 @@ def test_canary_has_its_share_of_requests_and_of_replicas_rounded_up() -> None:
     assert State(size=2, live=OLD, canary=Canary(NEW, 1)).counts == {OLD: 2, NEW: 1}
 
 
+def test_shadow_has_its_share_of_replicas_rounded_up() -> None:
+    for percent, count in ((100, 4), (50, 2), (30, 2), (1, 1)):
+        assert State(size=4, live=OLD, shadow=NEW, mirror_percent=percent).counts == {OLD: 4, NEW: count}
+
+
 def test_judged_canary_has_as_many_live_replicas_beside_it_as_its_control() -> None:
     running = tuple(replica(f"old-{slot}", OLD, slot) for slot in range(4))
     state = State(size=4, live=OLD, canary=Canary(NEW, 30, "auto"), replicas=running)
@@ -63,7 +68,7 @@ def test_replicas_that_are_gone_drain_no_longer() -> None:
 
 
 def test_state_is_the_same_when_it_was_saved_and_loaded(tmp_path: Path) -> None:
-    state = State(size=3, live=OLD, canary=Canary(NEW, 5), replicas=(replica("one", OLD),))
+    state = State(size=3, live=OLD, canary=Canary(NEW, 5), mirror_percent=7, replicas=(replica("one", OLD),))
     fleet_state.save(tmp_path / "state.json", state)
     assert fleet_state.load(tmp_path / "state.json") == state
     assert fleet_state.load(tmp_path / "other.json") == State()

@@ -32,6 +32,8 @@ def test_reader_of_progress_that_has_gone_ends_nothing() -> None:
         ("up --size 65", "'65' is not a whole number, 1 to 64"),
         ("deploy live --canary 100", "'100' is not a whole number, 1 to 99"),
         ("deploy live --canary if-traffic", "needs --wait"),
+        ("deploy live --shadow --percent 101", "'101' is not a whole number, 1 to 100"),
+        ("deploy live --percent 5", "--percent needs --shadow"),
         ("deploy live --since noon", "'noon' is not a time such as"),
         ("deploy live --wait --canary 5", "--wait needs"),
     ],

@@ -15,6 +15,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from contract.prediction_log.settings import SHADOW_HEADER
 from fleet.configuration.state import Canary, Replica, State, socket_of
 from fleet.envoy.clusters import cluster_name
 from fleet.envoy.outliers import Endpoint, Outliers
@@ -215,6 +216,30 @@ def test_shadow_gets_a_copy_of_each_request_and_its_failures_reach_no_caller(sta
         assert len(set(live.named)) == 100  # a name of its own for each, and no caller's
         # Copies of earlier requests may still have come.
         until(lambda: set(live.named) <= set(shadow.named), "the copies")
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_shadow_gets_its_share_of_each_sides_requests_and_only_those_have_a_name(
+    start: Start, root: Path, protocol: str
+) -> None:
+    replicas = (Replica("one", OLD, 0), Replica("two", NEW, 0), Replica("three", "c" * 64, 0))
+    state = State(size=1, live=OLD, canary=Canary(NEW, 50), shadow="c" * 64, mirror_percent=50, replicas=replicas)
+    with ExitStack() as stack:
+        *both, shadow = (stack.enter_context(serving(replica.name, root)) for replica in replicas)
+        callers = Callers(start(state, root))
+        stack.callback(callers.close)
+        ask = getattr(callers, protocol)
+        until(lambda: {ask() for _ in range(100)} == {"one", "two"} and len(shadow.named) > 1, "requests to reach all")
+        before = {name for each in both for name in each.named}
+        for each in both:
+            each.named.clear()
+        answers = Counter(ask(**{SHADOW_HEADER: "of a caller"}) for _ in range(REQUESTS))
+        for each in both:
+            # Five standard deviations of the binomial distribution.
+            assert abs(len(each.named) - answers[each.name] / 2) < 5 * (answers[each.name] / 4) ** 0.5
+        named = [name for each in both for name in each.named]
+        assert len({*named, "of a caller"}) == len(named) + 1
+        until(lambda: {*shadow.named} - before == {*named}, "their copies, and no others")
 
 
 def sides(ask: Callable[[str], str]) -> dict[str, str]:

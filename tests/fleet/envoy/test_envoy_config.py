@@ -83,10 +83,14 @@ def test_requests_of_a_canary_have_the_live_replicas_behind_its_own() -> None:
 
 def test_shadow_gets_copies_and_a_name_for_each_that_no_caller_can_choose() -> None:
     shadow = "c" * 64
-    state = replace(STATE, shadow=shadow, replicas=(*REPLICAS, Replica("shadow-0", shadow, 8102)))
+    state = replace(STATE, shadow=shadow, mirror_percent=30, replicas=(*REPLICAS, Replica("shadow-0", shadow, 8102)))
     for protocol in ("http", "grpc"):
-        route = resources(state)[f"rds-{protocol}.json"][0]["virtual_hosts"][0]["routes"][0]
+        route, *others = resources(state)[f"rds-{protocol}.json"][0]["virtual_hosts"][0]["routes"]
         (mirror,) = route["route"]["request_mirror_policies"]
+        assert route["match"].pop("runtime_fraction") == {
+            "default_value": {"numerator": 3000, "denominator": "TEN_THOUSAND"}
+        }
+        assert route["match"] == others[0]["match"]
         assert mirror["cluster"] == f"{protocol}-{shadow[:16]}"
         (named,) = route["request_headers_to_add"]
         assert named["header"]["key"] == SHADOW_HEADER
@@ -94,6 +98,7 @@ def test_shadow_gets_copies_and_a_name_for_each_that_no_caller_can_choose() -> N
         without = resources(STATE)[f"rds-{protocol}.json"][0]["virtual_hosts"][0]["routes"]
         assert all(SHADOW_HEADER in each["request_headers_to_remove"] for each in without)
         assert not any("request_mirror_policies" in each["route"] for each in without)
+        assert others == without
 
 
 def test_requests_are_refused_with_a_reason_when_nothing_is_live() -> None:

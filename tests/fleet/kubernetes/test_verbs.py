@@ -186,13 +186,13 @@ def test_history_tells_who_changed_what_why_and_how_it_ended(fleet: Command) -> 
     assert {each["by"] for each in json.loads(done.stdout)} == {getpass.getuser()}
 
 
-@pytest.mark.parametrize("option", ["--shadow", "--canary=auto"])
+@pytest.mark.parametrize("options", [["--shadow"], ["--shadow", "--percent=10"], ["--canary=auto"]])
 def test_options_that_no_part_of_a_cluster_fulfils_are_refused_in_one_line(
-    fleet: Command, option: str, capsys: pytest.CaptureFixture[str]
+    fleet: Command, options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     fleet("up")
     before = versions(fleet)
-    message = fleet.refused(EXIT_USAGE, "deploy", fleet.bundles.first, "--image", image(1), option)
+    message = fleet.refused(EXIT_USAGE, "deploy", fleet.bundles.first, "--image", image(1), *options)
     assert "not supported on Kubernetes" in message and "\n" not in message
     assert versions(fleet) == before
 

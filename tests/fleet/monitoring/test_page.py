@@ -91,7 +91,7 @@ def snapshot() -> dict[str, Any]:
                 "replicas": 2,
             }
             | figures(requests_per_s=17.25, errors_per_s=0, p50_s=0.00021, p99_s=1.5),
-            {"role": "shadow", "digest": CANARY, "at": None, "by": None, "percent": None, "ready": 1, "replicas": 1}
+            {"role": "shadow", "digest": CANARY, "at": None, "by": None, "percent": 25, "ready": 1, "replicas": 1}
             | figures(),
             {"role": "canary", "digest": CANARY, "at": None, "by": None, "percent": 5, "ready": 0, "replicas": 1}
             | figures(),

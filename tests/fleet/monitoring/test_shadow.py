@@ -54,7 +54,7 @@ def test_growing_files_are_compared_and_removed_once_their_writers_are_gone(comp
     found = shadow.report(comparer.root, State(live=OLD, shadow=NEW))
     assert found is not None
     assert (found["requests"]["compared"], found["rows"]["differing"]) == (2, 1)
-    assert (found[LIVE], found[SHADOW]) == (OLD, NEW)
+    assert (found[LIVE], found[SHADOW], found["percent"]) == (OLD, NEW, 100)
 
 
 def test_files_of_other_bundles_and_of_no_log_are_removed_and_not_compared(comparer: Comparer) -> None:
@@ -93,5 +93,6 @@ def test_requests_that_were_answered_before_it_began_are_not_its_own(comparer: C
 
 def test_report_of_an_earlier_shadow_is_not_shown(comparer: Comparer) -> None:
     comparer.look(0)
-    assert shadow.report(comparer.root, State(live=OLD, shadow="c" * 64)) == {LIVE: OLD, SHADOW: "c" * 64}
+    later = State(live=OLD, shadow="c" * 64, mirror_percent=5)
+    assert shadow.report(comparer.root, later) == {LIVE: OLD, SHADOW: "c" * 64, "percent": 5}
     assert shadow.report(comparer.root, State(live=OLD)) is None
