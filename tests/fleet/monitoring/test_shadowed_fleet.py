@@ -7,6 +7,8 @@ from typing import Any
 
 from contract.environment.slices import LOWEST, SLICE_NS
 from fleet.__main__ import describe
+from fleet.configuration.settings import Settings
+from fleet.monitoring.observer import Observer
 from harness.processes import slice_ns
 from harness.waiting import until
 from tests.fleet.conftest import FleetCommand
@@ -63,6 +65,8 @@ def test_requests_that_are_not_mirrored_are_in_no_count(fleet: FleetCommand) -> 
         assert {each["pid"] for each in status["replicas"]} == before
         assert status["shadow"]["percent"] == 25
         assert "with copies of 25 % of the requests" in describe(status)
+        versions = Observer(Settings.read(fleet.environment)).look()["versions"]
+        assert [(each["role"], each["percent"]) for each in versions] == [("live", 100), ("shadow", 25)]
         with fleet.under_load() as load:
             until(lambda: compared(fleet) > 200, "requests to be compared")
         load.check(fleet.bundles.first)
