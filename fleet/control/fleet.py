@@ -155,10 +155,16 @@ class Fleet:
             self._change("rollback", replace(wanted, declared=declared), channel.digest, moved_by="fleet rollback")
 
     def apply(self, edit: Edit) -> None:
-        """Do what a controller asks for, unless the canary or shadow that it judged has been replaced meanwhile."""
+        """Do what a controller asks for, unless the canary or shadow that it judged has been replaced meanwhile.
+
+        Only a promotion needs the store.
+        """
         with self._running():
-            # A judge's rollback must not wait for a person who edits the file.
-            wanted, saved = self._wanted.read(keep=True), self._load()
+            saved = self._load()
+            # A judge's rollback must wait neither for the store nor for a person who edits the file.
+            wanted = (
+                self._wanted.read(keep=True) if edit.verb == "promote" else self._wanted.declared(saved.live, keep=True)
+            )
             declared, trial = wanted.declared, wanted.declared.canary
             if edit.bundle not in (None, saved.canary and saved.canary.digest, saved.shadow):
                 return

@@ -87,8 +87,10 @@ class Reconciler:
         self._watch = Watch(root)
         self._drift = Drift(self._settings, Proxy(self._settings))
         self._controllers = controllers.of(self._settings)
-        self._worker = ThreadPoolExecutor(1)
+        # A store that hangs holds up nothing that is to be done.
+        self._worker, self._reader = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
         self._work: Future[None] | None = None
+        self._reading: Future[None] | None = None
         self._pauses = Pauses()
         self._missed = 0
         self._stale_files = ""
@@ -150,7 +152,7 @@ class Reconciler:
         """Start the fleet again in a process of its own, which outlives this one and starts another reconciler."""
         if self._starting is not None and self._starting.poll() is None:
             if time.monotonic() - self._started_at > _UP_LIMIT_S:
-                self._starting.terminate()
+                self._starting.kill()  # which one that is stopped cannot miss
             return
         _say(f"{why}: starting the fleet again")
         command = [sys.executable, "-m", "fleet.control.reconciler", str(self._root), why]
@@ -165,10 +167,12 @@ class Reconciler:
 
     def _act(self, state: State, programs: Mapping[str, ProcessState]) -> None:
         """Begin at most one thing; the controllers are asked in every round, since they measure."""
-        edits = [edit for each in self._controllers if (edit := self._asked(each, state))]
+        edits, now = [edit for each in self._controllers if (edit := self._asked(each, state))], time.monotonic()
         if self._work is not None and not self._work.done():
             return
-        now = time.monotonic()
+        if now - self._live_read_at > _STORE_S and (self._reading is None or self._reading.done()):
+            self._live_read_at = now
+            self._reading = self._reader.submit(self._read_live)
         live, read_at = self._live
         repair, change = self._drift.found(state, live if read_at == self._changed_at() else None, programs)
         if repair is None and change is None:
@@ -185,9 +189,6 @@ class Reconciler:
             if cause and self._pauses.allow(key, now):
                 self._begin(key, verb, cause, act)
                 return
-        if now - self._live_read_at > _STORE_S:
-            self._live_read_at = now
-            self._work = self._worker.submit(self._read_live)
 
     def _asked(self, controller: Controller, state: State) -> Edit | None:
         try:

@@ -22,6 +22,7 @@ import pytest
 from contract.files import canonical_json
 from contract.store.store import Store
 from fleet.__main__ import describe
+from fleet.configuration.edit import Edit
 from fleet.configuration.settings import Settings
 from fleet.control.fleet import Fleet
 from fleet.supervisor import replicas
@@ -296,6 +297,20 @@ def test_live_bundle_of_the_store_is_served_when_another_fleet_moved_it(fleet: F
         assert f"live is {second[:12]}, but {first[:12]} is served" in told.stdout
     until(lambda: fleet.run("status").returncode == 0, "the reconciler to change to it")
     assert [entry["digest"] for entry in fleet("status")["replicas"]] == [second]
+
+
+def test_judge_needs_no_store_to_change_a_canarys_share_and_to_roll_it_back(
+    fleet: FleetCommand, tmp_path: Path
+) -> None:
+    first, second = fleet.bundles.first, fleet.bundles.second
+    fleet.serve(first, size=1)
+    fleet("deploy", second, "--canary", "10")
+    away = Fleet(Settings.read(fleet.environment | {"BULKHEAD_STORE": str(tmp_path / "away")}), print)
+    away.apply(Edit("weight", "judge", "as good as the live one", value=25, bundle=second))
+    assert fleet("status")["canary"]["percent"] == 25
+    away.apply(Edit("rollback", "judge", "more errors", bundle=second))
+    status = fleet("status")
+    assert (status["live"]["digest"], status["canary"], status["declared"]["canary"]) == (first, None, None)
 
 
 def test_no_process_is_left_when_the_fleet_goes_down(fleet: FleetCommand) -> None:

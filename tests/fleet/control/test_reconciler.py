@@ -1,18 +1,27 @@
 from __future__ import annotations
 
+import math
 import os
+import signal
 import stat
+import subprocess
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from contract.errors import UnavailableError
+from contract.store.store import Store
+from fleet.configuration.edit import Edit
 from fleet.configuration.settings import Settings
 from fleet.configuration.state import Replica, State
 from fleet.control import program, reconciler
 from fleet.control.drift import Drift
-from fleet.control.reconciler import Pauses
+from fleet.control.fleet import Fleet
+from fleet.control.reconciler import Pauses, Reconciler
 from fleet.control.watch import PATIENCE, Seen, Watch
 from fleet.envoy.proxy import Host, Proxy
 from fleet.supervisor import heartbeat
@@ -58,6 +67,49 @@ def test_reconciler_goes_on_when_the_disk_of_its_log_is_full(monkeypatch: pytest
         reconciler._say("envoy-0 does not answer")
     with pytest.raises(OSError, match="No space left"):  # so it was full
         full.close()
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Reconciler:
+    """The reconciler of a fleet that is only files."""
+    program.program(Settings(store=str(tmp_path / "store"), verify_keys=tuple, root=tmp_path))
+    return Reconciler(tmp_path)
+
+
+def test_edit_of_a_controller_does_not_wait_for_a_store_that_hangs(
+    made: Reconciler, state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_read, free, applied = threading.Event(), threading.Event(), threading.Event()
+
+    def hang(_: Settings) -> Store:
+        is_read.set()
+        free.wait()
+        raise UnavailableError("the store does not answer")
+
+    asked: list[Edit] = []
+    monkeypatch.setattr(Settings, "open_store", hang)
+    monkeypatch.setattr(Fleet, "__init__", lambda *_, **__: None)
+    monkeypatch.setattr(Fleet, "apply", lambda *_, edit: applied.set())
+    monkeypatch.setattr(made._drift, "found", lambda *_: (None, None))
+    made._controllers = [SimpleNamespace(step=lambda *_: asked.pop() if asked else None)]
+    try:
+        made._act(state, {})
+        assert is_read.wait(60)
+        asked.append(Edit("rollback", "judge", "more errors", bundle=LIVE))
+        made._act(state, {})
+        assert applied.wait(60)
+    finally:
+        free.set()
+
+
+def test_repair_that_is_stopped_is_ended_so_that_another_can_begin(
+    made: Reconciler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with subprocess.Popen(["sleep", "1000"]) as repair:
+        repair.send_signal(signal.SIGSTOP)
+        made._starting, made._started_at = repair, -math.inf
+        made.start_again("supervisord has ended")
+        assert repair.wait(60) == -signal.SIGKILL
 
 
 def test_nobody_else_reads_the_settings_that_the_reconciler_keeps(tmp_path: Path) -> None:
