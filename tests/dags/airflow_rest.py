@@ -21,7 +21,9 @@ class Airflow:
         self._token = ""
 
     def log_in(self, user: str, password: str) -> None:
-        self._token = self.call("POST", "/auth/token", {"username": user, "password": password})["access_token"]
+        self._token = self.call("POST", "/auth/token", {"username": user, "password": password}, again=True)[
+            "access_token"
+        ]
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None, *, again: bool | None = None) -> Any:
         """The answer. A request that may be made twice, as all but a POST may, is made again where SQLite was locked or nobody answered."""

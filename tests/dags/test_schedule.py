@@ -77,19 +77,40 @@ def test_backfill_of_a_year_names_its_twelve_months() -> None:
     assert year == [f"2013-{month:02d}" for month in range(1, 13)]
 
 
-def test_backfill_until_today_leaves_out_the_month_under_way() -> None:
-    now = datetime.now(UTC)
-    months = keys_of_backfill(timetable(last=None), now - timedelta(days=100), now)
-    assert f"{now:%Y-%m}" not in months
-    assert months[-1] == f"{now.replace(day=1) - timedelta(days=1):%Y-%m}"
+def set_clock(monkeypatch: pytest.MonkeyPatch, now: datetime) -> None:
+    """Let the timetable have this time."""
+    import partition_schedule
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:
+            return now
+
+    monkeypatch.setattr(partition_schedule, "datetime", Clock)
+
+
+@pytest.mark.parametrize(
+    ("now", "newest"),
+    [
+        (datetime(2026, 11, 30, 23, 59, 59, tzinfo=UTC), "2026-10"),
+        (datetime(2027, 1, 1, 0, 0, 30, tzinfo=UTC), "2026-12"),
+        (datetime(2028, 2, 29, 12, tzinfo=UTC), "2028-01"),
+    ],
+)
+def test_backfill_until_today_leaves_out_the_month_under_way(
+    monkeypatch: pytest.MonkeyPatch, now: datetime, newest: str
+) -> None:
+    set_clock(monkeypatch, now)
+    assert keys_of_backfill(timetable(last=None), now - timedelta(days=100), now)[-1] == newest
 
 
 def test_newest_month_is_due_at_once_when_a_dag_was_paused_for_months() -> None:
     schedule = timetable(last=None, delay=timedelta(days=1))
-    before = next_run(schedule)
-    due = next_run(schedule, after=before, catchup=False)
+    began = datetime.now(UTC)
+    due = next_run(schedule, after=next_run(schedule), catchup=False)
     now = datetime.now(UTC)
-    assert due.partition_key == f"{now.replace(day=1) - timedelta(days=1):%Y-%m}"
+    # Both, since a month may end meanwhile.
+    assert due.partition_key in {f"{each.replace(day=1) - timedelta(days=1):%Y-%m}" for each in (began, now)}
     assert due.run_after <= now.replace(day=1) + timedelta(days=1)
 
 
@@ -102,12 +123,18 @@ def test_run_of_an_event_or_by_hand_has_the_date_by_which_a_backfill_finds_it() 
     assert schedule.resolve_partition_date("2013-07") == info.partition_date
 
 
-@pytest.mark.parametrize("key", ["2013-7", "2013", "2013-07-01", f"{datetime.now(UTC):%Y-%m}", "2999-01"])
-def test_key_that_is_no_finished_month_is_refused(key: str) -> None:
+@pytest.mark.parametrize("key", ["2013-7", "2013", "2013-07-01", "2026-12", "2999-01"])
+def test_key_that_is_no_finished_month_is_refused(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
     from airflow.exceptions import InvalidPartitionKeyError
 
+    set_clock(monkeypatch, datetime(2026, 12, 31, 23, 59, 59, tzinfo=UTC))
     with pytest.raises(InvalidPartitionKeyError):
         timetable(last=None).resolve_partition_date(key)
+
+
+def test_month_is_finished_in_the_moment_in_which_the_next_one_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_clock(monkeypatch, datetime(2027, 1, 1, tzinfo=UTC))
+    assert timetable(last=None).resolve_partition_date("2026-12") == datetime(2026, 12, 1, tzinfo=UTC)
 
 
 def test_the_schedule_survives_being_stored() -> None:

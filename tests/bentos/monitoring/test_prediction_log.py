@@ -173,6 +173,7 @@ from contract.prediction_log.settings import Settings
 from tests.bentos.monitoring.test_prediction_log import SCHEMA, counts, offer
 prediction_log._CLOSE_LIMIT_S = 60
 fiu = ctypes.CDLL("libfiu.so.0")
+fiu.fiu_set_prng_seed(7)
 fiu.fiu_enable_random.argtypes = [ctypes.c_char_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_float]
 log = prediction_log.PredictionLog(Settings(Path(sys.argv[1]), 1 << 30), SCHEMA, "f00d", file_bytes=50_000)
 for point in (b"posix/io/rw/write", b"posix/io/oc/open", b"posix/io/sync/fsync"):

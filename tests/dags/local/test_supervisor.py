@@ -21,7 +21,7 @@ from contract.errors import EXIT_RETRY
 from harness import interpreter, processes
 from harness.ports import free_ports
 from harness.waiting import until
-from tests.dags.machine import install, processes_in, without_airflow
+from tests.dags.machine import install, kill_all_in, processes_in, without_airflow
 
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
 # The API server answers for all: otherwise `up` would wait for it until its time is up.
@@ -88,9 +88,7 @@ def home() -> Iterator[Site]:
         try:
             yield made
         finally:
-            for line in processes_in(made.root):
-                os.kill(int(line.split(":")[0]), signal.SIGKILL)
-            until(lambda: processes_in(made.root) == [], "all to end")
+            kill_all_in(made.root)
 
 
 @pytest.fixture

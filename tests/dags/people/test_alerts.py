@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -30,15 +30,20 @@ def works_in(process: int, folder: Path) -> bool:
         return False
 
 
+def send(process: int, number: int) -> None:
+    with suppress(ProcessLookupError):  # the scheduler's children come and go
+        os.kill(process, number)
+
+
 @contextmanager
 def hanging(numbers: list[int]) -> Iterator[None]:
     for number in numbers:
-        os.kill(number, signal.SIGSTOP)
+        send(number, signal.SIGSTOP)
     try:
         yield
     finally:
         for number in numbers:
-            os.kill(number, signal.SIGCONT)
+            send(number, signal.SIGCONT)
 
 
 def test_message_says_what_failed_and_what_to_do_when_a_task_fails(site: Site) -> None:

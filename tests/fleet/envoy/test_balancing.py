@@ -17,6 +17,7 @@ import pytest
 
 from contract.prediction_log.settings import SHADOW_HEADER
 from fleet.configuration.state import Canary, Replica, State, socket_of
+from fleet.envoy import routes
 from fleet.envoy.clusters import cluster_name
 from fleet.envoy.outliers import Endpoint, Outliers
 from fleet.envoy.proxy import admin_socket
@@ -123,8 +124,13 @@ def test_target_that_is_no_path_is_not_found(start: Start, root: Path) -> None:
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
-def test_request_waits_when_all_replicas_are_away_for_seconds(start: Start, root: Path, protocol: str) -> None:
-    """It is tried far more often than it takes a replica on an idle machine to be back."""
+def test_request_waits_when_all_replicas_are_away_for_seconds(
+    start: Start, root: Path, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is tried far more often than it takes a replica on an idle machine to be back; here for longer, as on a busy one that takes."""
+    assert routes.TRIES > 30
+    monkeypatch.setattr(routes, "TRIES", 10 * routes.TRIES)
+    monkeypatch.setattr(routes, "REQUEST_TIMEOUT_S", 3 * routes.REQUEST_TIMEOUT_S)
     with ExitStack() as stack, ExitStack() as away:
         pool = stack.enter_context(ThreadPoolExecutor(1))
         for replica in TWO.replicas:

@@ -154,7 +154,8 @@ def stopped(pids: list[int]) -> Iterator[None]:
 
 def test_page_answers_while_envoy_and_a_replica_hang(watched: FleetCommand) -> None:
     replica = seen(watched)["status"]["replicas"][0]["name"]
-    with stopped([*watched.envoy(), *watched.pids(replica)]):
+    # The reconciler too, which would replace them before the page has looked.
+    with stopped([*watched.pids("reconciler"), *watched.envoy(), *watched.pids(replica)]):
         until(lambda: "Envoy does not answer" in seen(watched)["status"]["problems"], "the page to say so")
     until(lambda: seen(watched)["status"]["ready"], "the fleet to heal")
 

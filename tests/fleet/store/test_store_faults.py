@@ -87,6 +87,7 @@ from pathlib import Path
 from contract.errors import UnavailableError
 from contract.store.store import Store
 fiu = ctypes.CDLL("libfiu.so.0")
+fiu.fiu_set_prng_seed(7)
 fiu.fiu_enable_random.argtypes = [ctypes.c_char_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_float]
 location, key, points, chance = sys.argv[1], Path(sys.argv[2]).read_bytes(), sys.argv[3].split(","), float(sys.argv[4])
 store, results = Store(location, private_key=key), []

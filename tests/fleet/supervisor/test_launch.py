@@ -16,6 +16,7 @@ from fleet.isolation.sandbox import NONE, Sandbox
 from fleet.supervisor import launch as launch_module
 from fleet.supervisor import launcher
 from harness import PROJECT
+from harness.ports import free_ports
 from tests.contract.conftest import write_bundle
 from tests.fleet.conftest import listening
 
@@ -49,8 +50,7 @@ def test_server_gets_its_sockets_and_the_code_of_its_bundle(bundle: Path, tmp_pa
     path = tmp_path / "s"
     path.touch()  # of an earlier server
     os.utime(path, (0, 0))
-    with listening() as port:
-        pass
+    (port,) = free_ports(1)
     done = launch(bundle, tmp_path, f"--fd={path}", f"--admin-fd=127.0.0.1:{port}")
     assert done.stdout.strip() == f"{bundle / 'src'} {path} ('127.0.0.1', {port})", done.stderr
 
@@ -62,8 +62,7 @@ def earlier(bundle: Path, *addresses: str) -> list[str]:
 
 
 def test_server_starts_when_supervisord_has_the_command_of_an_earlier_version(bundle: Path, tmp_path: Path) -> None:
-    with listening() as port:
-        pass
+    (port,) = free_ports(1)
     done = run(earlier(bundle, f"--fd={tmp_path / 's'}", f"--admin-fd=127.0.0.1:{port}"), tmp_path)
     assert done.stdout.strip() == f"{bundle / 'src'} {tmp_path / 's'} ('127.0.0.1', {port})", done.stderr
 

@@ -92,8 +92,9 @@ def test_fleet_says_that_it_has_no_weight(tmp_path: Path, monkeypatch: pytest.Mo
 
 LOOP = """
 import os, sys, time
-core, begin = int(sys.argv[1]), float(sys.argv[2])
-os.sched_setaffinity(0, [core])
+os.sched_setaffinity(0, [int(sys.argv[1])])
+print("ready", flush=True)
+begin = float(sys.stdin.readline())
 time.sleep(max(0, begin - time.monotonic()))
 before = time.process_time()
 while time.monotonic() < begin + 2:
@@ -108,10 +109,17 @@ def test_command_gets_the_cpu_before_others_on_this_machine(monkeypatch: pytest.
     if lacking:
         pytest.skip(lacking)
     try:
-        loop = [sys.executable, "-c", LOOP, str(min(os.sched_getaffinity(0))), str(time.monotonic() + 2)]
-        commands = ([*words, *loop], loop)
+        loop = [sys.executable, "-c", LOOP, str(min(os.sched_getaffinity(0)))]
         # A session each: the kernel would share the time of one between them (sched(7), autogroup).
-        both = [subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) for command in commands]
+        both = [
+            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
+            for command in ([*words, *loop], loop)
+        ]
+        assert [process.stdout.readline() for process in both] == ["ready\n"] * 2
+        begin = f"{time.monotonic() + 1}\n"
+        for process in both:
+            process.stdin.write(begin)
+            process.stdin.flush()
         weighed_s, other_s = (float(process.communicate()[0]) for process in both)
     finally:
         weight.forget()

@@ -154,7 +154,7 @@ def test_error_of_a_rank_is_told_when_no_worker_died(own: Any, rows: Rows, monke
 
 
 def test_worker_that_hangs_is_not_waited_for(own: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "_ANSWER_S", 1)
+    monkeypatch.setattr(machine, "_ANSWER_S", 5)  # which the other one has, too
     stopped, other = threads(own)
     (pid,) = own.run(os.getpid, workers=[stopped]).values()
     os.kill(pid, signal.SIGSTOP)
