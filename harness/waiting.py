@@ -8,7 +8,7 @@ from collections.abc import Callable
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.005, 0.1
 
 
-def until(condition: Callable[[], bool], what: str = "it", *, limit_s: float = 40) -> None:
+def until(condition: Callable[[], bool], what: str = "it", *, limit_s: float = 120) -> None:
     """Wait until a condition holds; fail after the limit with `what` in the message."""
     deadline, pause_s = time.monotonic() + limit_s, _FIRST_PAUSE_S
     while not condition():
