@@ -5,11 +5,9 @@ Standard library only: load generators import this in environments that have not
 
 from __future__ import annotations
 
-import ctypes
 import os
 import select
 import signal
-import struct
 import subprocess
 import sys
 import time
@@ -21,7 +19,6 @@ TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 SERVER_CORE = 0
 LOAD_CORE = 1
 _STOP_LIMIT_S = 10
-_ATTRIBUTES = struct.Struct("=IIQiIQQQ")  # size, policy, flags, nice, priority, slice, and two of other policies
 
 
 def parse_stat(text: str) -> tuple[int, float]:
@@ -95,18 +92,6 @@ def waited_seconds(root: int) -> float:
         with suppress(OSError):
             waited += int(Path(f"/proc/{process}/schedstat").read_text().split()[1]) / 1e9
     return waited
-
-
-def slice_ns(thread: int = 0) -> int:
-    """Return the slice of the processor that a thread has, 0 where the kernel does not tell; thread 0: this one.
-
-    Source: sched_getattr(2), of Linux 6.12 and later.
-    """
-    call = {"x86_64": 315, "aarch64": 275}.get(os.uname().machine)
-    found = ctypes.create_string_buffer(_ATTRIBUTES.size)
-    if call is None or ctypes.CDLL(None).syscall(call, thread, found, _ATTRIBUTES.size, 0):
-        return 0
-    return int(_ATTRIBUTES.unpack(found.raw)[-3])
 
 
 def resident_bytes(process: int) -> int:

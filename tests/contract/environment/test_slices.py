@@ -7,9 +7,9 @@ import sys
 import pytest
 
 from contract.environment.slices import LOWEST, SLICE_NS
-from harness.processes import slice_ns
+from tests.contract.environment.slices import slice_ns
 
-LOOK = "import sys; from harness.processes import slice_ns; print(slice_ns())"
+LOOK = "from tests.contract.environment.slices import slice_ns; print(slice_ns())"
 SHORT = [sys.executable, "-m", "contract.environment.slices", sys.executable, "-c", LOOK]
 
 pytestmark = [

@@ -9,8 +9,8 @@ from contract.environment.slices import LOWEST, SLICE_NS
 from fleet.__main__ import describe
 from fleet.configuration.settings import Settings
 from fleet.monitoring.observer import Observer
-from harness.processes import slice_ns
 from harness.waiting import until
+from tests.contract.environment.slices import slice_ns
 from tests.fleet.conftest import FleetCommand
 from tests.fleet.crowds.load import Load
 
