@@ -31,9 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     if given and given[0].partition("=")[0] == "--target":
         return command_line.run(lambda: _elsewhere(given), stopped="fleet stopped", in_one_line=True)
     options = _parser().parse_args(given)
-    signal.signal(
-        signal.SIGTERM, lambda *_: sys.exit(143)
-    )  # raises, so that `finally` clauses undo a half-done command
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # raises, so that a half-done command is undone
     return command_line.run(lambda: _run(options), stopped=f"\nfleet {options.command} stopped", as_json=options.json)
 
 
@@ -137,32 +135,42 @@ def _canary(text: str) -> int | Judged | None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = command_line.Parser(prog="fleet", description=__doc__)
-    parser.add_argument(
-        "--target", metavar="machine | kubernetes", help="whose fleet; default: of this machine"
-    )  # by `_elsewhere`
+    # Read by `_elsewhere`; here for the help.
+    parser.add_argument("--target", metavar="machine | kubernetes", help="whose fleet; default: of this machine")
     commands = verbs.Verbs(parser, verbs.common())
+    up = _add_up(commands)
+    status = commands.add("status", "print what runs and what it serves")
+    text = "draw it anew every second, with the traffic of the last minute, until Ctrl-C"
+    status.add_argument("--watch", action="store_true", help=text)
+    deploy, scale, promote = _add_deploy(commands), commands.add_scale(), commands.add_promote()
+    verbs.add_breaking(deploy, promote)
+    text = "remove the canary; without one, return to the previous bundle"
+    rollback = commands.add("rollback", text, lambda fleet, options: fleet.rollback(shadow=options.shadow))
+    rollback.add_argument("--shadow", action="store_true", help="remove the shadow instead")
+    for verb in (up, deploy, scale, promote, rollback):
+        verb.add_argument("--why", default="", metavar="TEXT", help="the reason, for `fleet history`")
+    commands.add("history", "print every change: who, why, on what evidence, and how it ended")
+    commands.add("costs", "print what predictions cost by day, idle time included, beside the training")
+    commands.add("down", "stop every process of the fleet", lambda fleet, _: fleet.down())
+    return parser
+
+
+def _add_up(commands: verbs.Verbs) -> argparse.ArgumentParser:
     up = commands.add(
         "up",
         "start the fleet; serve the live bundle as fleet.yaml says",
         lambda fleet, options: fleet.up(options.size, keep=options.keep, isolated=options.require_isolation),
     )
     up.add_argument("--size", type=verbs.replicas, metavar="N", help="replicas of the live bundle, as `fleet scale N`")
-    up.add_argument(
-        "--keep",
-        action="store_true",
-        help="where fleet.yaml is refused, serve what served before: for the start of a machine",
-    )
-    up.add_argument(
-        "--require-isolation",
-        action="store_true",
-        help="declare `isolation: required`: refuse to start where replicas cannot be isolated",
-    )
-    status = commands.add("status", "print what runs and what it serves")
-    status.add_argument(
-        "--watch",
-        action="store_true",
-        help="draw it anew every second, with the traffic of the last minute, until Ctrl-C",
-    )
+    for option, text in (
+        ("--keep", "where fleet.yaml is refused, serve what served before: for the start of a machine"),
+        ("--require-isolation", "declare `isolation: required`: refuse to start where replicas cannot be isolated"),
+    ):
+        up.add_argument(option, action="store_true", help=text)
+    return up
+
+
+def _add_deploy(commands: verbs.Verbs) -> argparse.ArgumentParser:
     deploy = commands.add(
         "deploy",
         "serve a bundle: start its replicas, check them, switch to them, drain the old ones",
@@ -182,40 +190,15 @@ def _parser() -> argparse.ArgumentParser:
         help="serve it beside the live bundle, with this share of the requests; `auto`: a judge raises it from 1 to 100, or rolls back; "
         "`if-traffic`, with --wait: the same, but straight where nothing is live or fewer than 30 requests a second come; `none`: straight",
     )
-    beside.add_argument(
-        "--shadow", action="store_true", help="send it copies of live requests; no caller sees its answers"
-    )
-    deploy.add_argument(
-        "--percent",
-        type=lambda text: verbs.whole(text, 1, 100),
-        metavar="PERCENT",
-        help="with --shadow: mirror only this share of the requests; default 100",
-    )
-    deploy.add_argument(
-        "--wait",
-        action="store_true",
-        help="wait for the judge's verdict, and fail (65) if the bundle is rolled back; given again, join the same trial",
-    )
-    deploy.add_argument(
-        "--since",
-        type=_moment,
-        metavar="TIME",
-        help="with --wait: a verdict on this bundle since then (ISO 8601, UTC) is the answer, and no trial is begun",
-    )
-    scale, promote = commands.add_scale(), commands.add_promote()
-    verbs.add_breaking(deploy, promote)
-    rollback = commands.add(
-        "rollback",
-        "remove the canary; without one, return to the previous bundle",
-        lambda fleet, options: fleet.rollback(shadow=options.shadow),
-    )
-    rollback.add_argument("--shadow", action="store_true", help="remove the shadow instead")
-    for verb in (up, deploy, scale, promote, rollback):
-        verb.add_argument("--why", default="", metavar="TEXT", help="the reason, for `fleet history`")
-    commands.add("history", "print every change: who, why, on what evidence, and how it ended")
-    commands.add("costs", "print what predictions cost by day, idle time included, beside the training")
-    commands.add("down", "stop every process of the fleet", lambda fleet, _: fleet.down())
-    return parser
+    text = "send it copies of live requests; no caller sees its answers"
+    beside.add_argument("--shadow", action="store_true", help=text)
+    text = "with --shadow: mirror only this share of the requests; default 100"
+    deploy.add_argument("--percent", type=lambda given: verbs.whole(given, 1, 100), metavar="PERCENT", help=text)
+    text = "wait for the judge's verdict, and fail (65) if the bundle is rolled back; given again, join the same trial"
+    deploy.add_argument("--wait", action="store_true", help=text)
+    text = "with --wait: a verdict on this bundle since then (ISO 8601, UTC) is the answer, and no trial is begun"
+    deploy.add_argument("--since", type=_moment, metavar="TIME", help=text)
+    return deploy
 
 
 if __name__ == "__main__":
