@@ -13,10 +13,9 @@ from typing import Any
 
 from contract import command_line
 from contract.errors import EXIT_RETRY, ConfigurationError, UsageError
-from fleet.configuration import verbs
+from fleet.configuration import history, verbs
 from fleet.configuration.changes import Cause
 from fleet.configuration.settings import PROJECT, Settings
-from fleet.control import history
 from fleet.control.fleet import Fleet
 from fleet.control.trial import IF_TRAFFIC, Judged, Trial
 from fleet.monitoring import shadow, watch

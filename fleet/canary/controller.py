@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from contract.files import canonical_json, write_atomically
@@ -31,7 +32,6 @@ class Judging:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._path = settings.root / FILE_NAME
         self._proxy = Proxy(settings)
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="judge")
         self._ledger = Ledger()
@@ -61,10 +61,10 @@ class Judging:
         """Return the judge of this canary, with what it knew before this process began."""
         if self._judge and (self._judge.canary, self._judge.champion) == (canary, champion):
             return self._judge
-        if self._judge is None and (report := self._report()) and "ended_at" not in report:
+        if self._judge is None and (found := report(self._settings.root)) and "ended_at" not in found:
             with suppress(KeyError, TypeError):  # written by another version
-                if (report["bundle"], report["champion"]) == (canary, champion):
-                    self._judge = Judge.resumed(report)
+                if (found["bundle"], found["champion"]) == (canary, champion):
+                    self._judge = Judge.resumed(found)
                     return self._judge
         self._judge = Judge(canary, champion, now)
         self._ledger = Ledger()
@@ -73,8 +73,8 @@ class Judging:
     def _end(self, now: float) -> None:
         """Keep the last trial's evidence for people, marked so that a later trial of the same bundle begins anew."""
         self._judge = None
-        if (report := self._report()) and "ended_at" not in report:
-            self._write(report | {"ended_at": now}, now)
+        if (found := report(self._settings.root)) and "ended_at" not in found:
+            self._write(found | {"ended_at": now}, now)
 
     def _counted(self, state: State) -> tuple[Tally, Tally, Tally]:
         """Return what live replicas, the canary's and the control's have answered since the last look."""
@@ -82,11 +82,9 @@ class Judging:
             hosts = self._proxy.hosts()
         except (*FAILURES, ValueError):
             hosts = {}
-        pages = dict(
-            zip(state.replicas, self._pool.map(lambda each: _page(each, self._settings), state.replicas), strict=True)
-        )
+        pages = self._pool.map(lambda each: metrics.read(each, self._settings, _PAGE_LIMIT_S, parse), state.replicas)
         tallies: dict[str, Tally] = {}
-        for replica, page in pages.items():
+        for replica, page in zip(state.replicas, pages, strict=True):
             found = self._proxy.of(replica, hosts)
             known = [host for host in found if host is not None]
             host = (sum(each.requests for each in known), sum(each.errors for each in known))
@@ -100,23 +98,16 @@ class Judging:
         digest = state.canary.digest if state.canary else ""
         return of(state.of(str(state.live))), of(state.of(digest)), of(state.control)
 
-    def _report(self) -> dict[str, Any] | None:
-        try:
-            found: dict[str, Any] = json.loads(self._path.read_bytes())
-        except (FileNotFoundError, ValueError):
-            return None
-        return found
-
-    def _write(self, report: dict[str, Any], now: float) -> None:
+    def _write(self, content: dict[str, Any], now: float) -> None:
         self._written_at = now
         with suppress(OSError):  # with a full disk, the verdict is still acted on
-            write_atomically(self._path, canonical_json(report))
+            write_atomically(self._settings.root / FILE_NAME, canonical_json(content))
 
 
-def _page(replica: Replica, settings: Settings) -> Tally | None:
-    """Return a replica's own counts; None if it does not answer in time."""
-    text = metrics.page(replica, settings, _PAGE_LIMIT_S)
+def report(root: Path) -> dict[str, Any] | None:
+    """Return the evidence of the last trial; None where there is none, or it cannot be read."""
     try:
-        return None if text is None else parse(text)
-    except (ValueError, KeyError):
+        found: dict[str, Any] = json.loads((root / FILE_NAME).read_bytes())
+    except (FileNotFoundError, ValueError):
         return None
+    return found

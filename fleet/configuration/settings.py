@@ -18,7 +18,7 @@ from contract.store.store import Store
 
 PROJECT = Path(__file__).resolve().parents[2]
 _MOST_WEIGHT = 10_000  # as of systemd's CPUWeight
-_OTEL_PATHS = ("_CERTIFICATE", "_CLIENT_KEY")  # of OpenTelemetry's exporters
+OTEL_PATHS = ("_CERTIFICATE", "_CLIENT_KEY")  # ends of variables of OpenTelemetry's exporters that name files
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def _passed_on(environment: Mapping[str, str], project: Path) -> Mapping[str, st
     others = (log_settings.LIMIT_VARIABLE, cors.VARIABLE)
     found = {name: text for name, text in environment.items() if name in others or name.startswith("OTEL_")}
     # Absolute, since a replica runs in a directory of its own.
-    paths = (api_keys.VARIABLE, log_settings.VARIABLE, *(name for name in found if name.endswith(_OTEL_PATHS)))
+    paths = (api_keys.VARIABLE, log_settings.VARIABLE, *(name for name in found if name.endswith(OTEL_PATHS)))
     return found | {name: str(project / environment[name]) for name in paths if environment.get(name)}
 
 

@@ -20,7 +20,6 @@ from fleet.supervisor import unix_http
 from fleet.supervisor.supervision import ProcessState
 
 _SICK_S = 10.0  # by then a replica that was killed, or is slow to start, is well again
-_BY = NAME
 
 
 @dataclass
@@ -62,21 +61,21 @@ class Drift:
         except ConfigurationError as error:
             return Cause(self._editor(), str(error))
         except OSError as error:
-            return Cause(_BY, f"{path} cannot be read ({error.strerror})")
+            return Cause(NAME, f"{path} cannot be read ({error.strerror})")
         if self.content is None:
-            return Cause(_BY, f"{path.name} is gone: writing it again")
+            return Cause(NAME, f"{path.name} is gone: writing it again")
         return Cause(self._editor(), f"{path.name} was edited, or a command was killed")
 
     def _editor(self) -> str:
         try:
             return self.settings.declaration.owner()
         except (OSError, KeyError):
-            return _BY
+            return NAME
 
     def _moved(self, state: State, live: str | None) -> Cause | None:
         if live in (None, state.live):
             return None
-        return Cause(_BY, f"the store's live bundle is {str(live)[:12]}")
+        return Cause(NAME, f"the store's live bundle is {str(live)[:12]}")
 
     def _left(self, state: State, programs: Mapping[str, ProcessState]) -> Cause | None:
         """Find what a killed command left, or a killed supervisord."""
@@ -84,15 +83,15 @@ class Drift:
         envoys = {name for name in programs if name.startswith(balancer.PREFIX)}
         expected = {NAME, page.NAME} | ({shadow.NAME} if state.shadow else set())
         if gone := (known | expected) - set(programs):
-            return Cause(_BY, f"nothing would restart {', '.join(sorted(gone))}")
+            return Cause(NAME, f"nothing would restart {', '.join(sorted(gone))}")
         if left := set(programs) - known - envoys - expected:
-            return Cause(_BY, f"{', '.join(sorted(left))} is left of a killed command")
+            return Cause(NAME, f"{', '.join(sorted(left))} is left of a killed command")
         if sorted(map(str, map(balancer.number_of, envoys))) != sorted(map(str, NUMBERS)):
-            return Cause(_BY, f"{', '.join(sorted(envoys)) or 'no Envoy'} instead of {len(NUMBERS)} Envoys")
+            return Cause(NAME, f"{', '.join(sorted(envoys)) or 'no Envoy'} instead of {len(NUMBERS)} Envoys")
         if state.missing or state.surplus:
-            return Cause(_BY, f"{sum(state.counts.values())} replicas are wanted, {len(state.replicas)} run")
+            return Cause(NAME, f"{sum(state.counts.values())} replicas are wanted, {len(state.replicas)} run")
         try:
-            return None if self.proxy.routes(state) else Cause(_BY, "Envoy's routes are stale")
+            return None if self.proxy.routes(state) else Cause(NAME, "Envoy's routes are stale")
         except (*unix_http.FAILURES, ValueError):
             return None  # it starts, or hangs and is killed
 
@@ -109,4 +108,4 @@ class Drift:
                 self.well_at[replica.name] = now
         self.well_at = {replica.name: self.well_at[replica.name] for replica in state.replicas}
         sick = [name for name, well_at in self.well_at.items() if now - well_at > _SICK_S]
-        return Cause(_BY, f"{', '.join(sick)} gets no requests for {_SICK_S:g} s") if sick else None
+        return Cause(NAME, f"{', '.join(sick)} gets no requests for {_SICK_S:g} s") if sick else None

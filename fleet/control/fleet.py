@@ -12,14 +12,13 @@ from dataclasses import asdict, replace
 from typing import Any, Literal
 
 from contract.errors import BulkheadError, ConfigurationError, UnavailableError
-from fleet.configuration import declaration_text
+from fleet.configuration import declaration_text, history
 from fleet.configuration import state as fleet_state
 from fleet.configuration.changes import Cause
 from fleet.configuration.declaration import Declaration, Mirror, Trial
 from fleet.configuration.edit import Edit
 from fleet.configuration.settings import Settings
 from fleet.configuration.state import Bounds, Canary, State
-from fleet.control import history
 from fleet.control.convergence import Convergence
 from fleet.control.keepers import Keepers
 from fleet.control.wanted import Wanted, WantedReader
@@ -77,9 +76,9 @@ class Fleet:
         with self._exclusive():
             wanted = self._wanted.read(keep=keep)
             if replicas is not None:
-                wanted = replace(wanted, declared=replace(wanted.declared, replicas=replicas))
+                wanted = wanted.declaring(replicas=replicas)
             if isolated:
-                wanted = replace(wanted, declared=replace(wanted.declared, isolation="required"))
+                wanted = wanted.declaring(isolation="required")
             # Before anything is started.
             sandbox.find(wanted.declared.isolation, self._settings)
             if not keep:
@@ -107,20 +106,16 @@ class Fleet:
         with self._running():
             digest = self._store.resolve(reference)
             if mirrored is not None:
-                wanted = self._wanted.read()
-                declared = replace(wanted.declared, shadow=Mirror(digest, mirrored))
-                self._change("shadow", replace(wanted, declared=declared), digest, breaking=True)
+                mirror = Mirror(digest, mirrored)
+                self._change("shadow", self._wanted.read().declaring(shadow=mirror), digest, breaking=True)
             elif canary is None:
                 self._check_callers(digest, breaking=breaking)
-                # Not `_wanted`: what a lost store named live before does not matter any more.
-                wanted = self._wanted.declared(digest)
-                declared = wanted.after_a_move
-                self._change("deploy", replace(wanted, declared=declared), digest, moved_by="fleet deploy")
+                # Not `read`: what a lost store named live before does not matter any more.
+                wanted = self._wanted.declared(digest).moved_to(digest)
+                self._change("deploy", wanted, digest, moved_by="fleet deploy")
             else:
-                wanted = self._wanted.read()
                 trial = Trial(digest, _FIRST_PERCENT, "auto") if canary == "auto" else Trial(digest, canary)
-                declared = replace(wanted.declared, canary=trial)
-                self._change("canary", replace(wanted, declared=declared), digest, breaking=breaking)
+                self._change("canary", self._wanted.read().declaring(canary=trial), digest, breaking=breaking)
 
     def scale(self, replicas: int | Bounds) -> None:
         """Declare another number of replicas of the live bundle, or bounds between which the autoscaler chooses it."""
@@ -129,7 +124,7 @@ class Fleet:
             before = wanted.declared.replicas
             if isinstance(replicas, Bounds) and isinstance(before, Bounds):
                 replicas = replace(replicas, in_flight=before.in_flight)
-            self._change("scale", replace(wanted, declared=replace(wanted.declared, replicas=replicas)))
+            self._change("scale", wanted.declaring(replicas=replicas))
 
     def promote(self, *, breaking: bool = False) -> None:
         """Make the canary the live bundle; `breaking` as for `deploy`."""
@@ -141,18 +136,16 @@ class Fleet:
         with self._running():
             wanted, saved = self._wanted.read(), self._load()
             if shadow:
-                self._change("unshadow", replace(wanted, declared=replace(wanted.declared, shadow=None)), saved.shadow)
+                self._change("unshadow", wanted.declaring(shadow=None), saved.shadow)
                 return
             if wanted.declared.canary is not None:
                 digest = saved.canary.digest if saved.canary else None
-                self._change("rollback", replace(wanted, declared=replace(wanted.declared, canary=None)), digest)
+                self._change("rollback", wanted.declaring(canary=None), digest)
                 return
             channel = self._store.read("live")
             if channel is None or channel.previous is None:
                 raise ConfigurationError("no other bundle was live before, so there is nothing to roll back to")
-            wanted = replace(wanted, live=channel.previous)
-            declared = wanted.after_a_move
-            self._change("rollback", replace(wanted, declared=declared), channel.digest, moved_by="fleet rollback")
+            self._change("rollback", wanted.moved_to(channel.previous), channel.digest, moved_by="fleet rollback")
 
     def apply(self, edit: Edit) -> None:
         """Do what a controller asks for, unless the canary or shadow that it judged has been replaced meanwhile.
@@ -165,22 +158,21 @@ class Fleet:
             wanted = (
                 self._wanted.read(keep=True) if edit.verb == "promote" else self._wanted.declared(saved.live, keep=True)
             )
-            declared, trial = wanted.declared, wanted.declared.canary
+            trial = wanted.declared.canary
             if edit.bundle not in (None, saved.canary and saved.canary.digest, saved.shadow):
                 return
             if edit.verb == "scale":
                 self._change("scale", wanted, size=edit.value)
             elif edit.verb == "unshadow":
-                self._change("unshadow", replace(wanted, declared=replace(declared, shadow=None)), edit.bundle)
+                self._change("unshadow", wanted.declaring(shadow=None), edit.bundle)
             elif trial is None:
                 return
             elif edit.verb == "promote":
                 self._promote(wanted, breaking=False)
             elif edit.verb == "rollback":
-                self._change("rollback", replace(wanted, declared=replace(declared, canary=None)), edit.bundle)
+                self._change("rollback", wanted.declaring(canary=None), edit.bundle)
             elif edit.value is not None:
-                declared = replace(declared, canary=replace(trial, weight=edit.value))
-                self._change("weight", replace(wanted, declared=declared), edit.bundle)
+                self._change("weight", wanted.declaring(canary=replace(trial, weight=edit.value)), edit.bundle)
 
     def start(self) -> None:
         """Start supervisord with the reconciler, where they do not run."""
@@ -218,9 +210,7 @@ class Fleet:
             raise ConfigurationError("there is no canary to promote; `fleet deploy REF --canary PERCENT` makes one")
         digest = self._wanted.resolved(trial.bundle)
         self._check_callers(digest, breaking=breaking)
-        wanted = replace(wanted, live=digest)
-        declared = wanted.after_a_move
-        self._change("promote", replace(wanted, declared=declared), digest, moved_by="fleet promote")
+        self._change("promote", wanted.moved_to(digest), digest, moved_by="fleet promote")
 
     def _change(
         self,

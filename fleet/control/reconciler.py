@@ -32,12 +32,13 @@ from xmlrpc.client import Fault
 from contract import command_line
 from contract.errors import FINAL_EXIT_CODES, BulkheadError, UnavailableError
 from contract.files import canonical_json, write_atomically
+from fleet.configuration import history
 from fleet.configuration import state as fleet_state
 from fleet.configuration.changes import Cause
 from fleet.configuration.edit import Controller, Edit
 from fleet.configuration.settings import PROJECT
 from fleet.configuration.state import State
-from fleet.control import controllers, history
+from fleet.control import controllers
 from fleet.control.drift import Drift
 from fleet.control.fleet import APPLY, REPAIR, Fleet
 from fleet.control.program import NAME, kept_settings

@@ -5,21 +5,19 @@ The trial does not depend on the waiting process. One that was killed can be giv
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from contract.errors import ConfigurationError, ConflictError, ModelRejectedError, UnavailableError
-from fleet.canary.controller import FILE_NAME
+from fleet.canary.controller import report
+from fleet.configuration import history
 from fleet.configuration import state as fleet_state
 from fleet.configuration.changes import Entry
 from fleet.configuration.settings import Settings
 from fleet.configuration.state import State
-from fleet.control import history
 from fleet.control.fleet import Fleet
 from fleet.monitoring.readings import reading, traffic
 
@@ -113,10 +111,10 @@ class Trial:
             is_on_trial = self._is_on_trial(self._state())
             if entry := self._verdict(began):
                 return _VERDICTS[entry.verb], entry.why
-            report = self._report()
-            if report and report.get("bundle") == self._digest and report.get("at") != last:
-                heard, last = time.monotonic(), report["at"]
-                if (line := f"{report['weight']} %: {report['verdict']}, {report['why']}") != told:
+            found = report(self._settings.root)
+            if found and found.get("bundle") == self._digest and found.get("at") != last:
+                heard, last = time.monotonic(), found["at"]
+                if (line := f"{found['weight']} %: {found['verdict']}, {found['why']}") != told:
                     told = line
                     self._tell(line)
             if time.monotonic() - heard > _SILENT_S:
@@ -159,9 +157,3 @@ class Trial:
 
     def _state(self) -> State:
         return fleet_state.load(self._settings.state)
-
-    def _report(self) -> dict[str, Any] | None:
-        with suppress(FileNotFoundError, ValueError):
-            found: dict[str, Any] = json.loads((self._settings.root / FILE_NAME).read_bytes())
-            return found
-        return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from contract.errors import BundleError, ConfigurationError
 from contract.store.store import Store
@@ -27,12 +28,15 @@ class Wanted:
     live: str | None
     writes: bool = True
 
-    @property
-    def after_a_move(self) -> Declaration:
-        """The declaration once another bundle is live: a canary is tried against one live bundle, and none is its own shadow."""
+    def declaring(self, **changes: Any) -> Wanted:
+        """Return it with other values of some keys of the declaration."""
+        return replace(self, declared=replace(self.declared, **changes))
+
+    def moved_to(self, live: str) -> Wanted:
+        """Return it with another live bundle: a canary is tried against one live bundle, and none is its own shadow."""
         shadow = self.declared.shadow
-        is_live = bool(shadow and self.live and self.live.startswith(shadow.bundle))
-        return replace(self.declared, canary=None, shadow=None if is_live else shadow)
+        is_live = bool(shadow and live.startswith(shadow.bundle))
+        return replace(self.declaring(canary=None, shadow=None if is_live else shadow), live=live)
 
 
 class WantedReader:
@@ -58,11 +62,10 @@ class WantedReader:
                 f"{fleet_status.silence(self._store.location, saved.live)}; nothing was changed. If that store is gone for good, "
                 f"serve from this one with `fleet deploy`, or where the fleet is down, delete {self._settings.state} first"
             )
-        wanted = self.declared(channel.digest if channel else None, keep=keep)
+        live = channel.digest if channel else None
+        wanted = self.declared(live, keep=keep)
         # So a promotion that was killed after it had moved the channel is completed.
-        if saved.live not in (None, wanted.live):
-            return replace(wanted, declared=wanted.after_a_move)
-        return wanted
+        return wanted.moved_to(live) if live and saved.live not in (None, live) else wanted
 
     def declared(self, live: str | None, *, keep: bool = False) -> Wanted:
         """Return what `fleet.yaml` says; where there is none, what the saved state fulfils."""

@@ -6,19 +6,15 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from contract import api_keys
 from contract.errors import ConfigurationError
 from contract.files import atomic_path
 from contract.prediction_log import settings as log_settings
-
-if TYPE_CHECKING:  # it imports the store's client, which every start of a replica would wait for
-    from fleet.configuration.settings import Settings
+from fleet.configuration.settings import OTEL_PATHS, Settings
 
 _FOLDER = "given"  # below the fleet's root
 _OTHERS_READ, _OTHERS_ENTER = stat.S_IROTH, stat.S_IROTH | stat.S_IXOTH
-_OF_EXPORTERS = ("_CERTIFICATE", "_CLIENT_KEY")
 
 
 def make_readable(tree: Path) -> None:
@@ -74,7 +70,7 @@ def handed_over(settings: Mapping[str, str]) -> set[Path]:
 
 
 def _named(settings: Mapping[str, str]) -> Iterator[str]:
-    return (name for name in settings if name == api_keys.VARIABLE or name.endswith(_OF_EXPORTERS))
+    return (name for name in settings if name == api_keys.VARIABLE or name.endswith(OTEL_PATHS))
 
 
 def _give(path: Path, settings: Settings, *, group_only: bool = True) -> None:

@@ -9,17 +9,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from contract import api_keys
+from contract import api_keys, cors
 from contract.environment import sandbox as roots
 from contract.errors import ConfigurationError
 from contract.files import canonical_json, write_atomically
 from contract.prediction_log import settings as log_settings
+from fleet.configuration.settings import Settings
 from fleet.isolation import files, seccomp
-
-if TYPE_CHECKING:  # it imports the store's client, which every start of a replica would wait for
-    from fleet.configuration.settings import Settings
 
 _FILE_NAME = "isolation.json"
 NONE = "none"
@@ -30,7 +27,7 @@ _LOGS = (log_settings.VARIABLE, log_settings.SHADOW_VARIABLE)
 # The marks by which the fleet finds its processes, a server's settings, and those of its libraries.
 _SETTINGS = {
     "BULKHEAD_FLEET", "BULKHEAD_PROGRAM",
-    api_keys.VARIABLE, *_LOGS, "BULKHEAD_PREDICTION_LOG_MB", "BULKHEAD_CORS_ORIGINS", "BULKHEAD_ADMIN_PORT",
+    api_keys.VARIABLE, *_LOGS, log_settings.LIMIT_VARIABLE, cors.VARIABLE, "BULKHEAD_ADMIN_PORT",
     "OPENBLAS_NUM_THREADS", "GLIBC_TUNABLES", "PYTHONDONTWRITEBYTECODE", "LANG", "LC_ALL", "TZ",
 }  # fmt: skip
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")

@@ -61,7 +61,7 @@ class ClusterFleet:
             wanted = replace(before, declared=declared, text=text)
             if declared.canary is not None:
                 digest = self._store.resolve(declared.canary.bundle)
-                wanted = replace(wanted, declared=replace(declared, canary=replace(declared.canary, bundle=digest)))
+                wanted = wanted.declaring(canary=replace(declared.canary, bundle=digest))
         self._require_sound(wanted)
         if (channel := self._store.read("live")) and (wanted.live is not None or channel.digest in wanted.images):
             wanted = replace(wanted, live=channel.digest).with_image(channel.digest, None)
@@ -80,19 +80,18 @@ class ClusterFleet:
         self._check_callers(before, digest, breaking=breaking)
         wanted = before.with_image(digest, image)
         if percent is None:
-            wanted = replace(wanted, live=digest, declared=replace(wanted.declared, canary=None))
-            self._converge(before, wanted, by="fleet deploy")
+            self._converge(before, replace(wanted.declaring(canary=None), live=digest), by="fleet deploy")
             return
         if wanted.live in (None, digest):
             raise ConfigurationError(
                 f"{digest[:12]} is already live" if wanted.live else "nothing is live: deploy without --canary first"
             )
-        self._converge(before, replace(wanted, declared=replace(wanted.declared, canary=Trial(digest, percent))))
+        self._converge(before, wanted.declaring(canary=Trial(digest, percent)))
 
     def scale(self, replicas: int | Bounds) -> None:
         """Change the number of replicas of the live bundle, or its bounds."""
         before = self._read()
-        self._converge(before, replace(before, declared=replace(before.declared, replicas=replicas)))
+        self._converge(before, before.declaring(replicas=replicas))
 
     def promote(self, *, breaking: bool = False) -> None:
         """Make the canary the live bundle; `breaking` as for `deploy`."""
@@ -101,14 +100,13 @@ class ClusterFleet:
         if trial is None:
             raise ConfigurationError("there is no canary to promote; `deploy REF --canary PERCENT` makes one")
         self._check_callers(before, trial.bundle, breaking=breaking)
-        wanted = replace(before, live=trial.bundle, declared=replace(before.declared, canary=None))
-        self._converge(before, wanted, by="fleet promote")
+        self._converge(before, replace(before.declaring(canary=None), live=trial.bundle), by="fleet promote")
 
     def rollback(self) -> None:
         """Remove the canary; without one, return to the bundle that was live before."""
         before = self._read()
         if before.declared.canary is not None:
-            self._converge(before, replace(before, declared=replace(before.declared, canary=None)))
+            self._converge(before, before.declaring(canary=None))
             return
         channel = self._store.read("live")
         if channel is None or channel.previous is None:

@@ -59,6 +59,10 @@ class Record:
         """Tell whether two records want the same, whatever their versions and histories."""
         return replace(self, version="", history=()) == replace(other, version="", history=())
 
+    def declaring(self, **changes: Any) -> Record:
+        """Return the record with other values of some keys of the declaration."""
+        return replace(self, declared=replace(self.declared, **changes))
+
     def after(self, entry: Entry) -> Record:
         """Return the record with one more change in its history, in place of the last one if that is the same change, begun."""
         begun = bool(self.history) and replace(self.history[-1], verdict=entry.verdict) == entry

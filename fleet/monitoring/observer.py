@@ -8,11 +8,13 @@ import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from contract.errors import BulkheadError
 from contract.store.channel import Channel
+from fleet.configuration import history
 from fleet.configuration import state as fleet_state
 from fleet.configuration.settings import Settings
 from fleet.configuration.state import State
@@ -79,24 +81,24 @@ class Observer:
         found["problems"] += problems
         with self._lock:
             readings = list(self._readings)
-        history = _history(root / "history.jsonl")
+        newest = [asdict(each) for each in history.read(root, _HISTORY_BYTES)[: -_HISTORY - 1 : -1]]
         return {
             "at": time.time(),
             "status": found,
-            "versions": _versions(state, found, channel, history, readings),
-            "traffic": {"now": _callers(readings), "points": traffic.points(readings)},
+            "versions": _versions(state, found, channel, newest, readings),
+            "traffic": {"now": traffic.of_all(_window(readings)), "points": traffic.points(readings)},
             # But for what the judge keeps for itself, to go on after a kill.
             **{name: _content(root / f"{name}.json", without="saved") for name in _FILES},
             "reconciler": {
                 "looks": heartbeat.looks(root),
                 "failure": _content(root / status.REFUSAL, without="by"),
             },
-            "history": history,
+            "history": newest,
             "costs": self.costs(),
         }
 
     def _state(self) -> State:
-        return fleet_state.load(self._settings.root / "state.json")
+        return fleet_state.load(self._settings.state)
 
     def _live(self, state: State) -> tuple[Channel | None, list[str]]:
         """Return the channel `live`, and the problem of a store that does not answer: then it is taken to name what is served."""
@@ -112,7 +114,7 @@ def _versions(
     state: State,
     found: Mapping[str, Any],
     channel: Channel | None,
-    history: Iterable[Mapping[str, Any]],
+    newest: Iterable[Mapping[str, Any]],
     readings: list[Reading],
 ) -> list[dict[str, Any]]:
     """Return the bundles that serve, each with its role, its share, when and by whom it was deployed, and its traffic."""
@@ -120,7 +122,7 @@ def _versions(
     roles["shadow"] = state.shadow
     moves = {entry["digest"]: entry for entry in (channel.history if channel else ())}
     # Newer than the channel's: a canary and a shadow have no move there.
-    moves |= {entry["bundle"]: entry for entry in reversed([*history]) if entry.get("bundle")}
+    moves |= {entry["bundle"]: entry for entry in reversed([*newest]) if entry.get("bundle")}
     return [
         {
             "role": role,
@@ -137,20 +139,6 @@ def _versions(
     ]
 
 
-def _callers(readings: list[Reading]) -> dict[str, float | None]:
-    """Return the traffic of the newest minute: rates as Envoy counted them, times as the replicas that serve callers did."""
-    window = _window(readings)
-    names = [name for each in window[-1:] for name in each.replicas if name not in each.shadows]
-    latency = traffic.of_replicas(window, names)
-    callers = (traffic.of_callers(window[0], window[-1]) if window else None) or {}
-    return {
-        "requests_per_s": callers.get("requests_per_s"),
-        "errors_per_s": callers.get("errors_per_s"),
-        "p50_s": latency["p50_s"],
-        "p99_s": latency["p99_s"],
-    }
-
-
 def _window(readings: list[Reading]) -> list[Reading]:
     """Return the newest reading, and those of the minute before it."""
     return [each for each in readings if each.at >= readings[-1].at - _WINDOW_S]
@@ -161,23 +149,6 @@ def _content(path: Path, without: str) -> dict[str, Any] | None:
         found = json.loads(path.read_bytes())
         return {name: value for name, value in found.items() if name != without} if isinstance(found, dict) else None
     return None
-
-
-def _history(path: Path) -> list[dict[str, Any]]:
-    """Return the newest lines of the history of deployments, the newest first; the first line read may be half a one."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _HISTORY_BYTES))
-            lines = file.read().splitlines()
-    except OSError:
-        return []
-    found = []
-    for line in lines:
-        with suppress(ValueError):
-            entry = json.loads(line)
-            if isinstance(entry, dict):
-                found.append(entry)
-    return found[: -_HISTORY - 1 : -1]
 
 
 def failure(error: BulkheadError | OSError) -> dict[str, Any]:

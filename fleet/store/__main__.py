@@ -61,7 +61,7 @@ def _path(store: Store, _settings: Settings, options: argparse.Namespace) -> tup
 
 
 def _gc(store: Store, settings: Settings, options: argparse.Namespace) -> tuple[Any, str]:
-    kept = state.load(settings.root / "state.json")
+    kept = state.load(settings.state)
     # The fleet's state besides the store's channels: a fleet may be behind a channel, or serve from another store.
     in_use = {entry.digest for entry in kept.replicas} | set(kept.counts)
     rule = retention.Rule(datetime.now(UTC), options.grace_hours, frozenset(in_use))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from http.client import HTTPConnection
+from typing import TypeVar
 
 from contract import api_keys
 from contract.errors import ConfigurationError
@@ -12,19 +13,20 @@ from fleet.configuration.settings import Settings
 from fleet.configuration.state import Replica
 from fleet.supervisor import unix_http
 
+Parsed = TypeVar("Parsed")
 _SAMPLE = re.compile(r"(\w+)\{(.*)\} (\S+)")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
-def page(replica: Replica, settings: Settings, limit_s: float) -> str | None:
-    """Return a replica's page of metrics; None if it does not answer in time."""
+def read(replica: Replica, settings: Settings, limit_s: float, parse: Callable[[str], Parsed]) -> Parsed | None:
+    """Return what `parse` makes of a replica's page of metrics; None if it does not answer in time, or the page is broken."""
     # The port of its pages, not its socket: with BULKHEAD_ADMIN_PORT the socket answers predictions only.
     connection = HTTPConnection("127.0.0.1", replica.admin_port, timeout=limit_s)
     try:
         connection.request("GET", "/metrics", headers=api_keys.headers(settings.passed_on))
         response = connection.getresponse()
-        return response.read().decode() if response.status == 200 else None
-    except (*unix_http.FAILURES, ValueError, ConfigurationError):
+        return parse(response.read().decode()) if response.status == 200 else None
+    except (*unix_http.FAILURES, ValueError, KeyError, ConfigurationError):
         return None
     finally:
         connection.close()

@@ -9,7 +9,6 @@ continue: what still ran meanwhile is counted for the time in between, and a cou
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from contract.files import atomic_path
+from fleet.configuration import lines
 from fleet.monitoring.readings import usage
 from fleet.monitoring.readings.reading import Reading
 from fleet.monitoring.readings.traffic import since
@@ -175,9 +175,9 @@ class Ledger:
         if self._last is None:
             return
         pending = self._pending or [(self._last.at, Use())]
-        lines = [json.dumps({"at": at, **_plain_use(use), "mark": _plain(self._last)}) for at, use in pending]
+        written = [json.dumps({"at": at, **_plain_use(use), "mark": _plain(self._last)}) for at, use in pending]
         with suppress(OSError):
-            _append(self._path, lines)
+            lines.append(self._path, written)
             self._days = self.days()
             self._pending, self._written_at, self._written = [], self._last.at, {*self._last.rows}
             self._shorten(_day(self._last.at))
@@ -239,18 +239,6 @@ def _plain(last: Mark) -> dict[str, Any]:
 def _plain_use(use: Use) -> dict[str, Any]:
     cpu_s = {name: round(seconds, 3) for name, seconds in use.cpu_s.items()}
     return {name: round(value, 3) for name, value in asdict(use).items() if name != "cpu_s"} | {"cpu_s": cpu_s}
-
-
-def _append(path: Path, lines: Iterable[str]) -> None:
-    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-    try:
-        size = os.fstat(descriptor).st_size
-        # A line that was cut off must not swallow this one.
-        torn = size and os.pread(descriptor, 1, size - 1) != b"\n"
-        os.write(descriptor, "".join((*("\n" * bool(torn)), *(f"{line}\n" for line in lines))).encode())
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _day(at: float) -> int:

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fleet.configuration.settings import Settings
-from fleet.configuration.state import Replica, State
+from fleet.configuration.state import State
 from fleet.envoy.proxy import NUMBERS, admin_socket
 from fleet.monitoring.readings import metrics, usage
 from fleet.monitoring.readings.metrics import Counters
-from fleet.supervisor import metrics as pages
 from fleet.supervisor import unix_http
+from fleet.supervisor.metrics import read
 
 _LIMIT_S = 1.0
 _STATS = "/stats?format=json&filter=^http%5C.(http|grpc)%5C.downstream_rq_(total|5xx|4xx|2xx)%24"
@@ -48,7 +48,8 @@ def take(settings: Settings, state: State) -> Reading:
     """Read everything, within two seconds."""
     with ThreadPoolExecutor(len(state.replicas) or 1) as pool:
         # Concurrently, since each hung replica takes the whole limit.
-        answers = zip(state.replicas, pool.map(lambda each: _counters(each, settings), state.replicas), strict=True)
+        pages = pool.map(lambda each: read(each, settings, _LIMIT_S, metrics.of_replica), state.replicas)
+        answers = zip(state.replicas, pages, strict=True)
         replicas = {replica.name: counters for replica, counters in answers if counters is not None}
     return Reading(
         time.time(),
@@ -59,14 +60,6 @@ def take(settings: Settings, state: State) -> Reading:
         frozenset(each.name for each in state.of(str(state.shadow))),
         _callers(settings),
     )
-
-
-def _counters(replica: Replica, settings: Settings) -> Counters | None:
-    text = pages.page(replica, settings, _LIMIT_S)
-    try:
-        return None if text is None else metrics.of_replica(text)
-    except (ValueError, KeyError):
-        return None
 
 
 def _callers(settings: Settings) -> list[Mapping[str, int]] | None:

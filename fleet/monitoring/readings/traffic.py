@@ -49,7 +49,7 @@ def of_replicas(readings: Sequence[Reading], names: Iterable[str]) -> dict[str, 
         errors_per_s += sum(grown.get(outcome, 0) for outcome in _ERRORS) / seconds
         buckets.update({bound: value - old.buckets.get(bound, 0) for bound, value in new.buckets.items()})
     if not measured:
-        return unknown()
+        return dict.fromkeys(("rows_per_s", "requests_per_s", "errors_per_s", "p50_s", "p99_s"))
     return {
         "rows_per_s": rows_per_s,
         "requests_per_s": requests_per_s,
@@ -57,11 +57,6 @@ def of_replicas(readings: Sequence[Reading], names: Iterable[str]) -> dict[str, 
         "p50_s": quantile(buckets, 0.5),
         "p99_s": quantile(buckets, 0.99),
     }
-
-
-def unknown() -> dict[str, float | None]:
-    """Return the traffic of replicas that were not measured."""
-    return dict.fromkeys(("rows_per_s", "requests_per_s", "errors_per_s", "p50_s", "p99_s"))
 
 
 def since(before: int, after: int) -> int:
@@ -87,16 +82,17 @@ def quantile(buckets: Mapping[str, int], share: float) -> float | None:
     return low
 
 
-def points(readings: Sequence[Reading]) -> list[dict[str, float | None]]:
-    """Return the traffic between each reading and the next, oldest first, for a chart."""
-    return [_point(before, after) for before, after in pairwise(readings)]
-
-
-def _point(before: Reading, after: Reading) -> dict[str, float | None]:
-    callers = of_callers(before, after) or {}
-    latency = of_replicas((before, after), [name for name in after.replicas if name not in after.shadows])
+def of_all(readings: Sequence[Reading]) -> dict[str, float | None]:
+    """Return the traffic of callers from the first reading to the newest: rates as Envoy counted them, times as replicas did."""
+    names = [name for newest in readings[-1:] for name in newest.replicas if name not in newest.shadows]
+    latency = of_replicas(readings, names)
+    callers = (of_callers(readings[0], readings[-1]) if readings else None) or {}
     return {
-        "at": after.at,
         **{name: callers.get(name) for name in ("requests_per_s", "errors_per_s")},
         **{name: latency[name] for name in ("p50_s", "p99_s")},
     }
+
+
+def points(readings: Sequence[Reading]) -> list[dict[str, float | None]]:
+    """Return the traffic between each reading and the next, oldest first, for a chart."""
+    return [{"at": pair[1].at, **of_all(pair)} for pair in pairwise(readings)]

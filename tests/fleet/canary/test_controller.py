@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from fleet.canary import controller
 from fleet.canary.controller import FILE_NAME, Judging
 from fleet.canary.counts import Tally
 from fleet.configuration.settings import Settings
 from fleet.configuration.state import Canary, Replica, State, socket_of
 from fleet.envoy.clusters import PROTOCOLS, cluster_name
 from fleet.envoy.proxy import Host, Proxy
+from fleet.supervisor import metrics
 
 OLD, NEW = "a" * 64, "b" * 64
 REPLICAS = tuple(
@@ -41,7 +41,7 @@ class Machine:
             for protocol in PROTOCOLS
         }
 
-    def page(self, replica: Replica, _settings: Settings) -> Tally | None:
+    def page(self, replica: Replica, *_: object) -> Tally | None:
         requests, errors = self.counts[replica.name]
         answered: Tally = {("outcome", "ok"): requests - errors, ("outcome", "internal"): errors}
         return None if replica.name in self.silent else answered
@@ -60,7 +60,7 @@ class Machine:
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     made = Machine(tmp_path)
     monkeypatch.setattr(Proxy, "hosts", lambda _: made.hosts())
-    monkeypatch.setattr(controller, "_page", made.page)
+    monkeypatch.setattr(metrics, "read", made.page)
     return made
 
 
@@ -124,7 +124,3 @@ def test_unread_canary_is_rolled_back_and_its_silence_is_no_pass(
     assert edits[:30] == [None] * 30
     assert edits[-1] is not None
     assert (edits[-1].verb, edits[-1].why.partition(":")[0]) == ("rollback", "no data")
-
-
-def test_replica_that_refuses_connections_has_no_page(tmp_path: Path) -> None:
-    assert controller._page(Replica("x", OLD, 1), Machine(tmp_path).settings) is None

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from contract.errors import ConfigurationError, ConflictError, ModelRejectedError
+from fleet.configuration import history
 from fleet.configuration import state as fleet_state
 from fleet.configuration.changes import Cause
 from fleet.configuration.state import Canary, State
-from fleet.control import history, trial
+from fleet.control import trial
 from fleet.control.trial import Trial
 
 OURS, OTHER, LIVE = "a" * 64, "b" * 64, "c" * 64

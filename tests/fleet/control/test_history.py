@@ -4,8 +4,8 @@ import stat
 from pathlib import Path
 
 from contract.errors import ConfigurationError, UnavailableError
+from fleet.configuration import history
 from fleet.configuration.changes import Cause, described
-from fleet.control import history
 
 
 def test_entries_tell_who_why_evidence_and_verdict(tmp_path: Path) -> None:

@@ -37,14 +37,30 @@ def replica() -> Iterator[Replica]:
         server.shutdown()
 
 
-def test_page_is_asked_for_with_a_callers_key(replica: Replica, tmp_path: Path) -> None:
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
     (tmp_path / "keys").write_text(f"{KEY}\n")
-    settings = Settings("store", tuple, tmp_path, passed_on={api_keys.VARIABLE: str(tmp_path / "keys")})
-    assert metrics.page(replica, settings, 5.0) == PAGE
+    return Settings("store", tuple, tmp_path, passed_on={api_keys.VARIABLE: str(tmp_path / "keys")})
+
+
+def test_page_is_asked_for_with_a_callers_key(replica: Replica, settings: Settings) -> None:
+    assert metrics.read(replica, settings, 5.0, str) == PAGE
 
 
 def test_refusal_is_no_page_without_counts(replica: Replica, tmp_path: Path) -> None:
-    assert metrics.page(replica, Settings("store", tuple, tmp_path), 5.0) is None
+    assert metrics.read(replica, Settings("store", tuple, tmp_path), 5.0, str) is None
+
+
+@pytest.mark.parametrize("failure", [ValueError, KeyError])
+def test_broken_page_is_none(replica: Replica, settings: Settings, failure: type[Exception]) -> None:
+    def parse(_: str) -> str:
+        raise failure
+
+    assert metrics.read(replica, settings, 5.0, parse) is None
+
+
+def test_replica_that_refuses_connections_has_no_page(tmp_path: Path) -> None:
+    assert metrics.read(Replica("one", "d" * 64, 1), Settings("store", tuple, tmp_path), 1.0, str) is None
 
 
 def test_samples_of_other_names_are_passed_over() -> None:

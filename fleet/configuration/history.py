@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from contract.errors import BulkheadError, ConfigurationError
+from fleet.configuration import lines
 from fleet.configuration.changes import Cause, Entry
 
 FILE_NAME = "history.jsonl"
@@ -24,15 +25,8 @@ def append(root: Path, cause: Cause, verb: str, bundle: str | None, verdict: str
     if told and verdict != "done" and (told.verb, told.verdict) == (verb, " ".join(verdict.split())):
         return
     entry = cause.entry(verb, bundle, " ".join(verdict.split()))
-    line = json.dumps(asdict(entry), ensure_ascii=False) + "\n"
-    with suppress(OSError), (root / FILE_NAME).open("ab+") as stream:
-        os.fchmod(stream.fileno(), 0o600)
-        # A writer that was killed, or had no space, may have left half a line.
-        if stream.tell() and os.pread(stream.fileno(), 1, stream.tell() - 1) != b"\n":
-            line = "\n" + line
-        stream.write(line.encode())
-        stream.flush()
-        os.fsync(stream.fileno())
+    with suppress(OSError):
+        lines.append(root / FILE_NAME, [json.dumps(asdict(entry), ensure_ascii=False)])
 
 
 def verdict_of(failure: BulkheadError) -> str:
@@ -40,16 +34,16 @@ def verdict_of(failure: BulkheadError) -> str:
     return f"{'refused' if isinstance(failure, ConfigurationError) else 'failed'}: {failure}"
 
 
-def read(root: Path) -> list[Entry]:
-    """Return the entries, oldest first; half-written lines are skipped."""
+def read(root: Path, most_bytes: int = _MOST_BYTES) -> list[Entry]:
+    """Return the entries in the last bytes of the file, oldest first; half lines are skipped."""
     try:
         with (root / FILE_NAME).open("rb") as stream:
-            stream.seek(max(0, stream.seek(0, os.SEEK_END) - _MOST_BYTES))
-            lines = stream.read(_MOST_BYTES).splitlines()
+            stream.seek(max(0, stream.seek(0, os.SEEK_END) - most_bytes))
+            content = stream.read(most_bytes)
     except FileNotFoundError:
         return []
     found = []
-    for line in lines:
+    for line in content.splitlines():
         with suppress(ValueError, TypeError):
             found.append(Entry(**json.loads(line)))
     return found
