@@ -16,10 +16,3 @@ def percentile(sample: Sequence[float], share: float) -> float:
         raise ValueError(f"no percentile {share} of {len(sample)} values")
     ordered = sorted(sample)
     return ordered[math.ceil(share * len(ordered)) - 1]
-
-
-def median(sample: Sequence[float]) -> float:
-    """Return the middle value; of an even number of values, the mean of the middle two."""
-    ordered = sorted(sample)
-    middle = len(ordered) // 2
-    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from drills.callers import good
 from drills.callers.good import ROWS, Answers
 from harness import PROJECT, processes, servers
 from harness.bundles import Bundle
@@ -99,8 +100,7 @@ def _sustained(bundle: Bundle, port: int, rate_per_s: float) -> tuple[float, dic
 @contextmanager
 def _asking(bundle: Bundle, port: int, rate_per_s: float, seconds: float) -> Iterator[dict[str, Any]]:
     """Run good callers beside the block; the yielded dictionary holds their counts after it."""
-    command = [sys.executable, "-m", "drills.callers.good", str(bundle.path), str(port)]
-    command += ["--rate", str(rate_per_s), "--seconds", str(seconds)]
+    command = good.command(bundle.path, port, rate_per_s, seconds)
     found: dict[str, Any] = {}
     with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE) as callers:
         yield found

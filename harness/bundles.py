@@ -9,7 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from contract.bundle import manifest
+from contract.bundle import limits, manifest
+from contract.bundle.limits import Limits
 from harness import PROJECT, workspaces
 
 VARIABLE = "BULKHEAD_TEST_BUNDLE"
@@ -49,10 +50,20 @@ class Bundle:
         return cases
 
     @cached_property
+    def schema(self) -> dict[str, Any]:
+        """The content of `schema.json`."""
+        content: dict[str, Any] = json.loads((self.path / manifest.ARTIFACT / "schema.json").read_bytes())
+        return content
+
+    @property
     def kinds(self) -> dict[str, str]:
         """The kind of each field of a request."""
-        schema = json.loads((self.path / manifest.ARTIFACT / "schema.json").read_bytes())
-        return {field["name"]: field["kind"] for field in schema["fields"]}
+        return {field["name"]: field["kind"] for field in self.schema["fields"]}
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of its server."""
+        return Limits.from_bytes((self.path / manifest.ARTIFACT / limits.FILE_NAME).read_bytes())
 
     @property
     def name(self) -> str:

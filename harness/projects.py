@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-from harness import PROJECT
+from harness import PROJECT, files
 
 # What training alone has: code, settings, data, environments and state, beside what the fleet has.
 TRAINING = (
@@ -32,12 +31,9 @@ def fleet_project(target: Path) -> Path:
 
 def both_planes(target: Path) -> Path:
     """Make a copy of this project with all its code and environments, either plane of which may be taken away; return it."""
-    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(listed, cwd=PROJECT, check=True, capture_output=True).stdout.decode().split("\0")
-    for name in names:
-        if name and (PROJECT / name).is_file():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(PROJECT / name, target / name)
+    for name in files():
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(PROJECT / name, target / name)
     _link_environments(target, _ENVIRONMENTS)
     return target
 

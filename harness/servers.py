@@ -67,17 +67,7 @@ def ours(bundle: Bundle, scratch: Path) -> Iterator[Server]:
         "PROMETHEUS_MULTIPROC_DIR": str(scratch / "metrics"),
         "BULKHEAD_GRPC_PORT": str(grpc_port),
     }
-    command = [
-        str(interpreter("serving")),
-        "-m",
-        "bentoml",
-        "serve",
-        str(copy),
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-    ]
+    command = bentoml_serve("serving", str(copy), port)
     with started(OURS, command, environment, scratch, port, cwd=scratch, grpc_port=grpc_port) as server:
         yield server
 
@@ -113,9 +103,7 @@ def bentoml_api(bundle: Bundle, scratch: Path) -> Iterator[Server]:
         "BENTOML_HOME": str(scratch / "peer-home"),
         "BENTOML_DO_NOT_TRACK": "true",
     }
-    service = "benchmarks.peers.bench.bentoml_api:Peer"
-    command = [str(interpreter("bench")), "-m", "bentoml", "serve", service, "--host", "127.0.0.1", "--port", str(port)]
-    command += _PATIENT
+    command = [*bentoml_serve("bench", "benchmarks.peers.bench.bentoml_api:Peer", port), *_PATIENT]
     with started(BENTOML_API, command, clean_environment() | settings, scratch, port, cwd=PROJECT) as server:
         yield server
 
@@ -128,11 +116,15 @@ def naive(bundle: Bundle, scratch: Path) -> Iterator[Server]:
         save = [str(interpreter("naive")), "-m", "benchmarks.peers.naive.pipeline", str(bundle.model)]
         subprocess.run(save, cwd=PROJECT, env=environment, stdout=subprocess.DEVNULL, check=True)
     (port,) = free_ports(1)
-    service = "benchmarks.peers.naive.service:Naive"
-    command = [str(interpreter("naive")), "-m", "bentoml", "serve", service, "--host", "127.0.0.1", "--port", str(port)]
-    command += _PATIENT
+    command = [*bentoml_serve("naive", "benchmarks.peers.naive.service:Naive", port), *_PATIENT]
     with started(NAIVE, command, environment, scratch, port, cwd=PROJECT) as server:
         yield server
+
+
+def bentoml_serve(environment: str, service: str, port: int) -> list[str]:
+    """Return the command `bentoml serve` of an environment, for a bundle's path or the name of a service."""
+    python = str(interpreter(environment))
+    return [python, "-m", "bentoml", "serve", service, "--host", "127.0.0.1", "--port", str(port)]
 
 
 @contextmanager

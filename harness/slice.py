@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from contract.files import private_directory
-from harness import PROJECT
+from harness import PROJECT, files
 
 MONTHS = ["2013-03", "2013-04"]
 # The differences from params.yaml: two months leave no whole month for early stopping.
@@ -24,9 +24,7 @@ CHANGES = {
 
 def copy_project(directory: Path) -> None:
     """Copy the tracked and the new files of the working tree, with the slice's params, and commit them there."""
-    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(listed, cwd=PROJECT, check=True, capture_output=True).stdout.decode().split("\0")
-    kept = {name for name in names if name and name != "dvc.lock" and (PROJECT / name).is_file()}
+    kept = set(files()) - {"dvc.lock"}
     for name in kept:
         _copy_if_changed(PROJECT / name, directory / name)
     _shorten(directory / "params.yaml")

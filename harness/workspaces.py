@@ -16,12 +16,12 @@ from typing import Any
 import yaml
 
 from contract.files import private_directory
-from harness import PROJECT
+from harness import PROJECT, files
+from harness.slice import MONTHS
 
 HOME = PROJECT / "var/bench"
-# The differences from params.yaml for a short run: two months leave no whole month for early stopping.
-TWO_MONTHS: Mapping[str, Mapping[str, Any]] = {
-    "data": {"months": ["2013-03", "2013-04"]},
+TWO_MONTHS: Mapping[str, Mapping[str, Any]] = {  # as `harness.slice` has them
+    "data": {"months": MONTHS},
     "split": {"validation": "10d"},
 }
 
@@ -115,10 +115,8 @@ def empty(name: str, changes: Mapping[str, Mapping[str, Any]] | None = None) -> 
 def copied(name: str, changes: Mapping[str, Mapping[str, Any]] | None = None) -> Workspace:
     """Copy the working tree over the copy of this name, change some params, and commit."""
     workspace = Workspace(HOME / name)
-    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(listed, cwd=PROJECT, check=True, capture_output=True).stdout.decode().split("\0")
-    for file in names:
-        if file and file != "dvc.lock" and (PROJECT / file).is_file():
+    for file in files():
+        if file != "dvc.lock":
             target = workspace.path / file
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(PROJECT / file, target)

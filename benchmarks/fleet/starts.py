@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from statistics import median
 
-from benchmarks.measures import median
 from benchmarks.results import Bar, Figure, figure
 from contract.bundle import manifest
 from fleet.isolation import files, sandbox
@@ -85,11 +85,9 @@ def _plain(bundle: Bundle, scratch: Path) -> Maker:
     """Return the command of a service written with BentoML's own API, with all defaults."""
 
     def made(port: int) -> Command:
-        command = [str(interpreter("bench")), "-m", "bentoml", "serve", "benchmarks.peers.bench.bentoml_api:Peer"]
         settings = {"PEER_MODEL": str(bundle.model), "PEER_VARIANT": "inplace_predict", "BENTOML_DO_NOT_TRACK": "true"}
-        return [*command, "--host", "127.0.0.1", "--port", str(port)], settings | {
-            "BENTOML_HOME": str(scratch / "home")
-        }
+        command = servers.bentoml_serve("bench", "benchmarks.peers.bench.bentoml_api:Peer", port)
+        return command, settings | {"BENTOML_HOME": str(scratch / "home")}
 
     return made
 

@@ -7,11 +7,11 @@ import os
 import subprocess
 import tempfile
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
 
-from benchmarks.measures import median
 from benchmarks.results import Figure, figure
 from contract.bundle import manifest
 from contract.model.encoder import Encoder

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from benchmarks.measures import median, percentile
+from statistics import median
+
+from benchmarks.measures import percentile
 from benchmarks.results import COMMAND, Bar, Figure, figure
 from benchmarks.serving import replica as serving
 from benchmarks.serving.peer_servers import NGINX, NGINX_PROGRAM, STARTERS

@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
-from benchmarks.measures import median, percentile
+from benchmarks.measures import percentile
 from benchmarks.results import Bar, Figure, figure
 from benchmarks.serving import replica as serving
-from contract.bundle import limits, manifest
 from harness import processes, servers
 from harness.bundles import Bundle
 from harness.load import closed_loop, generators, open_loop
@@ -51,10 +51,7 @@ class Case:
 
 def overload(bundle: Bundle) -> list[Figure]:
     """Return goodput and latencies of each kind of request, for a replica alone and behind Envoy."""
-    budget_ms = (
-        1000
-        * limits.Limits.from_bytes((bundle.path / manifest.ARTIFACT / limits.FILE_NAME).read_bytes()).latency_budget_s
-    )
+    budget_ms = 1000 * bundle.limits.latency_budget_s
     figures = []
     with _running(bundle) as (replica, proxy):
         for case in _cases(bundle, replica):

@@ -10,13 +10,14 @@ from pathlib import Path
 
 from benchmarks.measures import percentile
 from drills.callers.good import Answers, CheckedConnection
-from drills.fleet.fleets import DrilledFleet, fleets, waited
+from drills.fleet.fleets import DrilledFleet, fleets
 from drills.under_load import repeated
 from fleet.configuration.settings import Settings
 from fleet.envoy.proxy import Proxy
 from fleet.supervisor import unix_http
 from harness.bundles import Bundle
 from harness.load.open_loop import OpenLoad, arrivals
+from harness.waiting import until
 
 _RATE_PER_S = 50.0  # before the step; a machine of two cores carries ten times as many, beside the starts of replicas
 _BEFORE_S, _AFTER_S = 25.0, 30.0
@@ -89,4 +90,4 @@ def _declare(one: DrilledFleet, replicas: str) -> None:
     path = one.root / "fleet.yaml"
     path.write_text(re.sub(r"(?m)^replicas: .*$", f"replicas: {replicas}", path.read_text()))
     told = one.root / "scaling.json"
-    waited(lambda: told.is_file() and '"min"' in told.read_text(), "the autoscaler to decide")
+    until(lambda: told.is_file() and '"min"' in told.read_text(), "the autoscaler to decide")

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from functools import cache
 from http.client import HTTPConnection
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-from benchmarks.measures import median, percentile
+from benchmarks.measures import percentile
 from benchmarks.results import Bar, Figure, figure
 from contract.bundle import manifest
 from contract.files import tree_bytes

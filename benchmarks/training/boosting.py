@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-from benchmarks.measures import median
 from benchmarks.results import Bar, Figure, figure
 from contract.files import sha256
 from harness import PROJECT, workspaces

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
+from statistics import median
 from typing import Any
 
 import numpy as np
 
-from benchmarks.measures import median
 from benchmarks.results import Bar, Figure, figure
 from harness import workspaces
 from harness.workspaces import TWO_MONTHS, Cost

@@ -7,9 +7,9 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-from benchmarks.measures import median
 from benchmarks.results import Bar, Figure, figure
 from benchmarks.training.airflow import Airflow, parse_times
 from harness import PROJECT, interpreter, workspaces

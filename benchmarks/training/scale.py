@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import yaml
 
-from benchmarks.measures import median
 from benchmarks.results import Bar, Figure, figure
 from harness import PROJECT, workspaces
 from harness.workspaces import Cost, Workspace

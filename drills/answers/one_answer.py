@@ -35,6 +35,7 @@ from drills.answers.raw_rows import Row
 from drills.results import Result
 from harness import servers
 from harness.bundles import Bundle
+from harness.load.raw_tensors import wire
 from pipelines import paths
 from pipelines.columns.golden import golden_cases
 from pipelines.data import tables
@@ -215,7 +216,7 @@ def _infer_json(connection: HTTPConnection, row: Row) -> Outcome:
 
 
 def _infer_binary(connection: HTTPConnection, row: Row, count: int) -> Outcome:
-    parts = [(name, datatype, _wire(datatype, value) * count) for name, datatype, value in _tensors(row)]
+    parts = [(name, datatype, wire(datatype, value) * count) for name, datatype, value in _tensors(row)]
     inputs = [
         {"name": name, "datatype": datatype, "shape": [count], "parameters": {"binary_data_size": len(part)}}
         for name, datatype, part in parts
@@ -229,7 +230,7 @@ def _infer_grpc(channel: GrpcChannel, row: Row) -> Outcome:
     request = oip_pb2.ModelInferRequest(model_name="anything")
     for name, datatype, value in _tensors(row):
         request.inputs.add(name=name, datatype=datatype, shape=[1])
-        request.raw_input_contents.append(_wire(datatype, value))
+        request.raw_input_contents.append(wire(datatype, value))
     try:
         answer = oip_pb2.ModelInferResponse.FromString(channel.call(_INFER, request.SerializeToString(), {}))
     except RefusedError as error:
@@ -237,13 +238,6 @@ def _infer_grpc(channel: GrpcChannel, row: Row) -> Outcome:
     names = [output.name for output in answer.outputs]
     (probability,) = struct.unpack("<d", answer.raw_output_contents[names.index("probability")])
     return _outcome(probability, "")
-
-
-def _wire(datatype: str, value: Any) -> bytes:
-    if datatype == "BYTES":
-        text: bytes = value.encode()
-        return struct.pack("<I", len(text)) + text
-    return struct.pack({"BOOL": "<?", "INT64": "<q", "FP64": "<d"}[datatype], value)
 
 
 def make_bundle(model: Path, template: Path, target: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from contract.bundle import limits, manifest
 from drills.results import Result
 from drills.under_load import UnderLoad, run, under_load
 from harness.bundles import Bundle
@@ -20,7 +19,7 @@ _MORE_BYTES = 96 * 1024 * 1024
 def slow(bundle: Bundle) -> list[Result]:
     """Send endless heads and bodies, a byte at a time, over both protocols."""
     found = under_load(bundle, lambda server, seconds: _attack("drills.callers.slow", server, seconds))
-    allowed = limits_of(bundle)
+    allowed = bundle.limits
     results = [_good(21, "thousands of connections, a byte at a time", found)]
     for kind, seen in found.done.items():
         limit_s = allowed.body_timeout_s if kind.endswith("bodies") else allowed.head_timeout_s
@@ -31,7 +30,7 @@ def slow(bundle: Bundle) -> list[Result]:
 def bodies(bundle: Bundle) -> list[Result]:
     """Send endless bodies, heads and trailers, and compression bombs."""
     found = under_load(bundle, lambda server, seconds: _attack("drills.callers.greedy", server, seconds))
-    most = limits_of(bundle).body_limit_bytes + _MORE_BYTES
+    most = bundle.limits.body_limit_bytes + _MORE_BYTES
     results = [_good(22, "bodies without an end, and bombs", found)]
     for kind, seen in found.done.items():
         outcomes = ", ".join(f"{outcome} {count}" for outcome, count in sorted(seen["outcomes"].items()))
@@ -45,11 +44,6 @@ def bodies(bundle: Bundle) -> list[Result]:
 
 def _attack(program: str, server: Server, seconds: float) -> dict[str, Any]:
     return run(program, str(server.port), str(server.grpc_port), "--seconds", str(seconds))
-
-
-def limits_of(bundle: Bundle) -> limits.Limits:
-    """Return the limits of a bundle."""
-    return limits.Limits.from_bytes((bundle.path / manifest.ARTIFACT / limits.FILE_NAME).read_bytes())
 
 
 def _good(fault: int, injected: str, found: UnderLoad) -> Result:

@@ -171,6 +171,22 @@ def ask(answers: Answers | GrpcAnswers, port: int, rate_per_s: float, seconds: f
     }
 
 
+def command(
+    bundle: Path,
+    port: int,
+    rate_per_s: float,
+    seconds: float,
+    *,
+    rows: int = ROWS,
+    versions: Sequence[str] = (),
+    over_grpc: bool = False,
+) -> list[str]:
+    """Return the command that runs good callers, as the module's own text has it."""
+    words = [sys.executable, "-m", "drills.callers.good", str(bundle), str(port), "--rows", str(rows)]
+    words += ["--rate", str(rate_per_s), "--seconds", str(seconds), *["--grpc"] * over_grpc]
+    return [*words, *(part for version in versions for part in ("--version", version))]
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the callers; return 1 if a request failed."""
     parser = argparse.ArgumentParser(prog="python -m drills.callers.good", description=__doc__.partition("\n")[0])

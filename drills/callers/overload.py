@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
@@ -13,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from drills.callers.floods import limits_of
+from drills.callers import good
 from drills.callers.good import Answers
 from drills.results import Result
 from drills.under_load import repeated
@@ -47,7 +46,7 @@ def overload(bundle: Bundle) -> list[Result]:
     asked, answered = found["asked"], found["outcomes"].get("200", 0)
     neither = asked - answered - found["outcomes"].get("503", 0)
     goodput = goodput_of(answered, found["outcomes"].get("503", 0), used_s * capacity.per_core)
-    budget_ms = 1000 * limits_of(bundle).latency_budget_s
+    budget_ms = 1000 * bundle.limits.latency_budget_s
     slow = [seconds for seconds in probes if seconds > _PROBE_LIMIT_S]
     return [
         Result(28, "callers", injected, asked, neither, "the golden answer, or 503 with Retry-After", not neither),
@@ -77,8 +76,7 @@ def goodput_of(answered: int, refused: int, capacity: float) -> float:
 
 
 def _ask(bundle: Bundle, port: int, rate_per_s: float) -> dict[str, Any]:
-    command = [sys.executable, "-m", "drills.callers.good", str(bundle.path), str(port), "--rows", str(ROWS)]
-    command += ["--rate", str(rate_per_s), "--seconds", str(_SECONDS)]
+    command = good.command(bundle.path, port, rate_per_s, _SECONDS, rows=ROWS)
     done = subprocess.run(command, cwd=PROJECT, stdout=subprocess.PIPE, check=False)  # it ends with 1 for a rejection
     found: dict[str, Any] = json.loads(done.stdout)
     return found

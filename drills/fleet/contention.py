@@ -21,7 +21,7 @@ from typing import Any
 
 from contract.environment.cgroups import places
 from drills.callers.good import ROWS, Answers
-from drills.fleet.fleets import DrilledFleet, asked, fleets, waited
+from drills.fleet.fleets import DrilledFleet, asked, fleets
 from drills.results import Result
 from drills.under_load import REQUESTS, SHARE
 from fleet.isolation import weight
@@ -29,6 +29,7 @@ from fleet.supervisor.processes import FLEET_MARK, marked
 from harness import PROJECT, processes
 from harness.bundles import Bundle
 from harness.load import generators
+from harness.waiting import until
 from pipelines.machine import contained
 
 _TRAINERS = 4
@@ -69,30 +70,25 @@ class Case:
         self.rounds_per_cpu_s.append(done / used if used else 0.0)
 
 
-def contention(bundle: Bundle, requests: int = REQUESTS, seconds: float = _ALONE_S) -> list[Result]:
-    """Measure the fleet and training alone, beside each other, and beside each other without cgroups.
-
-    Args:
-        requests: that the fleet answers beside training in its cgroup.
-        seconds: of every other measurement.
-    """
+def contention(bundle: Bundle) -> list[Result]:
+    """Measure the fleet and training alone, beside each other, and beside each other without cgroups."""
     with fleets(bundle) as (one,):
         one.weight = _WEIGHT
         one.serve(2)
         rate = _rate(one, bundle)
-        beside_s = max(seconds, 1.03 * requests / rate / _TURNS)
+        beside_s = max(_ALONE_S, 1.03 * REQUESTS / rate / _TURNS)
         alone, managed, usual, unmanaged, trained, apart = Case(), Case(), Case(), Case(), Case(), Case()
         for _ in range(_TURNS):
-            with asked(one, rate, seconds, one.first, rows=ROWS) as found:
+            with asked(one, rate, _ALONE_S, one.first, rows=ROWS) as found:
                 pass
             alone.add(found)
             _beside(one, rate, beside_s, MANAGED, managed)
             with unweighed(one):
-                _beside(one, rate, seconds, MANAGED, usual)
-                _beside(one, rate, seconds, UNMANAGED, unmanaged)
-            _beside(one, rate, seconds, MANAGED, apart, _all_but_one())
+                _beside(one, rate, _ALONE_S, MANAGED, usual)
+                _beside(one, rate, _ALONE_S, UNMANAGED, unmanaged)
+            _beside(one, rate, _ALONE_S, MANAGED, apart, _all_but_one())
             with training(MANAGED) as progress:
-                trained.train(progress, seconds)
+                trained.train(progress, _ALONE_S)
     both = {"together, fleet of the usual weight": usual, "together, training on a core less": apart}
     for name, case in {"alone": alone, "together": managed, "together without cgroups": unmanaged, **both}.items():
         _tell(f"fleet {name}", case)
@@ -167,9 +163,7 @@ def _beside(
 
 
 @contextmanager
-def training(
-    settings: Mapping[str, str], trainers: int = _TRAINERS, hog_mb: int = _HOG_MB, cores: Set[int] | None = None
-) -> Iterator[Callable[[], tuple[int, float]]]:
+def training(settings: Mapping[str, str], cores: Set[int] | None = None) -> Iterator[Callable[[], tuple[int, float]]]:
     """Run training and a memory hog during the block; yield a function that returns the rounds of boosting and their CPU seconds so far.
 
     Args:
@@ -177,17 +171,21 @@ def training(
     """
     taskset = ["taskset", "--cpu-list", ",".join(map(str, cores))] if cores else []
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
-        files = [Path(scratch, str(number)) for number in range(trainers)]
+        files = [Path(scratch, str(number)) for number in range(_TRAINERS)]
         hog, trained = Path(scratch, "hog"), list[int]()
         for file in (*files, hog):
             command = [*taskset, sys.executable, "-m", "drills.training.endless", str(file)]
-            command += ["--hog", str(hog_mb)] if file == hog else []
+            command += ["--hog", str(_HOG_MB)] if file == hog else []
             # A session each: the kernel would share the time of one among all of them (sched(7), autogroup).
             process = subprocess.Popen(command, cwd=PROJECT, env=os.environ | settings, start_new_session=True)
             stack.callback(_end, process)
             trained += [] if file == hog else [process.pid]
         # Under other load the least share may take long.
-        waited(lambda: all(file.exists() and file.stat().st_size for file in (*files, hog)), "training to begin", 300)
+        until(
+            lambda: all(file.exists() and file.stat().st_size for file in (*files, hog)),
+            "training to begin",
+            limit_s=300,
+        )
         yield lambda: (sum(file.stat().st_size for file in files), sum(map(processes.cpu_seconds, trained)))
 
 

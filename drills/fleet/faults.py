@@ -5,14 +5,16 @@ from __future__ import annotations
 import signal
 import time
 from contextlib import ExitStack
+from functools import partial
 
 from contract.errors import EXIT_RETRY
 from drills.fleet import custody, refusals
-from drills.fleet.fleets import DrilledFleet, fleets, waited
+from drills.fleet.fleets import DrilledFleet, fleets
 from drills.fleet.injections import counted, kill_and_wait, over_both, under_load
 from drills.results import Result
 from fleet.supervisor.processes import send
 from harness.bundles import Bundle
+from harness.waiting import until
 
 _PAUSE_S = 5.0
 _READY_LIMIT_S = 2.0
@@ -28,8 +30,8 @@ def fleet(bundle: Bundle) -> list[Result]:
         rollbacks,
         balancer,
         refusals.bad_bundles,
-        supervisor_killed,
-        supervisor_stopped,
+        partial(repaired, number=signal.SIGKILL, done="killed"),
+        partial(repaired, number=signal.SIGSTOP, done="stopped"),
         training_gone,
         canary_dies,
         custody.code_changed,
@@ -82,7 +84,7 @@ def frozen(one: DrilledFleet) -> list[Result]:
         for turn in range(4):
             name = names[turn % len(names)]
             send(one.pids(name), signal.SIGSTOP)
-            out.append(waited(lambda name=name: not _ready(one, name), f"{name} to be out of rotation"))  # type: ignore[misc]
+            out.append(until(lambda name=name: not _ready(one, name), f"{name} to be out of rotation"))  # type: ignore[misc]
             one.wait_until_ready()
     invariant = f"out of rotation within {max(out):.1f} s, {_READY_LIMIT_S:g} s at most"
     return [
@@ -128,23 +130,14 @@ def balancer(one: DrilledFleet) -> list[Result]:
     return [counted(32, "load balancer", "reloaded by scaling, and each Envoy handed over to another, twice", found)]
 
 
-def supervisor_killed(one: DrilledFleet) -> list[Result]:
-    """Kill supervisord; the reconciler repairs the fleet."""
-    return _repaired(one, signal.SIGKILL, "killed")
-
-
-def supervisor_stopped(one: DrilledFleet) -> list[Result]:
-    """Stop supervisord; the reconciler repairs the fleet."""
-    return _repaired(one, signal.SIGSTOP, "stopped")
-
-
-def _repaired(one: DrilledFleet, number: int, done: str) -> list[Result]:
+def repaired(one: DrilledFleet, number: int, done: str) -> list[Result]:
+    """Kill or stop supervisord; the reconciler repairs the fleet."""
     one.serve(2)
     with under_load(one, one.first) as found:
         time.sleep(1)
         before = one.supervisord
         send([before], number)
-        waited(lambda: one.run("status")[0] == EXIT_RETRY, "status to see it")
+        until(lambda: one.run("status")[0] == EXIT_RETRY, "status to see it")
         took = one.wait_until_ready(120)
     return [counted(36, f"supervisord {done}", f"supervisord {done}; repaired in {took:.0f} s", found)]
 
@@ -211,7 +204,7 @@ def balancer_stopped(one: DrilledFleet) -> list[Result]:
     """Stop both Envoys: their callers wait or fail, and the reconciler replaces them."""
     one.serve(2)
     send({pid for name in one.envoys for pid in one.pids(name)}, signal.SIGSTOP)
-    waited(lambda: one.run("status")[0] == EXIT_RETRY, "status to see it")
+    until(lambda: one.run("status")[0] == EXIT_RETRY, "status to see it")
     took = one.wait_until_ready()
     with under_load(one, one.first) as found:
         pass

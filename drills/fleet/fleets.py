@@ -7,10 +7,8 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import Any
 from contract.bundle import manifest, signature
 from contract.files import canonical_json
 from contract.store.store import Store
+from drills.callers import good
 from fleet.supervisor.processes import FLEET_MARK, PROGRAM_MARK, marked, programs, send
 from harness import PROJECT, interpreter
 from harness.bundles import Bundle
@@ -26,12 +25,11 @@ from harness.load.hosts import Host
 from harness.ports import free_ports
 from harness.processes import is_leader
 from harness.servers import clean_environment
-
-_POLL_S = 0.05
+from harness.waiting import until
 
 
 class NotAsExpectedError(Exception):
-    """A command of the fleet ended unexpectedly, or a condition did not hold in time."""
+    """A command of the fleet ended unexpectedly."""
 
 
 @dataclass
@@ -135,21 +133,7 @@ class DrilledFleet:
 
     def wait_until_ready(self, limit_s: float = 60) -> float:
         """Return the seconds until all that is wanted serves."""
-        return waited(lambda: self.run("status")[0] == 0, "the fleet to be ready", limit_s)
-
-
-def waited(condition: Callable[[], bool], what: str, limit_s: float = 60) -> float:
-    """Return the seconds until the condition holds.
-
-    Raises:
-        NotAsExpectedError: it does not in time.
-    """
-    began = time.monotonic()
-    while not condition():
-        if time.monotonic() - began > limit_s:
-            raise NotAsExpectedError(f"timed out after {limit_s:g} s: waited for {what}")
-        time.sleep(_POLL_S)
-    return time.monotonic() - began
+        return until(lambda: self.run("status")[0] == 0, "the fleet to be ready", limit_s=limit_s)
 
 
 @contextmanager
@@ -176,19 +160,14 @@ def _fleet(bundle: Bundle, scratch: Path) -> DrilledFleet:
 def another(source: Path, target: Path, rows: int = 1) -> Path:
     """Make another version of a bundle, which allows `rows` more rows in a request and gives the same answers; return it."""
     shutil.copytree(source, target)
-
-    def allow(bundle: Path) -> None:
-        """Allow more rows."""
-        limits = bundle / manifest.ARTIFACT / "limits.json"
-        content = json.loads(limits.read_bytes())
-        limits.write_bytes(canonical_json(content | {"max_rows": content["max_rows"] + rows}))
-
-    return changed(target, allow)
+    limits = target / manifest.ARTIFACT / "limits.json"
+    content = json.loads(limits.read_bytes())
+    limits.write_bytes(canonical_json(content | {"max_rows": content["max_rows"] + rows}))
+    return corrected(target)
 
 
-def changed(bundle: Path, change: Callable[[Path], None]) -> Path:
-    """Change a bundle, correct its manifest, and return it."""
-    change(bundle)
+def corrected(bundle: Path) -> Path:
+    """Correct the manifest of a bundle that was changed, and return the bundle."""
     claims = replace(manifest.read(bundle), files=manifest.tree_digests(bundle))
     (bundle / manifest.FILE_NAME).write_bytes(claims.to_bytes())
     return bundle
@@ -205,11 +184,7 @@ def asked(
         rows: of each request.
     """
     port = fleet.ports[1 if over_grpc else 0]
-    command = [sys.executable, "-m", "drills.callers.good", str(fleet.bundle), str(port), "--rows", str(rows)]
-    command += ["--grpc"] * over_grpc
-    command += ["--rate", str(rate_per_s), "--seconds", str(seconds)]
-    for version in versions:
-        command += ["--version", version]
+    command = good.command(fleet.bundle, port, rate_per_s, seconds, rows=rows, versions=versions, over_grpc=over_grpc)
     found: dict[str, Any] = {}
     # A session of its own, as callers of another machine would have: the kernel shares the CPU among sessions (sched(7), autogroup), and a
     # caller that waits for one with a command of this drill sends a burst afterwards, of which a replica refuses a part.

@@ -6,11 +6,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from drills.fleet.fleets import DrilledFleet, asked, fleets, waited
+from drills.fleet.fleets import DrilledFleet, asked, fleets
 from drills.results import Result
 from harness.bundles import Bundle
 from harness.load import hosts
 from harness.load.hosts import Front, Host
+from harness.waiting import until
 
 _RATE_PER_S = 300.0  # over each protocol
 _SECONDS = 55.0
@@ -46,13 +47,13 @@ def _injected(one: DrilledFleet, front: Front, first: Host, second: Host) -> lis
     with over_http as http, over_grpc as grpc:
         time.sleep(_SETTLE_S)
         first.cut_off()
-        missed.append(waited(lambda: front.healthy() == {second.address}, "the host to be missed"))
+        missed.append(until(lambda: front.healthy() == {second.address}, "the host to be missed"))
         time.sleep(max(0.0, _CUT_OFF_S - missed[0]))
         first.connect()
-        back_s = waited(lambda: front.healthy() == both, "the host to be back")
+        back_s = until(lambda: front.healthy() == both, "the host to be back")
         time.sleep(_SETTLE_S)
         second.kill()
-        missed.append(waited(lambda: front.healthy() == {first.address}, "the dead host to be missed"))
+        missed.append(until(lambda: front.healthy() == {first.address}, "the dead host to be missed"))
     times = f"missed after {missed[0]:.1f} s, back after {back_s:.1f} s, the dead one missed after {missed[1]:.1f} s"
     return [
         Result(

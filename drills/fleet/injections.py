@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from drills.fleet.fleets import DrilledFleet, asked, waited
+from drills.fleet.fleets import DrilledFleet, asked
 from drills.results import Result
 from drills.under_load import REQUESTS, SHARE
 from fleet.configuration.state import socket_of
 from fleet.supervisor.processes import send
 from fleet.supervisor.unix_http import answers
+from harness.waiting import until
 
 _RATE_PER_S = 300.0  # at most; less where other load on this machine leaves no time for it
 _ALONE_S = 10.0
@@ -70,7 +71,7 @@ def kill_and_wait(one: DrilledFleet, name: str) -> float:
     def is_back() -> bool:
         return bool(one.pids(name) - killed) and answers(path, "/readyz", limit_s=1)
 
-    return waited(is_back, f"{name} to be ready again")
+    return until(is_back, f"{name} to be ready again")
 
 
 @contextmanager

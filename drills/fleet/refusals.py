@@ -11,7 +11,7 @@ from pathlib import Path
 from contract.bundle import manifest, signature
 from contract.files import canonical_json
 from contract.store.store import Store
-from drills.fleet.fleets import DrilledFleet, changed
+from drills.fleet.fleets import DrilledFleet, corrected
 from drills.fleet.injections import counted, over_both
 from drills.results import Result
 
@@ -53,7 +53,8 @@ def _put(one: DrilledFleet) -> dict[str, str]:
         number += 1
         target = one.scratch / f"bad-{number}"
         shutil.copytree(one.bundle, target)
-        return Store(str(one.store), private_key=key).put(changed(target, change))
+        change(target)
+        return Store(str(one.store), private_key=key).put(corrected(target))
 
     def appended(module: str, code: str) -> Callable[[Path], None]:
         """Return a change of the bundle's code."""

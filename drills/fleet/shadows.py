@@ -6,12 +6,13 @@ from contextlib import suppress
 from statistics import median
 from typing import Any
 
-from drills.fleet.fleets import DrilledFleet, NotAsExpectedError, asked, fleets, waited
+from drills.fleet.fleets import DrilledFleet, asked, fleets
 from drills.results import Result
 from fleet.configuration import state
 from fleet.configuration.settings import Settings
 from fleet.envoy.proxy import Proxy
 from harness.bundles import Bundle
+from harness.waiting import until
 
 _TURNS = 4
 _SHARES = (100, 25, 10)  # percent of the requests that are mirrored
@@ -95,7 +96,7 @@ def _counted(report: dict[str, Any] | None) -> int:
 
 def _report(one: DrilledFleet, copies: int) -> dict[str, Any]:
     """Return the comparison once every copy is counted, or as it is after some time."""
-    with suppress(NotAsExpectedError):
-        waited(lambda: _counted(one("status")["shadow"]) >= copies, "all copies to be counted", _COUNTED_S)
+    with suppress(AssertionError):
+        until(lambda: _counted(one("status")["shadow"]) >= copies, limit_s=_COUNTED_S)
     found: dict[str, Any] = one("status")["shadow"]
     return found

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import random
-import struct
-from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
 from bentos.protos import oip_pb2
+from harness.bundles import Bundle
+from harness.load import raw_tensors
 
 _DATATYPES = {"number": "FP64", "boolean": "BOOL", "category": "BYTES", "timestamp": "BYTES"}
 
@@ -45,18 +45,13 @@ def mutated(chance: random.Random, content: bytes) -> bytes:
 
 
 class Forms:
-    """The golden requests of one model as bodies, tensors and messages.
+    """The golden requests of a bundle as bodies, tensors and messages."""
 
-    Args:
-        schema: the content of the bundle's `schema.json`.
-        golden: `row` and `answer` of requests that are right.
-    """
-
-    def __init__(self, schema: dict[str, Any], golden: Sequence[dict[str, Any]]) -> None:
-        self.model: str = schema["name"]
-        self.fields: dict[str, dict[str, Any]] = {field["name"]: field for field in schema["fields"]}
+    def __init__(self, bundle: Bundle) -> None:
+        self.model: str = bundle.schema["name"]
+        self.fields: dict[str, dict[str, Any]] = {field["name"]: field for field in bundle.schema["fields"]}
         self.infer = f"/v2/models/{quote(self.model)}/infer"
-        self._golden = golden
+        self._golden = bundle.golden
 
     def case(self, chance: random.Random) -> dict[str, Any]:
         """Return a golden case."""
@@ -113,8 +108,4 @@ class Forms:
 
 def wire(entry: dict[str, Any]) -> bytes:
     """Return a tensor's one value in the protocol's raw representation."""
-    value = entry["data"][0]
-    if entry["datatype"] == "BYTES":
-        text = str(value).encode()
-        return struct.pack("<I", len(text)) + text
-    return struct.pack("<d" if entry["datatype"] == "FP64" else "<?", value)
+    return raw_tensors.wire(entry["datatype"], entry["data"][0])

@@ -25,10 +25,10 @@ import grpc
 from drills.hostile import options
 from drills.hostile.requests import CANARY, HTTP, RAW, Maker, Request
 from harness import processes
+from harness.bundles import Bundle
 
 _PATIENCE_S = 20
 _SHOWN = 20
-_FILES = ("schema", "golden", "limits")
 Outcome = tuple[str, bytes]
 
 
@@ -147,10 +147,9 @@ def main(arguments: list[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     over_http, over_grpc = Http(asked.http), Grpc(asked.grpc)
     ways = {HTTP: over_http.send, RAW: over_http.send_bytes}
-    files = {name: json.loads((asked.bundle / "src/bundle" / f"{name}.json").read_bytes()) for name in _FILES}
     with tempfile.TemporaryDirectory() as scratch:
         marker = Path(scratch) / "pickle-ran"
-        maker = Maker(files["schema"], files["golden"], files["limits"].get("max_rows", 1000), str(marker))
+        maker = Maker(Bundle(asked.bundle), str(marker))
         numbers = range(asked.first, asked.first + asked.requests)
         found = fuzz(maker, lambda one: ways.get(one.protocol, over_grpc.send)(one), asked.seed, numbers, asked.pid)
         found["pickle_ran"] = marker.exists()

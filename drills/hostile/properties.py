@@ -24,6 +24,7 @@ from bentos.protos import oip_pb2
 from drills.hostile import forms, options, rows
 from drills.hostile.fuzz import Grpc, Http, resident_mb
 from drills.hostile.requests import CANARY, GRPC, HTTP, Request
+from harness.bundles import Bundle
 
 _NO_STATUS: frozenset[str] = frozenset()
 _JSON = ("Content-Type", "application/json")
@@ -50,10 +51,7 @@ class Server:
 
     def __init__(self, http: str, grpc: str, bundle: Path) -> None:
         self._http, self._grpc = Http(http), Grpc(grpc)
-        files = {
-            name: json.loads((bundle / "src/bundle" / f"{name}.json").read_bytes()) for name in ("schema", "golden")
-        }
-        self.forms = forms.Forms(files["schema"], files["golden"])
+        self.forms = forms.Forms(Bundle(bundle))
         self.requests = 0
         document = json.loads(self.ask("GET", "/docs.json")[1])
         self.row: rows.Schema = document["components"]["schemas"]["Row"]

@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import random
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from drills.hostile.forms import Forms, http, mutated
+from harness.bundles import Bundle
 
 CANARY = "kilroy-was-here"
 HTTP, RAW, GRPC = "HTTP", "bytes", "gRPC"
@@ -82,14 +83,12 @@ class Maker:
     """A generator of requests for one model.
 
     Args:
-        schema: the content of the bundle's `schema.json`.
-        golden: `row` and `answer` of requests that are right.
         marker: a file that a pickle would make if anybody loaded it.
     """
 
-    def __init__(self, schema: dict[str, Any], golden: Sequence[dict[str, Any]], max_rows: int, marker: str) -> None:
-        self._forms = Forms(schema, golden)
-        self._max_rows = max_rows
+    def __init__(self, bundle: Bundle, marker: str) -> None:
+        self._forms = Forms(bundle)
+        self._max_rows = bundle.limits.max_rows
         self._pickle = f"cposix\nsystem\n(S'touch {marker}'\ntR.".encode()
         kinds = {field["kind"] for field in self._forms.fields.values()}
         self._makers: list[Callable[[random.Random], Request]] = [

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from pathlib import Path
 from random import Random
 
 from hpack import Encoder
@@ -12,6 +10,7 @@ from hpack import Encoder
 from bentos.protocols.grpc.status import with_prefix
 from bentos.protocols.http2 import frames
 from drills.hostile.forms import Forms, http, wire
+from harness.bundles import Bundle
 
 _WORDS = (
     *["NaN", "Infinity", "1e999", "-0", "null", "true", "\\u0000", "\\ud800", "[[[["],
@@ -46,10 +45,9 @@ _HEADS = (
 )
 
 
-def seeds(bundle: Path, target: str) -> list[bytes]:
+def seeds(bundle: Bundle, target: str) -> list[bytes]:
     """Return right inputs to begin with."""
-    files = {name: json.loads((bundle / "src/bundle" / f"{name}.json").read_bytes()) for name in ("schema", "golden")}
-    forms, chance = Forms(files["schema"], files["golden"]), Random(1)
+    forms, chance = Forms(bundle), Random(1)
     bodies = [forms.body(chance) for _ in range(30)]
     if target in ("json", "predict"):
         return [body for path, body, _ in bodies if path == "/predict"]
@@ -108,10 +106,9 @@ def _calls(forms: Forms, chance: Random) -> Iterator[bytes]:
     )
 
 
-def dictionary(bundle: Path) -> str:
+def dictionary(bundle: Bundle) -> str:
     """Return words that chance would take long to find, in libFuzzer's format."""
-    schema = json.loads((bundle / "src/bundle/schema.json").read_bytes())
-    names = (*_NAMES, *(field["name"] for field in schema["fields"]))
+    names = (*_NAMES, *bundle.kinds)
     words = (*_WORDS, *_HEADS, *(f'"{name}"' for name in names))
     escaped = ("".join(map(r"\x{:02x}".format, word.encode())) for word in words)
     return "".join(f'"{word}"\n' for word in escaped)

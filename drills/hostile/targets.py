@@ -39,6 +39,7 @@ with atheris.instrument_imports(include=["bentos", "contract"]):
     from bentos.rounds import Unscored
     from contract.errors import RequestError
     from drills.hostile import seeds
+    from harness.bundles import Bundle
 
 _JSON = {b"content-type": b"application/json"}
 _SANE = frozenset((200, 400, 413, 415, 422))
@@ -260,8 +261,8 @@ def main(bundle: Path, target: str, runs: int, seed: int = 1) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         corpus, words = Path(scratch) / "corpus", Path(scratch) / "words"
         corpus.mkdir()
-        words.write_text(seeds.dictionary(bundle))
-        for index, content in enumerate(seeds.seeds(bundle, target)):
+        words.write_text(seeds.dictionary(Bundle(bundle)))
+        for index, content in enumerate(seeds.seeds(Bundle(bundle), target)):
             (corpus / f"{index}").write_bytes(content)
         options = {
             "seed": seed,

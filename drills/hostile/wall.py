@@ -10,7 +10,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from statistics import median, quantiles
 
@@ -24,7 +23,7 @@ from harness.bundles import Bundle
 from harness.load import closed_loop, generators
 from harness.load.generators import Job
 from harness.ports import free_ports
-from harness.servers import clean_environment
+from harness.servers import answers, clean_environment
 
 _ROUNDS = 6
 _TIMED = 3_000  # requests one after another, in each round and for each replica
@@ -73,24 +72,13 @@ def _replica(bundle: Path, sandbox: Sandbox) -> Iterator[tuple[int, int, float]]
         preexec_fn=lambda: processes.pin(processes.SERVER_CORE),  # a start on the load's core would decide the latency
     ) as server:
         try:
-            while not _is_ready(port):
+            while not answers(port, "/readyz"):
                 if server.poll() is not None or time.monotonic() > began + _READY_LIMIT_S:
                     raise RuntimeError(f"a replica in {sandbox} is not ready")
                 time.sleep(0.005)
             yield server.pid, port, time.monotonic() - began
         finally:
             server.kill()
-
-
-def _is_ready(port: int) -> bool:
-    connection = HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status == 200
-    except (OSError, HTTPException):
-        return False
-    finally:
-        connection.close()
 
 
 def _measured(server: int, port: int, payloads: list[bytes]) -> tuple[float, float, float]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from drills.score.checks import Outcome
-from harness import PROJECT
+from harness import PROJECT, interpreter
 
 # The environment that tests run in, by their folder.
 ENVIRONMENTS = {
@@ -52,7 +52,7 @@ def is_there(test: str) -> bool:
 
 
 def _run(environment: str, tests: list[str], place: Path) -> dict[str, Outcome]:
-    python = PROJECT / ".venv" / environment / "bin" / "python"
+    python = interpreter(environment)
     if not python.exists():
         missing = Outcome(False, f"environment {environment} is not installed; `make test` installs it")
         return dict.fromkeys(tests, missing)

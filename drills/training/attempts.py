@@ -14,7 +14,6 @@ from random import Random
 from typing import Any
 
 import psutil
-import yaml
 
 from contract.bundle import manifest
 from contract.files import private_directory
@@ -73,8 +72,7 @@ class Runs:
 
     def outcome(self) -> Outcome:
         """Return the results of the present run, which is complete."""
-        stages = yaml.safe_load((self._run.path / "dvc.lock").read_text())["stages"]
-        outputs = {out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"]}
+        outputs = self._project.outputs(self._run.path / "dvc.lock")
         bundle = self._run.path / "build" / "bundle"
         if bundle.is_dir():
             outputs["digest of the bundle"] = manifest.digest_of(bundle)

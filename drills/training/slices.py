@@ -9,11 +9,11 @@ import numpy as np
 from drills.results import Result
 from drills.training import verdicts
 from drills.training.verdicts import Month
+from pipelines.stages.evaluate.slices.parts import FEWEST_OF_A_LABEL
 from pipelines.statistics import parts
 from pipelines.statistics.parts import Values
 
 SHARES = (1 / 16, 1 / 64)
-_FEWEST_OF_A_LABEL = 10  # as for the slices of `evaluate`
 _RESAMPLES = 1000
 
 
@@ -40,7 +40,7 @@ def tally(month: Month, share: float, replications: int, seed: int) -> Tally:
     for random in verdicts.generators(replications, seed):
         labels, days, (model, other) = month.draw(random, (month.noise, month.noise))
         rows = random.random(len(labels)) < share
-        if not parts.has_both(labels[rows], _FEWEST_OF_A_LABEL):
+        if not parts.has_both(labels[rows], FEWEST_OF_A_LABEL):
             found.left_out += 1
             continue
         statistics = [

@@ -193,10 +193,10 @@ def _placements(values: Numbers, others: Numbers) -> Numbers:
     return placed
 
 
-def verdicts(seed: int, replications: int = REPLICATIONS) -> list[Result]:
+def verdicts(seed: int) -> list[Result]:
     """Run the drill: coverage of intervals, promotions of a model that is worse by the margin, and of one that is as good."""
     month = Month()
-    found = tally(month, replications, seed)
+    found = tally(month, REPLICATIONS, seed)
     count = found.replications
     shape = f"{count} months of {month.days} days, {month.days * month.rows:,} rows"
     missed = count - found.covered

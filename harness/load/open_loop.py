@@ -64,7 +64,6 @@ class OpenOutcome:
         wall_s: from the end of the warm-up until the last request was sent: longer than `seconds` where the generator or the connections
             did not suffice.
         cpu_s: CPU time that the server's process tree used until the last answer, in the warm-up too.
-        late_ms: the 99th percentile of how much later than intended a request was sent.
         connections: number opened.
     """
 
@@ -73,7 +72,6 @@ class OpenOutcome:
     lost: int = 0
     wall_s: float = 0.0
     cpu_s: float = 0.0
-    late_ms: float = 0.0
     connections: int = 0
 
     def count(self, outcome: str) -> int:
@@ -115,7 +113,7 @@ class OpenLoad:
         self._free: list[Connection] = []
         self._used: dict[Connection, float] = {}
         self.outcomes: dict[str, list[float]] = {}
-        self.late: list[float] = []
+        self._sent = 0
         self.sent_s = self._moved_s = 0.0
         self.lost = self.refused = 0
         self.losses: list[tuple[float, float]] = []
@@ -179,9 +177,9 @@ class OpenLoad:
         connection.socket.close()
 
     def _send(self, connection: Connection, intended: float, began: float) -> None:
-        payload = self._payloads[len(self.late) % len(self._payloads)]
+        payload = self._payloads[self._sent % len(self._payloads)]
+        self._sent += 1
         self.sent_s = self._moved_s = time.perf_counter() - began
-        self.late.append(self.sent_s - intended)
         self._used[connection] = self.sent_s
         connection.send(payload, intended)
         if not connection.is_free:
@@ -219,14 +217,12 @@ def measure(job: OpenJob, payloads: list[bytes]) -> OpenOutcome:
     generator.counted_from_s = job.warm_up_s
     before = processes.cpu_seconds(job.server)
     generator.run(times)
-    late = sorted(generator.late)
     return OpenOutcome(
         latencies_ms=generator.outcomes,
         sent=len([each for each in times if each >= job.warm_up_s]),
         lost=generator.lost,
         wall_s=max(job.seconds, generator.sent_s) - job.warm_up_s,
         cpu_s=processes.cpu_seconds(job.server) - before,
-        late_ms=late[int(0.99 * len(late))] * 1000 if late else 0.0,
         connections=generator.connections,
     )
 

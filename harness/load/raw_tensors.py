@@ -27,9 +27,17 @@ def of_rows(kinds: Mapping[str, str], rows: Rows) -> list[tuple[str, str, bytes]
             numbers = [math.nan if value is None else value for value in values]
             tensors.append((name, "FP64", struct.pack(f"<{len(rows)}d", *numbers)))
         else:
-            texts = [b"" if value is None else str(value).encode() for value in values]
-            tensors.append((name, "BYTES", b"".join(_LENGTH.pack(len(text)) + text for text in texts)))
+            texts = ("" if value is None else value for value in values)
+            tensors.append((name, "BYTES", b"".join(wire("BYTES", text) for text in texts)))
     return tensors
+
+
+def wire(datatype: str, value: Any) -> bytes:
+    """Return one value of a raw tensor: a text with its length before it, anything else as the processor has it, little-endian."""
+    if datatype == "BYTES":
+        text = str(value).encode()
+        return _LENGTH.pack(len(text)) + text
+    return struct.pack({"BOOL": "<?", "INT64": "<q", "FP64": "<d"}[datatype], value)
 
 
 def predictions(chances: bytes, labels: bytes) -> list[Prediction]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import results
-from benchmarks.measures import median, percentile
+from benchmarks.measures import percentile
 from benchmarks.results import Bar, Figure, figure, merged, number, table, write
 from harness import PROJECT
 
@@ -38,11 +38,6 @@ def test_percentile_is_the_nearest_rank(sample: list[float], share: float, expec
 def test_percentile_refuses_what_has_no_meaning(sample: list[float], share: float) -> None:
     with pytest.raises(ValueError, match="no percentile"):
         percentile(sample, share)
-
-
-def test_median_of_odd_and_even_samples() -> None:
-    assert median([9, 1, 5]) == 5
-    assert median([9, 1, 5, 6]) == 5.5
 
 
 def test_ratio_is_ours_over_the_peers() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -17,14 +16,16 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from drills.callers import good
 from drills.fleet.canary.simulation import Canary, rollout
 from drills.fleet.canary.worse import FAULTS, traffic, worse
-from drills.fleet.fleets import DrilledFleet, fleets, waited
+from drills.fleet.fleets import DrilledFleet, fleets
 from drills.results import Result
 from fleet.canary.controller import FILE_NAME
 from fleet.canary.judge import PROMOTE, ROLL_BACK
 from harness import PROJECT
 from harness.bundles import Bundle
+from harness.waiting import until
 
 RATE_PER_S = 300.0
 _SIMULATED = 200
@@ -116,7 +117,7 @@ def rolled_out(one: DrilledFleet, digest: str) -> End:
         found: dict[str, Any] = json.loads(path.read_bytes()) if path.exists() else {}
         return found if found.get("bundle") == digest and found["started_at"] >= began else {}
 
-    waited(lambda: "ended_at" in report(), "the judge's verdict", _ROLLOUT_LIMIT_S)
+    until(lambda: "ended_at" in report(), "the judge's verdict", limit_s=_ROLLOUT_LIMIT_S)
     ended = report()
     one.wait_until_ready()
     left = (one.root / "envoy" / "rds-http.json").stat().st_mtime
@@ -138,9 +139,7 @@ def asking(one: DrilledFleet, requests: Path, *versions: str, rate_per_s: float 
     """Run callers beside the block; the yielded counter holds the numbers of their outcomes after it."""
     outcomes: Counter[str] = Counter()
     ended = threading.Event()
-    command = [sys.executable, "-m", "drills.callers.good", str(requests), str(one.ports[0]), "--rows", "1"]
-    command += ["--rate", str(rate_per_s), "--seconds", str(_ROUND_S)]
-    command += [part for version in versions for part in ("--version", version)]
+    command = good.command(requests, one.ports[0], rate_per_s, _ROUND_S, rows=1, versions=versions)
 
     def ask() -> None:
         """Ask, a round after the other."""

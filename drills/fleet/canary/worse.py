@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import random
 import shutil
-from dataclasses import replace
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
 from contract.bundle import manifest
 from contract.files import canonical_json
+from drills.fleet.fleets import corrected
 
 # Rounds in the search for requests of low scores: rows kept in each, new ones of each of those, and fields that differ.
 _ROUNDS, _KEPT, _CHILDREN, _CHANGED = 12, 10, 20, 3
@@ -87,9 +87,7 @@ def worse(source: Path, target: Path, fault: str) -> Path:
     path = target / "src" / name
     golden = json.loads((target / manifest.ARTIFACT / manifest.GOLDEN_FILE_NAME).read_bytes())
     path.write_text(path.read_text() + _PREAMBLE.format(after=_GOLDEN_ROUNDS * len(golden)) + code)
-    claims = replace(manifest.read(target), files=manifest.tree_digests(target))
-    (target / manifest.FILE_NAME).write_bytes(claims.to_bytes())
-    return target
+    return corrected(target)
 
 
 def traffic(bundle: Path, port: int, target: Path) -> Path:
