@@ -12,16 +12,8 @@ from collections.abc import Callable
 from benchmarks import results
 from benchmarks.fleet import starts
 from benchmarks.results import Figure
-from benchmarks.serving import (
-    formats,
-    half_load,
-    overload,
-    rivals,
-    scaling,
-)
-from benchmarks.serving import (
-    replica as serving,
-)
+from benchmarks.serving import formats, half_load, overload, rivals, scaling
+from benchmarks.serving import replica as serving
 from benchmarks.training import boosting, history, judging, pipeline, predict, scale, search, validation
 from contract import command_line
 from harness.bundles import find

@@ -14,6 +14,10 @@ FILE = Path(__file__).with_name("results.json")
 COMMAND = ".venv/pipeline/bin/python -m benchmarks"
 
 
+class OtherWorkError(Exception):
+    """The two sides of a comparison did different work, so it says nothing."""
+
+
 @dataclass(frozen=True)
 class Bar:
     """A required bound on the ratio, or on the value itself."""
@@ -74,6 +78,14 @@ def figure(
         holds=bar.holds(ratio if bar.of == "ratio" else value) if bar else None,
         command=f"{COMMAND} {benchmark}",
     )
+
+
+def figures(benchmark: str, *rows: tuple[str, float, str, str, float, Bar | None]) -> list[Figure]:
+    """Return figures of rows: name, value, unit, peer, the peer's value, bar."""
+    return [
+        figure(name, value, unit, peer=peer, peer_value=peer_value, bar=bar, benchmark=benchmark)
+        for name, value, unit, peer, peer_value, bar in rows
+    ]
 
 
 def number(value: float) -> str:

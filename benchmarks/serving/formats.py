@@ -16,7 +16,7 @@ from benchmarks.results import Figure, figure
 from contract.bundle import manifest
 from contract.model.encoder import Encoder
 from contract.schema.schema import FeatureSchema
-from harness import PROJECT
+from harness import PROJECT, interpreter
 from harness.bundles import Bundle
 from harness.processes import SERVER_CORE, pin
 from pipelines.columns.golden import golden_rows
@@ -80,20 +80,13 @@ def _matrix(bundle: Bundle) -> Any:
 
 def _measure(engine: str, bundle: Bundle, scratch: Path) -> dict[str, float]:
     """Measure an engine in a process of its own, on one core."""
-    python = PROJECT / ".venv" / ENGINES[engine][0] / "bin" / "python"
     program = PROJECT / "benchmarks" / "peers" / "bench" / "model_formats.py"
+    arguments = (engine, bundle.model, scratch / "matrix.npy", scratch / f"{engine}.npy")
     before = os.sched_getaffinity(0)
     pin(SERVER_CORE)
     try:
         done = subprocess.run(
-            [
-                str(python),
-                str(program),
-                engine,
-                str(bundle.model),
-                str(scratch / "matrix.npy"),
-                str(scratch / f"{engine}.npy"),
-            ],
+            [interpreter(ENGINES[engine][0]), program, *arguments],
             env={"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1"},
             capture_output=True,
             text=True,

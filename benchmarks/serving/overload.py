@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.measures import percentile
-from benchmarks.results import Bar, Figure, figure
+from benchmarks.results import Bar, Figure, figures
 from benchmarks.serving import replica as serving
 from harness import processes, servers
 from harness.bundles import Bundle
@@ -52,14 +52,14 @@ class Case:
 def overload(bundle: Bundle) -> list[Figure]:
     """Return goodput and latencies of each kind of request, for a replica alone and behind Envoy."""
     budget_ms = 1000 * bundle.limits.latency_budget_s
-    figures = []
+    found = []
     with _running(bundle) as (replica, proxy):
         for case in _cases(bundle, replica):
             capacity = _capacity(case, replica)
             for server in (replica, proxy):
                 name = f"overload_{case.protocol}_{case.rows}{'_fleet' if server is proxy else ''}"
-                figures += _figures(name, case, _overloaded(case, server, replica, capacity), capacity, budget_ms)
-    return figures
+                found += _figures(name, case, _overloaded(case, server, replica, capacity), capacity, budget_ms)
+    return found
 
 
 @contextmanager
@@ -135,14 +135,13 @@ def _figures(name: str, case: Case, outcome: OpenOutcome, capacity: float, budge
     refused = outcome.latencies_ms.get(_REFUSED[case.protocol], [])
     asked = f"the capacity, at {outcome.rate / capacity:.1f}× load"
     goodput = len(answered) / outcome.wall_s
-    rows = [(f"{name}_goodput", goodput, "requests/s", asked, capacity, Bar("≥", 0.9))]
-    if answered:
-        rows.append((f"{name}_p99", percentile(answered, 0.99), "ms", "the latency budget", budget_ms, Bar("≤", 1)))
-    if refused:
-        rows.append(
-            (f"{name}_refused_p99", percentile(refused, 0.99), "ms", "the latency budget", budget_ms, Bar("≤", 1))
-        )
-    return [
-        figure(label, value, unit, peer=peer, peer_value=peer_value, bar=bar, benchmark="overload")
-        for label, value, unit, peer, peer_value, bar in rows
-    ]
+    tails = {f"{name}_p99": answered, f"{name}_refused_p99": refused}
+    return figures(
+        "overload",
+        (f"{name}_goodput", goodput, "requests/s", asked, capacity, Bar("≥", 0.9)),
+        *(
+            (label, percentile(latencies, 0.99), "ms", "the latency budget", budget_ms, Bar("≤", 1))
+            for label, latencies in tails.items()
+            if latencies
+        ),
+    )

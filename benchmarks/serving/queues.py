@@ -95,29 +95,15 @@ def simulate(
     start_s: float,
     size: int,
     most_in_flight: int,
-    seed: int = 1,
 ) -> Ran:
     """Run a fleet of `size` replicas at first; a replica with `most_in_flight` requests rejects more."""
-    return _Fleet(service_s, scaler, start_s, size, most_in_flight, random.Random(seed)).run(arrivals)
+    return _Fleet(service_s, scaler, start_s, size, most_in_flight).run(arrivals)
 
 
 class _Fleet:
-    def __init__(
-        self,
-        service_s: Callable[[], float],
-        scaler: Scaler,
-        start_s: float,
-        size: int,
-        most: int,
-        chance: random.Random,
-    ) -> None:
-        self._service_s, self._scaler, self._start_s, self._most, self._chance = (
-            service_s,
-            scaler,
-            start_s,
-            most,
-            chance,
-        )
+    def __init__(self, service_s: Callable[[], float], scaler: Scaler, start_s: float, size: int, most: int) -> None:
+        self._service_s, self._scaler, self._start_s, self._most = service_s, scaler, start_s, most
+        self._chance = random.Random(1)
         self._replicas = [Replica(0.0, 0.0) for _ in range(size)]
         self._leaving: list[Replica] = []
         self._serving = list(self._replicas)

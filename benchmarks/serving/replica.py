@@ -13,7 +13,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.measures import percentile
-from benchmarks.results import Bar, Figure, figure
+from benchmarks.results import Bar, Figure, figures
 from contract.bundle import manifest
 from contract.files import tree_bytes
 from contract.model.row_program import Row
@@ -173,7 +173,7 @@ def memory(bundle: Bundle) -> list[Figure]:
         for name in names:
             http_target(bundle, started[name]).measure(count=LATENCY_REQUESTS)
         worker, supervisor = _memory_of_ours(started[OURS])
-        lean, usual = (resident_mb(started[name]) for name in names[1:])
+        lean, usual = (processes.resident_mb(started[name].pid) for name in names[1:])
     return figures(
         "memory",
         ("replica_memory_worker", worker, "MB", INPLACE_PREDICT, lean, Bar("≤", 100, of="value")),
@@ -210,7 +210,7 @@ def lean(bundle: Bundle) -> list[Figure]:
     start = _ready(bundle, names)
     with running(bundle, names) as started:
         ours, naive = measure({name: http_target(bundle, started[name]) for name in names}).values()
-        memory = [resident_mb(started[name]) for name in names]
+        memory = [processes.resident_mb(started[name].pid) for name in names]
     return figures(
         "lean",
         ("lean_environment", disk[0], "MB", NAIVE, disk[1], Bar("≤", 200, of="value")),
@@ -257,14 +257,6 @@ def _in_serving(module: str, *arguments: str, given: object = None) -> dict[str,
     )
     measured: dict[str, float] = json.loads(done.stdout)
     return measured
-
-
-def figures(benchmark: str, *rows: tuple[str, float, str, str, float, Bar | None]) -> list[Figure]:
-    """Return figures of rows: name, value, unit, peer, the peer's value, bar."""
-    return [
-        figure(name, value, unit, peer=peer, peer_value=peer_value, bar=bar, benchmark=benchmark)
-        for name, value, unit, peer, peer_value, bar in rows
-    ]
 
 
 def measure(targets: Mapping[str, Target]) -> dict[str, Speed]:
@@ -337,11 +329,6 @@ def _memory_of_ours(server: Server) -> tuple[float, float]:
     """Return the memory of the worker, the largest process of the tree, and of the rest, in MB."""
     sizes = sorted(processes.resident_bytes(process) / _MEGABYTE for process in processes.tree(server.pid))
     return sizes[-1], sum(sizes[:-1])
-
-
-def resident_mb(server: Server) -> float:
-    """Return the memory of a server's process tree, in MB."""
-    return processes.resident_mb(server.pid)
 
 
 def installed_mb(python: Path) -> float:

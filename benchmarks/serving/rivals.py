@@ -9,22 +9,16 @@ from typing import Any
 import grpc
 import numpy as np
 
-from benchmarks.results import Bar, Figure
+from benchmarks.results import Bar, Figure, figures
 from benchmarks.serving import replica as serving
-from benchmarks.serving.peer_servers import (
-    LITSERVE,
-    MLSERVER,
-    MODEL,
-    RAY,
-    STARTERS,
-)
+from benchmarks.serving.peer_servers import LITSERVE, MLSERVER, MODEL, RAY, STARTERS
 from benchmarks.serving.replica import RATE, TOLERANCE, Target, WrongAnswerError
 from bentos.protocols.oip.kinds import DATATYPES
 from bentos.protos import oip_pb2
 from contract.bundle import manifest
 from contract.model.encoder import Encoder
 from contract.schema.schema import FeatureSchema
-from harness import interpreter, servers
+from harness import interpreter, processes, servers
 from harness.bundles import Bundle
 from harness.load import closed_loop, generators
 from harness.servers import OURS, Server
@@ -56,7 +50,7 @@ def rivals(bundle: Bundle) -> list[Figure]:
                 RAY: serving.http_target(bundle, started[RAY]),
             }
         )
-        memory = {name: serving.resident_mb(server) for name, server in started.items()}
+        memory = {name: processes.resident_mb(server.pid) for name, server in started.items()}
         ready = {name: server.ready_s for name, server in started.items()}
     disk = {name: serving.installed_mb(python) for name, python in _PYTHONS.items()}
     found = []
@@ -69,14 +63,14 @@ def rivals(bundle: Bundle) -> list[Figure]:
     ):
         us, them = speeds[ours_name], speeds[peer]
         name = _name(peer.removesuffix(_GRPC))
-        found += serving.figures(
+        found += figures(
             "rivals",
             (f"{protocol}_per_core_over_{name}", us.per_core, RATE, peer, them.per_core, bar),
             (f"{protocol}_p50_over_{name}", us.p50_ms, "ms", peer, them.p50_ms, None),
             (f"{protocol}_p99_over_{name}", us.p99_ms, "ms", peer, them.p99_ms, None),
         )
     for peer in (MLSERVER, LITSERVE, RAY):
-        found += serving.figures(
+        found += figures(
             "rivals",
             (f"memory_over_{_name(peer)}", memory[OURS], "MB", peer, memory[peer], None),
             (f"ready_over_{_name(peer)}", ready[OURS], "s", peer, ready[peer], None),

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.measures import percentile
-from benchmarks.results import Bar, Figure, figure
+from benchmarks.results import Bar, Figure, figures
 from benchmarks.serving import days, queues
 from benchmarks.serving.knative import Knative
 from benchmarks.serving.queues import Ran, Scaler, Seen
@@ -22,6 +22,7 @@ from fleet.scaling.autoscaler import TICK_S, Autoscaler, Policy, Sample
 from harness.bundles import Bundle
 
 NAME = "scaling"
+_PEER = "Knative's autoscaler"
 _SERVICE_S = 0.01
 _BUDGET_S = Limits.latency_budget_s
 _START_S = 1.5  # of a replica
@@ -72,16 +73,13 @@ def scaling(bundle: Bundle) -> list[Figure]:
     """Return the figures of the real step, of the simulated ones with the start time of the real, and of the day."""
     real = real_step(bundle, TIMES)
     start_s = max(real.capacity_s - 2 * TICK_S, _SHORTEST_START_S) if math.isfinite(real.capacity_s) else _START_S
-    rows = [
+    found = figures(
+        NAME,
         ("scaling_fleet_capacity", real.capacity_s, "s", "Knative's bar of a step", 10.0, Bar("≤", 4, of="value")),
         ("scaling_fleet_failed", real.failed, "requests", "asked", real.asked, Bar("≤", 0, of="value")),
         ("scaling_fleet_p99", real.p99_ms, "ms", "the latency budget", 1000 * _BUDGET_S, Bar("≤", 1)),
-    ]
-    figures = [
-        figure(name, value, unit, peer=peer, peer_value=peer_value, benchmark=NAME, bar=bar)
-        for name, value, unit, peer, peer_value, bar in rows
-    ]
-    return [*figures, *step(start_s), *day()]
+    )
+    return [*found, *step(start_s), *day()]
 
 
 def ours() -> Ours:
@@ -98,15 +96,12 @@ def step(start_s: float = _START_S) -> list[Figure]:
     """Return when new capacity serves after a step, and when requests are within the budget again, beside the peer's times."""
     rates = [_BEFORE_LOAD / _SERVICE_S] * _BEFORE_S + [TIMES * _BEFORE_LOAD / _SERVICE_S] * _AFTER_S
     mine, peer = (simulated(rates, scaler, start_s) for scaler in (ours(), knative()))
-    rows = [
-        ("scaling_step_capacity", new_capacity_s(mine), new_capacity_s(peer), "s", Bar("≤", 4, of="value")),
-        ("scaling_step_recovered", recovered_s(mine), recovered_s(peer), "s", Bar("≤", 1)),
-        ("scaling_step_replica_seconds", mine.replica_seconds, peer.replica_seconds, "s", None),
-    ]
-    return [
-        figure(name, value, unit, peer="Knative's autoscaler", peer_value=other, benchmark=NAME, bar=bar)
-        for name, value, other, unit, bar in rows
-    ]
+    return figures(
+        NAME,
+        ("scaling_step_capacity", new_capacity_s(mine), "s", _PEER, new_capacity_s(peer), Bar("≤", 4, of="value")),
+        ("scaling_step_recovered", recovered_s(mine), "s", _PEER, recovered_s(peer), Bar("≤", 1)),
+        ("scaling_step_replica_seconds", mine.replica_seconds, "s", _PEER, peer.replica_seconds, None),
+    )
 
 
 def day() -> list[Figure]:
@@ -115,16 +110,13 @@ def day() -> list[Figure]:
     mine, peer = (simulated(rates, scaler, _START_S) for scaler in (ours(), knative()))
     least = least_replica_seconds(rates)
     p99_ms, other_ms = (1000 * percentile([took for _, took in each.latencies], 0.99) for each in (mine, peer))
-    rows = [
+    return figures(
+        NAME,
         ("scaling_day_replica_seconds", mine.replica_seconds, "s", "the least", least, Bar("≤", 1.25)),
         ("scaling_day_p99", p99_ms, "ms", "the latency budget", 1000 * _BUDGET_S, Bar("≤", 1)),
-        ("scaling_day_knative", mine.replica_seconds, "s", "Knative's autoscaler", peer.replica_seconds, None),
-        ("scaling_day_knative_p99", p99_ms, "ms", "Knative's autoscaler", other_ms, None),
-    ]
-    return [
-        figure(name, value, unit, peer=other, peer_value=value_of, benchmark=NAME, bar=bar)
-        for name, value, unit, other, value_of, bar in rows
-    ]
+        ("scaling_day_knative", mine.replica_seconds, "s", _PEER, peer.replica_seconds, None),
+        ("scaling_day_knative_p99", p99_ms, "ms", _PEER, other_ms, None),
+    )
 
 
 def simulated(rates: Sequence[float], scaler: Scaler, start_s: float, size: int = _LEAST) -> Ran:

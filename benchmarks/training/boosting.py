@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.results import Bar, Figure, figure
+from benchmarks.results import Bar, Figure, OtherWorkError, figure
 from contract.files import sha256
 from harness import PROJECT, workspaces
 from harness.workspaces import Cost, Workspace
@@ -25,10 +25,6 @@ BUSY_LOOPS = 2
 _FASTEST, _SMALLEST = "DMatrix", "QuantileDMatrix"
 _BARS = {"internal": {"peak": 0.5, "cpu": 1.1}, "external": {"peak": 0.25, "cpu": 4.0}}
 _LARGEST = 30  # copies of the flights: what the bars are for
-
-
-class OtherWorkError(Exception):
-    """Two sides trained different numbers of rounds, or two forms of the table gave different models."""
 
 
 def memory(name: str, copies: int, forms: Sequence[str], kinds: Sequence[str]) -> list[Figure]:

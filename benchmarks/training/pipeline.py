@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.results import Bar, Figure, figure
+from benchmarks.results import Bar, Figure, OtherWorkError, figure
 from benchmarks.training.airflow import Airflow, parse_times
 from harness import PROJECT, interpreter, workspaces
 from harness.workspaces import TWO_MONTHS, Cost, Workspace
@@ -25,10 +25,6 @@ BARE_STEPS = (
 )
 _TIMES, _BESIDE_S = 1.2, 4  # a scheduled run may take so many times as long as its stages, and so many seconds beside
 _TOLERANCE = 5e-3  # of ROC-AUC: as many trees of other random numbers
-
-
-class OtherWorkError(Exception):
-    """The two sides of a comparison did different work, so their times cannot be compared."""
 
 
 def repro() -> list[Figure]:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from numpy.typing import NDArray
 
-from benchmarks.results import Bar, Figure, figure
+from benchmarks.results import Bar, Figure, OtherWorkError, figure
 from contract.bundle import manifest, signature
 from contract.model.predictor import Predictor
 from harness import PROJECT, workspaces
@@ -35,10 +35,6 @@ code = subprocess.run(sys.argv[1:]).returncode
 print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
 sys.exit(code)
 """
-
-
-class OtherWorkError(Exception):
-    """The two sides did not score the same rows alike."""
 
 
 def predict(bundle: Bundle, rows: int = ROWS) -> list[Figure]:

@@ -6,8 +6,8 @@ import json
 import shutil
 from typing import Any
 
-from benchmarks.results import Bar, Figure, figure
-from benchmarks.training.pipeline import REPRO, OtherWorkError
+from benchmarks.results import Bar, Figure, OtherWorkError, figure
+from benchmarks.training.pipeline import REPRO
 from harness import workspaces
 from harness.workspaces import TWO_MONTHS, Cost, Workspace
 

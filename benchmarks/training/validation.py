@@ -8,8 +8,7 @@ from typing import Any
 
 import yaml
 
-from benchmarks.results import Bar, Figure, figure
-from benchmarks.training.pipeline import OtherWorkError
+from benchmarks.results import Bar, Figure, OtherWorkError, figure
 from harness import PROJECT, workspaces
 from harness.workspaces import Cost, Workspace
 from pipelines.params import file as params_file

