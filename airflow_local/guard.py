@@ -10,7 +10,6 @@ import os
 import select
 import signal
 from contextlib import suppress
-from pathlib import Path
 
 from airflow_local.site import HOME, STOP_LIMIT_S
 from fleet.supervisor import processes
@@ -35,4 +34,4 @@ def _leave_a_child(*_: object) -> None:
 
 
 if __name__ == "__main__":
-    main(int(Path(PID_FILE).read_text()))
+    main(int(PID_FILE.read_text()))

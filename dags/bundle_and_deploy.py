@@ -4,11 +4,11 @@ An approval that comes while this DAG is paused is lost: docs/how-to/airflow.md,
 """
 
 from airflow.sdk import DAG, Param, PartitionedAssetTimetable, chain
+from operations.places import PROJECT
 from pipeline_tasks import (
     APPROVED,
     COMMON,
     FORM,
-    PROJECT,
     PipelineCommand,
     about,
     approval_tasks,

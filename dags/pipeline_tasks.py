@@ -20,9 +20,9 @@ from airflow.sdk import Asset, BaseOperator, Param
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 from operations.links import BY_TASK
 from operations.notifier import Alert
+from operations.places import PROJECT, command_environment
 
 HERE = Path(__file__).parent
-PROJECT = Path(os.environ.get("BULKHEAD_PROJECT", HERE.parent))
 PIPELINE_PYTHON = os.environ.get("BULKHEAD_PIPELINE_PYTHON", str(PROJECT / ".venv/pipeline/bin/python"))
 
 VALIDATED = Asset("validated_month", uri="x-bulkhead://validated-month", group="pipeline")
@@ -273,12 +273,6 @@ def close_task() -> PipelineCommand:
 def _runs(command: str, *arguments: str, task_id: str, **options: Any) -> PipelineCommand:
     line = [PIPELINE_PYTHON, "-m", "pipelines.runs", command, "--run", RUN, *arguments]
     return PipelineCommand(task_id=task_id, command=line, **options)
-
-
-def command_environment() -> dict[str, str]:
-    """Return this environment without Airflow's settings: a stage must not see the database's address, nor the secret of tokens."""
-    kept = {name: value for name, value in os.environ.items() if "AIRFLOW" not in name}
-    return kept | {"BULKHEAD_PROGRESS": "1"}  # outcomes while the command runs
 
 
 def _outcome(line: str) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from operations.links import BY_TASK
+from operations.places import PROJECT, command_environment
 
 
 class Approval(ApprovalOperator):  # type: ignore[misc]  # airflow's types are not followed
@@ -34,10 +35,9 @@ class Approval(ApprovalOperator):  # type: ignore[misc]  # airflow's types are n
 
     def execute(self, context: Any) -> Any:
         """Ask."""
-        from pipeline_tasks import PROJECT, command_environment
-
-        environment = command_environment()
-        done = subprocess.run(self.command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            self.command, cwd=PROJECT, env=command_environment(), capture_output=True, text=True, check=False
+        )
         if done.returncode:
             raise AirflowException(f"exit code {done.returncode}: {done.stderr.strip()}")
         links = (f"[{link.name}]({link.get_link(self, ti_key=context['ti'])})" for link in self.operator_extra_links)

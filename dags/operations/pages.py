@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import html
-import os
 import re
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
@@ -24,9 +23,8 @@ from fastapi import Depends, FastAPI, Query, Response
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 
 from operations import progress
+from operations.places import PROJECT, VAR
 
-PROJECT = Path(os.environ.get("BULKHEAD_PROJECT", Path(__file__).parents[2]))
-VAR = PROJECT / (os.environ.get("BULKHEAD_VAR") or "var")
 # What people look at, by its path in the workspace; nothing else of a workspace is served.
 PAGES = {
     "reports/evaluation.html": "Report: scores, gates, the verdict and its bundle",

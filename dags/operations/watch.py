@@ -28,9 +28,8 @@ from pathlib import Path
 from typing import Any
 
 from operations.messages import SETTINGS, Message, SettingsError, receivers
+from operations.places import PROJECT, VAR
 
-PROJECT = Path(os.environ.get("BULKHEAD_PROJECT", Path(__file__).parents[2]))
-VAR = PROJECT / (os.environ.get("BULKHEAD_VAR") or "var")
 HOME = PROJECT / os.environ.get("BULKHEAD_AIRFLOW_HOME", str(VAR / "airflow"))
 URL = os.environ.get("BULKHEAD_AIRFLOW_URL") or f"http://127.0.0.1:{os.environ.get('BULKHEAD_AIRFLOW_PORT', '8088')}"
 USER = os.environ.get("BULKHEAD_AIRFLOW_USER", "admin")
