@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -24,14 +26,20 @@ NAME = "judge"
 _PAGE_LIMIT_S = 0.3
 _AT_ONCE = 16
 _WRITE_S = 1.0
+_SET_S = 0.5
 _VERBS = {PROMOTE: "promote", ROLL_BACK: "rollback", STEP: "weight"}
 
 
 class Judging:
-    """The judge of whatever canary is on trial; it only writes its evidence where a person judges (`judge: manual`)."""
+    """The judge of whatever canary is on trial; it only writes its evidence where a person judges (`judge: manual`).
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    Args:
+        clock: seconds that never go back, unlike the time of day.
+    """
+
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+        self._settings, self._clock = settings, clock
+        self._ahead_s: float | None = None  # the time of day less the clock, at the last look
         self._proxy = Proxy(settings)
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="judge")
         self._ledger = Ledger()
@@ -44,6 +52,11 @@ class Judging:
             self._end(now)
             return None
         judge = self._of(state.canary.digest, state.live, now)
+        # The time of day may be set meanwhile, by an hour as well: that is no time in which the canary answered nothing.
+        ahead_s = now - self._clock()
+        if self._ahead_s is not None and abs(ahead_s - self._ahead_s) > _SET_S:
+            judge.skip(ahead_s - self._ahead_s)
+        self._ahead_s = ahead_s
         live, canary, control = self._counted(state)
         judge.same_traffic = state.sticky == "none"
         before = judge.verdict.kind
@@ -64,8 +77,10 @@ class Judging:
         if self._judge is None and (found := report(self._settings.root)) and "ended_at" not in found:
             with suppress(KeyError, TypeError):  # written by another version
                 if (found["bundle"], found["champion"]) == (canary, champion):
-                    self._judge = Judge.resumed(found)
-                    return self._judge
+                    judge = Judge.resumed(found)
+                    judge.skip(now - found["at"])  # nobody looked
+                    self._judge = judge
+                    return judge
         self._judge = Judge(canary, champion, now)
         self._ledger = Ledger()
         return self._judge

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import atexit
+import locale
 import os
 import shutil
 import tempfile
 
 from harness import PROJECT
+
+locale.setlocale(locale.LC_CTYPE, "C.UTF-8")  # where LC_ALL is C, a library of Airflow's warns that there is none
 
 _HOME = tempfile.mkdtemp(prefix="bulkhead-airflow-")
 atexit.register(shutil.rmtree, _HOME, ignore_errors=True)

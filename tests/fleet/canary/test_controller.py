@@ -11,6 +11,7 @@ import pytest
 
 from fleet.canary.controller import FILE_NAME, Judging
 from fleet.canary.counts import Tally
+from fleet.configuration.edit import Edit
 from fleet.configuration.settings import Settings
 from fleet.configuration.state import Canary, Replica, State, socket_of
 from fleet.envoy.clusters import PROTOCOLS, cluster_name
@@ -56,6 +57,18 @@ class Machine:
         return found
 
 
+class Course(Judging):
+    """A judge whose clock goes with the time of day, until that is set."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings, lambda: self.now - self.set_by)
+        self.now = self.set_by = 0.0
+
+    def step(self, state: State, now: float) -> Edit | None:
+        self.now = now + self.set_by
+        return super().step(state, self.now)
+
+
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     made = Machine(tmp_path)
@@ -66,7 +79,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 @pytest.mark.parametrize("silent", [set(), {"new"}], ids=["pages", "only Envoy's counts of a canary that crashes"])
 def test_rollback_is_asked_for_until_it_is_done_when_the_canary_fails(machine: Machine, silent: set[str]) -> None:
-    judging = Judging(machine.settings)
+    judging = Course(machine.settings)
     assert judging.step(STATE, 100.0) is None
     machine.silent = silent
     machine.answer(x=(285, 0), control=(15, 0), new=(15, 6))
@@ -80,7 +93,7 @@ def test_rollback_is_asked_for_until_it_is_done_when_the_canary_fails(machine: M
 
 
 def test_person_decides_when_the_judge_is_manual(machine: Machine) -> None:
-    judging, manual = Judging(machine.settings), replace(STATE, canary=Canary(NEW, 5))
+    judging, manual = Course(machine.settings), replace(STATE, canary=Canary(NEW, 5))
     judging.step(manual, 100.0)
     machine.answer(x=(285, 0), control=(15, 0), new=(15, 6))
     assert judging.step(manual, 100.5) is None
@@ -88,7 +101,7 @@ def test_person_decides_when_the_judge_is_manual(machine: Machine) -> None:
 
 
 def test_weight_is_raised_when_the_canary_answers_well(machine: Machine) -> None:
-    judging = Judging(machine.settings)
+    judging = Course(machine.settings)
     judging.step(STATE, 100.0)
     machine.answer(x=(3600, 0), control=(200, 0), new=(200, 0))
     edit = judging.step(STATE, 100.5)
@@ -97,11 +110,11 @@ def test_weight_is_raised_when_the_canary_answers_well(machine: Machine) -> None
 
 
 def test_evidence_survives_the_process_and_not_the_trial(machine: Machine) -> None:
-    judging = Judging(machine.settings)
+    judging = Course(machine.settings)
     judging.step(STATE, 100.0)
     machine.answer(x=(285, 0), control=(15, 0), new=(15, 1))
     judging.step(STATE, 102.0)
-    resumed = Judging(machine.settings)
+    resumed = Course(machine.settings)
     resumed.step(STATE, 104.0)
     assert machine.report()["requests"]["canary"] == 15
     resumed.step(replace(STATE, canary=None), 106.0)
@@ -119,8 +132,23 @@ def test_unread_canary_is_rolled_back_and_its_silence_is_no_pass(
         raise ConnectionRefusedError
 
     monkeypatch.setattr(Proxy, "hosts", fail)
-    judging, machine.silent = Judging(machine.settings), {"new"}
+    judging, machine.silent = Course(machine.settings), {"new"}
     edits = [judging.step(STATE, 100.0 + seconds) for seconds in range(32)]
     assert edits[:30] == [None] * 30
+    assert edits[-1] is not None
+    assert (edits[-1].verb, edits[-1].why.partition(":")[0]) == ("rollback", "no data")
+
+
+@pytest.mark.parametrize("hour", [3600.0, -3600.0], ids=["ahead", "back"])
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_clock_that_is_set_is_no_silence_of_the_canary_and_prolongs_none(
+    machine: Machine, hour: float, is_restarted: bool
+) -> None:
+    judging = Course(machine.settings)
+    judging.step(STATE, 100.0)
+    judging = Course(machine.settings) if is_restarted else judging
+    judging.set_by = hour
+    edits = [judging.step(STATE, 100.0 + seconds) for seconds in range(1, 33)]
+    assert edits[:29] == [None] * 29
     assert edits[-1] is not None
     assert (edits[-1].verb, edits[-1].why.partition(":")[0]) == ("rollback", "no data")
