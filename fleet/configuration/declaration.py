@@ -207,7 +207,7 @@ def _shadow(value: Any, path: Path) -> Mirror | None:
 def _digest(key: str, value: Any, path: Path) -> str:
     if not isinstance(value, str) or not _DIGEST.fullmatch(value):
         text = "the digest of a bundle, or its first eight characters or more"
-        quoted = ", in quotes where it has no letter" if isinstance(value, (int, float)) else ""
+        quoted = ", in quotes where YAML reads a number, as of 1234e567" if isinstance(value, (int, float)) else ""
         raise ConfigurationError(f"{path}: {key} is {value!r}; it must be {text}{quoted}")
     return value
 
