@@ -24,8 +24,9 @@ _ANSWER_LIMIT_S = 1.0
 
 @dataclass
 class Seen:
-    """The history of one process: whether it ever answered, and how often it failed to in a row."""
+    """The history of one process: since when it is there, whether it ever answered, and how often it failed to in a row."""
 
+    since: float = field(default_factory=time.monotonic)
     answered: bool = False
     missed: int = 0
 
@@ -56,7 +57,7 @@ class Watch:
         return [
             name
             for (name, _), each in self.seen.items()
-            if each.hangs(answers[name], time.time() - running[name].started_at, start_limit_s)
+            if each.hangs(answers[name], time.monotonic() - each.since, start_limit_s)
         ]
 
     def failing(self, programs: Mapping[str, ProcessState], state: State, proxy: Proxy) -> list[str]:

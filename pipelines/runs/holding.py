@@ -79,7 +79,15 @@ def _locked(stream: TextIO) -> bool:
 
 
 def _own() -> dict[str, Any]:
-    return {"machine": _machine(), "pid": os.getpid(), "started": psutil.Process().create_time()}
+    return {"machine": _machine(), "pid": os.getpid(), "started": _started(psutil.Process())}
+
+
+def _started(process: psutil.Process) -> float:
+    """Return when a process was started; on Linux in ticks since the boot (proc(5), field 22), which stay when the clock is set."""
+    try:
+        return float(Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[19])
+    except OSError:
+        return float(process.create_time())
 
 
 def _machine() -> str:
@@ -99,7 +107,7 @@ def _end(holder: dict[str, Any], lock: str) -> None:
         )
     with suppress(psutil.NoSuchProcess, KeyError):
         process = psutil.Process(holder["pid"])
-        if process.create_time() == holder["started"]:
+        if _started(process) == holder["started"]:
             process.kill()
 
 

@@ -44,10 +44,16 @@ def test_process_has_the_start_limit_when_it_has_not_answered_yet() -> None:
     assert seen.hangs(answers=False, age_s=61, start_limit_s=START_LIMIT_S)
 
 
+def test_process_that_starts_is_not_taken_for_an_old_one_when_the_clock_is_set(tmp_path: Path) -> None:
+    programs = {"aaaaaaaa-0": ProcessState("RUNNING", 1, started_at=int(time.time()) - 3600)}
+    watch = Watch(tmp_path)
+    assert [watch.hanging(programs, START_LIMIT_S) for _ in range(PATIENCE + 1)] == [[]] * (PATIENCE + 1)
+
+
 def test_envoy_is_not_asked_whether_it_hangs_when_a_successor_has_its_admin_socket(tmp_path: Path) -> None:
     programs = dict.fromkeys(("envoy-0-9", "envoy-0-10", "envoy-1-0"), ProcessState("RUNNING", 1, 0))
     watch = Watch(tmp_path)
-    found = [watch.hanging(programs, start_limit_s=1) for _ in range(PATIENCE)]
+    found = [watch.hanging(programs, start_limit_s=-1) for _ in range(PATIENCE)]
     assert found == [[]] * (PATIENCE - 1) + [["envoy-0-10", "envoy-1-0"]]
 
 

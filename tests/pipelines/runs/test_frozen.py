@@ -71,6 +71,17 @@ def test_late_write_of_a_frozen_attempt_is_refused_when_it_is_woken(project: Pat
     assert stages["validate"]["outs"][0]["md5"] == md5_of(report)
 
 
+def test_frozen_attempt_is_ended_when_the_clock_was_set_meanwhile(
+    project: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = _first_attempt(project, workspace)
+    first.send_signal(signal.SIGSTOP)
+    # As with any other time of the boot, which psutil adds.
+    monkeypatch.setattr(psutil.Process, "create_time", lambda _: 0.0)
+    assert repro(workspace, ["validate"], environment_of(project, workspace.var)) == 0
+    assert first.wait(30) == -signal.SIGKILL
+
+
 def test_stage_of_a_killed_attempt_is_ended_before_the_next_one_works(project: Path, workspace: Workspace) -> None:
     first = _first_attempt(project, workspace)
     started = psutil.Process(first.pid).children(recursive=True)
