@@ -43,7 +43,7 @@ class FrontDoor:
         await self.server.start()
         self._started.set()
         await self._stopping.wait()
-        await self.server.stop(drain_s=10)
+        await self.server.stop(drain_s=120)
 
     def start(self) -> None:
         self._thread.start()
@@ -56,7 +56,7 @@ class FrontDoor:
     def stop(self) -> None:
         """Gracefully, which must work: nothing is left over to be cut off."""
         self.begin_to_stop()
-        self._thread.join(8)
+        self._thread.join(100)
         assert not self._thread.is_alive(), "the server did not end"
 
     def look(self, at: Callable[[], T]) -> T:

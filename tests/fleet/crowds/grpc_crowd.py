@@ -43,8 +43,8 @@ def main(address: str, bundle: Path, count: int) -> None:
     print("ready", flush=True)
     sys.stdin.readline()
     for _ in range(count):
-        client.async_infer(schema["name"], tensors, ended, client_timeout=15)
-    assert all_ended.wait(20)
+        client.async_infer(schema["name"], tensors, ended, client_timeout=100)
+    assert all_ended.wait(110)
     print(json.dumps(codes), flush=True)
 
 
