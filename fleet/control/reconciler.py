@@ -26,7 +26,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Never
+from typing import Never, TextIO
 from xmlrpc.client import Fault
 
 from contract import command_line
@@ -177,7 +177,8 @@ class Reconciler:
         live, read_at = self._live
         repair, change = self._drift.found(state, live if read_at == self._changed_at() else None, programs)
         if repair is None and change is None:
-            (self._root / REFUSAL).unlink(missing_ok=True)
+            with suppress(OSError):  # on a disk that is read-only, even where it is not there
+                (self._root / REFUSAL).unlink(missing_ok=True)
         for edit in edits:
             task = (edit.verb, edit.bundle, edit.value)
             if self._pauses.allow(task, now):
@@ -236,6 +237,13 @@ def _say(line: str) -> None:
         print(f"{time.strftime('%FT%TZ', time.gmtime())} {line}", flush=True)
 
 
+def _log(root: Path) -> TextIO:
+    try:
+        return (root / "logs" / "repairs.log").open("a")
+    except OSError:  # even with a disk that is read-only, hung processes are to be replaced
+        return Path(os.devnull).open("a")
+
+
 def _wait(parent: int | None, seconds: float) -> bool:
     """Wait; return True at once when supervisord ends."""
     if parent is None:
@@ -247,7 +255,7 @@ def _wait(parent: int | None, seconds: float) -> bool:
 def main(root: Path) -> Never:
     """Look at the fleet in `root` round by round, until SIGTERM."""
     # Not to supervisord: a broken pipe would end this process just when it is needed.
-    with (root / "logs" / "repairs.log").open("a") as log:
+    with _log(root) as log:
         os.dup2(log.fileno(), sys.stdout.fileno())
         os.dup2(log.fileno(), sys.stderr.fileno())
     reconciler, parent, supervisord = Reconciler(root), None, os.getppid()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -53,8 +54,12 @@ def test_command_says_so_and_changes_nothing_when_the_disk_is_full(small: FleetC
 
 
 def test_command_says_so_and_changes_nothing_when_the_disk_is_read_only(small: FleetCommand) -> None:
+    reconciler, sign = small.pids("reconciler"), small.root / "fleet" / "reconciler.alive"
     with small.under_load(pause_s=0.05) as load:
         with disks.read_only(small.root):
             refuse(small, 78, "Read-only file system")
+            until(lambda: time.time() - sign.stat().st_mtime > 11, "the reconciler's last sign of life to be old")
+            assert small("status")["ready"]
+            assert small.pids("reconciler") == reconciler
         assert len(small("scale", "2")["replicas"]) == 2
     load.check(small.bundles.first)
