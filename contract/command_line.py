@@ -18,7 +18,7 @@ from contract.errors import EXIT_USAGE, BulkheadError, ConfigurationError, Unava
 
 _TRANSIENT = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 _REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
-_MISPLACED = (errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
+_MISPLACED = (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
 _SIGNALLED = 128  # plus the signal's number: the exit code of a shell for a process that a signal ended
 
 

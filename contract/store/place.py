@@ -19,7 +19,7 @@ from contract.errors import BulkheadError, ConfigurationError, UnavailableError
 from contract.files import fsync_directory, fsync_file, tree_bytes
 
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
-_MISPLACED = {errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
+_MISPLACED = {errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,10 @@ def parse(content: bytes, name: str) -> params.Params:
         raw = YAML(typ="safe").load(content)
         dates = list(_dates(raw, ""))
     except YAMLError as error:
-        raise ConfigurationError(f"{name} is not YAML: {' '.join(str(error).split())}") from error
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}, column {mark.column + 1}," if mark else ""
+        what = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise ConfigurationError(f"{name}{where} is not YAML: {what}; correct it") from error
     except ValueError as error:  # of a value that looks like a date or a number, as 2026-02-30 does
         raise ConfigurationError(f"{name} has a value that cannot be read ({error}); write it in quotes") from error
     except RecursionError as error:

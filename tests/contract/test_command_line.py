@@ -58,6 +58,8 @@ def test_expected_failure_is_in_one_line_and_in_json_when_asked_for(capsys: pyte
         (errno.EROFS, 78, "collect stopped: /table: Read-only file system; make it writable"),
         (errno.EACCES, 78, "has no permission: /table: "),
         (errno.ENOTDIR, 78, "a path cannot be used: /table: Not a directory"),
+        (errno.EEXIST, 78, "a path cannot be used: /table: File exists"),
+        (errno.EISDIR, 78, "a path cannot be used: /table: Is a directory"),
     ],
 )
 def test_disk_that_fails_is_explained_in_whichever_library_it_is_noticed(

@@ -34,7 +34,11 @@ def test_level_may_be_empty_or_in_small_letters(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("name: [", "params.yaml is not YAML"),
+        ("name: [", "params.yaml, line 2, column 1, is not YAML: did not find expected node content; correct it"),
+        (
+            "tune: {}\ntune: {}\n",
+            'params.yaml, line 2, column 1, is not YAML: found duplicate key "tune" with value "{}"',
+        ),
         ("- name", "params.yaml must be a mapping"),
         ("data: {}\n", "field 'target': required, but missing"),
         ("data:\ntarget:\n", "field 'data': must be a mapping"),
