@@ -26,8 +26,10 @@ _REPEAT = re.compile(r"(.+)_duplicated_\d+").fullmatch  # what polars calls the 
 _RECORD = "\x00record"  # no column has this name
 
 
-def read(data: Data, source: FilesSource, month: str) -> pl.DataFrame:
+def read(data: Data, source: FilesSource, month: str) -> shape.Rows:
     """Return the rows of a month, every value as text where the files are CSV.
+
+    Rows of other months count only where the path names the month: no other month reads these files.
 
     Raises:
         UnavailableError: no file is there (yet), or its server does not answer.
@@ -39,12 +41,13 @@ def read(data: Data, source: FilesSource, month: str) -> pl.DataFrame:
         if not files:
             raise UnavailableError(f"{_KEY}: no file matches {str(source_root() / path)!r}")
         try:
-            return shape.month_of(_scan(files, source), data, source, month)
+            rows = shape.month_of(_scan(files, source), data, source, month)
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, UnicodeDecodeError) as error:
             raise DataRejectedError(
                 f"{_KEY}: {path!r} cannot be read as declared ({reason(error, files[0])}); check separator, quote and "
                 "encoding, and that all files have the same columns"
             ) from None
+    return rows if MONTH.search(source.path) else rows._replace(others=0)
 
 
 def _path_of_month(path: str, month: str) -> str:

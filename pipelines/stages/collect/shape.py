@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from functools import partial
+from typing import NamedTuple
 
 import polars as pl
 
@@ -24,8 +25,15 @@ _READ = "__read__"
 _MOMENT = pl.Struct({"at": pl.Datetime("us"), "has_offset": pl.Boolean})
 
 
-def month_of(table: pl.LazyFrame, data: Data, source: TableSource, month: str) -> pl.DataFrame:
-    """Return the rows of a month, values as the source has them; the month is filtered while the source is read.
+class Rows(NamedTuple):
+    """The rows of a month, values as the source has them, and the number of rows of other months that were read beside them."""
+
+    table: pl.DataFrame
+    others: int = 0
+
+
+def month_of(table: pl.LazyFrame, data: Data, source: TableSource, month: str) -> Rows:
+    """Return the rows of a month; the month is filtered while the source is read.
 
     Raises:
         DataRejectedError: a named column is missing, or a row has no readable time and so belongs to no month.
@@ -37,8 +45,9 @@ def month_of(table: pl.LazyFrame, data: Data, source: TableSource, month: str) -
     declared = dict.fromkeys(name for name in (*data.columns, *sorted(schema)) if name in schema)
     table = table.select(list(declared))
     if data.time is None:
-        return _unmarked(table.collect(engine="streaming"))
-    return _unmarked(_only_month(table, field_of(data.time, data), month))
+        return Rows(_unmarked(table.collect(engine="streaming")))
+    selected, others = _only_month(table, field_of(data.time, data), month)
+    return Rows(_unmarked(selected), others)
 
 
 def _unmarked(table: pl.DataFrame) -> pl.DataFrame:
@@ -125,8 +134,8 @@ def _combined(table: pl.LazyFrame, field: Field) -> pl.Expr:
     )
 
 
-def _only_month(table: pl.LazyFrame, field: Field, month: str) -> pl.DataFrame:
-    """Return the rows of the month; refuse a table in which any row has no time.
+def _only_month(table: pl.LazyFrame, field: Field, month: str) -> Rows:
+    """Return the rows of the month, and how many others there are; refuse a table in which any row has no time.
 
     The source is read once for both, and not held in memory. A ragged line without a time counts to the month of the line before it;
     `validate` splits it off there.
@@ -159,7 +168,7 @@ def _only_month(table: pl.LazyFrame, field: Field, month: str) -> pl.DataFrame:
         )
     refuse_mixed(field.name, offsets, known - offsets)
     refuse_hole(month, later if selected.is_empty() else 0)
-    return selected
+    return Rows(selected, height - selected.height)
 
 
 def refuse_hole(month: str, later: int) -> None:

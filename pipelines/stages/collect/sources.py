@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import polars as pl
-
 from pipelines.params.params import Data
 from pipelines.params.source import FilesSource, FlightsSource, SqlSource
+from pipelines.stages.collect.shape import Rows
 
 
-def read(data: Data, month: str) -> pl.DataFrame:
+def read(data: Data, month: str) -> Rows:
     """Return the rows of a month such as `2013-01`, or of `all`; values may still be text, and the order is not defined.
 
     Raises:
@@ -19,7 +18,7 @@ def read(data: Data, month: str) -> pl.DataFrame:
         case FlightsSource():
             from pipelines.stages.collect import flights
 
-            return flights.month_of_flights(month)
+            return Rows(flights.month_of_flights(month))
         case FilesSource() as source:
             from pipelines.stages.collect import files
 
@@ -27,4 +26,4 @@ def read(data: Data, month: str) -> pl.DataFrame:
         case SqlSource() as source:
             from pipelines.stages.collect import sql
 
-            return sql.read(data, source, month)
+            return Rows(sql.read(data, source, month))

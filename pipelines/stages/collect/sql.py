@@ -55,7 +55,7 @@ def read(data: Data, source: SqlSource, month: str) -> pl.DataFrame:
     """
     with _connected(source) as connection:
         table, later = _select(connection, source, month)
-    rows = shape.month_of(table.lazy(), data, source, month)
+    rows = shape.month_of(table.lazy(), data, source, month).table
     if rows.is_empty():
         shape.refuse_hole(month, later)
     return rows

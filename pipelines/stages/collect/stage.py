@@ -60,7 +60,7 @@ def _collect_ahead(params: Params, months: Sequence[str], place: Path, progress:
 def collect(params: Params, month: str, path: Path, progress: Months) -> str:
     """Write a month's partition to a path and return a line of counts."""
     data, target = params.data, params.target
-    raw = sources.read(data, month)
+    raw, others = sources.read(data, month)
     shape.require(raw.columns, dict.fromkeys(data.columns, "data.columns") | {target.column: "target.column"})
     if raw.is_empty():
         raise UnavailableError(f"the source holds no rows of {month}; has it been delivered yet?")
@@ -73,9 +73,17 @@ def collect(params: Params, month: str, path: Path, progress: Months) -> str:
     return (
         f"{month}: {table.height:,} rows, {unlabelled:,} of them without an outcome"
         + (f"; {twice:,} duplicate rows removed" if twice else "")
+        + _beside(others)
         + _ragged(table)
         + _unread(table)
     )
+
+
+def _beside(others: int) -> str:
+    """Return what is said of rows that no month collects, since only the files of another month have them."""
+    if not others:
+        return ""
+    return f"; {others:,} rows of other months left out: data.source.path names {{month}}, so no other month reads these files"
 
 
 def _ragged(table: pl.DataFrame) -> str:

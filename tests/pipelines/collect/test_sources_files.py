@@ -16,6 +16,8 @@ from harness import PROJECT
 from pipelines import paths
 from pipelines.data import tables
 from pipelines.machine import settings
+from pipelines.params.params import Params
+from pipelines.stages.collect import stage
 from tests.pipelines.collect.collecting import ROWS, collect, declare, rows_of, start_collect, write_csv
 
 
@@ -174,6 +176,20 @@ def test_only_files_of_the_month_are_read_when_the_path_names_it(workspace: Path
     Path("2024/02.csv").write_text("not,this,one\n")
     collect(raw, path="{month:%Y/%m}.csv")
     assert pl.read_parquet(paths.partition("2024-01")).height == 620
+
+
+def test_rows_of_other_months_are_counted_when_no_other_month_reads_their_file(
+    workspace: Path, raw: dict[str, Any]
+) -> None:
+    text = "promised,order,outcome\n2024-02-01T00:30:00+01:00,a,kept\n2024-02-01T01:30:00+01:00,b,kept\n"
+    Path("2024-02.csv").write_text(text)
+    declare(raw, "promised", "order")
+    said = {}
+    for path in ("{month}.csv", "*.csv"):
+        raw["data"]["source"]["path"] = path
+        said[path] = stage.run(Params.model_validate(raw), "2024-02")
+    assert said["{month}.csv"].startswith("2024-02: 1 rows, 0 of them without an outcome; 1 rows of other months ")
+    assert said["*.csv"] == "2024-02: 1 rows, 0 of them without an outcome"
 
 
 HEADER = "promised,order,depot,distance,weight,outcome"
