@@ -7,6 +7,7 @@ The table is read, scored and written a batch at a time. OUT appears when it is 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import sys
@@ -65,7 +66,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--keep",
         metavar="COLUMNS",
         default="",
-        help="columns of IN to copy, separated by commas, such as an id; `*`: all (default: none, rows are numbered)",
+        help="columns of IN to copy, separated by commas, such as an id, a name with a comma in double quotes; `*`: all "
+        "(default: none, rows are numbered)",
     )
     parser.add_argument(
         "--overwrite",
@@ -83,7 +85,7 @@ def _run(options: argparse.Namespace) -> int:
     path, digest = model.find(options.bundle)
     predictors = model.load(path, len(os.sched_getaffinity(0)))
     with tables.opened(options.table) as table:
-        scorer = Scorer(predictors, digest, table, _kept(options.keep, table.schema))
+        scorer = Scorer(predictors, digest, table, kept(options.keep, table.schema))
         counts = _write(scorer, options.out)
     seconds = time.perf_counter() - started
     print(_described(counts, digest, scorer.conversion.absent, options.out, seconds))
@@ -92,11 +94,19 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _kept(keep: str, names: Collection[str]) -> list[str]:
-    wanted = list(names) if keep.strip() == _EVERYTHING else [name for name in map(str.strip, keep.split(",")) if name]
+def kept(keep: str, names: Collection[str]) -> list[str]:
+    """Return the columns that `--keep` names.
+
+    Raises:
+        ConfigurationError: the table lacks one of them.
+        UsageError: one has a name such as those that are added.
+    """
+    (listed,) = csv.reader([keep], skipinitialspace=True)
+    wanted = list(names) if keep.strip() == _EVERYTHING else [name for name in map(str.strip, listed) if name]
     if lacking := [name for name in wanted if name not in names]:
         raise ConfigurationError(
-            f"--keep names {lacking[0]!r}, which the table does not have; it has {', '.join(map(repr, sorted(names)[:30]))}"
+            f"--keep names {lacking[0]!r}, which the table does not have; it has {', '.join(map(repr, sorted(names)[:30]))}; "
+            "a name with a comma stands in double quotes"
         )
     if own := [name for name in wanted if name.startswith("__")]:
         raise UsageError(

@@ -14,7 +14,7 @@ from ruamel.yaml.error import YAMLError
 
 from contract.errors import ConfigurationError, DataRejectedError
 from pipelines.columns import kinds
-from pipelines.data.tables import RAGGED
+from pipelines.data.tables import RAGGED, columns_in_utc
 from pipelines.params.source import FilesSource, SqlSource
 from pipelines.stages.collect import files, parquet
 
@@ -119,13 +119,13 @@ class _Parquet:
     def __init__(self, names: list[str]) -> None:
         self._names = names
         with _readable(names[0]):
-            self.schema: dict[str, pl.DataType | None] = dict(parquet.scan(names[:1]).collect_schema())
+            self.schema: dict[str, pl.DataType | None] = dict(_scan(names[0]).collect_schema())
 
     def batches(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         at_once = _rows_at_once(len(columns))
         for name in self._names:
             with _readable(name):
-                scan = parquet.scan([name])
+                scan = _scan(name)
                 self._require_layout(name, scan.collect_schema(), columns)
                 height = scan.select(pl.len()).collect().item()
                 # By slices: of one large row group, as some writers make, only the pages of the slice are read.
@@ -140,6 +140,12 @@ class _Parquet:
                     f"the parts of the table differ: {Path(name).name} has {column!r} as {found.get(column, 'no column')}, and "
                     f"{Path(self._names[0]).name} as {self.schema[column]}; write them with one schema"
                 )
+
+
+def _scan(name: str) -> pl.LazyFrame:
+    """Return a Parquet file; the times that one of our own has in UTC, without saying so in their type, say so."""
+    scan, in_utc = parquet.scan([name]), columns_in_utc(Path(name))
+    return scan.with_columns(pl.col(sorted(in_utc)).dt.replace_time_zone("UTC")) if in_utc else scan
 
 
 class _Csv:
