@@ -1,5 +1,8 @@
 """The ledger of a fleet's costs, `costs.jsonl` in its root: a line for every ten minutes, with the counters that the next one begins at.
 
+What no line has yet stands in `costs.pending.jsonl`, replaced at each reading: another process that took one reading of all the time since
+the last line could not tell how much of it was idle.
+
 Lines that are older than a week become one a day, without counters: 150 kB a year.
 
 Pure functions but for `Ledger`. A line holds differences, so days are sums of lines. The counters in the last line let a new process
@@ -9,20 +12,21 @@ continue: what still ran meanwhile is counted for the time in between, and a cou
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from contract.files import atomic_path
+from contract.files import atomic_path, write_atomically
 from fleet.configuration import lines
 from fleet.monitoring.readings import usage
 from fleet.monitoring.readings.reading import Reading
 from fleet.monitoring.readings.traffic import since
 
 FILE_NAME = "costs.jsonl"
+_PENDING = "costs.pending.jsonl"  # what is not written yet: replaced at each reading
 _LINE_S = 600.0
 _KEPT_DAYS = 7
 _GB = 1e9
@@ -146,11 +150,16 @@ class Ledger:
         self._path = root / FILE_NAME
         entries = _entries(self._path)
         self._days = by_day((entry["at"], _use(entry)) for entry in entries)
-        marks = [entry["mark"] for entry in entries if "mark" in entry]
-        self._last = _mark_of(marks[-1]) if marks else None
+        self._last = _last_mark(entries)
         self._written_at = self._last.at if self._last else 0.0
         self._written = {*self._last.rows} if self._last else set()
         self._pending: list[tuple[float, Use]] = []
+        self._pending_path = root / _PENDING
+        pending = _entries(self._pending_path)
+        # Only what goes on from the last line: one that was written since has it already.
+        if pending and pending[0].get("since") == self._written_at:
+            self._pending = [(entry["at"], _use(entry)) for entry in pending]
+            self._last = _last_mark(pending)
         self._shortened_on: int | None = None
 
     def add(self, reading: Reading) -> None:
@@ -163,6 +172,12 @@ class Ledger:
             self._pending.append((new.at, use))
         self._last = new
 
+    def keep(self) -> None:
+        """Keep what is not written yet, for other processes and for the next one, unless the disk refuses."""
+        if self._last is not None:
+            with suppress(OSError):
+                write_atomically(self._pending_path, "".join(f"{line}\n" for line in self._lines(self._last)).encode())
+
     @property
     def is_due(self) -> bool:
         """True if a line is to be written: after ten minutes, and when a replica came, went or began anew, so that a kill loses no rows."""
@@ -174,13 +189,19 @@ class Ledger:
         """Append what is not written yet; what cannot be written, as on a full disk, is kept for the next time."""
         if self._last is None:
             return
-        pending = self._pending or [(self._last.at, Use())]
-        written = [json.dumps({"at": at, **_plain_use(use), "mark": _plain(self._last)}) for at, use in pending]
         with suppress(OSError):
-            lines.append(self._path, written)
+            lines.append(self._path, self._lines(self._last))
             self._days = self.days()
             self._pending, self._written_at, self._written = [], self._last.at, {*self._last.rows}
             self._shorten(_day(self._last.at))
+
+    def _lines(self, last: Mark) -> list[str]:
+        """Return the lines of what is not written yet, with its last mark."""
+        pending = self._pending or [(last.at, Use())]
+        return [
+            json.dumps({"at": at, "since": self._written_at, **_plain_use(use), "mark": _plain(last)})
+            for at, use in pending
+        ]
 
     def _shorten(self, today: int) -> None:
         """Once a day, and at the first line of a process, make one line of each day that is over a week ago."""
@@ -219,6 +240,11 @@ def _entries(path: Path) -> list[dict[str, Any]]:
 
 def _use(entry: Mapping[str, Any]) -> Use:
     return Use(**{each.name: entry[each.name] for each in fields(Use) if each.name in entry})
+
+
+def _last_mark(entries: Sequence[Mapping[str, Any]]) -> Mark | None:
+    marks = [entry["mark"] for entry in entries if "mark" in entry]
+    return _mark_of(marks[-1]) if marks else None
 
 
 def _mark_of(saved: Mapping[str, Any]) -> Mark:

@@ -53,6 +53,8 @@ class Monitor:
                 self._observer.measure()
                 if self._observer.ledger.is_due:
                     self._observer.ledger.write()
+                else:
+                    self._observer.ledger.keep()
             # Whatever a round meets, such as a state that is no JSON, the next one may not: no gap in the ledger for it.
             except Exception:  # noqa: BLE001
                 traceback.print_exc()

@@ -136,6 +136,31 @@ def test_ledger_goes_on_where_a_killed_one_left_off(tmp_path: Path) -> None:
     assert third["2026-11-29"].total_cpu_s == pytest.approx(7.0)
 
 
+def test_another_process_knows_what_was_idle_since_the_last_line(tmp_path: Path) -> None:
+    kept = Ledger(tmp_path)
+    kept.add(reading(1000, fleet(2.0), {"aaaaaaaa-0": 100}))
+    kept.write()
+    for uptime_s, rows in ((1005, 103), (1010, 103), (1015, 103)):
+        kept.add(reading(uptime_s, fleet(2.0), {"aaaaaaaa-0": rows}))
+        kept.keep()
+    for other in (Ledger(tmp_path), Ledger(tmp_path)):
+        other.add(reading(1016, fleet(2.0), {"aaaaaaaa-0": 105}))
+        use = other.days()["2026-11-29"]
+        assert (use.seconds, use.idle_s, use.predictions) == (16, 10, 5)
+    kept.write()
+    assert Ledger(tmp_path).days() == kept.days()
+
+
+def test_ledger_that_was_deleted_starts_over(tmp_path: Path) -> None:
+    kept = Ledger(tmp_path)
+    kept.add(reading(1000, fleet(2.0), {}))
+    kept.write()
+    kept.add(reading(1005, fleet(2.0), {}))
+    kept.keep()
+    (tmp_path / ledger.FILE_NAME).unlink()
+    assert Ledger(tmp_path).days() == {}
+
+
 def test_line_is_due_after_ten_minutes_and_when_the_clock_was_set_back(tmp_path: Path) -> None:
     kept = Ledger(tmp_path)
     kept.add(reading(1000, fleet(2.0), {}))
