@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,7 @@ def statistic(name: str, judged: Judgement, outcomes: Outcomes, scores: Scores, 
     if judged.form in _OF_FORM.get(name, ()):
         return _OF_FORM[name][judged.form](outcomes, scores, clusters)
     if judged.form not in MEASURES[name].of:  # the mean loss of an objective, which may have parameters
-        return parts.mean(judged.losses(outcomes, scores), clusters, low=0.0)
+        return parts.mean(judged.losses(outcomes, scores), clusters, low=0.0, high=judged.largest)
     return by_rows(MEASURES[name].of[judged.form], outcomes, scores, clusters)
 
 
@@ -118,8 +119,10 @@ def root(mean: Statistic) -> Statistic:
     return replace(found, low=0.0)
 
 
-def _mean(losses: Callable[[Outcomes, Scores], Scores]) -> Callable[[Outcomes, Scores, Clusters], Statistic]:
-    return lambda outcomes, scores, clusters: parts.mean(losses(outcomes, scores), clusters, low=0.0)
+def _mean(
+    losses: Callable[[Outcomes, Scores], Scores], largest: float = inf
+) -> Callable[[Outcomes, Scores, Clusters], Statistic]:
+    return lambda outcomes, scores, clusters: parts.mean(losses(outcomes, scores), clusters, low=0.0, high=largest)
 
 
 def _both(chances: Scores) -> NDArray[np.float64]:
@@ -137,7 +140,7 @@ _OF_FORM: Mapping[str, Mapping[str, Callable[[Outcomes, Scores, Clusters], Stati
         "probability": _mean(lambda labels, scores: log_losses(labels, _both(scores))),
         "probabilities": _mean(log_losses),
     },
-    "brier": {"probability": _mean(squared_errors)},
+    "brier": {"probability": _mean(squared_errors, largest=1.0)},
     "rmse": {"value": lambda values, scores, clusters: root(_mean(squared_errors)(values, scores, clusters))},
     "mae": {"value": _mean(absolute_errors)},
     "r2": {"value": _explained},

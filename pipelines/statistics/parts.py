@@ -147,9 +147,16 @@ def share(values: NDArray[np.bool_], clusters: Clusters, among: NDArray[np.bool_
     return Statistic(_ratio(values, counted, clusters), 0.0, 1.0, exact=exact)
 
 
-def mean(values: NDArray[Any], clusters: Clusters, *, low: float = -np.inf, is_difference: bool = False) -> Statistic:
-    """Return the statistic of a mean over rows."""
-    return Statistic(_ratio(values, np.ones(len(values)), clusters), low, is_difference=is_difference)
+def mean(
+    values: NDArray[Any],
+    clusters: Clusters,
+    *,
+    low: float = -np.inf,
+    high: float = np.inf,
+    is_difference: bool = False,
+) -> Statistic:
+    """Return the statistic of a mean over rows, each of which has a value from `low` to `high`."""
+    return Statistic(_ratio(values, np.ones(len(values)), clusters), low, high, is_difference=is_difference)
 
 
 def area(labels: Labels, scores: Scores, clusters: Clusters, others: Scores | None = None) -> Statistic:

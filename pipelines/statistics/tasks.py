@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from math import inf
 
 from contract.schema.tasks import Form
 from pipelines.params.target import TargetParams
@@ -37,6 +38,7 @@ class Judgement:
         by_auc: whether the compared measure is ROC-AUC; else it is the mean loss.
         is_root: whether the headline is the root of the mean loss; else, but for ROC-AUC, it is the mean.
         form: that of the answers.
+        largest: the largest loss that a row can have.
     """
 
     losses: Callable[..., Scores]
@@ -46,6 +48,7 @@ class Judgement:
     by_auc: bool = False
     is_root: bool = False
     form: Form = "value"
+    largest: float = inf
 
     def measure(self, outcomes: Outcomes, scores: Scores) -> dict[str, float]:
         """Return the measures by name: those of the form, and the headline."""
@@ -64,7 +67,7 @@ def judgement(target: TargetParams) -> Judgement:
 
 # By objective.
 JUDGEMENTS = {
-    "logistic": Judgement(squared_errors, "ROC-AUC", 0.14, "roc_auc", by_auc=True, form="probability"),
+    "logistic": Judgement(squared_errors, "ROC-AUC", 0.14, "roc_auc", by_auc=True, form="probability", largest=1.0),
     "softmax": Judgement(log_losses, "log loss", 0.13, "log_loss", form="probabilities"),
     "squared_error": Judgement(squared_errors, "mean squared error", 0.13, "rmse", is_root=True),
     "absolute_error": Judgement(absolute_errors, "mean absolute error", 0.07, "mae"),

@@ -14,6 +14,8 @@ from pipelines.stages.evaluate.gates import gate
 
 TITLES = {"approved": "Approved", "held": "Held until a person decides", "rejected": "Rejected"}
 TOO_SMALL = "too small"
+SHARE = "{:.1%}"
+_RARE, _RAREST = 0.01, 0.0001
 UNITS = {
     "days": "whole days, paired, since rows of one day are not independent",
     "entities": "whole entities, paired, since rows of one entity are not independent",
@@ -76,8 +78,15 @@ def figure_parts(
         return TOO_SMALL, ""
     on = {**(part or {}), **found}
     if on.get("clusters", fewest) < fewest:
-        return form.format(found["figure"]), f"too few {on['unit']}: {on['clusters']}"
-    return form.format(found["figure"]), f"{form.format(found['lower_bound'])} to {form.format(found['upper_bound'])}"
+        return _said(found["figure"], form), f"too few {on['unit']}: {on['clusters']}"
+    return _said(found["figure"], form), f"{_said(found['lower_bound'], form)} to {_said(found['upper_bound'], form)}"
+
+
+def _said(value: float, form: str) -> str:
+    """Return a number in a form; a share below one percent has two digits, for three in a thousand and two are not the same."""
+    if form != SHARE or value == 0 or value >= _RARE:
+        return form.format(value)
+    return f"{100 * value:.2g}%" if value >= _RAREST else f"< {_RAREST:.2%}"
 
 
 def question(target: TargetParams) -> str:
@@ -100,7 +109,7 @@ def described(target: TargetParams, outcomes: Mapping[str, Any], fewest: int) ->
         outcomes: those of `gates.json`.
     """
     if target.labels:
-        shares = (f"{found['measure']} {figure(found, '{:.1%}', fewest)}" for found in outcomes.values())
+        shares = (f"{found['measure']} {figure(found, SHARE, fewest)}" for found in outcomes.values())
         return f"Of the outcomes: {', '.join(shares)}."
     unit = f" {target.unit}" if target.unit else ""
     return f"The mean outcome is {figure(outcomes['mean'], '{:,.6g}', fewest)}{unit}."

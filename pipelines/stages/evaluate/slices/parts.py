@@ -127,8 +127,8 @@ class Part:
         return estimates.root(self._losses()) if judged.is_root else self._losses()
 
     def _losses(self) -> Statistic:
-        losses = self.measuring.judged.losses(self.outcomes, self.scores())
-        return parts.mean(losses, self.blocks, low=0.0)
+        judged = self.measuring.judged
+        return parts.mean(judged.losses(self.outcomes, self.scores()), self.blocks, low=0.0, high=judged.largest)
 
 
 def loss_name(measuring: Figures) -> str:

@@ -175,7 +175,7 @@ def _test(
             entry |= _UNTESTED | {"rows": 0, "clusters": 0}
         return
     drawn, inside = blocks(clusters, given.seed), [mask[tested] for mask in masks]
-    named = [_sides(losses[tested], mask, drawn) for mask in inside]
+    named = [_sides(losses[tested], mask, drawn, measuring.judged.largest) for mask in inside]
     resampled = iter(parts.resampled([statistic for each in named for statistic in each], measuring, drawn))
     p_values = []
     for entry, mask, sides in zip(shown, inside, named, strict=True):
@@ -201,9 +201,9 @@ def _test(
         entry |= {"p": p_value, "p_holm": corrected, "verdict": WEAK if corrected <= ALPHA else NOT_CONFIRMED}
 
 
-def _sides(losses: NDArray[np.float64], mask: NDArray[np.bool_], drawn: Codes) -> list[Statistic]:
+def _sides(losses: NDArray[np.float64], mask: NDArray[np.bool_], drawn: Codes, largest: float) -> list[Statistic]:
     """Return the statistics of the mean loss within the slice, of that elsewhere, and of the difference."""
-    inside, outside = (mean(losses[rows], drawn[rows], low=0.0) for rows in (mask, ~mask))
+    inside, outside = (mean(losses[rows], drawn[rows], low=0.0, high=largest) for rows in (mask, ~mask))
     return [inside, outside, inside - outside]
 
 

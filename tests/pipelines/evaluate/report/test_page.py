@@ -72,6 +72,34 @@ def test_ids_of_the_page_are_its_own(evaluated: Evaluated) -> None:
     assert not re.findall(r"#[0-9a-f]{6}", evaluated.page[evaluated.page.index("<svg") :])  # all in the page's colours
 
 
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [
+        ((0.335, 0.3, 0.4), "33.5% (30.0% to 40.0%)"),
+        ((0.0027, 0.0021, 0.0134), "0.27% (0.21% to 1.3%)"),
+        ((0.0, 0.0, 0.00017), "0.0% (0.0% to 0.017%)"),
+        ((0.00002, 0.0, 0.0003), "< 0.01% (0.0% to 0.03%)"),
+    ],
+)
+def test_rare_shares_differ_from_each_other(share: tuple[float, float, float], said: str) -> None:
+    found = dict(zip(("figure", "lower_bound", "upper_bound"), share, strict=True))
+    assert sentences.figure(found, sentences.SHARE) == said
+
+
+def test_no_table_stands_where_no_slices_are_declared(evaluated: Evaluated) -> None:
+    weak = {"measure": "mean log loss", "sentence": "None was found.", "found": []}
+    slices = {
+        "slices": [], "left_out": [], "fewest_rows": 30, "fewest_clusters": 20, "unit": "days", "every": None, "some": None, "weak": weak
+    }  # fmt: skip
+    text = page.render(
+        evaluated.params, replace(evaluated.found, approval=evaluated.found.approval | {"slices": slices})
+    )
+    section = text[text.index('<h2 id="slices">') : text.index('<h2 id="costs">')]
+    assert "None are declared" in section
+    assert "None was found." in section
+    assert "<table>" not in section
+
+
 def test_sections_of_others_are_shown_with_bounds_or_with_the_words_too_small(evaluated: Evaluated) -> None:
     live = {**_BOUNDED, "rows": 9, "clusters": 9, "p_worse": 0.1, "p_holm": 0.2, "detectable": 0.1}
     slices = {

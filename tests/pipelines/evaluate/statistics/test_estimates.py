@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from pipelines.statistics import estimates
+from pipelines.stages.evaluate.slices.parts import Part
+from pipelines.statistics import estimates, parts
 from pipelines.statistics.measures import MEASURES, Outcomes, Scores
 from tests.pipelines.evaluate.slices.made import KINDS, figures, predictions
 
@@ -47,6 +50,27 @@ def test_influence_of_a_day_is_the_change_by_a_little_more_of_it(kind: str) -> N
         assert influences is not None
         more = np.concatenate([statistic.of(ones + step * day)[0] for day in np.eye(DAYS)])
         assert (more - measured) / step == pytest.approx(influences[0], abs=1e-5), name
+
+
+def test_bounds_of_a_squared_error_of_probabilities_are_possible_when_a_slice_has_few_positives() -> None:
+    """Bootstrap-t measures each draw in its own standard error, which is next to nothing where no positive row was drawn."""
+    draw = np.random.default_rng(4)
+    clusters = np.repeat(np.arange(30), 12)
+    outcomes = np.zeros(len(clusters), np.int8)
+    outcomes[[5, 200]] = 1
+    found = replace(
+        predictions("binary", days=30, rows=len(clusters)),
+        outcomes=outcomes,
+        clusters=clusters,
+        scores={"model": draw.uniform(0.0001, 0.0002, len(clusters))},
+    )
+    part = Part(figures("binary", found), np.arange(len(clusters)), clusters)
+    brier = estimates.statistic("brier", part.measuring.judged, outcomes, found.scores["model"], clusters)
+    (loss,) = (each for name, _, each in part.answers() if name == "loss")
+    for statistic in (brier, loss):
+        resampled = parts.resampled([statistic], clusters, resamples=300, seed=1)[0]
+        assert resampled is not None
+        assert 0 <= resampled.bounds.min() < resampled.bounds.max() <= 1
 
 
 def test_measure_without_a_statistic_of_its_own_is_computed_from_the_drawn_rows() -> None:
