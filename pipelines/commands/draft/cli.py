@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="COLUMN[,COLUMN]",
         help="the time of a row, in one column or several (date,hour); without it the table is one partition",
     )
-    parser.add_argument("--unfinished", action="store_true", help="use incomplete months too")
+    parser.add_argument("--unfinished", action="store_true", help="use incomplete and nearly empty months too")
     parser.add_argument("--name", default="model", help="name of the model (default: model)")
     parser.add_argument("--out", type=Path, help="new file for the draft (default: print it)")
     parser.set_defaults(run=run)

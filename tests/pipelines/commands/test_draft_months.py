@@ -80,6 +80,27 @@ def test_month_under_way_is_left_out_or_used_as_it_is_and_a_hole_is_named(worksp
 
 
 @pytest.mark.parametrize(
+    ("options", "months"),
+    [([], ("2024-01", "2024-02")), (["--unfinished"], ("2023-12", "2024-01", "2024-02", "2024-03"))],
+)
+def test_months_at_the_edges_of_a_table_in_local_time_are_left_out(
+    workspace: Path, options: list[str], months: tuple[str, ...]
+) -> None:
+    """By Berlin's clock January and February; in UTC the first hour is December's, and the last row, of no file, March's."""
+    rows = deliveries(datetime(2024, 1, 1), 60).with_columns(
+        pl.col("promised").dt.replace_time_zone("Europe/Berlin"), pl.col("outcome").fill_null("kept")
+    )
+    late = rows[-1:].with_columns(order=pl.lit("late"), promised=pl.col("promised").dt.offset_by("31d"))
+    pl.concat([rows, late]).write_csv("t.csv", datetime_format="%Y-%m-%dT%H:%M:%S%:z")
+    arguments = ["draft", "t.csv", "--target", "outcome", "--time", "promised", "--out", "params.yaml", *options]
+    assert command.main(arguments) == 0
+    text = Path("params.yaml").read_text()
+    assert params_file.load().data.months == months
+    told = "left out with 2023-12, since it has 1 where a usual month has "
+    assert (told in text) == (not options)
+
+
+@pytest.mark.parametrize(
     ("unit", "written"),
     [
         ("s", pl.col("promised").dt.epoch("s")),

@@ -24,6 +24,7 @@ from pipelines.stages.validate import drift
 _FALSE_ALARMS = 0.01  # the default of validate.drift
 _USUAL = 0.95  # of the steps between days with rows; longer ones may be holes
 _MONTH_DAYS = 28
+_THIN = 0.01  # of the rows of a usual month: the edge of a table whose times are converted to UTC, or a month of closed doors
 _MANY_ROWS = 0.05  # of all: without so many, the model is a different one
 
 
@@ -47,20 +48,24 @@ def months_of(table: pl.DataFrame, time: str | None, target: str, *, keep_unfini
     """Return the complete months that have labels, or all months if there are none.
 
     Args:
-        keep_unfinished: if true, incomplete months count as complete.
+        keep_unfinished: if true, incomplete months, and those of next to no rows, count as complete.
     """
     if time is None:
         return Months([WHOLE], pl.Series("month", [WHOLE] * table.height), [])
     moments = times.moments(table[time])
     rows = pl.DataFrame({"month": moments.dt.strftime("%Y-%m"), "last": moments, "labels": table[target].is_not_null()})
     known = rows.drop_nulls("month").group_by("month").agg(pl.col("last").max(), pl.col("labels").sum(), rows=pl.len())
-    used, doubts, freshness = [], [], freshness_of(moments)
+    used, doubts, freshness, usual = [], [], freshness_of(moments), int(known["rows"].median() or 0)  # type: ignore[arg-type]
     for month, last, labels, count in known.sort("month").iter_rows():
         share = count / table.height
         if not labels:
             doubts.append(_left_out(f"{month}, since no row has a label: will labels arrive?", share))
         elif last < tables.offset(tables.month_bounds(month)[1], f"-{freshness}") and not keep_unfinished:
             question = f"{month}, since it ends on {last:%Y-%m-%d}. Will no more rows arrive? Then draft again with --unfinished"
+            doubts.append(_left_out(question, share))
+        elif count < _THIN * usual and not keep_unfinished:
+            told = f"{month}, since it has {count:,} where a usual month has {usual:,}"
+            question = f"{told}. Is it complete? Then draft again with --unfinished"
             doubts.append(_left_out(question, share))
         else:
             used.append(month)
