@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -51,6 +52,11 @@ def described(entries: Sequence[Entry]) -> str:
     lines = []
     for each in entries:
         lines.append(f"{each.at[:19]}Z  {each.verb:<9} {(each.bundle or '')[:12]:<12}  by {each.by}: {each.verdict}")
-        evidence = ", ".join(f"{name} {json.dumps(value)}" for name, value in each.evidence.items())
+        evidence = ", ".join(f"{name} {_short(json.dumps(value))}" for name, value in each.evidence.items())
         lines += [f"{'':22}{part}" for part in (each.why, evidence) if part]
     return "\n".join(lines) or "nothing was changed yet"
+
+
+def _short(evidence: str) -> str:
+    """Return JSON with the beginnings of digests, as all other commands print them."""
+    return re.sub(r'"([0-9a-f]{12})[0-9a-f]{52}"', r"\1", evidence)

@@ -76,7 +76,8 @@ def lines(snapshot: Mapping[str, Any]) -> list[str]:
         ]
         shown.append(_sentence("judge  ", judged.get("verdict"), ", ".join(evidence), judged.get("why")))
     if scaling := snapshot["scaling"]:
-        wanted = f"{_count(scaling.get('ready'))} ready, {_count(scaling.get('desired'))} wanted"
+        ready = f"{_count(scaling['ready'])} ready, " if "ready" in scaling else ""  # a fixed number is not measured
+        wanted = f"{ready}{_count(scaling.get('desired'))} wanted"
         shown.append(_sentence("scaling", scaling.get("mode"), wanted, scaling.get("why")))
     costs = snapshot["costs"]
     shown.append(

@@ -161,7 +161,7 @@ const sections = {
     if (!scaling) return [];
     const history = scaling.history || [];
     return [
-      element("p", {}, `${word(scaling.mode)}: ${number(scaling.ready)} ready, ${number(scaling.desired)} wanted`,
+      element("p", {}, `${word(scaling.mode)}: ${"ready" in scaling ? `${number(scaling.ready)} ready, ` : ""}${number(scaling.desired)} wanted`,
         known(scaling.min) ? `, ${number(scaling.min)} to ${number(scaling.max)} allowed` : "", known(scaling.why) ? ` – ${scaling.why}` : ""),
       element("div", { class: "charts" },
         chart("Replicas", [["wanted", history.map((step) => [step[0], step[2]])], ["ready", history.map((step) => [step[0], step[3]])]], number),

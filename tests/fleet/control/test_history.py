@@ -9,7 +9,13 @@ from fleet.configuration.changes import Cause, described
 
 
 def test_entries_tell_who_why_evidence_and_verdict(tmp_path: Path) -> None:
-    history.append(tmp_path, Cause("judge", "more errors", {"errors": [0.01, 0.05]}), "rollback", "a" * 64, "done")
+    history.append(
+        tmp_path,
+        Cause("judge", "more errors", {"errors": [0.01, 0.05], "live": [None, "b" * 64]}),
+        "rollback",
+        "a" * 64,
+        "done",
+    )
     (entry,) = history.read(tmp_path)
     assert (entry.by, entry.why, entry.verb, entry.bundle, entry.verdict) == (
         "judge",
@@ -18,9 +24,10 @@ def test_entries_tell_who_why_evidence_and_verdict(tmp_path: Path) -> None:
         "a" * 64,
         "done",
     )
-    assert entry.evidence == {"errors": [0.01, 0.05]}
+    assert entry.evidence == {"errors": [0.01, 0.05], "live": [None, "b" * 64]}
     text = described([entry])
     assert all(part in text for part in ("judge", "more errors", "rollback", "aaaaaaaaaaaa", "0.05", "done"))
+    assert text.endswith(f"live [null, {'b' * 12}]")
     assert stat.S_IMODE((tmp_path / history.FILE_NAME).stat().st_mode) == 0o600
 
 

@@ -187,6 +187,11 @@ def test_page_shows_everything_and_asks_nobody_else(width: int, scheme: int, gro
 @pytest.mark.parametrize(
     ("status", "expected"),
     [
+        (
+            snapshot() | {"scaling": {"mode": "fixed", "desired": 2, "why": "fleet.yaml says so"}},
+            "fixed: 2 wanted – fleet.yaml says so",
+        ),
+        (snapshot() | {"scaling": {"mode": "panic", "desired": 3, "ready": None}}, "panic: – ready, 3 wanted"),
         ({"at": None, "now": 1.0}, "looking …"),
         (snapshot() | {"now": 1_795_953_660.0}, "a part of the fleet does not answer; this is from"),
         (
