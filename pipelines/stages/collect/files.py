@@ -96,7 +96,7 @@ def scan_csv(files: list[str], separator: str, quote: str | None, encoding: str)
         if others := found ^ columns[0]:
             raise DataRejectedError(
                 f"{Path(name).name} and {Path(files[0]).name} have different columns: only one of them has "
-                f"{shape.named(sorted(others))}; deliver files of one layout"
+                f"{shape.named(sorted(others))}; deliver files of one layout: what was not known earlier is an empty column there"
             )
     return pl.concat(frames, how="diagonal")  # the order of columns may differ between files
 
