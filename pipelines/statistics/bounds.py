@@ -34,7 +34,9 @@ def studentized(figures: Values, errors: Values, clusters: int, *, is_difference
     with np.errstate(invalid="ignore", divide="ignore"):
         moved = figures[0] - errors[0] * (figures - figures[0]) / errors
     values: Values = np.where(errors > 0, moved, figures)
-    return np.append(values, 2 * values[0] - values[1:]) if is_difference else widened(values, clusters)
+    if is_difference:
+        return _spread(np.append(values, 2 * values[0] - values[1:]), narrowness(clusters))
+    return widened(values, clusters)
 
 
 def widened(figures: Values, clusters: int) -> Values:
@@ -42,7 +44,11 @@ def widened(figures: Values, clusters: int) -> Values:
 
     Source: Hesterberg 2015, What Teachers Should Know about the Bootstrap (expanded percentiles; here by a factor).
     """
-    spread: Values = figures[0] + widening(clusters) * (figures - figures[0])
+    return _spread(figures, widening(clusters))
+
+
+def _spread(figures: Values, factor: float) -> Values:
+    spread: Values = figures[0] + factor * (figures - figures[0])
     return spread
 
 
@@ -52,8 +58,16 @@ def widening(clusters: int) -> float:
 
     if clusters < 2:  # no bound holds
         return 1.0
-    factor = stdtrit(clusters - 1, _TWO_SIDED) / stdtrit(np.inf, _TWO_SIDED) * (clusters / (clusters - 1)) ** 0.5
+    factor = stdtrit(clusters - 1, _TWO_SIDED) / stdtrit(np.inf, _TWO_SIDED) * narrowness(clusters)
     return float(f"{factor:.6g}")  # the last bits of Student's t depend on the platform
+
+
+def narrowness(clusters: int) -> float:
+    """Return the factor by which the spread of resampled clusters is too small: their variance divides by n, not by n - 1.
+
+    Source: Hesterberg 2004, Unbiasing the Bootstrap: Bootknife Sampling vs. Smoothing.
+    """
+    return float((clusters / (clusters - 1)) ** 0.5) if clusters > 1 else 1.0
 
 
 def errors(weights: Values, influences: Values) -> Values:

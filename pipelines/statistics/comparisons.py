@@ -35,7 +35,7 @@ def differences(
     if judgement.by_auc:
         return areas(outcomes, scores, clusters, resamples=resamples, seed=seed, others=others)
     losses, other_losses = judgement.losses(outcomes, scores), judgement.losses(outcomes, others)
-    return np.minimum(saved(losses, other_losses, clusters, resamples=resamples, seed=seed), 1.0)
+    return saved(losses, other_losses, clusters, resamples=resamples, seed=seed)
 
 
 def headlines(
@@ -63,16 +63,32 @@ def log_loss_differences(
         log_losses(outcomes, chances if judgement.form == "probabilities" else np.stack([1 - chances, chances], 1))
         for chances in (scores, others)
     )
-    return np.minimum(saved(losses, other_losses, clusters, resamples=resamples, seed=seed), 1.0)
+    return saved(losses, other_losses, clusters, resamples=resamples, seed=seed)
 
 
 def saved(
     losses: Scores, other_losses: Scores, clusters: Clusters, *, resamples: int, seed: int
 ) -> NDArray[np.float64]:
     """Return the share of the other losses that is saved, as measured, then values whose percentiles are its bounds."""
-    share_of = float(other_losses.mean()) or 1.0  # a perfect other model leaves nothing to save
-    gains = other_losses - losses
-    return resampled_means(gains, clusters, resamples=resamples, seed=seed, is_difference=True) / share_of
+    by_row = saved_by_row(losses, other_losses)
+    values = resampled_means(by_row, clusters, resamples=resamples, seed=seed, is_difference=True)
+    return np.minimum(values, 1.0) if losses.min() >= 0 else values
+
+
+def saved_by_row(losses: Scores, other_losses: Scores) -> Scores:
+    """Return numbers whose mean is the share of the other losses that is saved, and spreads as that share does.
+
+    Rows that are hard are hard for both models: divided by the other model's loss on all rows, what is saved on them would look like a
+    difference between the two. Losses may be costs, of which those below 0 are gains; the share is that of their size.
+
+    Source: Cochran 1977, Sampling Techniques, 6.4 (the linearized variance of a ratio).
+    """
+    gains, whole = other_losses - losses, other_losses * np.sign(other_losses.mean())
+    if not whole.any():
+        whole = np.ones(len(losses))  # a perfect other model leaves nothing to save
+    share = float(gains.mean()) / float(whole.mean())
+    by_row: Scores = share + (gains - share * whole) / float(whole.mean())
+    return by_row
 
 
 def bounded(values: NDArray[np.float64]) -> dict[str, float]:

@@ -3,7 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pipelines.stages.evaluate.gates.conditions import COST
 from pipelines.statistics import costs
+from tests.pipelines.evaluate.slices.made import figures, predictions
 
 MATRIX = ((0, 1), (9, 0))
 
@@ -36,3 +38,18 @@ def test_answer_among_several_labels_is_the_one_with_the_smallest_expected_cost(
     assert costs.best_answers("probabilities", scores, matrix).tolist() == [2, 0]
     assert costs.served_answers("probabilities", scores, 0.5).tolist() == [0, 0]
     assert costs.per_thousand(matrix, np.array([2, 1]), np.array([0, 0])).tolist() == [50_000, 1_000]
+
+
+@pytest.mark.parametrize("matrix", [MATRIX, ((-5, 1), (9, -20))])
+def test_better_answers_save_costs_and_add_to_gains(matrix: costs.Matrix) -> None:
+    """Of the second matrix, the answers of both models gain more than they cost."""
+    found = predictions("binary", worse="c")
+    measured = figures("binary", found, {"decisions": {"costs": matrix}})
+    model, live = (
+        costs.per_thousand(matrix, found.outcomes, costs.served_answers("probability", found.scores[name], 0.5)).mean()
+        for name in ("model", "live")
+    )
+    assert np.sign(model) == np.sign(live) == (1 if matrix == MATRIX else -1)
+    compared = measured.compared(*measured.metrics()[COST], "live")
+    assert compared["figure"] == pytest.approx((live - model) / abs(live))
+    assert compared["lower_bound"] < compared["figure"] < compared["upper_bound"] < 0  # it turns group c round

@@ -13,7 +13,7 @@ from pipelines.statistics import costs
 from pipelines.statistics.tasks import judgement
 
 _BASELINES = ("uncalibrated", "linear", "prior")
-FORMAT = 5  # also when figures change: whoever decides a bundle again is told of it, and does not blame the bundle
+FORMAT = 6  # also when figures change: whoever decides a bundle again is told of it, and does not blame the bundle
 
 
 def evidence(measuring: Figures, apart: tuple[gate.Check, ...] = ()) -> Evidence:

@@ -203,5 +203,7 @@ def checks(found: Mapping[str, Any]) -> list[gate.Check]:
     ]
 
 
-def _suspicion(live: Mapping[str, Any]) -> tuple[bool, float, float]:
-    return live["p_worse"] is None, live["p_worse"] or 0.0, live["figure"]
+def _suspicion(live: Mapping[str, Any]) -> tuple[bool, bool, float, float]:
+    """Return what orders slices: the largest loss of those that are shown to be worse, else the smallest p-value."""
+    p_value = 0.0 if live["is_worse"] or live["p_worse"] is None else live["p_worse"]
+    return live["p_worse"] is None, not live["is_worse"], p_value, live["figure"]

@@ -115,8 +115,7 @@ class Part:
                 return None
             return parts.area(self.outcomes, ours, self.blocks, theirs)
         losses, others = (judged.losses(self.outcomes, scores) for scores in (ours, theirs))
-        saved = (others - losses) / (float(others.mean()) or 1.0)
-        return parts.mean(saved, self.blocks, is_difference=True)
+        return parts.mean(comparisons.saved_by_row(losses, others), self.blocks, is_difference=True)
 
     def _headline(self) -> Statistic | None:
         judged = self.measuring.judged

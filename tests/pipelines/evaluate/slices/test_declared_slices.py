@@ -12,9 +12,14 @@ from contract.files import canonical_json
 from pipelines.stages.evaluate.gates import decision, gate
 from pipelines.stages.evaluate.gates.predictions import Predictions
 from pipelines.stages.evaluate.slices import declared
+from pipelines.statistics.tasks import judgement
 from tests.pipelines.evaluate.slices.made import KINDS, enumerated, figures, given, predictions
 
-BOUNDS = [0.820078, 0.845511, 0.797735, 0.852045, -0.006064, 0.014299, 0.322645, 0.34479]  # of format 5
+# Of format 6.
+BOUNDS = {
+    "binary": [0.820078, 0.845511, 0.797735, 0.852045, -0.006194, 0.014429, 0.322504, 0.344932],
+    "regression": [0.972963, 1.013816, 0.938133, 1.023658, 0.009095, 0.023397, 0.801137, 0.821675],
+}
 PLACES = ["place a", "place b", "place c", "place d"]
 
 
@@ -57,16 +62,22 @@ def test_holdout_with_one_positive_decides_nothing(row: int) -> None:
     assert decided["verdict"] == "held"
 
 
-def test_other_bounds_are_another_format() -> None:
-    decided = decision.decide(predictions("binary"), given("binary"))
+@pytest.mark.parametrize("kind", BOUNDS)
+def test_other_bounds_are_another_format(kind: str) -> None:
+    decided = decision.decide(predictions(kind), given(kind))
     entry, check = decided["slices"]["slices"][0], decided["checks"][0]
     found = [
         round(each[name], 6)
-        for each in (decided["figures"]["roc_auc"], entry["figures"]["headline"], entry["live"], check)
+        for each in (
+            decided["figures"][judgement(given(kind).target).headline],
+            entry["figures"]["headline"],
+            entry["live"],
+            check,
+        )
         for name in ("lower_bound", "upper_bound")
     ]
     # Where these change, raise the format: `gates --recompute` of a bundle with the former ones would blame the bundle.
-    assert (decided["format"], found) == (5, pytest.approx(BOUNDS, abs=2e-6))
+    assert (decided["format"], found) == (6, pytest.approx(BOUNDS[kind], abs=2e-6))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -25,6 +25,7 @@ def test_bounds_of_few_clusters_are_wider_as_students_t_is(clusters: int, factor
 @pytest.mark.parametrize("clusters", [0, 1, 10**7])
 def test_bounds_of_one_cluster_and_of_endlessly_many_are_not_widened(clusters: int) -> None:
     assert bounds.widening(clusters) == 1
+    assert bounds.narrowness(clusters) == pytest.approx(1, abs=1e-7)
 
 
 def test_figure_is_measured_in_its_own_error_and_widened() -> None:
@@ -36,7 +37,8 @@ def test_figure_is_measured_in_its_own_error_and_widened() -> None:
 
 def test_bounds_of_a_difference_are_as_far_from_it_on_both_sides() -> None:
     found = bounds.studentized(FIGURES, ERRORS, 31, is_difference=True)
-    assert found.tolist() == [2, 2.5, 1, 1.5, 3, 1.5, 3, 2.5, 1]
+    apart = (31 / 30) ** 0.5 * np.array([0, 0.5, -1, -0.5, 1, -0.5, 1, 0.5, -1])
+    assert found == pytest.approx(2 + apart)
     shown = comparisons.bounded(found)
     assert shown["upper_bound"] - 2 == pytest.approx(2 - shown["lower_bound"])
 
@@ -56,8 +58,11 @@ def test_part_in_few_clusters_is_widened_for_those() -> None:
     figure, difference = parts.resampled([of_a_figure, of_a_difference], clusters, resamples=500, seed=3)
     assert figure is not None
     assert difference is not None
-    unwidened = difference.bounds[: len(figure.bounds)]
-    assert figure.bounds == pytest.approx(bounds.widened(unwidened, 8), nan_ok=True)
+    # Both by the root of 8 / 7; a figure's by Student's t with 7 degrees of freedom as well, from a table.
+    unwidened = (difference.bounds[: len(figure.bounds)] - difference.bounds[0]) / (8 / 7) ** 0.5
+    assert figure.bounds == pytest.approx(
+        figure.bounds[0] + 2.364624 / 1.959964 * (8 / 7) ** 0.5 * unwidened, abs=1e-5, nan_ok=True
+    )
 
 
 @pytest.mark.parametrize(("successes", "rows"), [(0, 110), (1, 110), (2, 140), (30, 60), (110, 110)])

@@ -63,28 +63,69 @@ def test_difference_of_a_model_with_itself_is_nothing(objective: str) -> None:
     assert comparisons.bounded(found) == {"figure": 0, "lower_bound": 0, "upper_bound": 0}
 
 
-def test_loss_is_compared_as_a_share_of_the_other_one_over_whole_clusters() -> None:
+def test_loss_is_compared_as_a_share_of_the_other_one_over_whole_clusters_in_pairs() -> None:
     values = np.zeros(6)
     clusters = np.array([0, 0, 0, 0, 1, 2])
     scores, others = np.full(6, 1.0), np.array([2.0, 2.0, 2.0, 2.0, 1.0, 0.0])
     found = comparisons.differences(
         JUDGEMENTS["squared_error"], values, scores, others, clusters, resamples=1000, seed=1
     )
+    # 11 of 17 are saved; a row saves what it would by that share, and a difference: 3 - 11 / 17 × 4, and so on.
     gains, other = np.array([3, 3, 3, 3, 0, -1.0]), 17 / 6
-    assert found[0] == pytest.approx(gains.mean() / other)
+    apart = gains - 11 / 17 * others**2
+    assert found[0] == pytest.approx(11 / 17)
 
     def by_hand(drawn: tuple[int, ...]) -> tuple[float, float]:
-        each = [gains[clusters == cluster] for cluster in drawn]
+        each = [apart[clusters == cluster] for cluster in drawn]
         mean = np.concatenate(each).mean()
         return mean, np.sqrt(sum((values - mean).sum() ** 2 for values in each)) / sum(map(len, each))
 
-    # Three clusters are drawn from three: all ways to do that, each in its own standard error, and mirrored.
+    # Three clusters are drawn from three: all ways to do that, each in its own standard error, mirrored, and by the root of 3 / 2.
     mean, error = by_hand((0, 1, 2))
     ways = [by_hand(drawn) for drawn in np.ndindex(3, 3, 3)]
     studentized = [mean - error * (each - mean) / own if own > 0 else each for each, own in ways]
     both = [*studentized, *(2 * mean - each for each in studentized)]
-    possible = {round(min(each / other, 1.0), 6) for each in both}  # no more can be saved
+    possible = {round(min(11 / 17 + 1.5**0.5 * each / other, 1.0), 6) for each in both}  # no more can be saved
     assert set(found.round(6).tolist()) == possible
+
+
+def test_share_that_is_saved_on_every_day_has_no_spread_however_hard_the_days_are() -> None:
+    days = np.repeat(np.arange(20), 30)
+    others = np.random.default_rng(9).exponential(1 + days % 5)
+    found = comparisons.bounded(comparisons.saved(others * 0.75, others, days, **RESAMPLING))
+    assert tuple(found.values()) == pytest.approx((0.25, 0.25, 0.25))
+    # The spread of a share that differs by day, by brute force: both losses of whole days that are drawn.
+    losses = others * (0.75 + 0.1 * (days % 3))
+    found = comparisons.bounded(comparisons.saved(losses, others, days, resamples=4000, seed=1))
+    random, sums = np.random.default_rng(1), [np.bincount(days, each) for each in (losses, others)]
+    drawn = (random.integers(0, 20, 20) for _ in range(4000))
+    shares = [1 - sums[0][each].sum() / sums[1][each].sum() for each in drawn]
+    assert found["figure"] == pytest.approx(1 - losses.sum() / others.sum())
+    half = (found["upper_bound"] - found["lower_bound"]) / 2
+    assert half == pytest.approx(1.73 * np.std(shares), rel=0.08)  # Student's t of 95 % with 19 degrees of freedom
+
+
+@pytest.mark.parametrize(("losses", "figure"), [([0.0, 0.0, 0.0, 0.0], 0.0), ([1.0, 0.0, 2.0, 1.0], -1.0)])
+def test_perfect_other_model_leaves_nothing_to_save(losses: list[float], figure: float) -> None:
+    found = comparisons.saved(np.array(losses), np.zeros(4), np.arange(4), **RESAMPLING)
+    assert found[0] == figure
+    assert np.isfinite(found).all()
+
+
+def test_more_of_a_gain_is_saved_and_not_lost() -> None:
+    """Costs below 0 are gains: 6 in place of 4 saves half of their size, 2 in place of 4 loses as much."""
+    random = np.random.default_rng(2)
+    others, noise = random.normal(-4, 1, 60), random.normal(0, 0.3, 60)
+    others, noise = others - others.mean() - 4, noise - noise.mean()
+    for more, share in ((2, 0.5), (-2, -0.5), (6, 1.5)):
+        found = comparisons.bounded(comparisons.saved(others - more + noise, others, np.arange(60), **RESAMPLING))
+        assert found["figure"] == pytest.approx(share)
+        assert share - 0.3 < found["lower_bound"] < share < found["upper_bound"] < share + 0.3
+
+
+def test_perfect_model_saves_all_for_certain() -> None:
+    others = np.array([1.0, 0.5, 2.0, 0.1])
+    assert set(comparisons.saved(np.zeros(4), others, np.arange(4), **RESAMPLING)) == {1.0}
 
 
 def test_clusters_are_days_or_entities_or_rows() -> None:
