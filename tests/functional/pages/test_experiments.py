@@ -13,6 +13,8 @@ from harness import slice as sliced
 from tests.functional.commands import printed
 
 PAGE = "docs/how-to/tune.md"
+MEASURES = {"roc_auc", "pr_auc", "log_loss", "brier", "calibration_error", "precision", "recall"}
+OF_DVC = {"Experiment", "rev", "typ", "Created", "parent", "State", "Executor"}
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +44,12 @@ def test_experiments_are_run_queued_and_shown(project: Path) -> None:
     depths = {each["params"]["params.yaml"]["data"]["train"]["max_depth"] for each in found}
     assert depths == {4, 6, 10}
     assert len({each["metrics"]["metrics.json"]["data"]["log_loss"] for each in found}) == 3
-    # A terminal shortens the names of so many columns.
-    assert "train.max_depth" in printed(project, *show, "--csv")
+    columns = printed(project, *show, "--csv").splitlines()[0].split(",")
+    assert set(columns) - OF_DVC == {*MEASURES, "train.max_depth", "train.learning_rate"}
+    # As a person sees it: the names are whole, and a line fits on a screen.
+    table = printed(project, *show).splitlines()
+    assert {*MEASURES, "train.max_depth", "train.learning_rate"} <= set(table[1].split())
+    assert max(map(len, table)) < 200
     assert (project / "dvc.yaml").read_text() == before  # where DVCLive would declare its files
 
 
