@@ -17,7 +17,8 @@ def run(project: Path, *command: str, **more: str) -> subprocess.CompletedProces
     `more` is added to the environment.
     """
     private_directory(project / "site" / "repo")  # which DVC would make for everybody to write to
-    environment = more | {
+    environment = {"BULKHEAD_TRAINING_WEIGHT": "none"} | more  # other tests run beside it
+    environment |= {
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
         "HOME": str(project),
         "BULKHEAD_STORE": str(project / "store"),

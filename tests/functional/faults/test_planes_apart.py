@@ -35,7 +35,7 @@ def test_training_makes_and_publishes_a_bundle_when_the_fleet_is_gone(project: P
     params = copy / "params.yaml"
     params.write_text(params.read_text().replace("max_rounds: 1500", "max_rounds: 60"))
     path = f"PATH={copy / '.venv' / 'pipeline' / 'bin'}:/usr/bin:/bin"
-    trained = run(copy, "env", path, "dvc", "repro", BULKHEAD_TRAINING_WEIGHT="none")
+    trained = run(copy, "env", path, "dvc", "repro")
     assert trained.returncode == 0, trained.stdout + trained.stderr
     assert "Running stage 'train'" in trained.stdout
     published = run(copy, "env", path, "python", "-m", "pipelines", "publish")
