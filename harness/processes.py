@@ -85,6 +85,14 @@ def cpu_seconds(root: int) -> float:
     return sum(tree(root).values())
 
 
+def own_cpu_seconds(process: int) -> float:
+    """Return the CPU time of one process, and of its children that have ended; 0 if it has ended itself."""
+    try:
+        return parse_stat(Path(f"/proc/{process}/stat").read_text())[1]
+    except OSError:
+        return 0.0
+
+
 def waited_seconds(root: int) -> float:
     """Return how long a process tree's main threads have waited for a core, in seconds. Source: Linux, scheduler/sched-stats."""
     waited = 0.0

@@ -1,102 +1,149 @@
-"""The drill of training beside a fleet: four training processes and a memory hog at full tilt, at 70 % of the rate that the fleet sustains.
+"""The drill of training beside a fleet: training processes and a memory hog at full tilt, at shares of the rate that the fleet sustains.
 
-The fleet has a high weight, where it can have one (`BULKHEAD_FLEET_WEIGHT`). A fleet of the usual weight, the same processes without
-cgroups, each side alone, and training that keeps to all cores but one, as `taskset` does it, are measured in the same run, in turns.
+At each share, in turns: a fleet of a high weight, where it can have one (`BULKHEAD_FLEET_WEIGHT`), and one of the usual weight, each alone
+and beside training in its cgroup; the latter beside the same processes without cgroups, too. At the highest share also beside training
+that keeps to all cores but one, as `taskset` does it.
 """
 
 from __future__ import annotations
 
 import os
-import signal
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Set
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from contract.environment.cgroups import places
 from drills.callers.good import ROWS, Answers
 from drills.fleet.fleets import DrilledFleet, asked, fleets
+from drills.fleet.full_tilt import MANAGED, TRAINERS, UNMANAGED, Training, training
 from drills.results import Result
 from drills.under_load import REQUESTS, SHARE
 from fleet.isolation import weight
-from fleet.supervisor.processes import FLEET_MARK, marked
-from harness import PROJECT, processes
+from fleet.supervisor.processes import FLEET_MARK, marked, programs
+from harness import processes
 from harness.bundles import Bundle
 from harness.load import generators
-from harness.waiting import until
-from pipelines.machine import contained
 
-_TRAINERS = 4
-_HOG_MB, _LIMIT_MB = 1000, 4000
-_TURNS = 2
-_ALONE_S, _CAPACITY_S = 12.0, 5.0
+SHARES = (0.1, 0.3, 0.5, SHARE)
+_TURNS = 3
+_EACH_S, _CALLERS_START_S, _CAPACITY_S = 3.5, 1.0, 5.0
 _SUSTAINED_P99_MS, _STEP = 20.0, 0.8
 _WEIGHT = 10_000
 _GROWTH, _SPEED = 1.10, 0.95  # at most of p99, at least of training's rounds per CPU second
-MANAGED = {contained.WEIGHT: "idle", contained.MEMORY: str(_LIMIT_MB)}
-UNMANAGED = {contained.WEIGHT: "none", contained.MEMORY: "none"}
+HIGH, USUAL = "high weight", "usual weight"
+ALONE, MANAGED_CASE, APART, UNMANAGED_CASE = "none", "in its cgroup", "on a core less", "in no cgroup"
+
+
+class Case(NamedTuple):
+    """What is measured together: the fleet's weight, the training beside it, and the share of the sustained rate."""
+
+    fleet: str
+    beside: str
+    share: float
 
 
 @dataclass
-class Case:
-    """The measurements of one case, one for each turn."""
+class Measured:
+    """The measurements of one case, over all turns.
+
+    Attributes:
+        p99_ms: of each turn.
+        served_s: CPU time of Envoys and replicas.
+        rounds, cpu_s, seconds: of training, and the time in which it did them.
+    """
 
     p99_ms: list[float] = field(default_factory=list)
-    p50_ms: list[float] = field(default_factory=list)
-    rounds_per_s: list[float] = field(default_factory=list)
-    rounds_per_cpu_s: list[float] = field(default_factory=list)
     asked: int = 0
     failed: int = 0
+    served_s: float = 0.0
+    rounds: int = 0
+    cpu_s: float = 0.0
+    seconds: float = 0.0
 
-    def add(self, found: Mapping[str, Any]) -> None:
-        """Add the counts of good callers."""
+    def add(self, found: Mapping[str, Any], served_s: float) -> None:
+        """Add the counts of good callers, and the CPU time that their requests took."""
+        self.served_s += served_s
         self.p99_ms.append(found["p99_ms"])
-        self.p50_ms.append(found["p50_ms"])
         self.asked += found["asked"]
         self.failed += found["failed"]
 
-    def train(self, progress: Callable[[], tuple[int, float]], seconds: float) -> None:
-        """Add training's speed over so many seconds."""
-        rounds, cpu_s, began = *progress(), time.monotonic()
+    def train(self, beside: Training, seconds: float) -> None:
+        """Add training's work in so many seconds."""
+        (rounds, cpu_s), began = beside.progress(), time.monotonic()
         time.sleep(seconds)
-        done, used = (after - before for after, before in zip(progress(), (rounds, cpu_s), strict=True))
-        self.rounds_per_s.append(done / (time.monotonic() - began))
-        self.rounds_per_cpu_s.append(done / used if used else 0.0)
+        (done, used_s), ended = beside.progress(), time.monotonic()
+        self.rounds += done - rounds
+        self.cpu_s += used_s - cpu_s
+        self.seconds += ended - began
+
+    @property
+    def latency_ms(self) -> float:
+        """The median of the turns' p99."""
+        return statistics.median(self.p99_ms)
+
+    @property
+    def request_ms(self) -> float:
+        """The CPU time of a request, of Envoys and replicas together."""
+        return self.served_s / self.asked * 1000
 
 
 def contention(bundle: Bundle) -> list[Result]:
     """Measure the fleet and training alone, beside each other, and beside each other without cgroups."""
-    with fleets(bundle) as (one,):
+    with ExitStack() as stack:
+        (one,) = stack.enter_context(fleets(bundle))
         one.weight = _WEIGHT
         one.serve(2)
-        rate = _rate(one, bundle)
-        beside_s = max(_ALONE_S, 1.03 * REQUESTS / rate / _TURNS)
-        alone, managed, usual, unmanaged, trained, apart = Case(), Case(), Case(), Case(), Case(), Case()
+        sustained = _sustained(one, bundle)
+        trainings = {
+            MANAGED_CASE: stack.enter_context(training(MANAGED)),
+            APART: stack.enter_context(training(MANAGED, cores=_all_but_one())),
+            UNMANAGED_CASE: stack.enter_context(training(UNMANAGED)),
+        }
+        each_s = max(_EACH_S, 1.03 * REQUESTS / _TURNS / 2 / sum(share * sustained for share in SHARES))
+        found = {case: Measured() for case in cases()}
+        trained = Measured()
         for _ in range(_TURNS):
-            with asked(one, rate, _ALONE_S, one.first, rows=ROWS) as found:
-                pass
-            alone.add(found)
-            _beside(one, rate, beside_s, MANAGED, managed)
-            with unweighed(one):
-                _beside(one, rate, _ALONE_S, MANAGED, usual)
-                _beside(one, rate, _ALONE_S, UNMANAGED, unmanaged)
-            _beside(one, rate, _ALONE_S, MANAGED, apart, _all_but_one())
-            with training(MANAGED) as progress:
-                trained.train(progress, _ALONE_S)
-    both = {"together, fleet of the usual weight": usual, "together, training on a core less": apart}
-    for name, case in {"alone": alone, "together": managed, "together without cgroups": unmanaged, **both}.items():
-        _tell(f"fleet {name}", case)
-    for name, case in {"alone": trained, "together": managed, "together without cgroups": unmanaged, **both}.items():
-        _tell_training(name, case)
-    for name, case in both.items():
-        print(f"  {name}: p99 {_ratio(case, alone):.2f} times that alone")
-    return _results(rate, alone, managed, unmanaged, trained)
+            for case, measured in found.items():
+                with unweighed(one) if case.fleet == USUAL else nullcontext():
+                    _measure(one, case.share * sustained, each_s, trainings.get(case.beside), measured)
+            with trainings[MANAGED_CASE].going():
+                trained.train(trainings[MANAGED_CASE], each_s)
+    print("\n".join(table(found, trained, sustained)))
+    return results(found, trained, sustained)
+
+
+def cases() -> Iterator[Case]:
+    """Yield the cases of a turn; a fleet that the worst one has overwhelmed rests until the next share."""
+    for share in SHARES:
+        for weighed in (HIGH, USUAL):
+            yield from (Case(weighed, beside, share) for beside in (ALONE, MANAGED_CASE))
+        if share == SHARE:
+            yield Case(HIGH, APART, share)
+        yield Case(USUAL, UNMANAGED_CASE, share)
+
+
+def _measure(one: DrilledFleet, rate: float, seconds: float, beside: Training | None, measured: Measured) -> None:
+    before_s = _served_s(one)
+    with beside.going() if beside else nullcontext(), asked(one, rate, seconds, one.first, rows=ROWS) as found:
+        if beside:
+            time.sleep(_CALLERS_START_S)
+            measured.train(beside, seconds - _CALLERS_START_S)
+    measured.add(found, _served_s(one) - before_s)
+
+
+def _served_s(one: DrilledFleet) -> float:
+    """Return the CPU time of Envoys and replicas so far."""
+    found = programs({FLEET_MARK: str(one.root)})
+    return sum(
+        processes.own_cpu_seconds(process)
+        for name, members in found.items()
+        if name.startswith(("envoy-", one.first[:8]))
+        for process in members
+    )
 
 
 @contextmanager
@@ -128,8 +175,8 @@ def _move(one: DrilledFleet, group: Path) -> None:
             (group / "cgroup.procs").write_text(str(process))
 
 
-def _rate(one: DrilledFleet, bundle: Bundle) -> float:
-    """Return 70 % of the rate that the fleet sustains with its callers on this machine, too."""
+def _sustained(one: DrilledFleet, bundle: Bundle) -> float:
+    """Return the rate that the fleet sustains with its callers on this machine, too."""
     requests = generators.encode(Answers(bundle.path).requests)
     job = generators.Job(one.ports[0], requests, os.getpid(), seconds=_CAPACITY_S)
     saturated = generators.run(generators.HTTP, job)
@@ -138,8 +185,8 @@ def _rate(one: DrilledFleet, bundle: Bundle) -> float:
         with asked(one, rate, _CAPACITY_S, one.first, rows=ROWS) as found:
             pass
         if found["p99_ms"] < _SUSTAINED_P99_MS and not found["failed"]:
-            print(f"  {rate:.0f} requests a second are sustained; asked {SHARE * rate:.0f} times a second")
-            return SHARE * rate
+            print(f"  {rate:.0f} requests a second are sustained")
+            return rate
         rate *= _STEP
 
 
@@ -149,77 +196,51 @@ def _all_but_one() -> set[int]:
     return cores - {min(cores)} or cores
 
 
-def _beside(
-    one: DrilledFleet,
-    rate: float,
-    seconds: float,
-    settings: Mapping[str, str],
-    case: Case,
-    cores: Set[int] | None = None,
-) -> None:
-    with training(settings, cores=cores) as progress, asked(one, rate, seconds, one.first, rows=ROWS) as found:
-        case.train(progress, seconds - 1)
-    case.add(found)
+def growth(found: Mapping[Case, Measured], case: Case) -> float:
+    """Return p99 beside training, as a multiple of that of the same fleet alone."""
+    return found[case].latency_ms / found[case._replace(beside=ALONE)].latency_ms
 
 
-@contextmanager
-def training(settings: Mapping[str, str], cores: Set[int] | None = None) -> Iterator[Callable[[], tuple[int, float]]]:
-    """Run training and a memory hog during the block; yield a function that returns the rounds of boosting and their CPU seconds so far.
-
-    Args:
-        cores: that they keep to; None for all.
-    """
-    taskset = ["taskset", "--cpu-list", ",".join(map(str, cores))] if cores else []
-    with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
-        files = [Path(scratch, str(number)) for number in range(_TRAINERS)]
-        hog, trained = Path(scratch, "hog"), list[int]()
-        for file in (*files, hog):
-            command = [*taskset, sys.executable, "-m", "drills.training.endless", str(file)]
-            command += ["--hog", str(_HOG_MB)] if file == hog else []
-            # A session each: the kernel would share the time of one among all of them (sched(7), autogroup).
-            process = subprocess.Popen(command, cwd=PROJECT, env=os.environ | settings, start_new_session=True)
-            stack.callback(_end, process)
-            trained += [] if file == hog else [process.pid]
-        # Under other load the least share may take long.
-        until(
-            lambda: all(file.exists() and file.stat().st_size for file in (*files, hog)),
-            "training to begin",
-            limit_s=300,
-        )
-        yield lambda: (sum(file.stat().st_size for file in files), sum(map(processes.cpu_seconds, trained)))
+def kept(measured: Measured, trained: Measured) -> tuple[float, float]:
+    """Return training's rounds as shares of those that it does alone: in the same time, and in the same CPU time."""
+    in_time = measured.rounds / measured.seconds / (trained.rounds / trained.seconds)
+    of_cpu = measured.rounds / measured.cpu_s if measured.cpu_s else 0.0
+    return in_time, of_cpu / (trained.rounds / trained.cpu_s)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.send_signal(signal.SIGTERM)  # a guard passes it on, and removes the cgroup
-    process.wait()
+def table(found: Mapping[Case, Measured], trained: Measured, sustained: float) -> Iterator[str]:
+    """Yield a line for each case; growth and rounds are beside those of the fleet, and of training, alone."""
+    heads = f"{'p99':>9} {'CPU':>7} {'failed':>17} {'growth':>8} {'rounds':>7} {'a CPU second':>13}"
+    yield f"  {'load':13} {'fleet':13} {'training':15} {heads}"
+    for case, measured in found.items():
+        load, failed = f"{case.share:.0%}, {case.share * sustained:.0f}/s", f"{measured.failed:,} of {measured.asked:,}"
+        took = f"{measured.latency_ms:6.1f} ms {measured.request_ms:4.2f} ms"
+        line = f"  {load:13} {case.fleet:13} {case.beside:15} {took} {failed:>17}"
+        if case.beside != ALONE:
+            in_time, of_cpu = kept(measured, trained)
+            line += f" {growth(found, case):7.2f}× {in_time:7.0%} {of_cpu:13.0%}"
+        yield line
 
 
-def _tell(name: str, case: Case) -> None:
-    p50, p99 = (statistics.median(values) for values in (case.p50_ms, case.p99_ms))
-    print(f"  {name}: p50 {p50:.1f} ms, p99 {p99:.1f} ms; {case.failed} of {case.asked:,} failed")
+def results(found: Mapping[Case, Measured], trained: Measured, sustained: float) -> list[Result]:
+    """Return whether each request was answered, and for each share whether p99 and training's work stay within the bars."""
+    managed = [measured for case, measured in found.items() if case.beside == MANAGED_CASE]
+    failed, sent = sum(measured.failed for measured in managed), sum(measured.asked for measured in managed)
+    all_told = _told(", ".join(f"{share * sustained:.0f}" for share in SHARES))
+    judged = [Result(33, "training at full tilt", all_told, sent, failed, "each has the golden answer", not failed)]
+    for share in SHARES:
+        case, without = Case(HIGH, MANAGED_CASE, share), Case(USUAL, UNMANAGED_CASE, share)
+        told, measured = _told(f"{share * sustained:.0f}"), found[case]
+        grown, (_, work) = growth(found, case), kept(measured, trained)
+        latency = f"{grown:.2f} times that alone, {_GROWTH} at most; {growth(found, without):.2f} without cgroups"
+        rounds = f"{work:.0%} of the rounds per CPU second that it does alone, {_SPEED:.0%} at least"
+        at = f"at {share:.0%} of what is sustained"
+        judged += [
+            Result(33, f"p99 beside training, {at}", told, measured.asked, 0, latency, grown <= _GROWTH),
+            Result(33, f"speed of training, {at}", told, measured.asked, 0, rounds, work >= _SPEED),
+        ]
+    return judged
 
 
-def _tell_training(name: str, case: Case) -> None:
-    speed, efficiency = (statistics.median(values) for values in (case.rounds_per_s, case.rounds_per_cpu_s))
-    print(f"  training {name}: {speed:.1f} rounds a second, {efficiency:.1f} a CPU second")
-
-
-def _ratio(case: Case, alone: Case) -> float:
-    return statistics.median(case.p99_ms) / statistics.median(alone.p99_ms)
-
-
-def _results(rate: float, alone: Case, managed: Case, unmanaged: Case, trained: Case) -> list[Result]:
-    growth, without = _ratio(managed, alone), _ratio(unmanaged, alone)
-    kept = statistics.median(managed.rounds_per_cpu_s) / statistics.median(trained.rounds_per_cpu_s)
-    told = f"{_TRAINERS} training processes and a memory hog at {rate:.0f} requests/s"
-
-    def result(name: str, invariant: str, *, holds: bool, failed: int = 0) -> Result:
-        return Result(33, name, told, managed.asked, failed, invariant, holds)
-
-    latency = f"{growth:.2f} times that alone, {_GROWTH} at most; {without:.2f} without cgroups"
-    work = f"{kept:.0%} of the rounds per CPU second that it does alone, {_SPEED:.0%} at least"
-    return [
-        result("training at full tilt", "each has the golden answer", holds=not managed.failed, failed=managed.failed),
-        result("p99 beside training", latency, holds=growth <= _GROWTH),
-        result("speed of training", work, holds=kept >= _SPEED),
-    ]
+def _told(rates: str) -> str:
+    return f"{TRAINERS} training processes and a memory hog at {rates} requests/s"

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from contract.environment.cgroups import places
-from drills.fleet.contention import MANAGED
+from drills.fleet import contention
+from drills.fleet.contention import Case, Measured
 from drills.fleet.fleets import asked, fleets
+from drills.fleet.full_tilt import MANAGED, UNMANAGED, training
 from drills.training.endless import CGROUP
 from harness import PROJECT
 from harness.bundles import Bundle
@@ -58,3 +60,46 @@ def test_no_request_fails_beside_training_that_gets_what_the_fleet_leaves(
         assert (found["asked"] > 100, found["failed"]) == (True, 0)
         assert all(_cgroups_of(guard) for guard in guards)
     assert not [leaf for leaf in own.leaves if any((leaf.parent / str(guard)).exists() for guard in guards)]
+
+
+def test_training_works_only_while_it_is_wanted_and_ends() -> None:
+    with training(UNMANAGED, trainers=1, hog_mb=10) as stopped:
+        processes = [*stopped.trainers, stopped.hog]
+        until(lambda: {_state(process.pid) for process in processes} == {"T"}, "training to stop")
+        rounds, used_s = stopped.progress()
+        with stopped.going():
+            until(lambda: stopped.progress()[0] > rounds, "training to go on")
+        assert stopped.progress()[1] > used_s
+        until(lambda: _state(stopped.hog.pid) == "T", "the hog to stop again")
+    assert all(process.poll() is not None for process in processes)
+
+
+def _state(process: int) -> str:
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def test_growth_is_against_the_same_fleet_alone_and_work_against_training_alone() -> None:
+    found = {case: Measured([10.0], 100, 0, 0.1, 90, 1.0, 2.0) for case in contention.cases()}
+    for share in contention.SHARES:
+        found[Case(contention.HIGH, contention.MANAGED_CASE, share)].p99_ms = [10.9]
+    heaviest = contention.SHARES[-1]
+    found[Case(contention.HIGH, contention.ALONE, heaviest)].p99_ms = [9.0]
+    found[Case(contention.USUAL, contention.UNMANAGED_CASE, heaviest)].p99_ms = [500.0]
+    trained = Measured(rounds=200, cpu_s=2.0, seconds=2.0)
+    judged = {result.name: result for result in contention.results(found, trained, 1000.0)}
+    within, beyond = (judged[f"p99 beside training, at {share} of what is sustained"] for share in ("50%", "70%"))
+    assert (within.holds, beyond.holds) == (True, False)
+    assert (within.invariant[:4], beyond.invariant) == (
+        "1.09",
+        "1.21 times that alone, 1.1 at most; 50.00 without cgroups",
+    )
+    assert not judged["speed of training, at 10% of what is sustained"].holds  # 90 rounds a CPU second instead of 100
+    assert contention.kept(Measured(rounds=90, cpu_s=1.0, seconds=2.0), trained) == (0.45, 0.9)
+    assert len(list(contention.table(found, trained, 1000.0))) == len(found) + 1
+
+
+def test_a_request_that_failed_at_any_share_breaks_the_promise() -> None:
+    found = {case: Measured([10.0], 100, 0, 0.1, 100, 1.0, 2.0) for case in contention.cases()}
+    found[Case(contention.HIGH, contention.MANAGED_CASE, contention.SHARES[0])].failed = 1
+    first = contention.results(found, Measured(rounds=200, cpu_s=2.0, seconds=2.0), 1000.0)[0]
+    assert (first.requests, first.failed, first.holds) == (2 * 100 * len(contention.SHARES), 1, False)
