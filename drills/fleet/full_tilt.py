@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence, Set
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,7 +50,7 @@ class Training:
 
     def _send(self, number: int) -> None:
         for process in (*self.trainers, self.hog):
-            os.killpg(process.pid, number)  # a stage and its guard
+            _send(process, number)
 
 
 @contextmanager
@@ -87,5 +87,10 @@ def _has_begun(file: Path) -> bool:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.send_signal(signal.SIGTERM)  # a guard passes it on, and removes the cgroup
-    os.killpg(process.pid, signal.SIGCONT)
+    _send(process, signal.SIGCONT)
     process.wait()
+
+
+def _send(process: subprocess.Popen[bytes], number: int) -> None:
+    with suppress(ProcessLookupError):  # it has ended, at the memory limit for example
+        os.killpg(process.pid, number)  # a stage and its guard
