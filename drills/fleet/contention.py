@@ -127,23 +127,21 @@ def cases() -> Iterator[Case]:
 
 
 def _measure(one: DrilledFleet, rate: float, seconds: float, beside: Training | None, measured: Measured) -> None:
-    before_s = _served_s(one)
+    before = _served(one)
     with beside.going() if beside else nullcontext(), asked(one, rate, seconds, one.first, rows=ROWS) as found:
         if beside:
             time.sleep(_CALLERS_START_S)
             measured.train(beside, seconds - _CALLERS_START_S)
-    measured.add(found, _served_s(one) - before_s)
+    measured.add(found, sum(now - before.get(process, 0.0) for process, now in _served(one).items()))
 
 
-def _served_s(one: DrilledFleet) -> float:
-    """Return the CPU time of Envoys and replicas so far."""
+def _served(one: DrilledFleet) -> dict[int, float]:
+    """Return the CPU seconds so far of each process that is an Envoy's or a replica's."""
     found = programs({FLEET_MARK: str(one.root)})
-    return sum(
-        processes.own_cpu_seconds(process)
-        for name, members in found.items()
-        if name.startswith(("envoy-", one.first[:8]))
-        for process in members
-    )
+    members = [
+        process for name, pids in found.items() if name.startswith(("envoy-", one.first[:8])) for process in pids
+    ]
+    return {process: processes.own_cpu_seconds(process) for process in members}
 
 
 @contextmanager
