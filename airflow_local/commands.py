@@ -45,8 +45,8 @@ def run(arguments: list[str]) -> int:
 
 
 def _parsed(arguments: list[str]) -> Callable[[], int]:
-    parser = command_line.Parser(
-        "airflow-local", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = command_line.parser(
+        prog="airflow-local", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="up | down | status | cli | worker")
     up = verbs.add_parser("up", help="start everything and wait until it is healthy")

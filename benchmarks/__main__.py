@@ -53,7 +53,7 @@ _IDLE_LOAD = 0.5
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure the named benchmarks; return 1 if one failed."""
-    parser = command_line.Parser(prog="python -m benchmarks", description=__doc__)
+    parser = command_line.parser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"default: all of {', '.join(BENCHMARKS)}")
     names = parser.parse_args(arguments).names
     if unknown := [name for name in names if name not in BENCHMARKS]:

@@ -35,6 +35,7 @@ def tell(what: bytes) -> None:
 
 
 _keep_bundle_unchanged()
-# numpy's docstrings: nobody reads those of a server, which would attach them for 4 ms of its start.
-sys.modules.setdefault("numpy._core._add_newdocs", ModuleType("unused"))
+# numpy's docstrings: nobody reads those of a server, which would attach them for 5 ms of its start.
+for _name in ("_add_newdocs", "_add_newdocs_scalars"):
+    sys.modules.setdefault(f"numpy._core.{_name}", ModuleType("unused"))
 tell(LOADING)  # before anything is imported that may fail

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import errno
 import io
 import json
@@ -12,9 +11,12 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from contract.errors import EXIT_USAGE, BulkheadError, ConfigurationError, UnavailableError
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
 
 _TRANSIENT = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 _REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
@@ -22,13 +24,22 @@ _MISPLACED = (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG, err
 _SIGNALLED = 128  # plus the signal's number: the exit code of a shell for a process that a signal ended
 
 
-class Parser(argparse.ArgumentParser):
-    """A parser of arguments that ends with 64 (EX_USAGE) where they are wrong, which no caller retries; argparse's own ends with 2."""
+def parser(**options: Any) -> ArgumentParser:
+    """Return a parser of arguments that ends with 64 (EX_USAGE) where they are wrong, which no caller retries; argparse's own ends with 2.
 
-    def error(self, message: str) -> NoReturn:
-        """Print the message, and end the process."""
-        tell(f"{self.prog}: {message}; see --help")
-        sys.exit(EXIT_USAGE)
+    A server, which parses none, would wait for `argparse` at each start.
+    """
+    import argparse
+
+    class Parser(argparse.ArgumentParser):
+        """A parser that says what is wrong in one line."""
+
+        def error(self, message: str) -> NoReturn:
+            """Print the message, and end the process."""
+            tell(f"{self.prog}: {message}; see --help")
+            sys.exit(EXIT_USAGE)
+
+    return Parser(**options)
 
 
 def run(command: Callable[[], int], *, stopped: str, as_json: bool = False, in_one_line: bool = False) -> int:

@@ -46,7 +46,7 @@ _DRILLS: dict[str, Callable[[Bundle, argparse.Namespace], list[results.Result]]]
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the named drills; return 1 if an invariant broke."""
-    parser = command_line.Parser(prog="python -m drills", description=__doc__)
+    parser = command_line.parser(prog="python -m drills", description=__doc__)
     parser.add_argument("drill", nargs="*", help=f"{', '.join(_DRILLS)} (default: all)")
     parser.add_argument("--requests", type=int, default=100_000, help="number of hostile requests (default: 100,000)")
     parser.add_argument("--seed", type=int, default=1, help="seed of hostile requests and of moments (default: 1)")

@@ -133,7 +133,7 @@ def _canary(text: str) -> int | Judged | None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command_line.Parser(prog="fleet", description=__doc__)
+    parser = command_line.parser(prog="fleet", description=__doc__)
     # Read by `_elsewhere`; here for the help.
     parser.add_argument("--target", metavar="machine | kubernetes", help="whose fleet; default: of this machine")
     commands = verbs.Verbs(parser, verbs.common())

@@ -79,7 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     """Return the parser of all commands; one with arguments of its own has them if it is among the words."""
-    parser = command_line.Parser(prog="python -m pipelines", description=__doc__)
+    parser = command_line.parser(prog="python -m pipelines", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in (STAGES | COMMANDS).items():
         stage = commands.add_parser(name, help=text, description=text)

@@ -20,7 +20,7 @@ PAGES: dict[str, Callable[[str], str]] = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = command_line.Parser(prog="python -m docs.generate", description=__doc__)
+    parser = command_line.parser(prog="python -m docs.generate", description=__doc__)
     text = "take the figures of benchmarks/results.json over; say when and on which machine they were measured"
     parser.add_argument("--record", metavar="MEASURED", help=text)
     measured = parser.parse_args(arguments).record

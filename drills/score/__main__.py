@@ -14,7 +14,7 @@ SLICE = PROJECT / "var/test/slice"
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the score; return 0 whatever it is."""
-    parser = command_line.Parser(prog="python -m drills.score", description=__doc__)
+    parser = command_line.parser(prog="python -m drills.score", description=__doc__)
     text = "where the pipeline has run (default: here, else var/test/slice)"
     parser.add_argument("directory", nargs="?", type=Path, help=text)
     place: Path = parser.parse_args(arguments).directory or (PROJECT if (PROJECT / "build/bundle").is_dir() else SLICE)

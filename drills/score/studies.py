@@ -55,7 +55,7 @@ def changes(kept: dict[str, dict[str, Any]], params: Params) -> dict[str, list[s
 
 def main(arguments: list[str] | None = None) -> None:
     """Keep the verdicts, or print what has changed since."""
-    parser = command_line.Parser(prog="python -m drills.score.studies", description=__doc__)
+    parser = command_line.parser(prog="python -m drills.score.studies", description=__doc__)
     parser.add_argument("file", nargs="?", type=Path, default=FILE, help=f"of the kept studies (default: {FILE.name})")
     parser.add_argument(
         "--keep", action="store_true", help="keep the verdicts of `tune` and `staleness`, which ran here"

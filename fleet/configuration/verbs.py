@@ -17,7 +17,7 @@ from fleet.configuration.state import Bounds
 
 def common() -> argparse.ArgumentParser:
     """Return the parser of the options of every verb."""
-    parser = command_line.Parser(add_help=False)
+    parser = command_line.parser(add_help=False)
     parser.add_argument("--json", action="store_true", help="print the fleet's status, or the error, as JSON")
     return parser
 

@@ -26,7 +26,7 @@ _HOST = re.compile(r"(\d{1,3}(?:\.\d{1,3}){3})(?::(\d{1,5}):(\d{1,5}))?")
 
 def main(arguments: list[str] | None = None) -> int:
     """Write the configuration and become Envoy, or only write it; return the exit code (`contract.errors`)."""
-    parser = command_line.Parser(prog="python -m fleet.envoy.front", description=__doc__)
+    parser = command_line.parser(prog="python -m fleet.envoy.front", description=__doc__)
     parser.add_argument(
         "host", type=_host, nargs="+", metavar="HOST", help="an IPv4 address, or ADDRESS:HTTP_PORT:GRPC_PORT"
     )

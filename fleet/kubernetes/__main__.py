@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
         "--force", action="store_true", help="take over fields that others have set, by hand for example"
     )
     common.add_argument("--why", default="", metavar="TEXT", help="the reason, for `history`")
-    parser = command_line.Parser(prog="fleet --target kubernetes", description=__doc__)
+    parser = command_line.parser(prog="fleet --target kubernetes", description=__doc__)
     commands = verbs.Verbs(parser, common)
     up = commands.add("up", "apply all manifests, as an administrator", lambda fleet, options: fleet.up(options.file))
     up.add_argument("--file", type=Path, help="a `fleet.yaml` to declare replicas, canary and limits from")

@@ -91,9 +91,9 @@ def _init(store: Store, _settings: Settings, options: argparse.Namespace) -> tup
 
 
 def _parser() -> argparse.ArgumentParser:
-    common = command_line.Parser(add_help=False)
+    common = command_line.parser(add_help=False)
     common.add_argument("--json", action="store_true", help="print JSON, the error too")
-    parser = command_line.Parser(prog="store", description=__doc__)
+    parser = command_line.parser(prog="store", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, run: Callable[..., tuple[Any, str]], text: str) -> argparse.ArgumentParser:

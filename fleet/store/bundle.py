@@ -55,7 +55,7 @@ def verdict(bundle: Path, public_keys: Sequence[bytes]) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command_line.Parser(prog="bundle", description=__doc__)
+    parser = command_line.parser(prog="bundle", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     text = "check signature, manifest, provenance and SBOM; nothing of the bundle is run"
     command = commands.add_parser("verify", help=text, description=text)

@@ -31,7 +31,7 @@ def test_command_gives_its_own_exit_code(capsys: pytest.CaptureFixture[str]) -> 
     ("arguments", "said"), [([], "required: COMMAND"), (["down"], "invalid choice: 'down'"), (["up", "x"], "x")]
 )
 def test_wrong_usage_ends_with_64(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    parser = command_line.Parser(prog="fleet")
+    parser = command_line.parser(prog="fleet")
     parser.add_subparsers(required=True, metavar="COMMAND").add_parser("up")
     with pytest.raises(SystemExit) as stopped:
         parser.parse_args(arguments)

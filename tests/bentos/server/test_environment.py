@@ -84,6 +84,7 @@ def test_no_module_imports_pickle(path: Path) -> None:
                 "_bentoml_impl",
                 "starlette",
                 "opentelemetry",
+                "argparse",
                 "email",
                 "google.protobuf.text_format",
             },
