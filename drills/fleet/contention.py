@@ -117,7 +117,7 @@ def contention(bundle: Bundle) -> list[Result]:
 
 
 def cases() -> Iterator[Case]:
-    """Yield the cases of a turn; a fleet that the worst one has overwhelmed rests until the next share."""
+    """Yield the cases of a turn, share by share; the one that overwhelms the fleet is the last of each."""
     for share in SHARES:
         for weighed in (HIGH, USUAL):
             yield from (Case(weighed, beside, share) for beside in (ALONE, MANAGED_CASE))

@@ -97,6 +97,8 @@ def _flow(value: object) -> str:
     """Return a value as YAML on one line."""
     if value is None:
         return "null"
+    if isinstance(value, Mirror) and value == Mirror(value.bundle):
+        return _flow(value.bundle)  # a copy of each request, as earlier versions read it
     if isinstance(value, (Bounds, Trial, Mirror, Limits)):
         return "{" + ", ".join(f"{field.name}: {_flow(getattr(value, field.name))}" for field in fields(value)) + "}"
     # Digits alone, or with an `e` between them, would be read as a number.

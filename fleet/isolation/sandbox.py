@@ -159,5 +159,4 @@ def _options(sandbox: Sandbox, python: Path, environment: Mapping[str, str], *re
 
 def _entered(sandbox: Sandbox, python: Path, arguments: Sequence[str]) -> list[str]:
     uid = sandbox.uid if sandbox.kind == OTHER_USER else 0
-    # The bundle's digest, which the launcher has just compared, holds sources and bytecode alike: Python need not read the sources.
-    return [str(python), "-I", "-S", "--check-hash-based-pycs", "never", "/enter.py", str(uid), *arguments]
+    return [str(python), "-I", "-S", "/enter.py", str(uid), *arguments]

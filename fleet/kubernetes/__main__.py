@@ -59,7 +59,13 @@ def _overlay(given: str) -> Path:
 
 
 def _deploy(fleet: ClusterFleet, options: argparse.Namespace) -> None:
-    for is_given, option in ((options.shadow, "--shadow"), (options.canary == "auto", "--canary auto")):
+    # `--percent` is a shadow's; a canary's share is the value of `--canary`.
+    refused = {
+        "--shadow": options.shadow,
+        "--percent": options.percent is not None,
+        "--canary auto": options.canary == "auto",
+    }
+    for option, is_given in refused.items():
         if is_given:
             raise UsageError(f"{option} is not supported on Kubernetes: no part of the cluster fulfils it")
     fleet.deploy(options.bundle, options.image, options.canary, breaking=options.breaking)

@@ -80,6 +80,21 @@ def test_defect_is_not_explained_away() -> None:
         command_line.run(lambda: 1 // 0, stopped="never said")
 
 
+def test_lock_or_defect_that_meets_a_file_is_no_wrong_setting() -> None:
+    def lock() -> int:
+        raise RuntimeError(f"fatal: Unable to create 'index.lock': {os.strerror(errno.EEXIST)}.")
+
+    def look_up() -> int:
+        try:
+            raise FileExistsError(errno.EEXIST, "of the system", "/table")
+        except OSError:
+            return {}["a defect"]
+
+    for command, error in ((lock, RuntimeError), (look_up, KeyError)):
+        with pytest.raises(error):
+            command_line.run(command, stopped="never said")
+
+
 def test_ctrl_c_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     def wait() -> int:
         raise KeyboardInterrupt

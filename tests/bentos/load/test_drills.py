@@ -147,7 +147,7 @@ def check_answered(good: dict[str, Any]) -> None:
     """A machine that keeps the server from its core makes it refuse some; the drills, which want a machine of their own, allow for none."""
     refused = good["outcomes"].get("503", 0)
     assert good["asked"] > 60
-    assert good["failed"] == refused <= good["asked"] / 2, good["outcomes"]
+    assert good["failed"] == refused <= good["asked"] / 4, good["outcomes"]
 
 
 def test_good_callers_are_answered_while_slow_ones_hold_hundreds_of_connections(

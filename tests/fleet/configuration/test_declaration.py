@@ -115,6 +115,14 @@ def test_shadow_gets_copies_of_all_requests_unless_another_share_is_declared() -
         assert replace(declared, shadow=None).applied(applied, str) == State(live=LIVE)
 
 
+@pytest.mark.parametrize(
+    ("percent", "line"), [(100, "shadow: aaaaaaaa"), (10, "shadow: {bundle: aaaaaaaa, percent: 10}")]
+)
+def test_copies_of_all_requests_are_written_as_earlier_versions_read_them(percent: int, line: str) -> None:
+    written = declaration_text.rendered(Declaration(shadow=Mirror("aaaaaaaa", percent)), None, PLACE).decode()
+    assert [each for each in written.splitlines() if each.startswith("shadow:")] == [line]
+
+
 def test_file_that_is_no_text_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="is not YAML"):
         declaration.parse(b"replicas: \xff", PLACE)

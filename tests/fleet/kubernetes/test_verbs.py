@@ -186,7 +186,7 @@ def test_history_tells_who_changed_what_why_and_how_it_ended(fleet: Command) -> 
     assert {each["by"] for each in json.loads(done.stdout)} == {getpass.getuser()}
 
 
-@pytest.mark.parametrize("options", [["--shadow"], ["--shadow", "--percent=10"], ["--canary=auto"]])
+@pytest.mark.parametrize("options", [["--shadow"], ["--shadow", "--percent=10"], ["--percent=10"], ["--canary=auto"]])
 def test_options_that_no_part_of_a_cluster_fulfils_are_refused_in_one_line(
     fleet: Command, options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
