@@ -44,31 +44,37 @@ class Judging:
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="judge")
         self._ledger = Ledger()
         self._judge: Judge | None = None
-        self._written_at = 0.0
+        self._written_at = float("-inf")
 
     def step(self, state: State, now: float) -> Edit | None:
         """Look once; return the edit of a verdict."""
+        self._follow(now)
         if state.canary is None or state.live is None:
             self._end(now)
             return None
         judge = self._of(state.canary.digest, state.live, now)
-        # The time of day may be set meanwhile, by an hour as well: that is no time in which the canary answered nothing.
-        ahead_s = now - self._clock()
-        if self._ahead_s is not None and abs(ahead_s - self._ahead_s) > _SET_S:
-            judge.skip(ahead_s - self._ahead_s)
-        self._ahead_s = ahead_s
         live, canary, control = self._counted(state)
         judge.same_traffic = state.sticky == "none"
         before = judge.verdict.kind
         verdict = judge.look(live, canary, control, state.canary.percent, now)
         # Not at every look: each write waits for the disk.
-        if verdict.kind != before or now - self._written_at >= _WRITE_S:
-            self._write(judge.report(now), now)
+        if verdict.kind != before or self._clock() - self._written_at >= _WRITE_S:
+            self._write(judge.report(now))
         if verdict.kind == WAIT or state.canary.judge != "auto":
             return None
         evidence = {"evalues": judge.evidence(), "requests": judge.errors[0].canary[0], "weight": state.canary.percent}
         verb: Any = _VERBS[verdict.kind]
         return Edit(verb, NAME, verdict.why, evidence, value=verdict.weight, bundle=state.canary.digest)
+
+    def _follow(self, now: float) -> None:
+        """Follow the time of day, which may be set, by an hour as well: that is no time in which the canary answered nothing.
+
+        It comes first in a look: a slow disk is no clock that was set, and a judge who begins has the new time already.
+        """
+        ahead_s = now - self._clock()
+        if self._judge and self._ahead_s is not None and abs(ahead_s - self._ahead_s) > _SET_S:
+            self._judge.skip(ahead_s - self._ahead_s)
+        self._ahead_s = ahead_s
 
     def _of(self, canary: str, champion: str, now: float) -> Judge:
         """Return the judge of this canary, with what it knew before this process began."""
@@ -89,7 +95,7 @@ class Judging:
         """Keep the last trial's evidence for people, marked so that a later trial of the same bundle begins anew."""
         self._judge = None
         if (found := report(self._settings.root)) and "ended_at" not in found:
-            self._write(found | {"ended_at": now}, now)
+            self._write(found | {"ended_at": now})
 
     def _counted(self, state: State) -> tuple[Tally, Tally, Tally]:
         """Return what live replicas, the canary's and the control's have answered since the last look."""
@@ -113,8 +119,8 @@ class Judging:
         digest = state.canary.digest if state.canary else ""
         return of(state.of(str(state.live))), of(state.of(digest)), of(state.control)
 
-    def _write(self, content: dict[str, Any], now: float) -> None:
-        self._written_at = now
+    def _write(self, content: dict[str, Any]) -> None:
+        self._written_at = self._clock()
         with suppress(OSError):  # with a full disk, the verdict is still acted on
             write_atomically(self._settings.root / FILE_NAME, canonical_json(content))
 

@@ -6,9 +6,10 @@ The trial does not depend on the waiting process. One that was killed can be giv
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
+from itertools import takewhile
 from typing import Any, Literal
 
 from contract.errors import ConfigurationError, ConflictError, ModelRejectedError, UnavailableError
@@ -74,9 +75,8 @@ class Trial:
             ConflictError: another canary is on trial.
             UnavailableError: the fleet is down, or the judge does not look any more.
         """
-        # The history counts in milliseconds.
-        started, now = time.monotonic(), datetime.now(UTC)
-        began = now.replace(microsecond=now.microsecond // 1000 * 1000)
+        # The trial's verdict is one after this entry, whatever the time of day is set to meanwhile.
+        started, before = time.monotonic(), next(self._newest_first(), None)
 
         def ended(verdict: str, why: str) -> Ended:
             """Return the end of this deployment."""
@@ -84,7 +84,7 @@ class Trial:
 
         state = self._state()
         if not self._is_on_trial(state):
-            if since is not None and (entry := self._verdict(since)):
+            if since is not None and (entry := self._verdict(self._since(since))):
                 return ended(_VERDICTS[entry.verb], entry.why)
             if state.live == self._digest:
                 return ended(LIVE, "it is the live bundle")
@@ -99,17 +99,16 @@ class Trial:
                 )
             self._fleet.deploy(self._digest, "auto", breaking=breaking)
         elif since is not None:
-            began = since
             self._tell("the trial runs already; waiting for its verdict")
-        verdict = self._wait(began)
+        verdict = self._wait(before)
         return ended(*verdict)
 
-    def _wait(self, began: datetime) -> tuple[str, str]:
+    def _wait(self, before: Entry | None) -> tuple[str, str]:
         told, heard, last = "", time.monotonic(), None
         while True:
             # The history after the state: a verdict is written once the canary is gone.
             is_on_trial = self._is_on_trial(self._state())
-            if entry := self._verdict(began):
+            if entry := self._verdict(takewhile(lambda each: each != before, self._newest_first())):
                 return _VERDICTS[entry.verb], entry.why
             found = report(self._settings.root)
             if found and found.get("bundle") == self._digest and found.get("at") != last:
@@ -125,14 +124,16 @@ class Trial:
                 )
             time.sleep(_POLL_S)
 
-    def _verdict(self, since: datetime) -> Entry | None:
-        """Return the last verdict on this bundle since then, by the judge or a person."""
-        found = (
-            each
-            for each in history.read(self._settings.root)
-            if each.bundle == self._digest and each.verb in _VERDICTS and each.verdict == "done"
-        )
-        return next((each for each in reversed([*found]) if datetime.fromisoformat(each.at) >= since), None)
+    def _newest_first(self) -> Iterator[Entry]:
+        return reversed(history.read(self._settings.root))
+
+    def _since(self, moment: datetime) -> Iterator[Entry]:
+        return (each for each in self._newest_first() if datetime.fromisoformat(each.at) >= moment)
+
+    def _verdict(self, newest_first: Iterable[Entry]) -> Entry | None:
+        """Return the last of the verdicts on this bundle, by the judge or a person."""
+        verdicts = (each for each in newest_first if each.verb in _VERDICTS and each.verdict == "done")
+        return next((each for each in verdicts if each.bundle == self._digest), None)
 
     def _unjudgeable(self, state: State) -> str:
         """Return why no judge could decide; empty if one could."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from fleet.canary import controller
 from fleet.canary.controller import FILE_NAME, Judging
 from fleet.canary.counts import Tally
 from fleet.configuration.edit import Edit
@@ -148,7 +149,39 @@ def test_clock_that_is_set_is_no_silence_of_the_canary_and_prolongs_none(
     judging.step(STATE, 100.0)
     judging = Course(machine.settings) if is_restarted else judging
     judging.set_by = hour
-    edits = [judging.step(STATE, 100.0 + seconds) for seconds in range(1, 33)]
-    assert edits[:29] == [None] * 29
+    assert [judging.step(STATE, 100.0 + seconds) for seconds in range(1, 30)] == [None] * 29
+    assert machine.report()["at"] == 129.0 + hour
+    edits = [judging.step(STATE, 100.0 + seconds) for seconds in range(30, 33)]
     assert edits[-1] is not None
     assert (edits[-1].verb, edits[-1].why.partition(":")[0]) == ("rollback", "no data")
+
+
+@pytest.mark.parametrize("hour", [3600.0, -3600.0], ids=["ahead", "back"])
+@pytest.mark.parametrize("is_seen", [False, True], ids=["just before the next", "long before the next"])
+def test_clock_that_is_set_between_two_trials_is_nothing_to_the_next_one(
+    machine: Machine, hour: float, is_seen: bool
+) -> None:
+    judging, rest = Course(machine.settings), replace(STATE, canary=None)
+    judging.step(STATE, 97.0)
+    judging.step(rest, 98.0)
+    judging.set_by = hour
+    if is_seen:
+        judging.step(rest, 99.0)
+    assert [judging.step(STATE, 100.0 + seconds) for seconds in range(30)] == [None] * 30
+    assert machine.report()["deadline"] == 700.0 + hour
+    edit = judging.step(STATE, 130.0)
+    assert edit is not None
+    assert edit.why == "no data: the canary answered no request for 30 s"
+
+
+def test_disk_that_is_slow_in_a_look_is_no_clock_that_is_set(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    judging = Course(machine.settings)
+
+    def slow(_: Path) -> None:
+        judging.now += 20
+
+    monkeypatch.setattr(controller, "report", slow)
+    assert [judging.step(STATE, now) for now in (100.0, 121.0, 129.0)] == [None] * 3
+    edit = judging.step(STATE, 130.0)
+    assert edit is not None
+    assert edit.why == "no data: the canary answered no request for 30 s"

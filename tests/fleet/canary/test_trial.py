@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from contract.errors import ConfigurationError, ConflictError, ModelRejectedError
-from fleet.configuration import history
+from fleet.configuration import changes, history
 from fleet.configuration import state as fleet_state
 from fleet.configuration.changes import Cause
 from fleet.configuration.state import Canary, State
@@ -106,6 +106,20 @@ def test_verdict_since_then_counts_and_an_older_one_does_not(settings: Any) -> N
     assert run(fleet, settings, since=datetime.now(UTC) + timedelta(milliseconds=5)).verdict == "promoted"
     assert len(fleet.asked) == 1
     assert run(fleet, settings).verdict == "live already"
+
+
+def test_clock_that_is_set_back_hides_no_verdict_and_revives_none(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def set_by(hours: int) -> None:
+        clock = SimpleNamespace(now=lambda zone: datetime.now(zone) + timedelta(hours=hours))
+        monkeypatch.setattr(changes, "datetime", clock)
+
+    fleet = Fleet(settings.root)
+    set_by(1)
+    fleet.end(OURS, "rollback")
+    set_by(-1)
+    assert run(fleet, settings).verdict == "promoted"
 
 
 def test_without_traffic_or_a_live_bundle_it_is_deployed_straight(settings: Any, told: list[str]) -> None:
