@@ -139,8 +139,8 @@ class FilesSource(TableSource):
     path: str = Field(
         min_length=1,
         description="Path or glob, relative to the project or `BULKHEAD_SOURCE_ROOT`, or a URL of fsspec: `file`, `https` (one file), "
-        "`s3`, `gs`, `az`. `{month}` stands for the month, `{month:%Y/%m}` for the month in another format: then only its files are read; "
-        "rows of other months in them are left out and counted.",
+        "`s3`, `gs`, `az`. `{month}` stands for the month, `{month:%Y/%m}` for the month in another format: then only its files are read. "
+        "Rows of other months in them are left out; `collect` counts those whose own month reads other files.",
     )
     separator: Character = Field(
         default=",", description='Separator of CSV fields. `"\\t"` is a tab, `"\\x01"` that of Hive.'

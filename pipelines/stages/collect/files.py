@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from glob import glob
 from pathlib import Path
 
@@ -29,7 +30,7 @@ _RECORD = "\x00record"  # no column has this name
 def read(data: Data, source: FilesSource, month: str) -> shape.Rows:
     """Return the rows of a month, every value as text where the files are CSV.
 
-    Rows of other months count only where the path names the month: no other month reads these files.
+    Rows of other months count only where the path of their own month is another one: that month does not read these files.
 
     Raises:
         UnavailableError: no file is there (yet), or its server does not answer.
@@ -47,13 +48,14 @@ def read(data: Data, source: FilesSource, month: str) -> shape.Rows:
                 f"{_KEY}: {path!r} cannot be read as declared ({reason(error, files[0])}); check separator, quote and "
                 "encoding, and that all files have the same columns"
             ) from None
-    return rows if MONTH.search(source.path) else rows._replace(others=0)
+    lost = {other: count for other, count in rows.others.items() if _path_of_month(source.path, other) != path}
+    return rows._replace(others=lost)
 
 
 def _path_of_month(path: str, month: str) -> str:
     if month == WHOLE:
         return path
-    start = tables.month_bounds(month)[0]
+    start = datetime.strptime(month, "%Y-%m")
     return MONTH.sub(lambda match: start.strftime(match[1] or "%Y-%m"), path)
 
 

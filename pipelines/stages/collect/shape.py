@@ -26,10 +26,10 @@ _MOMENT = pl.Struct({"at": pl.Datetime("us"), "has_offset": pl.Boolean})
 
 
 class Rows(NamedTuple):
-    """The rows of a month, values as the source has them, and the number of rows of other months that were read beside them."""
+    """The rows of a month, values as the source has them, and the number of rows of each other month that were read beside them."""
 
     table: pl.DataFrame
-    others: int = 0
+    others: Mapping[str, int] = {}
 
 
 def month_of(table: pl.LazyFrame, data: Data, source: TableSource, month: str) -> Rows:
@@ -135,7 +135,7 @@ def _combined(table: pl.LazyFrame, field: Field) -> pl.Expr:
 
 
 def _only_month(table: pl.LazyFrame, field: Field, month: str) -> Rows:
-    """Return the rows of the month, and how many others there are; refuse a table in which any row has no time.
+    """Return the rows of the month, and how many each other month has; refuse a table in which any row has no time.
 
     The source is read once for both, and not held in memory. A ragged line without a time counts to the month of the line before it;
     `validate` splits it off there.
@@ -151,24 +151,27 @@ def _only_month(table: pl.LazyFrame, field: Field, month: str) -> Rows:
     if tables.RAGGED in schema:
         near = at.forward_fill().backward_fill()
         at = pl.when(pl.col(tables.RAGGED).is_null()).then(at).otherwise(near)
-    count = read.select(
-        lost=at.is_null().sum(),
-        rows=pl.len(),
-        later=(at >= end).sum(),
-        offsets=has_offset.sum(),
-        known=has_offset.count(),
+    count = (
+        read.select(at.dt.truncate("1mo").alias("month"), has_offset.alias("has_offset"))
+        .group_by("month")
+        .agg(rows=pl.len(), offsets=pl.col("has_offset").sum(), known=pl.col("has_offset").count())
+        .with_columns(pl.col("month").dt.strftime("%Y-%m"))
     )
     rows = read.filter(at.is_between(start, end, closed="left")).drop(_READ)
     counts, selected = pl.collect_all([count, rows], engine="streaming")
-    lost, height, later, offsets, known = counts.row(0)
-    if lost:
+    by_month = dict(counts.select("month", "rows").iter_rows())
+    offsets, known = (int(counts[name].sum()) for name in ("offsets", "known"))
+    height = sum(by_month.values())
+    if lost := by_month.get(None):
         raise DataRejectedError(
             f"{lost} of {height} rows have no readable time in column {field.name!r} and belong to no month; give ISO 8601 times "
             "there, declare the column's unit if they are numbers, or name their format in data.source.combine"
         )
     refuse_mixed(field.name, offsets, known - offsets)
+    others = {other: rows for other, rows in by_month.items() if other != month}
+    later = sum(rows for other, rows in others.items() if other > month)
     refuse_hole(month, later if selected.is_empty() else 0)
-    return Rows(selected, height - selected.height)
+    return Rows(selected, others)
 
 
 def refuse_hole(month: str, later: int) -> None:

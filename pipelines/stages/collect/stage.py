@@ -73,17 +73,17 @@ def collect(params: Params, month: str, path: Path, progress: Months) -> str:
     return (
         f"{month}: {table.height:,} rows, {unlabelled:,} of them without an outcome"
         + (f"; {twice:,} duplicate rows removed" if twice else "")
-        + _beside(others)
+        + _beside(sum(others.values()))
         + _ragged(table)
         + _unread(table)
     )
 
 
 def _beside(others: int) -> str:
-    """Return what is said of rows that no month collects, since only the files of another month have them."""
+    """Return what is said of rows that no month collects, since their own months read other files."""
     if not others:
         return ""
-    return f"; {others:,} rows of other months left out: data.source.path names {{month}}, so no other month reads these files"
+    return f"; {others:,} rows of other months left out: by data.source.path those months read other files"
 
 
 def _ragged(table: pl.DataFrame) -> str:

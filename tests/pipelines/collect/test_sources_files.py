@@ -178,18 +178,34 @@ def test_only_files_of_the_month_are_read_when_the_path_names_it(workspace: Path
     assert pl.read_parquet(paths.partition("2024-01")).height == 620
 
 
-def test_rows_of_other_months_are_counted_when_no_other_month_reads_their_file(
-    workspace: Path, raw: dict[str, Any]
+@pytest.mark.parametrize(
+    ("path", "name", "left_out"),
+    [
+        ("{month}.csv", "2024-02.csv", 4),
+        ("{month:%Y}.csv", "2024.csv", 2),
+        ("{month:%m}.csv", "02.csv", 3),
+        ("*.csv", "all.csv", 0),
+    ],
+)
+def test_rows_of_other_months_are_counted_when_those_months_read_other_files(
+    workspace: Path, raw: dict[str, Any], path: str, name: str, left_out: int
 ) -> None:
-    text = "promised,order,outcome\n2024-02-01T00:30:00+01:00,a,kept\n2024-02-01T01:30:00+01:00,b,kept\n"
-    Path("2024-02.csv").write_text(text)
+    times = (
+        "2024-01-01T00:30+01:00",
+        "2024-02-01T00:30+01:00",
+        "2024-02-01T01:30+01:00",
+        "2024-03-01T12:00Z",
+        "2025-02-01T12:00Z",
+    )
+    rows = [f"{at},{order},kept" for order, at in enumerate(times)]
+    Path(name).write_text("\n".join(["promised,order,outcome", *rows]))
     declare(raw, "promised", "order")
-    said = {}
-    for path in ("{month}.csv", "*.csv"):
-        raw["data"]["source"]["path"] = path
-        said[path] = stage.run(Params.model_validate(raw), "2024-02")
-    assert said["{month}.csv"].startswith("2024-02: 1 rows, 0 of them without an outcome; 1 rows of other months ")
-    assert said["*.csv"] == "2024-02: 1 rows, 0 of them without an outcome"
+    raw["data"]["source"]["path"] = path
+    said = stage.run(Params.model_validate(raw), "2024-02").removeprefix(
+        "2024-02: 1 rows, 0 of them without an outcome"
+    )
+    words = f"; {left_out} rows of other months left out: by data.source.path those months read other files"
+    assert said == (words if left_out else "")
 
 
 HEADER = "promised,order,depot,distance,weight,outcome"
