@@ -107,7 +107,8 @@ def _end(holder: dict[str, Any], lock: str) -> None:
         )
     with suppress(psutil.NoSuchProcess, KeyError):
         process = psutil.Process(holder["pid"])
-        if _started(process) == holder["started"]:
+        # By the clock in the records of earlier versions.
+        if holder["started"] in (_started(process), process.create_time()):
             process.kill()
 
 

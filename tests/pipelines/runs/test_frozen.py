@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -80,6 +81,22 @@ def test_frozen_attempt_is_ended_when_the_clock_was_set_meanwhile(
     monkeypatch.setattr(psutil.Process, "create_time", lambda _: 0.0)
     assert repro(workspace, ["validate"], environment_of(project, workspace.var)) == 0
     assert first.wait(30) == -signal.SIGKILL
+
+
+def test_frozen_attempt_of_an_earlier_version_is_ended(tmp_path: Path) -> None:
+    holder = subprocess.Popen(["sleep", "60"])
+    record = {"machine": holding._machine(), "pid": holder.pid, "started": psutil.Process(holder.pid).create_time()}
+    holding._end(json.loads(json.dumps(record)), "lock")
+    assert holder.wait(30) == -signal.SIGKILL
+
+
+def test_process_that_has_the_number_of_an_ended_holder_is_left_alone() -> None:
+    other = subprocess.Popen(["sleep", "60"])
+    for started in (1.0, psutil.Process(other.pid).create_time() - 3600):
+        holding._end({"machine": holding._machine(), "pid": other.pid, "started": started}, "lock")
+    assert other.poll() is None
+    other.kill()
+    assert other.wait(30) == -signal.SIGKILL
 
 
 def test_stage_of_a_killed_attempt_is_ended_before_the_next_one_works(project: Path, workspace: Workspace) -> None:
