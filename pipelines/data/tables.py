@@ -46,8 +46,14 @@ def columns_in_utc(*files: Path) -> frozenset[str]:
     found: set[str] = set()
     for path in files:
         with _readable(path):
-            found.update(json.loads(pl.read_parquet_metadata(path).get(_IN_UTC, "[]")))
+            found.update(marked_in_utc(path))
     return frozenset(found)
+
+
+def marked_in_utc(file: Path) -> list[str]:
+    """Return the columns that the metadata of a Parquet file calls timestamps in UTC; raises as Polars does."""
+    marked: list[str] = json.loads(pl.read_parquet_metadata(file).get(_IN_UTC, "[]"))
+    return marked
 
 
 def read(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:

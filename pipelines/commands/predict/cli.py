@@ -7,9 +7,9 @@ The table is read, scored and written a batch at a time. OUT appears when it is 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
+import re
 import sys
 import time
 from collections import Counter
@@ -30,6 +30,8 @@ from pipelines.paths import var_directory
 _SHOWN = 10
 _PROGRESS_S = 10.0
 _EVERYTHING = "*"
+# Of a list separated by commas, of which those within double quotes are part of a name.
+_ENTRY = re.compile(r'\s*("(?:[^"]|"")*"\s*|[^,]*)(?:,|\Z)')
 
 
 @dataclass
@@ -101,18 +103,28 @@ def kept(keep: str, names: Collection[str]) -> list[str]:
         ConfigurationError: the table lacks one of them.
         UsageError: one has a name such as those that are added.
     """
-    (listed,) = csv.reader([keep], skipinitialspace=True)
-    wanted = list(names) if keep.strip() == _EVERYTHING else [name for name in map(str.strip, listed) if name]
+    wanted = list(names) if keep.strip() == _EVERYTHING else _listed(keep, names)
     if lacking := [name for name in wanted if name not in names]:
         raise ConfigurationError(
             f"--keep names {lacking[0]!r}, which the table does not have; it has {', '.join(map(repr, sorted(names)[:30]))}; "
-            "a name with a comma stands in double quotes"
+            "a name with a comma, or with blanks at an end, stands in double quotes"
         )
     if own := [name for name in wanted if name.startswith("__")]:
         raise UsageError(
             f"--keep: {own[0]!r} begins with two underscores, as the columns that are added do; leave it out"
         )
     return list(dict.fromkeys(wanted))
+
+
+def _listed(keep: str, names: Collection[str]) -> list[str]:
+    """Return the names in a list, without double quotes around them unless a column's name has these itself."""
+    entries = [entry for entry in map(str.strip, _ENTRY.findall(keep)) if entry]
+    return [entry if entry in names else _unquoted(entry) for entry in entries]
+
+
+def _unquoted(entry: str) -> str:
+    """Return the text within double quotes, in which a quote stands doubled, and any other text unchanged."""
+    return entry[1:-1].replace('""', '"') if len(entry) > 1 and entry[0] == entry[-1] == '"' else entry
 
 
 def _write(scorer: Scorer, out: Path) -> Counts:

@@ -14,7 +14,7 @@ from ruamel.yaml.error import YAMLError
 
 from contract.errors import ConfigurationError, DataRejectedError
 from pipelines.columns import kinds
-from pipelines.data.tables import RAGGED, columns_in_utc
+from pipelines.data.tables import RAGGED, marked_in_utc
 from pipelines.params.source import FilesSource, SqlSource
 from pipelines.stages.collect import files, parquet
 
@@ -143,9 +143,14 @@ class _Parquet:
 
 
 def _scan(name: str) -> pl.LazyFrame:
-    """Return a Parquet file; the times that one of our own has in UTC, without saying so in their type, say so."""
-    scan, in_utc = parquet.scan([name]), columns_in_utc(Path(name))
-    return scan.with_columns(pl.col(sorted(in_utc)).dt.replace_time_zone("UTC")) if in_utc else scan
+    """Return a Parquet file; the times that one of our own has in UTC, without saying so in their type, say so.
+
+    Another program may have changed or dropped such a column, and have kept the file's metadata.
+    """
+    scan, marked = parquet.scan([name]), marked_in_utc(Path(name))
+    found = scan.collect_schema() if marked else {}
+    in_utc = [column for column in marked if isinstance(kind := found.get(column), pl.Datetime) and not kind.time_zone]
+    return scan.with_columns(pl.col(in_utc).dt.replace_time_zone("UTC")) if in_utc else scan
 
 
 class _Csv:
