@@ -72,7 +72,12 @@ def saved(
     """Return the share of the other losses that is saved, as measured, then values whose percentiles are its bounds."""
     by_row = saved_by_row(losses, other_losses)
     values = resampled_means(by_row, clusters, resamples=resamples, seed=seed, is_difference=True)
-    return np.minimum(values, 1.0) if losses.min() >= 0 else values
+    return np.minimum(values, most_saved(losses))
+
+
+def most_saved(losses: Scores) -> float:
+    """Return the largest share of other losses that these can save: all of them, or endlessly more where some are gains, below 0."""
+    return 1.0 if losses.min() >= 0 else np.inf
 
 
 def saved_by_row(losses: Scores, other_losses: Scores) -> Scores:

@@ -115,7 +115,8 @@ class Part:
                 return None
             return parts.area(self.outcomes, ours, self.blocks, theirs)
         losses, others = (judged.losses(self.outcomes, scores) for scores in (ours, theirs))
-        return parts.mean(comparisons.saved_by_row(losses, others), self.blocks, is_difference=True)
+        by_row, high = comparisons.saved_by_row(losses, others), comparisons.most_saved(losses)
+        return parts.mean(by_row, self.blocks, high=high, is_difference=True)
 
     def _headline(self) -> Statistic | None:
         judged = self.measuring.judged

@@ -147,6 +147,14 @@ def test_stored_groups_decide_again_to_the_last_digit(kind: str, tmp_path: Path)
     assert (tmp_path / "again.parquet").read_bytes() == (tmp_path / "predictions.parquet").read_bytes()
 
 
+def test_slice_cannot_save_more_than_the_whole_loss() -> None:
+    found = predictions("regression", days=20)
+    model = np.where(found.clusters == 0, found.scores["live"], found.outcomes)  # perfect on all days but one
+    slices = declared.section(figures("regression", replace(found, scores=found.scores | {"model": model})))["slices"]
+    for live in (entry["live"] for entry in slices if entry["by"] == "place"):
+        assert live["lower_bound"] < live["figure"] < live["upper_bound"] == 1
+
+
 def test_rows_without_a_day_in_common_are_drawn_in_blocks() -> None:
     found = predictions("binary", days=2000)
     entry = declared.section(figures("binary", found))["slices"][0]
