@@ -17,15 +17,15 @@ _MOST_BYTES = 4 << 20
 
 
 def append(root: Path, cause: Cause, verb: str, bundle: str | None, verdict: str) -> None:
-    """Add an entry of now, durably; a full disk loses the entry, not the change that it tells of.
+    """Add an entry of now, durably; a disk that is full or fails loses the entry, not the change that it tells of.
 
     A failure that its author's last entry tells of already is not told again: the reconciler tries again and again.
     """
-    told = next((each for each in reversed(read(root)) if each.by == cause.by), None)
-    if told and verdict != "done" and (told.verb, told.verdict) == (verb, " ".join(verdict.split())):
-        return
     entry = cause.entry(verb, bundle, " ".join(verdict.split()))
     with suppress(OSError):
+        told = next((each for each in reversed(read(root)) if each.by == cause.by), None)
+        if told and verdict != "done" and (told.verb, told.verdict) == (entry.verb, entry.verdict):
+            return
         lines.append(root / FILE_NAME, [json.dumps(asdict(entry), ensure_ascii=False)])
 
 

@@ -150,7 +150,8 @@ class Fleet:
     def apply(self, edit: Edit) -> None:
         """Do what a controller asks for, unless the canary or shadow that it judged has been replaced meanwhile.
 
-        Only a promotion needs the store.
+        A promotion reads and writes the store. The rest needs it only for a bundle that `fleet.yaml` newly names, or whose copy is
+        damaged or was verified by other keys.
         """
         with self._running():
             saved = self._load()

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from contract.files import canonical_json
 from fleet.configuration.settings import Settings
-from fleet.supervisor import code
+from fleet.supervisor import code, heartbeat
 from fleet.supervisor.supervision import Program, write_privately
 
-NAME = "reconciler"
+NAME = heartbeat.NAME
 _SETTINGS = "reconciler.json"
 
 

@@ -47,12 +47,12 @@ from fleet.envoy.proxy import Proxy
 from fleet.isolation import files
 from fleet.monitoring.status import REFUSAL
 from fleet.supervisor import heartbeat, processes
+from fleet.supervisor.guard import START_LIMIT_S
 from fleet.supervisor.lock import BusyError
 from fleet.supervisor.supervision import ProcessState, Supervisor
 
 _ROUND_S = 0.5
 _SUPERVISOR_LIMIT_S = 2.0
-_UP_LIMIT_S = 300.0
 _STORE_S = 3.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _LONGEST_PAUSE_OF_FINAL_S = 1.0, 60.0, 600.0
 # supervisord restarts what has ended when it next wakes up: at a call, or once a second.
@@ -88,7 +88,7 @@ class Reconciler:
         self._watch = Watch(root)
         self._drift = Drift(self._settings, Proxy(self._settings))
         self._controllers = controllers.of(self._settings)
-        # A store that hangs holds up nothing that is to be done.
+        # A thread of its own: a look at a store that hangs holds up nothing that is to be done.
         self._worker, self._reader = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
         self._work: Future[None] | None = None
         self._reading: Future[None] | None = None
@@ -127,6 +127,7 @@ class Reconciler:
             return
         if own.pid != os.getpid():
             _say("there is another reconciler; this one ends")
+            self._await_start()
             sys.exit(0)
         for name in self._watch.hanging(programs, self._settings.start_limit_s):
             _say(f"{name} does not answer: killing it, supervisord restarts it")
@@ -152,12 +153,20 @@ class Reconciler:
     def start_again(self, why: str) -> None:
         """Start the fleet again in a process of its own, which outlives this one and starts another reconciler."""
         if self._starting is not None and self._starting.poll() is None:
-            if time.monotonic() - self._started_at > _UP_LIMIT_S:
+            if time.monotonic() - self._started_at > START_LIMIT_S:
                 self._starting.kill()  # which one that is stopped cannot miss
             return
         _say(f"{why}: starting the fleet again")
         command = [sys.executable, "-m", "fleet.control.reconciler", str(self._root), why]
         self._starting, self._started_at = subprocess.Popen(command, cwd=PROJECT), time.monotonic()
+
+    def _await_start(self) -> None:
+        """Wait for the end of what this process started, and end it after its limit: the fleet's lock goes with it."""
+        if self._starting is not None:
+            try:
+                self._starting.wait(max(0.0, self._started_at + START_LIMIT_S - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                self._starting.kill()
 
     def guard(self, supervisord: int) -> None:
         """Keep a guard running, which starts the fleet again where supervisord and this process have ended."""

@@ -15,6 +15,7 @@ from fleet.envoy.clusters import PROTOCOLS
 from fleet.envoy.outliers import Endpoint, Outliers
 from fleet.envoy.proxy import Proxy, admin_socket
 from fleet.monitoring import shadow
+from fleet.monitoring.readings import usage
 from fleet.supervisor import unix_http
 from fleet.supervisor.supervision import ProcessState
 
@@ -24,9 +25,8 @@ _ANSWER_LIMIT_S = 1.0
 
 @dataclass
 class Seen:
-    """The history of one process: since when it is there, whether it ever answered, and how often it failed to in a row."""
+    """The history of one process: whether it ever answered, and how often it failed to in a row."""
 
-    since: float = field(default_factory=time.monotonic)
     answered: bool = False
     missed: int = 0
 
@@ -56,8 +56,8 @@ class Watch:
         self.seen = {(name, each.pid): self.seen.get((name, each.pid), Seen()) for name, each in running.items()}
         return [
             name
-            for (name, _), each in self.seen.items()
-            if each.hangs(answers[name], time.monotonic() - each.since, start_limit_s)
+            for (name, pid), each in self.seen.items()
+            if each.hangs(answers[name], usage.age_s(pid), start_limit_s)
         ]
 
     def failing(self, programs: Mapping[str, ProcessState], state: State, proxy: Proxy) -> list[str]:

@@ -81,7 +81,11 @@ class Observer:
         found["problems"] += problems
         with self._lock:
             readings = list(self._readings)
-        newest = [asdict(each) for each in history.read(root, _HISTORY_BYTES)[: -_HISTORY - 1 : -1]]
+        try:
+            newest = [asdict(each) for each in history.read(root, _HISTORY_BYTES)[: -_HISTORY - 1 : -1]]
+        except OSError as error:
+            newest = []
+            found["problems"].append(f"{root / history.FILE_NAME} cannot be read: {error.strerror}")
         return {
             "at": time.time(),
             "status": found,

@@ -15,6 +15,7 @@ import time
 from contextlib import suppress
 
 PREFIX = "guard-"  # of its mark, before the process id of its supervisord
+START_LIMIT_S = 300.0  # a start that hangs holds the fleet's lock until it is killed
 _GRACE_S = 2.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 
@@ -28,7 +29,8 @@ def main(supervisord: int, path: str, command: list[str]) -> None:
     time.sleep(_GRACE_S)  # in which the reconciler, if it is there, has done so itself
     pause_s = _FIRST_PAUSE_S
     while not _listens(path):
-        subprocess.run(command, check=False)
+        with suppress(subprocess.TimeoutExpired):
+            subprocess.run(command, check=False, timeout=START_LIMIT_S)
         if not _listens(path):
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)

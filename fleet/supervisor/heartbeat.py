@@ -7,7 +7,10 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-_FILE_NAME = "reconciler.alive"
+from fleet.supervisor import processes
+
+NAME = "reconciler"  # of its program
+_FILE_NAME = f"{NAME}.alive"
 _SILENT_S = 10.0
 
 
@@ -18,9 +21,12 @@ def begin(root: Path) -> None:
 
 
 def looks(root: Path) -> bool:
-    """Tell whether a reconciler has looked lately, or can give no sign of it, since its disk is read-only."""
+    """Tell whether a reconciler has looked lately, or is there at least where it can give no sign of it, on a disk that is read-only."""
     path = root / _FILE_NAME
     try:
-        return time.time() - path.stat().st_mtime < _SILENT_S or not os.access(path, os.W_OK)
+        if time.time() - path.stat().st_mtime < _SILENT_S:
+            return True
     except FileNotFoundError:
         return False
+    marks = {processes.FLEET_MARK: str(root), processes.PROGRAM_MARK: NAME}
+    return not os.access(path, os.W_OK) and bool(processes.marked(marks))

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from contract.files import atomic_path, write_atomically
+from contract.files import atomic_path
 from fleet.configuration import lines
 from fleet.monitoring.readings import usage
 from fleet.monitoring.readings.reading import Reading
@@ -175,8 +175,11 @@ class Ledger:
     def keep(self) -> None:
         """Keep what is not written yet, for other processes and for the next one, unless the disk refuses."""
         if self._last is not None:
+            # Every five seconds, so without fsync: a file that a power cut tears is skipped.
+            part = self._pending_path.with_suffix(".part")
             with suppress(OSError):
-                write_atomically(self._pending_path, "".join(f"{line}\n" for line in self._lines(self._last)).encode())
+                part.write_text("".join(f"{line}\n" for line in self._lines(self._last)))
+                part.replace(self._pending_path)
 
     @property
     def is_due(self) -> bool:

@@ -1,8 +1,9 @@
-"""CPU time and memory of a fleet's processes, from `/proc`."""
+"""CPU time, memory and age of processes, from `/proc`."""
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -46,11 +47,17 @@ def read(root: Path) -> dict[str, Process]:
             # utime, stime and those of the children that it has waited for. Source: proc(5).
             sum(map(int, stats[pid][11:15])) / _TICKS,
             int(stats[pid][21]) * _PAGE_BYTES,
-            int(stats[pid][19]) / _TICKS,
+            _started_s(stats[pid]),
         )
         for pid, program in program_of.items()
         if pid in stats
     }
+
+
+def age_s(pid: int) -> float:
+    """Return for how many seconds a process has been there, by a clock that nobody sets; 0 if it has ended."""
+    fields = _fields(pid)
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - _started_s(fields) if fields else 0.0
 
 
 def spent(before: Processes, after: Processes) -> dict[str, float]:
@@ -87,12 +94,20 @@ def _programs(root: Path, parents: Mapping[int, int]) -> dict[int, str]:
 
 
 def _stats() -> dict[int, list[str]]:
-    """Return the fields of `/proc/<pid>/stat` after the name, by process id."""
-    found = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):  # it has ended
-            found[int(path.parent.name)] = path.read_text(errors="replace").rpartition(")")[2].split()
-    return found
+    """Return the fields of every process by its id."""
+    found = {pid: _fields(pid) for pid in (int(path.name) for path in Path("/proc").glob("[0-9]*"))}
+    return {pid: fields for pid, fields in found.items() if fields}
+
+
+def _fields(pid: int) -> list[str]:
+    """Return the fields of `/proc/<pid>/stat` after the name; none if the process has ended."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    return []
+
+
+def _started_s(fields: list[str]) -> float:
+    return int(fields[19]) / _TICKS  # since boot. Source: proc(5)
 
 
 def _key(pid: int, stats: Mapping[int, list[str]]) -> str:

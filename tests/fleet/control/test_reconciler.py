@@ -24,8 +24,11 @@ from fleet.control.fleet import Fleet
 from fleet.control.reconciler import Pauses, Reconciler
 from fleet.control.watch import PATIENCE, Seen, Watch
 from fleet.envoy.proxy import Host, Proxy
+from fleet.monitoring.readings import usage
 from fleet.supervisor import heartbeat
-from fleet.supervisor.supervision import ProcessState
+from fleet.supervisor.processes import FLEET_MARK, PROGRAM_MARK
+from fleet.supervisor.supervision import ProcessState, Supervisor
+from harness.waiting import until
 
 START_LIMIT_S = 60.0
 
@@ -44,10 +47,19 @@ def test_process_has_the_start_limit_when_it_has_not_answered_yet() -> None:
     assert seen.hangs(answers=False, age_s=61, start_limit_s=START_LIMIT_S)
 
 
-def test_process_that_starts_is_not_taken_for_an_old_one_when_the_clock_is_set(tmp_path: Path) -> None:
-    programs = {"aaaaaaaa-0": ProcessState("RUNNING", 1, started_at=int(time.time()) - 3600)}
-    watch = Watch(tmp_path)
-    assert [watch.hanging(programs, START_LIMIT_S) for _ in range(PATIENCE + 1)] == [[]] * (PATIENCE + 1)
+@pytest.mark.parametrize("set_by_s", [-3600, 0, 3600])
+def test_silent_process_hangs_by_its_own_age_when_the_watch_is_new_or_the_clock_is_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, set_by_s: int
+) -> None:
+    set_clock = time.time() + set_by_s
+    with subprocess.Popen(["sleep", "1000"]) as process:
+        until(lambda: usage.age_s(process.pid) > 0.1, "it to be there for a while")
+        monkeypatch.setattr(time, "time", lambda: set_clock)
+        programs = {"aaaaaaaa-0": ProcessState("RUNNING", process.pid, started_at=int(set_clock))}
+        for limit_s, last in ((0.1, ["aaaaaaaa-0"]), (3600.0, [])):
+            watch = Watch(tmp_path)
+            assert [watch.hanging(programs, limit_s) for _ in range(PATIENCE)] == [[]] * (PATIENCE - 1) + [last]
+        process.kill()
 
 
 def test_envoy_is_not_asked_whether_it_hangs_when_a_successor_has_its_admin_socket(tmp_path: Path) -> None:
@@ -63,6 +75,20 @@ def test_reconciler_does_not_look_when_its_heartbeat_is_old_or_missing(tmp_path:
     assert heartbeat.looks(tmp_path)
     old = time.time() - 60
     os.utime(tmp_path / "reconciler.alive", (old, old))
+    assert not heartbeat.looks(tmp_path)
+
+
+def test_reconciler_that_can_give_no_sign_of_life_looks_as_long_as_it_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heartbeat.begin(tmp_path)
+    os.utime(tmp_path / "reconciler.alive", (0, 0))
+    monkeypatch.setattr(os, "access", lambda *_: False)  # as on a disk that is read-only
+    assert not heartbeat.looks(tmp_path)
+    marks = {FLEET_MARK: str(tmp_path), PROGRAM_MARK: "reconciler"}
+    with subprocess.Popen(["sleep", "1000"], env=os.environ | marks) as process:
+        assert heartbeat.looks(tmp_path)
+        process.kill()
     assert not heartbeat.looks(tmp_path)
 
 
@@ -82,7 +108,7 @@ def made(tmp_path: Path) -> Reconciler:
     return Reconciler(tmp_path)
 
 
-def test_edit_of_a_controller_does_not_wait_for_a_store_that_hangs(
+def test_edit_that_needs_no_store_does_not_wait_for_a_look_at_one_that_hangs(
     made: Reconciler, state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     is_read, free, applied = threading.Event(), threading.Event(), threading.Event()
@@ -108,14 +134,28 @@ def test_edit_of_a_controller_does_not_wait_for_a_store_that_hangs(
         free.set()
 
 
-def test_repair_that_is_stopped_is_ended_so_that_another_can_begin(
-    made: Reconciler, monkeypatch: pytest.MonkeyPatch
+def test_start_that_is_stopped_is_ended_so_that_another_can_begin(
+    made: Reconciler,
 ) -> None:
-    with subprocess.Popen(["sleep", "1000"]) as repair:
-        repair.send_signal(signal.SIGSTOP)
-        made._starting, made._started_at = repair, -math.inf
+    with subprocess.Popen(["sleep", "1000"]) as start:
+        start.send_signal(signal.SIGSTOP)
+        made._starting, made._started_at = start, -math.inf
         made.start_again("supervisord has ended")
-        assert repair.wait(60) == -signal.SIGKILL
+        assert start.wait(60) == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    ("command", "began_s_ago", "code"), [("sleep 1000", math.inf, -signal.SIGKILL), ("sleep 1", 0, 0)]
+)
+def test_reconciler_leaves_no_start_that_hangs_to_the_one_that_replaces_it(
+    made: Reconciler, monkeypatch: pytest.MonkeyPatch, command: str, began_s_ago: float, code: int
+) -> None:
+    monkeypatch.setattr(Supervisor, "states", lambda _: {reconciler.NAME: ProcessState("RUNNING", 1, 0)})
+    with subprocess.Popen(command.split()) as start:
+        made._starting, made._started_at = start, time.monotonic() - began_s_ago
+        with pytest.raises(SystemExit):
+            made.look()
+        assert start.wait(60) == code
 
 
 def test_nobody_else_reads_the_settings_that_the_reconciler_keeps(tmp_path: Path) -> None:

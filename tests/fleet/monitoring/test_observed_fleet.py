@@ -15,8 +15,11 @@ from typing import Any
 import pytest
 
 from contract.store.store import Store
+from fleet.configuration import history
+from fleet.configuration.settings import Settings
 from fleet.monitoring import exporter
 from fleet.monitoring.costs import ledger
+from fleet.monitoring.observer import Observer
 from harness import PROJECT
 from harness.ports import free_ports
 from harness.waiting import until
@@ -250,3 +253,10 @@ def test_costs_are_printed_beside_the_seed(watched: FleetCommand) -> None:
     )
     assert wrong.returncode == 78
     assert len(wrong.stderr.strip().splitlines()) == 1
+
+
+def test_history_that_cannot_be_read_is_a_problem_beside_all_else(tmp_path: Path) -> None:
+    (tmp_path / history.FILE_NAME).mkdir()
+    found = Observer(Settings(store=str(tmp_path / "store"), verify_keys=tuple, root=tmp_path)).look()
+    assert found["history"] == []
+    assert f"{tmp_path / history.FILE_NAME} cannot be read: Is a directory" in found["status"]["problems"]

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -131,3 +132,15 @@ def test_processes_of_a_fleet_are_found_by_mark_and_by_parent(tmp_path: Path) ->
         assert all(each.resident_bytes > 0 for each in found.values())
         process.stdin.close()
     until(lambda: not usage.read(tmp_path), "the fleet to be gone")
+
+
+def test_age_of_a_process_is_the_time_since_its_start() -> None:
+    tick_s = 1 / os.sysconf("SC_CLK_TCK")
+    began = time.monotonic()
+    with subprocess.Popen(["sleep", "1000"]) as process:
+        started = time.monotonic()
+        time.sleep(0.3)
+        least_s, age_s = time.monotonic() - started, usage.age_s(process.pid)
+        assert least_s - tick_s <= age_s <= time.monotonic() - began + tick_s
+        process.kill()
+    assert usage.age_s(process.pid) == 0

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from fleet.supervisor import processes
 from fleet.supervisor.supervision import Program, Supervisor
 from harness.waiting import until
 from tests.faults.places import ODD
@@ -58,3 +62,19 @@ def test_program_runs_only_when_it_was_started_and_others_cannot_read_its_settin
     supervisor.remove([program.name])
     start(supervisor, program)
     assert supervisor.runs(program)
+
+
+def test_guard_ends_a_start_that_hangs_and_begins_another(tmp_path: Path) -> None:
+    began = tmp_path / "began"
+    quick = "guard.START_LIMIT_S = guard._GRACE_S = guard._FIRST_PAUSE_S = 0.1"
+    hangs = ["/bin/sh", "-c", f"echo $$ >> {began}; exec sleep 1000"]
+    with subprocess.Popen(["true"]) as supervisord:
+        supervisord.wait()
+    with tempfile.TemporaryDirectory() as directory, socket.socket(socket.AF_UNIX) as listener:
+        path = f"{directory}/socket"
+        script = f"from fleet.supervisor import guard; {quick}; guard.main({supervisord.pid}, {path!r}, {hangs})"
+        subprocess.run([sys.executable, "-c", script], check=True)
+        until(lambda: began.exists() and len(began.read_text().split()) > 1, "another start")
+        listener.bind(path)
+        listener.listen()
+        until(lambda: not any(map(processes.lives, map(int, began.read_text().split()))), "the starts to end")

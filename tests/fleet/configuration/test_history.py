@@ -3,6 +3,8 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
+import pytest
+
 from contract.errors import ConfigurationError, UnavailableError
 from fleet.configuration import history
 from fleet.configuration.changes import Cause, described
@@ -50,6 +52,13 @@ def test_same_failure_is_told_once_until_something_else_happens(tmp_path: Path) 
 def test_change_is_not_lost_with_its_entry_when_the_disk_is_full(tmp_path: Path) -> None:
     (tmp_path / history.FILE_NAME).symlink_to("/dev/full")
     history.append(tmp_path, Cause("one"), "scale", None, "done")
+
+
+def test_change_is_not_lost_with_its_entry_when_the_history_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / history.FILE_NAME).mkdir()
+    history.append(tmp_path, Cause("one"), "scale", None, "done")
+    with pytest.raises(OSError, match="Is a directory"):
+        history.read(tmp_path)
 
 
 def test_history_is_empty_before_the_first_change(tmp_path: Path) -> None:
