@@ -41,9 +41,9 @@ def descendants(root: int, parents: Mapping[int, int]) -> set[int]:
 def tree(root: int) -> dict[int, float]:
     """Return CPU seconds by process, for `root` and its living descendants."""
     known = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
+    for path in Path("/proc").glob("[0-9]*"):  # not `[0-9]*/stat`, which fails where a process ends just then
         with suppress(OSError):
-            known[int(path.parent.name)] = parse_stat(path.read_text())
+            known[int(path.name)] = parse_stat((path / "stat").read_text())
     family = descendants(root, {process: parent for process, (parent, _) in known.items()})
     return {process: known[process][1] for process in family if process in known}
 
@@ -56,9 +56,9 @@ def children(process: int) -> list[int]:
 def commands() -> dict[int, str]:
     """Return the command line of every process, its words separated by blanks."""
     found = {}
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    for path in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            found[int(path.parent.name)] = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            found[int(path.name)] = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     return found
 
 

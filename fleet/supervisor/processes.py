@@ -59,10 +59,11 @@ def send(processes: Iterable[int], number: int) -> None:
 def _environments(marks: dict[str, str]) -> dict[int, set[bytes]]:
     wanted = {f"{name}={value}".encode() for name, value in marks.items()}
     found = {}
-    for path in Path("/proc").glob("[0-9]*/environ"):
+    # Not `[0-9]*/environ`, for which pathlib asks whether each file is there, and fails for a process that ends just then.
+    for path in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            environment = set(path.read_bytes().split(b"\0"))
+            environment = set((path / "environ").read_bytes().split(b"\0"))
             if wanted <= environment:
-                found[int(path.parent.name)] = environment
+                found[int(path.name)] = environment
     found.pop(os.getpid(), None)
     return found

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
 import time
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -42,3 +44,19 @@ def test_process_with_another_mark_is_left_alone(mark: dict[str, str]) -> None:
         end({**mark, "BULKHEAD_OTHER": "1"}, patience_s=0.0)
         assert process.poll() is None
         process.kill()
+
+
+def test_marked_process_is_found_while_others_end(mark: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    stat = Path.stat
+
+    def ended(path: Path, **options: bool) -> os.stat_result:
+        if path.parent.parent == Path("/proc"):
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH), str(path))
+        return stat(path, **options)
+
+    with start(mark) as process, monkeypatch.context() as patched:
+        patched.setattr(Path, "stat", ended)
+        try:
+            assert marked(mark) == {process.pid}
+        finally:
+            process.kill()
