@@ -10,7 +10,6 @@ import atexit
 import gc
 import os
 import signal
-import sys
 import threading
 from pathlib import Path
 from typing import NoReturn
@@ -78,7 +77,7 @@ def _heed(reading: int) -> None:
         elif said != LOADING:
             return _end(said[0])
         elif is_loading:
-            print("this bundle cannot be served: its worker crashed while loading it", file=sys.stderr)
+            command_line.tell("this bundle cannot be served: its worker crashed while loading it")
             return _end(1)
         else:
             is_loading = True
@@ -87,14 +86,8 @@ def _heed(reading: int) -> None:
 
 def _end(code: int) -> None:
     """Stop the supervisor as SIGTERM does, and have it exit with the code."""
-    atexit.register(_exit, code)
+    atexit.register(command_line.end, code)
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _exit(code: int) -> NoReturn:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
 
 
 def _start_our_worker() -> None:

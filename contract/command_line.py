@@ -60,7 +60,8 @@ def run(command: Callable[[], int], *, stopped: str, as_json: bool = False, in_o
         with _disks_explained():
             code = command()
             # Else the interpreter flushes at its end, and complains about a full disk or a closed pipe.
-            print(end="", flush=True)
+            if sys.stdout is not None:
+                sys.stdout.flush()
         return code
     except KeyboardInterrupt:
         tell(f"{stopped}: interrupted")
@@ -85,6 +86,13 @@ def tell(line: str) -> None:
     _print_last(f"{line}\n", sys.stderr)
 
 
+def end(code: int) -> NoReturn:
+    """End the process with this code at once, without handlers and destructors, once its outputs are flushed as far as they can be."""
+    for stream in (sys.stdout, sys.stderr):
+        _print_last("", stream)
+    os._exit(code)
+
+
 def _print_last(text: str, stream: TextIO | None) -> None:
     """Print the rest of a stream; drop it, and all that may follow, where that fails."""
     if stream is None:  # the command was started without it
@@ -98,6 +106,8 @@ def _print_last(text: str, stream: TextIO | None) -> None:
 
 def _is_unread() -> bool:
     """Return whether stdout is a pipe without a reader: a broken pipe may also be a server's."""
+    if sys.stdout is None:
+        return False
     asked = select.poll()
     asked.register(sys.stdout, 0)  # an error is reported unasked
     return any(found & select.POLLERR for _, found in asked.poll(0))

@@ -200,10 +200,7 @@ def _scratch() -> AbstractContextManager[Path]:
 def _end(code: int) -> NoReturn:
     """End the process without taking its modules apart, which takes up to a second once libraries are loaded."""
     atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(BrokenPipeError):  # the reader of a pipe has seen enough
-            stream.flush()
-    os._exit(code)
+    command_line.end(code)
 
 
 def _contain(named: Sequence[str]) -> int:

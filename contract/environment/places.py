@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 
+from contract import command_line
 from contract.errors import BulkheadError, ConfigurationError
 
 _SUPPORTED = " !%&'()+,-./=@_~"  # of ASCII, besides letters and digits
@@ -21,7 +22,7 @@ def main(project: Path) -> int:
         _require_writable(project)
         require_fit_for_state((project / (os.environ.get("BULKHEAD_VAR") or "var")).resolve())
     except BulkheadError as error:
-        print(error, file=sys.stderr)
+        command_line.tell(str(error))
         return error.exit_code
     return 0
 

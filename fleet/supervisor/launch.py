@@ -66,6 +66,7 @@ def _refuse(bundle: str, digest: str) -> None:
     """Exit with what differs; return if nothing does, any more."""
     from pathlib import Path
 
+    from contract import command_line
     from contract.bundle import manifest
     from contract.errors import BundleError
     from contract.files import write_atomically
@@ -73,7 +74,7 @@ def _refuse(bundle: str, digest: str) -> None:
     try:
         manifest.verify(Path(bundle), digest)
     except (BundleError, OSError) as error:
-        print(f"not started: {error}", file=sys.stderr)
+        command_line.tell(f"not started: {error}")
         write_atomically(Path(REFUSAL), str(error).encode())
         sys.exit(os.EX_DATAERR)
 
@@ -83,7 +84,9 @@ def _taken(option: str, address: str) -> tuple[str, str]:
     try:
         taken = _path(address) if address.startswith("/") else _port(address)
     except OSError as error:
-        print(f"cannot listen on {address} ({error.strerror})", file=sys.stderr)
+        from contract import command_line
+
+        command_line.tell(f"cannot listen on {address} ({error.strerror})")
         sys.exit(os.EX_TEMPFAIL)
     os.set_inheritable(taken.fileno(), True)
     return option, str(taken.detach())

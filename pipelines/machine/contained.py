@@ -8,12 +8,12 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
+from contract import command_line
 from contract.errors import EXIT_CONFIGURATION, ConfigurationError
 from pipelines.machine import cgroups
 from pipelines.machine.cgroups import IDLE, Limits, Membership
@@ -53,7 +53,7 @@ def enter(stage: str) -> None:
     own = cgroups.make(limits, str(os.getpid()))
     if own.missing and stage == "train":  # once in a run
         reasons = "; ".join(dict.fromkeys(own.missing.values()))  # under v2 both controllers have one
-        print(f"{stage}: {_lacks(own.missing)} beside a fleet on this machine ({reasons})", file=sys.stderr)
+        command_line.tell(f"{stage}: {_lacks(own.missing)} beside a fleet on this machine ({reasons})")
     if not own.leaves:
         return
     guard = os.getpid()
@@ -80,7 +80,7 @@ def _end_like(child: int, stage: str, own: Membership, limits: Limits) -> NoRetu
     at_limit = own.killed_for_memory()
     own.remove()
     if at_limit and status:
-        print(f"{stage} stopped: {_at_limit(limits)}", file=sys.stderr, flush=True)
+        command_line.tell(f"{stage} stopped: {_at_limit(limits)}")
         os._exit(EXIT_CONFIGURATION)
     if os.WIFSIGNALED(status):
         ended_by = os.WTERMSIG(status)
@@ -103,7 +103,7 @@ def _tell_when_starved(child: int, stage: str, limits: Limits) -> None:
             waited = int(Path(f"/proc/{child}/schedstat").read_text().split()[1])
             if waited - before > _STARVED * LOOK_S * 1e9:
                 signal.setitimer(signal.ITIMER_REAL, 0)
-                print(f"{stage} waits for the CPU, which other programs use{advice}", file=sys.stderr, flush=True)
+                command_line.tell(f"{stage} waits for the CPU, which other programs use{advice}")
             before = waited
 
     signal.signal(signal.SIGALRM, look)

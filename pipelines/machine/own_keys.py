@@ -10,10 +10,10 @@ While a public key is there, a lost private key is not replaced by itself.
 from __future__ import annotations
 
 import os
-import sys
 from contextlib import suppress
 from pathlib import Path
 
+from contract import command_line
 from contract.bundle import signature, trusted_keys
 from contract.errors import ConfigurationError
 from contract.files import atomic_path, part_of, private_directory, write_atomically
@@ -74,10 +74,7 @@ def _make_first(directory: Path) -> None:
     private_directory(directory)
     with suppress(FileExistsError):  # another process was faster
         _write_first(directory / _SIGNING, signature.make_key())
-    print(
-        f"made a key to sign bundles with: {directory / _SIGNING} (production keys: docs/how-to/keys.md)",
-        file=sys.stderr,
-    )
+    command_line.tell(f"made a key to sign bundles with: {directory / _SIGNING} (production keys: docs/how-to/keys.md)")
 
 
 def _publish(directory: Path, private_key: bytes) -> None:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import os
 import resource
-import sys
 import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from contract import command_line
 from contract.files import private_directory
 from pipelines.machine import contained
 from pipelines.paths import var_directory
@@ -49,7 +49,7 @@ def recorded(command: str, run: Callable[[], int]) -> int:
         stop.set()
         problem = _append(identity | {"state": "ended", "exit": code})
     if problem and code == 0:  # a stage that fails names its own reason, in one line
-        print(f"costs: {ledger()} cannot be written ({problem}); the cost of {command} is unknown", file=sys.stderr)
+        command_line.tell(f"costs: {ledger()} cannot be written ({problem}); the cost of {command} is unknown")
     return code
 
 

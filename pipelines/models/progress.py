@@ -5,18 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import Any
 
+from contract import command_line
 from pipelines.models.rounds import Round, Watch
 
 _LINES = 10  # for each training, in a log
 
 
 @contextmanager
-def shown(stream: TextIO | None = None) -> Iterator[Watch]:
-    """Give a watch that shows rounds, time left and validation loss on `stream`, by default stderr."""
-    stream = stream or sys.stderr
-    progress = _Bar(stream) if stream.isatty() else _Lines(stream)
+def shown() -> Iterator[Watch]:
+    """Give a watch that shows rounds, time left and validation loss on stderr."""
+    progress = _Bar() if sys.stderr is not None and sys.stderr.isatty() else _Lines()
     try:
         yield progress
     finally:
@@ -26,12 +26,9 @@ def shown(stream: TextIO | None = None) -> Iterator[Watch]:
 class _Lines:
     """Every tenth of the rounds a line, and none before the first tenth is over."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
     def __call__(self, at: Round) -> None:
         if at.number % max(1, at.most // _LINES) == 0:
-            print(f"{at.title}: {at.unit} {at.number} of at most {at.most}{_loss(at)}", file=self._stream, flush=True)
+            command_line.tell(f"{at.title}: {at.unit} {at.number} of at most {at.most}{_loss(at)}")
 
     def close(self) -> None:
         """Say nothing more."""
@@ -40,8 +37,7 @@ class _Lines:
 class _Bar:
     """A bar for each training."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self) -> None:
         self._title = ""
         self._bar: Any = None
 
@@ -55,7 +51,7 @@ class _Bar:
     def _opened(self, at: Round) -> Any:
         from tqdm import tqdm
 
-        return tqdm(desc=at.title, total=at.most, unit=at.unit, file=self._stream, dynamic_ncols=True)
+        return tqdm(desc=at.title, total=at.most, unit=at.unit, dynamic_ncols=True)
 
     def close(self) -> None:
         """Leave the bar as it is."""

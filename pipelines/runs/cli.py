@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from contract import command_line
 from contract.errors import EXIT_DATA, BulkheadError, ConfigurationError, UsageError
 from pipelines.runs import commands, graph, processes
 from pipelines.runs.outcomes.description import description
@@ -155,7 +155,7 @@ def _list(_options: argparse.Namespace) -> int:
     project = _project()
     found = open_workspaces(project, _var(project))
     if not found:
-        print("there is no workspace: no run is at work, and none has failed", file=sys.stderr)
+        command_line.tell("there is no workspace: no run is at work, and none has failed")
     for workspace, state in found.items():
         doing = "running" if workspace.is_busy else "failed in"
         outcome = f"{doing} {state.failed}" if state.failed else "open"

@@ -45,6 +45,16 @@ def test_no_plane_imports_a_pickler() -> None:
     assert not offenders
 
 
+def test_words_go_to_stderr_through_the_one_function_that_no_full_disk_or_closed_output_ends() -> None:
+    programs = SOURCES + sorted((PROJECT / "airflow_local").rglob("*.py"))
+    assert {path.relative_to(PROJECT).as_posix() for path in programs if "sys.stderr" in path.read_text()} == {
+        "contract/command_line.py",
+        "dags/operations/watch.py",  # runs with any Python, without our packages
+        "fleet/control/reconciler.py",  # turns it into a log
+        "pipelines/models/progress.py",  # asks whether it is a terminal
+    }
+
+
 def test_no_folder_of_source_files_holds_more_than_twelve_entries() -> None:
     entries: dict[Path, set[str]] = defaultdict(set)
     for path in _tracked():

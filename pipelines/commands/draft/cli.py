@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from contract import command_line
 from contract.errors import ConfigurationError, UsageError
 from contract.files import write_atomically
 from pipelines.commands.draft import assemble, reading, text
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
         write_atomically(options.out, content)
     else:
         print(content.decode(), end="")
-    print(_summary(draft, table.height, options.out), file=sys.stderr)
+    command_line.tell(_summary(draft, table.height, options.out))
     return 0
 
 

@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import re
-import sys
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator
@@ -21,6 +20,7 @@ from typing import Any
 
 import polars as pl
 
+from contract import command_line
 from contract.errors import ConfigurationError, DataRejectedError, Problem, UsageError
 from pipelines.commands.predict import model, output, tables
 from pipelines.commands.predict.scoring import Scored, Scorer, Told
@@ -147,7 +147,7 @@ def _write(scorer: Scorer, out: Path) -> Counts:
                     yield batch.answers
                 if time.monotonic() - told > _PROGRESS_S:
                     told, rows = time.monotonic(), counts.scored + counts.refused
-                    print(f"{rows:,} rows, {rows / (told - started):,.0f} a second", file=sys.stderr, flush=True)
+                    command_line.tell(f"{rows:,} rows, {rows / (told - started):,.0f} a second")
             if counts.scored == 0:
                 raise _nothing(counts)
             # Before the other table is there: a run that is killed between the two is simply run again.

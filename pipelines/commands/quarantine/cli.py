@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from contract import command_line
 from contract.errors import ConfigurationError, DataRejectedError
 from contract.files import sha256
 from pipelines import paths
@@ -114,7 +115,7 @@ def _list(options: argparse.Namespace) -> int:
         print(json.dumps([asdict(batch) for batch in batches.values()]))
         return 0
     if not batches:
-        print("there is no batch yet; `dvc repro` collects the months", file=sys.stderr)
+        command_line.tell("there is no batch yet; `dvc repro` collects the months")
     for batch in batches.values():
         split = f"\t{sum(batch.split.values())} row failures split off" if batch.split else ""
         print(f"{batch.id}\t{batch.state}\t{batch.rows:,} rows{split}")

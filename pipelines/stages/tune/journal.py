@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from contract import command_line
 from contract.errors import DataRejectedError
 from contract.files import canonical_json, private_directory
 from pipelines.params.tune import Range
@@ -79,7 +79,7 @@ def _lock(file: IO[bytes]) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        print("tune: another search is running on this machine; waiting for its end", file=sys.stderr, flush=True)
+        command_line.tell("tune: another search is running on this machine; waiting for its end")
         fcntl.flock(file, fcntl.LOCK_EX)
 
 

@@ -80,6 +80,17 @@ def test_bundle_is_refused_when_supervisord_has_the_command_of_an_earlier_versio
     assert (tmp_path / "refused.txt").read_text() in done.stderr
 
 
+@pytest.mark.parametrize("redirected", ["2>&-", "2>/dev/full"])
+def test_reason_is_kept_and_a_restart_refused_when_the_log_of_the_replica_is_full(
+    bundle: Path, tmp_path: Path, redirected: str
+) -> None:
+    command = launched(bundle)
+    (bundle / "src" / "added.py").touch()
+    done = run(["/bin/sh", "-c", f'exec "$@" {redirected}', "sh", *command], tmp_path)
+    assert (done.returncode, done.stdout) == (65, "")
+    assert "src/added.py" in (tmp_path / "refused.txt").read_text()
+
+
 def test_no_code_is_taken_from_the_directory_of_the_replica(bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "fleet.py").write_text("raise SystemExit('of the replica')")
     done = run(launched(bundle), tmp_path)

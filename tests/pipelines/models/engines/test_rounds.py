@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,9 @@ class Terminal(io.StringIO):
         return True
 
 
-def _shown(stream: io.StringIO, rounds: int) -> str:
-    with progress.shown(stream) as watch:
+def _shown(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, rounds: int) -> str:
+    monkeypatch.setattr("sys.stderr", stream)
+    with progress.shown() as watch:
         for number in range(1, rounds + 1):
             watch(Round("rounds by validation", number, 400, 1 / number))
         for number in range(1, 4):
@@ -31,8 +33,8 @@ def _shown(stream: io.StringIO, rounds: int) -> str:
     return stream.getvalue()
 
 
-def test_log_gets_a_line_at_every_tenth_of_the_rounds() -> None:
-    said = _shown(io.StringIO(), 130).splitlines()
+def test_log_gets_a_line_at_every_tenth_of_the_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = _shown(monkeypatch, io.StringIO(), 130).splitlines()
     assert said[:3] == [
         f"rounds by validation: round {number} of at most 400, validation loss {1 / number:.5f}"
         for number in (40, 80, 120)
@@ -40,8 +42,22 @@ def test_log_gets_a_line_at_every_tenth_of_the_rounds() -> None:
     assert said[3:] == [f"training on all rows: round {number} of at most 3" for number in (1, 2, 3)]
 
 
-def test_terminal_gets_a_bar_with_rounds_time_left_and_loss() -> None:
-    said = _shown(Terminal(), 130)
+def test_training_goes_on_when_its_log_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr", None)
+    with progress.shown() as watch:
+        assert watch(Round("training on all rows", 3, 3)) is None
+
+
+def test_training_goes_on_when_the_disk_under_its_log_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr("sys.stderr", full)
+        with progress.shown() as watch:
+            watch(Round("training on all rows", 3, 3))
+        assert os.path.samestat(os.fstat(full.fileno()), Path(os.devnull).stat())  # what follows is dropped
+
+
+def test_terminal_gets_a_bar_with_rounds_time_left_and_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = _shown(monkeypatch, Terminal(), 130)
     assert "rounds by validation:" in said
     assert "130/400 [" in said
     assert "validation loss 0.00769" in said
