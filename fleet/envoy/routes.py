@@ -48,10 +48,8 @@ def of(protocol: str, state: State, allowed: Limits) -> dict[str, Any]:
     else:
         target = {"direct_response": {"status": 503, "body": {"inline_string": _UNAVAILABLE}}}
     whole = _buffer(buffer={"max_request_bytes": limits.buffered_bytes(allowed)})
-    remove = {
-        "request_headers_to_remove": [SHADOW_HEADER],
-        "response_headers_to_remove": [TRY],
-    }  # a caller's own; the server's
+    # A caller's own, and the server's.
+    remove = {"request_headers_to_remove": [SHADOW_HEADER], "response_headers_to_remove": [TRY]}
     routes: list[dict[str, Any]] = [{"match": {"prefix": "/"}, **remove, **target, **whole}]
     if protocol == "grpc":  # health and reflection are streams, which are never complete
         # Envoy gives a buffered request a Content-Length: gRPC ignores it, and HPACK encodes a value that changes with each request anew.

@@ -66,7 +66,7 @@ def dvc_process() -> int | None:
 def process_name(process: int) -> str:
     """Return a name of a process that no later one gets: its boot, its start within it, and its id."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
-    return f"{boot}-{_started_ticks(process)}-{process}"
+    return f"{boot}-{started_ticks(process)}-{process}"
 
 
 def _identity(command: str) -> dict[str, object]:
@@ -106,7 +106,7 @@ def _append(entry: dict[str, object]) -> str | None:
 def _used() -> dict[str, float]:
     """Return wall and CPU seconds since the process started, its children's with it, and the largest resident memory of one process."""
     both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    started = _started_ticks(os.getpid()) / os.sysconf("SC_CLK_TCK")
+    started = started_ticks(os.getpid()) / os.sysconf("SC_CLK_TCK")
     return {
         "wall_s": round(time.clock_gettime(time.CLOCK_BOOTTIME) - started, 2),
         "cpu_s": round(sum(used.ru_utime + used.ru_stime for used in both), 3),
@@ -120,7 +120,12 @@ def _own_peak_mb() -> float:
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:")), 0.0)
 
 
-def _started_ticks(process: int) -> int:
+def started_ticks(process: int) -> int:
+    """Return when a process was started, in ticks since the boot, which stay when the clock is set. Source: proc(5), field 22.
+
+    Raises:
+        OSError: there is no such process, or no `/proc`.
+    """
     return int(_stat(process)[1][19])
 
 

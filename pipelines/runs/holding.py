@@ -21,6 +21,7 @@ from typing import Any, TextIO
 import psutil
 
 from contract.errors import UnavailableError
+from pipelines.machine import usage
 
 MARK = "BULKHEAD_HELD"  # in the environment of all that an attempt starts
 FROZEN_S = 60.0  # without a beat; far longer than a busy machine delays one
@@ -83,9 +84,9 @@ def _own() -> dict[str, Any]:
 
 
 def _started(process: psutil.Process) -> float:
-    """Return when a process was started; on Linux in ticks since the boot (proc(5), field 22), which stay when the clock is set."""
+    """Return when a process was started, on Linux by what no set clock changes."""
     try:
-        return float(Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[19])
+        return usage.started_ticks(process.pid)
     except OSError:
         return float(process.create_time())
 
